@@ -1,0 +1,1 @@
+"""What users write: the resources as pydantic models, their conditions and reasons, and the CRDs made from them."""

@@ -1,0 +1,1 @@
+"""The Kubernetes side: intake, projector, events, sweeper, leader."""

@@ -1,0 +1,1 @@
+"""What is stored: migrations, statements, and the arithmetic of retries. The only package that talks to Postgres."""

@@ -1,0 +1,422 @@
+"""The values that go into and out of the queue.
+
+A *run* is one claim of a job, an *attempt* is a charged run, a *round* is one life from queued to
+finished. (worker, token) is the fence of a run: whoever does not hold it cannot change the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+JsonObject = dict[str, Any]
+
+
+class State(StrEnum):
+    """Where a job is. The values are those of ``status.state``."""
+
+    SCHEDULED = "Scheduled"
+    SUSPENDED = "Suspended"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    RETRYING = "Retrying"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    REJECTED = "Rejected"
+
+    @property
+    def final(self) -> bool:
+        """True where nothing more happens by itself."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({State.COMPLETE, State.FAILED, State.CANCELLED, State.REJECTED})
+
+
+class Reason(StrEnum):
+    """The reasons that the queue itself gives. Agents and controller add their own."""
+
+    # waiting
+    SCHEDULED = "Scheduled"
+    BACKOFF = "Backoff"
+    BEHIND_SESSION = "BehindSession"
+    QUEUE_PAUSED = "QueuePaused"
+    QUEUE_FULL = "QueueFull"
+    NO_WORKERS = "NoWorkers"
+    QUARANTINED = "Quarantined"
+    SUSPENDED = "Suspended"
+    QUEUE_NOT_ALLOWED = "QueueNotAllowed"
+    RESTORED = "Restored"
+    # why a run ended without an answer
+    WORKER_LOST = "WorkerLost"
+    DRAINED = "Drained"
+    CLAIM_LOST = "ClaimLost"
+    # why a job ended
+    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
+    WAIT_EXCEEDED = "WaitExceeded"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    STARTING_DEADLINE_EXCEEDED = "StartingDeadlineExceeded"
+    CANCELLED = "Cancelled"
+    RESULT_UNSTORABLE = "ResultUnstorable"
+    INVALID_SPEC = "InvalidSpec"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """The Kubernetes object that a job mirrors. ``cluster_id`` is the uid of the namespace kube-system."""
+
+    cluster_id: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Seconds between attempts: ``min(max_delay, initial_delay × factor^(attempt−1))``, jitter ±10 %.
+
+    ``max_wait_seconds`` bounds how long a job may wait in a row without a charged attempt (H16).
+    """
+
+    initial_delay_seconds: int = 15
+    factor: int = 2
+    max_delay_seconds: int = 3600
+    max_wait_seconds: int = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to enqueue. ``payload`` is a JSON object that the queue stores and never looks into."""
+
+    uid: UUID
+    payload: JsonObject
+    queue: str = "agents"
+    priority: int = 2
+    session: str | None = None
+    """The lock that keeps a shared session serial; None for a session of the job's own."""
+    run_at: datetime | None = None
+    """Aware; None means now."""
+    max_attempts: int = 3
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    attempt_timeout_seconds: int = 1800
+    starting_deadline_seconds: int | None = None
+    active_deadline_seconds: int | None = None
+    suspend: bool = False
+    ref: ObjectRef | None = None
+    created_at: datetime | None = None
+    """When the request was made (an object's creationTimestamp); None means now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """What intake saw of one object. Applied only where newer than what is stored (H4).
+
+    Exactly one of the following describes it:
+
+    * ``gone``: deleted, or being deleted. An unknown uid leaves a cancelled tombstone.
+    * ``rejected``: (reason, message); the spec is never acceptable. Final.
+    * ``imported``: the object's status already says how it ended; recorded, never run (H1).
+    * else ``job`` is to be enqueued, or its control fields applied.
+    """
+
+    uid: UUID
+    ref: ObjectRef
+    generation: int
+    job: NewJob | None = None
+    cancel: bool = False
+    hold: tuple[Reason, str] | None = None
+    """(QueueNotAllowed | Restored, message): stored, and kept from running until a later change has no hold."""
+    retry_requested: str | None = None
+    """Value of the annotation that asks for a new round; handled once per value."""
+    gone: bool = False
+    created_at: datetime | None = None
+    rejected: tuple[str, str] | None = None
+    imported: ImportedEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedEnd:
+    """A final state read from an object's status, for a job that the database does not know."""
+
+    state: State
+    reason: str
+    message: str
+    finished_at: datetime
+    status: JsonObject
+    """The whole status as found, kept so that the projection stays what it was."""
+
+
+class ChangeOutcome(StrEnum):
+    """What applying an ObjectChange did."""
+
+    INSERTED = "inserted"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    RETRY_REFUSED = "retry_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was spent. Counts, never text."""
+
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    llm_calls: int = 0
+    tool_calls: int = 0
+
+    def as_json(self) -> JsonObject:
+        return {
+            "promptTokens": self.prompt_tokens,
+            "outputTokens": self.output_tokens,
+            "totalTokens": self.total_tokens,
+            "llmCalls": self.llm_calls,
+            "toolCalls": self.tool_calls,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> Usage:
+        v = value or {}
+        return cls(
+            v.get("promptTokens", 0),
+            v.get("outputTokens", 0),
+            v.get("totalTokens", 0),
+            v.get("llmCalls", 0),
+            v.get("toolCalls", 0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """One run, handed to a worker."""
+
+    id: int
+    token: int
+    uid: UUID
+    queue: str
+    priority: int
+    run: int
+    """Claims so far in this round and all before, this one included; never refunded."""
+    attempt: int
+    """Charged runs of this round, this one included."""
+    max_attempts: int
+    round: int
+    payload: JsonObject
+    retry: RetryPolicy
+    attempt_timeout_seconds: int
+    deadline: datetime | None
+    snoozes: int
+    """Snoozes in a row so far: the k of H16."""
+    losses: int
+    solo: bool
+    """True: a suspected poison job (H14). The worker must claim nothing else while it runs."""
+    spent: Usage
+    """What earlier runs of this round spent (budgets)."""
+    pos: int
+
+
+class AckKind(StrEnum):
+    COMPLETE = "complete"
+    FAIL = "fail"
+    """Permanent: no further attempt whatever is left."""
+    RETRY = "retry"
+    """Charged. SQL decides whether it was the last attempt (H22)."""
+    SNOOZE = "snooze"
+    """Refunded: rate limit, model outage, our own session store."""
+    RELEASE = "release"
+    """Refunded: drain, suspend. After five drains the next is charged (H16)."""
+    CANCEL = "cancel"
+    """The run was stopped because it was asked to (cancel, deadline)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """How a run ended, matched by (id, token) and the worker's uuid."""
+
+    id: int
+    token: int
+    kind: AckKind
+    delay_seconds: float = 0.0
+    """RETRY and SNOOZE: until the next attempt. Computed by ``retry.backoff`` / ``retry.snooze``."""
+    reason: str = ""
+    message: str = ""
+    result: str | None = None
+    """COMPLETE: the final answer, whole; cut at 1 MiB here (H7)."""
+    usage: Usage = Usage()
+    event_count: int = 0
+    log_tail: str = ""
+    """The last 64 KiB of the executor's stdout and stderr."""
+    session_id: str = ""
+    trace_id: str = ""
+
+
+class AckAnswer(StrEnum):
+    OK = "ok"
+    ALREADY = "already"
+    """This very ack was applied before: its reply was lost (H9)."""
+    LOST = "lost"
+    """The run no longer owns the job: nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    answers: Mapping[int, AckAnswer]
+    """By job id, one per ack."""
+    jobs: Sequence[ClaimedJob]
+    alive: bool
+    """False: this worker has expired, and claimed nothing. Stop the executors, then register anew."""
+
+
+class Control(StrEnum):
+    """What a running job is asked; also their order (H15)."""
+
+    CANCEL = "cancel"
+    DEADLINE = "deadline"
+    SUSPEND = "suspend"
+
+
+@dataclass(frozen=True, slots=True)
+class BeatResult:
+    alive: bool
+    """False: the worker's row is gone; its jobs belong to others."""
+    schema_version: int
+    controls: Mapping[tuple[int, int], Control]
+    """By (job id, token)."""
+    disowned: Sequence[tuple[int, int]]
+    """(id, token) rows of this worker that it named neither as held nor as in flight: give them to ``disown``."""
+    recovering: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a running job is. ``step`` names an author or a tool, never text of the conversation."""
+
+    id: int
+    token: int
+    step: str
+    event_count: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """What one tick did; all zero where another process holds the tick at the moment."""
+
+    held_elsewhere: bool
+    admitted: int = 0
+    promoted: int = 0
+    expired: int = 0
+    """Jobs failed, or asked to stop, by a deadline."""
+    rescued: int = 0
+    pruned: int = 0
+    next_due_seconds: float | None = None
+    """Until the next due time that is known; None: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One ended run."""
+
+    run: int
+    attempt: int
+    round: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime
+    outcome: str
+    """complete, fail, retry, snooze, release, cancel, lost."""
+    reason: str
+    message: str
+    charged: bool
+    next_at: datetime | None
+    usage: Usage
+    event_count: int
+    log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """Everything that is known of one job: what projection, CLI and dashboard show."""
+
+    id: int
+    uid: UUID
+    ref: ObjectRef | None
+    queue: str
+    priority: int
+    session: str | None
+    state: State
+    reason: str
+    message: str
+    generation: int
+    round: int
+    run: int
+    attempts: int
+    max_attempts: int
+    created_at: datetime
+    accepted_at: datetime
+    round_at: datetime
+    """When this round began."""
+    due_at: datetime
+    started_at: datetime | None
+    """First start of this round."""
+    finished_at: datetime | None
+    next_attempt_at: datetime | None
+    since: datetime
+    """When the present state was entered."""
+    suspended_at: datetime | None
+    resumed_at: datetime | None
+    run_started_at: datetime | None
+    """Start of the run that is going on."""
+    worker: str
+    control: Control | None
+    step: str
+    event_count: int
+    usage: Usage
+    """Of the whole round, lost and refunded runs included."""
+    result: str | None
+    result_truncated: bool
+    session_id: str
+    trace_id: str
+    held: bool
+    imported_status: JsonObject | None
+    payload: JsonObject | None
+    """None once retention trimmed the job to its tombstone."""
+    attempts_log: Sequence[AttemptRecord] = ()
+    """Ended runs, oldest first (the projection asks for the last few)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """A job whose object shows a stale status, at the version that ``job`` was read at."""
+
+    version: int
+    marked_at: datetime
+    posted_run: int
+    """Events of runs up to this one are already posted."""
+    job: JobView
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    name: str
+    paused: bool
+    paused_at: datetime | None
+    paused_by: str
+    paused_reason: str
+    max_running: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A live process. ``queues`` is empty for an operator, which beats only to be allowed to rescue (H11)."""
+
+    id: UUID
+    name: str
+    queues: Mapping[str, int]
+    """Slots by queue."""
+    version: str
+    pool: str = "default"

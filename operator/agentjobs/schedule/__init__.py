@@ -1,0 +1,1 @@
+"""When things are due: cron, time zones and policies as pure decisions."""

@@ -1,0 +1,1 @@
+"""Signals, metrics and tracing: each name is defined here once."""
