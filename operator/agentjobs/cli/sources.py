@@ -1,0 +1,143 @@
+"""Where settings come from: flags, then the environment, then a file; and how a bad one is told."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+
+from agentjobs.cli.problems import BadInput
+from agentjobs.cli.settings import PREFIX, SECRETS, URL_EXAMPLE, Settings
+
+# Read by others than the settings model: the tests, and the choice of the file itself.
+FOREIGN_VARIABLES = frozenset({"AGENTJOBS_CONFIG", "AGENTJOBS_REQUIRE"})
+FOREIGN_PREFIXES = ("AGENTJOBS_TEST_", "AGENTJOBS_LOCAL_", "AGENTJOBS_BENCH_")
+
+
+def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+    """The settings; BadInput naming field, value, where it came from and the remedy.
+
+    A flag that is None or an empty list was not given.
+    """
+    given: dict[str, Any] = {k: v for k, v in flags.items() if v is not None and v != []}
+    path = config or (Path(os.environ["AGENTJOBS_CONFIG"]) if os.environ.get("AGENTJOBS_CONFIG") else None)
+    from_file = read_file(path) if path else {}
+    environment = {
+        key[len(PREFIX) :].lower(): value
+        for key, value in os.environ.items()
+        if key.startswith(PREFIX) and value != ""
+    }
+    sources = (given, environment, from_file)
+    origins = {name: _secret(name, sources) for name in SECRETS}
+    given |= {name: found[0] for name, found in origins.items() if found is not None}
+
+    class WithFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *args: Any, **kwargs: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            stronger = super().settings_customise_sources(settings_cls, *args, **kwargs)
+            return *stronger, InitSettingsSource(settings_cls, init_kwargs=from_file)
+
+    try:
+        return WithFile(**given)
+    except ValidationError as error:
+        lines = [
+            _explain(dict(e), given, environment, origins, path) for e in error.errors(include_url=False)
+        ]
+        raise BadInput("\n".join(lines)) from None
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file of settings; BadInput where there is none."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInput(f"The settings file '{path}' cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"The settings file '{path}' is not YAML: {error}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise BadInput(
+            f"The settings file '{path}' must be a mapping of settings, not a {type(found).__name__}."
+        )
+    return {str(key): value for key, value in found.items()}
+
+
+def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
+    """Warnings about AGENTJOBS_* variables that nothing reads: a typing error there would else go unnoticed."""
+    warnings = []
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in FOREIGN_VARIABLES or name.startswith(FOREIGN_PREFIXES):
+            continue
+        field = name[len(PREFIX) :].lower()
+        if field not in Settings.model_fields:
+            near = difflib.get_close_matches(field, Settings.model_fields, n=1)
+            hint = f" Did you mean {PREFIX}{near[0].upper()}?" if near else ""
+            warnings.append(f"{name} is set, but no setting has that name: it is ignored.{hint}")
+    return warnings
+
+
+def flag_of(field: str) -> str:
+    """The flag of a field; those that may be repeated are in the singular."""
+    singular = {"queues": "queue", "modules": "module", "models": "model", "namespaces": "namespace"}
+    return "--" + singular.get(field, field).replace("_", "-")
+
+
+def _secret(name: str, sources: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """The secret from the strongest source that has it, itself or in a file, and the name of where it was."""
+    for source in sources:
+        itself, file = source.get(name), source.get(f"{name}_file")
+        if itself and file:
+            raise BadInput(f"Both {name} and {name}_file are set; keep one of them.")
+        if itself:
+            return str(itself), PREFIX + name.upper()
+        if file:
+            return _read_secret(f"{name}_file", Path(str(file))), f"{name}_file ('{file}')"
+    return None
+
+
+def _read_secret(field: str, path: Path) -> str:
+    try:
+        secret = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadInput(f"{field}: the file '{path}' cannot be read: {why}.") from None
+    if not secret:
+        raise BadInput(f"{field}: the file '{path}' is empty; it must hold a URL such as {URL_EXAMPLE}")
+    return secret
+
+
+def _explain(
+    error: Mapping[str, Any],
+    flags: Mapping[str, object],
+    environment: Mapping[str, str],
+    origins: Mapping[str, tuple[str, str] | None],
+    path: Path | None,
+) -> str:
+    field = str(error["loc"][0])
+    if error["type"] == "extra_forbidden" and field not in Settings.model_fields:
+        near = difflib.get_close_matches(field, Settings.model_fields, n=1)
+        hint = f"Did you mean '{near[0]}'?" if near else "Known: " + ", ".join(Settings.model_fields) + "."
+        return f"{field} (in '{path}'): there is no such setting. {hint}"
+    info = Settings.model_fields[field]
+    if (secret := origins.get(field)) is not None:
+        name = secret[1]
+    elif field in flags:
+        name = flag_of(field)
+    elif field in environment:
+        name = PREFIX + field.upper()
+    else:
+        name = f"{field} (in '{path}')"
+    inner = "".join(f".{part}" for part in error["loc"][1:])
+    value = "" if field in SECRETS else f" got {error['input']!r}:"
+    problem = str(error["msg"]).removeprefix("Value error, ")
+    example = f" For example: {info.examples[0]}" if info.examples else ""
+    return f"{name}{inner}:{value} {problem}. {info.description}{example}"
