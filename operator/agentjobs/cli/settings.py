@@ -129,6 +129,14 @@ class Settings(BaseSettings):
         examples=[86400],
     )
 
+    lease_namespace: str = Field(
+        "default", pattern=DNS_LABEL, description="Namespace of the Lease that says which operator leads."
+    )
+    restored_label: str | None = Field(
+        "velero.io/restore-name",
+        description="Objects with this label come from a backup: they are held until somebody releases them.",
+    )
+
     # both
     name: str | None = Field(
         None,
@@ -200,7 +208,7 @@ class Settings(BaseSettings):
         if self.database_url is None:
             raise BadInput(
                 f"No database is named. Set AGENTJOBS_DATABASE_URL ({URL_EXAMPLE}), or "
-                " --database-url-file FILE (AGENTJOBS_DATABASE_URL_FILE) with a file that holds it."
+                "--database-url-file FILE (AGENTJOBS_DATABASE_URL_FILE) with a file that holds it."
             )
         return self.database_url.get_secret_value()
 

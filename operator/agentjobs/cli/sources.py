@@ -128,16 +128,24 @@ def _explain(
         hint = f"Did you mean '{near[0]}'?" if near else "Known: " + ", ".join(Settings.model_fields) + "."
         return f"{field} (in '{path}'): there is no such setting. {hint}"
     info = Settings.model_fields[field]
+    example = str(info.examples[0]) if info.examples else ""
+    given: object = error["input"]
     if (secret := origins.get(field)) is not None:
         name = secret[1]
     elif field in flags:
         name = flag_of(field)
+        example = " ".join(f"{name} {part}" for part in example.split(","))
+        given = (
+            ",".join(given) if isinstance(given, list) and all(isinstance(g, str) for g in given) else given
+        )
     elif field in environment:
         name = PREFIX + field.upper()
+        example = f"{name}={example}"
     else:
         name = f"{field} (in '{path}')"
+        example = f"{field}: {example}"
     inner = "".join(f".{part}" for part in error["loc"][1:])
-    value = "" if field in SECRETS else f" got {error['input']!r}:"
+    value = "" if field in SECRETS else f" got {given!r}:"
     problem = str(error["msg"]).removeprefix("Value error, ")
-    example = f" For example: {info.examples[0]}" if info.examples else ""
-    return f"{name}{inner}:{value} {problem}. {info.description}{example}"
+    hint = f" For example: {example}" if info.examples and field not in SECRETS else ""
+    return f"{name}{inner}:{value} {problem}. {info.description}{hint}"

