@@ -1,0 +1,289 @@
+"""Between the values of ``model`` and the JSON that the statements take and give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from agentjobs.queue import limits
+from agentjobs.queue.errors import JobRejected
+from agentjobs.queue.model import (
+    Ack,
+    AckKind,
+    AttemptRecord,
+    ClaimedJob,
+    Control,
+    JobView,
+    JsonObject,
+    NewJob,
+    ObjectChange,
+    ObjectRef,
+    RetryPolicy,
+    State,
+    Usage,
+)
+from agentjobs.queue.text import clean, cut, dumps, tail
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_DEFAULT_RETRY = RetryPolicy()
+_NOTHING = Usage()
+_FINAL = {"c": State.COMPLETE, "f": State.FAILED, "k": State.CANCELLED, "x": State.REJECTED}
+_FINAL_CODES = {state: code for code, state in _FINAL.items()}
+_CONTROLS = {"k": Control.CANCEL, "d": Control.DEADLINE, "s": Control.SUSPEND}
+_ENDS = {AckKind.COMPLETE: "c", AckKind.FAIL: "f"}
+
+
+def job_row(job: NewJob) -> JsonObject:
+    """One element of ``enqueue``'s argument. Raises JobRejected where the job cannot be stored."""
+    if not _DNS_LABEL.fullmatch(job.queue):
+        raise JobRejected(
+            "queue", job.queue, "a DNS label is wanted: a-z, 0-9 and '-', at most 63 characters"
+        )
+    if not 0 <= job.priority <= 9:
+        raise JobRejected("priority", job.priority, "0 (first) to 9 is wanted")
+    if job.max_attempts < 1:
+        raise JobRejected("max_attempts", job.max_attempts, "at least 1 is wanted")
+    for name in ("attempt_timeout_seconds", "starting_deadline_seconds", "active_deadline_seconds"):
+        if (seconds := getattr(job, name)) is not None and seconds < 1:
+            raise JobRejected(name, seconds, "at least 1 second is wanted")
+    if job.session is not None and len(job.session.encode("utf-8", "replace")) > limits.SESSION_BYTES:
+        raise JobRejected("session", job.session, f"at most {limits.SESSION_BYTES} bytes are wanted")
+    row: JsonObject = {
+        "uid": str(job.uid),
+        "queue": job.queue,
+        "priority": job.priority,
+        "payload": job.payload,
+    }
+    if job.session is not None:
+        row["session"] = clean(job.session)
+    if job.run_at is not None:
+        row["run_at"] = _time(job.run_at, "run_at")
+    if job.max_attempts != 3:
+        row["max_attempts"] = job.max_attempts
+    if job.retry != _DEFAULT_RETRY:
+        r = job.retry
+        row["retry"] = [r.initial_delay_seconds, r.factor, r.max_delay_seconds, r.max_wait_seconds]
+    if job.attempt_timeout_seconds != 1800:
+        row["attempt_timeout"] = job.attempt_timeout_seconds
+    if job.starting_deadline_seconds is not None:
+        row["starting_deadline"] = job.starting_deadline_seconds
+    if job.active_deadline_seconds is not None:
+        row["active_deadline"] = job.active_deadline_seconds
+    if job.suspend:
+        row["suspend"] = True
+    if job.ref is not None:
+        row |= {"cluster_id": job.ref.cluster_id, "namespace": job.ref.namespace, "name": job.ref.name}
+    if job.created_at is not None:
+        row["created_at"] = _time(job.created_at, "created_at")
+    return row
+
+
+def jobs_json(jobs: Sequence[NewJob]) -> str:
+    """``enqueue``'s argument, clean, with the size of each payload checked."""
+    rows = [job_row(job) for job in jobs]
+    text = dumps(rows)
+    if len(text) > limits.PAYLOAD_BYTES:
+        for job in jobs:
+            size = len(dumps(job.payload).encode())
+            if size > limits.PAYLOAD_BYTES:
+                raise JobRejected(
+                    "payload",
+                    f"{size} bytes",
+                    f"at most {limits.PAYLOAD_BYTES} bytes are wanted; pass a reference",
+                )
+    return text
+
+
+def change_row(change: ObjectChange) -> JsonObject:
+    """One element of ``apply``'s argument."""
+    row: JsonObject
+    if change.job is not None:
+        row = job_row(replace(change.job, uid=change.uid, ref=change.ref))
+    else:
+        row = {
+            "uid": str(change.uid),
+            "cluster_id": change.ref.cluster_id,
+            "namespace": change.ref.namespace,
+            "name": change.ref.name,
+        }
+    row["generation"] = change.generation
+    row["max_attempts"] = change.job.max_attempts if change.job else 3
+    if change.created_at is not None:
+        row["created_at"] = _time(change.created_at, "created_at")
+    if change.cancel:
+        row |= {"cancel_wanted": True, "end": "k", "reason": "Cancelled", "message": "spec.cancel was set"}
+    if change.hold is not None:
+        row |= {"hold": str(change.hold[0]), "message": clean(change.hold[1])}
+    if change.retry_requested is not None:
+        row["retry_handled"] = clean(change.retry_requested)
+    if change.gone:
+        row |= {"gone": True, "end": "k", "reason": "Cancelled", "message": "the object was deleted"}
+    if change.rejected is not None:
+        row |= {"end": "x", "reason": change.rejected[0], "message": clean(change.rejected[1])}
+    if change.imported is not None:
+        end = change.imported
+        row |= {
+            "end": _FINAL_CODES[end.state],
+            "reason": end.reason,
+            "message": clean(end.message),
+            "finished_at": _time(end.finished_at, "finished_at"),
+            "imported": end.status,
+        }
+    return row
+
+
+def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject]]:
+    """(p_done, p_back) of ``ack``; texts cut to what is kept of them (H7)."""
+    done: list[JsonObject] = []
+    back: list[JsonObject] = []
+    for ack in acks:
+        row: JsonObject = {"i": ack.id, "t": ack.token}
+        if ack.reason:
+            row["y"] = ack.reason
+        if ack.message:
+            row["m"] = cut(clean(ack.message), limits.ERROR_BYTES)[0]
+        if ack.usage is not _NOTHING and ack.usage != _NOTHING:
+            row["u"] = usage_row(ack.usage)
+        if ack.event_count:
+            row["e"] = ack.event_count
+        if ack.log_tail:
+            row["l"] = tail(clean(ack.log_tail), limits.LOG_TAIL_BYTES)
+        if (end := _ENDS.get(ack.kind)) is not None:
+            row["s"] = end
+            if ack.result is not None:
+                result, row["x"] = cut(clean(ack.result), limits.RESULT_BYTES)
+                row["r"] = result
+            if ack.session_id:
+                row["d"] = clean(ack.session_id)
+            if ack.trace_id:
+                row["c"] = ack.trace_id
+            done.append(row)
+        else:
+            row["k"] = ack.kind.value
+            if ack.delay_seconds > 0:
+                row["w"] = ack.delay_seconds
+            back.append(row)
+    return done, back
+
+
+def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
+    """One job of ``claim``'s reply."""
+    return ClaimedJob(
+        id=row[0],
+        token=token,
+        uid=UUID(row[1]),
+        queue=row[2],
+        priority=row[3] >> 56,
+        run=row[4],
+        attempt=row[5],
+        max_attempts=row[6],
+        round=row[7],
+        payload=row[15],
+        retry=_DEFAULT_RETRY if row[8] is None else RetryPolicy(*row[8]),
+        attempt_timeout_seconds=row[9],
+        deadline=None if row[10] is None else datetime.fromisoformat(row[10]),
+        snoozes=row[11] or 0,
+        losses=row[12] or 0,
+        solo=row[13],
+        spent=_NOTHING if row[14] is None else Usage(*row[14]),
+        pos=row[3],
+    )
+
+
+def usage_row(usage: Usage) -> list[int]:
+    return [usage.prompt_tokens, usage.output_tokens, usage.total_tokens, usage.llm_calls, usage.tool_calls]
+
+
+def control(code: str) -> Control:
+    return _CONTROLS[code]
+
+
+def job_view(v: Mapping[str, Any]) -> JobView:
+    """``view``'s JSON as a value."""
+    place, started = v["place"], v["started_at"] is not None
+    since = datetime.fromisoformat(v["since"])
+    return JobView(
+        id=v["id"],
+        uid=UUID(v["uid"]),
+        ref=None if v["ref"] is None else ObjectRef(*v["ref"]),
+        queue=v["queue"],
+        priority=v["priority"],
+        session=v["session"],
+        state=_state(place, started),
+        reason=v["reason"],
+        message=v["message"],
+        generation=v["generation"],
+        round=v["round"],
+        run=v["run"],
+        attempts=v["attempts"],
+        max_attempts=v["max_attempts"],
+        created_at=datetime.fromisoformat(v["created_at"]),
+        accepted_at=datetime.fromisoformat(v["accepted_at"]),
+        round_at=datetime.fromisoformat(v["round_at"]),
+        due_at=datetime.fromisoformat(v["due_at"]),
+        started_at=_maybe(v["started_at"]),
+        finished_at=_maybe(v["finished_at"]),
+        next_attempt_at=datetime.fromisoformat(v["due_at"]) if place == "l" else None,
+        since=since,
+        suspended_at=since if place in ("s", "h") else None,
+        resumed_at=_maybe(v["resumed_at"]),
+        run_started_at=_maybe(v["run_started_at"]),
+        worker=v["worker"],
+        control=None if v["control"] is None else _CONTROLS[v["control"]],
+        step=v["step"],
+        event_count=v["event_count"],
+        usage=_NOTHING if v["usage"] is None else Usage(*v["usage"]),
+        result=v["result"],
+        result_truncated=v["result_truncated"],
+        session_id=v["session_id"],
+        trace_id=v["trace_id"],
+        held=place == "h",
+        imported_status=v["imported"],
+        payload=v["payload"],
+        attempts_log=tuple(_attempt(a) for a in v["log"] or ()),
+    )
+
+
+def _attempt(a: Mapping[str, Any]) -> AttemptRecord:
+    return AttemptRecord(
+        run=a["run"],
+        attempt=a["attempt"],
+        round=a["round"],
+        worker=a["worker"],
+        started_at=datetime.fromisoformat(a["started_at"]),
+        ended_at=datetime.fromisoformat(a["ended_at"]),
+        outcome=a["outcome"],
+        reason=a["reason"],
+        message=a["message"],
+        charged=a["charged"],
+        next_at=_maybe(a["next_at"]),
+        usage=_NOTHING if a["usage"] is None else Usage(*a["usage"]),
+        event_count=a["event_count"],
+        log_tail=a["log_tail"],
+    )
+
+
+def _state(place: str, started: bool) -> State:
+    if place in _FINAL:
+        return _FINAL[place]
+    if place == "@":
+        return State.RUNNING
+    if place in ("s", "h"):
+        return State.SUSPENDED
+    if place == "l":
+        return State.RETRYING if started else State.SCHEDULED
+    return State.QUEUED
+
+
+def _maybe(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _time(value: datetime, field: str) -> str:
+    if value.tzinfo is None:
+        raise JobRejected(field, value.isoformat(), "a time with its zone is wanted (datetime.now(UTC))")
+    return value.isoformat()

@@ -1,0 +1,95 @@
+"""How the queue talks to Postgres: pooled calls, errors with a type, repeats where repeating is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from agentjobs.queue import limits
+from agentjobs.queue.errors import QueueUnavailable, SchemaMismatch
+
+DEADLOCK_REPEATS = 5
+Row = tuple[Any, ...]
+Connection = psycopg.AsyncConnection[Row]
+
+
+class Database:
+    """A small pool of autocommit connections; each call is one statement, one transaction, one round trip.
+
+    Nothing here needs a session: a transaction-mode pooler may sit in between, so no statement is prepared.
+    """
+
+    def __init__(self, dsn: str, *, name: str, size: int, pooled: bool) -> None:
+        """``pooled``: the DSN leads through a pooler, which refuses session settings at the start."""
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn,
+            kwargs={"autocommit": True, "prepare_threshold": None, **connect_options(name, pooled=pooled)},
+            min_size=1,
+            max_size=size,
+            open=False,
+            timeout=limits.CONNECT_TIMEOUT_SECONDS,
+            reconnect_timeout=1.0,
+            name=name,
+        )
+
+    async def open(self) -> None:
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=2)
+
+    async def fetch(self, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:
+        """All rows of one statement. Raises QueueUnavailable where the connection failed."""
+        for repeat in range(DEADLOCK_REPEATS + 1):
+            try:
+                async with self._pool.connection() as conn:
+                    return await fetch(conn, statement, params)
+            except (pg.DeadlockDetected, pg.SerializationFailure):
+                if repeat == DEADLOCK_REPEATS:
+                    raise
+                await asyncio.sleep(random.uniform(0.001, 0.02) * 2**repeat)
+            except (PoolTimeout, PoolClosed) as error:
+                raise QueueUnavailable(f"database: no connection: {error}") from error
+            except psycopg.OperationalError as error:
+                raise QueueUnavailable(f"database: {error}".strip()) from error
+            except (pg.UndefinedFunction, pg.UndefinedTable, pg.InvalidSchemaName) as error:
+                raise SchemaMismatch(
+                    f"the database lacks what this version needs ({error.diag.message_primary}); "
+                    "run `agentjobs migrate up`"
+                ) from error
+        raise AssertionError("unreachable")
+
+
+async def fetch(conn: Connection, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:
+    cursor = await conn.execute(statement, params)
+    return await cursor.fetchall()
+
+
+def connect_options(name: str, *, pooled: bool) -> dict[str, Any]:
+    """Settings that bound how long a broken peer or a stuck statement can hold anything up (H7)."""
+    options: dict[str, Any] = {
+        "application_name": name,
+        "connect_timeout": limits.CONNECT_TIMEOUT_SECONDS,
+        "tcp_user_timeout": limits.TCP_USER_TIMEOUT_SECONDS * 1000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+    }
+    if not pooled:
+        options["options"] = (
+            f"-c statement_timeout={limits.STATEMENT_TIMEOUT_SECONDS * 1000}"
+            f" -c idle_in_transaction_session_timeout={limits.IDLE_IN_TRANSACTION_SECONDS * 1000}"
+        )
+    return options
+
+
+def is_data_error(error: psycopg.Error) -> bool:
+    """True where one row's data, not the statement or the database, is at fault (H6)."""
+    state = error.sqlstate or ""
+    return state.startswith(("22", "54"))

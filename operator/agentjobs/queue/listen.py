@@ -1,0 +1,76 @@
+"""Being woken: one direct connection that LISTENs, and polling where notifications do not arrive.
+
+Notifications are only wake-ups: whoever misses one finds the same facts by polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, cast
+from uuid import uuid4
+
+import psycopg
+
+from agentjobs.queue import limits
+from agentjobs.queue.connection import connect_options
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["ready", "due", "control", "outbox", "admit", "poll"]
+_CHANNELS = ("ready", "due", "control", "outbox", "admit")
+_PROBE_SECONDS = 2.0
+_POLL_WITHOUT_NOTIFY_SECONDS = 0.25
+"""A pooler in transaction mode swallows LISTEN; then this is how late a wake-up can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """``payload``: the queue's name (ready), the due time in Unix seconds (due), the worker's uuid (control)."""
+
+    kind: Kind
+    payload: str = ""
+
+
+async def listen(dsn: str, name: str) -> AsyncIterator[Note]:
+    """Never ends: reconnects with a jittered pause. Yields ``poll`` after every (re)connect and every few seconds."""
+    while True:
+        try:
+            conn = await psycopg.AsyncConnection.connect(
+                dsn, autocommit=True, **{**connect_options(name, pooled=False), "options": ""}
+            )
+            async with conn:
+                probe = uuid4().hex
+                for channel in _CHANNELS:
+                    await conn.execute(f"listen agentjobs_{channel}".encode())
+                await conn.execute(f"listen agentjobs_probe_{probe}".encode())
+                yield Note("poll")
+                await conn.execute("select pg_notify(%s, '')", (f"agentjobs_probe_{probe}",))
+                heard = False
+                async for note in conn.notifies(timeout=_PROBE_SECONDS):
+                    if note.channel.startswith("agentjobs_probe_"):
+                        heard = True
+                        break
+                    yield _note(note)
+                if not heard:
+                    log.warning(
+                        "LISTEN does not deliver (a transaction-mode pooler?): polling; set a direct URL"
+                    )
+                pause = limits.POLL_SECONDS if heard else _POLL_WITHOUT_NOTIFY_SECONDS
+                while True:
+                    async for note in conn.notifies(timeout=pause):
+                        yield _note(note)
+                    yield Note("poll")
+                    # notices a connection that died without a word
+                    await conn.execute("select 1")
+        except (psycopg.OperationalError, OSError) as error:
+            log.warning("listening: %s; trying again", str(error).strip() or type(error).__name__)
+            yield Note("poll")
+            await asyncio.sleep(random.uniform(0.5, 1.5))
+
+
+def _note(note: psycopg.Notify) -> Note:
+    return Note(cast(Kind, note.channel.removeprefix("agentjobs_")), note.payload)

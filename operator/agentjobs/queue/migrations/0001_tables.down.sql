@@ -1,0 +1,11 @@
+drop function session_next(text[]);
+drop function notify_ready(text[]);
+drop function touch(bigint[]);
+drop function ready_state(smallint);
+drop function plus(bigint[], bigint[]);
+drop function priority(bigint);
+drop function place(bigint);
+drop function pos(smallint, bigint);
+drop table upkeep, schedule_tick, outbox, worker, queue, session, attempt, outcome, running, waiting, job;
+drop sequence outbox_version;
+drop sequence position;

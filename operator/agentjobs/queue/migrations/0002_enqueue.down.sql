@@ -1,0 +1,2 @@
+drop function admit(int);
+drop function enqueue(json);

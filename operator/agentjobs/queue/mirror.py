@@ -1,0 +1,142 @@
+"""The side of the queue that mirrors Kubernetes objects: intake, outbox, sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import psycopg
+
+from agentjobs.queue import codec
+from agentjobs.queue.connection import Database, is_data_error
+from agentjobs.queue.errors import JobRejected
+from agentjobs.queue.model import ChangeOutcome, JsonObject, ObjectChange, OutboxEntry, Reason
+from agentjobs.queue.text import clean, dumps
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRow:
+    """A job whose object is not known to be gone."""
+
+    id: int
+    uid: UUID
+    namespace: str
+    name: str
+    accepted_at: datetime
+    final: bool
+    generation: int
+    trimmed: bool
+    """Past retention: only the tombstone is left, waiting for the object to be gone (H1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    outcome: ChangeOutcome
+    detail: str = ""
+    """Why a retry was refused."""
+
+
+class Mirror:
+    """What the controller uses; part of Queue."""
+
+    _db: Database
+    _expiry: timedelta
+
+    async def apply(self, changes: Sequence[ObjectChange]) -> dict[UUID, Applied]:
+        """Stores what intake saw of objects; only what is newer than the row counts (H4).
+
+        A change that cannot be stored ends as Rejected/InvalidSpec and harms no other (H6).
+        """
+        answers: dict[UUID, Applied] = {}
+        rows: list[JsonObject] = []
+        for change in changes:
+            try:
+                rows.append(codec.change_row(change))
+            except JobRejected as error:
+                rows.append(codec.change_row(_rejected(change, str(error))))
+            answers[change.uid] = Applied(ChangeOutcome.UNCHANGED)
+        if not rows:
+            return answers
+        try:
+            answer = await self._db.fetch("select agentjobs.apply(%s::json)", (dumps(rows),))
+        except psycopg.Error as error:
+            if not is_data_error(error):
+                raise
+            if len(changes) > 1:
+                middle = len(changes) // 2
+                return await self.apply(changes[:middle]) | await self.apply(changes[middle:])
+            if changes[0].rejected is not None:
+                raise
+            return await self.apply([_rejected(changes[0], error.diag.message_primary or "cannot be stored")])
+        for uid, outcome, detail in answer[0][0] or ():
+            answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "")
+        return answers
+
+    async def outbox(
+        self, limit: int, coalesce_seconds: float, exclude: Sequence[int] = ()
+    ) -> list[OutboxEntry]:
+        """Jobs whose object shows a stale status: final ones at once, others when that old, oldest first."""
+        rows = await self._db.fetch(
+            "select version, marked_at, job from agentjobs.outbox_read(%s, %s, %s::bigint[])",
+            (limit, timedelta(seconds=coalesce_seconds), list(exclude)),
+        )
+        return [
+            OutboxEntry(version, marked_at, job["posted_run"], codec.job_view(job))
+            for version, marked_at, job in rows
+        ]
+
+    async def projected(self, done: Sequence[tuple[int, int, int]]) -> list[int]:
+        """(job id, version written, last run whose Events are posted): removes exactly those versions.
+
+        Returns the ids that are still, or again, stale.
+        """
+        if not done:
+            return []
+        rows = await self._db.fetch(
+            "select agentjobs.projected(%s::json)", (dumps([{"i": i, "v": v, "r": r} for i, v, r in done]),)
+        )
+        return list(rows[0][0] or ())
+
+    async def drop_projection(self, ids: Sequence[int]) -> int:
+        """The objects are not there to be written to (404, another uid)."""
+        rows = await self._db.fetch("select agentjobs.outbox_drop(%s::bigint[])", (list(ids),))
+        return int(rows[0][0])
+
+    async def touch(self, uids: Sequence[UUID]) -> int:
+        """Marks objects stale: their status was wiped, or is not to be trusted."""
+        rows = await self._db.fetch("select agentjobs.touch_uids(%s::uuid[])", (list(uids),))
+        return int(rows[0][0])
+
+    async def mirrored(self, after_id: int, limit: int, cluster_id: str) -> list[MirrorRow]:
+        """Jobs of this cluster whose object is not known to be gone, by id (H5)."""
+        rows = await self._db.fetch(
+            "select id, uid, namespace, name, accepted_at, final, generation, trimmed"
+            " from agentjobs.mirrored(%s, %s, %s)",
+            (after_id, limit, cluster_id),
+        )
+        return [MirrorRow(*row) for row in rows]
+
+    async def gone(self, uids: Sequence[UUID]) -> int:
+        """A GET confirmed that these objects are gone (H1)."""
+        rows = await self._db.fetch("select agentjobs.gone(%s::uuid[])", (list(uids),))
+        return int(rows[0][0])
+
+    async def explain(self, limit: int = 1000) -> int:
+        """Gives waiting mirrored jobs the reason why they wait; returns how many changed."""
+        rows = await self._db.fetch("select agentjobs.explain(%s, %s)", (self._expiry, limit))
+        return int(rows[0][0])
+
+    async def known(self, uids: Sequence[UUID]) -> set[UUID]:
+        """Those of ``uids`` that have a row, tombstones included."""
+        rows = await self._db.fetch(
+            "select uid from agentjobs.job where uid = any(%s::uuid[])", (list(uids),)
+        )
+        return {row[0] for row in rows}
+
+
+def _rejected(change: ObjectChange, why: str) -> ObjectChange:
+    return replace(
+        change, job=None, cancel=False, hold=None, imported=None, rejected=(Reason.INVALID_SPEC, clean(why))
+    )

@@ -1,0 +1,353 @@
+"""The queue: every operation is one statement, one transaction, one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from types import EllipsisType
+from typing import Any, Self
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from agentjobs.queue import codec, limits, migrate
+from agentjobs.queue.connection import Connection, Database, fetch, is_data_error
+from agentjobs.queue.errors import JobRejected
+from agentjobs.queue.listen import Note, listen
+from agentjobs.queue.mirror import Mirror
+from agentjobs.queue.model import (
+    Ack,
+    AckAnswer,
+    AckKind,
+    BeatResult,
+    JobView,
+    NewJob,
+    Progress,
+    QueueState,
+    Reason,
+    State,
+    StepResult,
+    TickResult,
+    WorkerInfo,
+)
+from agentjobs.queue.text import dumps
+from agentjobs.queue.watermark import Watermark
+
+
+class Queue(Mirror):
+    """A connection to the queue. Safe to share between tasks of one event loop.
+
+    All methods raise QueueUnavailable where the database cannot be reached; all may then be repeated.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        direct_dsn: str | None = None,
+        application_name: str = "agentjobs",
+        expiry_seconds: float = limits.EXPIRY_SECONDS,
+        retention_seconds: float = limits.RETENTION_SECONDS,
+        connections: int = 4,
+    ) -> None:
+        """``dsn`` may lead through a transaction-mode pooler; ``direct_dsn`` (LISTEN) must then be given too."""
+        pooled = direct_dsn is not None and direct_dsn != dsn
+        self._db = Database(dsn, name=application_name, size=connections, pooled=pooled)
+        # H12, trap of a heartbeat that waits behind claims: a connection of its own
+        self._beats = Database(dsn, name=f"{application_name}-beat", size=1, pooled=pooled)
+        self._direct_dsn, self._name = direct_dsn or dsn, application_name
+        self._expiry = timedelta(seconds=expiry_seconds)
+        self._retention = timedelta(seconds=retention_seconds)
+        self._marks: dict[UUID, Watermark] = {}
+
+    @classmethod
+    async def open(cls, dsn: str, **options: Any) -> Self:
+        """Opens without waiting for the database: the first call says whether it is there."""
+        queue = cls(dsn, **options)
+        await queue._db.open()
+        await queue._beats.open()
+        return queue
+
+    async def close(self) -> None:
+        await asyncio.gather(self._db.close(), self._beats.close())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    async def enqueue(self, jobs: Sequence[NewJob], conn: Connection | None = None) -> dict[UUID, bool]:
+        """Stores jobs, idempotent by uid; True for those that are new.
+
+        With ``conn`` it happens in the caller's own transaction, and takes no lock that could stall a worker
+        (H12): the jobs become visible, and workers are woken, when the caller commits. Raises JobRejected.
+        """
+        if not jobs:
+            return {}
+        rows = await self._fetch_on(conn, "select agentjobs.enqueue(%s::json)", (codec.jobs_json(jobs),))
+        new = set(rows[0][0] or ())
+        return {job.uid: job.uid in new for job in jobs}
+
+    async def _fetch_on(self, conn: Connection | None, statement: Any, params: Sequence[Any]) -> Any:
+        try:
+            return await (fetch(conn, statement, params) if conn else self._db.fetch(statement, params))
+        except psycopg.DataError as error:
+            raise JobRejected(
+                "job", str(error.diag.message_primary), "see the message for what is wanted"
+            ) from error
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    async def register(self, info: WorkerInfo) -> None:
+        """Before the first beat or claim. ``info.id`` is a fresh uuid per process and per re-registration (H10)."""
+        await self._beats.fetch(
+            "select agentjobs.register(%s, %s, %s, %s::json, %s)",
+            (info.id, info.name, info.pool, dumps(dict(info.queues)), info.version),
+        )
+        self._marks[info.id] = Watermark()
+
+    async def unregister(self, worker: UUID) -> None:
+        """The end of a drain. What it still held would be rescued by the next tick."""
+        await self._beats.fetch("delete from agentjobs.worker where id = %s returning id", (worker,))
+        self._marks.pop(worker, None)
+
+    async def step(
+        self,
+        worker: UUID,
+        token: int,
+        acks: Sequence[Ack],
+        slots: Mapping[str, int],
+        *,
+        total: int | None = None,
+        idle: bool = False,
+        max_jobs: int = limits.CLAIM_JOBS,
+    ) -> StepResult:
+        """What ended and what comes next, in one commit.
+
+        ``token`` is the worker's own claim counter, new for every call: the fence of the runs that come back.
+        ``slots``: free slots by queue; {} only acks. ``idle``: the worker holds nothing, and may get a suspect
+        job (H14). Data that Postgres cannot store fails only its own job (H6).
+        """
+        done, back = codec.ack_rows(acks)
+        queues = [queue for queue, n in slots.items() if n > 0]
+        counts = [slots[queue] for queue in queues]
+        asked = min(sum(counts), max_jobs, sum(counts) if total is None else total)
+        mark = self._marks.setdefault(worker, Watermark())
+        started = time.monotonic()
+        low = mark.low(queues, started)
+        try:
+            rows = await self._db.fetch(
+                "select missed, alive, jobs from agentjobs.step(%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s)",
+                (
+                    worker,
+                    token,
+                    dumps(done) if done else None,
+                    dumps(back) if back else None,
+                    queues,
+                    counts,
+                    asked,
+                    idle,
+                    low,
+                    self._expiry,
+                ),
+            )
+        except psycopg.Error as error:
+            if not (acks and is_data_error(error)):
+                raise
+            answers = await self._bisect(worker, token, acks, error)
+            rest = await self.step(worker, token, (), slots, total=total, idle=idle, max_jobs=max_jobs)
+            return StepResult(answers | dict(rest.answers), rest.jobs, rest.alive)
+        missed, alive, text = rows[0]
+        jobs = [] if text is None else [codec.claimed_job(row, token) for row in orjson.loads(text)]
+        if asked > 0:
+            mark.claimed(
+                ((job.queue, job.pos) for job in jobs),
+                short=len(jobs) < asked,
+                rescan=low is None,
+                started=started,
+                ended=time.monotonic(),
+            )
+        answers = dict.fromkeys((ack.id for ack in acks), AckAnswer.OK)
+        for id_, already in missed or ():
+            answers[id_] = AckAnswer.ALREADY if already else AckAnswer.LOST
+        return StepResult(answers, jobs, alive is not False)
+
+    async def _bisect(
+        self, worker: UUID, token: int, acks: Sequence[Ack], error: psycopg.Error
+    ) -> dict[int, AckAnswer]:
+        if len(acks) > 1:
+            middle = len(acks) // 2
+            first = await self.step(worker, token, acks[:middle], {})
+            second = await self.step(worker, token, acks[middle:], {})
+            return dict(first.answers) | dict(second.answers)
+        bad = acks[0]
+        what = f"the result cannot be stored: {error.diag.message_primary or type(error).__name__}"
+        if bad.reason == Reason.RESULT_UNSTORABLE:
+            raise error
+        plain = Ack(bad.id, bad.token, AckKind.FAIL, reason=Reason.RESULT_UNSTORABLE, message=what)
+        return dict((await self.step(worker, token, [plain], {})).answers)
+
+    async def beat(
+        self, worker: UUID, held: Sequence[tuple[int, int]], in_flight: Sequence[int]
+    ) -> BeatResult:
+        """The heartbeat, alone (H12). ``held``: (job id, token) of runs in hand; ``in_flight``: tokens of claims."""
+        rows = await self._beats.fetch(
+            "select alive, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
+            (worker, dumps([{"i": i, "t": t} for i, t in held]), list(in_flight), self._expiry),
+        )
+        alive, controls, disowned = rows[0]
+        return BeatResult(
+            alive=alive,
+            schema_version=migrate.SCHEMA_VERSION,
+            controls={(i, t): codec.control(c) for i, t, c in controls or ()},
+            disowned=[(i, t) for i, t in disowned or ()],
+        )
+
+    async def disown(self, worker: UUID, runs: Sequence[tuple[int, int]]) -> int:
+        """Gives back runs whose claim never arrived; attempts are refunded (H8)."""
+        rows = await self._db.fetch(
+            "select agentjobs.disown(%s, %s::json)", (worker, dumps([{"i": i, "t": t} for i, t in runs]))
+        )
+        return int(rows[0][0])
+
+    async def progress(self, worker: UUID, rows: Sequence[Progress]) -> int:
+        """Where running jobs are; changed rows only, never waits for a lock (H12). Returns how many changed."""
+        said = [
+            {"i": p.id, "t": p.token, "s": p.step, "e": p.event_count, "u": codec.usage_row(p.usage)}
+            for p in rows
+        ]
+        answer = await self._db.fetch("select agentjobs.progress(%s, %s::json)", (worker, dumps(said)))
+        return int(answer[0][0])
+
+    async def tick(self, caller: UUID) -> TickResult:
+        """Everything that time does: due jobs, deadlines, rescue, retention; one process at a time (H26)."""
+        rows = await self._db.fetch(
+            "select held_elsewhere, promoted, expired, rescued, pruned, admit, paused, next_due"
+            " from agentjobs.tick(%s, %s, %s)",
+            (caller, self._expiry, self._retention),
+        )
+        elsewhere, promoted, expired, rescued, pruned, admit, paused, next_due = rows[0]
+        for queue in paused or ():
+            await self._db.fetch("select agentjobs.yield_paused(%s)", (queue,))
+        admitted = await self.admit() if admit else 0
+        return TickResult(
+            elsewhere, admitted, promoted or 0, expired or 0, rescued or 0, pruned or 0, next_due
+        )
+
+    async def admit(self) -> int:
+        """Jobs of shared sessions that became due take their session, or their place behind it (H17)."""
+        return int((await self._db.fetch("select agentjobs.admit()"))[0][0])
+
+    # -- control ----------------------------------------------------------------------------------
+
+    async def cancel(self, uid: UUID) -> State | None:
+        """Ends a waiting job, asks a running one (answer Running). None: unknown or already finished."""
+        return _state(await self._control(uid, "cancel"))
+
+    async def suspend(self, uid: UUID) -> State | None:
+        """Stops the clock of a waiting job, asks a running one (answer Running). None: unknown or finished."""
+        return _state(await self._control(uid, "suspend"))
+
+    async def resume(self, uid: UUID) -> State | None:
+        return _state(await self._control(uid, "resume"))
+
+    async def retry(self, uid: UUID) -> bool:
+        """A new round of a Failed or Cancelled job (H21). False: refused, or unknown."""
+        return await self._control(uid, "retry") == "Queued"
+
+    async def reprioritise(self, uid: UUID, priority: int) -> bool:
+        if not 0 <= priority <= 9:
+            raise JobRejected("priority", priority, "0 (first) to 9 is wanted")
+        return await self._control(uid, "priority", priority) == "ok"
+
+    async def set_max_attempts(self, uid: UUID, n: int) -> bool:
+        """Below the attempts used: no further attempt, never a kill."""
+        if n < 1:
+            raise JobRejected("max_attempts", n, "at least 1 is wanted")
+        return await self._control(uid, "maxAttempts", n) == "ok"
+
+    async def _control(self, uid: UUID, what: str, value: int | None = None) -> str | None:
+        rows = await self._db.fetch("select agentjobs.control(%s, %s, %s)", (uid, what, value))
+        answer = rows[0][0]
+        assert answer is None or isinstance(answer, str)
+        return answer
+
+    async def set_queue(
+        self,
+        name: str,
+        *,
+        paused: bool | None = None,
+        max_running: int | EllipsisType | None = ...,
+        by: str = "",
+        reason: str = "",
+    ) -> None:
+        """Pauses or unpauses (None: as it is) and limits (None: no limit; ...: as it is) a queue (H22)."""
+        if isinstance(max_running, int) and max_running < 0:
+            raise JobRejected("max_running", max_running, "0 or more is wanted; None takes the limit away")
+        limit = None if max_running is ... else max_running
+        await self._db.fetch(
+            "select agentjobs.set_queue(%s, %s, %s, %s, %s, %s)",
+            (name, paused, by, reason, max_running is not ..., limit),
+        )
+        if paused:
+            await self._db.fetch("select agentjobs.yield_paused(%s)", (name,))
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def queues(self) -> list[QueueState]:
+        """Queues that were ever paused or limited; all others are open."""
+        rows = await self._db.fetch(
+            "select name, paused_at is not null, paused_at, coalesce(paused_by, ''), coalesce(paused_reason, ''), max_running"
+            " from agentjobs.queue order by name"
+        )
+        return [QueueState(*row) for row in rows]
+
+    async def show(self, uid: UUID) -> JobView | None:
+        """One job with every ended run and the tails of their logs."""
+        rows = await self._db.fetch(
+            "select job from agentjobs.view(array(select id from agentjobs.job where uid = %s), 1000, true)",
+            (uid,),
+        )
+        return codec.job_view(rows[0][0]) if rows else None
+
+    async def list(
+        self,
+        *,
+        queue: str | None = None,
+        state: State | None = None,
+        namespace: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[JobView]:
+        """The newest first; ``before``: the id of the last one of the page before."""
+        rows = await self._db.fetch(
+            "select job from agentjobs.list(%s, %s, %s, %s, %s)", (queue, state, namespace, before, limit)
+        )
+        return [codec.job_view(row[0]) for row in rows]
+
+    async def counts(self) -> dict[tuple[str, State], int]:
+        """Unfinished jobs by queue and state."""
+        rows = await self._db.fetch("select queue, state, n from agentjobs.counts()")
+        return {(queue, State(state)): n for queue, state, n in rows}
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        rows = await self._db.fetch(
+            "select id, name, queues, version, pool from agentjobs.worker"
+            " where beat_at > clock_timestamp() - %s order by name",
+            (self._expiry,),
+        )
+        return [WorkerInfo(*row) for row in rows]
+
+    def listen(self) -> AsyncIterator[Note]:
+        """Wake-ups, for ever; a direct connection of its own."""
+        return listen(self._direct_dsn, f"{self._name}-listen")
+
+
+def _state(answer: str | None) -> State | None:
+    return None if answer is None else State(answer)

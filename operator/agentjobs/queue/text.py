@@ -1,0 +1,54 @@
+"""Text that Postgres can store. NUL and lone surrogates pass an API server and break JSON here (H6)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+_BAD = re.compile("[\x00\ud800-\udfff]")
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def clean(text: str) -> str:
+    """``text`` with each NUL and lone surrogate replaced by U+FFFD."""
+    return _BAD.sub(REPLACEMENT, text)
+
+
+def clean_json(value: Any) -> Any:
+    """``value`` with every string in it cleaned, keys too."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(k)): clean_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_json(v) for v in value]
+    return value
+
+
+def dumps(value: Any) -> str:
+    """JSON that Postgres accepts. Cleans only where needed: most text is clean."""
+    try:
+        data = orjson.dumps(value)
+    except TypeError:  # a lone surrogate
+        return orjson.dumps(clean_json(value)).decode()
+    if b"\\u0000" in data:
+        return orjson.dumps(clean_json(value)).decode()
+    return data.decode()
+
+
+def cut(text: str, limit: int) -> tuple[str, bool]:
+    """The first ``limit`` bytes of ``text`` as UTF-8, on a character's border, and whether it was cut."""
+    if len(text) * 4 <= limit:
+        return text, False
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return text, False
+    return data[:limit].decode("utf-8", "ignore"), True
+
+
+def tail(text: str, limit: int) -> str:
+    """The last ``limit`` bytes of ``text`` as UTF-8, on a character's border."""
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= limit else data[-limit:].decode("utf-8", "ignore")
