@@ -1,0 +1,100 @@
+"""The AgentJob: one durable run of an agent."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from agentjobs.api.agentjob_status import AgentJobStatus
+from agentjobs.api.job_spec import YEAR_SECONDS, JobSpec
+from agentjobs.api.meta import ApiModel, ObjectMeta, Schema, Timestamp, parse_time, rule, validations
+
+MUTABLE_FIELDS = ("suspend", "cancel", "priority", "maxAttempts", "ttlSecondsAfterFinished")
+NAME_MAX_LENGTH = 63
+
+
+def immutable(field: str) -> Schema:
+    """Refuses any change of a field, of its presence too: with a default in the schema both hold it anyway."""
+    return rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{field} is immutable: create a new AgentJob with the {field} that you want, and cancel or delete this one",
+        field=field,
+        reason="FieldValueForbidden",
+    )
+
+
+def _spec_rules(schema: Schema) -> None:
+    """Adds the rules over several fields, and immutability for each field that is not named as mutable."""
+    rules = [
+        rule(
+            "!(has(self.delaySeconds) && has(self.scheduledTime))",
+            "set at most one of delaySeconds and scheduledTime",
+            field="scheduledTime",
+        ),
+        rule(
+            "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
+            "cancel cannot be taken back: create a new AgentJob to run it again",
+            field="cancel",
+            reason="FieldValueForbidden",
+        ),
+    ]
+    rules += [immutable(field) for field in schema["properties"] if field not in MUTABLE_FIELDS]
+    schema.update(validations(*rules))
+
+
+class AgentJobSpec(JobSpec):
+    """What to run, when, and how often to try.
+
+    Immutable, except suspend, cancel, priority, maxAttempts and ttlSecondsAfterFinished.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_spec_rules)
+
+    delay_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] | None = Field(
+        default=None,
+        description="delaySeconds after the object's creation the job becomes due, in seconds. Not together with "
+        "scheduledTime. Absent means: due at once.",
+    )
+    scheduled_time: Timestamp | None = Field(
+        default=None,
+        description="scheduledTime at which the job becomes due, RFC 3339; in the past means now. Not together with "
+        "delaySeconds. Absent means: due at once.",
+    )
+    suspend: bool | None = Field(
+        default=None,
+        description="suspend keeps the job from starting while it is true; a running attempt is stopped and refunded. "
+        "The due time stays. Absent means: false.",
+    )
+    cancel: bool | None = Field(
+        default=None,
+        description="cancel ends the job when it is set to true: at once where it waits, after a grace where it runs. "
+        "It cannot be taken back. Absent means: false.",
+    )
+
+    def due_at(self, created: datetime) -> datetime | None:
+        """When it becomes due, given the object's creation; None: at once."""
+        if self.scheduled_time is not None:
+            return parse_time(self.scheduled_time)
+        return created + timedelta(seconds=self.delay_seconds) if self.delay_seconds else None
+
+
+class AgentJob(ApiModel):
+    """AgentJob is one durable run of an AI agent: it is queued, run by a worker, retried, and its status tells how it went."""
+
+    KIND: ClassVar = "AgentJob"
+    PLURAL: ClassVar = "agentjobs"
+
+    api_version: Literal["agentjobs.dev/v1alpha1"] = "agentjobs.dev/v1alpha1"
+    kind: Literal["AgentJob"] = "AgentJob"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: AgentJobSpec = Field(
+        description="spec says what to run, when, and how often to try. Immutable, except suspend, cancel, priority, "
+        "maxAttempts and ttlSecondsAfterFinished.",
+    )
+    status: AgentJobStatus | None = Field(
+        default=None,
+        description="status shows how the job goes, as the operator last saw it in the database. Absent means: not "
+        "seen yet.",
+    )

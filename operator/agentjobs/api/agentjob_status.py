@@ -1,0 +1,181 @@
+"""How an AgentJob goes: a projection of the database's rows, which can be rebuilt at any time.
+
+No field has an enum (an older definition would refuse a newer operator), all times are the database's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from agentjobs.api.meta import (
+    CONDITION_MESSAGE_MAX_LENGTH,
+    REASON_MAX_LENGTH,
+    ApiModel,
+    Condition,
+    Schema,
+    Timestamp,
+    rule,
+    validations,
+)
+
+RESULT_MAX_LENGTH = 4096
+ATTEMPT_MESSAGE_MAX_LENGTH = 256
+RECENT_ATTEMPTS_MAX_ITEMS = 3
+CONDITIONS_MAX_ITEMS = 16
+
+Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+SmallCount = Annotated[int, Field(ge=0, le=2_147_483_647)]
+Reason = Annotated[str, Field(max_length=REASON_MAX_LENGTH)]
+
+CONDITION_LIST: Schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+
+REVISION_NEVER_GOES_BACK = rule(
+    "!has(oldSelf.revision) || (has(self.revision) && self.revision >= oldSelf.revision)",
+    "revision may not go back: a newer status is there already; read it, or remove the whole status to rebuild it",
+    field="revision",
+    reason="FieldValueForbidden",
+)
+
+
+class TokenUsage(ApiModel):
+    """What the job spent, over all runs of this round, refunded and lost ones included."""
+
+    prompt_tokens: Count = Field(default=0, description="promptTokens sent to models. Absent means: 0.")
+    output_tokens: Count = Field(
+        default=0, description="outputTokens that models answered with. Absent means: 0."
+    )
+    total_tokens: Count = Field(
+        default=0, description="totalTokens as the providers count them, thinking included. Absent means: 0."
+    )
+    llm_calls: Count = Field(
+        default=0, description="llmCalls is how often a model was called. Absent means: 0."
+    )
+    tool_calls: Count = Field(
+        default=0, description="toolCalls is how often a tool was called. Absent means: 0."
+    )
+
+
+class RecentAttempt(ApiModel):
+    """One ended run, shortened."""
+
+    number: SmallCount = Field(
+        description="number of the attempt, from 1 in each round; a refunded run and the one after it share a number."
+    )
+    reason: Reason = Field(
+        description="reason in CamelCase why it ended, one of the documented constants; clients must tolerate unknown "
+        "ones."
+    )
+    message: Annotated[str, Field(max_length=ATTEMPT_MESSAGE_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="message for people, at most 256 characters; the whole one is in the database. Absent means: none.",
+    )
+    start_time: Timestamp | None = Field(
+        default=None, description="startTime at which a worker began it. Absent means: not known."
+    )
+    end_time: Timestamp | None = Field(
+        default=None, description="endTime at which it ended. Absent means: not known."
+    )
+
+
+class AgentJobStatus(ApiModel):
+    """How the job goes, as the operator last saw it in the database. Written by the operator alone."""
+
+    model_config = ConfigDict(json_schema_extra=validations(REVISION_NEVER_GOES_BACK))
+
+    observed_generation: Count | None = Field(
+        default=None,
+        description="observedGeneration is the metadata.generation that this status reflects. Absent means: not seen "
+        "yet.",
+    )
+    revision: Count | None = Field(
+        default=None,
+        description="revision of the job's record that this status shows; never goes back while there is a status. "
+        "Absent means: not written yet.",
+    )
+    state: Annotated[str, Field(max_length=32)] | None = Field(
+        default=None,
+        description="state of the job: Scheduled, Suspended, Queued, Running, Retrying, Complete, Failed, Cancelled or "
+        "Rejected; clients must tolerate unknown ones. Absent means: not seen yet.",
+    )
+    reason: Reason | None = Field(
+        default=None,
+        description="reason in CamelCase why the job waits, or why it ended. Absent means: nothing to explain.",
+    )
+    message: Annotated[str, Field(max_length=CONDITION_MESSAGE_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="message for people to the reason: what happened and what to do. Absent means: none.",
+    )
+    conditions: Annotated[list[Condition], Field(max_length=CONDITIONS_MAX_ITEMS)] | None = Field(
+        default=None,
+        description="conditions of the job: Accepted, Suspended, Running, Complete, Failed and Finished. Complete and "
+        "Failed exclude each other; Finished is true at either end. Absent means: not seen yet.",
+        json_schema_extra=dict(CONDITION_LIST),
+    )
+    attempts: SmallCount | None = Field(
+        default=None,
+        description="attempts that were charged in this round, the running one included. Absent means: 0.",
+    )
+    round: SmallCount | None = Field(
+        default=None,
+        description="round of the job: 1, and one more for each retry of a finished job. Absent means: 1.",
+    )
+    next_attempt_time: Timestamp | None = Field(
+        default=None,
+        description="nextAttemptTime at which a waiting job is due. Absent means: it runs, has ended, or is due.",
+    )
+    queued_time: Timestamp | None = Field(
+        default=None,
+        description="queuedTime at which the job was first due in this round. Absent means: not due yet.",
+    )
+    start_time: Timestamp | None = Field(
+        default=None,
+        description="startTime of the first attempt of this round. Absent means: not started.",
+    )
+    completion_time: Timestamp | None = Field(
+        default=None,
+        description="completionTime at which the job ended, in whatever way. Absent means: not finished.",
+    )
+    duration: Annotated[str, Field(max_length=32)] | None = Field(
+        default=None,
+        description="duration from startTime to completionTime for people to read, such as 4s or 2m13s. Absent means: "
+        "not finished, or never started.",
+    )
+    worker: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None,
+        description="worker that runs the job, or ran it last. Absent means: none did.",
+    )
+    session_id: Annotated[str, Field(max_length=128)] | None = Field(
+        default=None,
+        description="sessionID of the conversation, also where spec.sessionID is absent. Absent means: not started.",
+    )
+    event_count: Count | None = Field(
+        default=None,
+        description="eventCount of the last run: how many events the agent produced. Absent means: not started.",
+    )
+    usage: TokenUsage | None = Field(
+        default=None,
+        description="usage over all runs of this round, refunded and lost ones included. Absent means: nothing spent.",
+    )
+    result: Annotated[str, Field(max_length=RESULT_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="result is the agent's final answer, at most 4096 bytes of it; the whole one is in the database. "
+        "Absent means: not complete.",
+    )
+    result_truncated: bool | None = Field(
+        default=None,
+        description="resultTruncated is true where result is not the whole answer. Absent means: false.",
+    )
+    recent_attempts: Annotated[list[RecentAttempt], Field(max_length=RECENT_ATTEMPTS_MAX_ITEMS)] | None = (
+        Field(
+            default=None,
+            description="recentAttempts are the last runs that ended, at most 3, oldest first; all of them are in the "
+            "database. Absent means: none has ended.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        )
+    )
+    trace_id: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None,
+        description="traceID of the last run's trace, in hexadecimal digits. Absent means: not traced.",
+    )

@@ -1,0 +1,141 @@
+"""What to run and how often to try: the fields that an AgentJob and a schedule's template share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agentjobs.api.agent import Agent
+from agentjobs.api.meta import ApiModel, rule, validations
+
+MESSAGE_MAX_LENGTH = 65_536
+IDENTITY_MAX_LENGTH = 63
+YEAR_SECONDS = 31_536_000
+WEEK_SECONDS = 604_800
+
+OWN_SESSION_PREFIX = "job-"
+"""Session ids of jobs that share none: ``job-<uid>``. Users cannot write it (H18)."""
+
+# No white space, no control or format characters: two ids that look alike are alike.
+Identity = Annotated[
+    str, Field(min_length=1, max_length=IDENTITY_MAX_LENGTH, pattern=r"^[^\p{Z}\p{Cc}\p{Cf}]+$")
+]
+QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Priority = Annotated[int, Field(ge=0, le=9)]
+
+QUEUE_DESCRIPTION = (
+    "queue that the job waits in, a DNS label of at most 63 characters. Workers serve queues with a number of slots "
+    "each; the operator may open a queue to some namespaces only. Default: {}."
+)
+PRIORITY_DESCRIPTION = (
+    "priority among the queue's waiting jobs, from 0 (first) to 9 (last): the reverse of a pod's priority. It stops "
+    "nothing that runs. Default: {}."
+)
+
+
+class RetryPolicy(ApiModel):
+    """How long to wait between attempts: min(maxDelaySeconds, initialDelaySeconds × factor^(attempt − 1)), ±10 %."""
+
+    initial_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
+        default=15,
+        description="initialDelaySeconds is the wait after the first failed attempt, in seconds. Default: 15.",
+    )
+    factor: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=2,
+        description="factor by which each further wait is longer, a whole number; 1 keeps it constant. Default: 2.",
+    )
+    max_delay_seconds: Annotated[int, Field(ge=0, le=WEEK_SECONDS)] = Field(
+        default=3600,
+        description="maxDelaySeconds is the longest wait between two attempts, in seconds. Default: 3600.",
+    )
+    max_wait_seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS)] = Field(
+        default=86_400,
+        description="maxWaitSeconds bounds how long the job may wait in a row for rate limits and outages, which "
+        "charge no attempt, in seconds; then it fails with WaitExceeded. Default: 86400.",
+    )
+
+
+class Budget(ApiModel):
+    """What all runs of one round together may spend; the run ends before the call that would exceed it."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = Field(
+        default=None,
+        description="maxTokens is the most tokens, of prompts and answers together. Absent means: no limit.",
+    )
+    max_llm_calls: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="maxLLMCalls is the most calls of a model. Absent means: no limit of the job's own; ADK stops one "
+        "run at 500.",
+    )
+
+
+class JobSpec(ApiModel):
+    """The fields that an AgentJob and a schedule's template share. Queue and priority differ in their defaults."""
+
+    agent: Agent = Field(description="agent to run: exactly one of module and inline.")
+    message: Annotated[str, Field(min_length=1, max_length=MESSAGE_MAX_LENGTH)] = Field(
+        description="message that the agent is given, 1 to 65536 characters.",
+    )
+    user_id: Identity = Field(
+        default="system",
+        description="userID in whose name the agent runs; part of the session's identity. At most 63 characters, no "
+        "white space. Default: system.",
+    )
+    app_name: Identity = Field(
+        default="agentjobs",
+        description="appName under which sessions are kept; part of the session's identity, always together with the "
+        "namespace. At most 63 characters, no white space. Default: agentjobs.",
+    )
+    session_id: Identity | None = Field(
+        default=None,
+        description="sessionID of the conversation to continue; jobs of one session run one at a time, in the order "
+        "in which they become due. At most 63 characters, no white space, not beginning with job-. Absent means: a "
+        "session of the job's own.",
+        json_schema_extra=validations(
+            rule(
+                f"!self.startsWith('{OWN_SESSION_PREFIX}')",
+                f"may not begin with {OWN_SESSION_PREFIX}, which names the sessions of jobs without a sessionID",
+            )
+        ),
+    )
+    queue: QueueName = Field(default="agents", description=QUEUE_DESCRIPTION.format("agents"))
+    priority: Priority = Field(default=2, description=PRIORITY_DESCRIPTION.format(2))
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3,
+        description="maxAttempts is how many charged attempts the job has. Rate limits, outages and drains charge "
+        "none; permanent errors end it at once. Lowered below the attempts used, it allows no further one and stops "
+        "none. Default: 3.",
+    )
+    retry_policy: RetryPolicy = Field(
+        default_factory=RetryPolicy,
+        description="retryPolicy says how long to wait between attempts. Default: 15 s, doubled up to 1 h, with ±10 % "
+        "of jitter. An error that names its own delay overrides it.",
+        json_schema_extra={"default": {}},
+    )
+    attempt_timeout_seconds: Annotated[int, Field(ge=1, le=WEEK_SECONDS)] = Field(
+        default=1800,
+        description="attemptTimeoutSeconds is how long one attempt may run before it is stopped and charged, in "
+        "seconds. Default: 1800.",
+    )
+    starting_deadline_seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS)] | None = Field(
+        default=None,
+        description="startingDeadlineSeconds is how long after it became due the job may start, in seconds; then it "
+        "fails with StartingDeadlineExceeded. It stands still while suspended or while the queue is paused. Absent "
+        "means: no deadline.",
+    )
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS)] | None = Field(
+        default=None,
+        description="activeDeadlineSeconds is how long after its first start the job may take with all its attempts "
+        "and waits, in seconds; then it fails with DeadlineExceeded. It starts over on resume. Absent means: no "
+        "deadline.",
+    )
+    budget: Budget | None = Field(
+        default=None,
+        description="budget that all runs of one round share, refunded and lost ones included. Absent means: none.",
+    )
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] | None = Field(
+        default=None,
+        description="ttlSecondsAfterFinished is how long after its end the object is deleted, in seconds; 0 deletes "
+        "it at once. The record in the database stays until retention. Absent means: the operator's default.",
+    )

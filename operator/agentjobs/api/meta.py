@@ -1,0 +1,141 @@
+"""What both resources share: group and version, annotations, the base models, times, conditions.
+
+Spec models are strict about types, as the API server is (no "3" for 3), and lenient about fields that
+they do not know: an operator that is older than the installed definition must not refuse what the API
+server accepted. ``validation.problems_of`` reports unknown fields where a person waits for the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+GROUP = "agentjobs.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+RETRY_REQUESTED_AT = f"{GROUP}/retry-requested-at"
+"""Annotation on a failed or cancelled AgentJob: each new value asks for one new round (H21)."""
+RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
+"""Annotation on a ScheduledAgentJob: each new value asks for one run now."""
+SCHEDULED_TIME = f"{GROUP}/scheduled-time"
+"""Annotation on a schedule's child: the tick that it was created for, RFC 3339."""
+TRACEPARENT = f"{GROUP}/traceparent"
+"""Annotation on an AgentJob: a W3C traceparent; the run's spans become its children."""
+
+Schema = dict[str, Any]
+
+
+def serialized_name(name: str) -> str:
+    """``session_id`` → ``sessionID``, ``max_llm_calls`` → ``maxLLMCalls`` (acronyms keep their case).
+
+    https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#naming-conventions
+    """
+    return re.sub(r"(Id|Llm)(?=[A-Z]|$)", lambda m: m[0].upper(), to_camel(name))
+
+
+def rule(cel: str, message: str, field: str = "", reason: str = "FieldValueInvalid") -> Schema:
+    """One ``x-kubernetes-validations`` entry; ``field`` (serialized) is what the server's error names."""
+    path = {"fieldPath": f".{field}"} if field else {}
+    return {"rule": cel, "message": message, **path, "reason": reason}
+
+
+def validations(*rules: Schema) -> Schema:
+    """``json_schema_extra`` with these rules."""
+    return {"x-kubernetes-validations": list(rules)}
+
+
+class ApiModel(BaseModel):
+    """A piece of a spec: immutable, camelCase outside."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, alias_generator=serialized_name, validate_by_name=True
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """The object as the API server stores it: serialized names, defaults filled in, nothing null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
+
+
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 time as an aware datetime (fractions below a microsecond are cut). Raises ValueError."""
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("wants an RFC 3339 time with an offset, such as 2026-12-01T09:00:00Z")
+    return datetime.fromisoformat(text.upper())
+
+
+def format_time(moment: datetime) -> str:
+    """An aware datetime as Kubernetes writes it: UTC, whole seconds, ``Z``."""
+    return moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+def _text_of_time(value: object) -> object:
+    """YAML loaders for Python turn an unquoted time into a datetime; the API server sees text."""
+    if isinstance(value, datetime):
+        return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
+    return value
+
+
+def _checked_time(text: str) -> str:
+    parse_time(text)
+    return text
+
+
+Timestamp = Annotated[
+    str,
+    BeforeValidator(_text_of_time),
+    AfterValidator(_checked_time),
+    Field(json_schema_extra={"format": "date-time"}),
+]
+"""Kept as text, so that what is written back is what was read; ``parse_time`` gives the moment."""
+
+
+class ObjectMeta(ApiModel):
+    """The parts of an object's metadata that are used here; the server owns the rest."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    creation_timestamp: Timestamp | None = None
+    deletion_timestamp: Timestamp | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+CONDITION_MESSAGE_MAX_LENGTH = 4096
+REASON_MAX_LENGTH = 128
+
+
+class Condition(ApiModel):
+    """One observation about the object: its type, whether it holds, since when and why."""
+
+    type: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        description="type of the condition in CamelCase, such as Finished; unique in the list."
+    )
+    status: Annotated[str, Field(min_length=1, max_length=16)] = Field(
+        description="status of the condition: True, False or Unknown."
+    )
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="observedGeneration is the metadata.generation that the condition was set upon. Absent means: "
+        "not known.",
+        json_schema_extra={"format": "int64"},
+    )
+    last_transition_time: Timestamp = Field(
+        description="lastTransitionTime is when the status of this condition last changed, by the database's clock."
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX_LENGTH)] = Field(
+        description="reason in CamelCase for the last change, one of the documented constants; clients must tolerate "
+        "unknown ones."
+    )
+    message: Annotated[str, Field(max_length=CONDITION_MESSAGE_MAX_LENGTH)] = Field(
+        description="message for people: what happened and what to do. May be empty."
+    )

@@ -1,0 +1,55 @@
+"""What of an AgentJob goes into the queue: the payload that agents read, and the key of its session."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.meta import TRACEPARENT
+
+PAYLOAD_VERSION = 1
+"""Raised when a reader of the present version would misread a payload; such a worker gives it back (H30)."""
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def payload_of(job: AgentJob) -> dict[str, Any]:
+    """All that an attempt needs to know of the object, as JSON. Keys that are absent in the spec are absent here."""
+    spec = job.spec
+    payload: dict[str, Any] = {
+        "v": PAYLOAD_VERSION,
+        "namespace": job.metadata.namespace,
+        "name": job.metadata.name,
+        "agent": spec.agent.as_json(),
+        "message": spec.message,
+        "userID": spec.user_id,
+        "appName": spec.app_name,
+    }
+    if spec.session_id is not None:
+        payload["sessionID"] = spec.session_id
+    if spec.budget is not None and (budget := spec.budget.as_json()):
+        payload["budget"] = budget
+    # https://www.w3.org/TR/trace-context/#traceparent-header: an invalid one is ignored, never an error
+    if _TRACEPARENT.fullmatch(parent := job.metadata.annotations.get(TRACEPARENT, "")):
+        payload["traceparent"] = parent
+    return payload
+
+
+def session_of(job: AgentJob) -> str | None:
+    """The key of the session that the job shares with others; None: its own, which needs no lock (H18)."""
+    if job.spec.session_id is None:
+        return None
+    return session_key(job.metadata.namespace, job.spec.app_name, job.spec.user_id, job.spec.session_id)
+
+
+def session_key(namespace: str, app_name: str, user_id: str, session_id: str) -> str:
+    """``namespace/app/user/session``; anything in a part that could be read as a border is percent-encoded.
+
+    Two different quadruples never give one key, so two namespaces never share a conversation (H18).
+    """
+    return "/".join(
+        quote(part, safe="@:+,=", errors="surrogatepass")
+        for part in (namespace, app_name, user_id, session_id)
+    )

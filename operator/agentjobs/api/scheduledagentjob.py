@@ -1,0 +1,224 @@
+"""The ScheduledAgentJob: creates AgentJobs at the times of a cron schedule, or once."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from agentjobs.api.agentjob_status import CONDITION_LIST, CONDITIONS_MAX_ITEMS, Count, SmallCount
+from agentjobs.api.cron import MACROS
+from agentjobs.api.job_spec import (
+    PRIORITY_DESCRIPTION,
+    QUEUE_DESCRIPTION,
+    YEAR_SECONDS,
+    JobSpec,
+    Priority,
+    QueueName,
+)
+from agentjobs.api.meta import GROUP, ApiModel, Condition, ObjectMeta, Timestamp, rule, validations
+
+NAME_MAX_LENGTH = 52
+"""A child is named ``<schedule>-<unix minute>`` and must fit into 63 (as CronJob's)."""
+ACTIVE_MAX_ITEMS = 10
+
+_RESERVED = rule(
+    f"self.all(k, !k.startsWith('{GROUP}/'))",
+    f"keys of {GROUP} are set by the operator",
+)
+_QUALIFIED = rule(
+    "self.all(k, !format.qualifiedName().validate(k).hasValue())",
+    "each key must be a qualified name such as team or example.com/team",
+)
+_LABEL_VALUES = rule(
+    "self.all(k, !format.labelValue().validate(self[k]).hasValue())",
+    "each value must be a label value: at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter "
+    "or digit",
+)
+
+LabelValue = Annotated[str, Field(max_length=63)]
+AnnotationValue = Annotated[str, Field(max_length=1024)]
+
+
+class TemplateMeta(ApiModel):
+    """Labels and annotations that each AgentJob of this schedule gets."""
+
+    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = Field(
+        default=None,
+        description="labels of each AgentJob, at most 32. Absent means: none.",
+        json_schema_extra=validations(_QUALIFIED, _LABEL_VALUES, _RESERVED),
+    )
+    annotations: Annotated[dict[str, AnnotationValue], Field(max_length=32)] | None = Field(
+        default=None,
+        description="annotations of each AgentJob, at most 32 of at most 1024 characters. Absent means: none.",
+        json_schema_extra=validations(_QUALIFIED, _RESERVED),
+    )
+
+
+class TemplateSpec(JobSpec):
+    """What each AgentJob of this schedule runs: an AgentJob's spec without suspend, cancel and times of its own."""
+
+    queue: QueueName = Field(default="scheduled", description=QUEUE_DESCRIPTION.format("scheduled"))
+    priority: Priority = Field(default=0, description=PRIORITY_DESCRIPTION.format(0))
+
+
+class JobTemplate(ApiModel):
+    """The AgentJob that each tick creates."""
+
+    metadata: TemplateMeta | None = Field(
+        default=None,
+        description="metadata that each AgentJob gets: labels and annotations. Absent means: none.",
+    )
+    spec: TemplateSpec = Field(
+        description="spec of each AgentJob. In its message $(SCHEDULED_TIME), $(SCHEDULED_DATE) and "
+        "$(LAST_SUCCESSFUL_TIME) are replaced, in timeZone; $$( stands for $(.",
+    )
+
+
+class ScheduledAgentJobSpec(ApiModel):
+    """When AgentJobs are created, and which."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "has(self.schedule) != has(self.scheduledTime)",
+                "set exactly one of schedule and scheduledTime",
+                field="schedule",
+            ),
+            rule(
+                "has(self.schedule) == has(oldSelf.schedule)",
+                "schedule cannot be exchanged for scheduledTime, nor the reverse: create a new ScheduledAgentJob",
+                field="schedule",
+                reason="FieldValueForbidden",
+            ),
+        )
+    )
+
+    schedule: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="schedule as five cron fields (minute, hour, day of month, month, day of week) or a macro such as "
+        "@daily. Where day of month and day of week are both set, either suffices, as in a CronJob. The time zone is "
+        "timeZone's. Absent means: scheduledTime is set.",
+        json_schema_extra=validations(
+            rule("!self.contains('TZ=')", "the time zone does not belong into schedule: set timeZone"),
+            rule(
+                f"self in [{', '.join(repr(m) for m in MACROS)}]"
+                r" || self.matches('^\\s*[^\\s@]+(\\s+[^\\s@]+){4}\\s*$')",
+                "wants five fields (minute, hour, day of month, month, day of week), such as 30 9 * * 1-5, or one of "
+                f"{', '.join(MACROS)}",
+            ),
+        ),
+    )
+    scheduled_time: Timestamp | None = Field(
+        default=None,
+        description="scheduledTime at which the one AgentJob of a one-shot schedule is created, RFC 3339. Absent means: "
+        "schedule is set.",
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = Field(
+        default="UTC",
+        description="timeZone of schedule and of the dates in the message, an IANA name such as Europe/Berlin. "
+        "Default: UTC.",
+        json_schema_extra=validations(
+            rule(
+                "self.lowerAscii() != 'local'",
+                "Local is not a time zone here: name it, such as Europe/Berlin",
+            )
+        ),
+    )
+    suspend: bool = Field(
+        default=False,
+        description="suspend stops further AgentJobs from being created while it is true; those that exist go on. "
+        "Default: false.",
+    )
+    concurrency_policy: Literal["Allow", "Forbid", "Replace"] = Field(
+        default="Allow",
+        description="concurrencyPolicy says what happens to a tick while an AgentJob of this schedule is unfinished: "
+        "Allow runs both, Forbid skips the tick, Replace cancels the unfinished one. Default: Allow.",
+    )
+    starting_deadline_seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS)] | None = Field(
+        default=None,
+        description="startingDeadlineSeconds is how late a tick may still be created, in seconds; a later one is "
+        "missed. Absent means: no deadline.",
+    )
+    missed_run_policy: Literal["Latest", "Skip"] = Field(
+        default="Latest",
+        description="missedRunPolicy says what happens to ticks that passed while nothing could create them: Latest "
+        "creates the last of them, Skip none. Default: Latest.",
+    )
+    successful_jobs_history_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=3,
+        description="successfulJobsHistoryLimit is how many complete AgentJobs are kept. Default: 3.",
+    )
+    failed_jobs_history_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=1,
+        description="failedJobsHistoryLimit is how many failed or cancelled AgentJobs are kept. Default: 1.",
+    )
+    job_template: JobTemplate = Field(description="jobTemplate is the AgentJob that each tick creates.")
+
+
+class ActiveJob(ApiModel):
+    """An unfinished AgentJob of the schedule."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        description="name of the AgentJob, in the schedule's namespace."
+    )
+    uid: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="uid of the AgentJob. Absent means: not known."
+    )
+
+
+class ScheduledAgentJobStatus(ApiModel):
+    """What the schedule did last and does next. Written by the operator alone."""
+
+    observed_generation: Count | None = Field(
+        default=None,
+        description="observedGeneration is the metadata.generation that this status reflects. Absent means: not seen "
+        "yet.",
+    )
+    conditions: Annotated[list[Condition], Field(max_length=CONDITIONS_MAX_ITEMS)] | None = Field(
+        default=None,
+        description="conditions of the schedule: Accepted, Suspended and, of a one shot, Finished. Absent means: not "
+        "seen yet.",
+        json_schema_extra=CONDITION_LIST,
+    )
+    last_schedule_time: Timestamp | None = Field(
+        default=None,
+        description="lastScheduleTime is the last tick that was created or decided upon. Absent means: none was.",
+    )
+    last_successful_time: Timestamp | None = Field(
+        default=None,
+        description="lastSuccessfulTime at which an AgentJob of this schedule last completed. Absent means: none did.",
+    )
+    next_schedule_time: Timestamp | None = Field(
+        default=None,
+        description="nextScheduleTime is the next tick. Absent means: suspended, finished, or not accepted.",
+    )
+    active_count: SmallCount | None = Field(
+        default=None,
+        description="activeCount is how many AgentJobs of this schedule are unfinished. Absent means: not seen yet.",
+    )
+    active: Annotated[list[ActiveJob], Field(max_length=ACTIVE_MAX_ITEMS)] | None = Field(
+        default=None,
+        description="active are the unfinished AgentJobs of this schedule, the oldest 10 of them. Absent means: none.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    missed_runs: Count | None = Field(
+        default=None,
+        description="missedRuns is how many ticks were missed since the schedule was created. Absent means: 0.",
+    )
+
+
+class ScheduledAgentJob(ApiModel):
+    """ScheduledAgentJob creates AgentJobs at the times of a cron schedule, or one at a given time."""
+
+    KIND: ClassVar = "ScheduledAgentJob"
+    PLURAL: ClassVar = "scheduledagentjobs"
+
+    api_version: Literal["agentjobs.dev/v1alpha1"] = "agentjobs.dev/v1alpha1"
+    kind: Literal["ScheduledAgentJob"] = "ScheduledAgentJob"
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    spec: ScheduledAgentJobSpec = Field(description="spec says when AgentJobs are created, and which.")
+    status: ScheduledAgentJobStatus | None = Field(
+        default=None,
+        description="status shows what the schedule did last and does next. Absent means: not seen yet.",
+    )
