@@ -162,7 +162,7 @@ begin
       update job set object_gone = true, generation = greatest(generation, c.generation) where id = c.id;
       select x.key into v_key from cancel_job(c.id, 'the object was deleted') x;
       delete from outbox where id = c.id;
-    elsif c."end" is null or c.cancel_wanted then
+    elsif c.priority is not null then         -- a job came along; "end" is only for those that are new here
       -- its own lock first: of two operators that saw different generations the newer one stays
       perform 1 from job where id = c.id for update;
       if c.generation > c.known then
