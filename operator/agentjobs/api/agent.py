@@ -117,7 +117,11 @@ class Agent(ApiModel):
 
     model_config = ConfigDict(
         json_schema_extra=validations(
-            rule("has(self.module) != has(self.inline)", "set exactly one of agent.module and agent.inline")
+            rule(
+                "has(self.module) != has(self.inline)",
+                "set exactly one of agent.module and agent.inline",
+                got="(has(self.module) ? 'both' : 'neither')",
+            )
         )
     )
 

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from agentjobs.api.agentjob_status import AgentJobStatus
 from agentjobs.api.job_spec import YEAR_SECONDS, JobSpec
-from agentjobs.api.meta import ApiModel, ObjectMeta, Schema, Timestamp, parse_time, rule, validations
+from agentjobs.api.meta import ApiModel, DueTime, ObjectMeta, Schema, parse_time, rule, validations
 
 MUTABLE_FIELDS = ("suspend", "cancel", "priority", "maxAttempts", "ttlSecondsAfterFinished")
 NAME_MAX_LENGTH = 63
@@ -57,7 +57,7 @@ class AgentJobSpec(JobSpec):
         description="delaySeconds after the object's creation the job becomes due, in seconds. Not together with "
         "scheduledTime. Absent means: due at once.",
     )
-    scheduled_time: Timestamp | None = Field(
+    scheduled_time: DueTime | None = Field(
         default=None,
         description="scheduledTime at which the job becomes due, RFC 3339; in the past means now. Not together with "
         "delaySeconds. Absent means: due at once.",

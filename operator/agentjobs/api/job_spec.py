@@ -96,6 +96,7 @@ class JobSpec(ApiModel):
             rule(
                 f"!self.startsWith('{OWN_SESSION_PREFIX}')",
                 f"may not begin with {OWN_SESSION_PREFIX}, which names the sessions of jobs without a sessionID",
+                got="self",
             )
         ),
     )

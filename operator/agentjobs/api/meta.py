@@ -7,6 +7,7 @@ server accepted. ``validation.problems_of`` reports unknown fields where a perso
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -38,10 +39,15 @@ def serialized_name(name: str) -> str:
     return re.sub(r"(Id|Llm)(?=[A-Z]|$)", lambda m: m[0].upper(), to_camel(name))
 
 
-def rule(cel: str, message: str, field: str = "", reason: str = "FieldValueInvalid") -> Schema:
-    """One ``x-kubernetes-validations`` entry; ``field`` (serialized) is what the server's error names."""
+def rule(cel: str, message: str, field: str = "", reason: str = "FieldValueInvalid", got: str = "") -> Schema:
+    """One ``x-kubernetes-validations`` entry.
+
+    ``field`` (serialized) is what the server's error names. ``got`` is a CEL expression of what was found,
+    for the message: the server itself shows only the type of a value that CEL refuses.
+    """
     path = {"fieldPath": f".{field}"} if field else {}
-    return {"rule": cel, "message": message, **path, "reason": reason}
+    found = {"messageExpression": f"{json.dumps(message + ': got ')} + {got}"} if got else {}
+    return {"rule": cel, "message": message, **found, **path, "reason": reason}
 
 
 def validations(*rules: Schema) -> Schema:
@@ -66,9 +72,12 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 def parse_time(text: str) -> datetime:
     """An RFC 3339 time as an aware datetime (fractions below a microsecond are cut). Raises ValueError."""
-    if not _RFC3339.fullmatch(text):
-        raise ValueError("wants an RFC 3339 time with an offset, such as 2026-12-01T09:00:00Z")
-    return datetime.fromisoformat(text.upper())
+    try:
+        if _RFC3339.fullmatch(text):
+            return datetime.fromisoformat(text.upper())
+    except ValueError:
+        pass
+    raise ValueError("wants an RFC 3339 time with an offset, such as 2026-12-01T09:00:00Z")
 
 
 def format_time(moment: datetime) -> str:
@@ -95,6 +104,28 @@ Timestamp = Annotated[
     Field(json_schema_extra={"format": "date-time"}),
 ]
 """Kept as text, so that what is written back is what was read; ``parse_time`` gives the moment."""
+
+
+def _due_year(text: str) -> str:
+    if not 1970 <= parse_time(text).year <= 2999:
+        raise ValueError(DUE_YEARS)
+    return text
+
+
+DUE_YEARS = "wants a year from 1970 to 2999"
+DueTime = Annotated[
+    Timestamp,
+    AfterValidator(_due_year),
+    Field(
+        json_schema_extra=validations(
+            rule(
+                "self.getFullYear() >= 1970 && self.getFullYear() <= 2999",
+                DUE_YEARS,
+            )
+        )
+    ),
+]
+"""A time that users choose: every calendar and database can do arithmetic with it."""
 
 
 class ObjectMeta(ApiModel):

@@ -16,7 +16,7 @@ from agentjobs.api.job_spec import (
     Priority,
     QueueName,
 )
-from agentjobs.api.meta import GROUP, ApiModel, Condition, ObjectMeta, Timestamp, rule, validations
+from agentjobs.api.meta import GROUP, ApiModel, Condition, DueTime, ObjectMeta, Timestamp, rule, validations
 
 NAME_MAX_LENGTH = 52
 """A child is named ``<schedule>-<unix minute>`` and must fit into 63 (as CronJob's)."""
@@ -84,6 +84,7 @@ class ScheduledAgentJobSpec(ApiModel):
                 "has(self.schedule) != has(self.scheduledTime)",
                 "set exactly one of schedule and scheduledTime",
                 field="schedule",
+                got="(has(self.schedule) ? 'both' : 'neither')",
             ),
             rule(
                 "has(self.schedule) == has(oldSelf.schedule)",
@@ -100,16 +101,21 @@ class ScheduledAgentJobSpec(ApiModel):
         "@daily. Where day of month and day of week are both set, either suffices, as in a CronJob. The time zone is "
         "timeZone's. Absent means: scheduledTime is set.",
         json_schema_extra=validations(
-            rule("!self.contains('TZ=')", "the time zone does not belong into schedule: set timeZone"),
+            rule(
+                "!self.contains('TZ=')",
+                "the time zone does not belong into schedule, set timeZone",
+                got="self",
+            ),
             rule(
                 f"self in [{', '.join(repr(m) for m in MACROS)}]"
                 r" || self.matches('^\\s*[^\\s@]+(\\s+[^\\s@]+){4}\\s*$')",
                 "wants five fields (minute, hour, day of month, month, day of week), such as 30 9 * * 1-5, or one of "
                 f"{', '.join(MACROS)}",
+                got="self",
             ),
         ),
     )
-    scheduled_time: Timestamp | None = Field(
+    scheduled_time: DueTime | None = Field(
         default=None,
         description="scheduledTime at which the one AgentJob of a one-shot schedule is created, RFC 3339. Absent means: "
         "schedule is set.",
@@ -121,7 +127,8 @@ class ScheduledAgentJobSpec(ApiModel):
         json_schema_extra=validations(
             rule(
                 "self.lowerAscii() != 'local'",
-                "Local is not a time zone here: name it, such as Europe/Berlin",
+                "name the time zone, such as Europe/Berlin",
+                got="self",
             )
         ),
     )
