@@ -72,7 +72,12 @@ def _in_spawner(work: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen
 
 
 def spawn(
-    command: Sequence[str], *, log: Path, terms: Terms | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    log: Path,
+    terms: Terms | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = Path("/"),
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` (absolute path first) in a session of its own, appending its output to ``log``."""
     asked = json.dumps({**asdict(terms or Terms()), "owner": os.getpid()})
@@ -86,7 +91,7 @@ def spawn(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                cwd="/",
+                cwd=cwd,
                 env=dict(env) if env is not None else None,
             )
 

@@ -1,0 +1,280 @@
+"""A real API server for the tests, the first of these that can be had:
+
+1. the cluster that ``AGENTJOBS_TEST_KUBECONFIG`` names,
+2. a control plane of our own, from ``KUBEBUILDER_ASSETS`` or an earlier build,
+3. kind, through pytest-kind, where Docker answers,
+4. a control plane of our own, built from its Go modules, where Go is at hand.
+
+Under pytest-xdist each worker process has a control plane of its own; a given cluster and kind are shared.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentjobs.local import assets as control_plane_assets
+from agentjobs.local import kubebuild
+from agentjobs.local.assets import Assets, AssetsError
+from agentjobs.local.controlplane import ControlPlane
+from agentjobs.local.process import LocalServerError
+from tiers import leave_out
+
+GIVEN = "AGENTJOBS_TEST_KUBECONFIG"
+CRDS = Path(__file__).parents[2] / "crds"
+KIND_VERSION = (
+    "v0.30.0"  # its default node is Kubernetes 1.34; what pytest-kind would fetch is too old for our CRDs
+)
+FIXTURES = frozenset({"cluster", "namespace", "own_assets"})
+Manifest = Mapping[str, Any] | Sequence[Mapping[str, Any]] | str
+
+
+class KubectlError(AssertionError):
+    """kubectl ended with an error; ``stderr`` is what it said."""
+
+    def __init__(self, arguments: Sequence[str], stdout: str, stderr: str) -> None:
+        super().__init__(f"kubectl {' '.join(arguments)}: {stderr.strip() or stdout.strip()}")
+        self.stdout, self.stderr = stdout, stderr
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster as tests see it. ``own`` is the control plane where it is ours to kill, else None."""
+
+    kubeconfig: Path
+    kubectl_path: Path
+    origin: str
+    own: ControlPlane | None = field(default=None)
+
+    def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:
+        """Run kubectl; its standard output, or, with ``check=False``, all that it said. Raises :class:`KubectlError`."""
+        command = [str(self.kubectl_path), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=120)
+        if check and done.returncode != 0:
+            raise KubectlError(arguments, done.stdout, done.stderr)
+        return done.stdout if check else done.stdout + done.stderr
+
+    def apply(self, manifest: Manifest, namespace: str | None = None) -> str:
+        """Apply an object, a list of objects, or YAML; into ``namespace`` where the object names none."""
+        where = [f"--namespace={namespace}"] if namespace else []
+        return self.kubectl("apply", *where, "-f", "-", input=as_text(manifest))
+
+    def get(self, kind: str, name: str, namespace: str) -> dict[str, Any]:
+        """One object, as the API server has it now."""
+        found: dict[str, Any] = json.loads(
+            self.kubectl("get", kind, name, f"--namespace={namespace}", "-o", "json")
+        )
+        return found
+
+    @contextmanager
+    def namespace(self) -> Iterator[str]:
+        """A new namespace with a random name, deleted at the end (not waited for)."""
+        name = f"test-{uuid.uuid4().hex[:10]}"
+        self.kubectl("create", "namespace", name)
+        try:
+            yield name
+        finally:
+            self.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found", check=False)
+
+    def require_own(self) -> ControlPlane:
+        """The control plane, for a test that stops it; skips the test where it is not ours."""
+        if self.own is None:
+            pytest.skip(f"stops the API server, and this one is not ours to stop ({self.origin})")
+        return self.own
+
+    def install_crds(self, folder: Path = CRDS) -> None:
+        """Apply our definitions and wait until they are served."""
+        files = sorted(folder.glob("*.yaml"))
+        if not files:
+            return
+        named = [argument for file in files for argument in ("-f", str(file))]
+        self.kubectl("apply", "--server-side", "--force-conflicts", *named)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", *named)
+
+
+def as_text(manifest: Manifest) -> str:
+    """Anything that can be applied, as text: JSON, since kubectl's YAML takes an unquoted ``n`` for a boolean."""
+    if isinstance(manifest, str):
+        return manifest
+    objects = [manifest] if isinstance(manifest, Mapping) else manifest
+    return "\n---\n".join(json.dumps(each) for each in objects)
+
+
+@contextmanager
+def own_cluster(assets: Assets, crds: bool = True) -> Iterator[Cluster]:
+    """A control plane of our own with our definitions in it."""
+    if assets.kubectl is None:
+        leave_out(f"{assets.origin} has no kubectl, and none is on PATH")
+    try:
+        plane = ControlPlane(assets).start()
+    except LocalServerError as error:
+        leave_out(f"the control plane from {assets.origin} does not start: {error}")
+    try:
+        cluster = Cluster(
+            plane.kubeconfig, assets.kubectl, f"our own control plane from {assets.origin}", plane
+        )
+        if crds:
+            cluster.install_crds()
+        yield cluster
+    finally:
+        plane.stop()
+
+
+@contextmanager
+def given_cluster(kubeconfig: Path, origin: str, kubectl: Path | None) -> Iterator[Cluster]:
+    """A cluster that others keep."""
+    kubectl = kubectl or Path(shutil.which("kubectl") or "")
+    if not kubectl.is_file():
+        leave_out(f"{origin}: no kubectl on PATH")
+    cluster = Cluster(kubeconfig, kubectl, origin)
+    answer = cluster.kubectl("version", "--request-timeout=10s", check=False)
+    if "Server Version" not in answer:
+        leave_out(f"{origin}: no API server answers: {answer.strip()}")
+    cluster.install_crds()
+    yield cluster
+
+
+def docker_answers() -> bool:
+    """Whether a Docker engine can be talked to."""
+    docker = shutil.which("docker")
+    return (
+        docker is not None
+        and subprocess.run([docker, "info"], capture_output=True, timeout=30).returncode == 0
+    )
+
+
+@contextmanager
+def kind_cluster(config: pytest.Config, shared: Path) -> Iterator[Cluster]:
+    """A kind cluster by pytest-kind, under its own options (``--kind-bin``, ``--kind-image``, ``--keep-cluster`` …)."""
+    os.environ.setdefault("KIND_VERSION", KIND_VERSION)
+    from pytest_kind import KindCluster  # reads the variable when it is imported
+
+    kind, image = config.getoption("kind_bin") or shutil.which("kind"), config.getoption("kind_image")
+    kubectl = config.getoption("kind_kubectl_bin") or shutil.which("kubectl")
+    cluster = KindCluster(
+        config.getoption("cluster_name"),
+        image=image or os.environ.get("KIND_NODE_IMAGE"),
+        kind_path=Path(kind) if kind else None,
+        kubectl_path=Path(kubectl) if kubectl else None,
+    )
+    shared.mkdir(parents=True, exist_ok=True)
+    with (shared / "kind.lock").open("w") as lock, (shared / "kind.users").open("w") as users:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            cluster.create()
+            cluster.ensure_kubectl()
+        except Exception as error:
+            leave_out(f"kind cannot make a cluster: {error}")
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        try:
+            with given_cluster(cluster.kubeconfig_path, "kind", cluster.kubectl_path.absolute()) as found:
+                yield found
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not config.getoption("keep_cluster") and alone(users.fileno()):
+                cluster.delete()
+
+
+def alone(descriptor: int) -> bool:
+    """Whether no other process holds the lock that this one shares."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class ClusterPlugin:
+    """Builds the control plane when it is needed: before the first test, for it takes longer than a test may."""
+
+    def __init__(self) -> None:
+        self.assets: Assets | None = None
+        self.why_not = ""
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Look for the binaries, or build them, where a selected test needs a cluster."""
+        if session.config.option.collectonly or not any(
+            FIXTURES & set(_fixtures(item)) for item in session.items
+        ):
+            return
+        try:
+            self.assets = control_plane_assets.find()
+            if self.assets is None and not os.environ.get(GIVEN) and not docker_answers():
+                self.assets = kubebuild.build(self._progress(session))
+            elif self.assets is None:
+                self.why_not = "no control plane of our own has been built (`make build-kube`)"
+        except AssetsError as error:
+            self.why_not = str(error)
+
+    @staticmethod
+    def _progress(session: pytest.Session) -> Callable[[str], None]:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:  # a worker process of xdist
+            return lambda line: None
+        return lambda line: reporter.write_line(line)
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the plugin."""
+    config.pluginmanager.register(ClusterPlugin(), "agentjobs-clusters")
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster of this session, with our definitions applied."""
+    plugin = request.config.pluginmanager.get_plugin("agentjobs-clusters")
+    assert isinstance(plugin, ClusterPlugin)
+    given = os.environ.get(GIVEN)
+    if given:
+        if not Path(given).is_file():
+            leave_out(f"{GIVEN}={given}: no such file")
+        with given_cluster(Path(given), f"{GIVEN}={given}", None) as found:
+            yield found
+    elif plugin.assets is not None:
+        with own_cluster(plugin.assets) as found:
+            yield found
+    elif docker_answers():
+        with kind_cluster(request.config, tmp_path_factory.getbasetemp().parent) as found:
+            yield found
+    else:
+        leave_out(f"no {GIVEN}, no Docker that answers, and {plugin.why_not}")
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A fresh namespace for this test."""
+    with cluster.namespace() as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def own_assets(request: pytest.FixtureRequest) -> Assets:
+    """The binaries of a control plane of our own; skips where there are none."""
+    plugin = request.config.pluginmanager.get_plugin("agentjobs-clusters")
+    assert isinstance(plugin, ClusterPlugin)
+    if plugin.assets is None:
+        pytest.skip(f"stops the API server, and needs a control plane of our own for that: {plugin.why_not}")
+    return plugin.assets
+
+
+@pytest.fixture
+def own_control_plane(own_assets: Assets) -> Iterator[Cluster]:
+    """A control plane for this test alone (about 5 s): ``.own`` may be killed and restarted."""
+    with own_cluster(own_assets) as found:
+        yield found
