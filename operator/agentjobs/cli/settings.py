@@ -9,6 +9,7 @@ file whose *name* may be a flag.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,6 +90,30 @@ class Settings(BaseSettings):
     preload: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Modules imported once, before the first job.", examples=["my_agents"]
     )
+    path: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Folders put before Python's path, where the modules are; separated as PATH is.",
+        examples=["/agents"],
+    )
+    signal_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Modules that subscribe to signals such as job.complete; they must not import google.adk.",
+        examples=["my_hooks"],
+    )
+    standbys: int = Field(
+        1,
+        ge=0,
+        le=2,
+        description="Processes that wait warm for the next job; each takes about 11 MB.",
+        examples=[1],
+    )
+    stop_grace_seconds: float = Field(
+        5,
+        gt=0,
+        le=600,
+        description="How long a job may take to stop when asked, before it is killed.",
+        examples=[5],
+    )
     drain_seconds: int = Field(
         300, ge=0, le=86_400, description="How long running jobs may finish after SIGTERM.", examples=[300]
     )
@@ -150,6 +175,9 @@ class Settings(BaseSettings):
         description="Port for /healthz, /readyz and /metrics. 0: any free one. Absent: none.",
         examples=[8080],
     )
+    log_format: str = Field(
+        "json", pattern="^(json|text)$", description="One JSON object a line, or text for people's eyes."
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="How much to log.")
 
     @field_validator("database_url", "database_direct_url", "session_database_url")
@@ -176,10 +204,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"queue '{name}' has {slots} slots; 1 to 1000 are possible")
         return value
 
-    @field_validator("modules", "models", "preload", "namespaces", mode="before")
+    @field_validator("modules", "models", "preload", "namespaces", "signal_modules", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _items(value) if isinstance(value, str | list | tuple) else value
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _split_path(cls, value: object) -> object:
+        return [p for p in value.split(os.pathsep) if p] if isinstance(value, str) else value
 
     @field_validator("queue_access", mode="before")
     @classmethod

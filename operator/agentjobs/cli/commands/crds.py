@@ -20,14 +20,11 @@ def crds(
     from agentjobs.api import crd
     from agentjobs.cli.problems import BadInput
 
-    files = crd.files()
     if directory is None:
-        typer.echo("---\n".join(files.values()), nl=False)
+        typer.echo("---\n".join(crd.as_yaml(definition) for definition in crd.definitions()), nl=False)
         return
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (directory / name).write_text(text)
-            typer.echo(f"{directory / name}", err=True)
+        for path in crd.write(directory):
+            typer.echo(f"{path}", err=True)
     except OSError as error:
         raise BadInput(f"--directory '{directory}' cannot be written: {error.strerror}.") from None

@@ -1,0 +1,91 @@
+"""An agent's code and its ``.env``, found as ``adk`` finds them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from agentjobs.cli.problems import BadInput
+
+REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z]\w*)?", re.ASCII)
+
+
+def locate(agent: str, here: Path) -> tuple[str, Path]:
+    """(module reference, folder for Python's path) of what was typed.
+
+    A folder (``my_agent``, ``agents/my_agent/``), a file (``my_agent.py``) or a module (``pkg.mod[:attr]``) below the
+    current folder or installed.
+    """
+    path = (here / agent).resolve()
+    if path.is_dir() or path.suffix == ".py":
+        return _of_path(agent, path)
+    if not REFERENCE.fullmatch(agent):
+        raise BadInput(
+            f"AGENT '{agent}': there is no such folder, and it is no module either. Name an agent's folder "
+            "(my_agent, as `adk create` makes it), or a module (pkg.mod or pkg.mod:attribute)."
+        )
+    top = re.split(r"[.:]", agent)[0]
+    if PathFinder.find_spec(top, [str(here)]) is None and PathFinder.find_spec(top) is None:
+        near = ", ".join(sorted(_agent_folders(here))) or "none"
+        raise BadInput(
+            f"AGENT '{agent}': there is no folder or module '{top}' in {here}, nor is one installed. "
+            f"Agent folders here: {near}. Make one with: adk create {top}"
+        )
+    return agent, here
+
+
+def env_file(start: Path) -> Path | None:
+    """The nearest ``.env`` in this folder or above: ADK's own rule."""
+    return next((f / ".env" for f in (start, *start.parents) if (f / ".env").is_file()), None)
+
+
+def folder_of(module: str, root: Path) -> Path:
+    """The deepest folder below ``root`` on the way to a module: where its ``.env`` is looked for first."""
+    folder = root
+    for part in module.partition(":")[0].split("."):
+        if not (folder / part).is_dir():
+            break
+        folder = folder / part
+    return folder
+
+
+def read_env(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
+    """The variables of these files, and warnings where two of them disagree: the first one counts."""
+    from dotenv import dotenv_values
+
+    found: dict[str, tuple[str, Path]] = {}
+    warnings = []
+    for file in dict.fromkeys(files):
+        for name, value in dotenv_values(file).items():
+            if value is None:
+                continue
+            if name in found and found[name][0] != value:
+                warnings.append(f"{name} differs between {found[name][1]} and {file}: the first one counts.")
+            found.setdefault(name, (value, file))
+    return {name: value for name, (value, _) in found.items()}, warnings
+
+
+def _of_path(agent: str, path: Path) -> tuple[str, Path]:
+    if path.is_dir() and not any((path / name).is_file() for name in ("agent.py", "__init__.py")):
+        if (path / "root_agent.yaml").is_file():
+            raise BadInput(
+                f"AGENT '{agent}': root_agent.yaml names code to import, so it is not run from. Write the agent as "
+                "Python (agent.py with root_agent), or inline in an AgentJob."
+            )
+        raise BadInput(
+            f"AGENT '{agent}': the folder has neither agent.py nor __init__.py. `adk create NAME` makes one that has."
+        )
+    if not path.exists():
+        raise BadInput(f"AGENT '{agent}': there is no such file.")
+    name = path.name.removesuffix(".py")
+    if not REFERENCE.fullmatch(name) or "." in name:
+        raise BadInput(
+            f"AGENT '{agent}': '{name}' is not a Python name. Rename it: letters, digits and underscores."
+        )
+    return name, path.parent
+
+
+def _agent_folders(here: Path) -> Iterable[str]:
+    return (f.name for f in here.iterdir() if f.is_dir() and (f / "agent.py").is_file())

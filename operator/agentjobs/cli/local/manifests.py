@@ -1,0 +1,136 @@
+"""From files to AgentJobs, checked as the API server and the operator would check them, without either."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.validation import problems_of
+from agentjobs.cli.problems import BadInput
+
+NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""Of generated names, as the API server's: no vowels, so no words."""
+DEFAULT_NAMESPACE = "default"
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One object of a file. ``where`` is what a person needs to find it again."""
+
+    where: str
+    folder: Path
+    content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An AgentJob that may run, and the folder of its file."""
+
+    job: AgentJob
+    folder: Path
+
+
+def read(files: Sequence[str], stdin: IO[str]) -> list[Manifest]:
+    """The AgentJobs of the files; BadInput naming every problem of every document at once."""
+    manifests = check(documents(files, stdin))
+    if not manifests:
+        raise BadInput(f"There is no AgentJob in {', '.join(files)}.")
+    return manifests
+
+
+def check(documents: Iterable[Document]) -> list[Manifest]:
+    """These documents as AgentJobs with names of their own."""
+    manifests: list[Manifest] = []
+    problems: list[str] = []
+    names: dict[tuple[str, str], str] = {}
+    for document in documents:
+        found = _problems(document)
+        if not found:
+            job = AgentJob.model_validate(named(document.content))
+            key = (job.metadata.namespace, job.metadata.name)
+            if key in names:
+                found = [f"metadata.name '{key[1]}' is already the name of {names[key]}; give it another"]
+            names.setdefault(key, document.where)
+            manifests.append(Manifest(job, document.folder))
+        problems += [f"{document.where}: {problem}" for problem in found]
+    if problems:
+        raise BadInput("\n".join(problems))
+    return manifests
+
+
+def documents(files: Iterable[str], stdin: IO[str]) -> Iterator[Document]:
+    """Every object of every file; the items of a List one by one."""
+    for file in files:
+        if file == "-":
+            yield from parse(stdin.read(), "standard input", Path.cwd())
+            continue
+        path = Path(file)
+        for each in _files_of(path):
+            try:
+                text = each.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise BadInput(f"-f '{each}' cannot be read: {why}.") from None
+            yield from parse(text, str(each), each.resolve().parent)
+
+
+def parse(text: str, source: str, folder: Path) -> Iterator[Document]:
+    """The objects of a YAML text."""
+    loader = yaml.SafeLoader(text)
+    number = 0
+    try:
+        while loader.check_node() and (node := loader.get_node()) is not None:
+            content = loader.construct_document(node)
+            if content is None:
+                continue
+            number += 1
+            where = f"{source}, document {number} (line {node.start_mark.line + 1})"
+            if isinstance(content, dict) and content.get("kind") == "List":
+                for index, item in enumerate(content.get("items") or []):
+                    yield Document(f"{where}, item {index + 1}", folder, item)
+            else:
+                yield Document(where, folder, content)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{source} is not YAML: {error}") from None
+    finally:
+        loader.dispose()
+
+
+def named(content: dict[str, Any]) -> dict[str, Any]:
+    """With a namespace, and a name made from ``generateName`` where there is none."""
+    metadata = dict(content.get("metadata") or {})
+    metadata["namespace"] = metadata.get("namespace") or DEFAULT_NAMESPACE
+    if not metadata.get("name"):
+        suffix = "".join(secrets.choice(NAME_ALPHABET) for _ in range(5))
+        metadata["name"] = f"{metadata.get('generateName', 'job-')[:58]}{suffix}"
+    return {**content, "metadata": metadata}
+
+
+def _files_of(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES and f.is_file())
+    if not files:
+        raise BadInput(f"-f '{path}' is a folder without manifests ({', '.join(SUFFIXES)}).")
+    return files
+
+
+def _problems(document: Document) -> list[str]:
+    content = document.content
+    if not isinstance(content, dict):
+        return [f"an object is wanted, not a {type(content).__name__}; it begins with apiVersion and kind"]
+    kind = content.get("kind")
+    if kind == "ScheduledAgentJob":
+        return [
+            "kind ScheduledAgentJob: schedules do not run locally; put its jobTemplate's spec into an AgentJob"
+        ]
+    if kind != "AgentJob":
+        return [f"kind {kind!r}: only AgentJob runs locally; take the document out"]
+    return [str(problem) for problem in problems_of(content)]

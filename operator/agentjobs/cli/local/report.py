@@ -1,0 +1,57 @@
+"""The end of a local run: answers, and why the others have none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentjobs.cli.local.screen import Shown
+from agentjobs.queue.model import JobView, State
+
+LOG_LINES = 12
+
+
+def answers(rows: Sequence[Shown], *, bare: bool) -> str:
+    """For standard output. ``bare``: one job's answer and nothing else."""
+    done = [shown for shown in rows if shown.job.state == State.COMPLETE]
+    if bare:
+        return "".join(f"{_answer(shown.job)}\n" for shown in done)
+    return "\n".join(f"{shown.name}:\n{_indented(_answer(shown.job))}\n" for shown in done)
+
+
+def failures(rows: Sequence[Shown]) -> list[str]:
+    """For standard error: each job that is not complete, its reason, the end of what it printed."""
+    lines: list[str] = []
+    for shown in rows:
+        job = shown.job
+        if job.state == State.COMPLETE:
+            continue
+        lines.append(f"{shown.name}: {job.state} ({job.reason}) after {_attempts(job)}")
+        if job.message:
+            lines.append(_indented(job.message))
+        tail = last_lines(job)
+        if tail:
+            lines.append("  The end of what it printed:")
+            lines += [_indented(line, "  | ") for line in tail]
+    return lines
+
+
+def last_lines(job: JobView, count: int = LOG_LINES) -> list[str]:
+    """The last lines of the last run that printed any."""
+    for attempt in reversed(job.attempts_log):
+        lines = attempt.log_tail.rstrip().splitlines()
+        if lines:
+            return lines[-count:]
+    return []
+
+
+def _answer(job: JobView) -> str:
+    text = job.result if job.result is not None else "(no answer)"
+    return text + "\n(the answer was cut at 1 MiB)" if job.result_truncated else text
+
+
+def _attempts(job: JobView) -> str:
+    return f"{job.attempts} of {job.max_attempts} attempts"
+
+
+def _indented(text: str, by: str = "  ") -> str:
+    return "\n".join(f"{by}{line}" for line in text.splitlines())

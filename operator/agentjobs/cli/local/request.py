@@ -1,0 +1,79 @@
+"""What is to be run, from either form of the command: jobs, where their code is, what it may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from agentjobs.api.agentjob import AgentJob
+from agentjobs.cli.local import agentfolder, manifests
+from agentjobs.cli.local.manifests import Manifest
+from agentjobs.cli.problems import BadInput
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that a local run needs to know."""
+
+    jobs: tuple[AgentJob, ...]
+    path: tuple[Path, ...] = ()
+    """Put before Python's path in the executors."""
+    modules: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    env_files: tuple[Path, ...] = ()
+    bare: bool = False
+    """One agent and one message: its answer alone goes to standard output."""
+
+
+def from_files(files: Sequence[str], stdin: IO[str]) -> Request:
+    """Of manifests. Each file's folder is on the path, and the nearest ``.env`` of each agent is read."""
+    found = manifests.read(files, stdin)
+    return Request(
+        jobs=tuple(m.job for m in found),
+        path=_unique(m.folder for m in found),
+        modules=_unique(top_package(m.job.spec.agent.module) for m in found if m.job.spec.agent.module),
+        models=_unique(m.job.spec.agent.inline.model for m in found if m.job.spec.agent.inline),
+        env_files=_unique(f for m in found if (f := agentfolder.env_file(_code_folder(m))) is not None),
+    )
+
+
+def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Request:
+    """Of an agent's folder, or module, and a message (``-``: standard input)."""
+    module, folder = agentfolder.locate(agent, Path.cwd())
+    text = stdin.read() if message == "-" else message
+    if not text.strip():
+        raise BadInput("MESSAGE is empty; say something to the agent.")
+    name = module.replace(":", "-").replace(".", "-").replace("_", "-").lower().strip("-")
+    content = {
+        "apiVersion": "agentjobs.dev/v1alpha1",
+        "kind": "AgentJob",
+        "metadata": {"name": name[:63].strip("-")},
+        "spec": {"agent": {"module": module}, "message": text, "maxAttempts": attempts},
+    }
+    [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])
+    env_file = agentfolder.env_file(_code_folder(manifest))
+    return Request(
+        jobs=(manifest.job,),
+        path=_unique([folder, Path.cwd()]),
+        modules=(top_package(module),),
+        env_files=(env_file,) if env_file else (),
+        bare=True,
+    )
+
+
+def top_package(module: str) -> str:
+    """What is allowed for a local run: the whole package, since the code is the caller's own."""
+    return module.partition(":")[0].split(".")[0]
+
+
+def _code_folder(manifest: Manifest) -> Path:
+    module = manifest.job.spec.agent.module
+    return agentfolder.folder_of(module, manifest.folder) if module else manifest.folder
+
+
+def _unique(values: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))

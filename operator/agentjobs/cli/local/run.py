@@ -1,0 +1,200 @@
+"""A local run from start to end: database, worker, jobs, answers; nothing is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from agentjobs.api.agentjob import AgentJob
+from agentjobs.cli.local import agentfolder, report
+from agentjobs.cli.local.request import Request, top_package
+from agentjobs.cli.local.screen import Screen, Shown
+from agentjobs.cli.local.worker import LocalWorker
+from agentjobs.cli.problems import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
+from agentjobs.controller.translate import Gate, change_of
+from agentjobs.local.postgres import EmbeddedPostgres
+from agentjobs.local.process import LocalServerError
+from agentjobs.queue import migrate
+from agentjobs.queue.errors import JobRejected, QueueError
+from agentjobs.queue.model import JobView, NewJob, State
+from agentjobs.queue.queue import Queue
+
+T = TypeVar("T")
+
+DATABASE = "agentjobs"
+POLL_SECONDS = 0.1
+CANCEL_SECONDS = 15.0
+"""How long running jobs may take to end after Ctrl-C; then their processes are killed with the worker."""
+
+
+def run(request: Request, *, data: Path | None, slots: int, verbose: bool) -> int:
+    """Runs the request; returns the exit status."""
+    try:
+        return asyncio.run(_run(request, data, slots, verbose))
+    except LocalServerError as error:
+        raise Unavailable(str(error)) from None
+    except QueueError as error:
+        raise Unavailable(f"The embedded database: {error}") from None
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT_STATUS
+
+
+async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -> int:
+    interrupted = _listen_for_signals()
+    environment, warnings = agentfolder.read_env(request.env_files)
+    async with contextlib.AsyncExitStack() as stack:
+        screen = stack.enter_context(Screen(live=False if verbose else None))
+        for warning in warnings:
+            screen.say(warning)
+        screen.stage("Starting Postgres")
+        dsn = await stack.enter_async_context(_database(data))
+        await migrate.up(dsn)
+        queue = await stack.enter_async_context(await Queue.open(dsn, application_name="agentjobs-local"))
+        earlier = await _unfinished(queue) if data is not None else []
+        if earlier:
+            screen.say(f"{len(earlier)} unfinished jobs of an earlier run go on.")
+        screen.stage("Starting the worker")
+        jobs = [new_job(job) for job in request.jobs]
+        worker = await stack.enter_async_context(
+            LocalWorker(
+                dsn=dsn,
+                queues=dict.fromkeys([*(j.queue for j in jobs), *(v.queue for v in earlier)], slots),
+                modules=sorted({*request.modules, *_modules(earlier)}),
+                models=sorted({*request.models, *_models(earlier)}),
+                path=request.path,
+                environment=environment,
+                log=Path("/dev/stderr") if verbose else None,
+            )
+        )
+        try:
+            await queue.enqueue(jobs)
+        except JobRejected as error:
+            raise BadInput(str(error)) from None
+        names = {view.uid: _name(view) for view in earlier} | {
+            new.uid: job.metadata.name for new, job in zip(jobs, request.jobs, strict=True)
+        }
+        rows = await _follow(queue, worker, names, screen, interrupted)
+    return _tell(rows, screen, bare=request.bare, interrupted=interrupted.is_set())
+
+
+def new_job(job: AgentJob) -> NewJob:
+    """What the operator would enqueue for an object made now, without an object to mirror."""
+    metadata = {
+        **job.metadata.as_json(),
+        "uid": str(uuid4()),
+        "creationTimestamp": datetime.now(UTC).isoformat(),
+    }
+    change = change_of({**job.as_json(), "metadata": metadata}, Gate("local", restored_label=None))
+    if change.job is None:
+        raise BadInput(f"{job.metadata.name}: {change.rejected[1] if change.rejected else 'nothing to run'}")
+    return replace(change.job, ref=None)
+
+
+async def _follow(
+    queue: Queue, worker: LocalWorker, names: dict[UUID, str], screen: Screen, interrupted: asyncio.Event
+) -> list[Shown]:
+    """Draws until every job is finished; cancels all of them when interrupted."""
+    loop = asyncio.get_running_loop()
+    views: dict[UUID, JobView] = {}
+    give_up_at: float | None = None
+    while True:
+        open_ = [uid for uid in names if uid not in views or not views[uid].state.final]
+        for view in await asyncio.gather(*(queue.show(uid) for uid in open_)):
+            if view is not None:
+                views[view.uid] = view
+        rows = [Shown(names[uid], views[uid]) for uid in names if uid in views]
+        screen.draw(rows)
+        if all(row.job.state.final for row in rows) or (give_up_at is not None and loop.time() > give_up_at):
+            return rows
+        worker.check()
+        if interrupted.is_set() and give_up_at is None:
+            screen.say("Interrupted: cancelling what is not finished …")
+            give_up_at = loop.time() + CANCEL_SECONDS
+            await asyncio.gather(*(queue.cancel(uid) for uid in open_))
+        with contextlib.suppress(TimeoutError):
+            pause = max(POLL_SECONDS, 0.005 * len(open_))
+            if give_up_at is None:
+                await asyncio.wait_for(interrupted.wait(), pause)
+            else:
+                await asyncio.sleep(pause)
+
+
+def _tell(rows: Sequence[Shown], screen: Screen, *, bare: bool, interrupted: bool) -> int:
+    for line in report.failures(rows):
+        screen.say(line)
+    sys.stdout.write(report.answers(rows, bare=bare))
+    sys.stdout.flush()
+    if interrupted:
+        return INTERRUPTED_EXIT_STATUS
+    return 0 if all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
+
+
+@contextlib.asynccontextmanager
+async def _database(data: Path | None) -> AsyncIterator[str]:
+    """A database in a server of our own; the server ends with the block."""
+    server = EmbeddedPostgres(data)
+    try:
+        # shielded: a thread cannot be interrupted, and a server that is half started must still be stopped
+        await _finish(asyncio.to_thread(server.start))
+        yield await _finish(asyncio.to_thread(server.create_database, DATABASE))
+    finally:
+        await _finish(asyncio.to_thread(server.stop))
+
+
+async def _finish(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _listen_for_signals() -> asyncio.Event:
+    """The first Ctrl-C (or SIGTERM, or a closed terminal) asks; the second one cancels this run at once."""
+    interrupted = asyncio.Event()
+    task = asyncio.current_task()
+
+    def ask() -> None:
+        if interrupted.is_set() and task is not None:
+            task.cancel()
+        interrupted.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, ask)
+    return interrupted
+
+
+async def _unfinished(queue: Queue) -> list[JobView]:
+    found: list[JobView] = []
+    before: int | None = None
+    while page := await queue.list(before=before, limit=200):
+        found += [view for view in page if not view.state.final]
+        before = page[-1].id
+    return found[::-1]
+
+
+def _modules(views: Sequence[JobView]) -> set[str]:
+    return {top_package(m) for view in views if (m := _agent(view).get("module"))}
+
+
+def _models(views: Sequence[JobView]) -> set[str]:
+    return {i["model"] for view in views if (i := _agent(view).get("inline"))}
+
+
+def _agent(view: JobView) -> dict[str, Any]:
+    agent = (view.payload or {}).get("agent")
+    return agent if isinstance(agent, dict) else {}
+
+
+def _name(view: JobView) -> str:
+    return str((view.payload or {}).get("name") or view.uid)

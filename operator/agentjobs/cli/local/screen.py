@@ -1,0 +1,146 @@
+"""What people see while jobs run: a live table on a terminal, else a line per change. Standard error only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from agentjobs.queue.model import JobView, State
+
+COLUMNS = ("NAME", "QUEUE", "STATUS", "REASON", "ATTEMPTS", "DURATION", "STEP")
+COLOURS = {
+    State.RUNNING: "cyan",
+    State.RETRYING: "yellow",
+    State.COMPLETE: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "magenta",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A job under the name that its manifest gave it."""
+
+    name: str
+    job: JobView
+
+
+def duration(seconds: float) -> str:
+    """As people write it: ``0.4s``, ``12s``, ``3m05s``, ``2h07m``."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
+
+
+def cells(shown: Shown, now: datetime) -> tuple[str, ...]:
+    """A job's row of the table."""
+    job = shown.job
+    took = ""
+    if job.started_at is not None:
+        took = duration(((job.finished_at or now) - job.started_at).total_seconds())
+    return (
+        shown.name,
+        job.queue,
+        str(job.state),
+        job.reason,
+        f"{job.attempts}/{job.max_attempts}",
+        took,
+        job.step if job.state == State.RUNNING else waits(job, now),
+    )
+
+
+def waits(job: JobView, now: datetime) -> str:
+    """Until when an unfinished job waits, where it does."""
+    if job.state not in (State.SCHEDULED, State.RETRYING):
+        return ""
+    until = job.next_attempt_at or job.due_at
+    return f"in {duration((until - now).total_seconds())}" if until > now else ""
+
+
+def change(shown: Shown, now: datetime) -> str:
+    """A line about the state that a job has entered."""
+    job = shown.job
+    parts = [f"{shown.name}: {job.state}"]
+    if job.state == State.RUNNING:
+        parts.append(f"attempt {job.attempts} of {job.max_attempts}")
+    elif job.reason and job.reason != job.state:
+        parts.append(f"({job.reason})")
+    if wait := waits(job, now):
+        parts.append(wait)
+    if job.state == State.RETRYING and job.message:
+        parts.append(f"- {job.message}")
+    return " ".join(parts)
+
+
+def table(rows: Sequence[Shown], now: datetime) -> Table:
+    """All jobs, in the order of their manifests."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in COLUMNS:
+        made.add_column(column, no_wrap=True, overflow="ellipsis", justify="left")
+    for shown in rows:
+        values = list(map(Text, cells(shown, now)))
+        values[2].stylize(COLOURS.get(shown.job.state, ""))
+        made.add_row(*values)
+    return made
+
+
+class Screen:
+    """Draws on standard error; ``with`` begins and ends the live display."""
+
+    def __init__(self, *, live: bool | None = None) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._live: Live | None = None
+        if self._console.is_terminal if live is None else live:
+            self._live = Live(console=self._console, refresh_per_second=8, transient=False, auto_refresh=True)
+        self._told: dict[str, tuple[object, ...]] = {}
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self._live is not None:
+            self._live.console.print(Text(text))
+        else:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    def stage(self, text: str) -> None:
+        """What is being done now, until jobs are drawn."""
+        if self._live is not None:
+            self._live.update(Text(f"{text} …", style="dim"))
+        else:
+            self.say(f"{text} …")
+
+    def draw(self, rows: Sequence[Shown]) -> None:
+        """The present states of all jobs."""
+        now = datetime.now(UTC)
+        if self._live is not None:
+            self._live.update(table(rows, now))
+            return
+        for shown in rows:
+            job = shown.job
+            state = (job.state, job.attempts, job.reason)
+            if self._told.get(shown.name) != state:
+                self._told[shown.name] = state
+                self.say(change(shown, now))

@@ -1,0 +1,87 @@
+"""The worker of a local run: the same command as in a pod, as a child that ends with us."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agentjobs.cli.problems import Unavailable
+from agentjobs.local.process import Terms, end, spawn, tail
+
+STOP_SECONDS = 10.0
+DRAIN_SECONDS = 0
+"""Nothing is worth waiting for: when the worker is stopped, all is finished or was given up."""
+
+
+class LocalWorker:
+    """Starts in a session of its own, so that a Ctrl-C in the terminal reaches us alone."""
+
+    def __init__(
+        self,
+        *,
+        dsn: str,
+        queues: Mapping[str, int],
+        modules: Sequence[str],
+        models: Sequence[str],
+        path: Sequence[Path],
+        environment: Mapping[str, str],
+        log: Path | None,
+    ) -> None:
+        self._settings = {
+            "AGENTJOBS_QUEUES": ",".join(f"{queue}={slots}" for queue, slots in queues.items()),
+            "AGENTJOBS_MODULES": ",".join(modules),
+            "AGENTJOBS_MODELS": ",".join(models),
+            "AGENTJOBS_PATH": os.pathsep.join(map(str, path)),
+            "AGENTJOBS_DRAIN_SECONDS": str(DRAIN_SECONDS),
+            "AGENTJOBS_NAME": "local",
+            "AGENTJOBS_LOG_FORMAT": "text",
+        }
+        self._dsn = dsn
+        self._environment = environment
+        self._folder = tempfile.TemporaryDirectory(prefix="agentjobs-local-")
+        self.log = log or Path(self._folder.name) / "worker.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        secret = Path(self._folder.name) / "database-url"
+        secret.touch(mode=0o600)
+        secret.write_text(self._dsn)
+        # settings of a deployed worker that happen to be set here must not reach this one
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("AGENTJOBS_")}
+        self._process = spawn(
+            [sys.executable, "-P", "-m", "agentjobs.cli", "worker"],
+            log=self.log,
+            # nothing to drain without the database, which ends with us too
+            terms=Terms(signal.SIGKILL),
+            env={
+                **self._environment,
+                **inherited,
+                **self._settings,
+                "AGENTJOBS_DATABASE_URL_FILE": str(secret),
+            },
+            cwd=Path.cwd(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            await asyncio.to_thread(end, self._process, signal.SIGTERM, STOP_SECONDS)
+        self._folder.cleanup()
+
+    def check(self) -> None:
+        """Raises Unavailable with the end of its log where the worker has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            raise Unavailable(
+                f"The worker ended by itself with status {self._process.returncode}; the end of its log:\n"
+                f"{tail(self.log)}"
+            )

@@ -1,0 +1,87 @@
+"""From settings to running parts. Each function imports its own part alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from agentjobs.cli.problems import BadInput
+from agentjobs.cli.settings import Settings
+from agentjobs.cli.sources import misspelt_variables
+from agentjobs.telemetry import log as logs
+
+log = logging.getLogger("agentjobs")
+
+
+def start_worker(settings: Settings) -> int:
+    """Runs a worker until it is stopped; returns its exit status."""
+    from agentjobs import __version__
+    from agentjobs.agents.outcome import AgentSettings
+    from agentjobs.worker.config import WorkerConfig
+    from agentjobs.worker.supervisor import run_worker
+
+    try:
+        config = WorkerConfig(
+            dsn=settings.dsn(),
+            direct_dsn=settings.direct_dsn(),
+            queues=settings.queues,
+            settings=AgentSettings(
+                modules=settings.modules,
+                models=settings.models,
+                preload=settings.preload,
+                session_dsn=settings.session_dsn(),
+                model_timeout_seconds=settings.model_timeout_seconds,
+                pool=settings.pool,
+            ),
+            name=settings.name or socket.gethostname(),
+            pool=settings.pool,
+            drain_seconds=settings.drain_seconds,
+            stop_grace_seconds=settings.stop_grace_seconds,
+            poll_seconds=settings.poll_seconds,
+            health_port=settings.health_port,
+            memory_limit_mib=settings.memory_limit_mib,
+            standbys=settings.standbys,
+            path=settings.path,
+            signal_modules=settings.signal_modules,
+            version=__version__,
+        )
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    return _run(run_worker(config), settings)
+
+
+def start_operator(settings: Settings) -> int:
+    """Runs an operator until it is stopped; returns its exit status."""
+    from agentjobs.controller.config import LeaseSettings, OperatorConfig
+    from agentjobs.controller.operator import run_operator
+    from agentjobs.controller.translate import QueueAccess
+
+    config = OperatorConfig(
+        dsn=settings.dsn(),
+        direct_dsn=settings.direct_dsn(),
+        kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
+        namespaces=settings.namespaces,
+        queue_access={
+            queue: QueueAccess(rule.namespaces, rule.best_priority)
+            for queue, rule in settings.queue_access.items()
+        },
+        default_ttl_seconds=settings.default_ttl_seconds,
+        restored_label=settings.restored_label or None,
+        lease=LeaseSettings(namespace=settings.lease_namespace),
+        health_port=settings.health_port,
+    )
+    if settings.name:
+        config = replace(config, name=settings.name)
+    return _run(run_operator(config), settings)
+
+
+def _run(part: Coroutine[Any, Any, int], settings: Settings) -> int:
+    logs.configure(settings.log_level, json=settings.log_format == "json")
+    for warning in misspelt_variables(os.environ):
+        log.warning(warning)
+    return asyncio.run(part)
