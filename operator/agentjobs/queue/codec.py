@@ -170,27 +170,33 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject]]:
     return done, back
 
 
+_USUAL = (3, 1, 1800, None, None, None, None, False, None)
+"""What ``claim`` leaves out: max attempts, round, attempt timeout, retry, deadline, snoozes, losses, solo, spent."""
+
+
 def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
     """One job of ``claim``'s reply."""
+    id_, uid, queue, pos, run, attempt, payload, rare = row
+    max_attempts, round_, timeout, retry, deadline, snoozes, losses, solo, spent = rare or _USUAL
     return ClaimedJob(
-        id=row[0],
+        id=id_,
         token=token,
-        uid=UUID(row[1]),
-        queue=row[2],
-        priority=row[3] >> 56,
-        run=row[4],
-        attempt=row[5],
-        max_attempts=row[6],
-        round=row[7],
-        payload=row[15],
-        retry=_DEFAULT_RETRY if row[8] is None else RetryPolicy(*row[8]),
-        attempt_timeout_seconds=row[9],
-        deadline=None if row[10] is None else datetime.fromisoformat(row[10]),
-        snoozes=row[11] or 0,
-        losses=row[12] or 0,
-        solo=row[13],
-        spent=_NOTHING if row[14] is None else Usage(*row[14]),
-        pos=row[3],
+        uid=UUID(uid),
+        queue=queue,
+        priority=pos >> 56,
+        run=run,
+        attempt=attempt,
+        max_attempts=max_attempts,
+        round=round_,
+        payload=payload,
+        retry=_DEFAULT_RETRY if retry is None else RetryPolicy(*retry),
+        attempt_timeout_seconds=timeout,
+        deadline=_maybe(deadline),
+        snoozes=snoozes or 0,
+        losses=losses or 0,
+        solo=solo,
+        spent=_NOTHING if spent is None else Usage(*spent),
+        pos=pos,
     )
 
 

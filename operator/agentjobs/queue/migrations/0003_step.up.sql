@@ -16,13 +16,15 @@ begin
     with ended as materialized (
         select * from json_to_recordset(p_done) as t(i bigint, t bigint, s "char", y text, m text, r text, x boolean,
                                                      u bigint[], e int, l text, d text, c text) order by i),
-      run as (delete from running r using ended a where r.id = a.i and r.token = a.t and r.worker = p_worker
-              returning r.id, r.queue, r.attempt, r.run, r.token, r.started_at, r.since, r.spent, r.session, r.mirrored,
-                        a.s, a.y, a.m, a.r as result, a.x, a.u, a.e, a.l, a.d, a.c),
+      run as materialized (                              -- row by row on the primary key, in the order of the ids, whatever the statistics say
+        select a.*, r.* from ended a cross join lateral (
+          select x.ctid as tid, x.id, x.queue, x.attempt, x.run, x.token, x.started_at, x.since, x.spent, x.session, x.mirrored
+          from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
+      gone as (delete from running where ctid = any (array(select tid from run))),
       done as (insert into outcome (id, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                                     run_started_at, finished_at, result, result_truncated, spent, usage, event_count, log_tail, session_id, trace_id)
                select id, s, coalesce(y, ''), m, queue, attempt, run, p_worker, v_name, token, started_at, since, v_now,
-                      result, x, spent, u, e, l, d, c from run)
+                      r, x, spent, u, e, l, d, c from run)
     select array_agg(id), array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored)
       into v_ok, keys, v_mirrored from run;
     if v_mirrored is not null then perform touch(v_mirrored); end if;
@@ -32,9 +34,12 @@ begin
     with ended as materialized (
         select * from json_to_recordset(p_back) as t(i bigint, t bigint, k text, w double precision, y text, m text,
                                                      u bigint[], e int, l text) order by i),
-      run as (delete from running r using ended a where r.id = a.i and r.token = a.t and r.worker = p_worker
-              returning r.*, a.k, coalesce(a.w, 0) as delay, coalesce(a.y, '') as why, a.m,
-                        coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l),
+      run as materialized (
+        select r.*, a.k, coalesce(a.w, 0) as delay, coalesce(a.y, '') as why, a.m,
+               coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l
+        from ended a cross join lateral (
+          select x.ctid as tid, x.* from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
+      gone as (delete from running where ctid = any (array(select tid from run))),
       judged as materialized (
         select run.*, job.round, job.max_attempts, job.priority as job_priority,
                run.k = 'retry' or (run.k = 'release' and run.control is distinct from 's' and coalesce(run.drains, 0) >= 5) as charged,
@@ -46,7 +51,7 @@ begin
                          > coalesce(run.wait_since, v_now) + make_interval(secs => coalesce(job.retry[4], 86400)) then 'waited'
                     when run.control = 's' then 'suspend' else 'again' end as verdict,
                v_now + make_interval(secs => run.delay) as next_at
-        from run join job on job.id = run.id),
+        from run cross join lateral (select * from job where job.id = run.id offset 0) job),
       logged as (
         insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
                              charged, next_at, usage, event_count, log_tail)
@@ -104,7 +109,8 @@ end $$;
 -- strict priority, then first come. p_slots[i] bounds what queue p_queues[i] gives (H23), p_total all.
 -- p_low[priority * queues + i]: watermark, places up to it are skipped (H25); null: a full rescan.
 -- Limited queues are locked first and counted in a statement of their own. The reply stops at 8 MiB (H7).
--- One job: [id, uid, queue, pos, run, attempt, max_attempts, round, retry, attempt_timeout, deadline, snoozes, losses, solo, spent, payload]
+-- One job: [id, uid, queue, pos, run, attempt, payload, rare]; rare is null where all of it is as usual, else
+-- [max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses, solo, spent]
 create function claim(p_worker uuid, p_token bigint, p_queues text[], p_slots int[], p_total int, p_idle boolean,
                       p_low bigint[], p_expiry interval, out alive boolean, out jobs text) language plpgsql
   set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -161,19 +167,22 @@ begin
         select tid from (select tid, sum(bytes) over (order by pos) - bytes as before from candidate order by pos limit v_total) c
         where before < 8388608),
       taken as (delete from waiting w where w.ctid = any (array(select tid from picked)) returning w.*),
-      started as (
+      started as materialized (
+        select t.id, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, t.attempt + 1 as attempt, t.run + 1 as run,
+               coalesce(t.started_at, v_now) as started_at, t.snoozes, t.wait_since, t.drains, t.losses, t.spent,
+               case when t.started_at is not null then t.deadline else v_now + make_interval(secs => j.active_deadline) end as deadline,
+               j.uid, j.payload, j.max_attempts, j.round, j.retry, j.attempt_timeout
+        from taken t cross join lateral (select * from job where job.id = t.id offset 0) j),
+      placed as (
         insert into running (id, worker, token, queue, pos, mirrored, session, bytes, run_at, since, attempt, run, started_at,
                              deadline, solo, snoozes, wait_since, drains, losses, spent)
-        select t.id, p_worker, p_token, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, v_now, t.attempt + 1, t.run + 1,
-               coalesce(t.started_at, v_now),
-               case when t.started_at is not null then t.deadline else v_now + make_interval(secs => j.active_deadline) end,
-               v_solo = 'q', t.snoozes, t.wait_since, t.drains, t.losses, t.spent
-        from taken t join job j on j.id = t.id
-        returning id, queue, pos, run, attempt, deadline, snoozes, losses, solo, spent, mirrored)
-    select json_agg(json_build_array(s.id, j.uid, s.queue, s.pos, s.run, s.attempt, j.max_attempts, j.round, j.retry, j.attempt_timeout,
-                                     s.deadline, s.snoozes, s.losses, s.solo, s.spent, j.payload) order by s.pos)::text,
-           array_agg(s.id) filter (where s.mirrored)
-      into jobs, v_mirrored from started s join job j on j.id = s.id;
+        select id, p_worker, p_token, queue, pos, mirrored, session, bytes, run_at, v_now, attempt, run, started_at,
+               deadline, v_solo = 'q', snoozes, wait_since, drains, losses, spent from started)
+    select json_agg(json_build_array(id, uid, queue, pos, run, attempt, payload,
+             case when num_nonnulls(retry, deadline, snoozes, losses, spent) > 0 or max_attempts <> 3 or round <> 1 or attempt_timeout <> 1800
+                  then json_build_array(max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses, v_solo = 'q', spent) end) order by pos)::text,
+           array_agg(id) filter (where mirrored)
+      into jobs, v_mirrored from started;
     exit when jobs is not null or v_solo = 'r';
     v_solo := 'r'; v_total := p_total;                 -- somebody else took it
   end loop;
