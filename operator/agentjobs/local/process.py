@@ -77,7 +77,6 @@ def spawn(
     log: Path,
     terms: Terms | None = None,
     env: Mapping[str, str] | None = None,
-    cwd: Path = Path("/"),
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` (absolute path first) in a session of its own, appending its output to ``log``."""
     asked = json.dumps({**asdict(terms or Terms()), "owner": os.getpid()})
@@ -91,7 +90,7 @@ def spawn(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                cwd=cwd,
+                cwd="/",
                 env=dict(env) if env is not None else None,
             )
 
