@@ -178,25 +178,25 @@ def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
     """One job of ``claim``'s reply."""
     id_, uid, queue, pos, run, attempt, payload, rare = row
     max_attempts, round_, timeout, retry, deadline, snoozes, losses, solo, spent = rare or _USUAL
-    return ClaimedJob(
-        id=id_,
-        token=token,
-        uid=UUID(uid),
-        queue=queue,
-        priority=pos >> 56,
-        run=run,
-        attempt=attempt,
-        max_attempts=max_attempts,
-        round=round_,
-        payload=payload,
-        retry=_DEFAULT_RETRY if retry is None else RetryPolicy(*retry),
-        attempt_timeout_seconds=timeout,
-        deadline=_maybe(deadline),
-        snoozes=snoozes or 0,
-        losses=losses or 0,
-        solo=solo,
-        spent=_NOTHING if spent is None else Usage(*spent),
-        pos=pos,
+    return ClaimedJob(  # in the order of the fields: keywords would cost a third of it
+        id_,
+        token,
+        UUID(uid),
+        queue,
+        pos >> 56,
+        run,
+        attempt,
+        max_attempts,
+        round_,
+        payload,
+        _DEFAULT_RETRY if retry is None else RetryPolicy(*retry),
+        timeout,
+        _maybe(deadline),
+        snoozes or 0,
+        losses or 0,
+        solo,
+        _NOTHING if spent is None else Usage(*spent),
+        pos,
     )
 
 

