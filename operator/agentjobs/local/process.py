@@ -77,8 +77,12 @@ def spawn(
     log: Path,
     terms: Terms | None = None,
     env: Mapping[str, str] | None = None,
+    cwd: Path = Path("/"),
 ) -> subprocess.Popen[bytes]:
-    """Start ``command`` (absolute path first) in a session of its own, appending its output to ``log``."""
+    """Start ``command`` (absolute path first) in a session of its own, appending its output to ``log``.
+
+    ``cwd``: the worker of `agentjobs local` keeps the user's folder, since agents read files beside them.
+    """
     asked = json.dumps({**asdict(terms or Terms()), "owner": os.getpid()})
     argv = [sys.executable, "-I", "-S", str(LAUNCHER), asked, *command]
 
@@ -90,7 +94,7 @@ def spawn(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                cwd="/",
+                cwd=cwd,
                 env=dict(env) if env is not None else None,
             )
 
