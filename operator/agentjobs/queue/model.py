@@ -268,7 +268,8 @@ class StepResult:
     """By job id, one per ack."""
     jobs: Sequence[ClaimedJob]
     alive: bool
-    """False: this worker has expired, and claimed nothing. Stop the executors, then register anew."""
+    """False: nothing was claimed, for the last heartbeat is too old (H10). Beat at once: only a beat that says
+    so means that the jobs are lost; after an outage of the database they are not (H11)."""
 
 
 class Control(StrEnum):
@@ -287,7 +288,8 @@ class BeatResult:
     controls: Mapping[tuple[int, int], Control]
     """By (job id, token)."""
     disowned: Sequence[tuple[int, int]]
-    """(id, token) rows of this worker that it named neither as held nor as in flight: give them to ``disown``."""
+    """(id, token) rows of this worker, older than a beat, that it named neither as held nor as in flight: those that
+    it still does not know are for ``disown``."""
     recovering: bool = False
 
 

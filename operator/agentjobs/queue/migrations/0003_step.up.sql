@@ -135,8 +135,14 @@ begin
     from unnest(p_queues, p_slots) with ordinality s(name, n, i) left join queue x on x.name = s.name;
   end if;
 
-  if p_idle and exists (select from waiting w where w.state = 'q' and w.queue = any(p_queues)) then
-    v_solo := 'q'; v_total := 1;                       -- H14: alone in its worker
+  if exists (select from waiting w where w.state = 'q' and w.queue = any(p_queues)) then
+    if p_idle then
+      v_solo := 'q'; v_total := 1;                     -- H14: alone in its worker
+    elsif exists (select from waiting w where w.state = 'q' and w.queue = any(p_queues) and w.since < v_now - 4 * p_expiry)
+      and not exists (select from worker k where k.id < p_worker and k.beat_at > v_now - p_expiry
+                      and exists (select from unnest(p_queues) q where (k.queues->q) is not null)) then
+      return;                                          -- nobody fell idle for long: one worker makes room by claiming nothing
+    end if;
   end if;
 
   loop
@@ -217,9 +223,10 @@ begin
   alive := found;
   if not alive then return; end if;
   select json_agg(json_build_array(id, token, control)) into controls from running where worker = p_worker and control is not null;
-  -- claimed, but the reply was lost: neither held nor in flight (H8)
+  -- claimed, but the reply was lost: neither held nor in flight, and older than a beat, for a claim may have
+  -- been sent after this beat was composed (H8)
   select json_agg(json_build_array(r.id, r.token)) into disowned
-  from running r where r.worker = p_worker and r.token <> all (p_in_flight)
+  from running r where r.worker = p_worker and r.token <> all (p_in_flight) and r.since < v_now - p_expiry / 3
     and not exists (select from json_to_recordset(p_held) as h(i bigint, t bigint) where h.i = r.id and h.t = r.token);
 end $$;
 
