@@ -13,7 +13,7 @@ from uuid import UUID
 import orjson
 import psycopg
 
-from agentjobs.queue import codec, limits, migrate
+from agentjobs.queue import codec, limits
 from agentjobs.queue.connection import Connection, Database, fetch, is_data_error
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.listen import Note, listen
@@ -198,13 +198,13 @@ class Queue(Mirror):
     ) -> BeatResult:
         """The heartbeat, alone (H12). ``held``: (job id, token) of runs in hand; ``in_flight``: tokens of claims."""
         rows = await self._beats.fetch(
-            "select alive, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
+            "select alive, schema_version, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
             (worker, dumps([{"i": i, "t": t} for i, t in held]), list(in_flight), self._expiry),
         )
-        alive, controls, disowned = rows[0]
+        alive, schema_version, controls, disowned = rows[0]
         return BeatResult(
             alive=alive,
-            schema_version=migrate.SCHEMA_VERSION,
+            schema_version=schema_version,
             controls={(i, t): codec.control(c) for i, t, c in controls or ()},
             disowned=[(i, t) for i, t in disowned or ()],
         )

@@ -214,13 +214,14 @@ end $$;
 -- beat: the heartbeat, alone (H12). A row that is gone means that this worker has expired. A gap starts
 -- the steady time anew (H11).
 create function beat(p_worker uuid, p_held json, p_in_flight bigint[], p_expiry interval,
-                     out alive boolean, out controls json, out disowned json) language plpgsql
+                     out alive boolean, out schema_version int, out controls json, out disowned json) language plpgsql
   set jit = off as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp();
 begin
   update worker set steady_since = case when beat_at < v_now - p_expiry then v_now else steady_since end, beat_at = v_now
     where id = p_worker;
   alive := found;
+  select max(version) into schema_version from migration;
   if not alive then return; end if;
   select json_agg(json_build_array(id, token, control)) into controls from running where worker = p_worker and control is not null;
   -- claimed, but the reply was lost: neither held nor in flight, and older than a beat, for a claim may have
