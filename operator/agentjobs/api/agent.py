@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from agentjobs.api.meta import ApiModel, rule, validations
+from agentjobs.api.meta import ApiModel, refuse, rule, validations
 
 IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 MODULE_PATTERN = rf"^{IDENTIFIER}(\.{IDENTIFIER})*(:{IDENTIFIER})?$"
@@ -18,6 +18,21 @@ StopSequence = Annotated[str, Field(min_length=1, max_length=256)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+USER_IS_TAKEN = "user is the author of messages: choose another name"
+MODULE_OR_INLINE = "set exactly one of agent.module and agent.inline"
+
+
+def _not_user(name: str) -> str:
+    if name == "user":
+        raise refuse(USER_IS_TAKEN)
+    return name
+
+
+AgentName = Annotated[
+    str, Field(min_length=1, max_length=63, pattern="^[A-Za-z_][A-Za-z0-9_-]*$"), AfterValidator(_not_user)
+]
 
 
 class GenerateContentConfig(ApiModel):
@@ -76,12 +91,10 @@ class InlineAgent(ApiModel):
         default="llm",
         description="type of the agent. Default: llm, an ADK LlmAgent; there is no other yet.",
     )
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{IDENTIFIER}$")] = Field(
-        description="name of the agent, an identifier of at most 63 characters: the author of its events. Not user, "
-        "which is the author of the message.",
-        json_schema_extra=validations(
-            rule("self != 'user'", "user is the author of messages: choose another name")
-        ),
+    name: AgentName = Field(
+        description="name of the agent: letters, digits, _ and -, at most 63, not beginning with a digit. It is the "
+        "author of the agent's events, with _ for each -. Not user, which is the author of the message.",
+        json_schema_extra=validations(rule("self != 'user'", USER_IS_TAKEN)),
     )
     model: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[!-~]+$")] = Field(
         description="model that answers, as ADK resolves it: gemini-2.5-flash, a LiteLLM string such as "
@@ -119,7 +132,7 @@ class Agent(ApiModel):
         json_schema_extra=validations(
             rule(
                 "has(self.module) != has(self.inline)",
-                "set exactly one of agent.module and agent.inline",
+                MODULE_OR_INLINE,
                 got="(has(self.module) ? 'both' : 'neither')",
             )
         )
@@ -135,3 +148,9 @@ class Agent(ApiModel):
         default=None,
         description="inline describes an LLM agent as data. Absent means: module is set.",
     )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.module is None) == (self.inline is None):
+            raise refuse(f"{MODULE_OR_INLINE}: got {'neither' if self.module is None else 'both'}")
+        return self

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from agentjobs.api.agentjob_status import AgentJobStatus
 from agentjobs.api.job_spec import YEAR_SECONDS, JobSpec
-from agentjobs.api.meta import ApiModel, DueTime, ObjectMeta, Schema, parse_time, rule, validations
+from agentjobs.api.meta import ApiModel, DueTime, ObjectMeta, Schema, parse_time, refuse, rule, validations
 
 MUTABLE_FIELDS = ("suspend", "cancel", "priority", "maxAttempts", "ttlSecondsAfterFinished")
 NAME_MAX_LENGTH = 63
+DELAY_OR_TIME = "set at most one of delaySeconds and scheduledTime"
 
 
 def immutable(field: str) -> Schema:
@@ -30,7 +31,7 @@ def _spec_rules(schema: Schema) -> None:
     rules = [
         rule(
             "!(has(self.delaySeconds) && has(self.scheduledTime))",
-            "set at most one of delaySeconds and scheduledTime",
+            DELAY_OR_TIME,
             field="scheduledTime",
         ),
         rule(
@@ -72,6 +73,12 @@ class AgentJobSpec(JobSpec):
         description="cancel ends the job when it is set to true: at once where it waits, after a grace where it runs. "
         "It cannot be taken back. Absent means: false.",
     )
+
+    @model_validator(mode="after")
+    def _one_due_time(self) -> Self:
+        if self.delay_seconds is not None and self.scheduled_time is not None:
+            raise refuse(DELAY_OR_TIME, "scheduledTime")
+        return self
 
     def due_at(self, created: datetime) -> datetime | None:
         """When it becomes due, given the object's creation; None: at once."""

@@ -128,7 +128,7 @@ class Reason(StrEnum):
         Follows.CURABLE,
         "operator",
         "The object came from a backup and the database does not know it: held, so that a restore does not run "
-        "old jobs again. Set spec.suspend to true and back to false to run it.",
+        "old jobs again. Remove the label, or set spec.suspend to true and back to false, to run it.",
     )
 
     # accepted or not --------------------------------------------------------------------------------

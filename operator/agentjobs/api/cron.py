@@ -19,6 +19,12 @@ MACROS: Mapping[str, str] = {
     "@hourly": "0 * * * *",
 }
 
+ZONE_ELSEWHERE = "the time zone does not belong into schedule, set timeZone"
+FIVE_FIELDS = (
+    "wants five fields (minute, hour, day of month, month, day of week), such as 30 9 * * 1-5, or one of "
+    + ", ".join(MACROS)
+)
+
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -50,13 +56,10 @@ def expand_macro(schedule: str) -> str:
 def problem_of(schedule: str) -> str | None:
     """What is wrong with a schedule and what it wants, or None. Says so too where it could never be due."""
     if "TZ=" in schedule:
-        return "the time zone does not belong into schedule: set timeZone"
+        return ZONE_ELSEWHERE
     texts = expand_macro(schedule).split()
     if len(texts) != len(_FIELDS) or texts[0].startswith("@"):
-        return (
-            "wants five fields (minute, hour, day of month, month, day of week), such as 30 9 * * 1-5, or one of "
-            + ", ".join(MACROS)
-        )
+        return FIVE_FIELDS
     values: list[frozenset[int]] = []
     for spec, text in zip(_FIELDS, texts, strict=True):
         try:

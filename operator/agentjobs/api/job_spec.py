@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agentjobs.api.agent import Agent
-from agentjobs.api.meta import ApiModel, rule, validations
+from agentjobs.api.meta import ApiModel, refuse, rule, validations
 
 MESSAGE_MAX_LENGTH = 65_536
 IDENTITY_MAX_LENGTH = 63
@@ -21,6 +21,17 @@ OWN_SESSION_PREFIX = "job-"
 Identity = Annotated[
     str, Field(min_length=1, max_length=IDENTITY_MAX_LENGTH, pattern=r"^[^\p{Z}\p{Cc}\p{Cf}]+$")
 ]
+OWN_SESSIONS = (
+    f"may not begin with {OWN_SESSION_PREFIX}, which names the sessions of jobs without a sessionID"
+)
+
+
+def _shared_session(session_id: str) -> str:
+    if session_id.startswith(OWN_SESSION_PREFIX):
+        raise refuse(OWN_SESSIONS)
+    return session_id
+
+
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Priority = Annotated[int, Field(ge=0, le=9)]
 
@@ -87,7 +98,7 @@ class JobSpec(ApiModel):
         description="appName under which sessions are kept; part of the session's identity, always together with the "
         "namespace. At most 63 characters, no white space. Default: agentjobs.",
     )
-    session_id: Identity | None = Field(
+    session_id: Annotated[Identity, AfterValidator(_shared_session)] | None = Field(
         default=None,
         description="sessionID of the conversation to continue; jobs of one session run one at a time, in the order "
         "in which they become due. At most 63 characters, no white space, not beginning with job-. Absent means: a "
@@ -95,7 +106,7 @@ class JobSpec(ApiModel):
         json_schema_extra=validations(
             rule(
                 f"!self.startsWith('{OWN_SESSION_PREFIX}')",
-                f"may not begin with {OWN_SESSION_PREFIX}, which names the sessions of jobs without a sessionID",
+                OWN_SESSIONS,
                 got="self",
             )
         ),

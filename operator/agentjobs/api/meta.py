@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 GROUP = "agentjobs.dev"
 VERSION = "v1alpha1"
@@ -50,6 +51,11 @@ def rule(cel: str, message: str, field: str = "", reason: str = "FieldValueInval
     return {"rule": cel, "message": message, **found, **path, "reason": reason}
 
 
+def refuse(message: str, field: str = "") -> PydanticCustomError:
+    """The model's side of a rule over fields: raise it in a validator. ``field`` is the serialized name that it is about."""
+    return PydanticCustomError("rule", "{message}", {"message": message, "field": field})
+
+
 def validations(*rules: Schema) -> Schema:
     """``json_schema_extra`` with these rules."""
     return {"x-kubernetes-validations": list(rules)}
@@ -59,7 +65,7 @@ class ApiModel(BaseModel):
     """A piece of a spec: immutable, camelCase outside."""
 
     model_config = ConfigDict(
-        strict=True, frozen=True, alias_generator=serialized_name, validate_by_name=True
+        strict=True, frozen=True, alias_generator=serialized_name, populate_by_name=True
     )
 
     def as_json(self) -> dict[str, Any]:
@@ -93,7 +99,10 @@ def _text_of_time(value: object) -> object:
 
 
 def _checked_time(text: str) -> str:
-    parse_time(text)
+    try:
+        parse_time(text)
+    except ValueError as error:
+        raise refuse(str(error)) from None
     return text
 
 
@@ -108,7 +117,7 @@ Timestamp = Annotated[
 
 def _due_year(text: str) -> str:
     if not 1970 <= parse_time(text).year <= 2999:
-        raise ValueError(DUE_YEARS)
+        raise refuse(DUE_YEARS)
     return text
 
 

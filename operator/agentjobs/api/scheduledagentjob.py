@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from agentjobs.api import cron
 from agentjobs.api.agentjob_status import CONDITION_LIST, CONDITIONS_MAX_ITEMS, Count, SmallCount
-from agentjobs.api.cron import MACROS
 from agentjobs.api.job_spec import (
     PRIORITY_DESCRIPTION,
     QUEUE_DESCRIPTION,
@@ -16,42 +16,47 @@ from agentjobs.api.job_spec import (
     Priority,
     QueueName,
 )
-from agentjobs.api.meta import GROUP, ApiModel, Condition, DueTime, ObjectMeta, Timestamp, rule, validations
+from agentjobs.api.labels import ANNOTATION_RULES, LABEL_RULES, Annotations, Labels
+from agentjobs.api.meta import ApiModel, Condition, DueTime, ObjectMeta, Timestamp, refuse, rule, validations
 
 NAME_MAX_LENGTH = 52
 """A child is named ``<schedule>-<unix minute>`` and must fit into 63 (as CronJob's)."""
 ACTIVE_MAX_ITEMS = 10
 
-_RESERVED = rule(
-    f"self.all(k, !k.startsWith('{GROUP}/'))",
-    f"keys of {GROUP} are set by the operator",
-)
-_QUALIFIED = rule(
-    "self.all(k, !format.qualifiedName().validate(k).hasValue())",
-    "each key must be a qualified name such as team or example.com/team",
-)
-_LABEL_VALUES = rule(
-    "self.all(k, !format.labelValue().validate(self[k]).hasValue())",
-    "each value must be a label value: at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter "
-    "or digit",
-)
+SCHEDULE_OR_TIME = "set exactly one of schedule and scheduledTime"
+NAME_THE_ZONE = "name the time zone, such as Europe/Berlin"
 
-LabelValue = Annotated[str, Field(max_length=63)]
-AnnotationValue = Annotated[str, Field(max_length=1024)]
+
+def _cron(schedule: str) -> str:
+    if problem := cron.problem_of(schedule):
+        raise refuse(problem)
+    return schedule
+
+
+def _no_local_time(name: str) -> str:
+    if name.lower() == "local":
+        raise refuse(NAME_THE_ZONE)
+    return name
+
+
+Schedule = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_cron)]
+TimeZoneName = Annotated[
+    str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_+/-]+$"), AfterValidator(_no_local_time)
+]
 
 
 class TemplateMeta(ApiModel):
     """Labels and annotations that each AgentJob of this schedule gets."""
 
-    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = Field(
+    labels: Labels | None = Field(
         default=None,
         description="labels of each AgentJob, at most 32. Absent means: none.",
-        json_schema_extra=validations(_QUALIFIED, _LABEL_VALUES, _RESERVED),
+        json_schema_extra=LABEL_RULES,
     )
-    annotations: Annotated[dict[str, AnnotationValue], Field(max_length=32)] | None = Field(
+    annotations: Annotations | None = Field(
         default=None,
         description="annotations of each AgentJob, at most 32 of at most 1024 characters. Absent means: none.",
-        json_schema_extra=validations(_QUALIFIED, _RESERVED),
+        json_schema_extra=ANNOTATION_RULES,
     )
 
 
@@ -82,7 +87,7 @@ class ScheduledAgentJobSpec(ApiModel):
         json_schema_extra=validations(
             rule(
                 "has(self.schedule) != has(self.scheduledTime)",
-                "set exactly one of schedule and scheduledTime",
+                SCHEDULE_OR_TIME,
                 field="schedule",
                 got="(has(self.schedule) ? 'both' : 'neither')",
             ),
@@ -95,22 +100,17 @@ class ScheduledAgentJobSpec(ApiModel):
         )
     )
 
-    schedule: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+    schedule: Schedule | None = Field(
         default=None,
         description="schedule as five cron fields (minute, hour, day of month, month, day of week) or a macro such as "
         "@daily. Where day of month and day of week are both set, either suffices, as in a CronJob. The time zone is "
         "timeZone's. Absent means: scheduledTime is set.",
         json_schema_extra=validations(
+            rule("!self.contains('TZ=')", cron.ZONE_ELSEWHERE, got="self"),
             rule(
-                "!self.contains('TZ=')",
-                "the time zone does not belong into schedule, set timeZone",
-                got="self",
-            ),
-            rule(
-                f"self in [{', '.join(repr(m) for m in MACROS)}]"
+                f"self in [{', '.join(repr(m) for m in cron.MACROS)}]"
                 r" || self.matches('^\\s*[^\\s@]+(\\s+[^\\s@]+){4}\\s*$')",
-                "wants five fields (minute, hour, day of month, month, day of week), such as 30 9 * * 1-5, or one of "
-                f"{', '.join(MACROS)}",
+                cron.FIVE_FIELDS,
                 got="self",
             ),
         ),
@@ -120,14 +120,14 @@ class ScheduledAgentJobSpec(ApiModel):
         description="scheduledTime at which the one AgentJob of a one-shot schedule is created, RFC 3339. Absent means: "
         "schedule is set.",
     )
-    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = Field(
+    time_zone: TimeZoneName = Field(
         default="UTC",
         description="timeZone of schedule and of the dates in the message, an IANA name such as Europe/Berlin. "
         "Default: UTC.",
         json_schema_extra=validations(
             rule(
                 "self.lowerAscii() != 'local'",
-                "name the time zone, such as Europe/Berlin",
+                NAME_THE_ZONE,
                 got="self",
             )
         ),
@@ -161,6 +161,14 @@ class ScheduledAgentJobSpec(ApiModel):
         description="failedJobsHistoryLimit is how many failed or cancelled AgentJobs are kept. Default: 1.",
     )
     job_template: JobTemplate = Field(description="jobTemplate is the AgentJob that each tick creates.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.schedule is None) == (self.scheduled_time is None):
+            raise refuse(
+                f"{SCHEDULE_OR_TIME}: got {'neither' if self.schedule is None else 'both'}", "schedule"
+            )
+        return self
 
 
 class ActiveJob(ApiModel):

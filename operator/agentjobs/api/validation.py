@@ -1,0 +1,242 @@
+"""The second gate: what is wrong with a manifest, by field, for those who have no API server before them.
+
+Schema and CEL refuse most of it earlier (see ``crd.py``); an object can still be wrong where they cannot
+say it (a time zone that nobody knows, a cron field out of range), where a definition is older than this
+code, or where there is no API server at all (``agentjobs local``).
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from agentjobs.api import agentjob, scheduledagentjob
+from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.conditions import Reason
+from agentjobs.api.job_spec import MESSAGE_MAX_LENGTH
+from agentjobs.api.meta import API_VERSION
+from agentjobs.api.scheduledagentjob import ScheduledAgentJob
+
+KINDS: Mapping[str, type[AgentJob] | type[ScheduledAgentJob]] = {
+    AgentJob.KIND: AgentJob,
+    ScheduledAgentJob.KIND: ScheduledAgentJob,
+}
+NAME_MAX_LENGTHS = {
+    AgentJob.KIND: agentjob.NAME_MAX_LENGTH,
+    ScheduledAgentJob.KIND: scheduledagentjob.NAME_MAX_LENGTH,
+}
+TEXTS = frozenset({"message", "instruction", "description", "stopSequences"})
+"""Fields whose text is never repeated in a problem: problems go into logs and events."""
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_VALUE_CHARACTERS = 80
+# $(NAME) in a schedule's message and the longest text that it can become
+_EXPANDED_LENGTHS = {"$(SCHEDULED_TIME)": 25, "$(SCHEDULED_DATE)": 10, "$(LAST_SUCCESSFUL_TIME)": 25}
+_TYPES = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: the field's path as users write it, and what it wants instead of what it got."""
+
+    field: str
+    message: str
+
+    @property
+    def reason(self) -> Reason:
+        """What ``Accepted=False`` says for it."""
+        return {
+            "spec.schedule": Reason.UNPARSEABLE_SCHEDULE,
+            "spec.timeZone": Reason.UNKNOWN_TIME_ZONE,
+        }.get(self.field, Reason.INVALID_SPEC)
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Problem]:
+    """All that is wrong with an AgentJob or a ScheduledAgentJob; empty where nothing is.
+
+    ``stored``: it comes from an API server, so fields that this version does not know are a newer
+    definition's and no mistake.
+    """
+    if manifest.get("apiVersion") != API_VERSION:
+        return [Problem("apiVersion", f"wants {API_VERSION}, got {_shown(manifest.get('apiVersion'))}")]
+    kind = manifest.get("kind")
+    model = KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        return [Problem("kind", f"wants {' or '.join(KINDS)}, got {_shown(kind)}")]
+    content = {key: value for key, value in _without_nulls(manifest).items() if key != "status"}
+    problems = list(_name_problems(content.get("metadata"), NAME_MAX_LENGTHS[model.KIND]))
+    if not stored:
+        problems += _unknown_fields(model, {key: v for key, v in content.items() if key != "metadata"}, "")
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        problems += [_problem(detail) for detail in error.errors(include_url=False)]
+    if model is ScheduledAgentJob:
+        problems += _schedule_problems(content.get("spec"))
+    return problems
+
+
+def _without_nulls(value: Any) -> Any:
+    """As the API server does with them: a null is an absent field."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return value
+
+
+def _name_problems(metadata: object, max_length: int) -> Iterator[Problem]:
+    if not isinstance(metadata, Mapping):
+        return  # its type is the model's to judge
+    name = metadata.get("name")
+    if name is None and not metadata.get("generateName"):
+        yield Problem("metadata.name", "is required, or metadata.generateName")
+    if isinstance(name, str):
+        if len(name) > max_length:
+            yield Problem("metadata.name", f"wants at most {max_length} characters, got {len(name)}")
+        if not _SUBDOMAIN.fullmatch(name):
+            wanted = "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
+            yield Problem("metadata.name", f"wants {wanted}, got {_shown(name)}")
+
+
+def _schedule_problems(spec: object) -> Iterator[Problem]:
+    """What depends on more than the manifest, or on what a message becomes; types are the model's to judge."""
+    zone = _at(spec, "timeZone")
+    if isinstance(zone, str) and not _known_zone(zone) and zone.lower() != "local":
+        yield Problem("spec.timeZone", f"wants an IANA name such as Europe/Berlin, got {_shown(zone)}")
+    message = _at(spec, "jobTemplate", "spec", "message")
+    if not isinstance(message, str) or len(message) > MESSAGE_MAX_LENGTH:
+        return
+    grown = len(message) + sum(message.count(name) * (n - len(name)) for name, n in _EXPANDED_LENGTHS.items())
+    if grown > MESSAGE_MAX_LENGTH:
+        yield Problem(
+            "spec.jobTemplate.spec.message",
+            f"wants at most {MESSAGE_MAX_LENGTH} characters once its times are filled in, can become {grown}",
+        )
+
+
+def _at(value: object, *path: str) -> object:
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _known_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (LookupError, OSError, ValueError):
+        return False
+    return True
+
+
+# unknown fields ----------------------------------------------------------------------------------------
+
+
+def _unknown_fields(model: type[BaseModel], content: object, path: str) -> Iterator[Problem]:
+    if not isinstance(content, Mapping):
+        return
+    known = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    for key, value in content.items():
+        where = f"{path}{key}"
+        if key not in known:
+            yield Problem(where, f"unknown field; {_suggestion(str(key), known)}")
+        elif inner := _model_in(known[key]):
+            yield from _unknown_fields(inner, value, f"{where}.")
+
+
+def _suggestion(key: str, known: Mapping[str, object]) -> str:
+    folded = {name.lower(): name for name in known}
+    close = get_close_matches(key.lower().replace("_", ""), folded, n=1)
+    return f"did you mean {folded[close[0]]}?" if close else f"known are {', '.join(known)}"
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The model of a field that may be absent."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if isinstance(annotation, types.UnionType):
+        return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
+    return None
+
+
+# pydantic's errors in our words ------------------------------------------------------------------------
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    context = detail.get("ctx", {})
+    field = _path((*detail["loc"], *([context["field"]] if context.get("field") else ())))
+    return Problem(field, _message(detail, context))
+
+
+def _path(parts: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+
+
+def _message(detail: ErrorDetails, context: Mapping[str, Any]) -> str:
+    kind, value = detail["type"], detail["input"]
+    private = any(part in TEXTS for part in detail["loc"])
+    got = _type_name(value) if private else _shown(value)
+    match kind:
+        case "missing":
+            return "is required"
+        case "rule":
+            message = str(context["message"])
+            return message if context["field"] or not isinstance(value, str) else f"{message}: got {got}"
+        case "string_too_long" | "too_long":
+            return f"wants at most {context['max_length']} {_units(value)}, got {len(value)}"
+        case "string_too_short":
+            return f"wants at least {context['min_length']} {_units(value)}, got {len(value)}"
+        case "string_pattern_mismatch":
+            return f"wants text that matches {context['pattern']}, got {got}"
+        case "greater_than_equal":
+            return f"wants at least {context['ge']}, got {got}"
+        case "less_than_equal":
+            return f"wants at most {context['le']}, got {got}"
+        case "literal_error":
+            return f"wants {context['expected']}, got {got}"
+        case _ if kind in _TYPES:
+            return f"wants {_TYPES[kind]}, got {got}"
+        case _:
+            return f"{detail['msg']}, got {got}"
+
+
+def _units(value: object) -> str:
+    return "characters" if isinstance(value, str) else "items"
+
+
+def _type_name(value: object) -> str:
+    names = {
+        str: "text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), type(value).__name__)
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping | list):
+        return _type_name(value)
+    text = repr(value)
+    return text if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"
