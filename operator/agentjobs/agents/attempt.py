@@ -1,0 +1,254 @@
+"""One attempt of a job, from its spec to its outcome, through ADK."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agentjobs.agents import echo, table
+from agentjobs.agents.budget import BUDGET_EXCEEDED, Budget, GatePlugin, Meter, MeterPlugin
+from agentjobs.agents.classify import Judgement, Origin, judge_code, judge_exception
+from agentjobs.agents.context import running
+from agentjobs.agents.conversation import Conversation, open_conversation
+from agentjobs.agents.errors import AgentInvalid
+from agentjobs.agents.events import Ending, asks_ahead, code_of, ending_of, seen, texts_in
+from agentjobs.agents.inline import build
+from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, Verdict
+from agentjobs.agents.providers import without_retries
+from agentjobs.agents.resolve import Resolved, resolve
+from agentjobs.agents.table import Rule
+from agentjobs.agents.text import MAX_RESULT_BYTES, bounded_error, cut, secrets_of, without
+from agentjobs.api.conditions import Reason
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
+    from google.adk.runners import Runner
+
+CLOSE_SECONDS = 10
+"""For toolsets and plugins to close after a run; what takes longer dies with the process."""
+
+log = logging.getLogger(__name__)
+
+
+async def run_attempt(
+    spec: AttemptSpec,
+    settings: AgentSettings,
+    *,
+    on_event: Callable[[AgentEvent], None],
+    abort: asyncio.Event,
+) -> Outcome:
+    """Runs the agent once.
+
+    :param on_event: called for every event of ADK's as it happens.
+    :param abort: set it to cancel for good: the history is sealed (H27), the outcome is CANCELLED unless the answer
+        came first (H15).
+    :raises asyncio.CancelledError: this task was cancelled. The history can be continued by another attempt; use it
+        for drain, suspend, time-out and lost leases.
+    """
+    quiet()
+    echo.register()
+    attempt = _Attempt(spec, settings, on_event, abort)
+    with running(spec):
+        return await attempt.run()
+
+
+def quiet() -> None:
+    """ADK logs each error's traceback twice, with the texts in it; ours is the outcome."""
+    for name in ("google_adk", "google_genai"):
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.CRITICAL)
+
+
+class _Attempt:
+    def __init__(
+        self,
+        spec: AttemptSpec,
+        settings: AgentSettings,
+        on_event: Callable[[AgentEvent], None],
+        abort: asyncio.Event,
+    ) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._on_event = on_event
+        self._abort = abort
+        self._meter = Meter(Budget.of(spec))
+        self._events: list[Event] = []
+        self._instruction = str((spec.agent.get("inline") or {}).get("instruction") or "")
+
+    async def run(self) -> Outcome:
+        try:
+            agent = await self._agent()
+            async with open_conversation(self._spec, self._settings, agent.root) as conversation:
+                return await self._converse(agent, conversation)
+        except Exception as error:
+            return self._failed(error)
+
+    async def _agent(self) -> Resolved:
+        module, inline = self._spec.agent.get("module"), self._spec.agent.get("inline")
+        if (module is None) == (inline is None):
+            raise AgentInvalid(
+                "agent: exactly one of module and inline must be set. Correct the job's spec.agent."
+            )
+        resolved = (
+            await resolve(str(module), self._settings)
+            if inline is None
+            else Resolved(root=build(inline, self._settings))
+        )
+        without_retries(resolved.root)
+        return resolved
+
+    async def _converse(self, agent: Resolved, conversation: Conversation) -> Outcome:
+        if conversation.ended is not None:  # a former run gave the answer, and its ack was lost
+            return self._complete(conversation.ended)
+        runner = self._runner(agent, conversation)
+        error: Exception | None = None
+        try:
+            await self._play(runner, conversation)
+        except Exception as raised:
+            error = raised
+        finally:
+            await _close(runner)
+        outcome = self._failed(error) if error is not None else self._ended()
+        if outcome.verdict is Verdict.COMPLETE:
+            await conversation.finish()
+        elif self._abort.is_set():
+            outcome = replace(
+                outcome,
+                verdict=Verdict.CANCELLED,
+                reason=Reason.CANCELLED.value,
+                message=table.CANCELLED.told,
+                delay_seconds=None,
+                result=None,
+            )
+        return outcome
+
+    def _runner(self, agent: Resolved, conversation: Conversation) -> Runner:
+        from google.adk.apps import App
+        from google.adk.artifacts import InMemoryArtifactService
+        from google.adk.memory import InMemoryMemoryService
+        from google.adk.runners import Runner
+
+        # Not validated: ADK forbids the / in an app's name, but only there.
+        app = agent.app or App.model_construct(name=conversation.app_name, root_agent=agent.root, plugins=[])
+        app = app.model_copy(
+            update={
+                "plugins": [
+                    MeterPlugin(self._meter),
+                    *app.plugins,
+                    GatePlugin(self._meter, self._settings.model_timeout_seconds),
+                ],
+                # Off, whatever the app says: with it, a tool's error and a retry give an empty "success", and
+                # sequential roots refuse the invocation id that makes a retry continue.
+                "resumability_config": None,
+            }
+        )
+        return Runner(
+            app=app,
+            app_name=conversation.app_name,  # ours, never the agent's (H18)
+            session_service=conversation.service,
+            artifact_service=InMemoryArtifactService(),
+            memory_service=InMemoryMemoryService(),
+        )
+
+    async def _play(self, runner: Runner, conversation: Conversation) -> None:
+        from google.adk.agents.run_config import RunConfig, ToolThreadPoolConfig
+        from google.genai import types
+
+        stream = runner.run_async(
+            user_id=conversation.user_id,
+            session_id=conversation.session_id,
+            invocation_id=conversation.invocation_id,
+            new_message=types.UserContent(parts=[types.Part(text=self._spec.message)]),
+            run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig()),
+            abort_signal=self._abort,
+        )
+        async with aclosing(stream) as events:
+            async for event in events:
+                if event.partial:
+                    continue
+                self._events.append(event)
+                self._on_event(seen(event))
+                # Sequential and loop agents go on after an error of one of theirs: stop them here. And a tool that
+                # somebody would have to answer later is not begun.
+                if code_of(event) == BUDGET_EXCEEDED or asks_ahead(event):
+                    break
+
+    # what came of it ---------------------------------------------------------------------------------
+
+    def _ended(self) -> Outcome:
+        ending = ending_of(self._events)
+        if self._meter.refusal is not None:
+            return self._ruled(table.BUDGET, self._meter.refusal)
+        if ending.waits_for:
+            return self._ruled(table.INPUT_REQUIRED, f"tool {ending.waits_for}")
+        if ending.error_code:
+            return self._judged(
+                judge_code(ending.error_code, ending.error_message, said=self._said()), ending.answer
+            )
+        if ending.truncated:
+            return self._judged(judge_code("MAX_TOKENS"), ending.answer)
+        return self._complete(ending) if ending.answer else self._ruled(table.EMPTY)
+
+    def _complete(self, ending: Ending) -> Outcome:
+        return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=ending.answer)
+
+    def _failed(self, error: Exception) -> Outcome:
+        if self._meter.refusal is not None:
+            return self._ruled(table.BUDGET, self._meter.refusal)
+        origin, name = self._meter.origin_of(error)
+        tool = name if origin is Origin.TOOL else ""
+        return self._judged(judge_exception(error, origin, tool=tool, said=self._said()))
+
+    def _ruled(self, rule: Rule, detail: str = "") -> Outcome:
+        message = f"{rule.told} ({detail})" if detail else rule.told
+        return self._outcome(rule.verdict, rule.reason, bounded_error(without(message, self._said())))
+
+    def _judged(self, judgement: Judgement, answer: str = "") -> Outcome:
+        return self._outcome(
+            judgement.verdict,
+            judgement.reason,
+            judgement.message,
+            delay_seconds=judgement.delay_seconds,
+            result=answer or None,
+        )
+
+    def _outcome(
+        self,
+        verdict: Verdict,
+        reason: Reason,
+        message: str,
+        *,
+        result: str | None = None,
+        delay_seconds: float | None = None,
+    ) -> Outcome:
+        return Outcome(
+            verdict=verdict,
+            reason=reason.value,
+            message=message,
+            delay_seconds=delay_seconds,
+            result=None if result is None else cut(result, MAX_RESULT_BYTES),
+            usage=self._meter.usage,
+            event_count=len(self._events),
+        )
+
+    def _said(self) -> Iterable[str]:
+        return [
+            self._spec.message,
+            self._instruction,
+            *(text for event in self._events for text in texts_in(event)),
+            *secrets_of(),
+        ]
+
+
+async def _close(runner: Runner) -> None:
+    """Toolsets and plugins. Their failure does not spoil the run: it is over."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await runner.close()
+    except Exception:
+        log.warning("a toolset or plugin of the agent did not close", exc_info=True)

@@ -1,0 +1,137 @@
+"""The session of an attempt: opened, fenced, and asked whether the answer is there already."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from google.adk.errors.already_exists_error import AlreadyExistsError
+from google.adk.events.event import Event
+
+from agentjobs.agents.events import Ending, ending_of
+from agentjobs.agents.fence import Fence, holding, raise_fence
+from agentjobs.agents.invocation import choose
+from agentjobs.agents.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.sessions import JobSessions, own_store, service_for
+
+if TYPE_CHECKING:
+    from google.adk.sessions import BaseSessionService, Session
+    from google.adk.workflow import BaseNode
+
+FINISHED = "agentjobs_finished"
+"""Key in the metadata of the event that marks a run as ended, for agents of several steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Where an attempt writes."""
+
+    service: BaseSessionService
+    app_name: str
+    """``<namespace>/<appName>``: two namespaces never share one (H18)."""
+    user_id: str
+    session_id: str
+    invocation_id: str
+    ended: Ending | None
+    """The answer that a former run of this invocation gave; None: there is none."""
+    marks_its_end: bool
+
+    async def finish(self) -> None:
+        """Marks the invocation as ended, where its events alone would not show it.
+
+        An LLM agent ends with its final event. A sequence's first step gives a final event too, so a run that died
+        after it would look ended.
+        """
+        if not self.marks_its_end or self.ended is not None:
+            return
+        session = await self.service.get_session(
+            app_name=self.app_name, user_id=self.user_id, session_id=self.session_id
+        )
+        if session is not None:
+            mark = Event(
+                author="agentjobs", invocation_id=self.invocation_id, custom_metadata={FINISHED: True}
+            )
+            await self.service.append_event(session, mark)
+
+
+@asynccontextmanager
+async def open_conversation(
+    spec: AttemptSpec, settings: AgentSettings, root: BaseNode
+) -> AsyncIterator[Conversation]:
+    """The session of ``spec``, made where it is missing, and this run's alone until the end of the block.
+
+    :raises SessionStoreUnavailable: the store cannot be reached.
+    :raises SessionFenced: a later run of the job is at it.
+    """
+    service = service_for(settings.session_dsn)
+    app_name = f"{spec.namespace}/{spec.app_name}"
+    session_id = spec.session_id or f"job-{spec.uid}"
+    token = None
+    try:
+        if isinstance(service, JobSessions):
+            await service.prepare()
+            fence = Fence(app_name, spec.user_id, session_id, job=spec.uid, run=spec.run)
+            async with own_store():
+                await raise_fence(service.db_engine, fence)
+            token = holding.set(fence)
+        session = await _session(service, app_name, spec.user_id, session_id, likely_new=spec.run == 1)
+        history = session.events
+        invocation_id = choose(spec.uid, spec.round, [event.invocation_id for event in history])
+        marks = not ends_with_its_final_event(root)
+        yield Conversation(
+            service=service,
+            app_name=app_name,
+            user_id=spec.user_id,
+            session_id=session_id,
+            invocation_id=invocation_id,
+            ended=_ended([e for e in history if e.invocation_id == invocation_id], marks),
+            marks_its_end=marks,
+        )
+    finally:
+        if token is not None:
+            holding.reset(token)
+        if isinstance(service, JobSessions):
+            await service.release()
+
+
+async def _session(
+    service: BaseSessionService, app_name: str, user_id: str, session_id: str, *, likely_new: bool
+) -> Session:
+    """Created explicitly: ADK's own creation on demand fails where two do it at once."""
+    for _ in range(2):
+        if not likely_new:
+            found = await service.get_session(app_name=app_name, user_id=user_id, session_id=session_id)
+            if found is not None:
+                return found
+        try:
+            return await service.create_session(app_name=app_name, user_id=user_id, session_id=session_id)
+        except AlreadyExistsError:
+            likely_new = False
+    found = await service.get_session(app_name=app_name, user_id=user_id, session_id=session_id)
+    if found is None:
+        raise RuntimeError(f"session {session_id!r} exists and cannot be read")
+    return found
+
+
+def ends_with_its_final_event(root: BaseNode) -> bool:
+    """True for a lone LLM agent. Whatever has steps or agents below it writes their final events as well."""
+    from google.adk.agents import LlmAgent
+    from google.adk.tools.base_tool import BaseTool
+    from google.adk.workflow import BaseNode
+
+    if not isinstance(root, LlmAgent) or root.sub_agents or root.mode not in (None, "chat"):
+        return False
+    return not any(
+        isinstance(tool, BaseNode) or (isinstance(tool, BaseTool) and hasattr(tool, "node"))
+        for tool in root.tools
+    )
+
+
+def _ended(events: list[Event], needs_mark: bool) -> Ending | None:
+    if needs_mark and not any((event.custom_metadata or {}).get(FINISHED) for event in events):
+        return None
+    ending = ending_of([event for event in events if event.author != "agentjobs"])
+    good = ending.answer and not (ending.error_code or ending.waits_for or ending.truncated)
+    return ending if good else None
