@@ -1,0 +1,76 @@
+"""The operator's settings, as values."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agentjobs.controller.translate import QueueAccess
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """The Lease that says which operator leads. Seconds; duration > renew deadline > 1.2 × retry period.
+
+    15/10/2 are the values of Kubernetes' own controllers: a leader that dies is replaced within 17 s, one
+    that ends properly gives the lease back and is replaced within 2 s.
+    """
+
+    namespace: str = "default"
+    name: str = "agentjobs-operator"
+    duration_seconds: int = 15
+    renew_deadline_seconds: int = 10
+    retry_seconds: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often things happen, in seconds. What each protects from stands beside it."""
+
+    intake_window: float = 0.003
+    """Events that arrive within it go to the database together."""
+    coalesce: float = 1.0
+    """A status that is not final waits this long, so that a short job costs one write."""
+    progress: float = 60.0
+    """A running job's progress is written at most this often: API writes are dear."""
+    outbox_poll: float = 5.0
+    """The outbox is read at least this often, where a notification was lost."""
+    sweep: float = 300.0
+    """Objects are compared with the table: deletes that the watch missed."""
+    explain: float = 5.0
+    """Why jobs wait (NoWorkers within 10 s)."""
+    beat: float = 5.0
+    tick: float = 2.5
+    """Deadlines, promotion and rescue where no worker runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorConfig:
+    """Everything that ``run_operator`` needs."""
+
+    dsn: str
+    direct_dsn: str | None = None
+    """Without a pooler, for LISTEN; None: ``dsn``."""
+    kubeconfig: str | None = None
+    """None: the pod's own account, else the default kubeconfig."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; empty: all."""
+    queue_access: Mapping[str, QueueAccess] = field(default_factory=dict)
+    default_ttl_seconds: int | None = None
+    """For objects without ``ttlSecondsAfterFinished``; None: they stay."""
+    restored_label: str | None = "velero.io/restore-name"
+    """Objects that carry it come from a backup; None: never."""
+    lease: LeaseSettings | None = LeaseSettings()
+    """None: lead at once, for one operator on a desk."""
+    mass_vanish_limit: int = 20
+    """The sweep stops when more jobs than this, and more than half of a namespace, vanish at once (H5)."""
+    parallel_writes: int = 16
+    """Status writes and events under way at once."""
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    """Who leads, in the Lease and in the table of live processes."""
+    health_host: str = "0.0.0.0"
+    health_port: int | None = None
+    """None: no endpoint; 0: any free port."""
+    intervals: Intervals = Intervals()

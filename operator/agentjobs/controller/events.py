@@ -1,0 +1,222 @@
+"""Kubernetes Events of a job, derived from its rows: names are fixed, so a repeat is AlreadyExists.
+
+They are posted before the projection is confirmed: a crash in between repeats them harmlessly. Several runs
+that ended since the last projection are told in one Event (an outage's backlog is summed up, not replayed).
+https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#events
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from agentjobs.api.conditions import Reason
+from agentjobs.controller.resources import AGENT_JOBS, Resource
+from agentjobs.controller.status import cut_text, duration_text, reason_of, time_text
+from agentjobs.queue.model import AttemptRecord, JobView, ObjectRef, OutboxEntry, State
+
+COMPONENT = "agentjobs-operator"
+NOTE_CHARACTERS = 1000
+"""core/v1 cuts messages at 1024."""
+
+JsonObject = dict[str, Any]
+
+
+class EventReason(StrEnum):
+    """Every reason of an Event on an AgentJob; monitoring may match on them."""
+
+    JOB_COMPLETED = "JobCompleted"
+    """Normal: the agent gave its answer."""
+    ATTEMPT_FAILED = "AttemptFailed"
+    """Warning: why, and when it is tried again."""
+    ATTEMPT_TIMEOUT = "AttemptTimeout"
+    """Warning: an attempt took longer than attemptTimeoutSeconds."""
+    JOB_FAILED = "JobFailed"
+    """Warning: the job ended without an answer."""
+    JOB_CANCELLED = "JobCancelled"
+    """Normal: somebody asked for it."""
+    JOB_REJECTED = "JobRejected"
+    """Warning: the spec can never run."""
+    WORKER_LOST = "WorkerLost"
+    """Warning: the heartbeat of the run's worker stopped."""
+    MODEL_RATE_LIMITED = "ModelRateLimited"
+    """Warning: 429; no attempt charged. Posted at the first of several in a row."""
+    MODEL_UNAVAILABLE = "ModelUnavailable"
+    """Warning: the provider is down; no attempt charged."""
+    MODEL_AUTH_FAILED = "ModelAuthFailed"
+    """Warning: the provider refused the key; no attempt charged."""
+    RETRY_REFUSED = "RetryRefused"
+    """Warning: the annotation asked for a round that cannot be."""
+
+
+MODEL_REASONS = {e.value: e for e in (EventReason.MODEL_RATE_LIMITED, EventReason.MODEL_UNAVAILABLE, EventReason.MODEL_AUTH_FAILED)}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """An Event before it is posted. ``key`` and ``reason`` make its name."""
+
+    uid: UUID
+    ref: ObjectRef
+    key: str
+    reason: EventReason
+    message: str
+    first_at: datetime
+    last_at: datetime
+    count: int = 1
+
+    @property
+    def normal(self) -> bool:
+        return self.reason in (EventReason.JOB_COMPLETED, EventReason.JOB_CANCELLED)
+
+
+def events_of(entry: OutboxEntry) -> list[JobEvent]:
+    """What to post for a job: at most one Event of the runs that failed, and one of its end."""
+    job = entry.job
+    if job.ref is None or job.imported_status is not None:
+        return []
+    fresh = [record for record in job.attempts_log if record.run > entry.posted_run]
+    last = _ending_run(job)
+    # the run that ended the job is told by its end
+    failed = [r for r in fresh if r is not last and _worth_telling(r, job.attempts_log)]
+    found = (_runs_of(job, failed), _end_of(entry, last))
+    return [event for event in found if event is not None]
+
+
+def posted_run_of(entry: OutboxEntry) -> int:
+    """Runs up to this one are told by ``events_of``."""
+    return max([entry.posted_run, *(record.run for record in entry.job.attempts_log)])
+
+
+def retry_refused(uid: UUID, ref: ObjectRef, asked: str, why: str, now: datetime) -> JobEvent:
+    """The annotation asked for a new round, and the queue said no."""
+    key = hashlib.sha256(asked.encode()).hexdigest()[:8]
+    return JobEvent(uid, ref, key, EventReason.RETRY_REFUSED, f"A retry was asked for, but {why}.", now, now)
+
+
+def body_of(event: JobEvent, resource: Resource = AGENT_JOBS) -> JsonObject:
+    """As core/v1 wants it; kubectl describe finds it by the uid in ``involvedObject``."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{event.uid}.{event.key}.{event.reason.value.lower()}",
+            "namespace": event.ref.namespace,
+        },
+        "involvedObject": {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "namespace": event.ref.namespace,
+            "name": event.ref.name,
+            "uid": str(event.uid),
+        },
+        "type": "Normal" if event.normal else "Warning",
+        "reason": event.reason.value,
+        "message": cut_text(event.message, NOTE_CHARACTERS),
+        "firstTimestamp": time_text(event.first_at),
+        "lastTimestamp": time_text(event.last_at),
+        "count": event.count,
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": "",
+    }
+
+
+# runs ------------------------------------------------------------------------------------------------
+
+
+def _worth_telling(record: AttemptRecord, log: Sequence[AttemptRecord]) -> bool:
+    """Drains and suspends are nobody's failure; of several waits for the model in a row the first is told."""
+    if record.outcome in ("release", "cancel", "complete"):
+        return False
+    if record.outcome != "snooze":
+        return record.reason != Reason.CLAIM_LOST.value
+    before = [r for r in log if r.run < record.run]
+    return not before or (before[-1].outcome, before[-1].reason) != ("snooze", record.reason)
+
+
+def _runs_of(job: JobView, records: Sequence[AttemptRecord]) -> JobEvent | None:
+    if not records or job.ref is None:
+        return None
+    last = records[-1]
+    if last.outcome == "lost":
+        reason = EventReason.WORKER_LOST
+    elif last.outcome == "snooze":
+        reason = MODEL_REASONS.get(last.reason, EventReason.ATTEMPT_FAILED)
+    elif last.reason == EventReason.ATTEMPT_TIMEOUT.value:
+        reason = EventReason.ATTEMPT_TIMEOUT
+    else:
+        reason = EventReason.ATTEMPT_FAILED
+    text = _run_text(job, last)
+    if len(records) > 1:
+        text = f"{len(records)} runs ended without an answer since {time_text(records[0].ended_at)}; the last: {text}"
+    return JobEvent(
+        job.uid, job.ref, str(last.run), reason, text, records[0].ended_at, last.ended_at, len(records)
+    )
+
+
+def _run_text(job: JobView, record: AttemptRecord) -> str:
+    charged = (
+        f"Attempt {record.attempt} of {job.max_attempts}"
+        if record.charged
+        else f"Run {record.run}, no attempt charged"
+    )
+    after = duration_text((record.ended_at - record.started_at).total_seconds())
+    text = f"{charged}: {record.reason or 'failed'} after {after}"
+    if record.message:
+        text += f": {cut_text(record.message, 600)}"
+    if record.next_at is not None:
+        text += f"; next attempt at {time_text(record.next_at)}"
+    return text
+
+
+# ends ------------------------------------------------------------------------------------------------
+
+
+def _ending_run(job: JobView) -> AttemptRecord | None:
+    """The run that ended the job; None where it ended, or may go on, without one."""
+    last = job.attempts_log[-1] if job.attempts_log else None
+    return last if last is not None and job.state.final and last.ended_at == job.finished_at else None
+
+
+def _end_of(entry: OutboxEntry, last: AttemptRecord | None) -> JobEvent | None:
+    """The Event of the job's end, once.
+
+    Where it ended without a run (cancelled or out of time while it waited) no row says whether that was
+    told: then the end must be younger than the mark in the outbox, so that a later touch, when the Event has
+    long expired, does not tell old ends again.
+    """
+    job = entry.job
+    if not job.state.final or job.ref is None or job.finished_at is None:
+        return None
+    if last is not None:
+        if last.run <= entry.posted_run:
+            return None
+        key = str(last.run)
+    else:
+        if job.finished_at < entry.marked_at - timedelta(seconds=5):
+            return None
+        key = f"round-{job.round}"
+    reason, text = _end_text(job)
+    return JobEvent(job.uid, job.ref, key, reason, text, job.finished_at, job.finished_at)
+
+
+def _end_text(job: JobView) -> tuple[EventReason, str]:
+    why = f"{reason_of(job)}: {cut_text(job.message, 700)}" if job.message else reason_of(job)
+    if job.state is State.COMPLETE:
+        assert job.finished_at is not None
+        took = duration_text((job.finished_at - (job.started_at or job.finished_at)).total_seconds())
+        return EventReason.JOB_COMPLETED, (
+            f"Completed in {took}, attempt {job.attempts} of {job.max_attempts}: {job.event_count} events, "
+            f"{job.usage.total_tokens} tokens"
+        )
+    if job.state is State.CANCELLED:
+        return EventReason.JOB_CANCELLED, why
+    if job.state is State.REJECTED:
+        return EventReason.JOB_REJECTED, why
+    return EventReason.JOB_FAILED, f"Failed after {job.attempts} of {job.max_attempts} attempts: {why}"

@@ -1,0 +1,198 @@
+"""The operator process: from objects to jobs, and from jobs to status.
+
+Everything here recovers by itself: an API server or a database that goes away, for however long, is waited
+for, with everything kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from dataclasses import dataclass, field
+
+from agentjobs.controller.config import OperatorConfig
+from agentjobs.controller.connection import ApiServer, ApiUnavailable
+from agentjobs.controller.health import health_server
+from agentjobs.controller.intake import Intake
+from agentjobs.controller.leader import Leadership
+from agentjobs.controller.meter import Meter
+from agentjobs.controller.presence import Presence
+from agentjobs.controller.projector import Projector
+from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES
+from agentjobs.controller.sweeper import Sweeper
+from agentjobs.controller.translate import Gate
+from agentjobs.controller.ttl import Expiry
+from agentjobs.controller.watch import ObjectWatch, Seen
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.queue import Queue
+
+log = logging.getLogger(__name__)
+
+KINDS = (AGENT_JOBS,)
+"""Watched kinds; a schedule's takes its place here, beside the scheduler in ``_lead``."""
+
+
+async def run_operator(config: OperatorConfig) -> int:
+    """Runs until SIGTERM or SIGINT; 0: ended in good order."""
+    operator = Operator(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
+            loop.add_signal_handler(number, operator.stop)
+    return await operator.run()
+
+
+@dataclass(slots=True)
+class Operator:
+    """The parts, and what connects them."""
+
+    config: OperatorConfig
+    meter: Meter = field(default_factory=Meter)
+    port: int | None = None
+    """Of the health endpoint, once it serves."""
+    leadership: Leadership | None = None
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _watch: ObjectWatch | None = None
+    _beat_at: float = 0.0
+    _cluster_id: str = ""
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def run(self) -> int:
+        config = self.config
+        async with (
+            ApiServer(config.kubeconfig, self.meter, connections=config.parallel_writes + 16) as api,
+            await Queue.open(
+                config.dsn, direct_dsn=config.direct_dsn, application_name="agentjobs-operator"
+            ) as queue,
+        ):
+            presence = Presence(queue, config.name, config.intervals.beat, config.intervals.tick)
+            self.leadership = Leadership(
+                api, config.lease, config.name, lambda: self._lead(api, queue, presence)
+            )
+            async with health_server(
+                config.health_host,
+                config.health_port,
+                alive=self._alive,
+                ready=lambda: self._ready(presence),
+                metrics=self.meter.render,
+            ) as self.port:
+                parts = [
+                    asyncio.create_task(presence.run(), name="presence"),
+                    asyncio.create_task(self.leadership.run(), name="leadership"),
+                    asyncio.create_task(self._pulse(), name="pulse"),
+                ]
+                stopping = asyncio.create_task(self._stopping.wait())
+                try:
+                    await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
+                    failed = [part for part in parts if part.done()]
+                finally:
+                    for part in (*parts, stopping):
+                        part.cancel()
+                    await asyncio.gather(*parts, stopping, return_exceptions=True)
+                    with contextlib.suppress(QueueError):
+                        await presence.leave()
+            for part in failed:
+                log.error("the part %s ended", part.get_name(), exc_info=part.exception())
+            log.info("the operator has ended")
+            return 1 if failed else 0
+
+    # while leading -----------------------------------------------------------------------------------
+
+    async def _lead(self, api: ApiServer, queue: Queue, presence: Presence) -> None:
+        config, every = self.config, self.config.intervals
+        await presence.reached()
+        cluster_id = await self._cluster(api)
+        projector = Projector(
+            queue, api, every.coalesce, every.outbox_poll, every.progress, config.parallel_writes
+        )
+        intake = Intake(
+            queue,
+            Gate(cluster_id, config.queue_access, config.restored_label),
+            self.meter,
+            every.intake_window,
+            on_wiped=projector.forget,
+            on_refused=projector.tell,
+        )
+        expiry = Expiry(api, config.default_ttl_seconds)
+
+        def seen(batch: list[Seen]) -> None:
+            intake.put(batch)
+            expiry.put(batch)
+
+        self._watch = watch = ObjectWatch(api, KINDS, config.namespaces, seen)
+        sweeper = Sweeper(
+            queue, api, cluster_id, seen, frozenset(config.namespaces), every.sweep, config.mass_vanish_limit
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in (intake, watch, projector, sweeper, expiry):
+                    group.create_task(part.run(), name=type(part).__name__)
+                group.create_task(self._listen(queue, projector))
+                group.create_task(self._explain(queue))
+        finally:
+            self._watch = None
+            with contextlib.suppress(QueueError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await intake.flush()
+
+    async def _listen(self, queue: Queue, projector: Projector) -> None:
+        async for note in queue.listen():
+            if note.kind in ("outbox", "poll"):
+                projector.wake()
+
+    async def _explain(self, queue: Queue) -> None:
+        while True:
+            try:
+                await queue.explain()
+            except QueueError as error:
+                log.debug("explain: %s", error)
+            await asyncio.sleep(self.config.intervals.explain)
+
+    async def _cluster(self, api: ApiServer) -> str:
+        """The cluster's identity: the uid of the namespace kube-system (H5)."""
+        while not self._cluster_id:
+            try:
+                reply = await api.request(
+                    "GET", NAMESPACES.object(None, "kube-system"), resource=NAMESPACES.plural
+                )
+                if reply.ok:
+                    self._cluster_id = reply.body["metadata"]["uid"]
+                    break
+                log.warning(
+                    "the namespace kube-system cannot be read (%d %s): grant `get` on it, it identifies the cluster",
+                    reply.status,
+                    reply.message,
+                )
+            except ApiUnavailable as error:
+                log.warning("waiting for the API server: %s", error)
+            await asyncio.sleep(1)
+        return self._cluster_id
+
+    # health ------------------------------------------------------------------------------------------
+
+    async def _pulse(self) -> None:
+        while True:
+            self._beat_at = time.monotonic()
+            await asyncio.sleep(1)
+
+    def _alive(self) -> dict[str, str]:
+        late = time.monotonic() - self._beat_at
+        return {"loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else ""}
+
+    def _ready(self, presence: Presence) -> dict[str, str]:
+        young = (
+            presence.beaten_at is not None
+            and time.monotonic() - presence.beaten_at < 3 * self.config.intervals.beat + 5
+        )
+        leading = self.leadership is not None and self.leadership.leading
+        return {
+            "database": "" if young and not presence.problem else presence.problem or "the heartbeat is old",
+            "watch": "the watch is not up"
+            if leading and (self._watch is None or not self._watch.listed)
+            else "",
+        }

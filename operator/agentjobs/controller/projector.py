@@ -1,0 +1,273 @@
+"""The projector: what the table knows, written to the objects' status, and told as Events.
+
+It reads the outbox, writes, and removes exactly the versions that it wrote; whatever fails stays in the
+outbox. Final states go at once, others coalesce, and nothing is written where nothing changed (invariant 10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from agentjobs.controller.connection import ApiServer, ApiUnavailable, JsonObject
+from agentjobs.controller.events import JobEvent, events_of, posted_run_of
+from agentjobs.controller.meter import STATUS_SKIPPED, TASK_FAILURES
+from agentjobs.controller.shown import Shown, ShownStatuses
+from agentjobs.controller.status import minimal_status, status_of
+from agentjobs.controller.writes import Result, Written, post_event, write_status
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.model import OutboxEntry, State
+from agentjobs.queue.queue import Queue
+
+log = logging.getLogger(__name__)
+
+READ_LIMIT = 256
+GAP_SECONDS = 0.005
+"""Between two reads of the outbox: what ends together is confirmed and read together."""
+SLOWEST_RETRY_SECONDS = 60.0
+EVENT_BACKLOG = 1000
+
+
+class Busy(Exception):
+    """The API server wants everybody to wait."""
+
+    def __init__(self, why: str, seconds: float | None = None) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+@dataclass(slots=True)
+class Delay:
+    """A job whose write was refused: not before ``until`` again."""
+
+    until: float
+    failures: int
+
+
+@dataclass(slots=True)
+class Projector:
+    """One per leading operator; two do no harm (uid, revision)."""
+
+    queue: Queue
+    api: ApiServer
+    coalesce_seconds: float = 1.0
+    poll_seconds: float = 5.0
+    progress_seconds: float = 60.0
+    parallel: int = 16
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _busy: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(init=False)
+    _done: list[tuple[int, int, int]] = field(default_factory=list)
+    _drop: list[int] = field(default_factory=list)
+    _stale: list[UUID] = field(default_factory=list)
+    _delays: dict[int, Delay] = field(default_factory=dict)
+    _shown: ShownStatuses = field(default_factory=ShownStatuses)
+    _events: list[JobEvent] = field(default_factory=list)
+    _pause_until: float = 0.0
+    _pauses: int = 0
+    _fresh_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.parallel)
+
+    def wake(self) -> None:
+        """Something was marked stale."""
+        self._wake.set()
+
+    def forget(self, uids: Iterable[UUID]) -> None:
+        """What these objects show is not what we wrote: their status was wiped."""
+        self._shown.forget(uids)
+
+    def tell(self, event: JobEvent) -> None:
+        """Posts an Event that no row stands for; lost with the process."""
+        if len(self._events) < EVENT_BACKLOG:
+            self._events.append(event)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Projects until cancelled; then what was written is confirmed before it ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._project())
+                group.create_task(self._refresh_progress())
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            with contextlib.suppress(QueueError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._confirm()
+
+    async def _project(self) -> None:
+        while True:
+            try:
+                await self._turn()
+            except QueueError as error:
+                log.warning("the projector waits for the database: %s", error)
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Until something is marked; for a while after that also until what coalesces is due."""
+        now = time.monotonic()
+        timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
+        if now < self._pause_until:
+            await asyncio.sleep(self._pause_until - now)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(timeout, GAP_SECONDS))
+            self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
+            await asyncio.sleep(GAP_SECONDS)
+        self._wake.clear()
+
+    async def _turn(self) -> None:
+        """Confirms what was written, reads what is stale, starts writing it."""
+        await self._confirm()
+        now = time.monotonic()
+        if now < self._pause_until:
+            return
+        while self._events:
+            self._start(-len(self._busy) - 1, self._post(self._events.pop()))
+        room = READ_LIMIT - len(self._busy)
+        if room <= 0:
+            return
+        held = [*self._busy, *(i for i, delay in self._delays.items() if delay.until > now)]
+        for entry in await self.queue.outbox(room, self.coalesce_seconds, exclude=held):
+            self._start(entry.job.id, self._write(entry))
+
+    async def _confirm(self) -> None:
+        done, self._done = self._done, []
+        drop, self._drop = self._drop, []
+        stale, self._stale = self._stale, []
+        try:
+            if done and await self.queue.projected(done):
+                self._wake.set()  # something newer is there already
+            if drop:
+                await self.queue.drop_projection(drop)
+            if stale:
+                await self.queue.touch(stale)
+        except QueueError:
+            self._done, self._drop, self._stale = done + self._done, drop + self._drop, stale + self._stale
+            raise
+
+    def _start(self, key: int, work: object) -> None:
+        async def guarded() -> None:
+            try:
+                async with self._slots:
+                    await work  # type: ignore[misc]
+                self._pauses = 0
+            except (ApiUnavailable, Busy) as error:
+                self._pause(error)
+            except Exception:
+                # a bug in one job's projection must not stop the others
+                log.exception("a status could not be projected", extra={"job_id": key})
+                self.api.meter.add(TASK_FAILURES, part="projection")
+                self._delay(key)
+            finally:
+                self._busy.pop(key, None)
+                self._wake.set()
+
+        self._busy[key] = asyncio.create_task(guarded())
+
+    async def _post(self, event: JobEvent) -> None:
+        if not await post_event(self.api, event):
+            self._events.append(event)
+            raise Busy("events")
+
+    async def _write(self, entry: OutboxEntry) -> None:
+        job = entry.job
+        if job.ref is None or (job.state.final and job.finished_at is None):
+            # past retention only a tombstone is left, which knows less than the object shows
+            self._drop.append(job.id)
+            return
+        status = status_of(job, entry.version)
+        shown = Shown.of(status, time.monotonic())
+        if not self._shown.needs(job.uid, shown, self.progress_seconds):
+            self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
+            self._shown.skipped(job.uid, shown)
+            self._done.append((job.id, entry.version, entry.posted_run))
+            return
+        result = await self._write_status(entry, status)
+        if result.written is Written.DONE:
+            for event in events_of(entry):
+                if not await post_event(self.api, event):
+                    raise Busy("events")
+            self._done.append((job.id, entry.version, posted_run_of(entry)))
+            self._delays.pop(job.id, None)
+            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
+        elif result.written is Written.GONE:
+            self.api.meter.add(STATUS_SKIPPED, reason="gone")
+            self._shown.forget([job.uid])
+            self._drop.append(job.id)
+        else:
+            self._refused(entry, result)
+
+    async def _write_status(self, entry: OutboxEntry, status: JsonObject) -> Result:
+        job = entry.job
+        assert job.ref is not None
+        result = await write_status(self.api, job.ref, job.uid, status)
+        if result.written is Written.INVALID:
+            log.error(
+                "the installed definition refuses a status (is it older than this operator? apply `agentjobs crds`): %s",
+                result.reply.message,
+                extra={"job": str(job.uid)},
+            )
+            result = await write_status(self.api, job.ref, job.uid, minimal_status(status))
+        return result
+
+    def _refused(self, entry: OutboxEntry, result: Result) -> None:
+        job, reply = entry.job, result.reply
+        if reply.busy:
+            raise Busy(f"{reply.status} {reply.message}", reply.retry_after_seconds)
+        delay = self._delay(job.id)
+        if result.written is Written.OLDER:
+            self._shown.forget([job.uid])
+            self._stale.append(job.uid)  # a new version, from what the rows say now
+            if delay.failures > 3:
+                log.error(
+                    "object %s/%s shows a newer revision than the database gives out: was the database restored? "
+                    "its status stays as it is until revisions have caught up",
+                    job.ref and job.ref.namespace,
+                    job.ref and job.ref.name,
+                    extra={"job": str(job.uid), "revision": entry.version},
+                )
+        else:
+            log.warning(
+                "a status was refused (%d %s): %s",
+                reply.status,
+                reply.reason,
+                reply.message,
+                extra={"job": str(job.uid)},
+            )
+
+    def _delay(self, key: int) -> Delay:
+        failures = self._delays[key].failures + 1 if key in self._delays else 1
+        seconds = min(0.25 * 2**failures, SLOWEST_RETRY_SECONDS) * random.uniform(0.8, 1.2)
+        self._delays[key] = delay = Delay(time.monotonic() + seconds, failures)
+        return delay
+
+    def _pause(self, error: ApiUnavailable | Busy) -> None:
+        """Nobody writes for a while; everything stays in the outbox."""
+        now = time.monotonic()
+        if now < self._pause_until:
+            return
+        self._pauses += 1
+        asked = error.seconds if isinstance(error, Busy) else None
+        seconds = asked or min(0.1 * 2 ** min(self._pauses, 10), 5.0) * random.uniform(0.8, 1.2)
+        self._pause_until = now + seconds
+        log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
+
+    async def _refresh_progress(self) -> None:
+        """Marks running jobs whose object has shown the same for a while."""
+        while True:
+            await asyncio.sleep(self.progress_seconds / 4)
+            due = self._shown.running_since(time.monotonic() - self.progress_seconds)
+            if due:
+                try:
+                    await self.queue.touch(due)
+                except QueueError as error:
+                    log.warning("progress is not refreshed: %s", error)

@@ -1,0 +1,36 @@
+"""Where the API server keeps what the operator reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GROUP = "agentjobs.dev"
+VERSION = "v1alpha1"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind as the API server names it."""
+
+    plural: str
+    kind: str
+    group: str = GROUP
+    version: str = VERSION
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def collection(self, namespace: str | None = None) -> str:
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return f"{root}/namespaces/{namespace}/{self.plural}" if namespace else f"{root}/{self.plural}"
+
+    def object(self, namespace: str | None, name: str, subresource: str = "") -> str:
+        path = f"{self.collection(namespace)}/{name}"
+        return f"{path}/{subresource}" if subresource else path
+
+
+AGENT_JOBS = Resource("agentjobs", "AgentJob")
+EVENTS = Resource("events", "Event", group="", version="v1")
+NAMESPACES = Resource("namespaces", "Namespace", group="", version="v1")
+LEASES = Resource("leases", "Lease", group="coordination.k8s.io", version="v1")

@@ -1,0 +1,76 @@
+"""What the objects of unfinished jobs show, as far as this process wrote it: nothing is written twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+JsonObject = dict[str, Any]
+
+PROGRESS_KEYS = frozenset({"eventCount", "usage", "message"})
+"""What changes all the time while a job runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A status without its revision, as digests."""
+
+    state: str
+    whole: bytes
+    core: bytes
+    """Without progress."""
+    written_at: float
+
+    @classmethod
+    def of(cls, status: JsonObject, now: float) -> Shown:
+        plain = {key: value for key, value in status.items() if key != "revision"}
+        core = {key: value for key, value in plain.items() if key not in PROGRESS_KEYS}
+        return cls(str(status.get("state", "")), _digest(plain), _digest(core), now)
+
+
+@dataclass(slots=True)
+class ShownStatuses:
+    """Unfinished jobs only: a finished one changes rarely and is written when it does."""
+
+    _by_uid: dict[UUID, Shown] = field(default_factory=dict)
+    _running: set[UUID] = field(default_factory=set)
+
+    def needs(self, uid: UUID, wanted: Shown, progress_seconds: float) -> bool:
+        """Whether ``wanted`` must be written now."""
+        shown = self._by_uid.get(uid)
+        if shown is None or shown.core != wanted.core:
+            return True
+        if shown.whole == wanted.whole:
+            return False
+        return wanted.state != "Running" or wanted.written_at - shown.written_at >= progress_seconds
+
+    def wrote(self, uid: UUID, status: Shown, *, running: bool, final: bool) -> None:
+        if final:
+            self.forget([uid])
+            return
+        self._by_uid[uid] = status
+        (self._running.add if running else self._running.discard)(uid)
+
+    def skipped(self, uid: UUID, status: Shown) -> None:
+        """Nothing was written: where only progress was held back, the object still shows the older one."""
+        shown = self._by_uid[uid]
+        if shown.whole == status.whole:
+            self._by_uid[uid] = status
+
+    def forget(self, uids: Iterable[UUID]) -> None:
+        for uid in uids:
+            self._by_uid.pop(uid, None)
+            self._running.discard(uid)
+
+    def running_since(self, moment: float) -> list[UUID]:
+        """Running jobs whose status was written before ``moment``."""
+        return [uid for uid in self._running if self._by_uid[uid].written_at < moment]
+
+
+def _digest(value: JsonObject) -> bytes:
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=12).digest()

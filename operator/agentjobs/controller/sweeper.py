@@ -1,0 +1,174 @@
+"""The sweeper: objects against the table, at the start and every few minutes. Heals both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from agentjobs.controller.connection import METADATA_LIST, ApiServer, ApiUnavailable, JsonObject
+from agentjobs.controller.meter import SWEEP_FOUND
+from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES, Resource
+from agentjobs.controller.sweep import Listed, Suspects, compare, is_gone, too_many
+from agentjobs.controller.watch import Seen
+from agentjobs.controller.writes import get_object
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.mirror import MirrorRow
+from agentjobs.queue.model import ObjectChange, ObjectRef
+from agentjobs.queue.queue import Queue
+
+log = logging.getLogger(__name__)
+
+CHUNK = 500
+GETS_AT_ONCE = 8
+
+
+class SweepAborted(Exception):
+    """The LIST or a page of it failed; nothing was concluded from what is missing in it."""
+
+
+@dataclass(slots=True)
+class Sweeper:
+    """Compares and heals; decisions are in ``sweep``."""
+
+    queue: Queue
+    api: ApiServer
+    cluster_id: str
+    sink: Callable[[list[Seen]], None]
+    """Intake: objects that the table does not know, or knows in an older generation."""
+    namespaces: frozenset[str] = frozenset()
+    interval_seconds: float = 300.0
+    mass_vanish_limit: int = 20
+    resource: Resource = AGENT_JOBS
+    sweeps: int = 0
+    _gets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GETS_AT_ONCE))
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+                delay = self.interval_seconds * random.uniform(0.9, 1.1)
+            except (ApiUnavailable, QueueError, SweepAborted) as error:
+                log.warning("the sweep is tried again: %s", error)
+                delay = min(10.0, self.interval_seconds)
+            await asyncio.sleep(delay)
+
+    async def sweep(self) -> Suspects:
+        """One comparison, healed. Raises ApiUnavailable, QueueError, SweepAborted: nothing was concluded."""
+        started = datetime.now(UTC)
+        listed = await self._list()
+        rows = await self._rows()
+        suspects = compare(rows, listed, list_started_at=started, namespaces=self.namespaces)
+        for kind in ("vanished", "unknown", "behind"):
+            found = len(getattr(suspects, kind))
+            if found:
+                self.api.meter.add(SWEEP_FOUND, found, kind=kind)
+        await self._take_in((*suspects.unknown, *suspects.behind))
+        await self._let_go(await self._confirmed(suspects.vanished), rows)
+        self.sweeps += 1
+        return suspects
+
+    # reading -----------------------------------------------------------------------------------------
+
+    async def _list(self) -> dict[UUID, Listed]:
+        listed: dict[UUID, Listed] = {}
+        for namespace in sorted(self.namespaces) or (None,):
+            params = {"limit": str(CHUNK)}
+            while True:
+                reply = await self.api.request(
+                    "GET",
+                    self.resource.collection(namespace),
+                    resource=self.resource.plural,
+                    accept=METADATA_LIST,
+                    params=params,
+                )
+                if not reply.ok:  # 410 too: the list was too old to go on with; the next sweep starts anew
+                    raise SweepAborted(f"LIST {self.resource.plural}: {reply.status} {reply.message}")
+                for item in reply.body.get("items") or ():
+                    found = listed_of(item)
+                    listed[found.uid] = found
+                token = (reply.body.get("metadata") or {}).get("continue")
+                if not token:
+                    break
+                params = {"limit": str(CHUNK), "continue": token}
+        return listed
+
+    async def _rows(self) -> list[MirrorRow]:
+        rows: list[MirrorRow] = []
+        after = 0
+        while page := await self.queue.mirrored(after, CHUNK * 4, self.cluster_id):
+            rows += page
+            after = page[-1].id
+        return rows
+
+    # healing -----------------------------------------------------------------------------------------
+
+    async def _take_in(self, objects: Iterable[Listed]) -> None:
+        async def one(found: Listed) -> None:
+            async with self._gets:
+                reply = await get_object(self.api, found.namespace, found.name, resource=self.resource)
+            if reply.ok and reply.body["metadata"]["uid"] == str(found.uid):
+                self.sink([Seen(reply.body, deleted=False)])
+
+        await asyncio.gather(*(one(found) for found in objects))
+
+    async def _confirmed(self, rows: Iterable[MirrorRow]) -> list[MirrorRow]:
+        """Those of which a GET says that the object is gone."""
+
+        async def one(row: MirrorRow) -> MirrorRow | None:
+            async with self._gets:
+                reply = await get_object(
+                    self.api, row.namespace, row.name, metadata_only=True, resource=self.resource
+                )
+            uid = (reply.body.get("metadata") or {}).get("uid") if reply.ok else None
+            return row if is_gone(reply.status, reply.object_missing, uid, row.uid) else None
+
+        return [row for row in await asyncio.gather(*(one(row) for row in rows)) if row is not None]
+
+    async def _let_go(self, gone: list[MirrorRow], rows: list[MirrorRow]) -> None:
+        stopped = {
+            ns: counts
+            for ns, counts in too_many(gone, rows, self.mass_vanish_limit).items()
+            if await self._exists(ns)
+        }
+        for ns, (n, of) in stopped.items():
+            self.api.meter.add(SWEEP_FOUND, n, kind="stopped")
+            log.error(
+                "%d of %d unfinished jobs of namespace %s have no object any more, all at once: nothing is cancelled. "
+                "If they were deleted on purpose, cancel them with `agentjobs` or raise mass_vanish_limit (%d)",
+                n,
+                of,
+                ns,
+                self.mass_vanish_limit,
+            )
+        healed = [row for row in gone if row.namespace not in stopped or row.final]
+        unfinished = [row for row in healed if not row.final]
+        if unfinished:
+            log.info("%d deletes were missed; their jobs are cancelled", len(unfinished))
+            await self.queue.apply([gone_change(row, self.cluster_id) for row in unfinished])
+        if healed:
+            await self.queue.gone([row.uid for row in healed])
+
+    async def _exists(self, namespace: str) -> bool:
+        """True where in doubt: then the sweep stops."""
+        reply = await self.api.request("GET", NAMESPACES.object(None, namespace), resource=NAMESPACES.plural)
+        return not reply.object_missing and not (reply.body.get("metadata") or {}).get("deletionTimestamp")
+
+
+def listed_of(item: JsonObject) -> Listed:
+    meta = item["metadata"]
+    return Listed(
+        UUID(meta["uid"]),
+        meta["namespace"],
+        meta["name"],
+        int(meta.get("generation", 1)),
+        bool(meta.get("deletionTimestamp")),
+    )
+
+
+def gone_change(row: MirrorRow, cluster_id: str) -> ObjectChange:
+    return ObjectChange(row.uid, ObjectRef(cluster_id, row.namespace, row.name), row.generation, gone=True)
