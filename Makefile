@@ -1,0 +1,42 @@
+# Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check crds bench build-kube constraints clean
+BIN := .venv/bin
+# How many processes the tests run in, and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
+JOBS ?= 2
+ARGS ?=
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: ## .venv with everything that the other targets need (PYTHON=… names the interpreter)
+	@bash scripts/venv.sh
+
+demo: venv ## the whole way: an API server, the operator, a worker, kubectl apply, the answer
+	@$(BIN)/python scripts/demo.py
+
+test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=… processes)
+	@$(BIN)/python scripts/kube.py --if-needed
+	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+
+check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
+	@bash scripts/check.sh
+
+crds: venv ## generate crds/ from the models
+	@$(BIN)/agentjobs crds --directory crds
+
+bench: venv ## measure, and print the table of docs/performance.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+build-kube: venv ## build the tests' control plane from its Go modules (once; about 8 minutes on 2 cores)
+	@$(BIN)/python scripts/kube.py
+
+constraints: venv ## pin the newest versions that pyproject.toml allows, in constraints.txt
+	@$(BIN)/python -m pip install -q uv
+	@{ echo "# The versions that CI installs. Made by: make constraints"; $(BIN)/uv pip compile -q pyproject.toml --extra dev \
+	  --universal --python-version 3.11 --no-annotate --no-header --upgrade; } > constraints.new && mv constraints.new constraints.txt
+
+clean: ## remove what was made here (the built control plane stays in the user's cache)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest-kind dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
