@@ -1,0 +1,108 @@
+"""The dispatcher: one per process; acks what ended and claims for all free slots in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from uuid import UUID
+
+from agentjobs.queue import limits
+from agentjobs.queue.model import AckAnswer, ClaimedJob, StepResult
+from agentjobs.queue.queue import Queue
+from agentjobs.telemetry.log import tell
+from agentjobs.worker.identity import Identity, wait_for
+from agentjobs.worker.outage import Outage
+from agentjobs.worker.runs import Run, Runs
+
+log = logging.getLogger(__name__)
+
+_ACKS = 256
+"""Acks in one step: each may carry 1 MiB of result and 64 KiB of log."""
+
+
+class Dispatcher:
+    """Woken by an ended run, a notification, a freed slot; else every ``poll_seconds``.
+
+    An ack is sent again until it is answered; a repeat is answered ``already`` (H9). A claim whose reply is
+    lost is left to the heartbeat, which finds the run and gives it back (H8).
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        identity: Identity,
+        runs: Runs,
+        *,
+        poll_seconds: float,
+        ready: Callable[[], bool],
+        start: Callable[[ClaimedJob, UUID], None],
+        acked: Callable[[Run, AckAnswer], None],
+    ) -> None:
+        self._queue = queue
+        self._identity = identity
+        self._runs = runs
+        self._poll_seconds = poll_seconds
+        self._ready = ready
+        self._start = start
+        self._acked = acked
+        self.outage = Outage("dispatch", log)
+
+    async def run(self) -> None:
+        more = True
+        while True:
+            if not more:
+                await wait_for(self._identity.work_wanted, self._poll_seconds * random.uniform(0.9, 1.1))
+            try:
+                more = await self._once()
+                self.outage.over()
+            except Exception as error:  # whatever it is: executors go on, acks are kept
+                await asyncio.sleep(self.outage.failed(error))
+                more = True
+
+    async def _once(self) -> bool:
+        """One step. True: there is more to do at once."""
+        await self._ack_for_others()
+        identity = self._identity
+        worker = identity.uuid
+        slots = self._runs.free() if identity.claims and self._ready() else {}
+        acks = self._runs.acks_of(worker, _ACKS)
+        if not acks and not slots:
+            return False
+        asked = min(sum(slots.values()), limits.CLAIM_JOBS)
+        token = identity.next_token()
+        identity.in_flight.add(token)
+        try:
+            result = await self._queue.step(
+                worker, token, acks, slots, total=asked, idle=not self._runs.running
+            )
+            self._answers(worker, result)
+            for job in result.jobs:
+                self._start(job, worker)
+        finally:
+            identity.in_flight.discard(token)
+        if not result.alive:
+            # The beat decides whether this worker was given up, or merely could not beat for a while (H11).
+            identity.beat_wanted.set()
+            return False
+        return bool(self._runs.unacked) or (
+            asked > 0 and len(result.jobs) == asked and bool(self._runs.free())
+        )
+
+    async def _ack_for_others(self) -> None:
+        """What ended under a uuid that this worker had before it expired. Mostly lost; the queue decides."""
+        for worker in self._runs.workers() - {self._identity.uuid}:
+            acks = self._runs.acks_of(worker, _ACKS)
+            self._answers(worker, await self._queue.step(worker, self._identity.next_token(), acks, {}))
+
+    def _answers(self, worker: UUID, result: StepResult) -> None:
+        by_job = {run.job.id: run for run in reversed(self._runs.unacked.values()) if run.worker == worker}
+        for job_id, answer in result.answers.items():
+            run = by_job.get(job_id)
+            if run is None:
+                continue
+            self._runs.answered(run.key)
+            if answer is AckAnswer.LOST:
+                tell(log, "ack.lost", level=logging.WARNING, **run.names())
+            self._acked(run, answer)

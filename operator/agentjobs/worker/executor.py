@@ -1,0 +1,202 @@
+"""The executor: the forked process in which one run happens, and nothing else ever after."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome
+from agentjobs.worker import linux
+from agentjobs.worker.protocol import (
+    MAX_MESSAGE_CHARACTERS,
+    MAX_RESULT_CHARACTERS,
+    Lines,
+    Message,
+    Op,
+    decode,
+    encode_line,
+)
+
+_OOM_SCORE = 800
+"""The kernel takes an executor before the supervisor or the template."""
+
+
+def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
+    """Right after the fork: a session of its own, an end with the template, bounds, and an own output."""
+    os.setsid()
+    linux.set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != template:  # it died before the line above
+        os._exit(70)
+    linux.become_subreaper()
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(_OOM_SCORE))
+    os.dup2(log_pipe, 1)
+    os.dup2(log_pipe, 2)
+    os.close(log_pipe)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if data_limit_bytes is not None:
+        # Not RLIMIT_AS: that one counts the stacks and arenas that threads only reserve.
+        limit = linux.data_bytes() + data_limit_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    gc.enable()
+
+
+def main(job_socket: int, settings: AgentSettings, *, touch: bool) -> None:
+    """Waits for the job, runs it, says how it ended, and ends the process."""
+    link = _Link(socket.socket(fileno=job_socket))
+    if touch:
+        _touch(settings)
+        link.send({"op": Op.IDLE})
+    spec = AttemptSpec.from_json(link.receive(Op.JOB)["spec"])
+    try:
+        asyncio.run(_run(link, spec, settings))
+    except SystemExit as error:
+        # asyncio lets SystemExit out of the loop and cancels the task: a tool's sys.exit() is no cancel.
+        _finish(link, {"op": Op.RESULT, "crash": f"sys.exit({error.code!r}) was called inside the run"})
+    except KeyboardInterrupt:
+        _finish(link, {"op": Op.RESULT, "crash": "KeyboardInterrupt was raised inside the run"})
+
+
+async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings) -> NoReturn:
+    from agentjobs.agents.attempt import run_attempt
+
+    abort = asyncio.Event()
+    asked_to_cancel = False
+
+    def report(event: AgentEvent) -> None:
+        link.send({"op": Op.EVENT, "event": event.as_json()})
+
+    run: Coroutine[Any, Any, Outcome] = run_attempt(spec, settings, on_event=report, abort=abort)
+    task = asyncio.ensure_future(run)
+
+    def hear() -> None:
+        nonlocal asked_to_cancel
+        for message in link.receive_ready():
+            if message["op"] == Op.ABORT:
+                abort.set()
+            elif message["op"] == Op.CANCEL:
+                asked_to_cancel = True
+                task.cancel("asked by the supervisor")
+
+    asyncio.get_running_loop().add_reader(link.fileno(), hear)
+    hear()  # what came together with the job
+    try:
+        outcome = await task
+    except asyncio.CancelledError:
+        if asked_to_cancel:
+            _finish(link, {"op": Op.RESULT, "cancelled": True})
+        _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
+    # Straight to the end: closing the loop would wait for tools' threads, which may never end.
+    _finish(link, {"op": Op.RESULT, "outcome": _cut(outcome).as_json()})
+
+
+def _cut(outcome: Outcome) -> Outcome:
+    """Bounds what crosses to the supervisor; the queue's own limits are lower and leave a flag."""
+    result = outcome.result[:MAX_RESULT_CHARACTERS] if outcome.result is not None else None
+    return replace(outcome, result=result, message=outcome.message[:MAX_MESSAGE_CHARACTERS])
+
+
+def _finish(link: _Link, result: Message) -> NoReturn:
+    """The result before the exit status, always."""
+    _flush_telemetry()
+    link.send(result)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
+
+
+def _flush_telemetry() -> None:
+    """Spans that a processor still holds: its thread does not survive os._exit."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is not None:
+        with contextlib.suppress(Exception):
+            flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+            if flush is not None:
+                flush(2000)
+
+
+def _touch(settings: AgentSettings) -> None:
+    """One echo run in memory: copies the pages and fills the caches that the real run would have to."""
+    from agentjobs.agents.attempt import run_attempt
+
+    spec = AttemptSpec(
+        uid="00000000-0000-0000-0000-000000000000",
+        namespace="warm",
+        name="warm",
+        queue="warm",
+        run=1,
+        attempt=1,
+        max_attempts=1,
+        round=1,
+        agent={"inline": {"type": "llm", "name": "warm", "model": "echo"}},
+        message="warm",
+    )
+    quiet = replace(settings, session_dsn=None, models=("echo",))
+
+    async def run() -> None:
+        await run_attempt(spec, quiet, on_event=lambda _: None, abort=asyncio.Event())
+
+    try:
+        asyncio.run(run())
+    except Exception as error:  # the real run will say what is wrong, if anything is
+        print(f"the warm-up run of an executor failed: {error!r}", file=sys.stderr)  # noqa: T201
+
+
+class _Link:
+    """The executor's end of the job socket. Ends the process when the supervisor's end is closed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lines = Lines()
+        self._received: list[Message] = []
+        self._sending = threading.Lock()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def send(self, message: Message) -> None:
+        """Blocks while the supervisor is behind: that is what keeps a flood of events bounded."""
+        try:
+            with self._sending:
+                self._sock.sendall(encode_line(message))
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(70)
+
+    def receive(self, op: Op) -> Message:
+        """Waits for the first message of that kind; others before it are kept for ``receive_ready``."""
+        while True:
+            for index, message in enumerate(self._received):
+                if message["op"] == op:
+                    return self._received.pop(index)
+            self._read(0)
+
+    def receive_ready(self) -> list[Message]:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._read(socket.MSG_DONTWAIT)
+        received, self._received = self._received, []
+        return received
+
+    def _read(self, flags: int) -> None:
+        try:
+            data = self._sock.recv(65536, flags)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            os._exit(70)
+        self._received.extend(decode(line) for line in self._lines.feed(data))

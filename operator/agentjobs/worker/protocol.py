@@ -1,0 +1,115 @@
+"""The messages between supervisor, template and executors.
+
+* Control socket (supervisor and template, SOCK_SEQPACKET): one JSON message a packet, file descriptors beside.
+* Job socket (supervisor and one executor, SOCK_STREAM): one JSON message a line, both ways.
+
+JSON is the standard library's with ASCII escapes: it carries lone surrogates and NUL, which a model may well
+produce; the queue cleans texts at its border.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Any
+
+Message = dict[str, Any]
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""A longer line on a job socket is a broken executor: it is killed."""
+MAX_RESULT_CHARACTERS = 2 * 1024 * 1024
+"""An executor cuts its answer here; the queue cuts at 1 MiB and flags it (H7)."""
+MAX_MESSAGE_CHARACTERS = 64 * 1024
+_MAX_PACKET_BYTES = 256 * 1024
+_MAX_DESCRIPTORS = 4
+
+
+class Op(StrEnum):
+    """Every message's ``op``."""
+
+    # supervisor → template
+    INIT = "init"
+    """settings, path (entries for sys.path), skip (modules that must not be imported in the template)."""
+    SPAWN = "spawn"
+    """n, touch, data_limit_bytes; descriptors: job socket, log pipe."""
+    # template → supervisor
+    LOADING = "loading"
+    """module: its import begins. When the template dies or hangs now, that is why."""
+    READY = "ready"
+    """threads, warnings, seconds."""
+    UNFIT = "unfit"
+    """module, why: importing it started a thread or failed; a fresh template must leave it out."""
+    SPAWNED = "spawned"
+    """n, pid; descriptor: pidfd."""
+    EXIT = "exit"
+    """n, status (negative: signal; None: never started), error, cpu_seconds, max_resident_bytes."""
+    # supervisor → executor
+    JOB = "job"
+    """spec (AttemptSpec)."""
+    ABORT = "abort"
+    CANCEL = "cancel"
+    # executor → supervisor
+    IDLE = "idle"
+    """A standby is touched and waits."""
+    EVENT = "event"
+    """event (AgentEvent)."""
+    RESULT = "result"
+    """outcome (Outcome), or cancelled: true, or crash: why."""
+
+
+def encode(message: Message) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
+
+
+def encode_line(message: Message) -> bytes:
+    return encode(message) + b"\n"
+
+
+def decode(data: bytes | bytearray) -> Message:
+    """Raises ValueError where the data is not a message."""
+    try:
+        message = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("a message nested too deeply") from error
+    if not isinstance(message, dict) or "op" not in message:
+        raise ValueError(f"not a message: {bytes(data[:80])!r}")
+    return message
+
+
+class Lines:
+    """Puts the lines of a byte stream together."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._searched = 0
+
+    def feed(self, data: bytes) -> Iterator[bytearray]:
+        """Yields the lines that ``data`` completes. Raises ValueError at MAX_LINE_BYTES without an end."""
+        self._rest += data
+        while (end := self._rest.find(b"\n", self._searched)) >= 0:
+            line = self._rest[:end]
+            del self._rest[: end + 1]
+            self._searched = 0
+            yield line
+        self._searched = len(self._rest)
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise ValueError(f"a message of more than {MAX_LINE_BYTES} bytes")
+
+
+def send_packet(sock: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
+    """Raises BlockingIOError when the socket is full, BrokenPipeError when nobody reads any more."""
+    if descriptors:
+        socket.send_fds(sock, [encode(message)], list(descriptors))
+    else:
+        sock.sendall(encode(message))
+
+
+def receive_packet(sock: socket.socket) -> tuple[Message, list[int]] | None:
+    """None: the other side is gone. Raises BlockingIOError on a non-blocking socket without a packet."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(sock, _MAX_PACKET_BYTES, _MAX_DESCRIPTORS)
+    except ConnectionError:
+        return None
+    return (decode(data), descriptors) if data else None

@@ -1,0 +1,92 @@
+"""What a worker says about its runs: one log line per transition, and the job signals."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+
+from agentjobs.agents.outcome import AgentEvent
+from agentjobs.queue.model import Ack, AckAnswer, AckKind
+from agentjobs.telemetry import signals
+from agentjobs.telemetry.log import tell
+from agentjobs.telemetry.signals import Signal
+from agentjobs.worker.runs import Run
+
+log = logging.getLogger(__name__)
+
+
+def ending(ack: Ack, *, last: bool) -> Signal:
+    """The signal of how a run ended. ``last``: no attempt is left after this one."""
+    match ack.kind:
+        case AckKind.COMPLETE:
+            return Signal.JOB_COMPLETE
+        case AckKind.FAIL:
+            return Signal.JOB_DISCARD
+        case AckKind.RETRY:
+            return Signal.JOB_DISCARD if last else Signal.JOB_RETRY
+        case AckKind.CANCEL:
+            return Signal.JOB_CANCEL
+        case AckKind.SNOOZE | AckKind.RELEASE:
+            return Signal.JOB_SNOOZE
+
+
+def started(run: Run) -> None:
+    names = run.names()
+    pid = run.executor.pid if run.executor is not None else None
+    tell(log, Signal.JOB_START, solo=run.job.solo or None, pid=pid, **names)
+    signals.send(Signal.JOB_START, **names)
+
+
+def event(run: Run, seen: AgentEvent) -> None:
+    names = run.names()
+    tell(
+        log,
+        Signal.JOB_EVENT,
+        level=logging.DEBUG,
+        author=seen.author,
+        kind=seen.kind,
+        tool=seen.tool or None,
+        **names,
+    )
+    signals.send(Signal.JOB_EVENT, event=seen, **names)
+
+
+def acked(run: Run, answer: AckAnswer) -> None:
+    """After the queue has stored how the run ended; a lost run ended for nobody, and only the log says so."""
+    ack, ended = run.ack, run.ended
+    if ack is None or answer is AckAnswer.LOST:
+        return
+    names = run.names()
+    seconds = round(ended.duration_seconds, 3) if ended is not None else 0.0
+    last = run.job.attempt >= run.job.max_attempts
+    signal = ending(ack, last=last)
+    # The reason is a constant; the message is for the attempt's record: an error may quote a prompt.
+    tell(
+        log,
+        signal,
+        level=logging.WARNING if signal is Signal.JOB_DISCARD else logging.INFO,
+        reason=ack.reason or None,
+        duration_seconds=seconds,
+        delay_seconds=round(ack.delay_seconds, 3) or None,
+        event_count=ack.event_count,
+        total_tokens=ack.usage.total_tokens,
+        cpu_seconds=round(ended.cpu_seconds, 3) if ended is not None else None,
+        max_resident_bytes=ended.max_resident_bytes if ended is not None else None,
+        **names,
+    )
+    values: dict[str, object] = {
+        **names,
+        "reason": ack.reason,
+        "duration_seconds": seconds,
+        "event_count": ack.event_count,
+        "usage": asdict(ack.usage),
+    }
+    if ack.kind in (AckKind.FAIL, AckKind.RETRY, AckKind.SNOOZE):
+        signals.send(Signal.JOB_EXCEPTION, message=ack.message, **values)
+    signals.send(
+        signal,
+        message=ack.message,
+        delay_seconds=ack.delay_seconds,
+        events=tuple(run.events) if signal is Signal.JOB_COMPLETE else (),
+        **values,
+    )
