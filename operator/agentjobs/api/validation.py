@@ -82,7 +82,7 @@ def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Pr
     model = KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
         return [Problem("kind", f"wants {' or '.join(KINDS)}, got {_shown(kind)}")]
-    content = {key: value for key, value in _without_nulls(manifest).items() if key != "status"}
+    content = {key: value for key, value in without_nulls(manifest).items() if key != "status"}
     problems = list(_name_problems(content.get("metadata"), NAME_MAX_LENGTHS[model.KIND]))
     if not stored:
         problems += _unknown_fields(model, {key: v for key, v in content.items() if key != "metadata"}, "")
@@ -95,10 +95,10 @@ def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Pr
     return problems
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
     """As the API server does with them: a null is an absent field."""
     if isinstance(value, Mapping):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
     return value
 
 

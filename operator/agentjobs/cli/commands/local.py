@@ -57,6 +57,12 @@ def local(
         )  # -f a.yaml b.yaml, as a shell expands it
     elif arguments and len(arguments) == 2:
         request = from_agent(*arguments, attempts=attempts, stdin=sys.stdin)
+    elif arguments and len(arguments) == 1:
+        raise BadInput(
+            f'MESSAGE is missing: agentjobs local {arguments[0]} "Hello". To run a file of manifests, put -f before it.'
+        )
+    elif arguments:
+        raise BadInput(f"{len(arguments)} arguments: AGENT and MESSAGE are two. Put the message in quotes.")
     else:
         raise BadInput(
             "What shall run? Either manifests: agentjobs local -f FILE…, "

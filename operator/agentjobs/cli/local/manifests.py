@@ -11,7 +11,7 @@ from typing import IO, Any
 import yaml
 
 from agentjobs.api.agentjob import AgentJob
-from agentjobs.api.validation import problems_of
+from agentjobs.api.validation import problems_of, without_nulls
 from agentjobs.cli.problems import BadInput
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -41,7 +41,8 @@ def read(files: Sequence[str], stdin: IO[str]) -> list[Manifest]:
     """The AgentJobs of the files; BadInput naming every problem of every document at once."""
     manifests = check(documents(files, stdin))
     if not manifests:
-        raise BadInput(f"There is no AgentJob in {', '.join(files)}.")
+        where = ", ".join("standard input" if file == "-" else file for file in files)
+        raise BadInput(f"There is no AgentJob in {where}.")
     return manifests
 
 
@@ -53,7 +54,7 @@ def check(documents: Iterable[Document]) -> list[Manifest]:
     for document in documents:
         found = _problems(document)
         if not found:
-            job = AgentJob.model_validate(named(document.content))
+            job = AgentJob.model_validate(named(without_nulls(document.content)))
             key = (job.metadata.namespace, job.metadata.name)
             if key in names:
                 found = [f"metadata.name '{key[1]}' is already the name of {names[key]}; give it another"]
@@ -129,8 +130,12 @@ def _problems(document: Document) -> list[str]:
     kind = content.get("kind")
     if kind == "ScheduledAgentJob":
         return [
-            "kind ScheduledAgentJob: schedules do not run locally; put its jobTemplate's spec into an AgentJob"
+            "kind: ScheduledAgentJob: schedules do not run locally yet; write an AgentJob with its jobTemplate's spec"
         ]
     if kind != "AgentJob":
-        return [f"kind {kind!r}: only AgentJob runs locally; take the document out"]
-    return [str(problem) for problem in problems_of(content)]
+        return [f"kind: {kind!r}: only AgentJobs run locally; take the document out"]
+    return [str(problem) for problem in problems_of(content)] or [
+        f"spec.{field}: true: such a job would never end here; take the field out"
+        for field in ("suspend", "cancel")
+        if content["spec"].get(field)
+    ]

@@ -111,7 +111,7 @@ async def _follow(
             if view is not None:
                 views[view.uid] = view
         rows = [Shown(names[uid], views[uid]) for uid in names if uid in views]
-        screen.draw(rows)
+        screen.draw(rows, "" if any(row.job.run for row in rows) else "Starting the worker")
         if all(row.job.state.final for row in rows) or (give_up_at is not None and loop.time() > give_up_at):
             return rows
         worker.check()

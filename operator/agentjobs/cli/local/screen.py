@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -132,11 +132,12 @@ class Screen:
         else:
             self.say(f"{text} …")
 
-    def draw(self, rows: Sequence[Shown]) -> None:
-        """The present states of all jobs."""
+    def draw(self, rows: Sequence[Shown], note: str = "") -> None:
+        """The present states of all jobs; ``note`` says what they wait for."""
         now = datetime.now(UTC)
         if self._live is not None:
-            self._live.update(table(rows, now))
+            drawn = table(rows, now)
+            self._live.update(Group(drawn, Text(f"{note} …", style="dim")) if note else drawn)
             return
         for shown in rows:
             job = shown.job
