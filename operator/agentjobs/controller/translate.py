@@ -14,6 +14,7 @@ from agentjobs.api.agentjob import AgentJob, AgentJobSpec
 from agentjobs.api.conditions import Reason as ApiReason
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
 from agentjobs.api.payload import payload_of, session_of
+from agentjobs.api.validation import problems_of
 from agentjobs.queue.model import (
     FINAL_STATES,
     ImportedEnd,
@@ -66,10 +67,10 @@ def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectCh
     base = replace(base, imported=imported_end(obj), retry_requested=_retry(meta))
     try:
         job = AgentJob.model_validate({**_head(obj), "spec": obj.get("spec") or {}})
-    except ValidationError as error:
+    except ValidationError:
         if base.imported is not None:
             return base
-        return replace(base, rejected=(ApiReason.INVALID_SPEC.value, rejection_text(error)))
+        return replace(base, rejected=(ApiReason.INVALID_SPEC.value, rejection_text(obj)))
     refused = refusal(job.spec, meta["namespace"], gate)
     hold = (Reason.QUEUE_NOT_ALLOWED, refused) if refused else _restored(meta, gate)
     return replace(base, job=new_job(job, base), cancel=bool(job.spec.cancel), hold=hold)
@@ -169,17 +170,11 @@ def created_at(obj: JsonObject) -> datetime | None:
     return _time(obj["metadata"].get("creationTimestamp"))
 
 
-def rejection_text(error: ValidationError) -> str:
-    """Each problem by field and value, as users write the field; the remedy last."""
-    problems: list[str] = []
-    for found in error.errors(include_url=False, include_context=False)[:5]:
-        path = ".".join(str(part) for part in found["loc"])
-        value = repr(found.get("input"))
-        shown = value if len(value) <= 80 else value[:77] + "..."
-        problems.append(f"{path}: {shown}: {found['msg']}")
-    more = error.error_count() - len(problems)
-    tail = f" (and {more} more)" if more > 0 else ""
-    return "; ".join(problems) + tail + ". Delete this object and create a corrected one"
+def rejection_text(obj: JsonObject) -> str:
+    """Each problem by field, value and what is wanted; never the text of a prompt."""
+    problems = [str(problem) for problem in problems_of(obj, stored=True)] or ["spec: cannot be read"]
+    more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+    return "; ".join(problems[:5]) + more + ". Delete this object and create a corrected one"
 
 
 def _restored(meta: JsonObject, gate: Gate) -> tuple[Reason, str] | None:

@@ -1,0 +1,248 @@
+"""An operator and a hand-driven worker for tests on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from agentjobs.controller.config import Intervals, OperatorConfig
+from agentjobs.controller.connection import ApiServer, Reply
+from agentjobs.controller.meter import API_REQUESTS, Meter
+from agentjobs.controller.operator import Operator
+from agentjobs.controller.resources import AGENT_JOBS, EVENTS
+from agentjobs.queue.model import Ack, AckKind, ClaimedJob, Usage, WorkerInfo
+from agentjobs.queue.queue import Queue
+from clusters import Cluster
+
+DEADLINE_SECONDS = 30.0
+QUICK = Intervals(coalesce=0.3, outbox_poll=2.0, sweep=3600, explain=0.5, beat=1.0, tick=0.5)
+JsonObject = dict[str, Any]
+
+
+async def eventually(
+    look: Callable[[], Awaitable[Any]], accept: Callable[[Any], bool] = bool, within: float = DEADLINE_SECONDS
+) -> Any:
+    """The first answer that is accepted; fails with the last one after the deadline."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = await look()
+        if accept(answer):
+            return answer
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within} s; the last answer was {answer!r}")
+        await asyncio.sleep(0.03)
+
+
+@dataclass
+class Objects:
+    """AgentJobs of one namespace, over a connection of the test's own (uncounted by the operator)."""
+
+    api: ApiServer
+    namespace: str
+
+    async def create(self, name: str, spec: Mapping[str, Any] | None = None, **metadata: Any) -> JsonObject:
+        body = agent_job(name, spec, **metadata)
+        reply = await self.api.request(
+            "POST", AGENT_JOBS.collection(self.namespace), resource="test", body=body
+        )
+        assert reply.ok, reply
+        return reply.body
+
+    async def get(self, name: str) -> JsonObject:
+        return (await self._get(name)).body
+
+    async def _get(self, name: str, **kwargs: Any) -> Reply:
+        return await self.api.request("GET", AGENT_JOBS.object(self.namespace, name), resource="test")
+
+    async def exists(self, name: str) -> bool:
+        return (await self._get(name)).status == 200
+
+    async def status(self, name: str) -> JsonObject:
+        found: JsonObject = (await self.get(name)).get("status") or {}
+        return found
+
+    async def patch(self, name: str, body: JsonObject, subresource: str = "") -> JsonObject:
+        reply = await self.api.request(
+            "PATCH",
+            AGENT_JOBS.object(self.namespace, name, subresource),
+            resource="test",
+            body=body,
+            content_type="application/merge-patch+json",
+        )
+        assert reply.ok, reply
+        return reply.body
+
+    async def delete(self, name: str) -> None:
+        reply = await self.api.request(
+            "DELETE", AGENT_JOBS.object(self.namespace, name), resource="test"
+        )
+        assert reply.ok, reply
+
+    async def wipe_status(self, name: str) -> None:
+        reply = await self.api.request(
+            "PATCH",
+            AGENT_JOBS.object(self.namespace, name, "status"),
+            resource="test",
+            body=[{"op": "remove", "path": "/status"}],
+            content_type="application/json-patch+json",
+        )
+        assert reply.ok, reply
+
+    async def until(self, name: str, state: str, within: float = DEADLINE_SECONDS) -> JsonObject:
+        """The status once it shows ``state``."""
+        found: JsonObject = await eventually(
+            lambda: self.status(name), lambda status: status.get("state") == state, within
+        )
+        return found
+
+    async def events(self, name: str) -> list[JsonObject]:
+        reply = await self.api.request("GET", EVENTS.collection(self.namespace), resource="test")
+        return [item for item in reply.body["items"] if item["involvedObject"]["name"] == name]
+
+
+def agent_job(name: str, spec: Mapping[str, Any] | None = None, **metadata: Any) -> JsonObject:
+    return {
+        "apiVersion": AGENT_JOBS.api_version,
+        "kind": AGENT_JOBS.kind,
+        "metadata": {"name": name, **metadata},
+        "spec": {"agent": {"module": "agents.hello"}, "message": "hello", **(spec or {})},
+    }
+
+
+def condition(status: JsonObject, kind: str) -> JsonObject | None:
+    return next((c for c in status.get("conditions", ()) if c["type"] == kind), None)
+
+
+@dataclass
+class HandWorker:
+    """A worker as the queue sees one: it claims, acks and beats when the test says so."""
+
+    queue: Queue
+    queues: Mapping[str, int] = field(default_factory=lambda: {"agents": 20})
+    id: UUID = field(default_factory=uuid4)
+    name: str = "hand-worker"
+    _tokens: Any = field(default_factory=lambda: itertools.count(1))
+    _held: list[ClaimedJob] = field(default_factory=list)
+
+    async def register(self) -> HandWorker:
+        await self.queue.register(WorkerInfo(self.id, self.name, self.queues, "test"))
+        return self
+
+    async def claim(self, n: int = 1, within: float = DEADLINE_SECONDS) -> list[ClaimedJob]:
+        """Exactly ``n`` jobs, waited for."""
+        jobs: list[ClaimedJob] = []
+
+        async def more() -> bool:
+            jobs.extend(await self.claim_ready(n - len(jobs)))
+            return len(jobs) >= n
+
+        await eventually(more, within=within)
+        return jobs
+
+    async def claim_ready(self, n: int = 20) -> list[ClaimedJob]:
+        """What is ready now."""
+        result = await self.queue.step(self.id, next(self._tokens), (), self.queues, total=n, idle=not self._held)
+        self._held += result.jobs
+        return list(result.jobs)
+
+    async def one(self) -> ClaimedJob:
+        (job,) = await self.claim(1)
+        return job
+
+    async def ack(self, job: ClaimedJob, kind: AckKind = AckKind.COMPLETE, **fields: Any) -> str:
+        if kind is AckKind.COMPLETE:
+            fields = {"result": "the answer", "event_count": 2, "usage": Usage(5, 7, 12, 1, 0)} | fields
+        result = await self.queue.step(self.id, next(self._tokens), [Ack(job.id, job.token, kind, **fields)], {})
+        self._held = [held for held in self._held if held.id != job.id]
+        return result.answers[job.id].value
+
+    async def beat(self) -> Any:
+        return await self.queue.beat(self.id, [(job.id, job.token) for job in self._held], ())
+
+    async def serve(self) -> None:
+        """Completes whatever comes, until cancelled; answers requests to stop."""
+        while True:
+            for job in await self.claim_ready():
+                await self.ack(job)
+            await self.beat()
+            await asyncio.sleep(0.02)
+
+
+@dataclass
+class Bench:
+    """One namespace, one database, one operator."""
+
+    cluster: Cluster
+    objects: Objects
+    queue: Queue
+    config: OperatorConfig
+    operator: Operator | None = None
+
+    @property
+    def meter(self) -> Meter:
+        assert self.operator is not None
+        return self.operator.meter
+
+    def writes(self) -> int:
+        """Status writes that the operator asked for."""
+        return self.meter.total(API_REQUESTS, verb="PATCH", resource="agentjobs/status")
+
+    def posts(self) -> int:
+        return self.meter.total(API_REQUESTS, verb="POST", resource="events")
+
+    async def worker(self, **fields: Any) -> HandWorker:
+        return await HandWorker(self.queue, **fields).register()
+
+    @asynccontextmanager
+    async def running(self, **settings: Any) -> AsyncIterator[Operator]:
+        """An operator in this process, ended at the end."""
+        operator = Operator(replace(self.config, **settings))
+        task = asyncio.create_task(operator.run())
+        self.operator = operator
+        try:
+            yield operator
+        finally:
+            operator.stop()
+            async with asyncio.timeout(20):
+                assert await task == 0
+
+
+@asynccontextmanager
+async def bench(cluster: Cluster, namespace: str, dsn: str, **settings: Any) -> AsyncIterator[Bench]:
+    settings = {
+        "dsn": dsn,
+        "kubeconfig": str(cluster.kubeconfig),
+        "namespaces": (namespace,),
+        "lease": None,
+        "intervals": QUICK,
+    } | settings
+    async with (
+        ApiServer(str(cluster.kubeconfig), Meter()) as api,
+        await Queue.open(dsn, application_name="test") as queue,
+    ):
+        yield Bench(cluster, Objects(api, namespace), queue, OperatorConfig(**settings))
+
+
+async def finish(worker: HandWorker, kinds: Sequence[AckKind]) -> None:
+    """Runs one job through these ends."""
+    for kind in kinds:
+        await worker.ack(await worker.one(), kind)
+
+
+@asynccontextmanager
+async def serving(worker: HandWorker) -> AsyncIterator[None]:
+    task = asyncio.create_task(worker.serve())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
