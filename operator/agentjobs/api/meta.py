@@ -73,14 +73,14 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def parse_time(text: str) -> datetime:
     """An RFC 3339 time as an aware datetime (fractions below a microsecond are cut). Raises ValueError."""
     try:
         if _RFC3339.fullmatch(text):
-            return datetime.fromisoformat(text.upper())
+            return datetime.fromisoformat(text)
     except ValueError:
         pass
     raise ValueError("wants an RFC 3339 time with an offset, such as 2026-12-01T09:00:00Z")
