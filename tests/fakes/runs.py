@@ -1,0 +1,98 @@
+"""Builders for attempts: a job that can be run again and again, as the queue would."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
+
+ECHO: dict[str, Any] = {"inline": {"type": "llm", "name": "agent", "model": "echo", "instruction": "Answer."}}
+GEMINI: dict[str, Any] = {
+    "inline": {"type": "llm", "name": "agent", "model": "gemini-2.5-flash", "instruction": "Answer."}
+}
+
+
+def module(name: str) -> dict[str, Any]:
+    return {"module": name}
+
+
+class Job:
+    """One job. Each :meth:`attempt` is the next run of it."""
+
+    def __init__(
+        self,
+        agent: Mapping[str, Any] = ECHO,
+        message: str = "hello",
+        *,
+        dsn: str | None = None,
+        modules: tuple[str, ...] = (),
+        models: tuple[str, ...] = ("echo", "gemini-*"),
+        model_timeout_seconds: int = 300,
+        **fields: Any,
+    ) -> None:
+        self.uid = str(uuid.uuid4())
+        self.fields: dict[str, Any] = {"agent": agent, "message": message, "namespace": "team-a", **fields}
+        self.settings = AgentSettings(
+            modules=modules, models=models, session_dsn=dsn, model_timeout_seconds=model_timeout_seconds
+        )
+        self.run = 0
+        self.round = 1
+        self.events: list[AgentEvent] = []
+        """Of the last attempt."""
+        self.abort = asyncio.Event()
+        self.spent = TokenUsage()
+
+    def spec(self) -> AttemptSpec:
+        return AttemptSpec(
+            **{
+                "uid": self.uid,
+                "name": "job",
+                "queue": "agents",
+                "run": self.run,
+                "attempt": self.run,
+                "max_attempts": 9,
+                "round": self.round,
+                "spent": self.spent,
+                **self.fields,
+            }
+        )
+
+    async def attempt(self) -> Outcome:
+        """The next run."""
+        from agentjobs.agents.attempt import run_attempt
+
+        self.run += 1
+        self.events = []
+        self.abort = asyncio.Event()
+        outcome = await run_attempt(self.spec(), self.settings, on_event=self.events.append, abort=self.abort)
+        self.spent = self.spent.plus(outcome.usage)
+        return outcome
+
+    @property
+    def session_key(self) -> dict[str, str]:
+        """As ADK's session services take it."""
+        return {
+            "app_name": f"{self.fields['namespace']}/{self.fields.get('app_name', 'agentjobs')}",
+            "user_id": self.fields.get("user_id", "system"),
+            "session_id": self.fields.get("session_id") or f"job-{self.uid}",
+        }
+
+    async def stored(self) -> list[Any]:
+        """The events in its session."""
+        from agentjobs.agents.sessions import JobSessions, service_for
+
+        service = service_for(self.settings.session_dsn)
+        session = await service.get_session(**self.session_key)
+        if isinstance(service, JobSessions):
+            await service.release()
+        return [] if session is None else session.events
+
+
+async def until(condition: Any, seconds: float = 20.0) -> None:
+    """Waits for ``condition()`` with a deadline."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110, what is waited for knows no event
+            await asyncio.sleep(0.005)

@@ -1,0 +1,43 @@
+"""Delays that providers ask for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from agentjobs.agents.delays import delay_of, retry_after
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        ("1.5", 1.5),
+        ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
+        ("Mon, 23 Nov 2026 13:00:30 +0100", 30.0),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+        ("1e9999", None),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) -> None:
+    assert retry_after({"Retry-After": value}, NOW) == seconds
+
+
+def test_an_error_without_a_delay_has_none() -> None:
+    assert delay_of(ValueError(), NOW) is None
+
+
+@pytest.mark.parametrize(
+    "details", [None, 7, "text", [], [1, 2], {"error": "text"}, {"error": {"details": ["x"]}}]
+)
+def test_strange_bodies_have_no_delay(details: object) -> None:
+    error = ValueError()
+    error.details = details  # type: ignore[attr-defined]
+    assert delay_of(error, NOW) is None
