@@ -9,7 +9,7 @@ create function ack(p_worker uuid, p_done json, p_back json, out missed json, ou
   set plan_cache_mode = force_generic_plan set jit = off as $$ #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_name text; v_ok bigint[]; v_ok_back bigint[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_keys text[];
+  v_name text; v_ok bigint[]; v_ok_back bigint[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_keys text[]; v_gone int;
 begin
   select name into v_name from worker where id = p_worker;
   if p_done is not null then
@@ -20,13 +20,16 @@ begin
         select a.*, r.* from ended a cross join lateral (
           select x.ctid as tid, x.id, x.queue, x.attempt, x.run, x.token, x.started_at, x.since, x.spent, x.session, x.mirrored
           from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
-      gone as (delete from running where ctid = any (array(select tid from run))),
+      gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
       done as (insert into outcome (id, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                                     run_started_at, finished_at, result, result_truncated, spent, usage, event_count, log_tail, session_id, trace_id)
                select id, s, coalesce(y, ''), m, queue, attempt, run, p_worker, v_name, token, started_at, since, v_now,
                       r, x, spent, u, e, l, d, c from run)
-    select array_agg(id), array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored)
-      into v_ok, keys, v_mirrored from run;
+    select array_agg(id), array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored),
+           (select count(*) from gone)
+      into v_ok, keys, v_mirrored, v_gone from run;
+    -- a row that changed while its lock was waited for (cancel, progress) has a ctid that the delete could not see yet
+    if v_gone < cardinality(v_ok) then delete from running where id = any (v_ok); end if;
     if v_mirrored is not null then perform touch(v_mirrored); end if;
   end if;
 
@@ -39,7 +42,7 @@ begin
                coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l
         from ended a cross join lateral (
           select x.ctid as tid, x.* from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
-      gone as (delete from running where ctid = any (array(select tid from run))),
+      gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
       judged as materialized (
         select run.*, job.round, job.max_attempts, job.priority as job_priority,
                run.k = 'retry' or (run.k = 'release' and run.control is distinct from 's' and coalesce(run.drains, 0) >= 5) as charged,
@@ -85,8 +88,10 @@ begin
         returning id, queue, state, run_at)
     select array_agg(id), array_agg(session) filter (where session is not null and verdict not in ('again', 'suspend')),
            array_agg(id) filter (where mirrored),
-           (select array_agg(distinct queue) from back where state = 'r'), (select min(run_at) from back where state = 'l')
-      into v_ok_back, v_keys, v_mirrored, v_ready, v_due from judged;
+           (select array_agg(distinct queue) from back where state = 'r'), (select min(run_at) from back where state = 'l'),
+           (select count(*) from gone)
+      into v_ok_back, v_keys, v_mirrored, v_ready, v_due, v_gone from judged;
+    if v_gone < cardinality(v_ok_back) then delete from running where id = any (v_ok_back); end if;
     keys := keys || v_keys;
     v_ok := v_ok || v_ok_back;
     if v_mirrored is not null then perform touch(v_mirrored); end if;
@@ -96,8 +101,10 @@ begin
 
   if coalesce(cardinality(v_ok), 0) < coalesce(json_array_length(p_done), 0) + coalesce(json_array_length(p_back), 0) then
     select json_agg(json_build_array(a.id,
-             exists (select from outcome o where o.id = a.id and o.token = a.token and o.worker = p_worker)
-             or exists (select from attempt o where o.id = a.id and o.token = a.token and o.worker = p_worker)))
+             (exists (select from outcome o where o.id = a.id and o.token = a.token and o.worker = p_worker)
+              or exists (select from attempt o where o.id = a.id and o.token = a.token and o.worker = p_worker))
+             -- a rescue or a disowning ended this run, not its ack
+             and not exists (select from attempt o where o.id = a.id and o.token = a.token and o.worker = p_worker and o.kind = 'lost')))
       into missed
     from (select (x->>'i')::bigint as id, (x->>'t')::bigint as token
           from (select json_array_elements(p_done) x union all select json_array_elements(p_back)) y) a
@@ -212,13 +219,13 @@ begin
 end $$;
 
 -- beat: the heartbeat, alone (H12). A row that is gone means that this worker has expired. A gap starts
--- the steady time anew (H11).
+-- the steady time anew (H11): of half the expiry, for the others may have beaten almost a beat earlier.
 create function beat(p_worker uuid, p_held json, p_in_flight bigint[], p_expiry interval,
                      out alive boolean, out schema_version int, out controls json, out disowned json) language plpgsql
   set jit = off as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp();
 begin
-  update worker set steady_since = case when beat_at < v_now - p_expiry then v_now else steady_since end, beat_at = v_now
+  update worker set steady_since = case when beat_at < v_now - p_expiry / 2 then v_now else steady_since end, beat_at = v_now
     where id = p_worker;
   alive := found;
   select max(version) into schema_version from migration;

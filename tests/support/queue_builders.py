@@ -1,10 +1,11 @@
-"""Small builders: a test names only what it is about."""
+"""Small builders for the queue's tests: a test names only what it is about."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -58,7 +59,9 @@ class TestWorker:
         await self.queue.register(WorkerInfo(self.id, f"worker-{self.id.hex[:4]}", self.slots, "test"))
         return self
 
-    async def step(self, acks: Sequence[Ack] = (), slots: Mapping[str, int] | None = None, **options: Any) -> StepResult:
+    async def step(
+        self, acks: Sequence[Ack] = (), slots: Mapping[str, int] | None = None, **options: Any
+    ) -> StepResult:
         result = await self.queue.step(
             self.id, next(self.tokens), acks, self.slots if slots is None else slots, **options
         )
@@ -100,3 +103,49 @@ async def whereabouts(dsn: str) -> dict[str, int]:
         " 'outcome', (select count(*) from outcome), 'job', (select count(*) from job))::text",
     )
     return dict(json.loads(rows[0][0]))
+
+
+async def expire_worker(dsn: str, *workers: TestWorker) -> None:
+    """These workers sent no heartbeat for an hour."""
+    await sql(
+        dsn,
+        "update worker set beat_at = beat_at - interval '1 hour' where id = any(%s)",
+        [worker.id for worker in workers],
+    )
+
+
+async def make_steady(dsn: str, worker: TestWorker) -> None:
+    """This worker has beaten without a gap for an hour: it may judge others (H11)."""
+    await sql(
+        dsn, "update worker set steady_since = steady_since - interval '1 hour' where id = %s", worker.id
+    )
+
+
+async def pass_time(dsn: str, seconds: float) -> None:
+    """Time passes for every job that waits or runs: all times in their rows move back."""
+    columns = {
+        "waiting": ("run_at", "since", "started_at", "deadline", "wait_since"),
+        "running": ("run_at", "since", "started_at", "deadline", "wait_since"),
+        "outcome": ("started_at", "run_started_at", "finished_at"),
+        "queue": ("paused_at",),
+        "upkeep": ("pruned_at",),
+    }
+    for table, names in columns.items():
+        moved = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in names)
+        await sql(dsn, f"update {table} set {moved}")
+
+
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
+    """Waits for a condition, with a deadline."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def waits_for_a_lock(dsn: str) -> bool:
+    """Whether some statement in this database waits for another's lock."""
+    rows = await sql(
+        dsn,
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    )
+    return bool(rows[0][0])
