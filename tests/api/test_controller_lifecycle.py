@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+
 from clusters import Cluster
 from operators import Bench, bench, condition, eventually
 

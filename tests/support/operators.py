@@ -81,9 +81,7 @@ class Objects:
         return reply.body
 
     async def delete(self, name: str) -> None:
-        reply = await self.api.request(
-            "DELETE", AGENT_JOBS.object(self.namespace, name), resource="test"
-        )
+        reply = await self.api.request("DELETE", AGENT_JOBS.object(self.namespace, name), resource="test")
         assert reply.ok, reply
 
     async def wipe_status(self, name: str) -> None:
@@ -149,7 +147,9 @@ class HandWorker:
 
     async def claim_ready(self, n: int = 20) -> list[ClaimedJob]:
         """What is ready now."""
-        result = await self.queue.step(self.id, next(self._tokens), (), self.queues, total=n, idle=not self._held)
+        result = await self.queue.step(
+            self.id, next(self._tokens), (), self.queues, total=n, idle=not self._held
+        )
         self._held += result.jobs
         return list(result.jobs)
 
@@ -160,7 +160,9 @@ class HandWorker:
     async def ack(self, job: ClaimedJob, kind: AckKind = AckKind.COMPLETE, **fields: Any) -> str:
         if kind is AckKind.COMPLETE:
             fields = {"result": "the answer", "event_count": 2, "usage": Usage(5, 7, 12, 1, 0)} | fields
-        result = await self.queue.step(self.id, next(self._tokens), [Ack(job.id, job.token, kind, **fields)], {})
+        result = await self.queue.step(
+            self.id, next(self._tokens), [Ack(job.id, job.token, kind, **fields)], {}
+        )
         self._held = [held for held in self._held if held.id != job.id]
         return result.answers[job.id].value
 
