@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
+from agentjobs.agents.outcome import AgentSettings, AttemptSpec
 from agentjobs.queue.model import ClaimedJob, RetryPolicy, Usage
+from agentjobs.worker.executors import ExecutorSettings
+
+MEMORY_MIB = 256
+"""What one run may take in the tests."""
 
 
 def claimed(**changes: object) -> ClaimedJob:
@@ -30,3 +37,33 @@ def claimed(**changes: object) -> ClaimedJob:
         pos=1,
     )
     return replace(job, **changes)  # type: ignore[arg-type]
+
+
+def attempt_spec_of(message: str, module: str = "abuse", *, timeout: int = 60) -> AttemptSpec:
+    return AttemptSpec(
+        uid=str(uuid4()),
+        namespace="team",
+        name="job",
+        queue="agents",
+        run=1,
+        attempt=1,
+        max_attempts=3,
+        round=1,
+        agent={"module": module},
+        message=message,
+        attempt_timeout_seconds=timeout,
+    )
+
+
+def executor_settings(
+    path: str, *, preload: tuple[str, ...] = ("abuse", "innocent"), **changes: Any
+) -> ExecutorSettings:
+    modules = ("abuse", "innocent", "starts_thread", "fails", "dies")
+    values: dict[str, Any] = {
+        "agents": AgentSettings(modules=modules, preload=preload),
+        "grace_seconds": 1.0,
+        "memory_limit_mib": MEMORY_MIB,
+        "path": (path,),
+        "environment": {**os.environ, "SEEN": "by agents"},
+    }
+    return ExecutorSettings(**(values | changes))

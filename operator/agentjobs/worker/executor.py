@@ -63,9 +63,10 @@ def main(job_socket: int, settings: AgentSettings, *, touch: bool) -> None:
         link.send({"op": Op.IDLE})
     spec = AttemptSpec.from_json(link.receive(Op.JOB)["spec"])
     try:
-        asyncio.run(_run(link, spec, settings))
+        # Never closed: closing cancels the run's task, and a tool's sys.exit(), which comes out of the loop,
+        # would look like a cancel; it also waits for tools' threads, which may never end.
+        asyncio.Runner().run(_run(link, spec, settings))
     except SystemExit as error:
-        # asyncio lets SystemExit out of the loop and cancels the task: a tool's sys.exit() is no cancel.
         _finish(link, {"op": Op.RESULT, "crash": f"sys.exit({error.code!r}) was called inside the run"})
     except KeyboardInterrupt:
         _finish(link, {"op": Op.RESULT, "crash": "KeyboardInterrupt was raised inside the run"})
@@ -100,7 +101,6 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings) -> NoRet
         if asked_to_cancel:
             _finish(link, {"op": Op.RESULT, "cancelled": True})
         _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
-    # Straight to the end: closing the loop would wait for tools' threads, which may never end.
     _finish(link, {"op": Op.RESULT, "outcome": _cut(outcome).as_json()})
 
 

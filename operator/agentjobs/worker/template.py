@@ -63,9 +63,8 @@ def main(descriptor: int) -> None:
 
 def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str]) -> list[str] | None:
     """Imports and warms. None: a module is unfit for a template, and the supervisor knows which."""
-    from agentjobs.agents import preload, warm
+    from agentjobs.agents import preload
 
-    warnings = list(warm.warm(settings))
     for module in settings.preload:
         if module in skip:
             continue
@@ -73,6 +72,9 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
         if why := preload.load(module):
             send_packet(control, {"op": Op.UNFIT, "module": module, "why": why})
             return None
+    from agentjobs.agents import warm
+
+    warnings = list(warm.warm(settings))
     threads = linux.thread_count()
     if threads != 1:
         raise RuntimeError(f"the warm template has {threads} threads instead of 1: forking it is not safe")

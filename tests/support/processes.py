@@ -1,0 +1,27 @@
+"""Waiting for what processes do, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+DEADLINE_SECONDS = 60.0
+
+
+async def until(reached: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Waits until ``reached()`` is true; fails after ``seconds``."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Runs or sleeps; a zombie is dead."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"

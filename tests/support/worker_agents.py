@@ -1,0 +1,143 @@
+"""Agents that misbehave in every way a tool can, and two that do not. Written into a folder of the test.
+
+The model is ``echo``, so a job's message says which tool is called: ``call("crash")``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+SOURCE = """
+import asyncio, ctypes, os, signal, subprocess, sys, threading, time
+from google.adk.agents import LlmAgent
+
+
+def crash(status: int = 1):
+    os._exit(status)
+
+def segfault():
+    ctypes.string_at(0)
+
+async def burn():
+    "Blocks the event loop: no message is heard any more."
+    while True:
+        pass
+
+async def burn_deaf():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        pass
+
+def burn_in_thread():
+    while True:
+        pass
+
+async def wait(seconds: float = 600.0, file: str = ""):
+    if file:
+        open(file, "w").write(str(os.getpid()))
+    await asyncio.sleep(seconds)
+    return "waited"
+
+def eat(mib: int):
+    blocks = []
+    for _ in range(mib):
+        blocks.append(b"x" * 2**20)
+    return len(blocks)
+
+def eat_with_children(children: int, mib: int, seconds: float = 60.0):
+    code = f"b = b'x' * ({mib} * 2**20); import time; time.sleep({seconds})"
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(children)]
+    for child in running:
+        child.wait()
+
+def leave_processes(file: str, wait: float = 0.0):
+    "A child, a grandchild in a session of its own, and a daemon that forked twice."
+    pids = []
+    pids.append(subprocess.Popen(["sleep", "1000"]).pid)
+    pids.append(subprocess.Popen(["sleep", "1000"], start_new_session=True).pid)
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        daemon = os.fork()
+        if daemon == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                time.sleep(1000)
+        os.write(write_end, str(daemon).encode())
+        os._exit(0)
+    pids.append(int(os.read(read_end, 100)))
+    open(file + ".part", "w").write(" ".join(map(str, [os.getpid(), *pids])))
+    os.rename(file + ".part", file)
+    time.sleep(wait)
+    return "left"
+
+def shout(mib: int):
+    block = ("y" * 1023 + "\\n") * 1024
+    for _ in range(mib):
+        sys.stdout.write(block)
+    print("the end")
+    return "shouted"
+
+def leave():
+    sys.exit(3)
+
+async def leave_async():
+    sys.exit(0)
+
+def leave_thread():
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    return "left"
+
+def environment(name: str):
+    return os.environ.get(name, "(absent)")
+
+def descriptors():
+    return str(len(os.listdir("/proc/self/fd")))
+
+def count_pages(mib: int):
+    block = bytearray(mib * 2**20)
+    for at in range(0, len(block), 4096):
+        block[at] = 1
+    return "touched"
+
+tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, eat, eat_with_children, leave_processes, shout,
+         leave, leave_async, leave_thread, environment, descriptors, count_pages]
+root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)
+"""
+
+INNOCENT = """
+from google.adk.agents import LlmAgent
+root_agent = LlmAgent(name="innocent", model="echo", instruction="Answer.")
+"""
+
+THREAD_AT_IMPORT = (
+    INNOCENT
+    + """
+import threading, time
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+"""
+)
+FAILS_AT_IMPORT = "raise RuntimeError('this module is broken')\n"
+DIES_AT_IMPORT = "import os\nos._exit(9)\n"
+
+MODULES = {
+    "abuse": SOURCE,
+    "innocent": INNOCENT,
+    "starts_thread": THREAD_AT_IMPORT,
+    "fails": FAILS_AT_IMPORT,
+    "dies": DIES_AT_IMPORT,
+}
+
+
+def write_modules(folder: Path) -> str:
+    """Writes all of them; returns what belongs on the path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in MODULES.items():
+        (folder / f"{name}.py").write_text(source)
+    return str(folder)
+
+
+def call(tool: str, /, **arguments: object) -> str:
+    """A message that makes ``echo`` call that tool."""
+    return f"echo:call {tool} {json.dumps(arguments)}"
