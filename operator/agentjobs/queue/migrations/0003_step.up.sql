@@ -176,10 +176,15 @@ begin
         cross join lateral (select w.ctid as tid, w.pos, w.bytes from waiting w where w.state = 'q' and w.queue = q.name
                             order by w.pos limit 1 for update skip locked) c
         where v_solo = 'q'),
+      light as materialized (select coalesce(sum(bytes), 0) <= 8388608 as yes from candidate),
       picked as materialized (
+        select tid from (select tid from candidate order by pos limit v_total) c where (select yes from light)
+        union all                                      -- the running sum is dear, and hardly ever needed
         select tid from (select tid, sum(bytes) over (order by pos) - bytes as before from candidate order by pos limit v_total) c
-        where before < 8388608),
-      taken as (delete from waiting w where w.ctid = any (array(select tid from picked)) returning w.*),
+        where not (select yes from light) and before < 8388608),
+      taken as (delete from waiting w where w.ctid = any (array(select tid from picked))
+                returning w.id, w.queue, w.pos, w.mirrored, w.session, w.bytes, w.run_at, w.attempt, w.run, w.started_at,
+                          w.deadline, w.snoozes, w.wait_since, w.drains, w.losses, w.spent),
       started as materialized (
         select t.id, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, t.attempt + 1 as attempt, t.run + 1 as run,
                coalesce(t.started_at, v_now) as started_at, t.snoozes, t.wait_since, t.drains, t.losses, t.spent,
