@@ -11,8 +11,8 @@ from operators import Bench, bench, condition, eventually
 
 
 @pytest.fixture
-async def b(cluster: Cluster, namespace: str, dsn: str) -> AsyncIterator[Bench]:
-    async with bench(cluster, namespace, dsn) as made:
+async def b(cluster: Cluster, dsn: str) -> AsyncIterator[Bench]:
+    async with bench(cluster, dsn) as made:
         yield made
 
 

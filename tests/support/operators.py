@@ -14,10 +14,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from agentjobs.controller.config import Intervals, OperatorConfig
-from agentjobs.controller.connection import ApiServer, Reply
+from agentjobs.controller.connection import ApiServer, ApiUnavailable, Reply
 from agentjobs.controller.meter import API_REQUESTS, Meter
 from agentjobs.controller.operator import Operator
-from agentjobs.controller.resources import AGENT_JOBS, EVENTS
+from agentjobs.controller.resources import AGENT_JOBS, EVENTS, NAMESPACES
 from agentjobs.queue.model import Ack, AckKind, ClaimedJob, Usage, WorkerInfo
 from agentjobs.queue.queue import Queue
 from clusters import Cluster
@@ -218,19 +218,33 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(cluster: Cluster, namespace: str, dsn: str, **settings: Any) -> AsyncIterator[Bench]:
-    settings = {
-        "dsn": dsn,
-        "kubeconfig": str(cluster.kubeconfig),
-        "namespaces": (namespace,),
-        "lease": None,
-        "intervals": QUICK,
-    } | settings
+async def bench(
+    cluster: Cluster, dsn: str, namespace: str | None = None, **settings: Any
+) -> AsyncIterator[Bench]:
+    """In a namespace of its own (by a request: kubectl takes seconds on a busy machine), or in the given one."""
     async with (
         ApiServer(str(cluster.kubeconfig), Meter()) as api,
         await Queue.open(dsn, application_name="test") as queue,
     ):
-        yield Bench(cluster, Objects(api, namespace), queue, OperatorConfig(**settings))
+        name = namespace or f"test-{uuid4().hex[:10]}"
+        if namespace is None:
+            made = await api.request(
+                "POST", NAMESPACES.collection(), resource="test", body={"metadata": {"name": name}}
+            )
+            assert made.ok, made
+        config: dict[str, Any] = {
+            "dsn": dsn,
+            "kubeconfig": str(cluster.kubeconfig),
+            "namespaces": (name,),
+            "lease": None,
+            "intervals": QUICK,
+        }
+        try:
+            yield Bench(cluster, Objects(api, name), queue, OperatorConfig(**(config | settings)))
+        finally:
+            if namespace is None:
+                with suppress(ApiUnavailable):
+                    await api.request("DELETE", NAMESPACES.object(None, name), resource="test")
 
 
 async def finish(worker: HandWorker, kinds: Sequence[AckKind]) -> None:

@@ -44,6 +44,8 @@ class Sweeper:
     interval_seconds: float = 300.0
     mass_vanish_limit: int = 20
     resource: Resource = AGENT_JOBS
+    chunk: int = CHUNK
+    """Objects in a page of the LIST."""
     sweeps: int = 0
     _gets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GETS_AT_ONCE))
 
@@ -77,7 +79,7 @@ class Sweeper:
     async def _list(self) -> dict[UUID, Listed]:
         listed: dict[UUID, Listed] = {}
         for namespace in sorted(self.namespaces) or (None,):
-            params = {"limit": str(CHUNK)}
+            params = {"limit": str(self.chunk)}
             while True:
                 reply = await self.api.request(
                     "GET",
@@ -94,13 +96,13 @@ class Sweeper:
                 token = (reply.body.get("metadata") or {}).get("continue")
                 if not token:
                     break
-                params = {"limit": str(CHUNK), "continue": token}
+                params = {"limit": str(self.chunk), "continue": token}
         return listed
 
     async def _rows(self) -> list[MirrorRow]:
         rows: list[MirrorRow] = []
         after = 0
-        while page := await self.queue.mirrored(after, CHUNK * 4, self.cluster_id):
+        while page := await self.queue.mirrored(after, self.chunk * 4, self.cluster_id):
             rows += page
             after = page[-1].id
         return rows
