@@ -23,8 +23,9 @@ test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=…
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/ from the models
+crds: venv ## generate crds/ and docs/reference.md from the models
 	@$(BIN)/agentjobs crds --directory crds
+	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
 
 bench: venv ## measure, and print the table of docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

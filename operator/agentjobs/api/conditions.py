@@ -212,10 +212,10 @@ class Reason(StrEnum):
     )
     MODEL_AUTH_FAILED = (
         "ModelAuthFailed",
-        Follows.REFUNDS,
+        Follows.ENDS,
         "agents",
-        "The provider refused the key (401, 403), or the pool has none: correct the worker's secret; jobs go on "
-        "by themselves.",
+        "The provider refused the key (401, 403), or the pool has none: correct the worker's secret, then retry the "
+        "job.",
     )
     MODEL_SERVER_ERROR = "ModelServerError", Follows.RETRIES, "agents", "The provider answered with a 5xx."
     MODEL_TIMEOUT = (
@@ -376,7 +376,8 @@ class Reason(StrEnum):
         "WorkerLost",
         Follows.REFUNDS,
         "queue",
-        "The worker's heartbeat stopped during the run. Later losses are charged, and the fifth one is final.",
+        "The worker's heartbeat stopped during the run. The second loss waits, the third and fourth are quarantined, "
+        "the fifth is final.",
     )
     DRAINED = (
         "Drained",

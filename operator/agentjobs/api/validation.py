@@ -103,6 +103,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def _name_problems(metadata: object, max_length: int) -> Iterator[Problem]:
+    metadata = {} if metadata is None else metadata
     if not isinstance(metadata, Mapping):
         return  # its type is the model's to judge
     name = metadata.get("name")
