@@ -25,7 +25,8 @@ def failures(rows: Sequence[Shown]) -> list[str]:
         job = shown.job
         if job.state == State.COMPLETE:
             continue
-        lines.append(f"{shown.name}: {job.state} ({job.reason}) after {_attempts(job)}")
+        why = f" ({job.reason})" if job.reason and job.reason != job.state else ""
+        lines.append(f"{shown.name}: {job.state}{why} {_attempts(job)}")
         if job.message:
             lines.append(_indented(job.message))
         tail = last_lines(job)
@@ -50,7 +51,9 @@ def _answer(job: JobView) -> str:
 
 
 def _attempts(job: JobView) -> str:
-    return f"{job.attempts} of {job.max_attempts} attempts"
+    if not job.attempts:
+        return "before its first attempt"
+    return f"after {job.attempts} of {job.max_attempts} attempts"
 
 
 def _indented(text: str, by: str = "  ") -> str:

@@ -82,7 +82,9 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
             new.uid: job.metadata.name for new, job in zip(jobs, request.jobs, strict=True)
         }
         rows = await _follow(queue, worker, names, screen, interrupted)
-    return _tell(rows, screen, bare=request.bare, interrupted=interrupted.is_set())
+        screen.close()
+        # before the servers are stopped: that takes a second which nobody wants to wait for an answer
+        return _tell(rows, screen, bare=request.bare, interrupted=interrupted.is_set())
 
 
 def new_job(job: AgentJob) -> NewJob:

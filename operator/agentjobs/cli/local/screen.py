@@ -115,13 +115,18 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the live display; lines may still be said."""
         if self._live is not None:
             self._live.stop()
+            self._live = None
 
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._live is not None:
-            self._live.console.print(Text(text))
+            self._console.print(Text(text))
         else:
             print(text, file=sys.stderr, flush=True)  # noqa: T201
 

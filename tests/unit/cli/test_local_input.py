@@ -1,0 +1,177 @@
+"""What `agentjobs local` makes of files and folders before anything is started."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from agentjobs.cli.local import agentfolder
+from agentjobs.cli.local.request import Request, from_agent, from_files
+from agentjobs.cli.local.run import new_job
+from agentjobs.cli.problems import BadInput
+
+HEAD = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\n"
+INLINE = "agent: {inline: {name: a, model: echo, instruction: i}}"
+GOOD = f"{HEAD}metadata: {{name: a}}\nspec: {{{INLINE}, message: hello}}\n"
+
+
+def request(text: str) -> Request:
+    return from_files(["-"], io.StringIO(text))
+
+
+BAD = [
+    # (manifests, what the message must name)
+    ("", ["no AgentJob in standard input"]),
+    ("a: [", ["standard input is not YAML"]),
+    ("- a\n", ["document 1 (line 1)", "an object is wanted, not a list"]),
+    ("kind: AgentJob\n", ["document 1 (line 1): apiVersion", "agentjobs.dev/v1alpha1", "got nothing"]),
+    (
+        GOOD + "---\nkind: ScheduledAgentJob\n",
+        ["document 2 (line 6)", "ScheduledAgentJob", "do not run locally yet"],
+    ),
+    ("kind: ConfigMap\n", ["kind: 'ConfigMap'", "only AgentJobs run locally"]),
+    (
+        GOOD + "---\n" + GOOD,
+        ["document 2 (line 6): metadata.name 'a' is already the name of", "document 1 (line 1)"],
+    ),
+    (f"{HEAD}spec: {{{INLINE}, message: hello}}\n", ["metadata.name: is required"]),
+    (f"{HEAD}metadata: {{name: a}}\nspec: {{{INLINE}}}\n", ["spec.message: is required"]),
+    (GOOD.replace("hello}", 'hello, maxAttempts: "3"}'), ["spec.maxAttempts", "a whole number", "'3'"]),
+    (GOOD.replace("hello}", "hello, priority: 12}"), ["spec.priority", "at most 9", "12"]),
+    (GOOD.replace("hello}", "hello, prioritty: 1}"), ["spec.prioritty", "did you mean priority?"]),
+    (
+        GOOD.replace("hello}", "hello, delaySeconds: 1, scheduledTime: 2026-12-01T00:00:00Z}"),
+        ["scheduledTime"],
+    ),
+    (GOOD.replace("hello}", "hello, suspend: true}"), ["spec.suspend", "never end here"]),
+    (GOOD.replace("hello}", "hello, cancel: true}"), ["spec.cancel", "never end here"]),
+    (GOOD.replace("inline:", "module: x.y, inline:"), ["spec.agent", "exactly one of"]),
+]
+
+
+@pytest.mark.parametrize(("text", "named"), BAD, ids=[named[0] for _, named in BAD])
+def test_bad_manifests_name_document_field_and_remedy(text: str, named: list[str]) -> None:
+    with pytest.raises(BadInput) as problem:
+        request(text)
+    for part in named:
+        assert part in str(problem.value)
+
+
+def test_all_problems_of_all_documents_are_told_at_once() -> None:
+    with pytest.raises(BadInput) as problem:
+        request("kind: Secret\n---\n" + GOOD + "---\nkind: Service\n")
+    assert str(problem.value).count("\n") == 1
+
+
+def test_a_generated_name_is_made_here() -> None:
+    first, second = (request(GOOD.replace("name: a}", "generateName: poem-}")).jobs[0] for _ in range(2))
+    assert first.metadata.name.startswith("poem-")
+    assert first.metadata.name != second.metadata.name
+
+
+def test_a_null_is_an_absent_field_as_on_the_api_server() -> None:
+    assert request(GOOD.replace("hello}", "hello, queue: null}")).jobs[0].spec.queue == "agents"
+
+
+def test_the_items_of_a_list_are_jobs() -> None:
+    item = GOOD.replace("\n", "\n  ").strip()
+    assert [j.metadata.name for j in request(f"kind: List\nitems:\n- {item}\n").jobs] == ["a"]
+
+
+def test_a_folder_stands_for_its_manifests(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text(GOOD.replace("name: a}", "name: b}"))
+    (tmp_path / "a.yml").write_text(GOOD)
+    (tmp_path / "notes.txt").write_text("not a manifest")
+    assert [j.metadata.name for j in from_files([str(tmp_path)], io.StringIO()).jobs] == ["a", "b"]
+
+
+def test_an_unreadable_file_is_named() -> None:
+    with pytest.raises(BadInput, match=r"-f '/nowhere\.yaml' cannot be read: No such file"):
+        from_files(["/nowhere.yaml"], io.StringIO())
+
+
+def test_a_manifest_brings_its_folder_its_module_and_its_model(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(
+        GOOD
+        + "---\n"
+        + GOOD.replace("name: a}", "name: b}").replace(INLINE, "agent: {module: 'pkg.mod:made'}")
+    )
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / ".env").write_text("KEY=1")
+    found = from_files([str(tmp_path / "job.yaml")], io.StringIO())
+    assert (found.path, found.modules, found.models) == ((tmp_path,), ("pkg",), ("echo",))
+    assert tmp_path / "pkg" / ".env" in found.env_files
+
+
+def test_a_delay_counts_from_the_start_of_the_run() -> None:
+    job = new_job(request(GOOD.replace("hello}", "hello, delaySeconds: 5}")).jobs[0])
+    assert job.run_at is not None
+    assert job.created_at is not None
+    assert (job.run_at - job.created_at).total_seconds() == 5
+    assert job.ref is None
+
+
+def agent_here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "my_agent").mkdir()
+    (folder / "my_agent" / "agent.py").write_text("root_agent = None")
+    (folder / "my_agent" / ".env").write_text("GOOGLE_API_KEY=abc\n")
+    monkeypatch.chdir(folder)
+
+
+@pytest.mark.parametrize("typed", ["my_agent", "my_agent/", "./my_agent"])
+def test_an_agents_folder_is_found_with_its_env(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_here(tmp_path, monkeypatch)
+    found = from_agent(typed, "Hello", attempts=1, stdin=io.StringIO())
+    assert (found.modules, found.path, found.bare) == (("my_agent",), (tmp_path,), True)
+    assert agentfolder.read_env(found.env_files)[0]["GOOGLE_API_KEY"] == "abc"
+    [job] = found.jobs
+    assert (job.spec.message, job.spec.max_attempts, job.metadata.name) == ("Hello", 1, "my-agent")
+
+
+def test_an_agent_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent_here(tmp_path, monkeypatch)
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    found = from_agent("../my_agent", "-", attempts=1, stdin=io.StringIO("from a pipe"))
+    assert found.path == (tmp_path, tmp_path / "below")
+    assert found.jobs[0].spec.message == "from a pipe"
+
+
+BAD_AGENTS = [
+    ("nowhere", "Hello", "Agent folders here: my-agent, my_agent. Make one with: adk create nowhere"),
+    ("no/where", "Hello", "there is no such folder, and it is no module either"),
+    ("empty", "Hello", "has neither agent.py nor __init__.py"),
+    ("yaml_only", "Hello", "root_agent.yaml names code to import"),
+    ("my-agent", "Hello", "'my-agent' is not a Python name"),
+    ("nothing.py", "Hello", "there is no such file"),
+    ("my_agent", "  ", "MESSAGE is empty"),
+    ("my_agent", "x" * 70_000, "spec.message: wants at most 65536"),
+]
+
+
+@pytest.mark.parametrize(("agent", "message", "told"), BAD_AGENTS, ids=[t for _, _, t in BAD_AGENTS])
+def test_a_bad_agent_is_told_before_anything_starts(
+    agent: str, message: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_here(tmp_path, monkeypatch)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "yaml_only").mkdir()
+    (tmp_path / "yaml_only" / "root_agent.yaml").touch()
+    (tmp_path / "my-agent").mkdir()
+    (tmp_path / "my-agent" / "agent.py").touch()
+    with pytest.raises(BadInput) as problem:
+        from_agent(agent, message, attempts=1, stdin=io.StringIO())
+    assert told in str(problem.value)
+
+
+def test_two_env_files_that_disagree_are_told_and_the_first_one_counts(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"KEY={name}\nONLY_{name.upper()}=1\n")
+    found, warnings = agentfolder.read_env([tmp_path / "a", tmp_path / "b"])
+    assert found == {"KEY": "a", "ONLY_A": "1", "ONLY_B": "1"}
+    [warning] = warnings
+    assert "KEY differs" in warning

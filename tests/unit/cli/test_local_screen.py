@@ -1,0 +1,107 @@
+"""What people see of a job while it runs, and at the end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from agentjobs.cli.local.report import answers, failures
+from agentjobs.cli.local.screen import Shown, cells, change, duration
+from agentjobs.queue.model import State
+from controller_builders import AT as NOON
+from controller_builders import attempt
+from controller_builders import job as view
+
+NOW = NOON + timedelta(seconds=75)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-1, "0.0s"),
+        (0.42, "0.4s"),
+        (9.96, "10.0s"),
+        (12.4, "12s"),
+        (59.7, "1m00s"),
+        (185, "3m05s"),
+        (7620, "2h07m"),
+    ],
+)
+def test_a_duration_is_written_as_people_write_it(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_a_running_job_counts_its_duration_and_names_its_step() -> None:
+    job = view(state=State.RUNNING, attempts=1, started_at=NOON, step="get_forecast")
+    assert cells(Shown("weather", job), NOW) == (
+        "weather", "agents", "Running", "", "1/3", "1m15s", "get_forecast",
+    )  # fmt: skip
+
+
+def test_a_finished_job_keeps_its_duration() -> None:
+    job = view(state=State.COMPLETE, attempts=1, started_at=NOON, finished_at=NOON + timedelta(seconds=2))
+    assert cells(Shown("weather", job), NOW)[5] == "2.0s"
+
+
+def test_a_waiting_job_says_until_when() -> None:
+    job = view(
+        state=State.RETRYING, reason="Backoff", attempts=1, next_attempt_at=NOW + timedelta(seconds=15)
+    )
+    assert cells(Shown("weather", job), NOW)[6] == "in 15s"
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"state": State.RUNNING, "attempts": 2}, "a: Running attempt 2 of 3"),
+        ({"state": State.QUEUED, "reason": "BehindSession"}, "a: Queued (BehindSession)"),
+        ({"state": State.CANCELLED, "reason": "Cancelled"}, "a: Cancelled"),
+        (
+            {
+                "state": State.RETRYING,
+                "reason": "Backoff",
+                "message": "no voice",
+                "next_attempt_at": NOW + timedelta(seconds=2),
+            },
+            "a: Retrying (Backoff) in 2.0s - no voice",
+        ),
+    ],
+)
+def test_a_change_is_one_line(changed: dict[str, object], line: str) -> None:
+    assert change(Shown("a", view(**changed)), NOW) == line
+
+
+def test_a_bare_answer_is_the_answer_and_nothing_else() -> None:
+    assert answers([Shown("a", view(state=State.COMPLETE, result="yes\nno"))], bare=True) == "yes\nno\n"
+
+
+def test_answers_of_many_jobs_stand_below_their_names() -> None:
+    rows = [
+        Shown("a", view(state=State.COMPLETE, result="yes\nno")),
+        Shown("b", view(state=State.FAILED)),
+        Shown("c", view(state=State.COMPLETE, result="maybe")),
+    ]
+    assert answers(rows, bare=False) == "a:\n  yes\n  no\n\nc:\n  maybe\n"
+
+
+def test_a_failure_is_told_with_reason_message_and_the_last_output_of_the_last_run_that_had_any() -> None:
+    job = view(
+        state=State.FAILED,
+        reason="AttemptsExhausted",
+        message="no voice",
+        attempts=3,
+        attempts_log=(attempt(1, log_tail="first\n"), attempt(2, log_tail="one\ntwo\n"), attempt(3)),
+    )
+    assert failures([Shown("a", job), Shown("b", view(state=State.COMPLETE))]) == [
+        "a: Failed (AttemptsExhausted) after 3 of 3 attempts",
+        "  no voice",
+        "  The end of what it printed:",
+        "  | one",
+        "  | two",
+    ]
+
+
+def test_a_job_that_never_started_does_not_count_attempts() -> None:
+    job = view(state=State.CANCELLED, reason="Cancelled")
+    assert failures([Shown("a", job)]) == ["a: Cancelled before its first attempt"]
