@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from queue_builders import TestWorker
 
 from agentjobs.queue.queue import Queue
+from queue_builders import TestWorker
 
 
 @pytest.fixture

@@ -7,26 +7,21 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+
+from agentjobs.queue.model import Ack, AckKind, NewJob, Progress, State, Usage
+from agentjobs.queue.queue import Queue
 from queue_builders import (
     TestWorker,
     expire_worker,
     make_steady,
     new_job,
     pass_time,
+    shown,
     sql,
     until,
     waits_for_a_lock,
     whereabouts,
 )
-
-from agentjobs.queue.model import Ack, AckKind, JobView, NewJob, Progress, State, Usage
-from agentjobs.queue.queue import Queue
-
-
-async def shown(queue: Queue, job: NewJob) -> JobView:
-    view = await queue.show(job.uid)
-    assert view is not None
-    return view
 
 
 async def one_running(queue: Queue, worker: TestWorker, **fields: object) -> NewJob:

@@ -16,6 +16,7 @@ from agentjobs.queue.model import (
     Ack,
     AckKind,
     ClaimedJob,
+    JobView,
     NewJob,
     ObjectChange,
     ObjectRef,
@@ -138,7 +139,7 @@ async def pass_time(dsn: str, seconds: float) -> None:
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
     """Waits for a condition, with a deadline."""
     async with asyncio.timeout(seconds):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.01)
 
 
@@ -149,3 +150,10 @@ async def waits_for_a_lock(dsn: str) -> bool:
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
     )
     return bool(rows[0][0])
+
+
+async def shown(queue: Queue, job: NewJob | ClaimedJob | ObjectChange) -> JobView:
+    """What is known of a job; fails where nothing is."""
+    view = await queue.show(job.uid)
+    assert view is not None, f"{job.uid} is not known"
+    return view

@@ -37,12 +37,15 @@ _CONTROLS = {"k": Control.CANCEL, "d": Control.DEADLINE, "s": Control.SUSPEND}
 _ENDS = {AckKind.COMPLETE: "c", AckKind.FAIL: "f"}
 
 
+def check_queue(name: str) -> None:
+    """Raises JobRejected where this cannot be a queue's name."""
+    if not _DNS_LABEL.fullmatch(name):
+        raise JobRejected("queue", name, "a DNS label is wanted: a-z, 0-9 and '-', at most 63 characters")
+
+
 def job_row(job: NewJob) -> JsonObject:
     """One element of ``enqueue``'s argument. Raises JobRejected where the job cannot be stored."""
-    if not _DNS_LABEL.fullmatch(job.queue):
-        raise JobRejected(
-            "queue", job.queue, "a DNS label is wanted: a-z, 0-9 and '-', at most 63 characters"
-        )
+    check_queue(job.queue)
     if not 0 <= job.priority <= 9:
         raise JobRejected("priority", job.priority, "0 (first) to 9 is wanted")
     if job.max_attempts < 1:
@@ -85,8 +88,13 @@ def job_row(job: NewJob) -> JsonObject:
 def jobs_json(jobs: Sequence[NewJob]) -> str:
     """``enqueue``'s argument, clean, with the size of each payload checked."""
     rows = [job_row(job) for job in jobs]
-    text = dumps(rows)
-    if len(text) > limits.PAYLOAD_BYTES:
+    try:
+        text = dumps(rows)
+    except TypeError as error:
+        for job in jobs:
+            _check_json(job.payload)
+        raise JobRejected("jobs", str(error), "values that JSON can hold are wanted") from error
+    if len(text) * (1 if text.isascii() else 4) > limits.PAYLOAD_BYTES:
         for job in jobs:
             size = len(dumps(job.payload).encode())
             if size > limits.PAYLOAD_BYTES:
@@ -96,6 +104,13 @@ def jobs_json(jobs: Sequence[NewJob]) -> str:
                     f"at most {limits.PAYLOAD_BYTES} bytes are wanted; pass a reference",
                 )
     return text
+
+
+def _check_json(payload: object) -> None:
+    try:
+        dumps(payload)
+    except TypeError as error:
+        raise JobRejected("payload", payload, f"a JSON object is wanted: {error}") from error
 
 
 def change_row(change: ObjectChange) -> JsonObject:

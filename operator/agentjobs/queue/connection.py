@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from agentjobs.queue import limits
@@ -67,7 +68,9 @@ class Database:
 
 
 async def fetch(conn: Connection, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:
-    cursor = await conn.execute(statement, params)
+    # a caller's own connection may make other rows, or server-side cursors
+    cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
+    await cursor.execute(statement, params)
     return await cursor.fetchall()
 
 

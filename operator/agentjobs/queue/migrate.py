@@ -84,10 +84,12 @@ async def up(dsn: str, to: int | None = None) -> list[str]:
 async def down(dsn: str, to: int) -> list[str]:
     """Takes back every step above version ``to``; 0 removes everything, data included."""
     done = []
+    steps = migrations()
+    if not 0 <= to <= len(steps):
+        raise ValueError(f"to: {to}: a version from 0 (remove everything) to {len(steps)} is wanted")
     async with await _connect(dsn) as conn:
         await conn.execute("select pg_advisory_lock(hashtext('agentjobs migrate'))")
         version = await _version(conn)
-        steps = migrations()
         if version > len(steps):
             raise SchemaMismatch(
                 f"schema version: {version}: this program knows only {len(steps)}; use the release that made it"

@@ -51,6 +51,11 @@ class Mirror:
         """
         answers: dict[UUID, Applied] = {}
         rows: list[JsonObject] = []
+        if len({change.uid for change in changes}) < len(changes):
+            # each uid once per statement: what it says of one is compared with what was stored before it
+            first = {change.uid: change for change in reversed(changes)}
+            later = [change for change in changes if first[change.uid] is not change]
+            return await self.apply(list(first.values())[::-1]) | await self.apply(later)
         for change in changes:
             try:
                 rows.append(codec.change_row(change))

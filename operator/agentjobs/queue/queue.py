@@ -300,6 +300,7 @@ class Queue(Mirror):
         reason: str = "",
     ) -> None:
         """Pauses or unpauses (None: as it is) and limits (None: no limit; ...: as it is) a queue (H22)."""
+        codec.check_queue(name)
         if isinstance(max_running, int) and max_running < 0:
             raise JobRejected("max_running", max_running, "0 or more is wanted; None takes the limit away")
         limit = None if max_running is ... else max_running

@@ -24,6 +24,10 @@ begin
   raise 'job % keeps moving', p_id using errcode = 'serialization_failure';
 end $$;
 
+-- how long the pause that is on has held up a due job
+create function paused_for(p_queue text, p_since timestamptz, p_run_at timestamptz) returns interval language sql stable as $$
+  select greatest(interval '0', clock_timestamp() - greatest(coalesce((select paused_at from queue where name = p_queue), 'infinity'), p_since, p_run_at)) $$;
+
 -- suspend: the due time survives; a starting deadline stands still, an active one starts over (H19, H20).
 create function suspend_job(p_id bigint, out answer text, out key text) language plpgsql as $$ #variable_conflict use_column
 declare w waiting; v_worker uuid;
@@ -33,7 +37,8 @@ begin
     if found then
       if w.state in ('s', 'h') then answer := 'Suspended'; return; end if;
       update waiting set state = 's', since = clock_timestamp(), reason = 'Suspended',
-             deadline_left = case when started_at is null then deadline - greatest(clock_timestamp(), run_at) end, deadline = null
+             deadline_left = case when started_at is null then deadline - greatest(clock_timestamp(), run_at) + paused_for(queue, since, run_at) end,
+             deadline = null
         where id = p_id;
       if w.mirrored then perform touch(array[p_id]); end if;
       if w.session is not null and w.started_at is null and w.state in ('r', 'q') then key := w.session; end if;
@@ -60,6 +65,7 @@ begin
       update waiting set state = v_state, since = v_now, deadline_left = null,
              pos = case when started_at is null then pos(priority(pos), nextval('position')) else pos end,
              reason = case when v_state <> 'l' then '' when started_at is null then 'Scheduled' else 'Backoff' end,
+             message = case when v_state = 'l' and started_at is not null then message end,
              deadline = case when started_at is null then greatest(v_now, run_at) + deadline_left
                              else v_now + make_interval(secs => j.active_deadline) end
         where id = p_id;
@@ -90,6 +96,21 @@ begin
   update job set priority = p_priority where id = p_id;
   if v_queue is not null then perform notify_ready(array[v_queue]); end if;
   return v_known;
+end $$;
+
+-- max attempts: of a running job the ack judges by it; a waiting one that has used them up has no further attempt (H22).
+create function set_max_attempts_job(p_id bigint, p_n int, out key text) language plpgsql as $$ #variable_conflict use_column
+declare w waiting;
+begin
+  update job set max_attempts = p_n where id = p_id;
+  delete from waiting where id = p_id and started_at is not null and attempt >= p_n returning * into w;
+  if found then
+    insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
+    values (p_id, 'f', 'AttemptsExhausted', 'maxAttempts was set to ' || p_n || ' after attempt ' || w.attempt || coalesce('; the last reason: ' || nullif(w.reason, ''), '')
+              || coalesce(': ' || w.message, ''), w.queue, w.attempt, w.run, w.started_at, clock_timestamp(), w.spent);
+    if w.mirrored then perform touch(array[p_id]); end if;
+    key := w.session;
+  end if;
 end $$;
 
 -- retry: a finished job starts its next round (H21); null: refused, with why in p_refused.
@@ -124,7 +145,8 @@ end $$;
 create function control(p_uid uuid, p_what text, p_value int default null, out answer text) language plpgsql as $$ #variable_conflict use_column
 declare v_id bigint; v_key text;
 begin
-  select id into v_id from job where uid = p_uid;
+  -- its job row first, as apply and prune take it
+  select id into v_id from job where uid = p_uid for update;
   if not found then return; end if;
   case p_what
     when 'cancel' then select c.answer, c.key into answer, v_key from cancel_job(v_id, 'cancelled on request') c;
@@ -132,7 +154,7 @@ begin
     when 'resume' then answer := resume_job(v_id);
     when 'retry' then answer := coalesce('refused: ' || retry_job(v_id), 'Queued');
     when 'priority' then answer := case when reprioritise_job(v_id, p_value::smallint) then 'ok' end;
-    when 'maxAttempts' then update job set max_attempts = p_value where id = v_id; answer := 'ok';
+    when 'maxAttempts' then v_key := set_max_attempts_job(v_id, p_value); answer := 'ok';
   end case;
   if p_what in ('priority', 'maxAttempts') then perform touch(array[v_id]) from job where id = v_id and cluster_id is not null; end if;
   if v_key is not null then perform session_next(array[v_key]); end if;
@@ -166,21 +188,30 @@ begin
       -- its own lock first: of two operators that saw different generations the newer one stays
       perform 1 from job where id = c.id for update;
       if c.generation > c.known then
-        update job set generation = c.generation, cancel_wanted = cancel_wanted or coalesce(c.cancel_wanted, false), max_attempts = c.max_attempts
+        update job set generation = c.generation, cancel_wanted = cancel_wanted or coalesce(c.cancel_wanted, false)
           where id = c.id and generation < c.generation;
         if found then
+          if c.max_attempts <> c.old_max then
+            v_key := set_max_attempts_job(c.id, c.max_attempts);
+            if v_key is not null then v_keys := v_keys || v_key; v_key := null; end if;
+          end if;
           if c.priority <> c.old_priority then perform reprioritise_job(c.id, c.priority); end if;
           if c.cancel_wanted then select x.key into v_key from cancel_job(c.id, 'spec.cancel was set') x;
-          elsif c.suspend then select x.key into v_key from suspend_job(c.id) x;
+          elsif c.suspend then
+            update waiting set state = 's', reason = 'Suspended', message = null, since = clock_timestamp() where id = c.id and state = 'h' and c.hold is null;
+            select x.key into v_key from suspend_job(c.id) x;
           elsif c.hold is null then perform resume_job(c.id); end if;
         end if;
       elsif c.waiting_state = 'h' and c.hold is null then
-        if c.suspend then update waiting set state = 's', reason = 'Suspended', since = clock_timestamp() where id = c.id and state = 'h';
+        if c.suspend then update waiting set state = 's', reason = 'Suspended', message = null, since = clock_timestamp() where id = c.id and state = 'h';
         else perform resume_job(c.id); end if;
       end if;
       if c.retry_handled is not null and c.retry_handled is distinct from c.handled then
-        update job set retry_handled = c.retry_handled where id = c.id;
-        v_refused := retry_job(c.id);
+        update job set retry_handled = c.retry_handled where id = c.id and retry_handled is distinct from c.retry_handled;
+        if found then
+          v_refused := retry_job(c.id);
+          if v_refused is null and c.suspend then perform suspend_job(c.id); end if;     -- the new round begins as the object says
+        end if;
       end if;
       perform touch(array[c.id]) where c.cluster_id is not null and c.tombstone is null;     -- observedGeneration moves on
     elsif c.generation > c.known then                -- rejected: nothing to change but what was observed
@@ -221,14 +252,15 @@ end $$;
 
 -- yield_paused: a job that never started holds nothing while its queue is paused (H17).
 create function yield_paused(p_queue text) returns int language plpgsql as $$ #variable_conflict use_column
-declare v_keys text[]; n int;
+declare v_keys text[]; n int; v_mirrored bigint[];
 begin
   if not exists (select from queue where name = p_queue and paused_at is not null) then return 0; end if;
   with mine as materialized (
-      select id, state, session from waiting where queue = p_queue and session is not null and started_at is null and state in ('r', 'q', 'b')
+      select id, state, session, mirrored from waiting where queue = p_queue and session is not null and started_at is null and state in ('r', 'q', 'b')
       order by id for update skip locked),
-    u as (update waiting w set state = 'n', reason = 'QueuePaused' from mine where w.id = mine.id)
-  select count(*), array_agg(session) filter (where state <> 'b') into n, v_keys from mine;
+    u as (update waiting w set state = 'n', reason = 'QueuePaused', message = 'queue ' || p_queue || ' is paused' from mine where w.id = mine.id)
+  select count(*), array_agg(session) filter (where state <> 'b'), array_agg(id) filter (where mirrored) into n, v_keys, v_mirrored from mine;
+  if v_mirrored is not null then perform touch(v_mirrored); end if;
   if v_keys is not null then perform session_next(v_keys); end if;
   return n;
 end $$;

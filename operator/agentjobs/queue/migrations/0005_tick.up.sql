@@ -101,8 +101,13 @@ end $$;
 create function prune(p_age interval, p_limit int) returns int language plpgsql as $$ #variable_conflict use_column
 declare v_ids bigint[];
 begin
+  -- job rows first, as control and apply take them; then what a retry has left of the outcomes
   select array_agg(id) into v_ids
-  from (select id from outcome where finished_at < clock_timestamp() - p_age order by finished_at limit p_limit for update skip locked) o;
+  from (select j.id from outcome o join job j on j.id = o.id where o.finished_at < clock_timestamp() - p_age
+        order by o.finished_at limit p_limit for update of j skip locked) j;
+  if v_ids is null then return 0; end if;
+  select array_agg(id) into v_ids
+  from (select id from outcome where id = any (v_ids) and finished_at < clock_timestamp() - p_age for update) o;
   if v_ids is null then return 0; end if;
   delete from attempt where id = any (v_ids);
   delete from outbox where id = any (v_ids);

@@ -1,0 +1,253 @@
+"""A session runs one job at a time, in the order in which they became due."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agentjobs.queue.model import AckKind, NewJob, Reason, State
+from agentjobs.queue.queue import Queue
+from queue_builders import TestWorker, mirrored_job, new_job, pass_time, shown, sql
+
+S = "team/app/user/talk"
+
+
+def in_session(**fields: object) -> NewJob:
+    return new_job(**{"session": S, **fields})
+
+
+async def admitted(queue: Queue, *jobs: NewJob) -> None:
+    await queue.enqueue(jobs)
+    await queue.admit()
+
+
+async def sessions(dsn: str) -> dict[str, int]:
+    return dict(await sql(dsn, "select key, holder from session"))
+
+
+async def test_invariant_5_a_session_runs_one_job_at_a_time_in_order(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    jobs = [in_session() for _ in range(4)]
+    await admitted(queue, *jobs)
+    for job in jobs:
+        (claimed,) = await worker.claim(10)
+        assert claimed.uid == job.uid
+        assert list(await sessions(dsn)) == [S]
+        assert await worker.ack(claimed) == "ok"
+    assert await sessions(dsn) == {}
+
+
+async def test_invariant_5_priority_does_not_reorder_within_a_session(
+    queue: Queue, worker: TestWorker
+) -> None:
+    first, urgent = in_session(priority=9), in_session(priority=0)
+    await admitted(queue, first, urgent)
+    assert (await worker.one()).uid == first.uid
+
+
+async def test_h17_a_job_that_waits_for_its_session_says_so(queue: Queue, worker: TestWorker) -> None:
+    head, behind = in_session(), in_session()
+    await admitted(queue, head, behind)
+    assert (await shown(queue, behind)).reason == Reason.BEHIND_SESSION
+    assert (await shown(queue, head)).reason == ""
+    await worker.ack(await worker.one())
+    assert (await shown(queue, behind)).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "delay"), [(AckKind.RETRY, 3600), (AckKind.SNOOZE, 3600), (AckKind.RELEASE, 0)]
+)
+async def test_h17_a_started_unfinished_job_holds_its_session(
+    queue: Queue, worker: TestWorker, kind: AckKind, delay: int
+) -> None:
+    first, second = in_session(), in_session()
+    await admitted(queue, first, second)
+    await worker.ack(await worker.one(), kind, delay_seconds=delay)
+    claimed = await worker.claim(10)
+    assert [job.uid for job in claimed] == ([] if delay else [first.uid])
+    assert (await shown(queue, second)).reason == Reason.BEHIND_SESSION
+
+
+async def test_h17_a_started_job_that_is_suspended_holds_its_session(
+    queue: Queue, worker: TestWorker
+) -> None:
+    first, second = in_session(), in_session()
+    await admitted(queue, first, second)
+    await worker.ack(await worker.one(), AckKind.RETRY, delay_seconds=60)
+    assert await queue.suspend(first.uid) is State.SUSPENDED
+    assert await worker.claim(10) == []
+    await queue.cancel(first.uid)
+    assert (await worker.one()).uid == second.uid
+
+
+async def test_h17_a_scheduled_job_holds_nothing_and_takes_its_place_when_due(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    later = in_session(run_at=datetime.now(UTC) + timedelta(hours=1))
+    first, second = in_session(), in_session()
+    await admitted(queue, later, first)
+    claimed = await worker.one()
+    assert claimed.uid == first.uid
+    await pass_time(dsn, 2 * 3600)
+    await queue.tick(worker.id)
+    await admitted(queue, second)
+    await worker.ack(claimed)
+    claimed = await worker.one()
+    assert claimed.uid == later.uid, "it became due before the second one was enqueued"
+    await worker.ack(claimed)
+    assert (await worker.one()).uid == second.uid
+
+
+async def test_h17_a_suspended_head_that_never_started_lets_the_next_one_go(
+    queue: Queue, worker: TestWorker
+) -> None:
+    head, behind = in_session(), in_session()
+    await admitted(queue, head, behind)
+    await queue.suspend(head.uid)
+    claimed = await worker.one()
+    assert claimed.uid == behind.uid
+    assert await queue.resume(head.uid) is State.QUEUED
+    await queue.admit()
+    assert (await shown(queue, head)).reason == Reason.BEHIND_SESSION
+    await worker.ack(claimed)
+    assert (await worker.one()).uid == head.uid
+
+
+async def test_h17_a_job_enqueued_suspended_holds_nothing(queue: Queue, worker: TestWorker, dsn: str) -> None:
+    await admitted(queue, in_session(suspend=True))
+    assert await sessions(dsn) == {}
+    behind = in_session()
+    await admitted(queue, behind)
+    assert (await worker.one()).uid == behind.uid
+
+
+async def test_h17_a_job_in_a_paused_queue_does_not_hold_up_its_session_in_another(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    slow, agents = in_session(queue="slow"), in_session()
+    await admitted(queue, slow, agents)
+    assert await worker.claim(10) == []
+    await queue.set_queue("slow", paused=True, by="anna")
+    claimed = await worker.one()
+    assert claimed.uid == agents.uid
+    assert (await shown(queue, slow)).reason == Reason.QUEUE_PAUSED
+
+    await queue.set_queue("slow", paused=False)
+    await queue.admit()
+    assert (await shown(queue, slow)).reason == Reason.BEHIND_SESSION
+    await worker.ack(claimed)
+    assert [job.uid for job in await worker.claim(1, slots={"slow": 1})] == [slow.uid]
+
+
+async def test_h17_jobs_enqueued_into_a_paused_queue_take_no_session(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.set_queue("slow", paused=True)
+    await admitted(queue, in_session(queue="slow"))
+    assert await sessions(dsn) == {}
+    agents = in_session()
+    await admitted(queue, agents)
+    assert (await worker.one()).uid == agents.uid
+
+
+async def test_h17_a_pause_that_races_with_admission_is_healed_by_the_tick(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    slow, agents = in_session(queue="slow"), in_session()
+    await admitted(queue, slow, agents)
+    await sql(dsn, "insert into queue (name, paused_at) values ('slow', clock_timestamp())")
+    await queue.tick(worker.id)
+    assert (await worker.one()).uid == agents.uid
+
+
+async def test_h17_a_paused_queue_keeps_the_session_of_a_started_job(
+    queue: Queue, worker: TestWorker
+) -> None:
+    first, second = in_session(queue="slow"), in_session()
+    await admitted(queue, first, second)
+    (claimed,) = await worker.claim(1, slots={"slow": 1})
+    await worker.ack(claimed, AckKind.RETRY)
+    await queue.set_queue("slow", paused=True)
+    await queue.tick(worker.id)
+    assert await worker.claim(10) == []
+
+
+@pytest.mark.parametrize("end", ["cancel", "deadline", "fail", "complete", "exhausted"])
+async def test_h17_every_end_of_a_head_lets_the_next_one_go(
+    queue: Queue, worker: TestWorker, dsn: str, end: str
+) -> None:
+    head = in_session(starting_deadline_seconds=60, max_attempts=1)
+    behind = in_session()
+    await admitted(queue, head, behind)
+    if end == "cancel":
+        await queue.cancel(head.uid)
+    elif end == "deadline":
+        await pass_time(dsn, 120)
+        await queue.tick(worker.id)
+    else:
+        kinds = {"fail": AckKind.FAIL, "complete": AckKind.COMPLETE, "exhausted": AckKind.RETRY}
+        await worker.ack(await worker.one(), kinds[end])
+    assert (await shown(queue, head)).state.final
+    assert (await worker.one()).uid == behind.uid
+
+
+async def test_h17_cancelling_a_job_behind_its_session_moves_nobody_else(
+    queue: Queue, worker: TestWorker
+) -> None:
+    head, middle, last = in_session(), in_session(), in_session()
+    await admitted(queue, head, middle, last)
+    await queue.cancel(middle.uid)
+    (claimed,) = await worker.claim(10)
+    assert claimed.uid == head.uid
+    await worker.ack(claimed)
+    assert (await worker.one()).uid == last.uid
+
+
+async def test_h18_sessions_differ_by_namespace_app_user_and_session(
+    queue: Queue, worker: TestWorker
+) -> None:
+    keys = ["a/app/u/s", "b/app/u/s", "a/app2/u/s", "a/app/u2/s", "a/app/u/s2"]
+    await admitted(queue, *(new_job(session=key) for key in keys))
+    assert len(await worker.claim(10)) == 5
+
+
+async def test_h18_a_job_with_a_session_of_its_own_takes_no_lock(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.enqueue([new_job(), new_job()])
+    assert len(await worker.claim(10)) == 2
+    assert await sessions(dsn) == {}
+
+
+async def test_invariant_5_concurrent_producers_and_admitters_make_one_head(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    async def produce() -> list[NewJob]:
+        jobs = [in_session() for _ in range(5)]
+        for job in jobs:
+            await queue.enqueue([job])
+            await queue.admit()
+        return jobs
+
+    produced = await asyncio.gather(*(produce() for _ in range(4)))
+    assert await sql(dsn, "select count(*) from waiting where state in ('r', 'l', 'n')") == [(1,)]
+    order = []
+    for _ in range(20):
+        claimed = await worker.one()
+        order.append(claimed.uid)
+        await worker.ack(claimed)
+    for jobs in produced:
+        places = [order.index(job.uid) for job in jobs]
+        assert places == sorted(places), "jobs of one producer stay in order"
+
+
+async def test_h17_an_admitted_job_with_an_object_is_projected_with_its_reason(
+    queue: Queue, dsn: str
+) -> None:
+    head, behind = mirrored_job("head", session=S), mirrored_job("behind", session=S)
+    await admitted(queue, head, behind)
+    stale = {entry.job.uid: entry.job.reason for entry in await queue.outbox(10, 0)}
+    assert stale == {head.uid: "", behind.uid: "BehindSession"}
