@@ -26,7 +26,11 @@ def other_cluster() -> str | None:
     if given:
         return given
     docker = shutil.which("docker")
-    if docker and subprocess.run([docker, "info"], capture_output=True, timeout=30).returncode == 0:
+    if (
+        docker
+        and shutil.which("kind")
+        and subprocess.run([docker, "info"], capture_output=True, timeout=30).returncode == 0
+    ):
         return "kind"
     return None
 

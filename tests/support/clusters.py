@@ -2,7 +2,7 @@
 
 1. the cluster that ``AGENTJOBS_TEST_KUBECONFIG`` names,
 2. a control plane of our own, from ``KUBEBUILDER_ASSETS`` or an earlier build,
-3. kind, through pytest-kind, where Docker answers,
+3. kind, through pytest-kind, where it is on PATH and Docker answers,
 4. a control plane of our own, built from its Go modules, where Go is at hand.
 
 Under pytest-xdist each worker process has a control plane of its own; a given cluster and kind are shared.
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_kind import KindCluster
 
 from agentjobs.local import assets as control_plane_assets
 from agentjobs.local import kubebuild
@@ -33,9 +34,6 @@ from tiers import leave_out
 
 GIVEN = "AGENTJOBS_TEST_KUBECONFIG"
 CRDS = Path(__file__).parents[2] / "crds"
-KIND_VERSION = (
-    "v0.30.0"  # its default node is Kubernetes 1.34; what pytest-kind would fetch is too old for our CRDs
-)
 FIXTURES = frozenset({"cluster", "namespace", "own_assets"})
 Manifest = Mapping[str, Any] | Sequence[Mapping[str, Any]] | str
 
@@ -108,7 +106,7 @@ def as_text(manifest: Manifest) -> str:
     if isinstance(manifest, str):
         return manifest
     objects = [manifest] if isinstance(manifest, Mapping) else manifest
-    return "\n---\n".join(json.dumps(each) for each in objects)
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
 
 @contextmanager
@@ -154,69 +152,80 @@ def docker_answers() -> bool:
     )
 
 
-@contextmanager
-def kind_cluster(config: pytest.Config, shared: Path) -> Iterator[Cluster]:
-    """A kind cluster by pytest-kind, under its own options (``--kind-bin``, ``--kind-image``, ``--keep-cluster`` …)."""
-    os.environ.setdefault("KIND_VERSION", KIND_VERSION)
-    from pytest_kind import KindCluster  # reads the variable when it is imported
+class Kind:
+    """A kind cluster by pytest-kind, under its own options (``--kind-bin``, ``--kind-image``, ``--keep-cluster`` …).
 
-    kind, image = config.getoption("kind_bin") or shutil.which("kind"), config.getoption("kind_image")
-    kubectl = config.getoption("kind_kubectl_bin") or shutil.which("kubectl")
-    cluster = KindCluster(
-        config.getoption("cluster_name"),
-        image=image or os.environ.get("KIND_NODE_IMAGE"),
-        kind_path=Path(kind) if kind else None,
-        kubectl_path=Path(kubectl) if kubectl else None,
-    )
-    shared.mkdir(parents=True, exist_ok=True)
-    with (shared / "kind.lock").open("w") as lock, (shared / "kind.users").open("w") as users:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        fcntl.flock(users, fcntl.LOCK_SH)
+    Worker processes of xdist share it: the first one makes it, the last one deletes it.
+    """
+
+    def __init__(self, config: pytest.Config, binary: Path) -> None:
+        self.keep = config.getoption("keep_cluster")
+        kubectl = config.getoption("kind_kubectl_bin") or shutil.which("kubectl")
+        self.cluster = KindCluster(
+            config.getoption("cluster_name"),
+            image=config.getoption("kind_image") or os.environ.get("KIND_NODE_IMAGE"),
+            kind_path=binary,
+            kubectl_path=Path(kubectl) if kubectl else None,
+        )
+        folder = self.cluster.path.absolute()
+        self.lock, self.users = ((folder / name).open("w") for name in ("lock", "users"))
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         try:
-            cluster.create()
-            cluster.ensure_kubectl()
-        except Exception as error:
-            leave_out(f"kind cannot make a cluster: {error}")
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        try:
-            with given_cluster(cluster.kubeconfig_path, "kind", cluster.kubectl_path.absolute()) as found:
-                yield found
+            fcntl.flock(self.users, fcntl.LOCK_SH)
+            self.cluster.create()
+            self.cluster.ensure_kubectl()
         finally:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not config.getoption("keep_cluster") and alone(users.fileno()):
-                cluster.delete()
+            fcntl.flock(self.lock, fcntl.LOCK_UN)
 
-
-def alone(descriptor: int) -> bool:
-    """Whether no other process holds the lock that this one shares."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    def release(self) -> None:
+        """Delete the cluster, unless it is to be kept or another process uses it still."""
+        with self.lock, self.users:
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            if not self.keep:
+                self.cluster.delete()
 
 
 class ClusterPlugin:
-    """Builds the control plane when it is needed: before the first test, for it takes longer than a test may."""
+    """Makes what takes longer than a test may (kind, a build), before the first test and only when one needs it."""
 
     def __init__(self) -> None:
         self.assets: Assets | None = None
-        self.why_not = ""
+        self.kind: Kind | None = None
+        self.why_not: list[str] = []
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Look for the binaries, or build them, where a selected test needs a cluster."""
+        """Look for a cluster where a selected test needs one."""
         if session.config.option.collectonly or not any(
             FIXTURES & set(_fixtures(item)) for item in session.items
         ):
             return
         try:
             self.assets = control_plane_assets.find()
-            if self.assets is None and not os.environ.get(GIVEN) and not docker_answers():
+            if self.assets is None and not os.environ.get(GIVEN) and not self._has_kind(session.config):
                 self.assets = kubebuild.build(self._progress(session))
-            elif self.assets is None:
-                self.why_not = "no control plane of our own has been built (`make build-kube`)"
         except AssetsError as error:
-            self.why_not = str(error)
+            self.why_not.append(str(error))
+
+    def pytest_unconfigure(self) -> None:
+        """Give back what was made."""
+        if self.kind is not None:
+            self.kind.release()
+
+    def _has_kind(self, config: pytest.Config) -> bool:
+        binary = config.getoption("kind_bin") or shutil.which("kind")
+        if binary is None or not docker_answers():
+            self.why_not.append("kind needs `kind` on PATH and a Docker engine that answers")
+            return False
+        try:
+            self.kind = Kind(config, Path(binary))
+        except Exception as error:  # whatever pytest-kind, kind or Docker say, the next source is tried
+            self.why_not.append(f"kind made no cluster: {error}")
+            return False
+        return True
 
     @staticmethod
     def _progress(session: pytest.Session) -> Callable[[str], None]:
@@ -236,7 +245,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The cluster of this session, with our definitions applied."""
     plugin = request.config.pluginmanager.get_plugin("agentjobs-clusters")
     assert isinstance(plugin, ClusterPlugin)
@@ -244,16 +253,18 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if given:
         if not Path(given).is_file():
             leave_out(f"{GIVEN}={given}: no such file")
-        with given_cluster(Path(given), f"{GIVEN}={given}", None) as found:
+        kubectl = plugin.assets.kubectl if plugin.assets is not None else None
+        with given_cluster(Path(given), f"{GIVEN}={given}", kubectl) as found:
             yield found
     elif plugin.assets is not None:
         with own_cluster(plugin.assets) as found:
             yield found
-    elif docker_answers():
-        with kind_cluster(request.config, tmp_path_factory.getbasetemp().parent) as found:
+    elif plugin.kind is not None:
+        made = plugin.kind.cluster
+        with given_cluster(made.kubeconfig_path.absolute(), "kind", made.kubectl_path.absolute()) as found:
             yield found
     else:
-        leave_out(f"no {GIVEN}, no Docker that answers, and {plugin.why_not}")
+        leave_out("; ".join([f"no {GIVEN}", *plugin.why_not]))
 
 
 @pytest.fixture
@@ -269,7 +280,8 @@ def own_assets(request: pytest.FixtureRequest) -> Assets:
     plugin = request.config.pluginmanager.get_plugin("agentjobs-clusters")
     assert isinstance(plugin, ClusterPlugin)
     if plugin.assets is None:
-        pytest.skip(f"stops the API server, and needs a control plane of our own for that: {plugin.why_not}")
+        why = "; ".join(plugin.why_not) or "none has been built (`make build-kube`)"
+        pytest.skip(f"stops the API server, and needs a control plane of our own for that: {why}")
     return plugin.assets
 
 
