@@ -89,6 +89,19 @@ def leave_thread():
     threading.Thread(target=time.sleep, args=(1000,)).start()
     return "left"
 
+def crash_first_run():
+    from agentjobs.agents.context import current_job
+    if current_job().run == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return f"run {current_job().run}"
+
+def note(file: str):
+    "Which runs there were: one line each."
+    from agentjobs.agents.context import current_job
+    with open(file, "a") as out:
+        out.write(f"{current_job().uid} {current_job().run}\\n")
+    return "noted"
+
 def environment(name: str):
     return os.environ.get(name, "(absent)")
 
@@ -102,7 +115,7 @@ def count_pages(mib: int):
     return "touched"
 
 tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, eat, eat_with_children, leave_processes, shout,
-         leave, leave_async, leave_thread, environment, descriptors, count_pages]
+         leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run, note]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)
 """
 

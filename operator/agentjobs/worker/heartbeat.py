@@ -81,6 +81,7 @@ class Heartbeat:
         info = self._info()
         await self._queue.register(info)
         self._identity.registered = True
+        self._identity.reached.set()
         self._identity.beaten()
         self._identity.work_wanted.set()
         tell(log, "worker.registered", worker=info.name, worker_uuid=str(info.id), queues=dict(info.queues))

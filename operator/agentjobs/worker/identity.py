@@ -15,6 +15,8 @@ class Identity:
     uuid: UUID = field(default_factory=uuid4)
     registered: bool = False
     """Registered, and alive as far as it knows."""
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the database was reached for the first time."""
     recovering: bool = False
     """The database is being restored: nothing is claimed (H31)."""
     draining: bool = False

@@ -61,8 +61,10 @@ def main(config: WorkerConfig) -> int:
 class Worker:
     """Made inside a running event loop."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, *, queue: type[Queue] = Queue) -> None:
+        """``queue``: tests give one that loses replies."""
         self.config = config
+        self._queue_type = queue
         self.identity = Identity()
         self.runs = Runs(config.queues)
         self.executors = Executors(
@@ -111,14 +113,14 @@ class Worker:
         for module in config.signal_modules:
             importlib.import_module(module)
         tell(log, "worker.start", worker=config.name, queues=dict(config.queues), pid=os.getpid())
-        queue = await Queue.open(
+        queue = await self._queue_type.open(
             config.dsn,
             direct_dsn=config.direct_dsn,
             application_name="agentjobs-worker",
             expiry_seconds=config.expiry_seconds,
         )
         try:
-            async with self.health, self.executors:
+            async with self.health:
                 return await self._serve(queue)
         finally:
             await queue.close()
@@ -151,16 +153,21 @@ class Worker:
         ]
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         draining = asyncio.ensure_future(self._drain.run())
+        reached: asyncio.Task[Any] = asyncio.ensure_future(identity.reached.wait())
+        everything: list[asyncio.Task[Any]] = [reached, draining, *tasks]
         try:
-            await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            # The template warms the session store too, so it begins when the database is there.
+            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+            async with self.executors if reached.done() else contextlib.nullcontext():
+                await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
             broken = [task for task in tasks if task.done()]
             for task in broken:
                 log.critical("a loop of the worker ended", exc_info=task.exception())
             return 1 if broken else 0
         finally:
-            for task in (draining, *tasks):
+            for task in everything:
                 task.cancel()
-            await asyncio.gather(draining, *tasks, return_exceptions=True)
+            await asyncio.gather(*everything, return_exceptions=True)
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_UNREGISTER_SECONDS):
                     await queue.unregister(identity.uuid)
