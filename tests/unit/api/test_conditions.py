@@ -1,0 +1,64 @@
+"""Every condition and every reason is documented, and no part has reasons of its own."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from agentjobs.agents import table
+from agentjobs.agents.outcome import Verdict
+from agentjobs.api import reference
+from agentjobs.api.conditions import ConditionType, Follows, Reason
+from agentjobs.queue.model import Reason as QueueReason
+
+PAGE = reference.reference()
+RULES = [rule for rule in vars(table).values() if isinstance(rule, table.Rule)]
+
+
+@pytest.mark.parametrize("reason", QueueReason)
+def test_a_reason_of_the_queue_is_documented(reason: QueueReason) -> None:
+    assert reason.value in set(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reason_is_camel_case_named_after_its_constant_and_described(reason: Reason) -> None:
+    assert re.fullmatch(r"([A-Z][a-z]+|LLM)+", reason.value)
+    assert reason.value.lower() == reason.name.replace("_", "").lower()
+    assert reason.set_by in ("queue", "agents", "worker", "operator")
+    assert reason.doc.endswith(".")
+    assert f"| `{reason.value}` | {reason.set_by} |" in PAGE
+
+
+@pytest.mark.parametrize("condition", ConditionType)
+def test_a_condition_says_which_way_is_good_who_sets_it_and_when_it_is_absent(
+    condition: ConditionType,
+) -> None:
+    assert re.match(r"True|Neither", condition.doc)
+    assert "Set by the operator" in condition.doc
+    assert "absent" in condition.doc
+
+
+def test_the_conditions_are_those_of_the_design() -> None:
+    assert [c.value for c in ConditionType] == [
+        "Accepted",
+        "Suspended",
+        "Running",
+        "Complete",
+        "Failed",
+        "Finished",
+    ]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.reason.value)
+def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: table.Rule) -> None:
+    follows = {Verdict.RETRY: Follows.RETRIES, Verdict.SNOOZE: Follows.REFUNDS}.get(
+        rule.verdict, Follows.ENDS
+    )
+    assert rule.reason.follows is follows
+
+
+def test_a_reason_is_its_text_for_json_and_comparison() -> None:
+    assert Reason.BACKOFF == "Backoff"
+    assert f"{Reason.BACKOFF}" == "Backoff"
+    assert Reason("Backoff") is Reason.BACKOFF

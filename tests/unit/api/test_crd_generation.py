@@ -1,0 +1,86 @@
+"""crds/ and docs/reference.md are what the models say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agentjobs.api import crd, reference
+from agentjobs.api.agentjob import MUTABLE_FIELDS, AgentJob
+from agentjobs.api.crd import RESOURCES, definitions
+
+ROOT = Path(__file__).parents[3]
+JOB, SCHEDULE = (d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for d in definitions())
+SPEC = JOB["properties"]["spec"]
+TEMPLATE = SCHEDULE["properties"]["spec"]["properties"]["jobTemplate"]["properties"]["spec"]
+
+
+def test_the_committed_definitions_are_those_of_the_models(tmp_path: Path) -> None:
+    written = {path.name: path.read_text() for path in crd.write(tmp_path)}
+    committed = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
+    assert committed == written, "run `make crds` and commit what it wrote"
+
+
+def test_the_committed_reference_is_that_of_the_models() -> None:
+    assert (ROOT / "docs/reference.md").read_text() == reference.reference(), "run `make crds` and commit"
+
+
+def test_a_written_definition_reads_back_as_it_was(tmp_path: Path) -> None:
+    assert [yaml.safe_load(path.read_text()) for path in crd.write(tmp_path)] == definitions()
+
+
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: r.model.KIND)
+def test_every_field_of_the_models_is_named_in_the_reference(resource: crd.Resource) -> None:
+    page = reference.reference()
+    names = [f.alias or n for n, f in resource.model.model_fields["spec"].annotation.model_fields.items()]
+    assert [name for name in names if f"| `{name}` |" not in page] == []
+
+
+def rules(field: str) -> list[dict[str, Any]]:
+    return [
+        r
+        for r in SPEC["x-kubernetes-validations"]
+        if r.get("fieldPath") == f".{field}" and "oldSelf" in r["rule"]
+    ]
+
+
+@pytest.mark.parametrize("field", [f for f in SPEC["properties"] if f not in MUTABLE_FIELDS])
+def test_a_field_that_is_not_named_as_mutable_is_immutable(field: str) -> None:
+    (found,) = rules(field)
+    assert found["reason"] == "FieldValueForbidden"
+    assert "create a new AgentJob" in found["message"]
+
+
+def test_the_fields_that_may_change_are_those_of_the_design() -> None:
+    assert set(MUTABLE_FIELDS) == {"suspend", "cancel", "priority", "maxAttempts", "ttlSecondsAfterFinished"}
+    assert [field for field in MUTABLE_FIELDS if rules(field)] == ["cancel"]
+
+
+def test_suspend_and_cancel_have_no_default() -> None:
+    """With one, replacing an object by the manifest that made it would take a cancel back, and fail for good."""
+    assert "default" not in SPEC["properties"]["suspend"]
+    assert "default" not in SPEC["properties"]["cancel"]
+
+
+def test_a_template_has_the_fields_of_a_job_but_for_its_times_and_its_switches() -> None:
+    own = {"cancel", "suspend", "delaySeconds", "scheduledTime"}
+    assert set(SPEC["properties"]) - set(TEMPLATE["properties"]) == own
+    assert set(TEMPLATE["properties"]) - set(SPEC["properties"]) == set()
+
+
+def test_a_template_differs_from_a_job_in_the_defaults_of_queue_and_priority_only() -> None:
+    jobs, templates = SPEC["properties"], TEMPLATE["properties"]
+    differing = {name for name, node in templates.items() if node != jobs[name]}
+    assert differing == {"queue", "priority"}
+    assert (templates["queue"]["default"], templates["priority"]["default"]) == ("scheduled", 0)
+    assert (jobs["queue"]["default"], jobs["priority"]["default"]) == ("agents", 2)
+
+
+def test_the_due_time_of_a_delay_counts_from_the_objects_creation() -> None:
+    created = crd.agentjob.parse_time("2026-12-01T09:00:00Z")
+    spec = {"agent": {"module": "a"}, "message": "m", "delaySeconds": 90}
+    due = AgentJob.model_validate({"spec": spec}).spec.due_at(created)
+    assert due == crd.agentjob.parse_time("2026-12-01T09:01:30Z")
