@@ -42,6 +42,7 @@ _VALUE_CHARACTERS = 80
 _EXPANDED_LENGTHS = {"$(SCHEDULED_TIME)": 25, "$(SCHEDULED_DATE)": 10, "$(LAST_SUCCESSFUL_TIME)": 25}
 _TYPES = {
     "string_type": "text",
+    "string_unicode": "text that is valid Unicode",
     "bool_type": "true or false",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
