@@ -89,6 +89,7 @@ create table running (
   deadline      timestamptz,
   control       "char",                        -- asked: k cancel, d deadline, s suspend (H15)
   solo          boolean not null,
+  limited       boolean not null,              -- its queue has a limit: it counts
   snoozes       smallint,
   wait_since    timestamptz,
   drains        smallint,
@@ -98,7 +99,7 @@ create table running (
   event_count   int,
   usage         bigint[]
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
-create index running_queue on running (queue);           -- counted by claims of limited queues
+create index running_limited on running (queue) where limited;   -- jobs of unlimited queues pay nothing
 create index running_control on running (worker) where control is not null;
 create index running_deadline on running (deadline) where deadline is not null;
 

@@ -126,6 +126,8 @@ declare
   v_now timestamptz := clock_timestamp();
   v_limited text[]; v_paused text[]; v_slots int[] := p_slots; v_total int := p_total; v_solo "char" := 'r'; v_mirrored bigint[];
 begin
+  -- set_queue waits for this transaction, or this one for it: no claim is half before a new limit (H22)
+  lock table running in row exclusive mode;
   -- key share: a rescue cannot declare this worker dead before this claim has committed; a beat is not held up
   select beat_at > v_now - p_expiry into alive from worker where id = p_worker for key share;
   alive := coalesce(alive, false);
@@ -136,7 +138,7 @@ begin
   if v_limited is not null then
     perform 1 from queue where name = any(v_limited) order by name for update;
     select array_agg(case when x.max_running is null then s.n
-                          else greatest(0, least(s.n, x.max_running - (select count(*) from running r where r.queue = s.name)))::int end order by s.i),
+                          else greatest(0, least(s.n, x.max_running - (select count(*) from running r where r.queue = s.name and r.limited)))::int end order by s.i),
            array_agg(x.name) filter (where x.paused_at is not null)
       into v_slots, v_paused
     from unnest(p_queues, p_slots) with ordinality s(name, n, i) left join queue x on x.name = s.name;
@@ -193,9 +195,9 @@ begin
         from taken t cross join lateral (select * from job where job.id = t.id offset 0) j),
       placed as (
         insert into running (id, worker, token, queue, pos, mirrored, session, bytes, run_at, since, attempt, run, started_at,
-                             deadline, solo, snoozes, wait_since, drains, losses, spent)
+                             deadline, solo, limited, snoozes, wait_since, drains, losses, spent)
         select id, p_worker, p_token, queue, pos, mirrored, session, bytes, run_at, v_now, attempt, run, started_at,
-               deadline, v_solo = 'q', snoozes, wait_since, drains, losses, spent from started)
+               deadline, v_solo = 'q', queue = any (coalesce(v_limited, '{}')), snoozes, wait_since, drains, losses, spent from started)
     select json_agg(json_build_array(id, uid, queue, pos, run, attempt, payload,
              case when num_nonnulls(retry, deadline, snoozes, losses, spent) > 0 or max_attempts <> 3 or round <> 1 or attempt_timeout <> 1800
                   then json_build_array(max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses, v_solo = 'q', spent) end) order by pos)::text,

@@ -238,6 +238,11 @@ begin
         where queue = p_name and deadline is not null and started_at is null and run_at <= v_now;
     end if;
   end if;
+  if p_set_limit then
+    -- claims in flight end first, and count; later ones see the limit
+    lock table running in share row exclusive mode;
+    update running set limited = p_max_running is not null where queue = p_name;
+  end if;
   insert into queue as q (name, paused_at, paused_by, paused_reason, max_running)
   values (p_name, case when p_pause then v_now end, case when p_pause then p_by end, case when p_pause then p_reason end,
           case when p_set_limit then p_max_running end)

@@ -80,7 +80,7 @@ begin
                              union all select (select min(queue) from waiting where state = 'r' and mirrored and queue > names.name) from names where names.name is not null)
     select x.name, case when u.paused_at is not null then 'QueuePaused'
                         when not exists (select from worker k where k.beat_at > clock_timestamp() - p_expiry and (k.queues->x.name) is not null) then 'NoWorkers'
-                        when u.max_running <= (select count(*) from running r where r.queue = x.name) then 'QueueFull' else '' end as reason,
+                        when u.max_running <= (select count(*) from running r where r.queue = x.name and r.limited) then 'QueueFull' else '' end as reason,
            u.paused_by, u.paused_reason, u.max_running
     from names x left join queue u on u.name = x.name where x.name is not null
   loop
