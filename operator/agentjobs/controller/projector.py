@@ -11,8 +11,9 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from agentjobs.controller.connection import ApiServer, ApiUnavailable, JsonObject
@@ -64,6 +65,7 @@ class Projector:
     _busy: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(init=False)
     _done: list[tuple[int, int, int]] = field(default_factory=list)
+    _same: list[tuple[int, int]] = field(default_factory=list)
     _drop: list[int] = field(default_factory=list)
     _stale: list[UUID] = field(default_factory=list)
     _delays: dict[int, Delay] = field(default_factory=dict)
@@ -131,34 +133,39 @@ class Projector:
         if now < self._pause_until:
             return
         while self._events:
-            self._start(-len(self._busy) - 1, self._post(self._events.pop()))
+            event = self._events.pop()
+            self._start(-len(self._busy) - 1, partial(self._post, event))
         room = READ_LIMIT - len(self._busy)
         if room <= 0:
             return
         held = [*self._busy, *(i for i, delay in self._delays.items() if delay.until > now)]
         for entry in await self.queue.outbox(room, self.coalesce_seconds, exclude=held):
-            self._start(entry.job.id, self._write(entry))
+            self._start(entry.job.id, partial(self._write, entry))
 
     async def _confirm(self) -> None:
         done, self._done = self._done, []
+        same, self._same = self._same, []
         drop, self._drop = self._drop, []
         stale, self._stale = self._stale, []
         try:
             if done and await self.queue.projected(done):
                 self._wake.set()  # something newer is there already
+            if same:
+                await self.queue.unchanged(same)
             if drop:
                 await self.queue.drop_projection(drop)
             if stale:
                 await self.queue.touch(stale)
         except QueueError:
-            self._done, self._drop, self._stale = done + self._done, drop + self._drop, stale + self._stale
+            self._done, self._same = done + self._done, same + self._same
+            self._drop, self._stale = drop + self._drop, stale + self._stale
             raise
 
-    def _start(self, key: int, work: object) -> None:
+    def _start(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
         async def guarded() -> None:
             try:
                 async with self._slots:
-                    await work  # type: ignore[misc]
+                    await work()
                 self._pauses = 0
             except (ApiUnavailable, Busy) as error:
                 self._pause(error)
@@ -189,7 +196,7 @@ class Projector:
         if not self._shown.needs(job.uid, shown, self.progress_seconds):
             self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
             self._shown.skipped(job.uid, shown)
-            self._done.append((job.id, entry.version, entry.posted_run))
+            self._same.append((job.id, entry.version))
             return
         result = await self._write_status(entry, status)
         if result.written is Written.DONE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,16 +34,22 @@ class Shown:
         return cls(str(status.get("state", "")), _digest(plain), _digest(core), now)
 
 
+FINALS = 10_000
+FINAL_SECONDS = 120.0
+
+
 @dataclass(slots=True)
 class ShownStatuses:
-    """Unfinished jobs only: a finished one changes rarely and is written when it does."""
+    """Unfinished jobs, and for a while finished ones: of two leaders that wrote the same, each finds that it
+    is there already when the other has it marked stale once more (H3)."""
 
     _by_uid: dict[UUID, Shown] = field(default_factory=dict)
+    _finals: OrderedDict[UUID, Shown] = field(default_factory=OrderedDict)
     _running: set[UUID] = field(default_factory=set)
 
     def needs(self, uid: UUID, wanted: Shown, progress_seconds: float) -> bool:
         """Whether ``wanted`` must be written now."""
-        shown = self._by_uid.get(uid)
+        shown = self._by_uid.get(uid) or self._final(uid, wanted.written_at)
         if shown is None or shown.core != wanted.core:
             return True
         if shown.whole == wanted.whole:
@@ -52,20 +59,28 @@ class ShownStatuses:
     def wrote(self, uid: UUID, status: Shown, *, running: bool, final: bool) -> None:
         if final:
             self.forget([uid])
+            self._finals[uid] = status
+            if len(self._finals) > FINALS:
+                self._finals.popitem(last=False)
             return
         self._by_uid[uid] = status
         (self._running.add if running else self._running.discard)(uid)
 
     def skipped(self, uid: UUID, status: Shown) -> None:
         """Nothing was written: where only progress was held back, the object still shows the older one."""
-        shown = self._by_uid[uid]
-        if shown.whole == status.whole:
+        shown = self._by_uid.get(uid)
+        if shown is not None and shown.whole == status.whole:
             self._by_uid[uid] = status
 
     def forget(self, uids: Iterable[UUID]) -> None:
         for uid in uids:
             self._by_uid.pop(uid, None)
+            self._finals.pop(uid, None)
             self._running.discard(uid)
+
+    def _final(self, uid: UUID, now: float) -> Shown | None:
+        shown = self._finals.get(uid)
+        return shown if shown is not None and now - shown.written_at < FINAL_SECONDS else None
 
     def running_since(self, moment: float) -> list[UUID]:
         """Running jobs whose status was written before ``moment``."""

@@ -145,13 +145,22 @@ class Fingerprint:
     core: int
     final: bool
     """Its status tells an end."""
+    wiped: bool
+    version: int
+    """resourceVersion; 0 where it is no number. Newer is larger (Kubernetes promises so since 1.35, and
+    etcd's revisions always were)."""
 
     def is_echo_of(self, taken: Fingerprint | None) -> bool:
-        """True where nothing is new since ``taken``, or only that the job has ended, which the table knows.
+        """True where nothing is new since ``taken``, or only that a status appeared or tells the end, which
+        the table knows; and where it is older than what was taken (a GET that a watch event overtook).
 
         An end that is taken back (a retry) is new: what was asked meanwhile must be told again.
         """
-        return taken is not None and self.core == taken.core and self.final >= taken.final
+        if taken is None:
+            return False
+        if 0 < self.version < taken.version:
+            return True
+        return self.core == taken.core and self.final >= taken.final and self.wiped <= taken.wiped
 
 
 def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
@@ -161,9 +170,14 @@ def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
         bool(meta.get("deletionTimestamp")),
         _retry(meta),
         bool(_restored(meta, gate)),
-        wiped(obj),
     )
-    return Fingerprint(hash(core), (obj.get("status") or {}).get("state") in FINAL_STATES)
+    version = str(meta.get("resourceVersion", ""))
+    return Fingerprint(
+        hash(core),
+        (obj.get("status") or {}).get("state") in FINAL_STATES,
+        wiped(obj),
+        int(version) if version.isdecimal() else 0,
+    )
 
 
 def created_at(obj: JsonObject) -> datetime | None:

@@ -48,8 +48,12 @@ def test_a_wiped_status_is_written_again() -> None:
     assert shown.needs(UID, status(), 60)
 
 
-def test_finished_jobs_are_not_remembered() -> None:
+def test_a_finished_job_is_not_written_twice_by_two_leaders() -> None:
     shown = written(status())
-    shown.wrote(UID, status(), running=False, final=True)
+    done = Shown.of({"state": "Complete", "revision": 3}, 10.0)
+    shown.wrote(UID, done, running=False, final=True)
     assert shown.running_since(100) == []
-    assert shown.needs(UID, status(), 60)
+    assert not shown.needs(UID, Shown.of({"state": "Complete", "revision": 4}, 20.0), 60)
+    assert shown.needs(UID, Shown.of({"state": "Complete", "revision": 5}, 1000.0), 60)
+    shown.forget([UID])
+    assert shown.needs(UID, done, 60)

@@ -199,6 +199,19 @@ def test_everything_else_is_news(changed: dict[str, Any]) -> None:
     assert not fingerprint(changed, GATE).is_echo_of(fingerprint(obj(status={"revision": 1}), GATE))
 
 
+def test_a_status_that_appears_is_no_news_and_one_that_goes_is() -> None:
+    bare, shown = fingerprint(obj(), GATE), fingerprint(obj(status={"revision": 1}), GATE)
+    assert shown.is_echo_of(bare)
+    assert not bare.is_echo_of(shown)
+
+
+def test_h4_what_is_older_than_what_was_taken_is_no_news() -> None:
+    old = fingerprint(obj(generation=1, resourceVersion="99"), GATE)
+    new = fingerprint(obj(generation=2, resourceVersion="100"), GATE)
+    assert old.is_echo_of(new)
+    assert not new.is_echo_of(old)
+
+
 def test_an_end_that_is_taken_back_is_news() -> None:
     failed = fingerprint(obj(status={"revision": 1, "state": "Failed"}), GATE)
     again = fingerprint(obj(status={"revision": 2, "state": "Queued"}), GATE)
