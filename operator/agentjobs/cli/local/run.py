@@ -60,7 +60,8 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
         queue = await stack.enter_async_context(await Queue.open(dsn, application_name="agentjobs-local"))
         earlier = await _unfinished(queue) if data is not None else []
         if earlier:
-            screen.say(f"{len(earlier)} unfinished jobs of an earlier run go on.")
+            some = "job of an earlier run goes" if len(earlier) == 1 else "jobs of an earlier run go"
+            screen.say(f"{len(earlier)} unfinished {some} on.")
         screen.stage("Starting the worker")
         jobs = [new_job(job) for job in request.jobs]
         worker = await stack.enter_async_context(

@@ -1,0 +1,135 @@
+"""`agentjobs local` from the outside: answers, exit statuses, and that nothing is left running."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local_runs import finish, left_over, run, start
+from processes import until
+
+pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
+HEAD = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\n"
+INLINE = "agent: {inline: {name: a, model: echo, instruction: i}}"
+
+
+def manifest(folder: Path, *jobs: str) -> Path:
+    path = folder / "jobs.yaml"
+    path.write_text("---\n".join(HEAD + job for job in jobs))
+    return path
+
+
+def test_a_folder_made_by_adk_create_answers_with_one_command_and_its_env(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from google.adk.cli.cli_create import run_cmd\n"
+            "run_cmd('my_agent', model='echo', google_api_key='a-key', google_cloud_project=None,\n"
+            "        google_cloud_region=None, type='code')",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert made.returncode == 0, made.stderr
+    agent = tmp_path / "my_agent" / "agent.py"
+    agent.write_text("import os\nassert os.environ['GOOGLE_API_KEY'] == 'a-key'\n" + agent.read_text())
+
+    status, answer, told = run("my_agent", "Hello there", cwd=tmp_path, temporary=tmp_path)
+
+    assert (status, answer) == (0, "Hello there\n"), told
+    assert left_over(tmp_path) == []
+
+
+def test_a_failing_job_ends_with_status_1_its_reason_and_what_it_printed_and_spoils_no_other(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "talker.py").write_text(
+        "from google.adk.agents import LlmAgent\n"
+        "def shout() -> str:\n"
+        "    'Shout.'\n"
+        "    print('taking a deep breath')\n"
+        "    raise RuntimeError('no voice today')\n"
+        "root_agent = LlmAgent(name='talker', model='echo', instruction='i', tools=[shout])\n"
+    )
+    jobs = manifest(
+        tmp_path,
+        "metadata: {name: shouter}\nspec: {agent: {module: talker}, message: 'echo:call shout', maxAttempts: 2,\n"
+        "  retryPolicy: {initialDelaySeconds: 1}}\n",
+        f"metadata: {{name: blocked}}\nspec: {{{INLINE}, message: 'echo:block SAFETY'}}\n",
+        f"metadata: {{name: good}}\nspec: {{{INLINE}, message: fine}}\n",
+    )
+
+    status, answers, told = run("-f", str(jobs), cwd=tmp_path, temporary=tmp_path)
+
+    assert (status, answers) == (1, "good:\n  fine\n"), told
+    assert "shouter: Failed (AttemptsExhausted) after 2 of 2 attempts" in told
+    assert "no voice today" in told
+    assert "  | taking a deep breath" in told
+    assert "blocked: Failed (ModelSafetyBlocked) after 1 of 3 attempts" in told
+    assert left_over(tmp_path) == []
+
+
+def waiting_agent(folder: Path) -> None:
+    """A module ``patient``: its tool says that it waits, and waits (deaf to everything) until it may go."""
+    (folder / "patient.py").write_text(
+        "import pathlib, time\n"
+        "from google.adk.agents import LlmAgent\n"
+        f"HERE = pathlib.Path({str(folder)!r})\n"
+        "def wait() -> str:\n"
+        "    'Wait.'\n"
+        "    (HERE / 'waits').touch()\n"
+        "    while not (HERE / 'go').exists(): time.sleep(0.05)\n"
+        "    return 'at last'\n"
+        "root_agent = LlmAgent(name='patient', model='echo', instruction='i', tools=[wait])\n"
+    )
+
+
+PATIENT = "metadata: {name: patient}\nspec: {agent: {module: patient}, message: 'echo:call wait'}\n"
+
+
+async def test_ctrl_c_cancels_what_is_not_finished_and_leaves_nothing_running(tmp_path: Path) -> None:
+    waiting_agent(tmp_path)
+    later = f"metadata: {{name: later}}\nspec: {{{INLINE}, message: x, delaySeconds: 3600}}\n"
+    process = start("-f", str(manifest(tmp_path, PATIENT, later)), cwd=tmp_path, temporary=tmp_path)
+    await until(lambda: (tmp_path / "waits").exists() or process.poll() is not None, "the tool waits", 120)
+
+    process.send_signal(signal.SIGINT)
+    status, answers, told = finish(process)
+
+    assert (status, answers) == (130, ""), told
+    assert "patient: Cancelled after 1 of 3 attempts" in told
+    assert "later: Cancelled before its first attempt" in told
+    assert left_over(tmp_path) == []
+
+
+async def test_a_killed_run_leaves_nothing_and_its_job_goes_on_with_the_same_data(tmp_path: Path) -> None:
+    waiting_agent(tmp_path)
+    data = str(tmp_path / "data")
+    process = start("-f", str(manifest(tmp_path, PATIENT)), "--data", data, cwd=tmp_path, temporary=tmp_path)
+    await until(lambda: (tmp_path / "waits").exists() or process.poll() is not None, "the tool waits", 120)
+    process.kill()
+    finish(process)
+    await until(lambda: not left_over(tmp_path), "all processes follow their owner")
+    (tmp_path / "go").touch()
+
+    other = manifest(tmp_path, f"metadata: {{name: second}}\nspec: {{{INLINE}, message: me too}}\n")
+    status, answers, told = run("-f", str(other), "--data", data, cwd=tmp_path, temporary=tmp_path)
+
+    assert (status, answers) == (0, "patient:\n  at last\n\nsecond:\n  me too\n"), told
+    assert "1 unfinished job of an earlier run goes on" in told
+    assert left_over(tmp_path) == []
+
+
+def test_bad_manifests_end_with_status_2_before_anything_is_started(tmp_path: Path) -> None:
+    jobs = manifest(tmp_path, "metadata: {name: a}\nspec: {message: x}\n")
+    status, answers, told = run("-f", str(jobs), cwd=tmp_path, temporary=tmp_path)
+    assert (status, answers) == (2, "")
+    assert "document 1 (line 1): spec.agent: is required" in told
+    assert "Starting" not in told

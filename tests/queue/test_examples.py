@@ -1,0 +1,47 @@
+"""The examples run as they are, by the commands that examples/README.md gives."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agentjobs.api.validation import problems_of
+from local_runs import ROOT, left_over, run
+
+pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
+EXAMPLES = ROOT / "examples"
+MANIFESTS = sorted(EXAMPLES.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: str(p.relative_to(EXAMPLES)))
+def test_every_example_is_valid_and_told_in_the_readme(path: Path) -> None:
+    for document in yaml.safe_load_all(path.read_text()):
+        assert problems_of(document) == []
+    assert str(path.relative_to(EXAMPLES)) in (EXAMPLES / "README.md").read_text()
+
+
+def test_all_examples_complete_without_a_cluster_and_nothing_is_left_running(tmp_path: Path) -> None:
+    status, answers, told = run("-f", "examples/", cwd=ROOT, temporary=tmp_path)
+
+    assert status == 0, told
+    assert answers.split("\n\n") == [
+        "reminder:\n  Three seconds have passed.",
+        "greeter:\n  Good morning from an agent without code.",
+        'weather:\n  Tomorrow in Lisbon:\n  {"celsius": 21, "sky": "sunny"}',
+        "whenever:\n  This could wait.",
+        "urgent:\n  This could not.",
+        "booking:\n  Dinner for four, please.\n  A table for 4 is booked.\n",
+    ]
+    assert re.search(r"reminder: Scheduled.* in [23]\.\ds", told)
+    assert re.search(r"booking: Retrying \(Backoff\).*the restaurant does not answer \(attempt 2\)", told)
+    assert "booking: Running attempt 3 of 3" in told
+    assert left_over(tmp_path) == []
+
+
+def test_with_one_slot_the_urgent_job_runs_first(tmp_path: Path) -> None:
+    status, _, told = run("-f", "examples/priority.yaml", "--slots", "1", cwd=ROOT, temporary=tmp_path)
+    assert status == 0, told
+    assert told.index("urgent: Complete") < told.index("whenever: Complete")
