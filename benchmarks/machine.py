@@ -1,0 +1,112 @@
+"""Where a figure was measured, and what else the machine did meanwhile."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def memory_gib() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def describe() -> list[tuple[str, str]]:
+    """Of the machine, without Postgres (which says for itself what it is)."""
+    return [
+        ("CPU", f"{cpu_model()}, {os.cpu_count()} cores"),
+        ("memory", f"{memory_gib():.0f} GiB"),
+        ("kernel", f"{platform.system()} {platform.release()}"),
+        ("Python", platform.python_version()),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    parent: int
+    session: int
+    cpu: float
+    """User and system seconds, of all its threads."""
+    reaped: float
+    """The same of children that ended and were waited for."""
+
+
+def _stat(pid: int) -> _Stat | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # the name in brackets may hold anything
+    f = text[text.rindex(")") + 2 :].split()
+    return _Stat(int(f[1]), int(f[3]), (int(f[11]) + int(f[12])) / _TICK, (int(f[13]) + int(f[14])) / _TICK)
+
+
+def tree_cpu_seconds(root: int) -> float:
+    """CPU seconds of a process and of all its descendants so far, ended and reaped ones included.
+
+    Steps of 10 ms per process: meant for runs of seconds. 0 where the process is gone.
+    """
+    stats = {int(p.name): s for p in Path("/proc").iterdir() if p.name.isdigit() and (s := _stat(int(p.name)))}
+    if root not in stats:
+        return 0.0
+    children: dict[int, list[int]] = {}
+    for pid, stat in stats.items():
+        children.setdefault(stat.parent, []).append(pid)
+    total, todo = 0.0, [root]
+    while todo:
+        pid = todo.pop()
+        total += stats[pid].cpu + stats[pid].reaped
+        todo += children.get(pid, ())
+    return total
+
+
+def _machine_cpu_seconds() -> float:
+    """Busy seconds of all cores since boot (neither idle nor waiting for a disk)."""
+    f = [int(x) for x in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(f) - f[3] - f[4]) / _TICK
+
+
+class Meter:
+    """Wall time, CPU of named process trees, and how much of the machine others took meanwhile.
+
+    ``others`` that belong to the measurement without being a figure of it (a control plane) are named too.
+    """
+
+    def __init__(self, **roots: int | Iterable[int]) -> None:
+        self._roots = {n: [r] if isinstance(r, int) else list(r) for n, r in roots.items()}
+        self._before: dict[str, float] = {}
+        self._started = self._machine = 0.0
+        self.wall_seconds = 0.0
+        self.cpu_seconds: dict[str, float] = {}
+        self.foreign_share = 0.0
+        """Of all cores' time, 0…1: what belonged to none of the named trees."""
+        self.load = 0.0
+
+    def start(self) -> Meter:
+        self._before = self._now()
+        self._machine, self._started = _machine_cpu_seconds(), time.perf_counter()
+        return self
+
+    def stop(self) -> Meter:
+        self.wall_seconds = time.perf_counter() - self._started
+        machine, now = _machine_cpu_seconds() - self._machine, self._now()
+        self.cpu_seconds = {name: now[name] - self._before[name] for name in now}
+        own = sum(self.cpu_seconds.values())
+        self.foreign_share = max(0.0, (machine - own) / (self.wall_seconds * (os.cpu_count() or 1)))
+        self.load = os.getloadavg()[0]
+        return self
+
+    def _now(self) -> dict[str, float]:
+        return {name: sum(map(tree_cpu_seconds, pids)) for name, pids in self._roots.items()}

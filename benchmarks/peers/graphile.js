@@ -1,0 +1,56 @@
+// graphile-worker: `seed DSN JOBS`, `drain DSN`, `latency DSN`. The preset of its own performance test
+// (perfTest/graphile.config.js of its repository): 24 jobs at once, a local queue of 500, batches without a delay.
+"use strict";
+const { run, makeWorkerUtils, Logger } = require("graphile-worker");
+const { Pool } = require("pg");
+const readline = require("node:readline");
+
+const [command, dsn, count] = process.argv.slice(2);
+const logger = new Logger(() => () => {});
+const preset = {
+  worker: {
+    concurrentJobs: 24,
+    maxPoolSize: 25,
+    localQueue: { size: 500, refetchDelay: { durationMs: 10 } },
+    completeJobBatchDelay: 0,
+    failJobBatchDelay: 0,
+    gracefulShutdownAbortTimeout: 2500,
+  },
+};
+
+async function seed() {
+  const utils = await makeWorkerUtils({ connectionString: dsn, logger });
+  await utils.migrate();
+  for (let start = 0; start < count; start += 1000) {
+    const n = Math.min(1000, count - start);
+    await utils.addJobs(Array.from({ length: n }, (_, i) => ({ identifier: "noop", payload: { n: start + i } })));
+  }
+  await utils.release();
+}
+
+async function drain() {
+  const pgPool = new Pool({ connectionString: dsn, max: 25 });
+  pgPool.on("error", () => {});
+  const held = await Promise.all(Array.from({ length: 4 }, () => pgPool.connect())); // connected
+  held.forEach((client) => client.release());
+  let done = 0;
+  setInterval(() => {
+    if (done) process.stdout.write(`n ${done}\n`);
+    done = 0;
+  }, 5);
+  let runner;
+  const lines = readline.createInterface({ input: process.stdin });
+  lines.on("line", async () => {
+    runner = await run({ preset, pgPool, logger, noHandleSignals: true, taskList: { noop: async () => void done++ } });
+  });
+  lines.on("close", async () => {
+    if (runner) await runner.stop();
+    process.exit(0);
+  });
+  console.log("ready");
+}
+
+(command === "seed" ? seed : drain)().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
