@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from google.adk.events.event import Event
     from google.adk.runners import Runner
 
+ABORT_SECONDS = 1.0
+"""For ADK to end an aborted run by itself."""
 CLOSE_SECONDS = 10
 """For toolsets and plugins to close after a run; what takes longer dies with the process."""
 
@@ -108,12 +110,17 @@ class _Attempt:
         runner = self._runner(agent, conversation)
         error: Exception | None = None
         try:
-            await self._play(runner, conversation)
+            async with asyncio.timeout(None) as deadline:
+                cut = asyncio.create_task(self._cut_when_aborted(deadline))
+                try:
+                    await self._play(runner, conversation)
+                finally:
+                    cut.cancel()
         except Exception as raised:
             error = raised
         finally:
             await _close(runner)
-        outcome = self._failed(error) if error is not None else self._ended()
+        outcome = self._failed(error) if error is not None else self._ended(conversation)
         if outcome.verdict is Verdict.COMPLETE:
             await conversation.finish()
         elif self._abort.is_set():
@@ -126,6 +133,12 @@ class _Attempt:
                 result=None,
             )
         return outcome
+
+    async def _cut_when_aborted(self, deadline: asyncio.Timeout) -> None:
+        """ADK interrupts a lone LLM agent at once, and others only at their next event: those are cancelled. ADK
+        seals the history on this way out, too."""
+        await self._abort.wait()
+        deadline.reschedule(asyncio.get_running_loop().time() + ABORT_SECONDS)
 
     def _runner(self, agent: Resolved, conversation: Conversation) -> Runner:
         from google.adk.apps import App
@@ -180,8 +193,8 @@ class _Attempt:
 
     # what came of it ---------------------------------------------------------------------------------
 
-    def _ended(self) -> Outcome:
-        ending = ending_of(self._events)
+    def _ended(self, conversation: Conversation) -> Outcome:
+        ending = ending_of(self._events, single_step=not conversation.marks_its_end)
         if self._meter.refusal is not None:
             return self._ruled(table.BUDGET, self._meter.refusal)
         if ending.waits_for:

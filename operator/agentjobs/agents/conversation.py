@@ -132,6 +132,6 @@ def ends_with_its_final_event(root: BaseNode) -> bool:
 def _ended(events: list[Event], needs_mark: bool) -> Ending | None:
     if needs_mark and not any((event.custom_metadata or {}).get(FINISHED) for event in events):
         return None
-    ending = ending_of([event for event in events if event.author != "agentjobs"])
+    ending = ending_of([e for e in events if e.author != "agentjobs"], single_step=not needs_mark)
     good = ending.answer and not (ending.error_code or ending.waits_for or ending.truncated)
     return ending if good else None

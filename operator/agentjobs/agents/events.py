@@ -89,6 +89,10 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
+ABORTED = "INVOCATION_ABORTED"
+"""ADK's code of the events that seal an aborted run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a run's events ended. At most one of ``answer``, ``error_code`` and ``waits_for`` says something."""
@@ -102,8 +106,11 @@ class Ending:
     """The answer was cut at the model's output limit."""
 
 
-def ending_of(events: Sequence[Event]) -> Ending:
+def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
     """Judged by the *last* final event: an agent may recover from errors in between.
+
+    :param single_step: the agent ends with its final answer, so an abort that is stored after one came too late
+        (H15). Agents of several steps give final answers on their way.
 
     Final events that say nothing (a change of state, the end of a loop) are passed over. A call that nobody has
     answered is never a success, whatever was said around it: ADK lets the run of a long-running tool go on to a
@@ -112,8 +119,12 @@ def ending_of(events: Sequence[Event]) -> Ending:
     for event in reversed(events):
         if event.long_running_tool_ids:
             return Ending(waits_for=_waits_for(event))
+    aborted: Ending | None = None
     for event in reversed(events):
         if event.author == "user" or event.partial or not event.is_final_response():
+            continue
+        if code_of(event) == ABORTED and single_step:
+            aborted = aborted or Ending(error_code=ABORTED)
             continue
         if event.error_code:
             return Ending(
@@ -124,8 +135,8 @@ def ending_of(events: Sequence[Event]) -> Ending:
         if _finish_reason(event) == "MAX_TOKENS":
             return Ending(truncated=True)
         if event.content is not None and not event.get_function_responses():
-            return Ending()  # the model's last word, and it is empty
-    return Ending()
+            break  # the model's last word, and it is empty
+    return aborted or Ending()
 
 
 def _finish_reason(event: Event) -> str:

@@ -92,6 +92,12 @@ async def raise_fence(engine: AsyncEngine, fence: Fence) -> None:
         raise fence.lost()
 
 
+async def is_held(engine: AsyncEngine, fence: Fence) -> bool:
+    """Whether the run still has its session."""
+    async with engine.connect() as connection:
+        return await connection.scalar(_HOLD, fence.parameters()) is not None
+
+
 class FencedSession(Session):
     """SQLAlchemy's session, checking the fence before it writes."""
 

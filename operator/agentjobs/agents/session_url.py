@@ -43,5 +43,6 @@ def asyncpg_dsn(url: str) -> tuple[str, dict[str, str]]:
     if address and not given.get("host"):
         given["host"] = address
     query = urlencode({key: value for key, value in given.items() if value and key not in CLIENT_ONLY})
+    path = "" if parts.path == "/" else parts.path  # asyncpg reads / as a database without a name
     # by hand: urlunsplit drops the // of an empty authority, which postgresql:///db?host=/run needs
-    return f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else ""), settings
+    return f"postgresql://{parts.netloc}{path}" + (f"?{query}" if query else ""), settings

@@ -6,17 +6,19 @@ inherits the compiled statements and the knowledge that the tables are there, an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from google.adk.errors._stale_session_error import StaleSessionError
 from google.adk.sessions import BaseSessionService, DatabaseSessionService, InMemorySessionService
 from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from agentjobs.agents.errors import AgentError, SessionStoreUnavailable
-from agentjobs.agents.fence import FENCE_TABLE, FencedSession
+from agentjobs.agents.fence import FENCE_TABLE, FencedSession, holding, is_held
 from agentjobs.agents.session_url import SCHEMA, asyncpg_dsn
 from agentjobs.agents.text import storable_json
 
@@ -63,6 +65,7 @@ class JobSessions(DatabaseSessionService):
         super().__init__(db_engine=_engine(dsn))
         self.dsn = dsn
         self._prepared = False
+        self._preparing = asyncio.Lock()
         # Public attribute of ADK's service. Its sessions check the fence in the transaction of each write (H13).
         self.database_session_factory.configure(sync_session_class=FencedSession)
 
@@ -73,6 +76,12 @@ class JobSessions(DatabaseSessionService):
         """
         if self._prepared:
             return
+        async with self._preparing:  # those who wait for the lock below would hold all connections
+            if not self._prepared:
+                await self._prepare()
+                self._prepared = True
+
+    async def _prepare(self) -> None:
         async with own_store(), self.db_engine.connect() as connection:
             # The lock is the transaction's: it needs no clean-up, whatever happens to this process.
             await connection.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": _LOCK})
@@ -85,7 +94,6 @@ class JobSessions(DatabaseSessionService):
             await self.prepare_tables()
             async with self.db_engine.begin() as other:
                 await other.execute(text(FENCE_TABLE))
-        self._prepared = True
 
     async def release(self) -> None:
         """Closes this process's connections, and keeps all that was compiled and learned."""
@@ -114,7 +122,14 @@ class JobSessions(DatabaseSessionService):
 
     async def append_event(self, session: Session, event: Event) -> Event:
         async with own_store():
-            return await super().append_event(session, event)
+            try:
+                return await super().append_event(session, event)
+            except StaleSessionError:
+                # Somebody wrote in between. Who holds the fence tells a late run from a conflict.
+                fence = holding.get()
+                if fence is not None and not await is_held(self.db_engine, fence):
+                    raise fence.lost() from None
+                raise
 
 
 def _engine(dsn: str) -> AsyncEngine:
@@ -158,7 +173,7 @@ def service_for(dsn: str | None) -> BaseSessionService:
     return _by_dsn[dsn]
 
 
-def forget_services(services: Mapping[str, JobSessions] | None = None) -> None:
+def forget_services() -> None:
     """Drops what this process made; for tests that want a process of their own."""
     _by_dsn.clear()
     _memory.clear()

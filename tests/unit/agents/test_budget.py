@@ -1,0 +1,41 @@
+"""Budgets as arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentjobs.agents.budget import Budget, Meter
+from agentjobs.agents.outcome import TokenUsage
+
+
+def used(total: int = 0, calls: int = 0) -> TokenUsage:
+    return TokenUsage(total_tokens=total, llm_calls=calls)
+
+
+@pytest.mark.parametrize(
+    ("budget", "now", "floor", "refused"),
+    [
+        (Budget(), used(10**9, 10**6), 10**9, False),
+        (Budget(max_llm_calls=2), used(calls=1), 0, False),
+        (Budget(max_llm_calls=2), used(calls=2), 0, True),
+        (Budget(max_llm_calls=2, spent=used(calls=2)), used(), 0, True),
+        (Budget(max_tokens=100), used(99), 0, False),
+        (Budget(max_tokens=100), used(100), 0, True),
+        (Budget(max_tokens=100), used(60), 40, False),
+        (Budget(max_tokens=100), used(60), 41, True),
+        (Budget(max_tokens=100, spent=used(50)), used(50), 0, True),
+    ],
+)
+def test_a_call_is_refused_before_it_would_exceed(
+    budget: Budget, now: TokenUsage, floor: int, refused: bool
+) -> None:
+    assert (budget.refusal(now, floor) is not None) is refused
+
+
+def test_the_next_call_repeats_the_agents_last_one_at_least() -> None:
+    meter = Meter(Budget(max_tokens=100))
+    assert meter.begin_call("a") is None
+    meter.add_answer("a", TokenUsage(prompt_tokens=40, output_tokens=15, total_tokens=55))
+    assert meter.begin_call("b") is None, "another agent has another prompt"
+    refusal = meter.begin_call("a")
+    assert refusal == "budget.maxTokens is 100, 55 tokens were spent, and the next call takes at least 55"
