@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import aiohttp
-from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client import ApiClient, V1Lease, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection import electionconfig, leaderelection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
@@ -51,7 +51,13 @@ class BoundedLeaseLock(LeaseLock):
         return True, self.election_record(lease)
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
-        return await self._try("created", super().create(name, namespace, election_record))
+        lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        return await self._try("created", self._create(namespace, lease))
+
+    async def _create(self, namespace: str, lease: V1Lease) -> bool:
+        # not super().create(): it sends pretty=True, which the client's own model refuses (kubernetes 37)
+        await self.api_instance.create_namespaced_lease(namespace, lease)
+        return True
 
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
         return await self._try("updated", super().update(name, namespace, updated_record))
