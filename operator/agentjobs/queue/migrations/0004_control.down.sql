@@ -1,4 +1,5 @@
 drop function yield_paused(text);
+drop function paused_message(text, text, text);
 drop function set_queue(text, boolean, text, text, boolean, int);
 drop function apply(json);
 drop function control(uuid, text, int);

@@ -255,15 +255,19 @@ begin
   perform pg_notify('agentjobs_admit', '');
 end $$;
 
+create function paused_message(p_name text, p_by text, p_reason text) returns text language sql immutable as $$
+  select 'queue ' || p_name || ' is paused' || coalesce(' by ' || nullif(p_by, ''), '') || coalesce(': ' || nullif(p_reason, ''), '') $$;
+
 -- yield_paused: a job that never started holds nothing while its queue is paused (H17).
 create function yield_paused(p_queue text) returns int language plpgsql as $$ #variable_conflict use_column
-declare v_keys text[]; n int; v_mirrored bigint[];
+declare v_keys text[]; n int; v_mirrored bigint[]; v_message text;
 begin
-  if not exists (select from queue where name = p_queue and paused_at is not null) then return 0; end if;
+  select paused_message(name, paused_by, paused_reason) into v_message from queue where name = p_queue and paused_at is not null;
+  if not found then return 0; end if;
   with mine as materialized (
       select id, state, session, mirrored from waiting where queue = p_queue and session is not null and started_at is null and state in ('r', 'q', 'b')
       order by id for update skip locked),
-    u as (update waiting w set state = 'n', reason = 'QueuePaused', message = 'queue ' || p_queue || ' is paused' from mine where w.id = mine.id)
+    u as (update waiting w set state = 'n', reason = 'QueuePaused', message = v_message from mine where w.id = mine.id)
   select count(*), array_agg(session) filter (where state <> 'b'), array_agg(id) filter (where mirrored) into n, v_keys, v_mirrored from mine;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   if v_keys is not null then perform session_next(v_keys); end if;

@@ -134,7 +134,8 @@ begin
     update upkeep set pruned_at = clock_timestamp() where pruned_at < clock_timestamp() - interval '1 minute';
     if found then pruned := prune(p_retention, p_limit); end if;
   end if;
-  admit := exists (select from waiting where state = 'n');
+  admit := exists (select from waiting w where w.state = 'n'
+                     and not exists (select from queue q where q.name = w.queue and q.paused_at is not null));
   if exists (select from queue where paused_at is not null) then
     select array_agg(name) into paused from queue q where paused_at is not null
       and exists (select from waiting w where w.queue = q.name and w.session is not null and w.started_at is null and w.state in ('r', 'q', 'b'));

@@ -91,12 +91,20 @@ begin
           select id from (select id from waiting where state = 'r' and mirrored and queue = q.name and reason > q.reason
              and not (q.reason = '' and q.max_running is not null and reason = 'QueueFull') limit p_limit for update skip locked) above) m limit p_limit),
       u as (update waiting w set reason = q.reason,
-              message = case q.reason when 'QueuePaused' then 'queue ' || q.name || ' is paused' || coalesce(' by ' || nullif(q.paused_by, ''), '') || coalesce(': ' || nullif(q.paused_reason, ''), '')
+              message = case q.reason when 'QueuePaused' then paused_message(q.name, q.paused_by, q.paused_reason)
                                       when 'NoWorkers' then 'no live worker serves queue ' || q.name || '; served: ' || coalesce(v_served, 'none')
                                       when 'QueueFull' then 'queue ' || q.name || ' runs its limit of ' || q.max_running || ' jobs' end
             from mine where w.id = mine.id returning w.id)
     select array_agg(id) into v_ids from u;
     if v_ids is not null then perform touch(v_ids); n := n + cardinality(v_ids); end if;
   end loop;
+  -- those that a pause keeps from their session. Index: waiting_new.
+  with mine as materialized (
+      select w.id, paused_message(u.name, u.paused_by, u.paused_reason) as message from waiting w join queue u on u.name = w.queue
+      where w.state = 'n' and w.mirrored and w.reason <> 'QueuePaused' and u.paused_at is not null
+      order by w.id limit p_limit for update of w skip locked),
+    u as (update waiting w set reason = 'QueuePaused', message = mine.message from mine where w.id = mine.id returning w.id)
+  select array_agg(id) into v_ids from u;
+  if v_ids is not null then perform touch(v_ids); n := n + cardinality(v_ids); end if;
   return n;
 end $$;

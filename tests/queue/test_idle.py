@@ -1,0 +1,126 @@
+"""Idle is idle, and the tick is one process's work at a time (H26)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from agentjobs.queue import limits
+from agentjobs.queue.connection import Row
+from agentjobs.queue.queue import Queue
+from queue_builders import TestWorker, make_steady, new_job, pass_time, sql, until, whereabouts
+
+
+async def test_h26_nothing_to_do_writes_nothing(queue: Queue, worker: TestWorker, dsn: str) -> None:
+    await queue.tick(worker.id)
+    ((before,),) = await sql(dsn, "select pg_current_wal_insert_lsn()::text")
+    await queue.tick(worker.id)
+    await worker.claim(10)
+    ((written,),) = await sql(dsn, "select pg_current_wal_insert_lsn() - %s::pg_lsn", before)
+    assert written < 2000, "room for a lock and a checkpointer's record, not for rows"
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_h26_an_idle_worker_costs_at_most_two_statements_a_second(
+    queue: Queue, worker: TestWorker, paused: bool
+) -> None:
+    """A minute by the intervals that a worker is built with, every statement counted."""
+    if paused:
+        await queue.enqueue([new_job(session="s")])
+        await queue.set_queue("agents", paused=True)
+        await queue.tick(worker.id)
+    calls = 0
+
+    def counting(fetch: Callable[..., Awaitable[list[Row]]]) -> Callable[..., Awaitable[list[Row]]]:
+        async def counted(*args: Any) -> list[Row]:
+            nonlocal calls
+            calls += 1
+            return await fetch(*args)
+
+        return counted
+
+    for database in (queue._db, queue._beats):
+        database.fetch = counting(database.fetch)  # type: ignore[method-assign]
+    for _ in range(int(60 / limits.TICK_SECONDS)):
+        await queue.tick(worker.id)
+    for _ in range(int(60 / limits.HEARTBEAT_SECONDS)):
+        await worker.beat()
+    for _ in range(int(60 / limits.POLL_SECONDS)):
+        await worker.step()
+        calls += 1  # the listener's own look at its connection
+    assert calls <= 120
+
+
+async def test_h26_only_one_process_ticks_at_a_time_and_nobody_waits(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.enqueue([new_job(run_at=datetime.now(UTC) + timedelta(minutes=1))])
+    await pass_time(dsn, 120)
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        await conn.execute("select agentjobs.tick(%s, '15 s', '7 days')", (worker.id,))
+        async with asyncio.timeout(5):
+            elsewhere = await queue.tick(worker.id)
+        assert (elsewhere.held_elsewhere, elsewhere.promoted) == (True, 0)
+        await conn.rollback()
+    assert (await queue.tick(worker.id)).promoted == 1
+
+
+async def test_h26_a_killed_ticker_holds_up_nobody(queue: Queue, worker: TestWorker, dsn: str) -> None:
+    """The lock is the transaction's: it goes with the connection."""
+    conn = await psycopg.AsyncConnection.connect(dsn)
+    await conn.execute("select agentjobs.tick(%s, '15 s', '7 days')", (worker.id,))
+    pid = conn.info.backend_pid
+    await sql(dsn, "select pg_terminate_backend(%s)", pid)
+
+    async def free() -> bool:
+        return not (await queue.tick(worker.id)).held_elsewhere
+
+    await until(free)
+    await conn.close()
+
+
+async def test_h26_one_tick_does_everything_that_time_does(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await make_steady(dsn, worker)
+    lost = await TestWorker(queue, {"lost": 1}).register()
+    await queue.enqueue(
+        [
+            new_job(run_at=datetime.now(UTC) + timedelta(minutes=1)),
+            new_job(starting_deadline_seconds=60),
+            new_job(queue="lost"),
+            new_job(session="s"),
+            new_job(queue="lost"),
+        ]
+    )
+    await lost.claim(1)
+    await queue.unregister(lost.id)
+    await pass_time(dsn, 120)
+    result = await queue.tick(worker.id)
+    assert (result.promoted, result.expired, result.rescued, result.admitted) == (1, 1, 1, 1)
+
+
+async def test_h26_an_admission_that_a_crash_left_undone_is_done_by_the_next_tick(
+    queue: Queue, worker: TestWorker
+) -> None:
+    await queue.enqueue([new_job(session="s")])
+    assert (await queue.tick(worker.id)).admitted == 1
+    assert len(await worker.claim(10)) == 1
+
+
+async def test_h26_a_tick_takes_only_rows_that_nobody_holds(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.enqueue([new_job(run_at=datetime.now(UTC) + timedelta(minutes=1)) for _ in range(3)])
+    await pass_time(dsn, 120)
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        await conn.execute("select * from agentjobs.waiting order by id limit 1 for update")
+        async with asyncio.timeout(5):
+            assert (await queue.tick(worker.id)).promoted == 2
+    assert (await queue.tick(worker.id)).promoted == 1
+    assert (await whereabouts(dsn))["waiting"] == 3
