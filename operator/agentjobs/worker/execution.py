@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from agentjobs.agents.outcome import AgentEvent, AttemptSpec, Outcome, TokenUsage
 from agentjobs.worker.ended import Ended
@@ -139,8 +140,7 @@ class Executor(asyncio.Protocol):
     # asyncio.Protocol: the job socket
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are of no such class
 
     def data_received(self, data: bytes) -> None:
         try:
