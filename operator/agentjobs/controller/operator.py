@@ -12,6 +12,7 @@ import logging
 import signal
 import time
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.connection import ApiServer, ApiUnavailable
@@ -71,8 +72,10 @@ class Operator:
             ) as queue,
         ):
             presence = Presence(queue, config.name, config.intervals.beat, config.intervals.tick)
+            # unique: two processes that were given one name must not both believe that they hold the lease
+            identity = f"{config.name}_{uuid4().hex[:8]}"
             self.leadership = Leadership(
-                api, config.lease, config.name, lambda: self._lead(api, queue, presence)
+                api, config.lease, identity, lambda: self._lead(api, queue, presence)
             )
             async with health_server(
                 config.health_host,
