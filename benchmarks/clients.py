@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,16 +80,33 @@ class Client:
         self.process.stdin.write(b"go\n")
         self.process.stdin.flush()
 
-    def stop(self) -> None:
-        """In order; SIGKILL by its pid when that takes too long."""
+    def wait_done(self, jobs: int, limit_seconds: float) -> None:
+        """Until it said that ``jobs`` are done."""
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            deadline = time.monotonic() + limit_seconds
+            while jobs > 0 and selector.select(max(0.0, deadline - time.monotonic())):
+                jobs -= counted(self.lines())
+        if jobs > 0:
+            raise ClientError(f"{self.process.args}: {jobs} jobs were not done in {limit_seconds:.0f} s")
+
+    def stop(self) -> bytes:
+        """In order; SIGKILL by its pid when that takes too long. Returns the last line that it said."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        try:
-            self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        killer = threading.Timer(_STOP_SECONDS, self.process.kill)
+        killer.start()
+        rest = self._rest + self.process.stdout.read()
+        self.process.wait()
+        killer.cancel()
         self.process.stdout.close()
+        return rest.strip().rsplit(b"\n", 1)[-1]
+
+
+def counted(lines: Sequence[bytes]) -> int:
+    """Jobs done, by these lines of a client."""
+    return sum(int(line[2:]) for line in lines if line.startswith(b"n "))
 
 
 def drain(clients: Sequence[Client], jobs: int, postgres: int, limit_seconds: float) -> Drained:
@@ -109,7 +127,7 @@ def drain(clients: Sequence[Client], jobs: int, postgres: int, limit_seconds: fl
             now = begin
             while done < jobs and now - begin < limit_seconds:
                 for key, _ in selector.select(0.5):
-                    done += sum(int(line[2:]) for line in key.data.lines() if line.startswith(b"n "))
+                    done += counted(key.data.lines())
                 now = time.perf_counter()
                 while now - begin >= len(seconds) + 1:
                     seconds.append(done)

@@ -28,12 +28,18 @@ async function seed() {
   await utils.release();
 }
 
-async function drain() {
+async function work(latency) {
   const pgPool = new Pool({ connectionString: dsn, max: 25 });
   pgPool.on("error", () => {});
+  pgPool.on("connect", (client) => client.on("error", () => {}));
   const held = await Promise.all(Array.from({ length: 4 }, () => pgPool.connect())); // connected
   held.forEach((client) => client.release());
   let done = 0;
+  const waits = [];
+  const noop = async (payload) => {
+    if (latency) waits.push(performance.timeOrigin + performance.now() - payload.t);
+    done++;
+  };
   setInterval(() => {
     if (done) process.stdout.write(`n ${done}\n`);
     done = 0;
@@ -41,16 +47,18 @@ async function drain() {
   let runner;
   const lines = readline.createInterface({ input: process.stdin });
   lines.on("line", async () => {
-    runner = await run({ preset, pgPool, logger, noHandleSignals: true, taskList: { noop: async () => void done++ } });
+    const chosen = latency ? { worker: { concurrentJobs: 10, maxPoolSize: 12 } } : preset;
+    runner = await run({ preset: chosen, pgPool, logger, noHandleSignals: true, taskList: { noop } });
   });
   lines.on("close", async () => {
     if (runner) await runner.stop();
+    if (latency) process.stdout.write(`\n${JSON.stringify(waits)}\n`);
     process.exit(0);
   });
   console.log("ready");
 }
 
-(command === "seed" ? seed : drain)().catch((error) => {
+(command === "seed" ? seed() : work(command === "latency")).catch((error) => {
   console.error(error);
   process.exit(1);
 });

@@ -93,7 +93,9 @@ def _python(name: str, module: str, python: str, wanted: list[str]) -> Peer:
 def _python_312() -> str:
     if sys.version_info >= (3, 12):
         return sys.executable
-    for name in ("python3.14", "python3.13", "python3.12"):
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    newest = sorted(pyenv.glob("3.1[2-9].*/bin/python3"), reverse=True)
+    for name in ("python3.14", "python3.13", "python3.12", *map(str, newest)):
         found = shutil.which(name)
         if found:
             asked = subprocess.run(

@@ -1,0 +1,114 @@
+"""A worker whose jobs are coroutines instead of processes: the product's dispatcher, heartbeat, listener and ticks.
+
+``--workers`` of them in this process, each with ``--slots`` slots. A job sleeps for the ``s`` seconds of its payload;
+of one with ``t`` (Unix time of its enqueueing) the time until its start is kept, and printed at the end as one JSON
+line, in milliseconds. Speaks the protocol of ``clients``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+
+import uvloop
+
+from agentjobs.queue import limits
+from agentjobs.queue.migrate import SCHEMA_VERSION
+from agentjobs.queue.model import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
+from agentjobs.queue.queue import Queue
+from agentjobs.worker.dispatch import Dispatcher
+from agentjobs.worker.heartbeat import Heartbeat
+from agentjobs.worker.identity import Identity
+from agentjobs.worker.runs import Run, Runs
+from agentjobs.worker.ticking import Listener, Ticker
+from benchmarks.protocol import Counter, serve
+
+QUEUES = "agents"
+
+
+class HollowWorker:
+    """One worker as the queue sees it."""
+
+    def __init__(self, queue: Queue, slots: int, counter: Counter, waits: list[float]) -> None:
+        self._queue, self._slots, self._counter, self._waits = queue, slots, counter, waits
+        self._identity, self._runs = Identity(), Runs({QUEUES: slots})
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        identity = self._identity
+        dispatcher = Dispatcher(
+            self._queue,
+            identity,
+            self._runs,
+            poll_seconds=limits.POLL_SECONDS,
+            ready=lambda: True,
+            start=self._start,
+            acked=self._acked,
+        )
+        heartbeat = Heartbeat(
+            self._queue,
+            identity,
+            self._runs,
+            seconds=limits.HEARTBEAT_SECONDS,
+            info=lambda: WorkerInfo(identity.uuid, "bench", {QUEUES: self._slots}, "bench"),
+            lost=self._lost,
+            versions=(SCHEMA_VERSION, SCHEMA_VERSION),
+            drain=self._broken,
+        )
+        listener = Listener(self._queue, identity, [QUEUES], seconds=limits.TICK_SECONDS)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(heartbeat.run())
+            await identity.reached.wait()
+            for loop in (dispatcher, listener, Ticker(self._queue, identity, seconds=limits.TICK_SECONDS)):
+                group.create_task(loop.run())
+
+    def _start(self, job: ClaimedJob, worker: object) -> None:
+        if (enqueued := job.payload.get("t")) is not None:
+            self._waits.append((time.time() - enqueued) * 1000)
+        run = Run(job, self._identity.uuid)
+        self._runs.add(run)
+        task = asyncio.ensure_future(self._job(run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _job(self, run: Run) -> None:
+        if seconds := run.job.payload.get("s"):
+            await asyncio.sleep(seconds)
+        self._runs.end(run, Ack(run.job.id, run.job.token, AckKind.COMPLETE))
+        self._identity.work_wanted.set()
+
+    def _acked(self, run: Run, answer: AckAnswer) -> None:
+        if answer is not AckAnswer.OK:
+            raise RuntimeError(f"job {run.job.id}: the acknowledgement was answered {answer}")
+        self._counter.add(1)
+
+    async def _lost(self) -> None:
+        raise RuntimeError("the worker expired: this machine is too busy for a measurement")
+
+    def _broken(self, why: str) -> None:
+        raise RuntimeError(why)
+
+
+async def main(dsn: str, workers: int, slots: int) -> None:
+    counter, waits = Counter(), list[float]()
+    async with await Queue.open(dsn, connections=max(2, workers)) as queue:
+        await queue.queues()  # connected
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(HollowWorker(queue, slots, counter, waits).run())
+
+        await serve(work)
+    print(json.dumps(waits), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dsn")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--slots", type=int, default=10)
+    args = parser.parse_args()
+    uvloop.run(main(args.dsn, args.workers, args.slots))
