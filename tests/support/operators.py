@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +20,7 @@ from agentjobs.controller.connection import ApiServer, ApiUnavailable, Reply
 from agentjobs.controller.meter import API_REQUESTS, Meter
 from agentjobs.controller.operator import Operator
 from agentjobs.controller.resources import AGENT_JOBS, EVENTS, NAMESPACES
+from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.model import Ack, AckKind, ClaimedJob, Usage, WorkerInfo
 from agentjobs.queue.queue import Queue
 from clusters import Cluster
@@ -172,9 +175,10 @@ class HandWorker:
     async def serve(self) -> None:
         """Completes whatever comes, until cancelled; answers requests to stop."""
         while True:
-            for job in await self.claim_ready():
-                await self.ack(job)
-            await self.beat()
+            with suppress(QueueUnavailable):
+                for job in await self.claim_ready():
+                    await self.ack(job)
+                await self.beat()
             await asyncio.sleep(0.02)
 
 
@@ -201,7 +205,17 @@ class Bench:
         return self.meter.total(API_REQUESTS, verb="POST", resource="events")
 
     async def worker(self, **fields: Any) -> HandWorker:
-        return await HandWorker(self.queue, **fields).register()
+        """Registered; waited for, where the database has just come back."""
+        worker = HandWorker(self.queue, **fields)
+
+        async def registered() -> bool:
+            with suppress(QueueUnavailable):
+                await worker.register()
+                return True
+            return False
+
+        await eventually(registered)
+        return worker
 
     @asynccontextmanager
     async def running(self, **settings: Any) -> AsyncIterator[Operator]:
@@ -245,6 +259,26 @@ async def bench(
             if namespace is None:
                 with suppress(ApiUnavailable):
                     await api.request("DELETE", NAMESPACES.object(None, name), resource="test")
+
+
+@asynccontextmanager
+async def operator_process(b: Bench, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``agentjobs operator`` as a process of its own; killed at the end if it still runs."""
+    settings = {
+        "AGENTJOBS_DATABASE_URL": b.config.dsn,
+        "AGENTJOBS_KUBECONFIG": str(b.cluster.kubeconfig),
+        "AGENTJOBS_NAMESPACES": b.objects.namespace,
+        "AGENTJOBS_LEASE_NAMESPACE": b.objects.namespace,
+    } | environment
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "agentjobs.cli", "operator", env=os.environ | settings
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def finish(worker: HandWorker, kinds: Sequence[AckKind]) -> None:
