@@ -122,8 +122,8 @@ async def make_steady(dsn: str, worker: TestWorker) -> None:
     )
 
 
-async def pass_time(dsn: str, seconds: float) -> None:
-    """Time passes for every job that waits or runs: all times in their rows move back."""
+def time_passing(seconds: float) -> str:
+    """A statement after which so much time has passed for every job and queue: all times in their rows move back."""
     columns = {
         "waiting": ("run_at", "since", "started_at", "deadline", "wait_since"),
         "running": ("run_at", "since", "started_at", "deadline", "wait_since"),
@@ -131,9 +131,16 @@ async def pass_time(dsn: str, seconds: float) -> None:
         "queue": ("paused_at",),
         "upkeep": ("pruned_at",),
     }
+    statements = []
     for table, names in columns.items():
         moved = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in names)
-        await sql(dsn, f"update {table} set {moved}")
+        statements.append(f"update {table} set {moved}")
+    return "; ".join(statements)
+
+
+async def pass_time(dsn: str, seconds: float) -> None:
+    """Time passes, for every job that waits or runs."""
+    await sql(dsn, time_passing(seconds))
 
 
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:

@@ -6,10 +6,12 @@
 create function promote(p_limit int) returns int language plpgsql as $$ #variable_conflict use_column
 declare n int; v_ready text[]; v_new boolean; v_mirrored bigint[];
 begin
-  with due as materialized (select id from waiting where state = 'l' and run_at <= clock_timestamp() order by run_at limit p_limit for update skip locked),
+  with due as materialized (                            -- the new places in line in the order of becoming due
+      select id, nextval('position') as line from (select id from waiting where state = 'l' and run_at <= clock_timestamp()
+                                                   order by run_at, place(pos) limit p_limit for update skip locked) d),
     moved as (update waiting w set since = clock_timestamp(), reason = '', message = null,
                 state = case when w.session is not null and w.started_at is null then 'n' else ready_state(w.losses) end,
-                pos = case when w.started_at is null then pos(priority(w.pos), nextval('position')) else w.pos end
+                pos = case when w.started_at is null then pos(priority(w.pos), due.line) else w.pos end
               from due where w.id = due.id returning w.id, w.queue, w.mirrored, w.state)
   select count(*), array_agg(distinct queue) filter (where state <> 'n'), bool_or(state = 'n'), array_agg(id) filter (where mirrored)
     into n, v_ready, v_new, v_mirrored from moved;

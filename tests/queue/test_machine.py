@@ -1,0 +1,442 @@
+"""The queue against a plain model of it (``support/queue_model.py``), in any order that Hypothesis thinks of.
+
+``AGENTJOBS_MACHINE_EXAMPLES`` and ``AGENTJOBS_MACHINE_STEPS`` make it longer; ``AGENTJOBS_MACHINE_SEED`` repeats a run
+(a failure shows its seed in the captured log).
+
+Every delay of the rules is a multiple of 125 s off the whole thousands, by which alone the clock moves: the real time
+that a step takes decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import queue_model as model
+from agentjobs.queue import codec
+from agentjobs.queue.model import AckKind, ClaimedJob, JobView, NewJob, ObjectRef, RetryPolicy
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.watermark import Watermark
+from queue_builders import CLUSTER, TestWorker, time_passing
+
+EXPIRY = 3600.0
+QUEUES = ("agents", "slow")
+T = TypeVar("T")
+
+EVERYTHING = """
+select json_build_object(
+  'waiting', (select json_object_agg(id, json_build_object('state', state, 'attempts', attempt, 'run', run, 'reason', reason,
+      'started', started_at is not null, 'deadline', deadline is not null, 'losses', coalesce(losses, 0),
+      'drains', coalesce(drains, 0), 'snoozes', coalesce(snoozes, 0), 'queue', queue, 'session', session)) from waiting),
+  'running', (select json_object_agg(id, json_build_object('worker', worker, 'token', token, 'attempts', attempt, 'run', run,
+      'control', control, 'solo', solo, 'deadline', deadline is not null, 'losses', coalesce(losses, 0))) from running),
+  'outcome', (select json_object_agg(id, json_build_object('state', state, 'reason', reason, 'attempts', attempt, 'run', run)) from outcome),
+  'job', (select json_object_agg(uid, json_build_object('id', id, 'tombstone', tombstone, 'round', round, 'max', max_attempts)) from job),
+  'session', (select json_object_agg(key, holder) from session),
+  'outbox', (select json_agg(id) from outbox))::text"""
+NUMBER = st.integers(0, 63)
+SHOWN = (
+    "state", "reason", "message", "attempts", "run", "round", "max_attempts", "priority", "generation", "result", "worker"
+)  # fmt: skip
+"""What a status shows, but for times: those of a row move when a test passes time."""
+
+
+class QueueMachine(RuleBasedStateMachine):
+    def __init__(self, runner: asyncio.Runner, queue: Queue, conn: psycopg.AsyncConnection) -> None:
+        super().__init__()
+        self.runner, self.queue, self.conn = runner, queue, conn
+        self.model = model.Model(EXPIRY)
+        self.ids: dict[UUID, int] = {}
+        self.mirrored: set[UUID] = set()
+        self.projected: dict[UUID, tuple[object, ...]] = {}
+        self.workers: list[TestWorker] = []
+        self.past: list[tuple[TestWorker, ClaimedJob]] = []
+
+    def do(self, call: Awaitable[T]) -> T:
+        async def called() -> T:
+            return await call
+
+        return self.runner.run(called())
+
+    def sql(self, statement: str, *params: object) -> list[tuple[Any, ...]]:
+        async def fetched() -> list[tuple[Any, ...]]:
+            cursor = await self.conn.execute(statement.encode(), params or None)
+            return await cursor.fetchall() if cursor.description else []
+
+        return self.do(fetched())
+
+    def job(self, number: int) -> model.Job:
+        jobs = list(self.model.jobs.values())
+        return jobs[number % len(jobs)]
+
+    def worker(self, number: int) -> TestWorker:
+        return self.workers[number % len(self.workers)]
+
+    @initialize()
+    def begin(self) -> None:
+        self.sql(
+            "truncate job, waiting, running, outcome, attempt, session, queue, worker, outbox; update upkeep set pruned_at = 'infinity'"
+        )
+        self.judge = self.do(TestWorker(self.queue, {}).register())
+        self.model.workers[self.judge.id] = model.Worker({})
+        for _ in range(2):
+            self.register()
+
+    # -- in ---------------------------------------------------------------------------------------
+
+    @rule(
+        queue=st.sampled_from(QUEUES),
+        priority=st.sampled_from([0, 2, 2, 9]),
+        session=st.sampled_from([None, "a", "a", "b"]),
+        delay=st.sampled_from([0, 0, 0, 500, 1500]),
+        suspend=st.sampled_from([False, False, False, True]),
+        max_attempts=st.integers(1, 3),
+        starting=st.sampled_from([None, None, 1250]),
+        active=st.sampled_from([None, None, 2125]),
+        max_wait=st.sampled_from([86400, 2250]),
+        with_object=st.booleans(),
+    )
+    def enqueue(
+        self, queue: str, priority: int, session: str | None, delay: int, suspend: bool, max_attempts: int,
+        starting: int | None, active: int | None, max_wait: int, with_object: bool,
+    ) -> None:  # fmt: skip
+        uid = uuid4()
+        job = NewJob(
+            uid, {"v": 1}, queue, priority, session,
+            run_at=datetime.now(UTC) + timedelta(seconds=delay) if delay else None,
+            max_attempts=max_attempts, retry=RetryPolicy(max_wait_seconds=max_wait),
+            starting_deadline_seconds=starting, active_deadline_seconds=active, suspend=suspend,
+            ref=ObjectRef(CLUSTER, "team", uid.hex) if with_object else None,
+        )  # fmt: skip
+        assert self.do(self.queue.enqueue([job])) == {uid: True}
+        assert self.do(self.queue.enqueue([job])) == {uid: False}
+        now = self.model.now
+        self.model.enqueue(
+            model.Job(
+                uid, queue, priority, session, max_attempts, max_wait, starting, active, now + delay, now
+            ),
+            suspend=suspend,
+        )
+        ((self.ids[uid],),) = self.sql("select id from job where uid = %s", uid)
+        if with_object:
+            self.mirrored.add(uid)
+
+    @rule()
+    def admit(self) -> None:
+        self.do(self.queue.admit())
+        self.model.admit()
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    @rule()
+    @precondition(lambda self: len(self.workers) < 5)
+    def register(self) -> None:
+        worker = self.do(TestWorker(self.queue, dict.fromkeys(QUEUES, 3)).register())
+        self.workers.append(worker)
+        self.model.workers[worker.id] = model.Worker(worker.slots)
+
+    @rule(
+        w=NUMBER,
+        agents=st.integers(0, 3),
+        slow=st.integers(0, 3),
+        total=st.integers(1, 4),
+        lost=st.sampled_from([False, False, False, True]),
+    )
+    def claim(self, w: int, agents: int, slow: int, total: int, lost: bool) -> None:
+        worker = self.worker(w)
+        slots = {"agents": agents, "slow": slow}
+        self.queue._marks[worker.id] = Watermark()  # a hint may delay a claim; it has its own tests
+        idle = not any(j.worker == worker.id and j.state == "@" for j in self.model.jobs.values())
+        before = list(worker.held)
+        result = self.do(worker.step((), slots, total=total, idle=idle))
+        known = self.model.workers.get(worker.id)
+        assert result.alive == (agents + slow == 0 or (known is not None and not known.dead))
+        token = result.jobs[0].token if result.jobs else 0
+        wanted = self.model.claim(worker.id, token, slots, min(total, agents + slow), idle=idle)
+        got = [(j.uid, j.attempt, j.run, j.round, j.solo, j.snoozes, j.losses) for j in result.jobs]
+        assert got == [(j.uid, j.attempts, j.run, j.round, j.solo, j.snoozes, j.losses) for j in wanted]
+        if lost:
+            worker.held = before
+
+    def held(self, number: int) -> tuple[TestWorker, ClaimedJob] | None:
+        held = [(worker, job) for worker in self.workers for job in worker.held]
+        return held[number % len(held)] if held else None
+
+    @rule(
+        n=NUMBER,
+        kind=st.sampled_from([*AckKind, AckKind.COMPLETE, AckKind.RETRY]),
+        delay=st.sampled_from([0, 0, 500, 1500]),
+        repeat=st.booleans(),
+    )
+    @precondition(lambda self: any(worker.held for worker in self.workers))
+    def ack(self, n: int, kind: AckKind, delay: int, repeat: bool) -> None:
+        found = self.held(n)
+        assert found is not None
+        worker, claimed = found
+        answer = self.do(worker.ack(claimed, kind, delay_seconds=float(delay), reason="Because"))
+        self.past.append(found)
+        job = self.model.jobs.get(claimed.uid)
+        if job is not None and (job.state, job.worker, job.token) == ("@", worker.id, claimed.token):
+            assert answer == "ok"
+            self.model.ack(job, kind.value, delay)
+        else:
+            assert answer == self.model.ended[claimed.uid, worker.id, claimed.token]
+        if repeat:
+            self.late_ack(len(self.past) - 1)
+
+    @rule(n=NUMBER)
+    @precondition(lambda self: self.past)
+    def late_ack(self, n: int) -> None:
+        """The reply was lost, and the ack is sent again."""
+        worker, claimed = self.past[n % len(self.past)]
+        answer = self.do(worker.ack(claimed, AckKind.RETRY))
+        assert answer == self.model.ended[claimed.uid, worker.id, claimed.token]
+
+    @rule(w=NUMBER)
+    def expire(self, w: int) -> None:
+        worker = self.worker(w)
+        self.sql("update worker set beat_at = beat_at - interval '2 hours' where id = %s", worker.id)
+        if worker.id in self.model.workers:
+            self.model.workers[worker.id].dead = True
+
+    @rule(w=NUMBER)
+    def beat(self, w: int) -> None:
+        worker = self.worker(w)
+        known = self.model.workers.get(worker.id)
+        beat = self.do(worker.beat())
+        assert beat.alive == (known is not None)
+        if known is None:
+            self.workers.remove(worker)
+            self.past += [(worker, job) for job in worker.held]
+            self.register()
+            return
+        known.dead = False
+        held = {(job.id, job.token) for job in worker.held}
+        mine = [j for j in self.model.jobs.values() if j.state == "@" and j.worker == worker.id]
+        controls = {(self.ids[j.uid], j.token): j.control for j in mine if j.control}
+        assert {
+            key: {"cancel": "k", "deadline": "d", "suspend": "s"}[c] for key, c in beat.controls.items()
+        } == controls
+        unheard = [
+            j
+            for j in mine
+            if (self.ids[j.uid], j.token) not in held and j.since + EXPIRY / 3 < self.model.now
+        ]
+        assert set(beat.disowned) == {(self.ids[j.uid], j.token) for j in unheard}
+        assert self.do(self.queue.disown(worker.id, beat.disowned)) == len(unheard)
+        for job in unheard:
+            self.model.ack(job, "lost", 0)
+
+    @rule(w=NUMBER)
+    @precondition(lambda self: len(self.workers) > 1)
+    def unregister(self, w: int) -> None:
+        worker = self.worker(w)
+        self.do(self.queue.unregister(worker.id))
+        self.workers.remove(worker)
+        self.past += [(worker, job) for job in worker.held]
+        self.model.workers.pop(worker.id, None)
+
+    # -- time -------------------------------------------------------------------------------------
+
+    @rule(thousands=st.sampled_from([1, 1, 2, 5]), tick=st.booleans())
+    def time_passes(self, thousands: int, tick: bool) -> None:
+        self.sql(time_passing(1000 * thousands))
+        self.model.now += 1000 * thousands
+        if tick:
+            self.tick()
+
+    @rule()
+    def tick(self) -> None:
+        self.sql(
+            "update worker set beat_at = clock_timestamp(), steady_since = clock_timestamp() - interval '2 hours' where id = %s",
+            self.judge.id,
+        )
+        before = {uid: job.losses for uid, job in self.model.jobs.items()}
+        assert not self.do(self.queue.tick(self.judge.id)).held_elsewhere
+        self.model.tick()
+        for uid, job in self.model.jobs.items():
+            if job.state == "l" and job.losses == 2 != before[uid]:
+                # its delay is a random number: within the first backoff, then moved to where it decides nothing
+                ((delay,),) = self.sql(
+                    "update waiting set run_at = since + interval '500 s' where id = %s"
+                    " returning (select extract(epoch from w.run_at - w.since)::float from waiting w where w.id = waiting.id)",
+                    self.ids[uid],
+                )
+                assert 0 <= delay <= 30
+                job.due = self.model.now + 500
+
+    @rule()
+    def retention(self) -> None:
+        self.sql("update outcome set finished_at = finished_at - interval '30 days'")
+        self.sql("update upkeep set pruned_at = '-infinity'")
+        self.tick()
+        self.sql("update upkeep set pruned_at = 'infinity'")
+        # what the same tick ended is too young
+        young = {uid for (uid,) in self.sql("select uid from job join outcome using (id)")}
+        for uid in young:
+            assert self.model.jobs[uid].since == self.model.now
+        kept = {uid: job.state for uid, job in self.model.jobs.items() if uid in young}
+        for uid in kept:
+            self.model.jobs[uid].state = "young"
+        self.model.prune(set(self.model.jobs) - self.mirrored)
+        for uid, state in kept.items():
+            self.model.jobs[uid].state = state
+
+    # -- people -----------------------------------------------------------------------------------
+
+    @rule(n=NUMBER, what=st.sampled_from(["cancel", "suspend", "suspend", "resume", "resume"]))
+    @precondition(lambda self: self.model.jobs)
+    def control(self, n: int, what: str) -> None:
+        job = self.job(n)
+        answer = self.do(getattr(self.queue, what)(job.uid))
+        assert answer == getattr(self.model, what)(job)
+
+    @rule(n=NUMBER, priority=st.sampled_from([0, 5]))
+    @precondition(lambda self: self.model.jobs)
+    def reprioritise(self, n: int, priority: int) -> None:
+        job = self.job(n)
+        assert self.do(self.queue.reprioritise(job.uid, priority)) == (job.state not in model.FINAL)
+        job.priority = priority
+
+    @rule(n=NUMBER, attempts=st.integers(1, 4))
+    @precondition(lambda self: self.model.jobs)
+    def set_max_attempts(self, n: int, attempts: int) -> None:
+        job = self.job(n)
+        assert self.do(self.queue.set_max_attempts(job.uid, attempts)) is True
+        self.model.set_max_attempts(job, attempts)
+
+    @rule(n=NUMBER)
+    @precondition(lambda self: self.model.jobs)
+    def retry(self, n: int) -> None:
+        job = self.job(n)
+        assert self.do(self.queue.retry(job.uid)) is self.model.retry(job)
+
+    @rule(name=st.sampled_from(QUEUES), paused=st.booleans())
+    def pause(self, name: str, paused: bool) -> None:
+        self.do(self.queue.set_queue(name, paused=paused))
+        self.model.set_queue(name, paused=paused)
+
+    @rule(name=st.sampled_from(QUEUES), limit=st.sampled_from([None, 0, 1, 2]))
+    def limit(self, name: str, limit: int | None) -> None:
+        self.do(self.queue.set_queue(name, max_running=limit))
+        self.model.set_queue(name, paused=None, limit=limit)
+
+    @rule()
+    def project(self) -> None:
+        entries = self.do(self.queue.outbox(1000, 0))
+        assert self.do(self.queue.projected([(e.job.id, e.version, e.job.run) for e in entries])) == []
+        for entry in entries:
+            self.projected[entry.job.uid] = self.shown(entry.job)
+
+    @staticmethod
+    def shown(view: JobView) -> tuple[object, ...]:
+        return tuple(getattr(view, name) for name in SHOWN)
+
+    # -- what must always hold --------------------------------------------------------------------
+
+    @invariant()
+    def the_database_is_as_the_model_says(self) -> None:
+        ((text,),) = self.sql(EVERYTHING)
+        rows = {name: value or {} for name, value in json.loads(text).items()}
+        assert set(rows["job"]) == {str(uid) for uid in self.model.jobs}
+        for uid, job in self.model.jobs.items():
+            known, key = rows["job"][str(uid)], str(self.ids[uid])
+            assert (known["round"], known["max"]) == (job.round, job.max_attempts)
+            places = [name for name in ("waiting", "running", "outcome") if key in rows[name]]
+            if job.trimmed:
+                assert (places, known["tombstone"]) == ([], job.state)
+                continue
+            assert len(places) == 1, f"in {places}"
+            (place,) = places
+            row = rows[place][key]
+            assert (row["attempts"], row["run"]) == (job.attempts, job.run)
+            if place == "waiting":
+                assert (row["state"], row["started"]) == (job.state, job.started)
+                assert row["deadline"] == (job.deadline is not None)
+                assert (row["losses"], row["drains"], row["snoozes"]) == (job.losses, job.drains, job.snoozes)
+                if job.reason in ("Scheduled", "Suspended", "BehindSession", "WorkerLost", "Quarantined"):
+                    assert row["reason"] == job.reason
+            elif place == "running":
+                assert job.state == "@"
+                assert (row["worker"], row["token"]) == (str(job.worker), job.token)
+                assert (row["control"], row["solo"]) == (job.control, job.solo)
+                assert row["deadline"] == (job.deadline is not None)
+            else:
+                assert row["state"] == job.state
+                assert not job.reason or row["reason"] == job.reason
+        assert rows["session"] == {key: self.ids[job.uid] for key, job in self.model.holders().items()}
+        self.outbox_rows_stand_for_changes(set(rows["outbox"]))
+
+    def outbox_rows_stand_for_changes(self, stale: set[int]) -> None:
+        assert stale <= {self.ids[uid] for uid in self.mirrored}, "only what has an object is projected"
+        ids = [
+            self.ids[uid] for uid, job in self.model.jobs.items() if uid in self.mirrored and not job.trimmed
+        ]
+        for id_, text in self.sql("select id, job from view(%s::bigint[], 0, false)", ids):
+            view = codec.job_view(text)
+            if id_ not in stale:
+                assert self.shown(view) == self.projected.get(view.uid), "it changed, and nobody is told"
+
+    @invariant()
+    def the_model_keeps_its_own_rules(self) -> None:
+        for job in self.model.jobs.values():
+            if job.state == "@" and job.session is not None:
+                others = [j for j in self.model.jobs.values() if j.session == job.session and j.state == "@"]
+                assert others == [job]
+            assert job.attempts <= job.run
+
+
+@pytest.mark.timeout(1800)
+def test_machine(dsn: str) -> None:
+    """Invariants 2, 4, 5 and 6 over every operation, in random order."""
+    number = int(os.environ.get("AGENTJOBS_MACHINE_SEED", random.randrange(1 << 32)))
+    logging.getLogger(__name__).warning("repeat with AGENTJOBS_MACHINE_SEED=%d", number)
+
+    async def opened() -> tuple[Queue, psycopg.AsyncConnection]:
+        return await Queue.open(dsn, expiry_seconds=EXPIRY), await psycopg.AsyncConnection.connect(
+            dsn, autocommit=True, options="-c search_path=agentjobs"
+        )
+
+    with asyncio.Runner() as runner:
+        queue, conn = runner.run(opened())
+
+        @seed(number)
+        def machine() -> QueueMachine:
+            return QueueMachine(runner, queue, conn)
+
+        try:
+            run_state_machine_as_test(
+                machine,
+                settings=settings(
+                    max_examples=int(os.environ.get("AGENTJOBS_MACHINE_EXAMPLES", "30")),
+                    stateful_step_count=int(os.environ.get("AGENTJOBS_MACHINE_STEPS", "50")),
+                    deadline=None,
+                    database=None,
+                    print_blob=True,
+                    phases=[Phase.generate, Phase.shrink],
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+        finally:
+            runner.run(conn.close())
+            runner.run(queue.close())
