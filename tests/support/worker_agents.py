@@ -95,6 +95,12 @@ def crash_first_run():
         os.kill(os.getpid(), signal.SIGKILL)
     return f"run {current_job().run}"
 
+async def wait_in_first_run():
+    from agentjobs.agents.context import current_job
+    if current_job().run == 1:
+        await asyncio.sleep(600)
+    return f"run {current_job().run}"
+
 def note(file: str):
     "Which runs there were: one line each."
     from agentjobs.agents.context import current_job
@@ -115,7 +121,8 @@ def count_pages(mib: int):
     return "touched"
 
 tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, eat, eat_with_children, leave_processes, shout,
-         leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run, note]
+         leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run,
+         wait_in_first_run, note]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)
 """
 

@@ -1,0 +1,181 @@
+"""What survives what: lost replies, an expired worker, a database that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from agentjobs.local.postgres import EmbeddedPostgres
+from agentjobs.queue.errors import QueueUnavailable
+from agentjobs.queue.model import State, StepResult, WorkerInfo
+from agentjobs.queue.queue import Queue
+from processes import alive, until
+from worker_agents import call, write_modules
+from workers import is_ready, job, running_worker, state_of, submit, worker_config
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return write_modules(tmp_path / "modules")
+
+
+class LosesReplies(Queue):
+    """The real queue; the next replies that a test marks are lost after the database has committed."""
+
+    lose_acks = 0
+    lose_claims = 0
+
+    async def step(
+        self, worker: UUID, token: int, acks: Sequence[Any], *args: Any, **options: Any
+    ) -> StepResult:
+        result = await super().step(worker, token, acks, *args, **options)
+        if acks and LosesReplies.lose_acks:
+            LosesReplies.lose_acks -= 1
+            raise QueueUnavailable("the reply to the acks was lost")
+        if result.jobs and LosesReplies.lose_claims:
+            LosesReplies.lose_claims -= 1
+            raise QueueUnavailable("the reply to the claim was lost")
+        return result
+
+
+async def test_h9_a_lost_ack_reply_is_answered_already_and_the_job_ran_once(
+    dsn: str, path: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "runs"
+    LosesReplies.lose_acks, LosesReplies.lose_claims = 3, 0
+    async with (
+        await Queue.open(dsn) as queue,
+        running_worker(worker_config(dsn, path), LosesReplies) as worker,
+    ):
+        uids = await submit(queue, *(job(call("note", file=str(file))) for _ in range(4)))
+        views = [await state_of(queue, uid) for uid in uids]
+        await until(lambda: not worker.runs.unacked, "every ack is answered")
+    assert LosesReplies.lose_acks == 0
+    assert {(view.state, view.run, view.attempts) for view in views} == {(State.COMPLETE, 1, 1)}
+    assert len(file.read_text().splitlines()) == 4
+
+
+async def test_h8_a_lost_claim_reply_gives_the_job_back_with_its_attempt(dsn: str, path: str) -> None:
+    LosesReplies.lose_acks, LosesReplies.lose_claims = 0, 1
+    config = worker_config(dsn, path, heartbeat_seconds=0.5)
+    async with await Queue.open(dsn) as queue, running_worker(config, LosesReplies):
+        (uid,) = await submit(queue, job(module="innocent", max_attempts=1))
+        view = await state_of(queue, uid)
+    assert (view.state, view.run, view.attempts) == (State.COMPLETE, 2, 1)
+    assert (view.attempts_log[0].reason, view.attempts_log[0].charged) == ("ClaimLost", False)
+
+
+async def test_h10_a_worker_that_finds_itself_expired_stops_its_runs_first_and_begins_anew(
+    dsn: str, path: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "pid"
+    config = worker_config(dsn, path, heartbeat_seconds=1.0)
+    async with await Queue.open(dsn) as queue, running_worker(config) as worker:
+        (uid,) = await submit(queue, job(call("wait", seconds=3, file=str(file))))
+        await until(lambda: file.exists() and file.read_text(), "the run is inside its tool")
+        pid, before = int(file.read_text()), worker.identity.uuid
+        await expire_and_rescue(dsn, queue, before)
+        await until(lambda: worker.identity.uuid != before, "the worker has a new uuid")
+        assert not alive(pid), "it stopped the old run before it registered anew"
+        view = await state_of(queue, uid)
+    assert (view.state, view.attempts, view.run) == (State.COMPLETE, 1, 2)
+    assert (view.attempts_log[0].reason, view.attempts_log[0].charged) == ("WorkerLost", False)
+
+
+async def expire_and_rescue(dsn: str, queue: Queue, worker: UUID) -> None:
+    """Another process finds that worker dead, as it would after a silence of the expiry."""
+    other = WorkerInfo(UUID(int=1), "other", {}, "test")
+    await queue.register(other)
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        # one transaction: the worker's own beat cannot come in between
+        await connection.execute(
+            "update agentjobs.worker set steady_since = steady_since - interval '1 hour' where id = %s",
+            (other.id,),
+        )
+        await connection.execute(
+            "update agentjobs.worker set beat_at = beat_at - interval '1 hour' where id = %s", (worker,)
+        )
+        await connection.execute("select agentjobs.tick(%s, interval '15 s', interval '7 days')", (other.id,))
+
+
+async def test_h11_a_database_outage_longer_than_the_expiry_kills_and_charges_nothing(
+    own_postgres: EmbeddedPostgres, path: str, tmp_path: Path
+) -> None:
+    dsn = own_postgres.dsn("agentjobs")
+    file = tmp_path / "pid"
+    memory = worker_config(dsn, path).settings
+    config = worker_config(
+        dsn,
+        path,
+        heartbeat_seconds=0.5,
+        expiry_seconds=2.0,
+        # in memory: an attempt that loses its session store ends; here the queue alone is meant
+        settings=type(memory)(modules=memory.modules, models=memory.models),
+    )
+    async with await Queue.open(dsn) as queue, running_worker(config) as worker:
+        (short,) = await submit(queue, job(call("wait", seconds=2, file=str(file))))
+        (long,) = await submit(queue, job(call("wait", seconds=9)))
+        await until(file.exists, "the run is inside its tool")
+        before = worker.identity.uuid
+        own_postgres.kill()
+        await until(lambda: worker.runs.unacked, "the short run ended while the database was away")
+        await asyncio.sleep(3)  # longer than the expiry
+        assert len(worker.runs.running) == 1, "the long one goes on"
+        assert worker.problems()
+        own_postgres.restart()
+        views = [await state_of(queue, uid) for uid in (short, long)]
+        await is_ready(worker)
+        assert worker.identity.uuid == before
+    assert [(view.state, view.run, view.attempts) for view in views] == [(State.COMPLETE, 1, 1)] * 2
+
+
+async def test_a_database_restart_in_the_middle_of_many_jobs_loses_none(
+    own_postgres: EmbeddedPostgres, path: str
+) -> None:
+    dsn = own_postgres.dsn("agentjobs")
+    async with await Queue.open(dsn) as queue, running_worker(worker_config(dsn, path)):
+        uids = await submit(queue, *(job(call("wait", seconds=0.3)) for _ in range(30)))
+        await state_of(queue, uids[4])
+        own_postgres.kill()
+        own_postgres.restart()
+        views = [await state_of(queue, uid, seconds=90) for uid in uids]
+    assert {view.state for view in views} == {State.COMPLETE}
+    assert all(view.attempts == 1 for view in views), "session store and queue were away: nothing is charged"
+    assert all(view.run <= 3 for view in views)
+
+
+async def test_a_worker_that_starts_before_its_database_waits_for_it(
+    own_postgres: EmbeddedPostgres, path: str
+) -> None:
+    dsn = own_postgres.dsn("agentjobs")
+    own_postgres.kill()
+    config = worker_config(dsn, path, health_port=0, health_host="127.0.0.1")
+    async with running_worker(config, ready=False) as worker:
+        await until(lambda: worker.health.port, "health is served before the database is there")
+        assert "not registered" in " ".join(worker.problems())
+        own_postgres.restart()
+        await is_ready(worker)
+        assert worker.executors.warnings == []
+        async with await Queue.open(dsn) as queue:
+            (uid,) = await submit(queue, job(module="innocent"))
+            assert (await state_of(queue, uid)).state is State.COMPLETE
+
+
+async def test_a_killed_template_refunds_the_runs_it_takes_along(dsn: str, path: str) -> None:
+    async with await Queue.open(dsn) as queue, running_worker(worker_config(dsn, path)) as worker:
+        uids = await submit(queue, *(job(call("wait", seconds=1), max_attempts=1) for _ in range(3)))
+        for uid in uids:
+            await state_of(queue, uid, State.RUNNING)
+        template = worker.executors.template_pid
+        assert template is not None
+        os.kill(template, signal.SIGKILL)
+        views = [await state_of(queue, uid) for uid in uids]
+    assert [(view.state, view.attempts, view.run) for view in views] == [(State.COMPLETE, 1, 2)] * 3

@@ -1,0 +1,157 @@
+"""Workers in processes of their own: killed, drained, and looked into."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentjobs.queue.model import State
+from agentjobs.queue.queue import Queue
+from processes import alive, until
+from worker_agents import call, write_modules
+from workers import WorkerProcess, end_all, job, state_of, submit
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def start(dsn: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker process; all of them are ended with the test."""
+    started: list[WorkerProcess] = []
+    path = write_modules(tmp_path / "modules")
+
+    def start(**options: object) -> WorkerProcess:
+        started.append(WorkerProcess(dsn, path, tmp_path, **options))
+        return started[-1]
+
+    yield start
+    end_all(started)
+
+
+def proc(pid: int, file: str) -> str:
+    return Path(f"/proc/{pid}/{file}").read_text()
+
+
+async def test_a_supervisor_never_imports_adk_and_shows_no_secret(
+    dsn: str, start: Start, tmp_path: Path
+) -> None:
+    worker = start()
+    async with await Queue.open(dsn) as queue:
+        (uid,) = await submit(queue, job(call("environment", name="AGENTJOBS_DATABASE_URL")))
+        view = await state_of(queue, uid, seconds=120)
+    assert view.result == "(absent)", f"an executor sees the DSN of the queue: {view.message}"
+    template = (await worker.event("template.ready"))["pid"]
+    for file in ("environ", "cmdline"):
+        assert dsn not in proc(template, file)
+    assert dsn not in proc(worker.pid, "cmdline")
+    resident = int(proc(worker.pid, "statm").split()[1]) * 4096
+    assert resident < 80 * 2**20, "the supervisor is small"
+    worker.signal(signal.SIGTERM)
+    assert await worker.exit() == 0
+    assert (await worker.event("the end"))["heavy_modules"] == []
+    assert dsn not in worker.text()
+    assert not alive(template)
+
+
+async def test_invariant_4_the_runs_of_a_killed_worker_are_finished_by_another(
+    dsn: str, start: Start, tmp_path: Path
+) -> None:
+    first = start(heartbeat_seconds=1.0, expiry_seconds=4.0)
+    file = tmp_path / "runs"
+    message = call("note", file=str(file)) + "\n" + call("wait", seconds=4)
+    async with await Queue.open(dsn, expiry_seconds=4.0) as queue:
+        await first.event("template.ready")
+        uids = await submit(queue, *(job(message, max_attempts=1) for _ in range(5)))
+        for uid in uids:
+            await state_of(queue, uid, State.RUNNING)
+        template = first.events("template.ready")[0]["pid"]
+        second = start(heartbeat_seconds=1.0, expiry_seconds=4.0)
+        await second.event("template.ready")
+        first.process.kill()
+        killed_at = time.monotonic()
+        await until(lambda: not alive(template), "executors do not outlive their supervisor", seconds=5)
+        views = [await state_of(queue, uid) for uid in uids]
+        assert time.monotonic() - killed_at < 30
+    assert {view.state for view in views} == {State.COMPLETE}
+    assert all(view.attempts == 1 for view in views), "the loss is refunded"
+    assert all(view.run == 1 + (view.attempts_log[0].reason == "WorkerLost") for view in views)
+    notes = Counter(line.split()[0] for line in file.read_text().splitlines())
+    assert all(1 <= notes[str(uid)] <= view.run for uid, view in zip(uids, views, strict=True))
+
+
+async def test_sigterm_lets_short_runs_finish_gives_back_long_ones_and_claims_nothing(
+    dsn: str, start: Start
+) -> None:
+    worker = start(drain_seconds=3.0)
+    async with await Queue.open(dsn) as queue:
+        await worker.event("template.ready")
+        (short,) = await submit(queue, job(call("wait", seconds=1.5)))
+        (long,) = await submit(queue, job(call("wait", seconds=600), max_attempts=1))
+        for uid in (short, long):
+            await state_of(queue, uid, State.RUNNING)
+        worker.signal(signal.SIGTERM)
+        await worker.event("worker.drain")
+        (late,) = await submit(queue, job(module="innocent"))
+        assert await worker.exit() == 0
+        views = {uid: await queue.show(uid) for uid in (short, long, late)}
+    assert views[short].state is State.COMPLETE
+    assert (views[long].state, views[long].attempts) == (State.QUEUED, 0)
+    given_back = views[long].attempts_log[-1]
+    assert (given_back.outcome, given_back.reason, given_back.charged) == ("release", "Drained", False)
+    assert (views[late].state, views[late].run) == (State.QUEUED, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_hurries_the_drain(dsn: str, start: Start, number: signal.Signals) -> None:
+    worker = start(drain_seconds=600.0)
+    async with await Queue.open(dsn) as queue:
+        await worker.event("template.ready")
+        (uid,) = await submit(queue, job(call("wait")))
+        await state_of(queue, uid, State.RUNNING)
+        worker.signal(number)
+        await worker.event("worker.drain")
+        worker.signal(number)
+        began = time.monotonic()
+        assert await worker.exit() == 0
+        assert time.monotonic() - began < 20
+        view = await queue.show(uid)
+    assert view is not None
+    assert (view.state, view.attempts, view.attempts_log[-1].reason) == (State.QUEUED, 0, "Drained")
+
+
+async def test_a_drained_jobs_next_run_is_another_workers(dsn: str, start: Start) -> None:
+    first = start(drain_seconds=0.1)
+    async with await Queue.open(dsn) as queue:
+        await first.event("template.ready")
+        (uid,) = await submit(queue, job(call("wait_in_first_run")))
+        await state_of(queue, uid, State.RUNNING)
+        second = start()
+        await second.event("template.ready")
+        first.signal(signal.SIGTERM)
+        assert await first.exit() == 0
+        view = await state_of(queue, uid)
+    assert (view.state, view.attempts, view.run) == (State.COMPLETE, 1, 2)
+    assert view.result == "run 2"
+
+
+async def test_every_log_line_is_json_and_each_transition_names_its_job(dsn: str, start: Start) -> None:
+    worker = start()
+    async with await Queue.open(dsn) as queue:
+        (uid,) = await submit(queue, job("private words\n" + call("crash_first_run")))
+        await state_of(queue, uid, seconds=120)
+    worker.signal(signal.SIGTERM)
+    assert await worker.exit() == 0
+    lines = worker.text().splitlines()
+    assert all(line.startswith("{") for line in lines), [line for line in lines if not line.startswith("{")]
+    told = [line for line in worker.events() if line.get("uid") == str(uid)]
+    assert [line["event"] for line in told] == ["job.start", "job.retry", "job.start", "job.complete"]
+    assert all(
+        line["namespace"] == "team" and line["queue"] == "agents" and line["run"] and line["attempt"]
+        for line in told
+    )
+    assert "private words" not in worker.text()
