@@ -53,7 +53,9 @@ async def test_a_supervisor_never_imports_adk_and_shows_no_secret(
     assert resident < 80 * 2**20, "the supervisor is small"
     worker.signal(signal.SIGTERM)
     assert await worker.exit() == 0
-    assert (await worker.event("the end"))["heavy_modules"] == []
+    end = await worker.event("the end")
+    assert end["heavy_modules"] == []
+    assert end["dumpable"] == 0, "other processes of its user cannot read its memory and environment"
     assert dsn not in worker.text()
     assert not alive(template)
 

@@ -117,7 +117,7 @@ async def is_ready(worker: Worker) -> None:
 
 
 SCRIPT = """
-import asyncio, json, os, sys
+import asyncio, ctypes, json, os, sys
 import uvloop
 from agentjobs.telemetry.log import configure
 from workers import worker_config
@@ -129,7 +129,8 @@ async def main():
     worker = Worker(worker_config(os.environ.pop("DSN"), options.pop("path"), own_process=True, **options))
     status = await worker.run()
     heavy = [m for m in ("google.adk", "google.genai", "sqlalchemy", "kopf", "kubernetes") if m in sys.modules]
-    print(json.dumps({"event": "the end", "heavy_modules": heavy}), file=sys.stderr, flush=True)
+    dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
+    print(json.dumps({"event": "the end", "heavy_modules": heavy, "dumpable": dumpable}), file=sys.stderr, flush=True)
     return status
 
 sys.exit(uvloop.run(main()))

@@ -78,8 +78,10 @@ class Dispatcher:
                 worker, token, acks, slots, total=asked, idle=not self._runs.running
             )
             self._answers(worker, result)
-            for job in result.jobs:
-                self._start(job, worker)
+            # A worker that expired while the reply was under way must not begin them: they are rescued.
+            if identity.registered and identity.uuid == worker:
+                for job in result.jobs:
+                    self._start(job, worker)
         finally:
             identity.in_flight.discard(token)
         if not result.alive:
