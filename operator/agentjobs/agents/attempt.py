@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
@@ -58,8 +59,21 @@ async def run_attempt(
         return await attempt.run()
 
 
+_QUIET_VARIABLES = {
+    # ADK's spans hold prompts and answers by default
+    "ADK_CAPTURE_MESSAGE_CONTENT_IN_SPANS": "false",
+    # LiteLLM fetches a list of prices from the internet when it is imported
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
+
+
 def quiet() -> None:
-    """ADK logs each error's traceback twice, with the texts in it; ours is the outcome."""
+    """Nothing of what was said gets into logs and spans, unless somebody set it so.
+
+    ADK logs each error's traceback twice, with the texts in it; the outcome says what is to be known.
+    """
+    for variable, value in _QUIET_VARIABLES.items():
+        os.environ.setdefault(variable, value)
     for name in ("google_adk", "google_genai"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

@@ -6,6 +6,7 @@ for 14 s), unless ``max_retries`` is 0.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ def without_retries(root: BaseNode) -> None:
         if isinstance(model, str) and "/" in model and (made := _lite_llm(model)) is not None:
             model = made
             agent.model = made
+        if _is_lite_llm(model):
+            # The first call imports it anyway. It prints advertisements beside each error.
+            setattr(importlib.import_module("litellm"), "suppress_debug_info", True)  # noqa: B010
         options = getattr(model, "_additional_args", None) if _is_lite_llm(model) else None
         if isinstance(options, dict):
             options.setdefault("max_retries", 0)
