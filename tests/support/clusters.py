@@ -210,8 +210,9 @@ class ClusterPlugin:
         except AssetsError as error:
             self.why_not.append(str(error))
 
-    def pytest_unconfigure(self) -> None:
-        """Give back what was made."""
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Give back what was made, after the fixtures; later, xdist would kill a worker process that takes its time."""
         if self.kind is not None:
             self.kind.release()
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import atexit
 import http.client
 import os
-import shutil
 import signal
 import ssl
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,8 +20,10 @@ from typing import Self
 
 from agentjobs.local.assets import Assets
 from agentjobs.local.certificates import Authority, Pair
+from agentjobs.local.folder import OwnedFolder
 from agentjobs.local.process import LocalServerError, Terms, end, free_port, spawn, tail, wait_until
 
+TEMPORARY_PREFIX = "agentjobs-kube-"
 READY_SECONDS = 90.0
 SERVICE_RANGE = "10.96.0.0/16"
 CONTROLLERS = (
@@ -51,8 +51,11 @@ class ControlPlane:
         self, assets: Assets, work_dir: Path | None = None, *, apiserver_arguments: Sequence[str] = ()
     ) -> None:
         self.assets = assets
-        self.temporary = work_dir is None
-        self.work_dir = (work_dir or Path(tempfile.mkdtemp(prefix="agentjobs-kube-"))).absolute()
+        self._temporary: OwnedFolder | None = None
+        if work_dir is None:
+            self._temporary = OwnedFolder.make(TEMPORARY_PREFIX)
+            work_dir = self._temporary.path
+        self.work_dir = work_dir.absolute()
         self.work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.port = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -107,8 +110,8 @@ class ControlPlane:
             if process is not None:
                 end(process, sign, grace_seconds)
         atexit.unregister(self._at_exit)
-        if self.temporary:
-            shutil.rmtree(self.work_dir, ignore_errors=True)
+        if self._temporary is not None:
+            self._temporary.remove()
 
     def kill_apiserver(self) -> None:
         """SIGKILL: open watches break in the middle, connections are refused until :meth:`restart_apiserver`."""

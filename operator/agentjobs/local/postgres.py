@@ -18,17 +18,18 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agentjobs.local.folder import OwnedFolder
 from agentjobs.local.process import LocalServerError, Terms, end, free_port, spawn, tail, wait_until
 
 MAJOR_VERSION = 18
 SUPERUSER = "postgres"
 UNPRIVILEGED_USER = "nobody"
+TEMPORARY_PREFIX = "agentjobs-postgres-"
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
@@ -51,12 +52,15 @@ class EmbeddedPostgres:
     ) -> None:
         self.major_version = major_version
         self.binaries = find_binaries(major_version)
-        self.temporary = directory is None
-        self.directory = (directory or Path(tempfile.mkdtemp(prefix="agentjobs-postgres-"))).absolute()
+        self._temporary: OwnedFolder | None = None
+        if directory is None:
+            self._temporary = OwnedFolder.make(TEMPORARY_PREFIX)
+            directory = self._temporary.path
+        self.directory = directory.absolute()
         self.options = dict(options or {})
         self.port = port or free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        self._password = ""
+        self._password = secrets.token_urlsafe(24)  # of a new folder; an old one has its own
 
     @property
     def data(self) -> Path:
@@ -69,7 +73,10 @@ class EmbeddedPostgres:
         return self.directory / "postgres.log"
 
     def dsn(self, database: str = SUPERUSER) -> str:
-        """A connection URI of a database (which need not exist) as the superuser, password included."""
+        """A connection URI of a database (which need not exist) as the superuser, password included.
+
+        For a new folder it is known before :meth:`start`.
+        """
         return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> Self:
@@ -110,8 +117,8 @@ class EmbeddedPostgres:
         """Stop in order (a fast shutdown: open transactions are rolled back). Removes a temporary folder."""
         self._end(signal.SIGINT)
         atexit.unregister(self._at_exit)
-        if self.temporary:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        if self._temporary is not None:
+            self._temporary.remove()
 
     def kill(self) -> None:
         """Stop at once, as a crash would (an immediate shutdown): no checkpoint, the next start recovers from the log."""
@@ -156,8 +163,8 @@ class EmbeddedPostgres:
 
     def _prepare(self) -> None:
         self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if self.temporary:
-            self.directory.chmod(0o711)  # mkdtemp made it 0700; root's Postgres has to pass through
+        if self._temporary is not None:
+            self.directory.chmod(0o711)  # it was made 0700; root's Postgres has to pass through
         secret = self.directory / "password"
         if (self.data / "PG_VERSION").exists():
             try:
@@ -174,7 +181,6 @@ class EmbeddedPostgres:
                     f"name another folder, or move the data with pg_dump of version {found}"
                 )
             return
-        self._password = secrets.token_urlsafe(24)
         _write_private(secret, self._password)
         self._initdb()
 
