@@ -31,3 +31,12 @@ def need_extra(extra: str, module: str, purpose: str) -> None:
             f"{purpose} needs the Python package of the module '{module}', which is not installed here. "
             f"Install it with: pip install 'agentjobs[{extra}]'"
         )
+
+
+def need_linux(platform: str, purpose: str) -> None:
+    """Raises BadInput where forking a warm process is unsafe: macOS' frameworks break in a forked child."""
+    if not platform.startswith("linux"):
+        raise BadInput(
+            f"{purpose} forks each job's process from a warm one, which is unsafe on this system ({platform}). "
+            "Run it on Linux, or in a Linux container."
+        )

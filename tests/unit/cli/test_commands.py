@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from agentjobs.cli.main import app
-from agentjobs.cli.problems import BadInput
+from agentjobs.cli.problems import BadInput, need_linux
 
 HEAVY = ("google.adk", "sqlalchemy", "kopf", "kubernetes", "psycopg", "pydantic", "rich", "asyncio", "yaml")
 
@@ -62,6 +62,12 @@ def test_a_missing_extra_says_what_to_install() -> None:
         "except BadInput as problem: print(problem)"
     )
     assert "pip install 'agentjobs[worker]'" in python(code).stdout
+
+
+def test_where_forking_is_unsafe_that_is_said() -> None:
+    need_linux("linux", "A worker")
+    with pytest.raises(BadInput, match=r"unsafe on this system \(darwin\).*Linux container"):
+        need_linux("darwin", "A worker")
 
 
 REFUSED = [

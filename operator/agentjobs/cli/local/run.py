@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -54,27 +55,26 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
         screen = stack.enter_context(Screen(live=False if verbose else None))
         for warning in warnings:
             screen.say(warning)
-        screen.stage("Starting Postgres")
-        dsn = await stack.enter_async_context(_database(data))
-        await migrate.up(dsn)
-        queue = await stack.enter_async_context(await Queue.open(dsn, application_name="agentjobs-local"))
+        screen.stage("Starting Postgres and a worker")
+        server = EmbeddedPostgres(data)
+        start = partial(
+            _start_worker, stack, request, server, slots=slots, verbose=verbose, environment=environment
+        )
+        # A worker takes seconds to warm up and waits for its database by itself. With a folder that was used before,
+        # what the worker must serve is in the database.
+        worker = await start([]) if data is None else None
+        await stack.enter_async_context(_running(server))
+        await migrate.up(server.dsn(DATABASE))
+        queue = await stack.enter_async_context(
+            await Queue.open(server.dsn(DATABASE), application_name="agentjobs-local")
+        )
         earlier = await _unfinished(queue) if data is not None else []
         if earlier:
             some = "job of an earlier run goes" if len(earlier) == 1 else "jobs of an earlier run go"
             screen.say(f"{len(earlier)} unfinished {some} on.")
-        screen.stage("Starting the worker")
+        worker = worker or await start(earlier)
+        stack.push_async_callback(worker.stop)  # before its database
         jobs = [new_job(job) for job in request.jobs]
-        worker = await stack.enter_async_context(
-            LocalWorker(
-                dsn=dsn,
-                queues=dict.fromkeys([*(j.queue for j in jobs), *(v.queue for v in earlier)], slots),
-                modules=sorted({*request.modules, *_modules(earlier)}),
-                models=sorted({*request.models, *_models(earlier)}),
-                path=request.path,
-                environment=environment,
-                log=Path("/dev/stderr") if verbose else None,
-            )
-        )
         try:
             await queue.enqueue(jobs)
         except JobRejected as error:
@@ -140,14 +140,38 @@ def _tell(rows: Sequence[Shown], screen: Screen, *, bare: bool, interrupted: boo
     return 0 if all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
 
 
+async def _start_worker(
+    stack: contextlib.AsyncExitStack,
+    request: Request,
+    server: EmbeddedPostgres,
+    earlier: Sequence[JobView],
+    *,
+    slots: int,
+    verbose: bool,
+    environment: Mapping[str, str],
+) -> LocalWorker:
+    queues = [*(job.spec.queue for job in request.jobs), *(view.queue for view in earlier)]
+    return await stack.enter_async_context(
+        LocalWorker(
+            dsn=server.dsn(DATABASE),
+            queues=dict.fromkeys(queues, slots),
+            modules=sorted({*request.modules, *_modules(earlier)}),
+            models=sorted({*request.models, *_models(earlier)}),
+            path=request.path,
+            environment=environment,
+            log=Path("/dev/stderr") if verbose else None,
+        )
+    )
+
+
 @contextlib.asynccontextmanager
-async def _database(data: Path | None) -> AsyncIterator[str]:
-    """A database in a server of our own; the server ends with the block."""
-    server = EmbeddedPostgres(data)
+async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
+    """The server with our database, as long as the block."""
     try:
-        # shielded: a thread cannot be interrupted, and a server that is half started must still be stopped
+        # to the end: a thread cannot be interrupted, and a server that is half started must still be stopped
         await _finish(asyncio.to_thread(server.start))
-        yield await _finish(asyncio.to_thread(server.create_database, DATABASE))
+        await _finish(asyncio.to_thread(server.create_database, DATABASE))
+        yield
     finally:
         await _finish(asyncio.to_thread(server.stop))
 
