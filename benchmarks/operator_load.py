@@ -1,0 +1,224 @@
+"""What the operator adds: from a created object to Complete in its status, and its CPU per job.
+
+A real API server, the operator in a process of its own, and a hand that claims and acks at once in place of
+workers (an executor's own cost is ``attempt``'s). One at a time in an idle system, then many at once; then the
+operator starts anew with all those objects there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from agentjobs.controller.connection import METADATA_LIST, ApiServer, JsonObject
+from agentjobs.controller.meter import Meter as ApiMeter
+from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES
+from agentjobs.local import assets
+from agentjobs.local.controlplane import ControlPlane
+from agentjobs.queue.model import Ack, AckKind, WorkerInfo
+from agentjobs.queue.queue import Queue
+from benchmarks import report
+from benchmarks.machine import Meter
+from benchmarks.report import Options, Table, number, percentile, share
+from benchmarks.server import Server
+
+CRDS = Path(__file__).parents[1] / "crds"
+IDLE_JOBS, BUSY_JOBS = 30, 1000
+SPEC = {"agent": {"module": "bench.agent"}, "message": "hello"}
+
+
+@contextmanager
+def operator(dsn: str, kubeconfig: Path) -> Iterator[int]:
+    """``agentjobs operator``; its pid."""
+    environment = os.environ | {"AGENTJOBS_DATABASE_URL": dsn, "AGENTJOBS_KUBECONFIG": str(kubeconfig)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agentjobs.cli", "operator", "--log-level", "error"], env=environment
+    )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def complete_all(queue: Queue) -> None:
+    """Claims and completes whatever comes, woken as a worker is."""
+    worker, tokens, wake = uuid4(), itertools.count(1), asyncio.Event()
+    await queue.register(WorkerInfo(worker, "bench", {"agents": 1000}, "bench"))
+
+    async def listen() -> None:
+        async for _ in queue.listen():
+            wake.set()
+
+    async def beat() -> None:
+        while True:
+            await queue.beat(worker, (), ())
+            await asyncio.sleep(3)
+
+    async def work() -> None:
+        acks: list[Ack] = []
+        while True:
+            wake.clear()
+            step = await queue.step(worker, next(tokens), acks, {"agents": 64})
+            acks = [
+                Ack(job.id, job.token, AckKind.COMPLETE, result="done", event_count=2) for job in step.jobs
+            ]
+            if not acks:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), 1)
+
+    async with asyncio.TaskGroup() as group:
+        for part in (listen(), beat(), work()):
+            group.create_task(part)
+
+
+class Objects:
+    """AgentJobs of one namespace."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self.api, self.namespace = api, f"bench-{uuid4().hex[:8]}"
+
+    async def open(self) -> None:
+        await self.api.request(
+            "POST", NAMESPACES.collection(), resource="bench", body={"metadata": {"name": self.namespace}}
+        )
+
+    async def create(self, name: str) -> None:
+        body: JsonObject = {
+            "apiVersion": AGENT_JOBS.api_version, "kind": AGENT_JOBS.kind, "metadata": {"name": name}, "spec": SPEC,
+        }  # fmt: skip
+        reply = await self.api.request(
+            "POST", AGENT_JOBS.collection(self.namespace), resource="bench", body=body
+        )
+        assert reply.ok, reply
+
+    async def state(self, name: str) -> str:
+        reply = await self.api.request("GET", AGENT_JOBS.object(self.namespace, name), resource="bench")
+        return str((reply.body.get("status") or {}).get("state", ""))
+
+    async def complete(self) -> int:
+        reply = await self.api.request(
+            "GET",
+            AGENT_JOBS.collection(self.namespace),
+            resource="bench",
+            accept=METADATA_LIST,
+            params={"fieldSelector": "status.state=Complete"},
+        )
+        return len(reply.body["items"])
+
+    async def until_complete(self, name: str) -> None:
+        while await self.state(name) != "Complete":
+            await asyncio.sleep(0.003)
+
+
+async def one_at_a_time(objects: Objects, jobs: int) -> list[float]:
+    """Milliseconds from the create's call to Complete, each."""
+    waits = []
+    for n in range(jobs):
+        started = time.perf_counter()
+        await objects.create(f"idle-{n}")
+        await objects.until_complete(f"idle-{n}")
+        waits.append((time.perf_counter() - started) * 1000)
+        await asyncio.sleep(0.05)
+    return waits
+
+
+async def all_at_once(objects: Objects, jobs: int) -> float:
+    """Seconds until all are Complete."""
+    done = await objects.complete()
+    gate = asyncio.Semaphore(16)
+
+    async def one(n: int) -> None:
+        async with gate:
+            await objects.create(f"busy-{n}")
+
+    started = time.perf_counter()
+    await asyncio.gather(*(one(n) for n in range(jobs)))
+    while await objects.complete() < done + jobs:
+        await asyncio.sleep(0.1)
+    return time.perf_counter() - started
+
+
+async def measure(server: Server, plane: ControlPlane, dsn: str, options: Options) -> Table:
+    idle, busy = options.count(IDLE_JOBS, 5), options.count(BUSY_JOBS, 20)
+    rows: list[tuple[str, ...]] = []
+    async with ApiServer(str(plane.kubeconfig), ApiMeter()) as api, await Queue.open(dsn) as queue:
+        objects = Objects(api)
+        await objects.open()
+        hand = asyncio.create_task(complete_all(queue))
+        with operator(dsn, plane.kubeconfig) as pid:
+            await objects.create("first")
+            await objects.until_complete("first")
+            meter = Meter(operator=pid).start()
+            waits = await one_at_a_time(objects, idle)
+            meter.stop()
+            rows.append(
+                (
+                    "one at a time", str(idle), f"{number(percentile(waits, 0.5))} / {number(percentile(waits, 0.99))}",
+                    "", number(meter.cpu_seconds["operator"] / idle * 1000), share(meter.foreign_share),
+                )
+            )  # fmt: skip
+            meter = Meter(operator=pid).start()
+            seconds = await all_at_once(objects, busy)
+            meter.stop()
+            rows.append(
+                (
+                    "all at once", str(busy), "", number(busy / seconds),
+                    number(meter.cpu_seconds["operator"] / busy * 1000), share(meter.foreign_share),
+                )
+            )  # fmt: skip
+        hand.cancel()
+        with suppress(asyncio.CancelledError, ExceptionGroup):
+            await hand
+    return Table(
+        "The operator's part",
+        "python -m benchmarks.operator_load",
+        (
+            "load",
+            "jobs",
+            "create → Complete, p50 / p99 ms",
+            "jobs/s",
+            "operator CPU ms per job",
+            "foreign CPU",
+        ),
+        rows,
+        "jobs complete at once, without an executor. Aim: apply → Complete p50 ≤ 150 ms, ≥ 100 jobs/s, ≤ 3 ms of CPU",
+        [
+            "Foreign CPU is all that is not the operator: API server, etcd, Postgres and the harness share the machine."
+        ],
+    )
+
+
+def run(options: Options) -> list[Table]:
+    found = assets.find()
+    if found is None or found.kubectl is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder, Server() as server, server.database() as dsn:
+        plane = ControlPlane(found, Path(folder)).start()
+        try:
+            named = [argument for file in sorted(CRDS.glob("*.yaml")) for argument in ("-f", str(file))]
+            kubectl = [str(found.kubectl), f"--kubeconfig={plane.kubeconfig}"]
+            subprocess.run(
+                [*kubectl, "apply", "--server-side", *named], check=True, stdout=subprocess.DEVNULL
+            )
+            subprocess.run(
+                [*kubectl, "wait", "--for=condition=Established", *named],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            return [asyncio.run(measure(server, plane, dsn, options))]
+        finally:
+            plane.stop()
+
+
+if __name__ == "__main__":
+    report.main(run, __doc__)
