@@ -18,7 +18,7 @@ class Ended:
     crash: str = ""
     """What the executor itself says of its crash (``sys.exit`` in a tool)."""
     exit_status: int | None = None
-    """Negative: the signal. None: not known."""
+    """Negative: the signal. None: not known, because the result came first, or because nobody could see it."""
     why: Why | None = None
     """Why we stopped it; None: we did not."""
     never_ran: str = ""

@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from agentjobs.agents.outcome import AgentEvent, AttemptSpec, Outcome, TokenUsage
 from agentjobs.worker.ended import Ended
@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 2.0
 """After the exit: how long the sockets' ends are waited for. Only a descendant that survived SIGKILL for so
 long can hold them."""
+
+_PRINTED_SECONDS = 0.25
+"""After the result: how long the end of the output is waited for. Descendants may still hold the pipe."""
+_EXIT_SECONDS = 2.0
+"""A process that is still there so long after its result is killed."""
 
 OnEvent = Callable[[AgentEvent], None]
 
@@ -51,6 +56,7 @@ class Executor(asyncio.Protocol):
         self._outcome: Outcome | None = None
         self._cancelled = False
         self._crash = ""
+        self._settling: asyncio.Task[None] | None = None
         self.event_count = 0
         self.usage = TokenUsage()
 
@@ -118,24 +124,39 @@ class Executor(asyncio.Protocol):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await asyncio.gather(asyncio.shield(self._socket_closed), asyncio.shield(self._output.closed))
+        self._settle(
+            exit_status=status,
+            never_ran=never_ran,
+            cpu_seconds=cpu_seconds,
+            max_resident_bytes=max_resident_bytes,
+        )
         self._let_go()
+
+    async def _answered(self, spent: Message) -> None:
+        """The result is the truth, so nobody waits for the kernel to take the process apart."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PRINTED_SECONDS):
+                await asyncio.shield(self._output.closed)
+        self._settle(
+            cpu_seconds=float(spent.get("cpu_seconds", 0.0)),
+            max_resident_bytes=int(spent.get("max_resident_bytes", 0)),
+        )
+        self._later(_EXIT_SECONDS, self.kill)
+
+    def _settle(self, **known: Any) -> None:
         if not self._ended.done():
-            self._ended.set_result(
-                Ended(
-                    outcome=self._outcome,
-                    cancelled=self._cancelled,
-                    crash=self._crash,
-                    exit_status=status,
-                    why=self._why,
-                    never_ran=never_ran,
-                    event_count=self.event_count,
-                    usage=self.usage,
-                    log_tail=self._output.tail(),
-                    duration_seconds=time.monotonic() - self._began,
-                    cpu_seconds=cpu_seconds,
-                    max_resident_bytes=max_resident_bytes,
-                )
+            ended = Ended(
+                outcome=self._outcome,
+                cancelled=self._cancelled,
+                crash=self._crash,
+                why=self._why,
+                event_count=self.event_count,
+                usage=self.usage,
+                log_tail=self._output.tail(),
+                duration_seconds=time.monotonic() - self._began,
+                **known,
             )
+            self._ended.set_result(ended)
 
     # asyncio.Protocol: the job socket
 
@@ -170,6 +191,7 @@ class Executor(asyncio.Protocol):
                 self._crash = str(message.get("crash", ""))
                 if "outcome" in message:
                     self._outcome = Outcome.from_json(message["outcome"])
+                self._settling = asyncio.ensure_future(self._answered(message))
 
     # steps
 

@@ -56,7 +56,7 @@ class Op(StrEnum):
     EVENT = "event"
     """event (AgentEvent)."""
     RESULT = "result"
-    """outcome (Outcome), or cancelled: true, or crash: why."""
+    """outcome (Outcome), or cancelled: true, or crash: why; and cpu_seconds, max_resident_bytes."""
 
 
 def encode(message: Message) -> bytes:

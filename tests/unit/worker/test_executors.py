@@ -78,7 +78,7 @@ async def test_an_answer_its_events_and_what_was_printed_arrive(executors: Execu
     ]
     assert ended.event_count == 3
     assert ended.log_tail == "the end\n"
-    assert ended.exit_status == 0
+    assert ended.cpu_seconds > 0
     assert ended.max_resident_bytes > 0
 
 
@@ -120,7 +120,7 @@ async def test_an_endless_loop_that_ignores_sigterm_is_killed(executors: Executo
 
 async def test_an_endless_loop_in_a_tools_thread_hears_the_cancel(executors: Executors) -> None:
     ended = await run(executors, call("burn_in_thread"), timeout=1)
-    assert (ended.cancelled, ended.exit_status, ended.why) == (True, 0, Why.TIMEOUT)
+    assert (ended.cancelled, ended.why) == (True, Why.TIMEOUT)
 
 
 @pytest.mark.parametrize("why", [Why.DRAIN, Why.SUSPEND])
@@ -128,7 +128,7 @@ async def test_h27_a_resumable_stop_cancels_the_task(executors: Executors, why: 
     executor = await spawn_waiting(executors)
     executor.stop(why)
     ended = await end_of(executor)
-    assert (ended.cancelled, ended.outcome, ended.exit_status, ended.why) == (True, None, 0, why)
+    assert (ended.cancelled, ended.outcome, ended.why) == (True, None, why)
 
 
 @pytest.mark.parametrize("why", [Why.CANCEL, Why.DEADLINE])
@@ -197,7 +197,7 @@ async def test_no_process_outlives_its_run(executors: Executors, tmp_path: Path,
         executor.kill()
     ended = await end_of(executor)
     await until(lambda: not any(alive(pid) for pid in pids), f"{pids} are gone")
-    assert ended.exit_status == (-9 if killed else 0)
+    assert ended.exit_status == (-9 if killed else None)
 
 
 async def test_a_thread_that_a_tool_left_does_not_keep_the_process(executors: Executors) -> None:
