@@ -131,10 +131,15 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str) -> str:
         """Create the database where it does not exist yet; its DSN."""
-        exists = self._sql("SELECT 1 FROM pg_database WHERE datname = :'name'", name)
+        exists = self._sql("SELECT 1 FROM pg_database WHERE datname = :'name'", name=name)
         if not exists:
-            self._sql('CREATE DATABASE :"name"', name)
+            self._sql('CREATE DATABASE :"name"', name=name)
         return self.dsn(name)
+
+    def rename_database(self, name: str, new: str) -> str:
+        """Give a database that nobody is connected to another name: who waits for it sees it whole; its DSN."""
+        self._sql('ALTER DATABASE :"name" RENAME TO :"new"', name=name, new=new)
+        return self.dsn(new)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -214,24 +219,13 @@ class EmbeddedPostgres:
             shutil.rmtree(self.data, ignore_errors=True)
             raise LocalServerError(f"initdb ended with status {status}; end of {self.log}:\n{tail(self.log)}")
 
-    def _sql(self, statement: str, name: str) -> str:
-        done = subprocess.run(
-            [
-                str(self.binaries / "psql"),
-                "-XAtq",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-v",
-                f"name={name}",
-                "-d",
-                self.dsn(),
-            ],
-            input=statement,
-            text=True,
-            capture_output=True,
-        )
+    def _sql(self, statement: str, **variables: str) -> str:
+        command = [str(self.binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn()]
+        for variable, value in variables.items():
+            command += ["-v", f"{variable}={value}"]
+        done = subprocess.run(command, input=statement, text=True, capture_output=True)
         if done.returncode != 0:
-            raise LocalServerError(f"{statement} with name {name!r}: {done.stderr.strip()}")
+            raise LocalServerError(f"{statement} with {variables}: {done.stderr.strip()}")
         return done.stdout.strip()
 
 

@@ -60,11 +60,11 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
         start = partial(
             _start_worker, stack, request, server, slots=slots, verbose=verbose, environment=environment
         )
-        # A worker takes seconds to warm up and waits for its database by itself. With a folder that was used before,
+        # A worker takes seconds to warm up, and waits for its database by itself. With a folder that was used before,
         # what the worker must serve is in the database.
         worker = await start([]) if data is None else None
         await stack.enter_async_context(_running(server))
-        await migrate.up(server.dsn(DATABASE))
+        await _migrate(server, new=data is None)
         queue = await stack.enter_async_context(
             await Queue.open(server.dsn(DATABASE), application_name="agentjobs-local")
         )
@@ -166,14 +166,22 @@ async def _start_worker(
 
 @contextlib.asynccontextmanager
 async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
-    """The server with our database, as long as the block."""
+    """The server, as long as the block."""
     try:
         # to the end: a thread cannot be interrupted, and a server that is half started must still be stopped
         await _finish(asyncio.to_thread(server.start))
-        await _finish(asyncio.to_thread(server.create_database, DATABASE))
         yield
     finally:
         await _finish(asyncio.to_thread(server.stop))
+
+
+async def _migrate(server: EmbeddedPostgres, *, new: bool) -> None:
+    """Our database at the newest schema. A new one appears whole: a worker that saw half of it would drain (H30)."""
+    if not new:
+        await migrate.up(await asyncio.to_thread(server.create_database, DATABASE))
+        return
+    await migrate.up(await asyncio.to_thread(server.create_database, f"{DATABASE}_new"))
+    await asyncio.to_thread(server.rename_database, f"{DATABASE}_new", DATABASE)
 
 
 async def _finish(work: Coroutine[Any, Any, T]) -> T:
