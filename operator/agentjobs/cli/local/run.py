@@ -55,15 +55,16 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
         screen = stack.enter_context(Screen(live=False if verbose else None))
         for warning in warnings:
             screen.say(warning)
-        screen.stage("Starting Postgres and a worker")
+        screen.stage("Starting Postgres")
         server = EmbeddedPostgres(data)
         start = partial(
             _start_worker, stack, request, server, slots=slots, verbose=verbose, environment=environment
         )
-        # A worker takes seconds to warm up, and waits for its database by itself. With a folder that was used before,
+        await stack.enter_async_context(_running(server))
+        # A new database is there before the worker has imported what it needs. With a folder that was used before,
         # what the worker must serve is in the database.
         worker = await start([]) if data is None else None
-        await stack.enter_async_context(_running(server))
+        screen.stage("Starting the worker")
         await _migrate(server, new=data is None)
         queue = await stack.enter_async_context(
             await Queue.open(server.dsn(DATABASE), application_name="agentjobs-local")
@@ -73,7 +74,6 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
             some = "job of an earlier run goes" if len(earlier) == 1 else "jobs of an earlier run go"
             screen.say(f"{len(earlier)} unfinished {some} on.")
         worker = worker or await start(earlier)
-        stack.push_async_callback(worker.stop)  # before its database
         jobs = [new_job(job) for job in request.jobs]
         try:
             await queue.enqueue(jobs)

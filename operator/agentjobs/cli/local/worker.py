@@ -74,13 +74,9 @@ class LocalWorker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
-        self._folder.cleanup()
-
-    async def stop(self) -> None:
-        """Ends the worker and all that it has forked. Safe to repeat."""
         if self._process is not None:
             await asyncio.to_thread(end, self._process, signal.SIGTERM, STOP_SECONDS)
+        self._folder.cleanup()
 
     def check(self) -> None:
         """Raises Unavailable with the end of its log where the worker has ended by itself."""
