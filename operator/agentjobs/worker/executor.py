@@ -141,27 +141,10 @@ def _flush_telemetry() -> None:
 
 def _touch(settings: AgentSettings) -> None:
     """One echo run in memory: copies the pages and fills the caches that the real run would have to."""
-    from agentjobs.agents.attempt import run_attempt
-
-    spec = AttemptSpec(
-        uid="00000000-0000-0000-0000-000000000000",
-        namespace="warm",
-        name="warm",
-        queue="warm",
-        run=1,
-        attempt=1,
-        max_attempts=1,
-        round=1,
-        agent={"inline": {"type": "llm", "name": "warm", "model": "echo"}},
-        message="warm",
-    )
-    quiet = replace(settings, session_dsn=None, models=("echo",))
-
-    async def run() -> None:
-        await run_attempt(spec, quiet, on_event=lambda _: None, abort=asyncio.Event())
+    from agentjobs.agents.touch import touch
 
     try:
-        asyncio.run(run())
+        asyncio.run(touch(settings))
     except Exception as error:  # the real run will say what is wrong, if anything is
         print(f"the warm-up run of an executor failed: {error!r}", file=sys.stderr)  # noqa: T201
 

@@ -28,6 +28,8 @@ _RESTART_SECONDS = (0.2, 10.0)
 """Between the end of a template and the next one: first, and at most."""
 _WARM_SECONDS = 120.0
 """A template that is not warm by then hangs in an import."""
+_REFILL_SECONDS = 0.03
+"""Between the start of a run and the making of the next standby."""
 _WATCH_SECONDS = 0.25
 _MIB = 2**20
 
@@ -70,6 +72,7 @@ class Executors:
         self._template: TemplateProcess | None = None
         self._ready = asyncio.Event()
         self._closing = False
+        self._refilling = False
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -112,7 +115,10 @@ class Executors:
         else:
             executor = await self._fork(touch=False)
         executor.give(spec, on_event)
-        self._refill()
+        # Not at once: on a busy machine the new standby would take its CPU from the run that has just begun.
+        if not self._refilling:
+            self._refilling = True
+            asyncio.get_running_loop().call_later(_REFILL_SECONDS, self._refill)
         return executor
 
     # the template's life
@@ -254,6 +260,7 @@ class Executors:
         return executor
 
     def _refill(self) -> None:
+        self._refilling = False
         for _ in range(self.settings.standbys - len(self._standbys)):
             self._start(self._add_standby())
 
