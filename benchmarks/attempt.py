@@ -14,8 +14,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -79,7 +80,7 @@ async def ours(dsn: str | None, runs: int, *, idle: bool) -> Took:
         await pool.wait_ready()
         cpu = 0.0
         for n in range(-3, runs):
-            while idle and pool.idle_standbys < 1:
+            while idle and pool.idle_standbys < 1:  # noqa: ASYNC110 - it has no event for that
                 await asyncio.sleep(0.002)
             if n == 0:
                 cpu = tree_cpu_seconds(os.getpid())
@@ -94,11 +95,13 @@ async def ours(dsn: str | None, runs: int, *, idle: bool) -> Took:
     return Took(took, cpu / runs * 1000)
 
 
+def timed(dsn: str | None, runs: int, *, idle: bool) -> Took:
+    return asyncio.run(ours(dsn, runs, idle=idle))
+
+
 def other(module: str, *arguments: str, dsn: str | None) -> Took:
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, *([dsn] if dsn else [])]
-    done = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=_TIMEOUT
-    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_TIMEOUT)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr[-1000:]}")
     said = json.loads(done.stdout.strip().rsplit("\n", 1)[-1])
@@ -120,11 +123,11 @@ async def memory(dsn: str | None, jobs: int) -> tuple[float, float]:
         await pool.wait_ready()
         began = [asyncio.Event() for _ in range(jobs)]
 
-        def saw(event: AgentEvent, n: int) -> None:
+        def saw(n: int, event: AgentEvent) -> None:
             if event.kind == "tool_call":
                 began[n].set()
 
-        running = [await pool.spawn(spec(MESSAGES["wait"]), lambda e, n=n: saw(e, n)) for n in range(jobs)]
+        running = [await pool.spawn(spec(MESSAGES["wait"]), partial(saw, n)) for n in range(jobs)]
         async with asyncio.timeout(120):
             await asyncio.gather(*(event.wait() for event in began))
         sizes = [private_mib(executor.pid) for executor in running if executor.pid is not None]
@@ -153,14 +156,15 @@ def overhead(server: Server, options: Options) -> Table:
         with server.database() as dsn_:
             dsn = dsn_ if kept == "in Postgres" else None
             bare: Took | None = None
-            for label, one in (
-                ("bare ADK, one process", lambda: other("bare_adk", str(runs), dsn=dsn)),
-                ("**agentjobs**, idle worker", lambda: asyncio.run(ours(dsn, runs, idle=True))),
-                ("**agentjobs**, back to back", lambda: asyncio.run(ours(dsn, runs, idle=False))),
-                ("forkserver, preloaded", lambda: other("forked_adk", "forkserver", str(runs), dsn=dsn)),
-                ("spawn", lambda: other("forked_adk", "spawn", str(spawned), dsn=dsn)),
-            ):
-                meter = Meter(ours=os.getpid(), postgres=server.pid).start()
+            ways: Sequence[tuple[str, Callable[[], Took]]] = (
+                ("bare ADK, one process", partial(other, "bare_adk", str(runs), dsn=dsn)),
+                ("**agentjobs**, idle worker", partial(timed, dsn, runs, idle=True)),
+                ("**agentjobs**, back to back", partial(timed, dsn, runs, idle=False)),
+                ("forkserver, preloaded", partial(other, "forked_adk", "forkserver", str(runs), dsn=dsn)),
+                ("spawn", partial(other, "forked_adk", "spawn", str(spawned), dsn=dsn)),
+            )
+            for label, one in ways:
+                meter = Meter().start()
                 took = one()
                 meter.stop()
                 bare = bare or took

@@ -70,7 +70,14 @@ def run(options: Options) -> list[Table]:
         Table(
             "A long backlog",
             "python -m benchmarks.backlog" + (" --full" if options.full else ""),
-            ("backlog", "jobs/s", "of the short queue's rate", "first → last second", "CPU µs/job", "foreign CPU"),
+            (
+                "backlog",
+                "jobs/s",
+                "of the short queue's rate",
+                "first → last second",
+                "CPU µs/job",
+                "foreign CPU",
+            ),
             rows,
             "One process, batches of 500. Aim: flat, at least 90 % of the short queue's rate",
         )

@@ -6,6 +6,7 @@ are done, and ends in order at the end of its standard input. What it says else,
 
 from __future__ import annotations
 
+import itertools
 import os
 import selectors
 import subprocess
@@ -50,7 +51,10 @@ class Drained:
 class Client:
     """One started client process."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> None:
+    def __init__(
+        self, command: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path = ROOT
+    ) -> None:
+        self._name = " ".join(command)
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **(env or {})}, cwd=cwd
         )
@@ -61,7 +65,7 @@ class Client:
         assert self.process.stdout is not None
         data = os.read(self.process.stdout.fileno(), 65536)
         if not data:
-            raise ClientError(f"{self.process.args}: ended with status {self.process.wait()}")
+            raise ClientError(f"{self._name}: ended with status {self.process.wait()}")
         *lines, self._rest = (self._rest + data).split(b"\n")
         return lines
 
@@ -73,7 +77,7 @@ class Client:
             while selector.select(max(0.0, deadline - time.monotonic())):
                 if b"ready" in self.lines():
                     return
-        raise ClientError(f"{self.process.args}: not ready after {_READY_SECONDS:.0f} s")
+        raise ClientError(f"{self._name}: not ready after {_READY_SECONDS:.0f} s")
 
     def go(self) -> None:
         assert self.process.stdin is not None
@@ -89,11 +93,12 @@ class Client:
             while jobs > 0 and selector.select(max(0.0, deadline - time.monotonic())):
                 jobs -= counted(self.lines())
         if jobs > 0:
-            raise ClientError(f"{self.process.args}: {jobs} jobs were not done in {limit_seconds:.0f} s")
+            raise ClientError(f"{self._name}: {jobs} jobs were not done in {limit_seconds:.0f} s")
 
     def stop(self) -> bytes:
         """In order; SIGKILL by its pid when that takes too long. Returns the last line that it said."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         killer = threading.Timer(_STOP_SECONDS, self.process.kill)
         killer.start()
@@ -115,7 +120,8 @@ def drain(clients: Sequence[Client], jobs: int, postgres: int, limit_seconds: fl
         for client in clients:
             client.wait_ready()
         meter = Meter(client=[c.process.pid for c in clients], postgres=postgres)
-        done, seconds = 0, []
+        done = 0
+        seconds: list[int] = []
         with selectors.DefaultSelector() as selector:
             for client in clients:
                 assert client.process.stdout is not None
@@ -132,7 +138,7 @@ def drain(clients: Sequence[Client], jobs: int, postgres: int, limit_seconds: fl
                 while now - begin >= len(seconds) + 1:
                     seconds.append(done)
             meter.stop()
-        rates = tuple(float(b - a) for a, b in zip([0, *seconds], seconds))
+        rates = tuple(float(b - a) for a, b in itertools.pairwise([0, *seconds]))
         cpu = meter.cpu_seconds
         return Drained(
             done,

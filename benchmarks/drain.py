@@ -118,7 +118,7 @@ def table(
         for processes in PROCESSES:
             mine = runs[system.key, processes]
             base = runs.get((GRAPHILE, processes), ())
-            ratios = [a.rate / b.rate for a, b in zip(mine, base)]
+            ratios = [a.rate / b.rate for a, b in zip(mine, base, strict=False)]
             rows.append(
                 (
                     system.label if processes == PROCESSES[0] else "",
@@ -134,7 +134,15 @@ def table(
     return Table(
         "Draining no-op jobs",
         "python -m benchmarks.drain",
-        ("system", "processes", "jobs/s", "× graphile, same round", "CPU µs/job", "client + Postgres", "foreign CPU"),
+        (
+            "system",
+            "processes",
+            "jobs/s",
+            "× graphile, same round",
+            "CPU µs/job",
+            "client + Postgres",
+            "foreign CPU",
+        ),
         rows,
         "Aim: at least 1.5 × graphile-worker in both, at most 25 µs of CPU per job",
         notes,

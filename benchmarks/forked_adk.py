@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 
 
 def job(dsn: str | None, result: Connection) -> None:
@@ -27,7 +28,11 @@ def job(dsn: str | None, result: Connection) -> None:
 
 
 def main(method: str, runs: int, dsn: str | None) -> None:
-    context = multiprocessing.get_context(method)
+    context: SpawnContext | ForkServerContext = (
+        multiprocessing.get_context("spawn")
+        if method == "spawn"
+        else multiprocessing.get_context("forkserver")
+    )
     if method == "forkserver":
         os.environ["AGENTJOBS_BENCH_DSN"] = dsn or ""
         context.set_forkserver_preload(["benchmarks.forked_warm"])

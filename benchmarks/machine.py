@@ -58,7 +58,9 @@ def tree_cpu_seconds(root: int) -> float:
 
     Steps of 10 ms per process: meant for runs of seconds. 0 where the process is gone.
     """
-    stats = {int(p.name): s for p in Path("/proc").iterdir() if p.name.isdigit() and (s := _stat(int(p.name)))}
+    stats = {
+        int(p.name): s for p in Path("/proc").iterdir() if p.name.isdigit() and (s := _stat(int(p.name)))
+    }
     if root not in stats:
         return 0.0
     children: dict[int, list[int]] = {}
@@ -81,31 +83,31 @@ def _machine_cpu_seconds() -> float:
 class Meter:
     """Wall time, CPU of named process trees, and how much of the machine others took meanwhile.
 
-    ``others`` that belong to the measurement without being a figure of it (a control plane) are named too.
+    Others: all that is not a descendant of this process. Every server and client of a bench is one.
     """
 
     def __init__(self, **roots: int | Iterable[int]) -> None:
         self._roots = {n: [r] if isinstance(r, int) else list(r) for n, r in roots.items()}
         self._before: dict[str, float] = {}
-        self._started = self._machine = 0.0
+        self._started = self._machine = self._own = 0.0
         self.wall_seconds = 0.0
         self.cpu_seconds: dict[str, float] = {}
         self.foreign_share = 0.0
-        """Of all cores' time, 0…1: what belonged to none of the named trees."""
-        self.load = 0.0
+        """Of all cores' time, 0…1."""
 
     def start(self) -> Meter:
         self._before = self._now()
-        self._machine, self._started = _machine_cpu_seconds(), time.perf_counter()
+        self._machine, self._own = _machine_cpu_seconds(), tree_cpu_seconds(os.getpid())
+        self._started = time.perf_counter()
         return self
 
     def stop(self) -> Meter:
         self.wall_seconds = time.perf_counter() - self._started
-        machine, now = _machine_cpu_seconds() - self._machine, self._now()
+        machine = _machine_cpu_seconds() - self._machine
+        own = tree_cpu_seconds(os.getpid()) - self._own
+        now = self._now()
         self.cpu_seconds = {name: now[name] - self._before[name] for name in now}
-        own = sum(self.cpu_seconds.values())
         self.foreign_share = max(0.0, (machine - own) / (self.wall_seconds * (os.cpu_count() or 1)))
-        self.load = os.getloadavg()[0]
         return self
 
     def _now(self) -> dict[str, float]:

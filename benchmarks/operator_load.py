@@ -1,8 +1,7 @@
 """What the operator adds: from a created object to Complete in its status, and its CPU per job.
 
 A real API server, the operator in a process of its own, and a hand that claims and acks at once in place of
-workers (an executor's own cost is ``attempt``'s). One at a time in an idle system, then many at once; then the
-operator starts anew with all those objects there.
+workers (an executor's own cost is ``attempt``'s). One at a time in an idle system, then many at once.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import itertools
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,16 +20,16 @@ from uuid import uuid4
 from agentjobs.controller.connection import METADATA_LIST, ApiServer, JsonObject
 from agentjobs.controller.meter import Meter as ApiMeter
 from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES
-from agentjobs.local import assets
 from agentjobs.local.controlplane import ControlPlane
 from agentjobs.queue.model import Ack, AckKind, WorkerInfo
 from agentjobs.queue.queue import Queue
 from benchmarks import report
+from benchmarks.cluster import NoControlPlane, control_plane
 from benchmarks.machine import Meter
 from benchmarks.report import Options, Table, number, percentile, share
 from benchmarks.server import Server
 
-CRDS = Path(__file__).parents[1] / "crds"
+COMMAND = "python -m benchmarks.operator_load"
 IDLE_JOBS, BUSY_JOBS = 30, 1000
 SPEC = {"agent": {"module": "bench.agent"}, "message": "hello"}
 
@@ -116,7 +114,7 @@ class Objects:
         return len(reply.body["items"])
 
     async def until_complete(self, name: str) -> None:
-        while await self.state(name) != "Complete":
+        while await self.state(name) != "Complete":  # noqa: ASYNC110 - what a user does, too
             await asyncio.sleep(0.003)
 
 
@@ -143,7 +141,7 @@ async def all_at_once(objects: Objects, jobs: int) -> float:
 
     started = time.perf_counter()
     await asyncio.gather(*(one(n) for n in range(jobs)))
-    while await objects.complete() < done + jobs:
+    while await objects.complete() < done + jobs:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
     return time.perf_counter() - started
 
@@ -181,7 +179,7 @@ async def measure(server: Server, plane: ControlPlane, dsn: str, options: Option
             await hand
     return Table(
         "The operator's part",
-        "python -m benchmarks.operator_load",
+        COMMAND,
         (
             "load",
             "jobs",
@@ -192,32 +190,15 @@ async def measure(server: Server, plane: ControlPlane, dsn: str, options: Option
         ),
         rows,
         "jobs complete at once, without an executor. Aim: apply → Complete p50 ≤ 150 ms, ≥ 100 jobs/s, ≤ 3 ms of CPU",
-        [
-            "Foreign CPU is all that is not the operator: API server, etcd, Postgres and the harness share the machine."
-        ],
     )
 
 
 def run(options: Options) -> list[Table]:
-    found = assets.find()
-    if found is None or found.kubectl is None:
-        return []
-    with tempfile.TemporaryDirectory() as folder, Server() as server, server.database() as dsn:
-        plane = ControlPlane(found, Path(folder)).start()
-        try:
-            named = [argument for file in sorted(CRDS.glob("*.yaml")) for argument in ("-f", str(file))]
-            kubectl = [str(found.kubectl), f"--kubeconfig={plane.kubeconfig}"]
-            subprocess.run(
-                [*kubectl, "apply", "--server-side", *named], check=True, stdout=subprocess.DEVNULL
-            )
-            subprocess.run(
-                [*kubectl, "wait", "--for=condition=Established", *named],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
+    try:
+        with control_plane() as plane, Server() as server, server.database() as dsn:
             return [asyncio.run(measure(server, plane, dsn, options))]
-        finally:
-            plane.stop()
+    except NoControlPlane as error:
+        return [Table("The operator's part", COMMAND, ("left out",), [(str(error),)])]
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ def markdown(table: Table) -> str:
     ]
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(str(cell).ljust(width) for cell, width in zip(cells, widths)) + " |"
+        return (
+            "| "
+            + " | ".join(str(cell).ljust(width) for cell, width in zip(cells, widths, strict=True))
+            + " |"
+        )
 
     parts = [f"### {table.title}", "", f"`{table.command}`" + (f". {table.goal}" if table.goal else ""), ""]
     parts += [line(table.columns), "|" + "|".join("-" * (width + 2) for width in widths) + "|"]

@@ -1,0 +1,95 @@
+"""All benches, one after another: prints their tables, and writes them into the documentation with ``--write``.
+
+About 12 minutes on two cores. What is at hand decides what is measured; what is left out says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.clients import ROOT
+from benchmarks.machine import describe
+from benchmarks.report import Options, Table, markdown
+from benchmarks.server import Server
+
+BENCHES = ("drain", "backlog", "latency", "slots", "attempt", "apply", "operator_load", "rescue")
+MACHINE = "machine"
+
+
+class MarkersMissing(Exception):
+    """The file has no place for a block."""
+
+
+def machine() -> str:
+    """The machine, Postgres and the state of the code, as a Markdown list."""
+    with Server() as server:
+        facts = [*describe(), ("Postgres", server.describe()), ("measured", measured())]
+    return "\n".join(f"- {name}: {value}" for name, value in facts) + "\n"
+
+
+def measured() -> str:
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    found = subprocess.run(git, capture_output=True, text=True)
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    return f"{day}, commit {found.stdout.strip()}" if found.returncode == 0 else day
+
+
+def run(name: str, options: Options) -> Sequence[Table]:
+    """The tables of one bench; a failure becomes a table too, so that the others still run."""
+    begin = time.monotonic()
+    print(f"{name} …", file=sys.stderr, flush=True)
+    try:
+        tables: Sequence[Table] = importlib.import_module(f"benchmarks.{name}").run(options)
+    except Exception as error:
+        tables = [
+            Table(name, f"python -m benchmarks.{name}", ("failed",), [(f"{type(error).__name__}: {error}",)])
+        ]
+    print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    return tables
+
+
+def replaced(text: str, name: str, block: str) -> str:
+    """``text`` with ``block`` between the markers of ``name``. Raises MarkersMissing."""
+    begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
+    if begin not in text or end not in text:
+        raise MarkersMissing(f"{begin} … {end} are not in the file; add them where the table belongs")
+    head, rest = text.split(begin, 1)
+    return f"{head}{begin}\n{block}{end}{rest.split(end, 1)[1]}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    report.add_options(parser)
+    parser.add_argument("--only", action="append", choices=BENCHES, help="this bench alone; may be repeated")
+    parser.add_argument("--write", type=Path, help="put the tables between the markers of this file")
+    args = parser.parse_args()
+    options = report.options(args)
+    text = args.write.read_text() if args.write else ""
+    blocks = {MACHINE: machine()}
+    if args.write:  # before the minutes are spent
+        for name in (MACHINE, *(args.only or BENCHES)):
+            replaced(text, name, "")
+    print(blocks[MACHINE], flush=True)
+    failed = False
+    for name in args.only or BENCHES:
+        tables = run(name, options)
+        failed = failed or any(tuple(table.columns) == ("failed",) for table in tables)
+        blocks[name] = "\n".join(markdown(table) for table in tables)
+        print(blocks[name], flush=True)
+    if args.write:
+        for name, block in blocks.items():
+            text = replaced(text, name, block)
+        args.write.write_text(text)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
