@@ -44,7 +44,7 @@ def run(request: Request, *, data: Path | None, slots: int, verbose: bool) -> in
         raise Unavailable(str(error)) from None
     except QueueError as error:
         raise Unavailable(f"The embedded database: {error}") from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):  # the second Ctrl-C
         return INTERRUPTED_EXIT_STATUS
 
 
@@ -131,7 +131,8 @@ async def _follow(
 
 
 def _tell(rows: Sequence[Shown], screen: Screen, *, bare: bool, interrupted: bool) -> int:
-    for line in report.failures(rows):
+    untold = [row for row in rows if not (interrupted and row.job.state == State.CANCELLED)]
+    for line in report.failures(untold):
         screen.say(line)
     sys.stdout.write(report.answers(rows, bare=bare))
     sys.stdout.flush()
