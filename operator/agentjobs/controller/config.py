@@ -29,7 +29,7 @@ class LeaseSettings:
 class Intervals:
     """How often things happen, in seconds. What each protects from stands beside it."""
 
-    intake_window: float = 0.003
+    intake_window: float = 0.002
     """Events that arrive within it go to the database together."""
     coalesce: float = 1.0
     """A status that is not final waits this long, so that a short job costs one write."""
@@ -39,6 +39,8 @@ class Intervals:
     """The outbox is read at least this often, where a notification was lost."""
     sweep: float = 300.0
     """Objects are compared with the table: deletes that the watch missed."""
+    first_sweep: float = 5.0
+    """After taking the lead: the watch has listed by then."""
     explain: float = 5.0
     """Why jobs wait (NoWorkers within 10 s)."""
     beat: float = 5.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ from agentjobs.queue.queue import Queue
 log = logging.getLogger(__name__)
 
 BATCH = 500
+GAP_SECONDS = 0.02
+"""Between two batches."""
 SLOWEST_RETRY_SECONDS = 5.0
 
 
@@ -36,7 +39,7 @@ class Intake:
     queue: Queue
     gate: Gate
     meter: Meter
-    window_seconds: float = 0.003
+    window_seconds: float = 0.002
     on_wiped: Callable[[Iterable[UUID]], None] = lambda uids: None
     """Told before these objects are marked stale: whatever was remembered of their status is not there."""
     on_refused: Callable[[JobEvent], None] = lambda event: None
@@ -60,17 +63,22 @@ class Intake:
         if self._pending:
             self._wake.set()
 
-    @property
-    def backlog(self) -> int:
-        return len(self._pending)
+    def has(self, uid: str, generation: int) -> bool:
+        """Whether this object, in this generation or a later one, was taken in or is about to be."""
+        if uid in self._pending:
+            return True
+        taken = self._taken.get(uid)
+        return taken is not None and taken.generation >= generation
 
     async def run(self) -> None:
         """Flushes until cancelled."""
-        failures = 0
+        failures, flushed_at = 0, 0.0
         while True:
             await self._wake.wait()
             if len(self._pending) < BATCH:
-                await asyncio.sleep(self.window_seconds)  # those that arrive together go together
+                # a lone one goes at once, many together
+                await asyncio.sleep(max(self.window_seconds, flushed_at + GAP_SECONDS - time.monotonic()))
+            flushed_at = time.monotonic()
             batch = dict(list(self._pending.items())[:BATCH])
             try:
                 await self._flush(batch)

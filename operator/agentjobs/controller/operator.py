@@ -126,10 +126,20 @@ class Operator:
         def seen(batch: list[Seen]) -> None:
             intake.put(batch)
             expiry.put(batch)
+            if any(one.listed for one in batch):
+                sweeper.soon()
 
         self._watch = watch = ObjectWatch(api, KINDS, config.namespaces, seen)
         sweeper = Sweeper(
-            queue, api, cluster_id, seen, frozenset(config.namespaces), every.sweep, config.mass_vanish_limit
+            queue,
+            api,
+            cluster_id,
+            seen,
+            frozenset(config.namespaces),
+            every.sweep,
+            every.first_sweep,
+            intake.has,
+            config.mass_vanish_limit,
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -29,8 +29,10 @@ from agentjobs.queue.queue import Queue
 log = logging.getLogger(__name__)
 
 READ_LIMIT = 256
-GAP_SECONDS = 0.005
-"""Between two reads of the outbox: what ends together is confirmed and read together."""
+READ_GAP_SECONDS = 0.02
+"""Between two reads of the outbox: a lone job is read at once, many together."""
+CONFIRM_SECONDS = 0.05
+"""What was written within it is confirmed together; until then it is not read again."""
 SLOWEST_RETRY_SECONDS = 60.0
 EVENT_BACKLOG = 1000
 
@@ -62,6 +64,8 @@ class Projector:
     progress_seconds: float = 60.0
     parallel: int = 16
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _confirming: set[int] = field(default_factory=set)
     _busy: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(init=False)
     _done: list[tuple[int, int, int]] = field(default_factory=list)
@@ -74,6 +78,7 @@ class Projector:
     _pause_until: float = 0.0
     _pauses: int = 0
     _fresh_until: float = 0.0
+    _read_at: float = 0.0
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.parallel)
@@ -96,8 +101,8 @@ class Projector:
         """Projects until cancelled; then what was written is confirmed before it ends."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._project())
-                group.create_task(self._refresh_progress())
+                for part in (self._read_on(), self._confirm_on(), self._refresh_progress()):
+                    group.create_task(part)
         finally:
             for task in self._busy.values():
                 task.cancel()
@@ -105,10 +110,12 @@ class Projector:
                 async with asyncio.timeout(2):
                     await self._confirm()
 
-    async def _project(self) -> None:
+    # the outbox ------------------------------------------------------------------------------------------
+
+    async def _read_on(self) -> None:
         while True:
             try:
-                await self._turn()
+                await self._read()
             except QueueError as error:
                 log.warning("the projector waits for the database: %s", error)
                 await asyncio.sleep(random.uniform(0.5, 1.5))
@@ -117,36 +124,56 @@ class Projector:
     async def _sleep(self) -> None:
         """Until something is marked; for a while after that also until what coalesces is due."""
         now = time.monotonic()
-        timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
         if now < self._pause_until:
             await asyncio.sleep(self._pause_until - now)
+        timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
+        delayed = min(
+            (delay.until for delay in self._delays.values() if delay.until > now), default=now + timeout
+        )
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(timeout, GAP_SECONDS))
+            await asyncio.wait_for(self._wake.wait(), min(timeout, delayed - now) + 0.001)
+            await asyncio.sleep(self._read_at + READ_GAP_SECONDS - time.monotonic())
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
-            await asyncio.sleep(GAP_SECONDS)
-        self._wake.clear()
 
-    async def _turn(self) -> None:
-        """Confirms what was written, reads what is stale, starts writing it."""
-        await self._confirm()
+    async def _read(self) -> None:
+        """Reads what is stale, and starts writing it."""
         now = time.monotonic()
-        if now < self._pause_until:
+        ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
+        room = READ_LIMIT - len(self._busy) - len(ended)
+        if now < self._pause_until or room <= 0:
             return
+        self._wake.clear()
+        self._read_at = now
         while self._events:
             event = self._events.pop()
             self._start(-len(self._busy) - 1, partial(self._post, event))
-        room = READ_LIMIT - len(self._busy)
-        if room <= 0:
-            return
-        held = [*self._busy, *(i for i, delay in self._delays.items() if delay.until > now)]
-        for entry in await self.queue.outbox(room, self.coalesce_seconds, exclude=held):
+        delayed = (i for i, delay in self._delays.items() if delay.until > now)
+        held = list({*self._busy, *ended, *delayed})
+        found = await self.queue.outbox(room, self.coalesce_seconds, exclude=held)
+        for entry in found:
             self._start(entry.job.id, partial(self._write, entry))
+        if len(found) == room:
+            self._wake.set()  # there may be more
+
+    async def _confirm_on(self) -> None:
+        while True:
+            await self._ended.wait()
+            await asyncio.sleep(CONFIRM_SECONDS)
+            self._ended.clear()
+            try:
+                await self._confirm()
+            except QueueError as error:
+                log.warning("what was written is confirmed later: %s", error)
+                self._ended.set()
+                await asyncio.sleep(random.uniform(0.5, 1.5))
 
     async def _confirm(self) -> None:
+        """Removes exactly the versions that were written."""
         done, self._done = self._done, []
         same, self._same = self._same, []
         drop, self._drop = self._drop, []
         stale, self._stale = self._stale, []
+        self._confirming = {*(i for i, _, _ in done), *(i for i, _ in same), *drop}
         try:
             if done and await self.queue.projected(done):
                 self._wake.set()  # something newer is there already
@@ -160,6 +187,10 @@ class Projector:
             self._done, self._same = done + self._done, same + self._same
             self._drop, self._stale = drop + self._drop, stale + self._stale
             raise
+        finally:
+            self._confirming = set()
+
+    # writing ---------------------------------------------------------------------------------------------
 
     def _start(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
         async def guarded() -> None:
@@ -176,7 +207,7 @@ class Projector:
                 self._delay(key)
             finally:
                 self._busy.pop(key, None)
-                self._wake.set()
+                self._ended.set()
 
         self._busy[key] = asyncio.create_task(guarded())
 
@@ -266,6 +297,7 @@ class Projector:
         asked = error.seconds if isinstance(error, Busy) else None
         seconds = asked or min(0.1 * 2 ** min(self._pauses, 10), 5.0) * random.uniform(0.8, 1.2)
         self._pause_until = now + seconds
+        self._wake.set()  # what failed is read again after that
         log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
 
     async def _refresh_progress(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 500
 GETS_AT_ONCE = 8
+SETTLE_SECONDS = 10.0
+"""After a listing of the watch: intake has it by then, and rows that it made are old enough to be judged."""
 
 
 class SweepAborted(Exception):
@@ -42,22 +45,35 @@ class Sweeper:
     """Intake: objects that the table does not know, or knows in an older generation."""
     namespaces: frozenset[str] = frozenset()
     interval_seconds: float = 300.0
+    first_seconds: float = 5.0
+    """Before the first sweep: what exists is the watch's to bring, in pages; the sweep only heals."""
+    taken: Callable[[str, int], bool] = lambda uid, generation: False
+    """Whether intake has an object (by uid) in this generation already."""
     mass_vanish_limit: int = 20
     resource: Resource = AGENT_JOBS
     chunk: int = CHUNK
     """Objects in a page of the LIST."""
     sweeps: int = 0
+    _soon: asyncio.Event = field(default_factory=asyncio.Event)
     _gets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GETS_AT_ONCE))
 
     async def run(self) -> None:
+        delay = self.first_seconds
         while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._soon.wait(), delay)
+                await asyncio.sleep(min(SETTLE_SECONDS, self.first_seconds))
+            self._soon.clear()
             try:
                 await self.sweep()
                 delay = self.interval_seconds * random.uniform(0.9, 1.1)
             except (ApiUnavailable, QueueError, SweepAborted) as error:
                 log.warning("the sweep is tried again: %s", error)
                 delay = min(10.0, self.interval_seconds)
-            await asyncio.sleep(delay)
+
+    def soon(self) -> None:
+        """The watch has listed anew: deletes of before are told by nobody."""
+        self._soon.set()
 
     async def sweep(self) -> Suspects:
         """One comparison, healed. Raises ApiUnavailable, QueueError, SweepAborted: nothing was concluded."""
@@ -110,13 +126,15 @@ class Sweeper:
     # healing -----------------------------------------------------------------------------------------
 
     async def _take_in(self, objects: Iterable[Listed]) -> None:
+        wanted = [found for found in objects if not self.taken(str(found.uid), found.generation)]
+
         async def one(found: Listed) -> None:
             async with self._gets:
                 reply = await get_object(self.api, found.namespace, found.name, resource=self.resource)
             if reply.ok and reply.body["metadata"]["uid"] == str(found.uid):
                 self.sink([Seen(reply.body, deleted=False)])
 
-        await asyncio.gather(*(one(found) for found in objects))
+        await asyncio.gather(*(one(found) for found in wanted))
 
     async def _confirmed(self, rows: Iterable[MirrorRow]) -> list[MirrorRow]:
         """Those of which a GET says that the object is gone."""

@@ -142,6 +142,7 @@ def wiped(obj: JsonObject) -> bool:
 class Fingerprint:
     """What of an object has been taken in: a change of status alone leaves it as it was."""
 
+    generation: int
     core: int
     final: bool
     """Its status tells an end."""
@@ -173,6 +174,7 @@ def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
     )
     version = str(meta.get("resourceVersion", ""))
     return Fingerprint(
+        int(meta.get("generation", 1)),
         hash(core),
         (obj.get("status") or {}).get("state") in FINAL_STATES,
         wiped(obj),

@@ -40,6 +40,8 @@ class Seen:
 
     object: JsonObject
     deleted: bool
+    listed: bool = False
+    """From a listing: at the start, and where the watch was interrupted for too long."""
 
 
 class Endless:
@@ -243,7 +245,9 @@ class _Life:
             return await _credentials(self.watch.api.kubeconfig)
 
         async def seen(event: Any, **_: Any) -> None:
-            self.watch.take(Seen(event["object"], event["type"] == "DELETED"), self.main)
+            self.watch.take(
+                Seen(event["object"], event["type"] == "DELETED", event["type"] is None), self.main
+            )
 
         kopf.on.login(registry=registry)(login)
         for kind in self.watch.kinds:
