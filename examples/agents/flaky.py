@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agentjobs.agents.context import current_job
 from google.adk.agents import LlmAgent
+
+from agentjobs.agents.context import current_job
 
 
 class Unreachable(Exception):
