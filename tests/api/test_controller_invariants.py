@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -15,9 +16,9 @@ from agentjobs.controller.intake import Intake
 from agentjobs.controller.meter import API_REQUESTS, Meter
 from agentjobs.controller.translate import Gate
 from agentjobs.controller.watch import Seen
-from agentjobs.queue.model import AckKind, State
+from agentjobs.queue.model import AckKind, Progress, State, Usage
 from clusters import Cluster
-from operators import Bench, bench, eventually, serving
+from operators import QUICK, Bench, bench, eventually, serving
 
 
 @pytest.fixture
@@ -227,3 +228,27 @@ async def test_two_leaders_write_what_one_would(b: Bench) -> None:
             found = [await b.objects.until(f"job-{n}", "Complete") for n in range(20)]
         assert all(status["attempts"] == 1 for status in found)
         await settled(b)
+
+
+# progress -----------------------------------------------------------------------------------------------
+
+
+async def test_the_progress_of_a_running_job_is_shown_now_and_then(cluster: Cluster, dsn: str) -> None:
+    often = dataclasses.replace(QUICK, progress=1.0)
+    async with bench(cluster, dsn, intervals=often) as b, b.running():
+        worker = await b.worker()
+        await b.objects.create("job")
+        job = await worker.one()
+        await b.objects.until("job", "Running")
+        await settled(b)
+        before = b.writes()
+        for n in range(1, 6):
+            rows = [Progress(job.id, job.token, "get_weather", n, Usage(total_tokens=n))]
+            await b.queue.progress(worker.id, rows)
+        status = await eventually(lambda: b.objects.status("job"), lambda s: s.get("eventCount") == 5)
+        assert status["message"] == "at get_weather"
+        assert status["usage"]["totalTokens"] == 5
+        assert b.writes() <= before + 2
+    async with bench(cluster, dsn, b.objects.namespace, intervals=often) as b, b.running():
+        await b.queue.progress(worker.id, [Progress(job.id, job.token, "answer", 9, Usage())])
+        await eventually(lambda: b.objects.status("job"), lambda s: s.get("eventCount") == 9)

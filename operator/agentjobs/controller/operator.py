@@ -12,7 +12,7 @@ import logging
 import signal
 import time
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.connection import ApiServer, ApiUnavailable
@@ -28,6 +28,7 @@ from agentjobs.controller.translate import Gate
 from agentjobs.controller.ttl import Expiry
 from agentjobs.controller.watch import ObjectWatch, Seen
 from agentjobs.queue.errors import QueueError
+from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,15 @@ async def run_operator(config: OperatorConfig) -> int:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread
             loop.add_signal_handler(number, operator.stop)
     return await operator.run()
+
+
+def running_in(batch: list[Seen]) -> list[UUID]:
+    """Objects of a listing that show a running job."""
+    return [
+        UUID(one.object["metadata"]["uid"])
+        for one in batch
+        if one.listed and (one.object.get("status") or {}).get("state") == State.RUNNING
+    ]
 
 
 @dataclass(slots=True)
@@ -128,6 +138,7 @@ class Operator:
             expiry.put(batch)
             if any(one.listed for one in batch):
                 sweeper.soon()
+                projector.found_running(running_in(batch))
 
         self._watch = watch = ObjectWatch(api, KINDS, config.namespaces, seen)
         sweeper = Sweeper(

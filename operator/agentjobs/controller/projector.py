@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
+from agentjobs.controller.backoff import Backoff
 from agentjobs.controller.connection import ApiServer, ApiUnavailable, JsonObject
 from agentjobs.controller.events import JobEvent, events_of, posted_run_of
 from agentjobs.controller.meter import STATUS_SKIPPED, TASK_FAILURES
@@ -33,7 +34,6 @@ READ_GAP_SECONDS = 0.02
 """Between two reads of the outbox: a lone job is read at once, many together."""
 CONFIRM_SECONDS = 0.05
 """What was written within it is confirmed together; until then it is not read again."""
-SLOWEST_RETRY_SECONDS = 60.0
 EVENT_BACKLOG = 1000
 
 
@@ -43,14 +43,6 @@ class Busy(Exception):
     def __init__(self, why: str, seconds: float | None = None) -> None:
         super().__init__(why)
         self.seconds = seconds
-
-
-@dataclass(slots=True)
-class Delay:
-    """A job whose write was refused: not before ``until`` again."""
-
-    until: float
-    failures: int
 
 
 @dataclass(slots=True)
@@ -72,11 +64,9 @@ class Projector:
     _same: list[tuple[int, int]] = field(default_factory=list)
     _drop: list[int] = field(default_factory=list)
     _stale: list[UUID] = field(default_factory=list)
-    _delays: dict[int, Delay] = field(default_factory=dict)
+    _backoff: Backoff = field(default_factory=Backoff)
     _shown: ShownStatuses = field(default_factory=ShownStatuses)
     _events: list[JobEvent] = field(default_factory=list)
-    _pause_until: float = 0.0
-    _pauses: int = 0
     _fresh_until: float = 0.0
     _read_at: float = 0.0
 
@@ -90,6 +80,10 @@ class Projector:
     def forget(self, uids: Iterable[UUID]) -> None:
         """What these objects show is not what we wrote: their status was wiped."""
         self._shown.forget(uids)
+
+    def found_running(self, uids: Iterable[UUID]) -> None:
+        """These objects show a running job that another operator wrote: their progress is ours to refresh."""
+        self._shown.adopt(uids, time.monotonic())
 
     def tell(self, event: JobEvent) -> None:
         """Posts an Event that no row stands for; lost with the process."""
@@ -123,15 +117,12 @@ class Projector:
 
     async def _sleep(self) -> None:
         """Until something is marked; for a while after that also until what coalesces is due."""
+        await asyncio.sleep(self._backoff.paused_seconds(time.monotonic()))
         now = time.monotonic()
-        if now < self._pause_until:
-            await asyncio.sleep(self._pause_until - now)
         timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
-        delayed = min(
-            (delay.until for delay in self._delays.values() if delay.until > now), default=now + timeout
-        )
+        timeout = min(timeout, self._backoff.soonest_seconds(now, timeout))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), min(timeout, delayed - now) + 0.001)
+            await asyncio.wait_for(self._wake.wait(), timeout + 0.001)
             await asyncio.sleep(self._read_at + READ_GAP_SECONDS - time.monotonic())
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
 
@@ -140,15 +131,14 @@ class Projector:
         now = time.monotonic()
         ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
         room = READ_LIMIT - len(self._busy) - len(ended)
-        if now < self._pause_until or room <= 0:
+        if self._backoff.paused_seconds(now) or room <= 0:
             return
         self._wake.clear()
         self._read_at = now
         while self._events:
             event = self._events.pop()
             self._start(-len(self._busy) - 1, partial(self._post, event))
-        delayed = (i for i, delay in self._delays.items() if delay.until > now)
-        held = list({*self._busy, *ended, *delayed})
+        held = list({*self._busy, *ended, *self._backoff.delayed(now)})
         found = await self.queue.outbox(room, self.coalesce_seconds, exclude=held)
         for entry in found:
             self._start(entry.job.id, partial(self._write, entry))
@@ -197,14 +187,14 @@ class Projector:
             try:
                 async with self._slots:
                     await work()
-                self._pauses = 0
+                self._backoff.answered()
             except (ApiUnavailable, Busy) as error:
                 self._pause(error)
             except Exception:
                 # a bug in one job's projection must not stop the others
                 log.exception("a status could not be projected", extra={"job_id": key})
                 self.api.meter.add(TASK_FAILURES, part="projection")
-                self._delay(key)
+                self._backoff.delay(key, time.monotonic())
             finally:
                 self._busy.pop(key, None)
                 self._ended.set()
@@ -235,7 +225,7 @@ class Projector:
                 if not await post_event(self.api, event):
                     raise Busy("events")
             self._done.append((job.id, entry.version, posted_run_of(entry)))
-            self._delays.pop(job.id, None)
+            self._backoff.clear(job.id)
             self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
         elif result.written is Written.GONE:
             self.api.meter.add(STATUS_SKIPPED, reason="gone")
@@ -261,11 +251,11 @@ class Projector:
         job, reply = entry.job, result.reply
         if reply.busy:
             raise Busy(f"{reply.status} {reply.message}", reply.retry_after_seconds)
-        delay = self._delay(job.id)
+        failures = self._backoff.delay(job.id, time.monotonic())
         if result.written is Written.OLDER:
             self._shown.forget([job.uid])
             self._stale.append(job.uid)  # a new version, from what the rows say now
-            if delay.failures > 3:
+            if failures > 3:
                 log.error(
                     "object %s/%s shows a newer revision than the database gives out: was the database restored? "
                     "its status stays as it is until revisions have caught up",
@@ -282,23 +272,13 @@ class Projector:
                 extra={"job": str(job.uid)},
             )
 
-    def _delay(self, key: int) -> Delay:
-        failures = self._delays[key].failures + 1 if key in self._delays else 1
-        seconds = min(0.25 * 2**failures, SLOWEST_RETRY_SECONDS) * random.uniform(0.8, 1.2)
-        self._delays[key] = delay = Delay(time.monotonic() + seconds, failures)
-        return delay
-
     def _pause(self, error: ApiUnavailable | Busy) -> None:
         """Nobody writes for a while; everything stays in the outbox."""
-        now = time.monotonic()
-        if now < self._pause_until:
-            return
-        self._pauses += 1
         asked = error.seconds if isinstance(error, Busy) else None
-        seconds = asked or min(0.1 * 2 ** min(self._pauses, 10), 5.0) * random.uniform(0.8, 1.2)
-        self._pause_until = now + seconds
+        seconds = self._backoff.pause(time.monotonic(), asked)
+        if seconds is not None:
+            log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
         self._wake.set()  # what failed is read again after that
-        log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
 
     async def _refresh_progress(self) -> None:
         """Marks running jobs whose object has shown the same for a while."""

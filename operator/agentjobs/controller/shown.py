@@ -72,6 +72,13 @@ class ShownStatuses:
         if shown is not None and shown.whole == status.whole:
             self._by_uid[uid] = status
 
+    def adopt(self, uids: Iterable[UUID], now: float) -> None:
+        """Running jobs of which only that is known."""
+        for uid in uids:
+            if uid not in self._by_uid:
+                self._by_uid[uid] = Shown("Running", b"", b"", now)
+                self._running.add(uid)
+
     def forget(self, uids: Iterable[UUID]) -> None:
         for uid in uids:
             self._by_uid.pop(uid, None)

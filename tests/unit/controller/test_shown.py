@@ -57,3 +57,10 @@ def test_a_finished_job_is_not_written_twice_by_two_leaders() -> None:
     assert shown.needs(UID, Shown.of({"state": "Complete", "revision": 5}, 1000.0), 60)
     shown.forget([UID])
     assert shown.needs(UID, done, 60)
+
+
+def test_a_running_job_of_another_operator_is_refreshed_after_a_while() -> None:
+    shown = ShownStatuses()
+    shown.adopt([UID], 0.0)
+    assert shown.running_since(1) == [UID]
+    assert shown.needs(UID, status(60), 60)
