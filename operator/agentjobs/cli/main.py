@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -48,6 +49,10 @@ def main() -> None:
         app()
     except BadInput as problem:
         print(f"agentjobs: {problem}", file=sys.stderr)  # noqa: T201
+        if (sources := sys.modules.get("agentjobs.cli.sources")) is not None:
+            # a setting that is missing may be there under a misspelt name
+            for warning in sources.misspelt_variables(os.environ):
+                print(f"agentjobs: {warning}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE_EXIT_STATUS)
     except Unavailable as problem:
         print(f"agentjobs: {problem}", file=sys.stderr)  # noqa: T201

@@ -110,6 +110,12 @@ def test_bad_input_ends_with_status_2_and_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_misspelt_variable_is_told_where_a_setting_is_missing() -> None:
+    told = agentjobs("worker", AGENTJOBS_DATABASE_ULR="postgresql://h/d").stderr
+    assert "AGENTJOBS_DATABASE_ULR is set" in told
+    assert "Did you mean AGENTJOBS_DATABASE_URL?" in told
+
+
 def test_an_unreachable_database_ends_with_status_1_and_no_traceback() -> None:
     done = agentjobs("migrate", "status", AGENTJOBS_DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/d")
     assert done.returncode == 1
