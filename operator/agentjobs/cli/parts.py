@@ -74,6 +74,7 @@ def start_operator(settings: Settings) -> int:
         },
         default_ttl_seconds=settings.default_ttl_seconds,
         restored_label=settings.restored_label or None,
+        mass_vanish_limit=settings.mass_vanish_limit,
         lease=LeaseSettings(namespace=settings.lease_namespace),
         health_port=settings.health_port,
     )

@@ -161,6 +161,14 @@ class Settings(BaseSettings):
         "velero.io/restore-name",
         description="Objects with this label come from a backup: they are held until somebody releases them.",
     )
+    mass_vanish_limit: int = Field(
+        20,
+        ge=0,
+        le=1_000_000,
+        description="More unfinished jobs than this, and more than half of a namespace, whose objects vanished at once are "
+        "reported and not cancelled.",
+        examples=[20],
+    )
 
     # both
     name: str | None = Field(

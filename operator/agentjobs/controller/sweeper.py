@@ -159,7 +159,7 @@ class Sweeper:
             self.api.meter.add(SWEEP_FOUND, n, kind="stopped")
             log.error(
                 "%d of %d unfinished jobs of namespace %s have no object any more, all at once: nothing is cancelled. "
-                "If they were deleted on purpose, cancel them with `agentjobs` or raise mass_vanish_limit (%d)",
+                "If they were deleted on purpose, start the operator with AGENTJOBS_MASS_VANISH_LIMIT above %d once",
                 n,
                 of,
                 ns,
