@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 from types import EllipsisType
 from typing import Any, Self
 from uuid import UUID
@@ -165,6 +166,7 @@ class Queue(Mirror):
             return StepResult(answers | dict(rest.answers), rest.jobs, rest.alive)
         missed, alive, text = rows[0]
         jobs = [] if text is None else [codec.claimed_job(row, token) for row in orjson.loads(text)]
+        jobs.sort(key=attrgetter("pos"))  # the most urgent first; cheaper here than in SQL
         if asked > 0:
             mark.claimed(
                 ((job.queue, job.pos) for job in jobs),

@@ -200,7 +200,7 @@ begin
                deadline, v_solo = 'q', queue = any (coalesce(v_limited, '{}')), snoozes, wait_since, drains, losses, spent from started)
     select json_agg(json_build_array(id, uid, queue, pos, run, attempt, payload,
              case when num_nonnulls(retry, deadline, snoozes, losses, spent) > 0 or max_attempts <> 3 or round <> 1 or attempt_timeout <> 1800
-                  then json_build_array(max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses, v_solo = 'q', spent) end) order by pos)::text,
+                  then json_build_array(max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses, v_solo = 'q', spent) end))::text,
            array_agg(id) filter (where mirrored)
       into jobs, v_mirrored from started;
     exit when jobs is not null or v_solo = 'r';
