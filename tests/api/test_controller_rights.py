@@ -1,0 +1,73 @@
+"""The operator does its whole work with the rights that docs/operator.md names, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from agentjobs.controller.config import LeaseSettings
+from agentjobs.controller.meter import API_REQUESTS
+from agentjobs.queue.model import AckKind
+from clusters import Cluster
+from operators import bench, eventually
+
+PAGE = Path(__file__).parents[2] / "docs" / "operator.md"
+GROUPS = {"agentjobs": "agentjobs.dev", "agentjobs/status": "agentjobs.dev", "leases": "coordination.k8s.io"}
+
+
+def documented() -> list[dict[str, Any]]:
+    """The rules of the table under "Rights"."""
+    section = PAGE.read_text().split("## Rights", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `([a-z/]+)`[^|]*\| ([a-z, ]+) \|", section, re.MULTILINE)
+    return [
+        {"apiGroups": [GROUPS.get(resource, "")], "resources": [resource], "verbs": verbs.split(", ")}
+        for resource, verbs in rows
+    ]
+
+
+def role(name: str, user: str) -> list[dict[str, Any]]:
+    api = "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": name},
+            "rules": documented(),
+        },
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": api, "kind": "User", "name": user}],
+        },
+    ]
+
+
+async def test_the_documented_rights_are_enough_and_none_is_refused(cluster: Cluster, dsn: str) -> None:
+    user = f"operator-{uuid4().hex[:8]}"
+    kubeconfig = cluster.require_own().kubeconfig_for(user)
+    rules = documented()
+    assert [rule["resources"][0] for rule in rules] == [
+        "agentjobs", "agentjobs/status", "events", "namespaces", "leases",
+    ]  # fmt: skip
+    await asyncio.to_thread(cluster.apply, role(user, user))
+    async with bench(cluster, dsn) as b:
+        lease = LeaseSettings(b.objects.namespace, "op", 4, 3, 1)
+        async with b.running(kubeconfig=str(kubeconfig), lease=lease, namespaces=()):
+            worker = await b.worker()
+            await b.objects.create("job", {"maxAttempts": 2, "ttlSecondsAfterFinished": 3})
+            await worker.ack(await worker.one(), AckKind.RETRY, reason="ModelServerError", message="500")
+            await worker.ack(await worker.one())
+            await b.objects.until("job", "Complete")
+            await eventually(lambda: b.objects.exists("job"), lambda there: not there)
+        asked = {
+            (dict(labels)["verb"], dict(labels)["resource"], dict(labels)["result"])
+            for (name, labels) in b.meter.counts
+            if name == API_REQUESTS
+        }
+    assert not [request for request in asked if request[2] == "403"]
+    assert ("PATCH", "leases", "200") in asked, "the lease was given back"
