@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,10 +18,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+import aiohttp
+
 from agentjobs.controller.connection import METADATA_LIST, ApiServer, JsonObject
 from agentjobs.controller.meter import Meter as ApiMeter
 from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES
 from agentjobs.local.controlplane import ControlPlane
+from agentjobs.local.process import free_port
 from agentjobs.queue.model import Ack, AckKind, WorkerInfo
 from agentjobs.queue.queue import Queue
 from benchmarks import report
@@ -35,9 +39,10 @@ SPEC = {"agent": {"module": "bench.agent"}, "message": "hello"}
 
 
 @contextmanager
-def operator(dsn: str, kubeconfig: Path) -> Iterator[int]:
+def operator(dsn: str, kubeconfig: Path, **settings: str) -> Iterator[int]:
     """``agentjobs operator``; its pid."""
-    environment = os.environ | {"AGENTJOBS_DATABASE_URL": dsn, "AGENTJOBS_KUBECONFIG": str(kubeconfig)}
+    settings |= {"AGENTJOBS_DATABASE_URL": dsn, "AGENTJOBS_KUBECONFIG": str(kubeconfig)}
+    environment = os.environ | settings
     process = subprocess.Popen(
         [sys.executable, "-m", "agentjobs.cli", "operator", "--log-level", "error"], env=environment
     )
@@ -146,6 +151,37 @@ async def all_at_once(objects: Objects, jobs: int) -> float:
     return time.perf_counter() - started
 
 
+def peak_mib(pid: int) -> int:
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) // 1024 if found else 0
+
+
+async def started_anew(dsn: str, kubeconfig: Path, objects: int) -> tuple[str, ...]:
+    """An operator that finds them all there, until it has told the queue of each."""
+    with operator(dsn, kubeconfig, AGENTJOBS_HEALTH_PORT=str(port := free_port())) as pid:
+        meter = Meter(operator=pid).start()
+        async with aiohttp.ClientSession() as session:
+            while await applied(session, port) < objects:
+                await asyncio.sleep(0.1)
+        meter.stop()
+        peak = peak_mib(pid)
+    return (
+        f"started anew, {peak} MiB at most", str(objects), "",
+        number(objects / meter.wall_seconds), number(meter.cpu_seconds["operator"] / objects * 1000),
+        share(meter.foreign_share),
+    )  # fmt: skip
+
+
+async def applied(session: aiohttp.ClientSession, port: int) -> int:
+    with suppress(aiohttp.ClientError):
+        async with session.get(f"http://127.0.0.1:{port}/metrics") as reply:
+            found = re.findall(
+                r"^agentjobs_operator_changes_applied_total\S* (\d+)", await reply.text(), re.M
+            )
+            return sum(map(int, found))
+    return 0
+
+
 async def measure(server: Server, plane: ControlPlane, dsn: str, options: Options) -> Table:
     idle, busy = options.count(IDLE_JOBS, 5), options.count(BUSY_JOBS, 20)
     rows: list[tuple[str, ...]] = []
@@ -174,6 +210,7 @@ async def measure(server: Server, plane: ControlPlane, dsn: str, options: Option
                     number(meter.cpu_seconds["operator"] / busy * 1000), share(meter.foreign_share),
                 )
             )  # fmt: skip
+        rows.append(await started_anew(dsn, plane.kubeconfig, idle + busy + 1))
         hand.cancel()
         with suppress(asyncio.CancelledError, ExceptionGroup):
             await hand
