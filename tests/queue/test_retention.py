@@ -124,6 +124,17 @@ async def test_h1_retention_runs_once_a_minute(queue: Queue, worker: TestWorker,
     assert (await queue.tick(worker.id)).pruned == 1
 
 
+async def test_h1_a_backlog_of_retention_goes_with_every_tick(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.enqueue([new_job() for _ in range(5)])
+    for job in await worker.claim(5):
+        await worker.ack(job)
+    await pass_time(dsn, WEEKS)
+    tick = "select pruned from tick(%s, '15 s', '7 days', 2)"
+    assert [(await sql(dsn, tick, worker.id))[0][0] for _ in range(4)] == [2, 2, 1, None]
+
+
 async def test_h1_retention_does_not_wait_for_a_job_that_somebody_changes(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:

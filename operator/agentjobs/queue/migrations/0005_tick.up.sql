@@ -134,7 +134,10 @@ begin
     v_keys := v_keys || v_more;
     if cardinality(v_keys) > 0 then perform session_next(v_keys); end if;
     update upkeep set pruned_at = clock_timestamp() where pruned_at < clock_timestamp() - interval '1 minute';
-    if found then pruned := prune(p_retention, p_limit); end if;
+    if found then
+      pruned := prune(p_retention, p_limit);
+      if pruned = p_limit then update upkeep set pruned_at = '-infinity'; end if;      -- there is more: with the next tick
+    end if;
   end if;
   admit := exists (select from waiting w where w.state = 'n'
                      and not exists (select from queue q where q.name = w.queue and q.paused_at is not null));
