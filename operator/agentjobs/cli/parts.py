@@ -20,6 +20,8 @@ log = logging.getLogger("agentjobs")
 
 def start_worker(settings: Settings) -> int:
     """Runs a worker until it is stopped; returns its exit status."""
+    import uvloop
+
     from agentjobs import __version__
     from agentjobs.agents.outcome import AgentSettings
     from agentjobs.worker.config import WorkerConfig
@@ -52,7 +54,8 @@ def start_worker(settings: Settings) -> int:
         )
     except ValueError as error:
         raise BadInput(str(error)) from None
-    return _run(run_worker(config), settings)
+    # the supervisor forks nothing either: executors are forked by the template, a fresh process
+    return _run(run_worker(config), settings, uvloop.run)
 
 
 def start_operator(settings: Settings) -> int:
