@@ -161,7 +161,7 @@ async def started_anew(dsn: str, kubeconfig: Path, objects: int) -> tuple[str, .
     with operator(dsn, kubeconfig, AGENTJOBS_HEALTH_PORT=str(port := free_port())) as pid:
         meter = Meter(operator=pid).start()
         async with aiohttp.ClientSession() as session:
-            while await applied(session, port) < objects:
+            while await applied(session, port) < objects:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         meter.stop()
         peak = peak_mib(pid)

@@ -57,7 +57,7 @@ async def test_the_documented_rights_are_enough_and_none_is_refused(cluster: Clu
     await asyncio.to_thread(cluster.apply, role(user, user))
     async with bench(cluster, dsn) as b:
         lease = LeaseSettings(b.objects.namespace, "op", 4, 3, 1)
-        async with b.running(kubeconfig=str(kubeconfig), lease=lease, namespaces=()):
+        async with b.running(kubeconfig=str(kubeconfig), lease=lease):
             worker = await b.worker()
             await b.objects.create("job", {"maxAttempts": 2, "ttlSecondsAfterFinished": 3})
             await worker.ack(await worker.one(), AckKind.RETRY, reason="ModelServerError", message="500")

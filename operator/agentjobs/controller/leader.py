@@ -25,6 +25,8 @@ from agentjobs.controller.meter import TASK_FAILURES
 from agentjobs.controller.resources import LEASES
 
 log = logging.getLogger(__name__)
+# An error at every try while the API server is away, every 2 s: the lock below says it once per cause.
+logging.getLogger(leaderelection.__name__).setLevel(logging.CRITICAL)
 
 UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, ApiException)
 

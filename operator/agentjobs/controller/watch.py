@@ -27,6 +27,8 @@ from agentjobs.controller.meter import TASK_FAILURES
 from agentjobs.controller.resources import Resource
 
 log = logging.getLogger(__name__)
+# It warns that it takes no signals in a thread, at each start: that is what is wanted here.
+logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
 JsonObject = dict[str, Any]
 
