@@ -1,0 +1,173 @@
+"""A schedule as Kubernetes' CronJob controller reads it: five fields in an IANA time zone.
+
+The grammar is that of robfig/cron v3's ``ParseStandard``, field for field, without its ``TZ=`` prefix and
+``@every``. It is read here and not by croniter, which takes the same texts for other schedules: to croniter
+``9-9`` means every hour, ``fri-mon`` wraps around the week, 7 is Sunday, and L, W and # exist.
+https://github.com/robfig/cron/blob/v3.0.1/parser.go
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+MACROS: Mapping[str, str] = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+MAX_LENGTH = 256
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_NOT_ZONES = frozenset({"local", "localtime", "posixrules", "posix", "right", "factory"})
+"""In the folder of zones, or known to Go, but no zones: the machine's own one, and copies of all others."""
+
+
+class UnparseableSchedule(ValueError):
+    """The schedule is not five cron fields or a macro. The text names field, value and what it wants."""
+
+
+class UnknownTimeZone(ValueError):
+    """The time zone is no IANA name, or this system's time zone data does not have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+    names: Mapping[str, int] = field(default_factory=dict)
+
+
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of month", 1, 31),
+    _Field("month", 1, 12, {name: n for n, name in enumerate(_MONTHS, 1)}),
+    _Field("day of week", 0, 6, {name: n for n, name in enumerate(_WEEKDAYS)}),
+)
+_ITEM = re.compile(r"(\*|\?|[a-z]+|\d+)(?:-([a-z]+|\d+))?(?:/(\d+))?", re.IGNORECASE | re.ASCII)
+_QUARTZ = re.compile(r"(?:\d*[LW]+|L-\d+|[a-z\d]+[L#]\d*)", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The minutes that a schedule chooses, by the wall clock of its zone. Made by ``parse``."""
+
+    text: str
+    zone: ZoneInfo
+    minutes_of_day: tuple[int, ...]
+    """0…1439, ascending."""
+    months: frozenset[int]
+    days: frozenset[int]
+    weekdays: frozenset[int]
+    """0 is Sunday."""
+    either_day: bool
+    """Neither day field is starred: a day matches by its number or by its weekday. Else both must match."""
+
+
+def parse(text: str, time_zone: str = "UTC") -> Schedule:
+    """The schedule that ``text`` stands for. Raises UnparseableSchedule and UnknownTimeZone.
+
+    One that is never due, such as 31 February, is a schedule too: it has no next time.
+    """
+    zone = zone_of(time_zone)
+    if len(text) > MAX_LENGTH:
+        raise UnparseableSchedule(f"schedule has {len(text)} characters, wants at most {MAX_LENGTH}")
+    if "TZ=" in text:
+        raise UnparseableSchedule(
+            f"schedule {text!r}: the time zone does not belong into schedule, set timeZone"
+        )
+    texts = MACROS.get(text.strip(), text).split()
+    if len(texts) != len(_FIELDS) or texts[0].startswith("@"):
+        raise UnparseableSchedule(
+            f"schedule {text!r} wants five fields (minute, hour, day of month, month, day of week), such as "
+            f"30 9 * * 1-5, or one of {', '.join(MACROS)}"
+        )
+    values: list[frozenset[int]] = []
+    for spec, given in zip(_FIELDS, texts, strict=True):
+        try:
+            values.append(_values(spec, given))
+        except ValueError as error:
+            raise UnparseableSchedule(f"{spec.name} {given!r}: {error}") from None
+    minutes, hours, days, months, weekdays = values
+    return Schedule(
+        text=text,
+        zone=zone,
+        minutes_of_day=_minutes_of_day(minutes, hours),
+        months=months,
+        days=days,
+        weekdays=weekdays,
+        either_day=not _starred(texts[2]) and not _starred(texts[4]),
+    )
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The zone of an IANA name. Raises UnknownTimeZone."""
+    if name.partition("/")[0].lower() not in _NOT_ZONES:
+        try:
+            return ZoneInfo(name)
+        except (KeyError, ValueError, OSError):  # unknown; a path, or no zone file; a folder such as Europe
+            pass
+    raise UnknownTimeZone(
+        f"timeZone {name!r} is unknown: name an IANA time zone, such as Europe/Berlin or UTC"
+    )
+
+
+def _starred(text: str) -> bool:
+    """Whether a day field leaves the choice of days to the other one.
+
+    robfig/cron v3 says so of ``*`` and ``?``, alone, in a list or with a step of 1. Not of ``*/2`` (as v1 did),
+    and not of ``1-31``, though that chooses all: such a field is OR-ed with the other one.
+    """
+    return any(re.fullmatch(r"[*?](/0*1)?", item) for item in text.split(","))
+
+
+def _values(spec: _Field, text: str) -> frozenset[int]:
+    """The numbers that one field chooses. Raises ValueError with what the field wants."""
+    chosen: set[int] = set()
+    for item in text.split(","):
+        match = _ITEM.fullmatch(item)
+        if not match:
+            if _QUARTZ.fullmatch(item):
+                raise ValueError(f"{item!r}: L, W and # are unknown to CronJob and here")
+            raise ValueError(
+                "wants *, a number, a range such as 1-5, each with a step such as /2, or a list of these"
+            )
+        first, last, step = match.groups()
+        if first in ("*", "?"):
+            if last:
+                raise ValueError(f"{first} cannot begin a range")
+            low, high = spec.low, spec.high
+        else:
+            low = _number(spec, first)
+            high = _number(spec, last) if last else (spec.high if step else low)
+        if low > high:
+            raise ValueError(f"the range {item!r} runs backwards")
+        if step and int(step) == 0:
+            raise ValueError("a step of 0 goes nowhere")
+        chosen.update(range(low, high + 1, int(step or 1)))
+    return frozenset(chosen)
+
+
+def _number(spec: _Field, text: str) -> int:
+    number = spec.names.get(text.lower(), int(text) if text.isdecimal() else None)
+    if number is None or not spec.low <= number <= spec.high:
+        named = f", or a name such as {next(iter(spec.names))}" if spec.names else ""
+        hint = "; Sunday is 0" if spec.name == "day of week" and text == "7" else ""
+        raise ValueError(f"{text!r} is not a number from {spec.low} to {spec.high}{named}{hint}")
+    return number
+
+
+@lru_cache(maxsize=1024)
+def _minutes_of_day(minutes: frozenset[int], hours: frozenset[int]) -> tuple[int, ...]:
+    """Shared between schedules: a minutely one has 1440 of them."""
+    return tuple(sorted(60 * hour + minute for hour in hours for minute in minutes))

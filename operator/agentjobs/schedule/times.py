@@ -1,0 +1,143 @@
+"""When a schedule is due: its next times, and those that were missed between two instants.
+
+The rule of daylight saving time is one sentence: a schedule is due in each minute of real time in which the
+zone's wall clock shows a time that its fields choose. So a wall-clock time that does not exist is not made up
+for, and one that exists twice is due twice, as with CronJob.
+
+Real time is cut into pieces of a few days in which the zone's offset does not change. Inside of one the wall
+clock is real time plus a number, and days are counted whole: ten years of a minutely schedule cost milliseconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from agentjobs.schedule.cron import Schedule
+
+NEXT_WITHIN_YEARS = 5
+"""A schedule without a time until the end of the fifth calendar year from now is never due (robfig/cron's limit)."""
+MISSED_WITHIN_DAYS = 7305
+"""Missed times are looked for in the last 20 years: it bounds the work where a clock or a record is wrong."""
+
+_DAY = 24 * 60
+_PIECE = 4 * _DAY
+"""Less than a week: so close have no two changes of an offset followed each other since 1980, in no zone."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_LAST_MINUTE = (date(9999, 12, 1).toordinal() - _EPOCH_DAY) * _DAY
+
+
+@dataclass(frozen=True, slots=True)
+class MissedTimes:
+    """Times that passed: the last of them (UTC; None: there was none) and how many."""
+
+    latest: datetime | None
+    count: int
+
+
+class _Piece(NamedTuple):
+    """Minutes since the epoch, ``end`` not included, in which the wall clock is ``offset`` minutes ahead of UTC."""
+
+    start: int
+    end: int
+    offset: int
+
+
+def next_time(schedule: Schedule, after: datetime) -> datetime | None:
+    """The first time after ``after``, in UTC. None: never due within NEXT_WITHIN_YEARS."""
+    start = _minute(after) + 1
+    if start >= _LAST_MINUTE:
+        return None
+    last_year = _moment(start).astimezone(schedule.zone).year + NEXT_WITHIN_YEARS
+    beyond = (date(min(last_year + 1, 9999), 1, 1).toordinal() - _EPOCH_DAY + 1) * _DAY
+    for piece in _pieces(schedule.zone, start, min(beyond, _LAST_MINUTE)):
+        for first, last, day in _matches(schedule, piece):
+            if first < last:
+                found = _moment(day * _DAY + schedule.minutes_of_day[first] - piece.offset)
+                return found if found.astimezone(schedule.zone).year <= last_year else None
+    return None
+
+
+def next_times(schedule: Schedule, after: datetime, n: int) -> list[datetime]:
+    """The first ``n`` times after ``after``, in UTC; fewer where it is not due so often."""
+    return list(islice(_times(schedule, after), n))
+
+
+def missed_times(schedule: Schedule, after: datetime, until: datetime) -> MissedTimes:
+    """The times after ``after`` and not after ``until``. Exact, but for what is older than MISSED_WITHIN_DAYS."""
+    end = min(_minute(until) + 1, _LAST_MINUTE)
+    start = max(_minute(after) + 1, end - MISSED_WITHIN_DAYS * _DAY)
+    count, latest = 0, None
+    for piece in _pieces(schedule.zone, start, end):
+        for first, last, day in _matches(schedule, piece):
+            if first < last:
+                count += last - first
+                latest = day * _DAY + schedule.minutes_of_day[last - 1] - piece.offset
+    return MissedTimes(None if latest is None else _moment(latest), count)
+
+
+def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
+    moment = next_time(schedule, after)
+    while moment is not None:
+        yield moment
+        moment = next_time(schedule, moment)
+
+
+def _pieces(zone: ZoneInfo, start: int, end: int) -> Iterator[_Piece]:
+    """``start`` up to ``end``, cut where the offset changes, and into pieces that hide no two changes."""
+    offset = _offset(zone, start)
+    while start < end:
+        stop = min(start + _PIECE, end)
+        changed = _offset(zone, stop)
+        if changed != offset:
+            low, high = start, stop  # the last known minute of the old offset, the first known of the new one
+            while high - low > 1:
+                middle = (low + high) // 2
+                if _offset(zone, middle) == offset:
+                    low = middle
+                else:
+                    high = middle
+            stop, changed = high, _offset(zone, high)
+        yield _Piece(start, stop, offset)
+        start, offset = stop, changed
+
+
+def _matches(schedule: Schedule, piece: _Piece) -> Iterator[tuple[int, int, int]]:
+    """Of each matching day in the piece: from which to which of ``minutes_of_day``, and the day since the epoch."""
+    start, end = piece.start + piece.offset, piece.end + piece.offset
+    for day in range(start // _DAY, (end - 1) // _DAY + 1):
+        if _day_matches(schedule, date.fromordinal(_EPOCH_DAY + day)):
+            midnight = day * _DAY
+            yield (
+                bisect_left(schedule.minutes_of_day, start - midnight),
+                bisect_left(schedule.minutes_of_day, end - midnight),
+                day,
+            )
+
+
+def _day_matches(schedule: Schedule, day: date) -> bool:
+    if day.month not in schedule.months:
+        return False
+    by_number = day.day in schedule.days
+    by_weekday = day.isoweekday() % 7 in schedule.weekdays
+    return (by_number or by_weekday) if schedule.either_day else (by_number and by_weekday)
+
+
+def _offset(zone: ZoneInfo, minute: int) -> int:
+    """How many minutes the wall clock is ahead of UTC (seconds, which only old local mean times have, are cut)."""
+    offset = datetime.fromtimestamp(minute * 60, zone).utcoffset() or timedelta()
+    return offset // timedelta(minutes=1)
+
+
+def _minute(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(minutes=1)
+
+
+def _moment(minute: int) -> datetime:
+    return _EPOCH + timedelta(minutes=minute)
