@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,9 @@ class Watched:
     def __init__(self, http: aiohttp.ClientSession, host: str, namespace: str) -> None:
         self._http, self._url = http, host + AGENT_JOBS.collection(namespace)
         self._completed: dict[str, asyncio.Future[float]] = {}
+        self._last: dict[str, Any] = {}
+        self.watches = 0
+        """That ended early."""
 
     async def create(self, name: str) -> None:
         """Raises for any answer but success."""
@@ -76,23 +79,40 @@ class Watched:
         """Done with the ``perf_counter`` at which the watch showed it. To be asked for before it is created."""
         return self._completed.setdefault(name, asyncio.get_running_loop().create_future())
 
+    async def all_complete(self, names: Sequence[str], within: float) -> list[float]:
+        """When each was seen Complete. Raises RuntimeError that says what the others showed last."""
+        done = [self.completion(name) for name in names]
+        await asyncio.wait(done, timeout=within)
+        left = [name for name, one in zip(names, done, strict=True) if not one.done()]
+        if left:
+            shown = json.dumps(self._last.get(left[0]))
+            raise RuntimeError(
+                f"{len(left)} of {len(names)} jobs were not Complete after {within:.0f} s; {left[0]} showed {shown}"
+            )
+        return [one.result() for one in done]
+
     async def watch(self, watching: asyncio.Event) -> None:
-        """Until cancelled."""
-        async with self._http.get(self._url) as answer:
-            version = (await answer.json())["metadata"]["resourceVersion"]
-        params = {"watch": "1", "resourceVersion": version}
-        no_limit = aiohttp.ClientTimeout(total=None)
-        async with self._http.get(self._url, params=params, timeout=no_limit) as answer:
-            watching.set()
-            async for line in answer.content:
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    raise RuntimeError(f"the watch ended: {event['object']}")
-                self._see(event["object"])
+        """Until cancelled. An API server may end a watch whenever it likes: then everything is listed again."""
+        while True:
+            async with self._http.get(self._url) as answer:
+                found = await answer.json()
+            for job in found["items"]:
+                self._see(job)
+            params = {"watch": "1", "resourceVersion": found["metadata"]["resourceVersion"]}
+            no_limit = aiohttp.ClientTimeout(total=None)
+            async with self._http.get(self._url, params=params, timeout=no_limit) as answer:
+                watching.set()
+                async for line in answer.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        break
+                    self._see(event["object"])
+            self.watches += 1
 
     def _see(self, job: dict[str, Any]) -> None:
         name, state = job["metadata"]["name"], job.get("status", {}).get("state")
         seen = self.completion(name)
+        self._last[name] = job.get("status", {})
         if state == "Complete" and not seen.done():
             seen.set_result(time.perf_counter())
         elif state in ("Failed", "Cancelled", "Rejected") and not seen.done():
@@ -110,5 +130,8 @@ async def watched(kubeconfig: Path, namespace: str) -> AsyncIterator[Watched]:
             await watching.wait()
             yield jobs
         finally:
+            failed = task.done()
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            (what,) = await asyncio.gather(task, return_exceptions=True)
+            if failed:
+                raise RuntimeError(f"the watch failed: {what!r}")
