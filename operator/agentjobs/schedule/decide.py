@@ -1,0 +1,275 @@
+"""What a schedule does now: ``(spec, state, now) → actions``, without effects.
+
+It follows Kubernetes' CronJob controller (syncCronJob), and says where it does not:
+https://github.com/kubernetes/kubernetes/blob/v1.34.4/pkg/controller/cronjob/cronjob_controllerv2.go
+
+- Only the latest tick that passed is ever created. The ones before it are missed, and counted.
+- A tick that a Forbid schedule holds back stays due until a later tick takes its place or its deadline passes.
+- Unlike CronJob's, a missed tick is decided upon once: ``Decision.decided`` moves past it. And an edit of the
+  times or the end of a suspension begins anew, so no tick fires that belonged to the time before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from agentjobs.schedule.cron import Schedule
+from agentjobs.schedule.names import manual_child, tick_child
+from agentjobs.schedule.times import MissedTimes, missed_times, next_time
+
+ON_TIME_SECONDS = 60
+"""How late a tick may be under ``missedRunPolicy: Skip``. It outlasts a change of leader and a restart."""
+
+CLOCK_BEHIND_SECONDS = 60
+"""Clocks of API server, database and operator may differ by less without a word."""
+
+
+class ConcurrencyPolicy(StrEnum):
+    """What happens to a tick while a child is unfinished."""
+
+    ALLOW = "Allow"
+    FORBID = "Forbid"
+    REPLACE = "Replace"
+
+
+class MissedRunPolicy(StrEnum):
+    """What happens to a tick that is late."""
+
+    LATEST = "Latest"
+    SKIP = "Skip"
+
+
+class Why(StrEnum):
+    """Why there is nothing to create now. The first is also the event's reason, as CronJob's."""
+
+    JOB_ALREADY_ACTIVE = "JobAlreadyActive"
+    SUSPENDED = "Suspended"
+    NOT_DUE = "NotDue"
+    CLOCK_BEHIND = "ClockBehind"
+    """Last tick, creation or change lie in the future: a clock was set back. No tick fires twice for it."""
+    NEVER_DUE = "NeverDue"
+    """No next time within five years, or a one shot that is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A ScheduledAgentJob's name and what of its spec decides. ``when``: a cron schedule, or the time of a one shot."""
+
+    name: str
+    when: Schedule | datetime
+    suspend: bool = False
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
+    starting_deadline_seconds: int | None = None
+    missed_runs: MissedRunPolicy = MissedRunPolicy.LATEST
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was stored of a schedule. All times are aware."""
+
+    created: datetime
+    changed: datetime | None = None
+    """When schedule, timeZone or scheduledTime last changed; no other field counts."""
+    unsuspended: datetime | None = None
+    """When suspend last became false."""
+    last_tick: datetime | None = None
+    """The last tick that was created or given up: the last ``Decision.decided``, lastScheduleTime."""
+    active: tuple[str, ...] = ()
+    """Uids of the unfinished children, manual ones included."""
+    run_requested: str | None = None
+    """The value of the annotation ``agentjobs.dev/run-requested-at``."""
+    run_handled: str | None = None
+    """The value that was handled last: the last ``Decision.run_handled``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create one child. ``tick`` is its scheduled-time annotation; a manual child's is now."""
+
+    tick: datetime
+    child: str
+    manual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """End these children, then create the one."""
+
+    uids: tuple[str, ...]
+    tick: datetime
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """This tick is due and not created now; it stays due. Comes with each decision while that lasts."""
+
+    tick: datetime
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """``count`` ticks were missed, the last of them ``latest``: add to missedRuns, tell once (MissSchedule)."""
+
+    count: int
+    latest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A one shot is over and no child of it is unfinished. Comes with each decision from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Decide again at ``until`` (None: when something changes). A due ``until`` means at once."""
+
+    until: datetime | None
+    why: Why
+
+
+Action = Create | Replace | Skip | Missed | Finished | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """At most one child, and what to store with it in the same transaction, before it is created.
+
+    ``actions`` are in the order to carry out and end with one Wait.
+    """
+
+    actions: tuple[Action, ...]
+    decided: datetime | None = None
+    """The new last_tick. None: unchanged."""
+    run_handled: str | None = None
+    """The new run_handled. None: unchanged."""
+    next_tick: datetime | None = None
+    """nextScheduleTime: the next tick to come. None: suspended, over, or never due."""
+
+
+def decide(spec: Spec, state: State, now: datetime) -> Decision:
+    """What to do at ``now``. Decide again after each change of the arguments, and when the Wait is over.
+
+    A due tick goes before a requested run: under Replace it would end that run.
+    """
+    ticked = None if spec.suspend else _tick(spec, state, now)
+    if ticked and any(isinstance(action, Create | Replace) for action in ticked.actions):
+        return _with_request_waiting(ticked, state, now)
+    if _run_is_requested(state):
+        return _run_now(spec, state, now, ticked)
+    return ticked or Decision((Wait(None, Why.SUSPENDED),))
+
+
+def base_time(state: State) -> datetime:
+    """Ticks at or before it are over: the latest of last tick, creation, change and end of suspension."""
+    times = (state.created, state.changed, state.unsuspended, state.last_tick)
+    return max(time for time in times if time is not None)
+
+
+def _tick(spec: Spec, state: State, now: datetime) -> Decision:
+    """The decision about the schedule's own ticks."""
+    due = _due(spec, state, now)
+    if due.latest is None:
+        return _nothing_due(spec, state, now)
+    tick = due.latest
+    coming = _coming(spec, tick)
+    given_up = _given_up_at(spec, tick)
+    if given_up and now >= given_up:
+        return Decision(
+            (Missed(due.count, tick), *_over(spec, state), _wait(coming)), decided=tick, next_tick=coming
+        )
+    if state.active and spec.concurrency is ConcurrencyPolicy.FORBID:
+        until = min((time for time in (coming, given_up) if time), default=None)
+        return Decision(
+            (Skip(tick, Why.JOB_ALREADY_ACTIVE), Wait(until, Why.JOB_ALREADY_ACTIVE)), next_tick=coming
+        )
+    child = tick_child(spec.name, tick)
+    replaces = state.active and spec.concurrency is ConcurrencyPolicy.REPLACE
+    create = Replace(state.active, tick, child) if replaces else Create(tick, child)
+    return Decision(
+        (*_missed_before(tick, spec, state), create, _wait(coming)), decided=tick, next_tick=coming
+    )
+
+
+def _due(spec: Spec, state: State, now: datetime) -> MissedTimes:
+    """The ticks that passed and are not decided upon.
+
+    A one shot has one tick, so nothing can pile up: it is due from its time on, in the past at its creation or
+    passed while suspended as well, unless it is late by its policies.
+    """
+    if isinstance(spec.when, Schedule):
+        return missed_times(spec.when, base_time(state), now)
+    is_due = spec.when <= now and not _is_decided(spec.when, state)
+    return MissedTimes(spec.when, 1) if is_due else MissedTimes(None, 0)
+
+
+def _missed_before(tick: datetime, spec: Spec, state: State) -> tuple[Missed, ...]:
+    if not isinstance(spec.when, Schedule):
+        return ()
+    earlier = missed_times(spec.when, base_time(state), tick - timedelta(minutes=1))
+    return (Missed(earlier.count, earlier.latest),) if earlier.latest else ()
+
+
+def _over(spec: Spec, state: State) -> tuple[Finished, ...]:
+    return (Finished(),) if isinstance(spec.when, datetime) and not state.active else ()
+
+
+def _nothing_due(spec: Spec, state: State, now: datetime) -> Decision:
+    if isinstance(spec.when, datetime):
+        if not _is_decided(spec.when, state):
+            return Decision((Wait(spec.when, Why.NOT_DUE),), next_tick=spec.when)
+        return Decision((*_over(spec, state), _wait(None)))
+    base = base_time(state)
+    coming = next_time(spec.when, max(base, now))
+    behind = base - now > timedelta(seconds=CLOCK_BEHIND_SECONDS)
+    wait = Wait(coming, Why.CLOCK_BEHIND) if coming and behind else _wait(coming)
+    return Decision((wait,), next_tick=coming)
+
+
+def _is_decided(tick: datetime, state: State) -> bool:
+    """By the minute, which is what the child's name knows."""
+    return state.last_tick is not None and tick.timestamp() // 60 <= state.last_tick.timestamp() // 60
+
+
+def _given_up_at(spec: Spec, tick: datetime) -> datetime | None:
+    """From when on a tick is too late. None: never."""
+    seconds = [] if spec.starting_deadline_seconds is None else [spec.starting_deadline_seconds]
+    if spec.missed_runs is MissedRunPolicy.SKIP:
+        seconds.append(ON_TIME_SECONDS)
+    return tick + timedelta(seconds=min(seconds)) if seconds else None
+
+
+def _coming(spec: Spec, tick: datetime) -> datetime | None:
+    return next_time(spec.when, tick) if isinstance(spec.when, Schedule) else None
+
+
+def _wait(coming: datetime | None) -> Wait:
+    return Wait(coming, Why.NOT_DUE if coming else Why.NEVER_DUE)
+
+
+def _run_is_requested(state: State) -> bool:
+    return bool(state.run_requested) and state.run_requested != state.run_handled
+
+
+def _with_request_waiting(decision: Decision, state: State, now: datetime) -> Decision:
+    """One child now; the one that was asked for by the next decision, at once."""
+    if not _run_is_requested(state):
+        return decision
+    actions = (*decision.actions[:-1], Wait(now, Why.NOT_DUE))
+    return Decision(actions, decided=decision.decided, next_tick=decision.next_tick)
+
+
+def _run_now(spec: Spec, state: State, now: datetime, ticked: Decision | None) -> Decision:
+    """A run that somebody asked for, as ``kubectl create job --from``: suspend, deadline, concurrency do not apply."""
+    assert state.run_requested
+    create = Create(
+        now.replace(microsecond=0), manual_child(spec.name, state.run_requested, now), manual=True
+    )
+    if ticked is None:
+        return Decision((create, Wait(None, Why.SUSPENDED)), run_handled=state.run_requested)
+    others = [action for action in ticked.actions[:-1] if not isinstance(action, Finished)]
+    wait = ticked.actions[-1]
+    return Decision((*others, create, wait), ticked.decided, state.run_requested, ticked.next_tick)
