@@ -98,7 +98,7 @@ JOB = st.builds(
     Spec,
     queue=st.sampled_from(QUEUES),
     priority=st.sampled_from([2, 2, 0, 9]),
-    session=st.sampled_from([None, "a", "b", None]),
+    session=st.sampled_from([None, "a", "a", None, "b"]),
     delay=st.sampled_from([0, 0, 0, 500, 1500]),
     suspend=st.sampled_from([False, False, False, False, True]),
     max_attempts=st.sampled_from([3, 2, 1]),
