@@ -55,7 +55,7 @@ _FIELDS = (
     _Field("day of week", 0, 6, {name: n for n, name in enumerate(_WEEKDAYS)}),
 )
 _ITEM = re.compile(r"(\*|\?|[a-z]+|\d+)(?:-([a-z]+|\d+))?(?:/(\d+))?", re.IGNORECASE | re.ASCII)
-_QUARTZ = re.compile(r"(?:\d*[LW]+|L-\d+|[a-z\d]+[L#]\d*)", re.IGNORECASE | re.ASCII)
+_QUARTZ = re.compile(r"L(-\d+)?|\d+L|LW|\d+W|[a-z\d]+#\d+|[a-z]{3}L", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,10 @@ def _values(spec: _Field, text: str) -> frozenset[int]:
     """The numbers that one field chooses. Raises ValueError with what the field wants."""
     chosen: set[int] = set()
     for item in text.split(","):
+        if _QUARTZ.fullmatch(item):
+            raise ValueError("L, W and # are unknown to CronJob and here")
         match = _ITEM.fullmatch(item)
         if not match:
-            if _QUARTZ.fullmatch(item):
-                raise ValueError(f"{item!r}: L, W and # are unknown to CronJob and here")
             raise ValueError(
                 "wants *, a number, a range such as 1-5, each with a step such as /2, or a list of these"
             )

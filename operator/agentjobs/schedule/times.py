@@ -54,7 +54,7 @@ def next_time(schedule: Schedule, after: datetime) -> datetime | None:
     start = _minute(after) + 1
     if start >= _LAST_MINUTE:
         return None
-    last_year = _moment(start).astimezone(schedule.zone).year + NEXT_WITHIN_YEARS
+    last_year = (max(after, _EPOCH) + timedelta(seconds=1)).astimezone(schedule.zone).year + NEXT_WITHIN_YEARS
     beyond = (date(min(last_year + 1, 9999), 1, 1).toordinal() - _EPOCH_DAY + 1) * _DAY
     for piece in _pieces(schedule.zone, start, min(beyond, _LAST_MINUTE)):
         for first, last, day in _matches(schedule, piece):
@@ -74,6 +74,8 @@ def missed_times(schedule: Schedule, after: datetime, until: datetime) -> Missed
     end = min(_minute(until) + 1, _LAST_MINUTE)
     start = max(_minute(after) + 1, end - MISSED_WITHIN_DAYS * _DAY)
     count, latest = 0, None
+    if start >= end:
+        return MissedTimes(None, 0)
     for piece in _pieces(schedule.zone, start, end):
         for first, last, day in _matches(schedule, piece):
             if first < last:
@@ -136,7 +138,8 @@ def _offset(zone: ZoneInfo, minute: int) -> int:
 
 
 def _minute(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(minutes=1)
+    """Not before 1970: nothing was due then."""
+    return (max(moment, _EPOCH) - _EPOCH) // timedelta(minutes=1)
 
 
 def _moment(minute: int) -> datetime:
