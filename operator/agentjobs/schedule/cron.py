@@ -24,6 +24,11 @@ MACROS: Mapping[str, str] = {
     "@hourly": "0 * * * *",
 }
 MAX_LENGTH = 256
+ZONE_ELSEWHERE = "the time zone does not belong into schedule, set timeZone"
+FIVE_FIELDS = (
+    "wants five fields (minute, hour, day of month, month, day of week), such as 30 9 * * 1-5, or one of "
+    + ", ".join(MACROS)
+)
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -83,15 +88,10 @@ def parse(text: str, time_zone: str = "UTC") -> Schedule:
     if len(text) > MAX_LENGTH:
         raise UnparseableSchedule(f"schedule has {len(text)} characters, wants at most {MAX_LENGTH}")
     if "TZ=" in text:
-        raise UnparseableSchedule(
-            f"schedule {text!r}: the time zone does not belong into schedule, set timeZone"
-        )
+        raise UnparseableSchedule(f"schedule {text!r}: {ZONE_ELSEWHERE}")
     texts = MACROS.get(text.strip(), text).split()
     if len(texts) != len(_FIELDS) or texts[0].startswith("@"):
-        raise UnparseableSchedule(
-            f"schedule {text!r} wants five fields (minute, hour, day of month, month, day of week), such as "
-            f"30 9 * * 1-5, or one of {', '.join(MACROS)}"
-        )
+        raise UnparseableSchedule(f"schedule {text!r}: {FIVE_FIELDS}")
     values: list[frozenset[int]] = []
     for spec, given in zip(_FIELDS, texts, strict=True):
         try:
