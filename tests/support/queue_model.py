@@ -1,4 +1,4 @@
-"""DESIGN §5 and §6 as plain Python: what the queue must do, without a database.
+"""The states and invariants of a job as plain Python: what the queue must do, without a database.
 
 Times are seconds of a clock that only moves when a test says so. A job's ``state`` is the letter of the place where
 the queue keeps it: n new, r ready, l later, b behind its session, s suspended, q quarantined, @ running; c complete,

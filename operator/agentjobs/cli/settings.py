@@ -32,7 +32,7 @@ DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
 class QueueRule(BaseModel):
-    """Who may use a queue (DESIGN: queues are privileges)."""
+    """Who may use a queue: queues are privileges."""
 
     model_config = ConfigDict(extra="forbid")
 
