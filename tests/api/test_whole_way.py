@@ -54,7 +54,10 @@ async def objects(own_control_plane: Cluster) -> AsyncIterator[Objects]:
 
 
 async def statuses(objects: Objects) -> dict[str, JsonObject]:
+    """By name. Raises ApiUnavailable also where a server that has just started refuses (403, 5xx)."""
     reply = await objects.api.request("GET", AGENT_JOBS.collection(NAMESPACE), resource="test")
+    if not reply.ok:
+        raise ApiUnavailable(f"{reply.status} {reply.message}")
     return {item["metadata"]["name"]: item.get("status") or {} for item in reply.body["items"]}
 
 
