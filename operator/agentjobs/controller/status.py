@@ -18,6 +18,7 @@ from agentjobs.api.conditions import ConditionType, Reason
 from agentjobs.api.job_spec import OWN_SESSION_PREFIX
 from agentjobs.api.meta import format_time
 from agentjobs.queue.model import AttemptRecord, JobView, State
+from agentjobs.queue.text import cut
 
 MESSAGE_CHARACTERS = 1024
 """Of ``status.message`` and of a condition's; the whole text is in the database."""
@@ -58,9 +59,9 @@ def status_of(job: JobView, revision: int) -> JsonObject:
         "traceID": job.trace_id or None,
     }
     if job.state is State.COMPLETE and job.result is not None:
-        text, cut = cut_bytes(job.result, RESULT_MAX_LENGTH)
+        text, shortened = cut(job.result, RESULT_MAX_LENGTH)
         status["result"] = text
-        if cut or job.result_truncated:
+        if shortened or job.result_truncated:
             status["resultTruncated"] = True
     return {key: value for key, value in status.items() if value is not None}
 
@@ -238,14 +239,6 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
 
 def cut_text(text: str, characters: int) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
-
-
-def cut_bytes(text: str, limit: int) -> tuple[str, bool]:
-    """At most ``limit`` bytes of UTF-8, cut between characters; True where something was cut."""
-    raw = text.encode()
-    if len(raw) <= limit:
-        return text, False
-    return raw[:limit].decode(errors="ignore"), True
 
 
 def _int(value: object) -> int:

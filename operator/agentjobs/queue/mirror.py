@@ -149,13 +149,6 @@ class Mirror:
         rows = await self._db.fetch("select agentjobs.explain(%s, %s)", (self._expiry, limit))
         return int(rows[0][0])
 
-    async def known(self, uids: Sequence[UUID]) -> set[UUID]:
-        """Those of ``uids`` that have a row, tombstones included."""
-        rows = await self._db.fetch(
-            "select uid from agentjobs.job where uid = any(%s::uuid[])", (list(uids),)
-        )
-        return {row[0] for row in rows}
-
 
 def _rejected(change: ObjectChange, why: str) -> ObjectChange:
     return replace(

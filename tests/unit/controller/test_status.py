@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from agentjobs.api.agentjob_status import AgentJobStatus
-from agentjobs.controller.status import cut_bytes, duration_text, minimal_status, status_of
+from agentjobs.controller.status import duration_text, minimal_status, status_of
 from agentjobs.queue.model import JobView, State, Usage
+from agentjobs.queue.text import cut
 from controller_builders import AT, attempt, job
 
 MINUTE = timedelta(minutes=1)
@@ -176,9 +177,9 @@ def test_durations_read_as_kubectl_prints_them(seconds: float, text: str) -> Non
 
 
 def test_cutting_never_splits_a_character() -> None:
-    assert cut_bytes("aé😀", 3) == ("aé", True)
-    assert cut_bytes("aé😀", 6) == ("aé", True)
-    assert cut_bytes("aé😀", 7) == ("aé😀", False)
+    assert cut("aé😀", 3) == ("aé", True)
+    assert cut("aé😀", 6) == ("aé", True)
+    assert cut("aé😀", 7) == ("aé😀", False)
 
 
 def complete(**fields: object) -> JobView:

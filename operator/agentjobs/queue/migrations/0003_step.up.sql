@@ -44,7 +44,7 @@ begin
           select x.ctid as tid, x.* from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
       gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
       judged as materialized (
-        select run.*, job.round, job.max_attempts, job.priority as job_priority,
+        select run.*, job.round, job.max_attempts,
                run.k = 'retry' or (run.k = 'release' and run.control is distinct from 's' and coalesce(run.drains, 0) >= 5) as charged,
                case when run.control = 'k' then 'cancelled'
                     when run.control = 'd' then 'deadline'
