@@ -11,9 +11,9 @@ import pytest
 from agentjobs.controller.intake import Intake
 from agentjobs.controller.meter import SWEEP_FOUND, Meter
 from agentjobs.controller.resources import AGENT_JOBS
+from agentjobs.controller.seen import Seen
 from agentjobs.controller.sweeper import Sweeper
 from agentjobs.controller.translate import Gate
-from agentjobs.controller.watch import Seen
 from agentjobs.controller.writes import Written, write_status
 from agentjobs.queue.model import AckKind, NewJob, ObjectRef, State
 from clusters import Cluster

@@ -14,8 +14,8 @@ import pytest
 from agentjobs.api.agentjob_status import AgentJobStatus
 from agentjobs.controller.intake import Intake
 from agentjobs.controller.meter import API_REQUESTS, Meter
+from agentjobs.controller.seen import Seen
 from agentjobs.controller.translate import Gate
-from agentjobs.controller.watch import Seen
 from agentjobs.queue.model import AckKind, Progress, State, Usage
 from clusters import Cluster
 from operators import QUICK, Bench, bench, eventually, serving

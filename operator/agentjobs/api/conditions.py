@@ -181,6 +181,13 @@ class Reason(StrEnum):
         "operator",
         "A schedule with scheduledTime has created its one job, and that has ended.",
     )
+    ONE_SHOT_MISSED = (
+        "OneShotMissed",
+        Follows.ENDS,
+        "operator",
+        "A schedule with scheduledTime created no job: its time was over by startingDeadlineSeconds or "
+        "missedRunPolicy. Set a later scheduledTime to run it.",
+    )
 
     # the pool's lists -------------------------------------------------------------------------------
     MODULE_NOT_ALLOWED = (

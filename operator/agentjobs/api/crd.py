@@ -93,6 +93,8 @@ RESOURCES = (
             Column("Last", ".status.lastScheduleTime", "date"),
             Column("Next", ".status.nextScheduleTime"),
             Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Last-Result", ".status.lastResult", wide=True),
+            Column("Missed", ".status.missedRuns", "integer", wide=True),
         ),
     ),
 )

@@ -23,9 +23,11 @@ API_VERSION = f"{GROUP}/{VERSION}"
 RETRY_REQUESTED_AT = f"{GROUP}/retry-requested-at"
 """Annotation on a failed or cancelled AgentJob: each new value asks for one new round (H21)."""
 RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
-"""Annotation on a ScheduledAgentJob: each new value asks for one run now."""
+"""Annotation on a ScheduledAgentJob: each new value asks for one run now. On the child: the value that asked for it."""
 SCHEDULED_TIME = f"{GROUP}/scheduled-time"
 """Annotation on a schedule's child: the tick that it was created for, RFC 3339."""
+SCHEDULE_LABEL = f"{GROUP}/schedule"
+"""Label on a schedule's child: the schedule's name."""
 TRACEPARENT = f"{GROUP}/traceparent"
 """Annotation on an AgentJob: a W3C traceparent; the run's spans become its children."""
 
@@ -137,6 +139,15 @@ DueTime = Annotated[
 """A time that users choose: every calendar and database can do arithmetic with it."""
 
 
+class OwnerReference(ApiModel):
+    """Who an object belongs to."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool = False
+
+
 class ObjectMeta(ApiModel):
     """The parts of an object's metadata that are used here; the server owns the rest."""
 
@@ -148,6 +159,13 @@ class ObjectMeta(ApiModel):
     deletion_timestamp: Timestamp | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: list[OwnerReference] = Field(default_factory=list)
+
+    def controller(self, kind: str) -> OwnerReference | None:
+        """The owner of this kind that manages the object."""
+        return next(
+            (owner for owner in self.owner_references if owner.controller and owner.kind == kind), None
+        )
 
 
 CONDITION_MESSAGE_MAX_LENGTH = 4096

@@ -7,7 +7,13 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from agentjobs.api import cron
-from agentjobs.api.agentjob_status import CONDITION_LIST, CONDITIONS_MAX_ITEMS, Count, SmallCount
+from agentjobs.api.agentjob_status import (
+    CONDITION_LIST,
+    CONDITIONS_MAX_ITEMS,
+    REVISION_NEVER_GOES_BACK,
+    Count,
+    SmallCount,
+)
 from agentjobs.api.job_spec import (
     PRIORITY_DESCRIPTION,
     QUEUE_DESCRIPTION,
@@ -140,7 +146,8 @@ class ScheduledAgentJobSpec(ApiModel):
     concurrency_policy: Literal["Allow", "Forbid", "Replace"] = Field(
         default="Allow",
         description="concurrencyPolicy says what happens to a tick while an AgentJob of this schedule is unfinished: "
-        "Allow runs both, Forbid skips the tick, Replace cancels the unfinished one. Default: Allow.",
+        "Allow runs both, Forbid holds the tick back until that one ends or the next tick takes its place, Replace "
+        "cancels the unfinished one. Default: Allow.",
     )
     starting_deadline_seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS)] | None = Field(
         default=None,
@@ -185,10 +192,17 @@ class ActiveJob(ApiModel):
 class ScheduledAgentJobStatus(ApiModel):
     """What the schedule did last and does next. Written by the operator alone."""
 
+    model_config = ConfigDict(json_schema_extra=validations(REVISION_NEVER_GOES_BACK))
+
     observed_generation: Count | None = Field(
         default=None,
         description="observedGeneration is the metadata.generation that this status reflects. Absent means: not seen "
         "yet.",
+    )
+    revision: Count | None = Field(
+        default=None,
+        description="revision of the schedule's record that this status shows; never goes back while there is a status. "
+        "Absent means: not written yet.",
     )
     conditions: Annotated[list[Condition], Field(max_length=CONDITIONS_MAX_ITEMS)] | None = Field(
         default=None,
@@ -203,6 +217,11 @@ class ScheduledAgentJobStatus(ApiModel):
     last_successful_time: Timestamp | None = Field(
         default=None,
         description="lastSuccessfulTime at which an AgentJob of this schedule last completed. Absent means: none did.",
+    )
+    last_result: Annotated[str, Field(max_length=32)] | None = Field(
+        default=None,
+        description="lastResult is the state of the AgentJob of this schedule that ended last: Complete, Failed, "
+        "Cancelled or Rejected; clients must tolerate unknown ones. Absent means: none has ended.",
     )
     next_schedule_time: Timestamp | None = Field(
         default=None,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from agentjobs.controller.translate import QueueAccess
 
@@ -44,6 +45,8 @@ class Intervals:
     explain: float = 5.0
     """Why jobs wait (NoWorkers within 10 s)."""
     beat: float = 5.0
+    tend: float = 5.0
+    """Children of schedules that another operator left behind."""
     tick: float = 2.5
     """Deadlines, promotion and rescue where no worker runs."""
 
@@ -70,6 +73,8 @@ class OperatorConfig:
     """The sweep stops when more jobs than this, and more than half of a namespace, vanish at once (H5)."""
     parallel_writes: int = 16
     """Status writes and events under way at once."""
+    clock: Callable[[], datetime] | None = None
+    """What time it is to schedules; None: what the database says."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
     """Who leads, in the Lease and in the table of live processes."""
     health_host: str = "0.0.0.0"

@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from agentjobs.api.conditions import Reason
-from agentjobs.controller.resources import AGENT_JOBS, Resource
+from agentjobs.controller.event import ObjectEvent
 from agentjobs.controller.status import cut_text, duration_text, reason_of, time_text
 from agentjobs.queue.model import AttemptRecord, JobView, ObjectRef, OutboxEntry, State
-
-COMPONENT = "agentjobs-operator"
-NOTE_CHARACTERS = 1000
-"""core/v1 cuts messages at 1024."""
-
-JsonObject = dict[str, Any]
 
 
 class EventReason(StrEnum):
@@ -53,29 +45,15 @@ class EventReason(StrEnum):
     RETRY_REFUSED = "RetryRefused"
     """Warning: the annotation asked for a round that cannot be."""
 
+    @property
+    def normal(self) -> bool:
+        return self in (EventReason.JOB_COMPLETED, EventReason.JOB_CANCELLED)
+
 
 MODEL_REASONS = {e.value: e for e in (EventReason.MODEL_RATE_LIMITED, EventReason.MODEL_UNAVAILABLE, EventReason.MODEL_AUTH_FAILED)}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """An Event before it is posted. ``key`` and ``reason`` make its name."""
-
-    uid: UUID
-    ref: ObjectRef
-    key: str
-    reason: EventReason
-    message: str
-    first_at: datetime
-    last_at: datetime
-    count: int = 1
-
-    @property
-    def normal(self) -> bool:
-        return self.reason in (EventReason.JOB_COMPLETED, EventReason.JOB_CANCELLED)
-
-
-def events_of(entry: OutboxEntry) -> list[JobEvent]:
+def events_of(entry: OutboxEntry) -> list[ObjectEvent]:
     """What to post for a job: at most one Event of the runs that failed, and one of its end."""
     job = entry.job
     if job.ref is None or job.imported_status is not None:
@@ -93,38 +71,12 @@ def posted_run_of(entry: OutboxEntry) -> int:
     return max([entry.posted_run, *(record.run for record in entry.job.attempts_log)])
 
 
-def retry_refused(uid: UUID, ref: ObjectRef, asked: str, why: str, now: datetime) -> JobEvent:
+def retry_refused(uid: UUID, ref: ObjectRef, asked: str, why: str, now: datetime) -> ObjectEvent:
     """The annotation asked for a new round, and the queue said no."""
     key = hashlib.sha256(asked.encode()).hexdigest()[:8]
-    return JobEvent(uid, ref, key, EventReason.RETRY_REFUSED, f"A retry was asked for, but {why}.", now, now)
-
-
-def body_of(event: JobEvent, resource: Resource = AGENT_JOBS) -> JsonObject:
-    """As core/v1 wants it; kubectl describe finds it by the uid in ``involvedObject``."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {
-            "name": f"{event.uid}.{event.key}.{event.reason.value.lower()}",
-            "namespace": event.ref.namespace,
-        },
-        "involvedObject": {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "namespace": event.ref.namespace,
-            "name": event.ref.name,
-            "uid": str(event.uid),
-        },
-        "type": "Normal" if event.normal else "Warning",
-        "reason": event.reason.value,
-        "message": cut_text(event.message, NOTE_CHARACTERS),
-        "firstTimestamp": time_text(event.first_at),
-        "lastTimestamp": time_text(event.last_at),
-        "count": event.count,
-        "source": {"component": COMPONENT},
-        "reportingComponent": COMPONENT,
-        "reportingInstance": "",
-    }
+    return ObjectEvent(
+        uid, ref, key, EventReason.RETRY_REFUSED, f"A retry was asked for, but {why}.", now, now
+    )
 
 
 # runs ------------------------------------------------------------------------------------------------
@@ -140,7 +92,7 @@ def _worth_telling(record: AttemptRecord, log: Sequence[AttemptRecord]) -> bool:
     return not before or (before[-1].outcome, before[-1].reason) != ("snooze", record.reason)
 
 
-def _runs_of(job: JobView, records: Sequence[AttemptRecord]) -> JobEvent | None:
+def _runs_of(job: JobView, records: Sequence[AttemptRecord]) -> ObjectEvent | None:
     if not records or job.ref is None:
         return None
     last = records[-1]
@@ -155,7 +107,7 @@ def _runs_of(job: JobView, records: Sequence[AttemptRecord]) -> JobEvent | None:
     text = _run_text(job, last)
     if len(records) > 1:
         text = f"{len(records)} runs ended without an answer since {time_text(records[0].ended_at)}; the last: {text}"
-    return JobEvent(
+    return ObjectEvent(
         job.uid, job.ref, str(last.run), reason, text, records[0].ended_at, last.ended_at, len(records)
     )
 
@@ -184,7 +136,7 @@ def _ending_run(job: JobView) -> AttemptRecord | None:
     return last if last is not None and job.state.final and last.ended_at == job.finished_at else None
 
 
-def _end_of(entry: OutboxEntry, last: AttemptRecord | None) -> JobEvent | None:
+def _end_of(entry: OutboxEntry, last: AttemptRecord | None) -> ObjectEvent | None:
     """The Event of the job's end, once.
 
     Where it ended without a run (cancelled or out of time while it waited) no row says whether that was
@@ -203,7 +155,7 @@ def _end_of(entry: OutboxEntry, last: AttemptRecord | None) -> JobEvent | None:
             return None
         key = f"round-{job.round}"
     reason, text = _end_text(job)
-    return JobEvent(job.uid, job.ref, key, reason, text, job.finished_at, job.finished_at)
+    return ObjectEvent(job.uid, job.ref, key, reason, text, job.finished_at, job.finished_at)
 
 
 def _end_text(job: JobView) -> tuple[EventReason, str]:

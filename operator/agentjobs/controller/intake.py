@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from agentjobs.controller.events import JobEvent, retry_refused
+from agentjobs.controller.event import ObjectEvent
+from agentjobs.controller.events import retry_refused
 from agentjobs.controller.meter import CHANGES_APPLIED, EVENTS_SEEN, TASK_FAILURES, Meter
+from agentjobs.controller.seen import Seen
 from agentjobs.controller.translate import Fingerprint, Gate, change_of, fingerprint, wiped
-from agentjobs.controller.watch import Seen
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.mirror import Applied
 from agentjobs.queue.model import ChangeOutcome, ObjectChange
@@ -42,7 +43,7 @@ class Intake:
     window_seconds: float = 0.002
     on_wiped: Callable[[Iterable[UUID]], None] = lambda uids: None
     """Told before these objects are marked stale: whatever was remembered of their status is not there."""
-    on_refused: Callable[[JobEvent], None] = lambda event: None
+    on_refused: Callable[[ObjectEvent], None] = lambda event: None
     _pending: dict[str, Seen] = field(default_factory=dict)
     _taken: dict[str, Fingerprint] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)

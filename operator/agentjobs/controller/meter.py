@@ -11,6 +11,7 @@ CHANGES_APPLIED = "agentjobs_operator_changes_applied_total"
 STATUS_SKIPPED = "agentjobs_operator_status_writes_skipped_total"
 SWEEP_FOUND = "agentjobs_operator_sweep_found_total"
 TASK_FAILURES = "agentjobs_operator_task_failures_total"
+SCHEDULE_TICKS = "agentjobs_operator_schedule_ticks_total"
 
 HELP = {
     API_REQUESTS: "Requests to the API server by verb, resource and result (HTTP status, or unavailable).",
@@ -19,6 +20,7 @@ HELP = {
     STATUS_SKIPPED: "Statuses that were not written, by reason.",
     SWEEP_FOUND: "What sweeps found, by kind.",
     TASK_FAILURES: "Restarts of a part of the operator after an error, by part.",
+    SCHEDULE_TICKS: "Ticks of schedules by outcome (created, held, missed, refused).",
 }
 
 Labels = tuple[tuple[str, str], ...]

@@ -22,19 +22,24 @@ from agentjobs.controller.leader import Leadership
 from agentjobs.controller.meter import Meter
 from agentjobs.controller.presence import Presence
 from agentjobs.controller.projector import Projector
-from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES
+from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
+from agentjobs.controller.scheduler.book import Book
+from agentjobs.controller.scheduler.cluster import ClusterObjects
+from agentjobs.controller.scheduler.scheduler import Scheduler
+from agentjobs.controller.scheduler.sweep import ScheduleSweep
+from agentjobs.controller.seen import Seen
 from agentjobs.controller.sweeper import Sweeper
 from agentjobs.controller.translate import Gate
 from agentjobs.controller.ttl import Expiry
-from agentjobs.controller.watch import ObjectWatch, Seen
+from agentjobs.controller.watch import ObjectWatch
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
 
 log = logging.getLogger(__name__)
 
-KINDS = (AGENT_JOBS,)
-"""Watched kinds; a schedule's takes its place here, beside the scheduler in ``_lead``."""
+KINDS = (AGENT_JOBS, SCHEDULED_AGENT_JOBS)
+"""Watched kinds."""
 
 
 async def run_operator(config: OperatorConfig) -> int:
@@ -131,14 +136,20 @@ class Operator:
             on_wiped=projector.forget,
             on_refused=projector.tell,
         )
-        expiry = Expiry(api, config.default_ttl_seconds)
+        expiry = Expiry(api, queue.settled_children, config.default_ttl_seconds)
+        book = Book(queue, ClusterObjects(api), cluster_id, self.meter, config.clock)
+        scheduler = Scheduler(book, coalesce_seconds=every.coalesce, tend_seconds=every.tend)
 
         def seen(batch: list[Seen]) -> None:
-            intake.put(batch)
-            expiry.put(batch)
-            if any(one.listed for one in batch):
+            scheduler.put(batch)
+            if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
+                schedule_sweep.soon()
+            jobs = [one for one in batch if one.kind == AGENT_JOBS]
+            intake.put(jobs)
+            expiry.put(jobs)
+            if any(one.listed for one in jobs):
                 sweeper.soon()
-                projector.found_running(running_in(batch))
+                projector.found_running(running_in(jobs))
 
         self._watch = watch = ObjectWatch(api, KINDS, config.namespaces, seen)
         sweeper = Sweeper(
@@ -152,9 +163,12 @@ class Operator:
             intake.has,
             config.mass_vanish_limit,
         )
+        schedule_sweep = ScheduleSweep(
+            scheduler, api, seen, frozenset(config.namespaces), every.sweep, every.first_sweep
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (intake, watch, projector, sweeper, expiry):
+                for part in (intake, watch, projector, sweeper, expiry, scheduler, schedule_sweep):
                     group.create_task(part.run(), name=type(part).__name__)
                 group.create_task(self._listen(queue, projector))
                 group.create_task(self._explain(queue))

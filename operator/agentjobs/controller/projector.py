@@ -18,10 +18,12 @@ from uuid import UUID
 
 from agentjobs.controller.backoff import Backoff
 from agentjobs.controller.connection import ApiServer, ApiUnavailable, JsonObject
-from agentjobs.controller.events import JobEvent, events_of, posted_run_of
+from agentjobs.controller.event import ObjectEvent
+from agentjobs.controller.events import events_of, posted_run_of
 from agentjobs.controller.meter import STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.controller.shown import Shown, ShownStatuses
 from agentjobs.controller.status import minimal_status, status_of
+from agentjobs.controller.waiting import wait_for
 from agentjobs.controller.writes import Result, Written, post_event, write_status
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.model import OutboxEntry, State
@@ -66,7 +68,7 @@ class Projector:
     _stale: list[UUID] = field(default_factory=list)
     _backoff: Backoff = field(default_factory=Backoff)
     _shown: ShownStatuses = field(default_factory=ShownStatuses)
-    _events: list[JobEvent] = field(default_factory=list)
+    _events: list[ObjectEvent] = field(default_factory=list)
     _fresh_until: float = 0.0
     _read_at: float = 0.0
 
@@ -85,7 +87,7 @@ class Projector:
         """These objects show a running job that another operator wrote: their progress is ours to refresh."""
         self._shown.adopt(uids, time.monotonic())
 
-    def tell(self, event: JobEvent) -> None:
+    def tell(self, event: ObjectEvent) -> None:
         """Posts an Event that no row stands for; lost with the process."""
         if len(self._events) < EVENT_BACKLOG:
             self._events.append(event)
@@ -121,8 +123,7 @@ class Projector:
         now = time.monotonic()
         timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
         timeout = min(timeout, self._backoff.soonest_seconds(now, timeout))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout + 0.001)
+        if await wait_for(self._wake, timeout + 0.001):
             await asyncio.sleep(self._read_at + READ_GAP_SECONDS - time.monotonic())
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
 
@@ -201,7 +202,7 @@ class Projector:
 
         self._busy[key] = asyncio.create_task(guarded())
 
-    async def _post(self, event: JobEvent) -> None:
+    async def _post(self, event: ObjectEvent) -> None:
         if not await post_event(self.api, event):
             self._events.append(event)
             raise Busy("events")

@@ -31,6 +31,7 @@ class Resource:
 
 
 AGENT_JOBS = Resource("agentjobs", "AgentJob")
+SCHEDULED_AGENT_JOBS = Resource("scheduledagentjobs", "ScheduledAgentJob")
 EVENTS = Resource("events", "Event", group="", version="v1")
 NAMESPACES = Resource("namespaces", "Namespace", group="", version="v1")
 LEASES = Resource("leases", "Lease", group="coordination.k8s.io", version="v1")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
-from agentjobs.controller.connection import METADATA_LIST, ApiServer, ApiUnavailable, JsonObject
+from agentjobs.controller.connection import ApiServer, ApiUnavailable
+from agentjobs.controller.listing import CHUNK, SweepAborted, list_objects
 from agentjobs.controller.meter import SWEEP_FOUND
 from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES, Resource
+from agentjobs.controller.seen import Seen
 from agentjobs.controller.sweep import Listed, Suspects, compare, is_gone, too_many
-from agentjobs.controller.watch import Seen
+from agentjobs.controller.waiting import wait_for
 from agentjobs.controller.writes import get_object
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.mirror import MirrorRow
@@ -24,14 +24,9 @@ from agentjobs.queue.queue import Queue
 
 log = logging.getLogger(__name__)
 
-CHUNK = 500
 GETS_AT_ONCE = 8
 SETTLE_SECONDS = 10.0
 """After a listing of the watch: intake has it by then, and rows that it made are old enough to be judged."""
-
-
-class SweepAborted(Exception):
-    """The LIST or a page of it failed; nothing was concluded from what is missing in it."""
 
 
 @dataclass(slots=True)
@@ -60,8 +55,7 @@ class Sweeper:
     async def run(self) -> None:
         delay = self.first_seconds
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._soon.wait(), delay)
+            if await wait_for(self._soon, delay):
                 await asyncio.sleep(min(SETTLE_SECONDS, self.first_seconds))
             self._soon.clear()
             try:
@@ -78,7 +72,7 @@ class Sweeper:
     async def sweep(self) -> Suspects:
         """One comparison, healed. Raises ApiUnavailable, QueueError, SweepAborted: nothing was concluded."""
         started = datetime.now(UTC)
-        listed = await self._list()
+        listed = await list_objects(self.api, self.resource, self.namespaces, self.chunk)
         rows = await self._rows()
         suspects = compare(rows, listed, list_started_at=started, namespaces=self.namespaces)
         for kind in ("vanished", "unknown", "behind"):
@@ -91,29 +85,6 @@ class Sweeper:
         return suspects
 
     # reading -----------------------------------------------------------------------------------------
-
-    async def _list(self) -> dict[UUID, Listed]:
-        listed: dict[UUID, Listed] = {}
-        for namespace in sorted(self.namespaces) or (None,):
-            params = {"limit": str(self.chunk)}
-            while True:
-                reply = await self.api.request(
-                    "GET",
-                    self.resource.collection(namespace),
-                    resource=self.resource.plural,
-                    accept=METADATA_LIST,
-                    params=params,
-                )
-                if not reply.ok:  # 410 too: the list was too old to go on with; the next sweep starts anew
-                    raise SweepAborted(f"LIST {self.resource.plural}: {reply.status} {reply.message}")
-                for item in reply.body.get("items") or ():
-                    found = listed_of(item)
-                    listed[found.uid] = found
-                token = (reply.body.get("metadata") or {}).get("continue")
-                if not token:
-                    break
-                params = {"limit": str(self.chunk), "continue": token}
-        return listed
 
     async def _rows(self) -> list[MirrorRow]:
         rows: list[MirrorRow] = []
@@ -177,17 +148,6 @@ class Sweeper:
         """True where in doubt: then the sweep stops."""
         reply = await self.api.request("GET", NAMESPACES.object(None, namespace), resource=NAMESPACES.plural)
         return not reply.object_missing and not (reply.body.get("metadata") or {}).get("deletionTimestamp")
-
-
-def listed_of(item: JsonObject) -> Listed:
-    meta = item["metadata"]
-    return Listed(
-        UUID(meta["uid"]),
-        meta["namespace"],
-        meta["name"],
-        int(meta.get("generation", 1)),
-        bool(meta.get("deletionTimestamp")),
-    )
 
 
 def gone_change(row: MirrorRow, cluster_id: str) -> ObjectChange:

@@ -219,6 +219,7 @@ def _head(obj: JsonObject) -> JsonObject:
             "namespace": meta["namespace"],
             "uid": meta["uid"],
             "annotations": meta.get("annotations") or {},
+            "ownerReferences": meta.get("ownerReferences") or [],
         }
     }
 

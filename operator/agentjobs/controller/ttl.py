@@ -7,18 +7,21 @@ anew at each start. The record in the database stays until retention.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from agentjobs.api.meta import parse_time
 from agentjobs.controller.connection import ApiServer, ApiUnavailable, JsonObject
-from agentjobs.controller.watch import Seen
+from agentjobs.controller.scheduler.children import schedule_of
+from agentjobs.controller.seen import Seen
+from agentjobs.controller.waiting import wait_for
 from agentjobs.controller.writes import delete_object, get_object
+from agentjobs.queue.errors import QueueError
 from agentjobs.queue.model import FINAL_STATES
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,8 @@ class Expiry:
     """Deletes what has expired. Entries of the heap that no longer agree with ``_due`` are skipped."""
 
     api: ApiServer
+    settled: Callable[[Iterable[tuple[UUID, str, UUID]]], Awaitable[frozenset[UUID]]]
+    """Which of these (schedule, child's name, child's uid) no longer keep a tick from being created again (H29)."""
     default_ttl_seconds: int | None = None
     _due: dict[str, tuple[datetime, str, str]] = field(default_factory=dict)
     _heap: list[tuple[datetime, str]] = field(default_factory=list)
@@ -69,11 +74,10 @@ class Expiry:
                 await self._delete_due(datetime.now(UTC))
                 if self._heap:
                     delay = min(delay, (self._heap[0][0] - datetime.now(UTC)).total_seconds())
-            except ApiUnavailable as error:
+            except (ApiUnavailable, QueueError) as error:
                 log.warning("expired objects are deleted later: %s", error)
                 delay = random.uniform(1, 3)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(delay, 0.01))
+            await wait_for(self._wake, max(delay, 0.01))
             self._wake.clear()
 
     async def _delete_due(self, now: datetime) -> None:
@@ -105,6 +109,9 @@ class Expiry:
         due = expires_at(found.body, self.default_ttl_seconds)
         if due is None or due > now:
             return True  # it lives again, or longer: its event is on the way
+        schedule = schedule_of(found.body["metadata"])
+        if schedule is not None and not await self.settled([(schedule, name, UUID(uid))]):
+            return False
         reply = await delete_object(self.api, namespace, name, uid, found.body["metadata"]["resourceVersion"])
         if reply.ok:
             log.info("deleted %s/%s: its ttlSecondsAfterFinished is over", namespace, name)

@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ import uvloop
 from agentjobs.controller.connection import METADATA_LIST, ApiServer, ApiUnavailable, load_configuration
 from agentjobs.controller.meter import TASK_FAILURES
 from agentjobs.controller.resources import Resource
+from agentjobs.controller.seen import Seen
 
 log = logging.getLogger(__name__)
 # It warns that it takes no signals in a thread, at each start: that is what is wanted here.
@@ -34,16 +35,6 @@ JsonObject = dict[str, Any]
 
 RETRY_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0)
 STOP_SECONDS = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One event of one object, whole."""
-
-    object: JsonObject
-    deleted: bool
-    listed: bool = False
-    """From a listing: at the start, and where the watch was interrupted for too long."""
 
 
 class Endless:
@@ -246,15 +237,17 @@ class _Life:
         async def login(**_: Any) -> kopf.ConnectionInfo:
             return await _credentials(self.watch.api.kubeconfig)
 
-        async def seen(event: Any, **_: Any) -> None:
-            self.watch.take(
-                Seen(event["object"], event["type"] == "DELETED", event["type"] is None), self.main
-            )
-
         kopf.on.login(registry=registry)(login)
         for kind in self.watch.kinds:
-            kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(seen)
+            kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(self._handler(kind))
         return registry
+
+    def _handler(self, kind: Resource) -> Callable[..., Awaitable[None]]:
+        async def seen(event: Any, **_: Any) -> None:
+            what = Seen(event["object"], event["type"] == "DELETED", event["type"] is None, kind)
+            self.watch.take(what, self.main)
+
+        return seen
 
 
 async def _credentials(kubeconfig: str | None) -> kopf.ConnectionInfo:

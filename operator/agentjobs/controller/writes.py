@@ -7,7 +7,7 @@ from enum import Enum
 from uuid import UUID
 
 from agentjobs.controller.connection import JSON_PATCH, METADATA_ONLY, ApiServer, JsonObject, Reply
-from agentjobs.controller.events import JobEvent, body_of
+from agentjobs.controller.event import ObjectEvent, body_of
 from agentjobs.controller.resources import AGENT_JOBS, EVENTS, Resource
 from agentjobs.queue.model import ObjectRef
 
@@ -72,7 +72,7 @@ def meaning_of(reply: Reply) -> Written:
     return Written.LATER
 
 
-async def post_event(api: ApiServer, event: JobEvent) -> bool:
+async def post_event(api: ApiServer, event: ObjectEvent) -> bool:
     """Posts an Event; True where nothing more is to be done (AlreadyExists, a namespace that is going away)."""
     reply = await api.request(
         "POST",

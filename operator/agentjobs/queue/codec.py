@@ -31,8 +31,8 @@ from agentjobs.queue.text import clean, cut, dumps, tail
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DEFAULT_RETRY = RetryPolicy()
 _NOTHING = Usage()
-_FINAL = {"c": State.COMPLETE, "f": State.FAILED, "k": State.CANCELLED, "x": State.REJECTED}
-_FINAL_CODES = {state: code for code, state in _FINAL.items()}
+FINAL_STATES_BY_CODE = {"c": State.COMPLETE, "f": State.FAILED, "k": State.CANCELLED, "x": State.REJECTED}
+_FINAL_CODES = {state: code for code, state in FINAL_STATES_BY_CODE.items()}
 _CONTROLS = {"k": Control.CANCEL, "d": Control.DEADLINE, "s": Control.SUSPEND}
 _ENDS = {AckKind.COMPLETE: "c", AckKind.FAIL: "f"}
 
@@ -206,7 +206,7 @@ def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
         payload,
         _DEFAULT_RETRY if retry is None else RetryPolicy(*retry),
         timeout,
-        _maybe(deadline),
+        maybe_time(deadline),
         snoozes or 0,
         losses or 0,
         solo,
@@ -246,13 +246,13 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         accepted_at=datetime.fromisoformat(v["accepted_at"]),
         round_at=datetime.fromisoformat(v["round_at"]),
         due_at=datetime.fromisoformat(v["due_at"]),
-        started_at=_maybe(v["started_at"]),
-        finished_at=_maybe(v["finished_at"]),
+        started_at=maybe_time(v["started_at"]),
+        finished_at=maybe_time(v["finished_at"]),
         next_attempt_at=datetime.fromisoformat(v["due_at"]) if place == "l" else None,
         since=since,
         suspended_at=since if place in ("s", "h") else None,
-        resumed_at=_maybe(v["resumed_at"]),
-        run_started_at=_maybe(v["run_started_at"]),
+        resumed_at=maybe_time(v["resumed_at"]),
+        run_started_at=maybe_time(v["run_started_at"]),
         worker=v["worker"],
         control=None if v["control"] is None else _CONTROLS[v["control"]],
         step=v["step"],
@@ -281,7 +281,7 @@ def _attempt(a: Mapping[str, Any]) -> AttemptRecord:
         reason=a["reason"],
         message=a["message"],
         charged=a["charged"],
-        next_at=_maybe(a["next_at"]),
+        next_at=maybe_time(a["next_at"]),
         usage=_NOTHING if a["usage"] is None else Usage(*a["usage"]),
         event_count=a["event_count"],
         log_tail=a["log_tail"],
@@ -289,8 +289,8 @@ def _attempt(a: Mapping[str, Any]) -> AttemptRecord:
 
 
 def _state(place: str, started: bool) -> State:
-    if place in _FINAL:
-        return _FINAL[place]
+    if place in FINAL_STATES_BY_CODE:
+        return FINAL_STATES_BY_CODE[place]
     if place == "@":
         return State.RUNNING
     if place in ("s", "h"):
@@ -300,7 +300,7 @@ def _state(place: str, started: bool) -> State:
     return State.QUEUED
 
 
-def _maybe(text: str | None) -> datetime | None:
+def maybe_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 

@@ -34,11 +34,12 @@ from agentjobs.queue.model import (
     TickResult,
     WorkerInfo,
 )
+from agentjobs.queue.schedules import Schedules
 from agentjobs.queue.text import dumps
 from agentjobs.queue.watermark import Watermark
 
 
-class Queue(Mirror):
+class Queue(Mirror, Schedules):
     """A connection to the queue. Safe to share between tasks of one event loop.
 
     All methods raise QueueUnavailable where the database cannot be reached; all may then be repeated.

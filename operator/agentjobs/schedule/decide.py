@@ -5,13 +5,15 @@ https://github.com/kubernetes/kubernetes/blob/v1.34.4/pkg/controller/cronjob/cro
 
 - Only the latest tick that passed is ever created. The ones before it are missed, and counted.
 - A tick that a Forbid schedule holds back stays due until a later tick takes its place or its deadline passes.
+- A tick is decided, and stored, before its child is created. Where the child cannot be created the tick stays
+  pending until its deadline or the next tick, which takes its place: an outage ends with one child, not with many.
 - Unlike CronJob's, a missed tick is decided upon once: ``Decision.decided`` moves past it. And an edit of the
   times or the end of a suspension begins anew, so no tick fires that belonged to the time before it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -51,6 +53,8 @@ class Why(StrEnum):
     """Last tick, creation or change lie in the future: a clock was set back. No tick fires twice for it."""
     NEVER_DUE = "NeverDue"
     """No next time within five years, or a one shot that is over."""
+    CREATING = "Creating"
+    """A tick was decided and its child is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class State:
     """When suspend last became false."""
     last_tick: datetime | None = None
     """The last tick that was created or given up: the last ``Decision.decided``, lastScheduleTime."""
+    pending: datetime | None = None
+    """A decided tick whose child is not there yet: the API server did not answer, or refused."""
     active: tuple[str, ...] = ()
     """Uids of the unfinished children, manual ones included."""
     run_requested: str | None = None
@@ -111,6 +117,14 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """The pending tick comes too late to be created. Comes first; to be carried out only where its child is
+    certainly not there. It is counted in the Missed that follows."""
+
+    tick: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Missed:
     """``count`` ticks were missed, the last of them ``latest``: add to missedRuns, tell once (MissSchedule)."""
 
@@ -131,7 +145,7 @@ class Wait:
     why: Why
 
 
-Action = Create | Replace | Skip | Missed | Finished | Wait
+Action = Abandon | Create | Replace | Skip | Missed | Finished | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +169,8 @@ def decide(spec: Spec, state: State, now: datetime) -> Decision:
 
     A due tick goes before a requested run: under Replace it would end that run.
     """
+    if state.pending is not None and _comes_too_late(spec, state, state.pending, now):
+        return _without_pending(spec, state, state.pending, now)
     ticked = None if spec.suspend else _tick(spec, state, now)
     if ticked and any(isinstance(action, Create | Replace) for action in ticked.actions):
         return _with_request_waiting(ticked, state, now)
@@ -171,6 +187,8 @@ def base_time(state: State) -> datetime:
 
 def _tick(spec: Spec, state: State, now: datetime) -> Decision:
     """The decision about the schedule's own ticks."""
+    if state.pending is not None:
+        return _creating(spec, state.pending)
     due = _due(spec, state, now)
     if due.latest is None:
         return _nothing_due(spec, state, now)
@@ -192,6 +210,39 @@ def _tick(spec: Spec, state: State, now: datetime) -> Decision:
     return Decision(
         (*_missed_before(tick, spec, state), create, _wait(coming)), decided=tick, next_tick=coming
     )
+
+
+def _creating(spec: Spec, pending: datetime) -> Decision:
+    """Until the child is there, or the tick is over."""
+    coming = _coming(spec, pending)
+    until = min((time for time in (coming, _given_up_at(spec, pending)) if time), default=None)
+    return Decision((Wait(until, Why.CREATING),), next_tick=coming)
+
+
+def _comes_too_late(spec: Spec, state: State, pending: datetime, now: datetime) -> bool:
+    """A pending tick ends with its deadline, with the next tick, and with a suspension or an edit."""
+    if isinstance(spec.when, Schedule):
+        over = base_time(state) > pending
+    else:
+        over = not _is_decided(
+            spec.when, state
+        )  # it has another time now; its own may lie before its creation
+    given_up = _given_up_at(spec, pending)
+    return (
+        spec.suspend
+        or over
+        or (given_up is not None and now >= given_up)
+        or _due(spec, state, now).latest is not None
+    )
+
+
+def _without_pending(spec: Spec, state: State, pending: datetime, now: datetime) -> Decision:
+    """What follows once the pending tick is over; it is one more that was missed."""
+    rest = decide(spec, replace(state, pending=None), now)
+    later = next((action for action in rest.actions if isinstance(action, Missed)), None)
+    missed = Missed(1 + later.count, later.latest) if later else Missed(1, pending)
+    others = (action for action in rest.actions if action is not later)
+    return replace(rest, actions=(Abandon(pending), missed, *others))
 
 
 def _due(spec: Spec, state: State, now: datetime) -> MissedTimes:

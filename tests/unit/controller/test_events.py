@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from agentjobs.controller.events import body_of, events_of, posted_run_of, retry_refused
+from agentjobs.controller.event import body_of
+from agentjobs.controller.events import events_of, posted_run_of, retry_refused
 from agentjobs.queue.model import AttemptRecord, JobView, OutboxEntry, State
 from controller_builders import AT, REF, UID, attempt, entry, job
 

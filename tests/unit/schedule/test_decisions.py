@@ -8,6 +8,7 @@ import pytest
 
 from agentjobs.schedule.cron import parse
 from agentjobs.schedule.decide import (
+    Abandon,
     ConcurrencyPolicy,
     Create,
     Decision,
@@ -222,3 +223,63 @@ def test_a_tick_in_the_repeated_hour_has_a_name_of_its_own() -> None:
     assert isinstance(other, Create)
     assert other.tick - one.tick == HOUR
     assert one.child != other.child
+
+
+# a tick whose child is not there yet -----------------------------------------------------------------
+
+
+def pending(**more: datetime | str) -> State:
+    return state(last_tick=NOON, pending=NOON, **more)
+
+
+def test_a_pending_tick_is_waited_for_until_the_next_one() -> None:
+    decision = decide(spec(), pending(), NOON + 30 * 60 * SECOND)
+    assert decision == Decision((Wait(NOON + HOUR, Why.CREATING),), next_tick=NOON + HOUR)
+
+
+def test_a_pending_tick_is_waited_for_until_its_deadline() -> None:
+    assert decide(spec(deadline=600), pending(), NOON).actions == (Wait(NOON + 600 * SECOND, Why.CREATING),)
+    decision = decide(spec(deadline=600), pending(), NOON + 600 * SECOND)
+    assert effects(decision) == (Abandon(NOON), Missed(1, NOON))
+
+
+@pytest.mark.parametrize("missed_runs", MissedRunPolicy)
+def test_after_an_outage_the_latest_tick_takes_the_pending_ones_place(missed_runs: MissedRunPolicy) -> None:
+    latest = NOON + 3 * HOUR
+    decision = decide(spec(missed_runs=missed_runs), pending(), latest + SECOND)
+    assert effects(decision) == (Abandon(NOON), Missed(3, latest - HOUR), Create(latest, name(latest)))
+    assert decision.decided == latest
+
+
+def test_an_outage_that_outlasts_every_tick_under_skip_gives_none() -> None:
+    decision = decide(spec(missed_runs=SKIP), pending(), NOON + HOUR + 300 * SECOND)
+    assert effects(decision) == (Abandon(NOON), Missed(2, NOON + HOUR))
+
+
+def test_a_suspension_ends_a_pending_tick() -> None:
+    decision = decide(spec(suspend=True), pending(), NOON + SECOND)
+    assert decision == Decision((Abandon(NOON), Missed(1, NOON), Wait(None, Why.SUSPENDED)))
+
+
+@pytest.mark.parametrize("what", ["changed", "unsuspended"])
+def test_what_began_after_a_pending_tick_ends_it(what: str) -> None:
+    decision = decide(spec(), pending(**{what: NOON + SECOND}), NOON + 2 * SECOND)
+    assert effects(decision) == (Abandon(NOON), Missed(1, NOON))
+
+
+def test_a_requested_run_does_not_wait_for_a_pending_tick() -> None:
+    decision = decide(spec(), pending(run_requested="now"), NOON + 5 * SECOND)
+    [create] = effects(decision)
+    assert isinstance(create, Create)
+    assert create.manual
+    assert decision.run_handled == "now"
+
+
+def test_a_pending_one_shot_is_kept_until_its_deadline_or_another_time() -> None:
+    shot = Spec("once", NOON, starting_deadline_seconds=7200)
+    late = State(created=NOON + HOUR, last_tick=NOON, pending=NOON)  # its time lay in the past
+    assert decide(shot, late, NOON + HOUR + SECOND).actions == (Wait(NOON + 2 * HOUR, Why.CREATING),)
+    assert Abandon(NOON) in decide(shot, late, NOON + 2 * HOUR).actions
+    moved = Spec("once", NOON + 9 * HOUR)
+    decision = decide(moved, late, NOON + HOUR + SECOND)
+    assert decision.actions == (Abandon(NOON), Missed(1, NOON), Wait(NOON + 9 * HOUR, Why.NOT_DUE))

@@ -1,0 +1,1 @@
+"""Schedules: from ScheduledAgentJobs to AgentJobs, each tick once. Decisions are ``agentjobs.schedule``'s."""

@@ -1,0 +1,13 @@
+drop function schedule_known(text, uuid, int);
+drop function schedule_waiting(text);
+drop function schedule_forget(uuid[]);
+drop function schedule_close(text, uuid[], uuid[]);
+drop function schedule_settled(json);
+drop function schedule_confirm(json);
+drop function schedule_claim(uuid, interval, json);
+drop function schedule_decide(uuid, interval, json);
+drop function schedule_save(json, timestamptz);
+drop function schedule_rows(uuid[]);
+drop table schedule_tick;
+drop table schedule;
+create table schedule_tick (schedule uuid not null, tick timestamptz not null, primary key (schedule, tick));

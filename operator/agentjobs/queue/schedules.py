@@ -1,0 +1,317 @@
+"""The side of the queue that remembers schedules: what was decided, which child is to be created, which ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from agentjobs.queue.codec import FINAL_STATES_BY_CODE, maybe_time
+from agentjobs.queue.connection import Database
+from agentjobs.queue.model import JsonObject, State
+from agentjobs.queue.text import dumps
+
+CLAIM_SECONDS = 15.0
+"""How long one process alone may create a decided child; where it dies, another one does so after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSchedule:
+    """What of a schedule's object is remembered. The last five are those of its own status, for a database that
+    does not know the schedule, or knows less."""
+
+    uid: UUID
+    cluster_id: str
+    namespace: str
+    name: str
+    generation: int
+    times: str
+    """Changes where schedule, timeZone or scheduledTime do."""
+    created_at: datetime
+    edited_at: datetime | None
+    """Times and suspend did not change after it. None: they changed just now, or that is not known."""
+    accepted: bool
+    suspended: bool
+    was_suspended: bool = False
+    last_tick: datetime | None = None
+    last_successful: datetime | None = None
+    missed: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A decided tick whose child is not known to have ended."""
+
+    child: str
+    tick: datetime
+    manual: bool
+    decided_at: datetime
+    uid: UUID | None
+    """Of the child. None: it is not known to exist."""
+    claimant: UUID
+    claimed_for_seconds: float
+    """The claim holds so long from when the row was read; negative: it is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """A schedule as the database knows it. Times are the database's, but for those that are an object's."""
+
+    uid: UUID
+    version: int
+    generation: int
+    created_at: datetime
+    accepted: bool
+    accepted_at: datetime
+    changed_at: datetime | None
+    suspended: bool
+    suspended_at: datetime | None
+    unsuspended_at: datetime | None
+    last_tick: datetime | None
+    last_successful: datetime | None
+    last_finished: datetime | None
+    last_result: State | None
+    missed: int
+    run_handled: str | None
+    ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDecision:
+    """What is to be stored of a decision upon the row in ``version``."""
+
+    uid: UUID
+    version: int
+    last_tick: datetime | None = None
+    run_handled: str | None = None
+    missed: int = 0
+    abandon: str | None = None
+    """A child that is certainly not there, and will not be created."""
+    child: str | None = None
+    tick: datetime | None = None
+    manual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndedChild:
+    """A child that has ended, by the queue's record."""
+
+    schedule: UUID
+    child: str
+    uid: UUID
+    tick: datetime
+    manual: bool
+    state: State
+    reason: str
+    started_at: datetime | None
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer: rows as they are now, by uid, and what the database's clock says."""
+
+    now: datetime
+    rows: dict[UUID, ScheduleRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What other processes left behind."""
+
+    now: datetime
+    pending: tuple[UUID, ...]
+    """Schedules with a child that nobody is creating."""
+    unseen: tuple[tuple[UUID, str, UUID], ...]
+    """(schedule, child's name, child's uid): created more than a minute ago and unknown to the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSchedule:
+    """A row, for comparing with a LIST of the objects."""
+
+    uid: UUID
+    namespace: str
+    name: str
+    generation: int
+    saved_at: datetime
+
+
+class Schedules:
+    """What the scheduler uses; part of Queue. Each call is one statement."""
+
+    _db: Database
+
+    async def save_schedules(self, seen: Iterable[SeenSchedule], now: datetime) -> Found:
+        """Remembers what was seen of objects, each uid once; only a newer generation changes a row.
+
+        ``now`` is the time of decisions: what has changed just now changed then.
+        """
+        rows = [
+            {
+                "uid": str(s.uid),
+                "cluster_id": s.cluster_id,
+                "namespace": s.namespace,
+                "name": s.name,
+                "generation": s.generation,
+                "times": s.times,
+                "created_at": s.created_at,
+                "edited_at": s.edited_at,
+                "accepted": s.accepted,
+                "suspended": s.suspended,
+                "was_suspended": s.was_suspended,
+                "last_tick": s.last_tick,
+                "last_successful": s.last_successful,
+                "missed": s.missed,
+                "revision": s.revision,
+            }
+            for s in seen
+        ]
+        return _found(await self._one("select agentjobs.schedule_save(%s::json, %s)", (dumps(rows), now)))
+
+    async def decide_schedules(
+        self, claimant: UUID, decisions: Iterable[ScheduleDecision]
+    ) -> tuple[frozenset[UUID], Found]:
+        """Stores decisions, and claims the children that they create, for CLAIM_SECONDS.
+
+        Returns the uids whose decision counts; the others' rows had another version: decide upon the new one.
+        """
+        rows = [
+            {
+                "uid": str(d.uid),
+                "version": d.version,
+                "last_tick": d.last_tick,
+                "run_handled": d.run_handled,
+                "missed": d.missed,
+                "abandon": d.abandon,
+                "child": d.child,
+                "tick": d.tick,
+                "manual": d.manual,
+            }
+            for d in decisions
+        ]
+        answer = await self._one(
+            "select agentjobs.schedule_decide(%s, %s, %s::json)",
+            (claimant, timedelta(seconds=CLAIM_SECONDS), dumps(rows)),
+        )
+        return frozenset(map(UUID, answer["decided"] or ())), _found(answer["found"])
+
+    async def claim_children(self, claimant: UUID, children: Iterable[tuple[UUID, str]]) -> Found:
+        """Claims these (schedule, child's name) where no other process has them; a row's ticks say whose they are.
+
+        A child that the queue knows is confirmed instead.
+        """
+        rows = [{"schedule": str(schedule), "child": child} for schedule, child in children]
+        return _found(
+            await self._one(
+                "select agentjobs.schedule_claim(%s, %s, %s::json)",
+                (claimant, timedelta(seconds=CLAIM_SECONDS), dumps(rows)),
+            )
+        )
+
+    async def confirm_children(self, children: Iterable[tuple[UUID, str, UUID]]) -> Found:
+        """These (schedule, child's name, child's uid) exist."""
+        return _found(await self._one("select agentjobs.schedule_confirm(%s::json)", (_ticks(children),)))
+
+    async def settled_children(self, children: Iterable[tuple[UUID, str, UUID]]) -> frozenset[UUID]:
+        """Those that may be deleted: no process can still be about to create them (H29)."""
+        answer = await self._one("select agentjobs.schedule_settled(%s::json)", (_ticks(children),))
+        return frozenset(map(UUID, answer or ()))
+
+    async def close_children(
+        self, cluster_id: str, children: Sequence[UUID] | None = None, gone: Sequence[UUID] = ()
+    ) -> tuple[list[EndedChild], Found]:
+        """Takes out the children that have ended, by the queue's record or because their object is ``gone``.
+
+        ``children`` None: looks at all of this cluster's.
+        """
+        wanted = None if children is None else [*children, *gone]
+        answer = await self._one(
+            "select agentjobs.schedule_close(%s, %s::uuid[], %s::uuid[])", (cluster_id, wanted, list(gone))
+        )
+        return [_ended(item) for item in answer["ended"] or ()], _found(answer["found"])
+
+    async def forget_schedules(self, uids: Sequence[UUID]) -> None:
+        """Their objects are gone."""
+        await self._db.fetch("select agentjobs.schedule_forget(%s::uuid[])", (list(uids),))
+
+    async def waiting_schedules(self, cluster_id: str) -> Waiting:
+        """What nobody looks after; costs next to nothing where there is nothing."""
+        answer = await self._one("select agentjobs.schedule_waiting(%s)", (cluster_id,))
+        return Waiting(
+            datetime.fromisoformat(answer["now"]),
+            tuple(map(UUID, answer["pending"] or ())),
+            tuple((UUID(schedule), child, UUID(uid)) for schedule, child, uid in answer["unseen"] or ()),
+        )
+
+    async def known_schedules(self, cluster_id: str, after: UUID, limit: int) -> list[KnownSchedule]:
+        """This cluster's rows by uid, for the sweep."""
+        rows = await self._db.fetch(
+            "select uid, namespace, name, generation, saved_at from agentjobs.schedule_known(%s, %s, %s)",
+            (cluster_id, after, limit),
+        )
+        return [KnownSchedule(*row) for row in rows]
+
+    async def _one(self, statement: Any, params: Sequence[Any]) -> Any:
+        return (await self._db.fetch(statement, params))[0][0]
+
+
+def _ticks(children: Iterable[tuple[UUID, str, UUID]]) -> str:
+    return dumps([{"schedule": str(s), "child": child, "uid": str(uid)} for s, child, uid in children])
+
+
+def _found(answer: JsonObject) -> Found:
+    rows = [_row(row) for row in answer["rows"] or ()]
+    return Found(datetime.fromisoformat(answer["now"]), {row.uid: row for row in rows})
+
+
+def _row(row: JsonObject) -> ScheduleRow:
+    result = row["last_result"]
+    return ScheduleRow(
+        uid=UUID(row["uid"]),
+        version=row["version"],
+        generation=row["generation"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+        accepted=row["accepted"],
+        accepted_at=datetime.fromisoformat(row["accepted_at"]),
+        changed_at=maybe_time(row["changed_at"]),
+        suspended=row["suspended"],
+        suspended_at=maybe_time(row["suspended_at"]),
+        unsuspended_at=maybe_time(row["unsuspended_at"]),
+        last_tick=maybe_time(row["last_tick"]),
+        last_successful=maybe_time(row["last_successful"]),
+        last_finished=maybe_time(row["last_finished"]),
+        last_result=FINAL_STATES_BY_CODE[result] if result else None,
+        missed=row["missed"],
+        run_handled=row["run_handled"],
+        ticks=tuple(_tick(tick) for tick in row["ticks"] or ()),
+    )
+
+
+def _tick(tick: JsonObject) -> Tick:
+    return Tick(
+        child=tick["child"],
+        tick=datetime.fromisoformat(tick["tick"]),
+        manual=tick["manual"],
+        decided_at=datetime.fromisoformat(tick["decided_at"]),
+        uid=UUID(tick["uid"]) if tick["uid"] else None,
+        claimant=UUID(tick["claimant"]),
+        claimed_for_seconds=float(tick["claimed_for"]),
+    )
+
+
+def _ended(item: JsonObject) -> EndedChild:
+    return EndedChild(
+        schedule=UUID(item["schedule"]),
+        child=item["child"],
+        uid=UUID(item["uid"]),
+        tick=datetime.fromisoformat(item["tick"]),
+        manual=item["manual"],
+        state=FINAL_STATES_BY_CODE[item["state"]],
+        reason=item["reason"],
+        started_at=maybe_time(item["started_at"]),
+        finished_at=datetime.fromisoformat(item["finished_at"]),
+    )
