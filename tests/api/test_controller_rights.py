@@ -12,10 +12,17 @@ from agentjobs.controller.config import LeaseSettings
 from agentjobs.controller.meter import API_REQUESTS
 from agentjobs.queue.model import AckKind
 from clusters import Cluster
-from operators import bench, eventually
+from operators import Bench, bench, eventually
+from schedules import HOUR, Schedules, TestClock, child_name
 
 PAGE = Path(__file__).parents[2] / "docs" / "operator.md"
-GROUPS = {"agentjobs": "agentjobs.dev", "agentjobs/status": "agentjobs.dev", "leases": "coordination.k8s.io"}
+GROUPS = {
+    "agentjobs": "agentjobs.dev",
+    "agentjobs/status": "agentjobs.dev",
+    "scheduledagentjobs": "agentjobs.dev",
+    "scheduledagentjobs/status": "agentjobs.dev",
+    "leases": "coordination.k8s.io",
+}
 
 
 def documented() -> list[dict[str, Any]]:
@@ -47,15 +54,31 @@ def role(name: str, user: str) -> list[dict[str, Any]]:
     ]
 
 
+async def a_schedule_replaces_and_forgets(b: Bench, clock: TestClock) -> None:
+    """Everything that the scheduler asks of the API server: create, find, cancel, delete, status, Events, the sweep."""
+    schedules = Schedules(b.objects.api, b.objects.namespace)
+    worker = await b.worker(queues={"scheduled": 1})
+    first = child_name("job", clock.before(HOUR))
+    await schedules.create("job", {"concurrencyPolicy": "Replace", "failedJobsHistoryLimit": 0})
+    job = await worker.one()
+    clock.before(HOUR)
+    await eventually(lambda: schedules.names("job"), lambda names: len(names) == 2)
+    await worker.ack(job, AckKind.CANCEL)
+    await eventually(lambda: schedules.names("job"), lambda names: first not in names)
+    await schedules.until("job", lambda status: status.get("lastResult") == "Cancelled")
+
+
 async def test_the_documented_rights_are_enough_and_none_is_refused(cluster: Cluster, dsn: str) -> None:
     user = f"operator-{uuid4().hex[:8]}"
     kubeconfig = cluster.require_own().kubeconfig_for(user)
     rules = documented()
     assert [rule["resources"][0] for rule in rules] == [
-        "agentjobs", "agentjobs/status", "events", "namespaces", "leases",
+        "agentjobs", "agentjobs/status", "scheduledagentjobs", "scheduledagentjobs/status", "events",
+        "namespaces", "leases",
     ]  # fmt: skip
     await asyncio.to_thread(cluster.apply, role(user, user))
-    async with bench(cluster, dsn) as b:
+    clock = TestClock()
+    async with bench(cluster, dsn, clock=clock) as b:
         lease = LeaseSettings(b.objects.namespace, "op", 4, 3, 1)
         async with b.running(kubeconfig=str(kubeconfig), lease=lease):
             worker = await b.worker()
@@ -64,6 +87,7 @@ async def test_the_documented_rights_are_enough_and_none_is_refused(cluster: Clu
             await worker.ack(await worker.one())
             await b.objects.until("job", "Complete")
             await eventually(lambda: b.objects.exists("job"), lambda there: not there)
+            await a_schedule_replaces_and_forgets(b, clock)
         asked = {
             (dict(labels)["verb"], dict(labels)["resource"], dict(labels)["result"])
             for (name, labels) in b.meter.counts

@@ -225,6 +225,27 @@ async def test_signals_tell_the_whole_life_of_a_job(queue: Queue) -> None:
     assert (complete["namespace"], complete["queue"], complete["attempt"]) == ("team", "agents", 2)
 
 
+async def test_signals_tell_that_a_schedule_created_the_job(queue: Queue) -> None:
+    got: list[tuple[Signal, Mapping[str, Any]]] = []
+    undo = signals.subscribe(
+        lambda signal, values: got.append((signal, values)), Signal.SCHEDULE_START, Signal.SCHEDULE_STOP
+    )
+    try:
+        of_none, scheduled = job("hello"), job("hello")
+        scheduled.payload["schedule"] = {"uid": "u", "name": "brief", "time": "2026-11-25T06:00:00Z"}
+        await submit(queue, of_none, scheduled)
+        await state_of(queue, of_none.uid)
+        await until(lambda: got and got[-1][0] is Signal.SCHEDULE_STOP, "schedule.stop")
+    finally:
+        undo()
+    assert [signal for signal, _ in got] == [Signal.SCHEDULE_START, Signal.SCHEDULE_STOP]
+    start, stop = got[0][1], got[1][1]
+    assert start["uid"] == stop["uid"] == str(scheduled.uid)
+    assert (start["schedule"], start["scheduled_time"]) == ("brief", "2026-11-25T06:00:00Z")
+    assert stop["outcome"] is Signal.JOB_COMPLETE
+    assert stop["duration_seconds"] > 0
+
+
 async def test_no_text_of_a_conversation_is_in_the_log(
     queue: Queue, caplog: pytest.LogCaptureFixture
 ) -> None:

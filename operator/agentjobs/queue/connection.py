@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
@@ -49,8 +50,9 @@ class Database:
         """All rows of one statement. Raises QueueUnavailable where the connection failed."""
         for repeat in range(DEADLOCK_REPEATS + 1):
             try:
-                async with self._pool.connection() as conn:
-                    return await fetch(conn, statement, params)
+                with cancellation_kept():
+                    async with self._pool.connection() as conn:
+                        return await fetch(conn, statement, params)
             except (pg.DeadlockDetected, pg.SerializationFailure):
                 if repeat == DEADLOCK_REPEATS:
                     raise
@@ -65,6 +67,21 @@ class Database:
                     "run `agentjobs migrate up`"
                 ) from error
         raise AssertionError("unreachable")
+
+
+@contextmanager
+def cancellation_kept() -> Iterator[None]:
+    """Raises CancelledError at its end where the task was cancelled inside and did not hear of it.
+
+    psycopg waits by asyncio.wait_for, which until Python 3.12 swallows a cancellation that comes together with what
+    it waits for; the task would then go on for ever, while whoever cancelled it waits for its end.
+    https://github.com/python/cpython/issues/86296
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 async def fetch(conn: Connection, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, cast
 from uuid import uuid4
@@ -16,7 +17,7 @@ from uuid import uuid4
 import psycopg
 
 from agentjobs.queue import limits
-from agentjobs.queue.connection import connect_options
+from agentjobs.queue.connection import cancellation_kept, connect_options
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,14 @@ class Note:
 
 async def listen(dsn: str, name: str) -> AsyncIterator[Note]:
     """Never ends: reconnects with a jittered pause. Yields ``poll`` after every (re)connect and every few seconds."""
+    async with aclosing(_notes(dsn, name)) as notes:
+        while True:
+            with cancellation_kept():
+                note = await anext(notes)
+            yield note
+
+
+async def _notes(dsn: str, name: str) -> AsyncGenerator[Note, None]:
     while True:
         try:
             conn = await psycopg.AsyncConnection.connect(

@@ -37,7 +37,10 @@ class Signal(StrEnum):
     JOB_CANCEL = "job.cancel"
     """``reason``: stopped because a user or a deadline asked."""
     SCHEDULE_START = "schedule.start"
+    """After ``job.start``, of a job that a schedule created: ``schedule``, ``schedule_uid``, ``scheduled_time``."""
     SCHEDULE_STOP = "schedule.stop"
+    """After the signal of how the run ended, which is ``outcome``: the same, and ``duration_seconds``, ``reason``,
+    ``event_count``, ``usage``. A run that is tried again stops and starts once more."""
 
 
 Handler = Callable[[Signal, Mapping[str, object]], object]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from agentjobs.agents.outcome import AgentEvent
@@ -35,6 +36,8 @@ def started(run: Run) -> None:
     pid = run.executor.pid if run.executor is not None else None
     tell(log, Signal.JOB_START, solo=run.job.solo or None, pid=pid, **names)
     signals.send(Signal.JOB_START, **names)
+    if schedule := _schedule(run):
+        signals.send(Signal.SCHEDULE_START, **schedule, **names)
 
 
 def event(run: Run, seen: AgentEvent) -> None:
@@ -90,3 +93,17 @@ def acked(run: Run, answer: AckAnswer) -> None:
         events=tuple(run.events) if signal is Signal.JOB_COMPLETE else (),
         **values,
     )
+    if schedule := _schedule(run):
+        signals.send(Signal.SCHEDULE_STOP, outcome=signal, **schedule, **values)
+
+
+def _schedule(run: Run) -> dict[str, object]:
+    """Of a job that a schedule created; {}: none did."""
+    schedule = run.job.payload.get("schedule")
+    if not isinstance(schedule, Mapping):
+        return {}
+    return {
+        "schedule": schedule.get("name", ""),
+        "schedule_uid": schedule.get("uid", ""),
+        "scheduled_time": schedule.get("time", ""),
+    }
