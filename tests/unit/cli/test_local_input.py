@@ -9,11 +9,15 @@ import pytest
 
 from agentjobs.cli.local import agentfolder
 from agentjobs.cli.local.request import Request, from_agent, from_files
-from agentjobs.cli.local.run import new_job
+from agentjobs.cli.local.schedules import new_job
 from agentjobs.cli.problems import BadInput
 
 HEAD = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\n"
 INLINE = "agent: {inline: {name: a, model: echo, instruction: i}}"
+SCHEDULE = (
+    "apiVersion: agentjobs.dev/v1alpha1\nkind: ScheduledAgentJob\nmetadata: {name: a}\n"
+    f"spec: {{schedule: '@daily', jobTemplate: {{spec: {{{INLINE}, message: hello}}}}}}\n"
+)
 GOOD = f"{HEAD}metadata: {{name: a}}\nspec: {{{INLINE}, message: hello}}\n"
 
 
@@ -23,15 +27,15 @@ def request(text: str) -> Request:
 
 BAD = [
     # (manifests, what the message must name)
-    ("", ["no AgentJob in standard input"]),
+    ("", ["no AgentJob and no ScheduledAgentJob in standard input"]),
     ("a: [", ["standard input is not YAML"]),
     ("- a\n", ["document 1 (line 1)", "an object is wanted, not a list"]),
     ("kind: AgentJob\n", ["document 1 (line 1): apiVersion", "agentjobs.dev/v1alpha1", "got nothing"]),
     (
         GOOD + "---\nkind: ScheduledAgentJob\n",
-        ["document 2 (line 6)", "ScheduledAgentJob", "do not run locally yet"],
+        ["document 2 (line 6): apiVersion", "agentjobs.dev/v1alpha1", "got nothing"],
     ),
-    ("kind: ConfigMap\n", ["kind: 'ConfigMap'", "only AgentJobs run locally"]),
+    ("kind: ConfigMap\n", ["kind: 'ConfigMap'", "only AgentJobs and ScheduledAgentJobs run locally"]),
     (
         GOOD + "---\n" + GOOD,
         ["document 2 (line 6): metadata.name 'a' is already the name of", "document 1 (line 1)"],
@@ -47,6 +51,10 @@ BAD = [
     ),
     (GOOD.replace("hello}", "hello, suspend: true}"), ["spec.suspend", "never end here"]),
     (GOOD.replace("hello}", "hello, cancel: true}"), ["spec.cancel", "never end here"]),
+    (SCHEDULE.replace("@daily", "0 25 * * *"), ["spec.schedule", "'25' is not a number from 0 to 23"]),
+    (SCHEDULE.replace("'@daily'", "'@daily', timeZone: Mars/Phobos"), ["spec.timeZone", "Mars/Phobos"]),
+    (SCHEDULE.replace("'@daily'", "'@daily', suspend: true"), ["spec.suspend", "never fire here"]),
+    (SCHEDULE + "---\n" + SCHEDULE, ["metadata.name 'a' is already the name of"]),
     (GOOD.replace("inline:", "module: x.y, inline:"), ["spec.agent", "exactly one of"]),
 ]
 
@@ -73,6 +81,14 @@ def test_a_generated_name_is_made_here() -> None:
 
 def test_a_null_is_an_absent_field_as_on_the_api_server() -> None:
     assert request(GOOD.replace("hello}", "hello, queue: null}")).jobs[0].spec.queue == "agents"
+
+
+def test_a_schedule_may_have_the_name_of_a_job_and_says_what_its_jobs_need() -> None:
+    asked = request(GOOD + "---\n" + SCHEDULE.replace("model: echo", "model: other"))
+    assert [job.metadata.name for job in asked.jobs] == ["a"]
+    assert [schedule.metadata.name for schedule in asked.schedules] == ["a"]
+    assert asked.queues == ("agents", "scheduled")
+    assert asked.models == ("echo", "other")
 
 
 def test_the_items_of_a_list_are_jobs() -> None:

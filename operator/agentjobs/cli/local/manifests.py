@@ -11,13 +11,19 @@ from typing import IO, Any
 import yaml
 
 from agentjobs.api.agentjob import AgentJob
-from agentjobs.api.validation import problems_of, without_nulls
+from agentjobs.api.job_spec import JobSpec
+from agentjobs.api.scheduledagentjob import ScheduledAgentJob
+from agentjobs.api.validation import KINDS, problems_of, without_nulls
 from agentjobs.cli.problems import BadInput
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Of generated names, as the API server's: no vowels, so no words."""
 DEFAULT_NAMESPACE = "default"
 SUFFIXES = (".yaml", ".yml", ".json")
+NEVER = {
+    AgentJob.KIND: "such a job would never end here",
+    ScheduledAgentJob.KIND: "such a schedule would never fire here",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +37,42 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An AgentJob that may run, and the folder of its file."""
+    """An AgentJob that may run, or a schedule of such, and the folder of its file."""
 
-    job: AgentJob
+    object: AgentJob | ScheduledAgentJob
     folder: Path
+
+    @property
+    def spec(self) -> JobSpec:
+        """What each of its jobs runs."""
+        own = self.object.spec
+        return own if isinstance(own, JobSpec) else own.job_template.spec
 
 
 def read(files: Sequence[str], stdin: IO[str]) -> list[Manifest]:
-    """The AgentJobs of the files; BadInput naming every problem of every document at once."""
+    """The AgentJobs and ScheduledAgentJobs of the files; BadInput naming every problem of every document at once."""
     manifests = check(documents(files, stdin))
     if not manifests:
         where = ", ".join("standard input" if file == "-" else file for file in files)
-        raise BadInput(f"There is no AgentJob in {where}.")
+        raise BadInput(f"There is no AgentJob and no ScheduledAgentJob in {where}.")
     return manifests
 
 
 def check(documents: Iterable[Document]) -> list[Manifest]:
-    """These documents as AgentJobs with names of their own."""
+    """These documents as AgentJobs and schedules with names of their own."""
     manifests: list[Manifest] = []
     problems: list[str] = []
-    names: dict[tuple[str, str], str] = {}
+    names: dict[tuple[str, str, str], str] = {}
     for document in documents:
         found = _problems(document)
         if not found:
-            job = AgentJob.model_validate(named(without_nulls(document.content)))
-            key = (job.metadata.namespace, job.metadata.name)
+            model = KINDS[document.content["kind"]]
+            made = model.model_validate(named(without_nulls(document.content)))
+            key = (model.KIND, made.metadata.namespace, made.metadata.name)
             if key in names:
-                found = [f"metadata.name '{key[1]}' is already the name of {names[key]}; give it another"]
+                found = [f"metadata.name '{key[2]}' is already the name of {names[key]}; give it another"]
             names.setdefault(key, document.where)
-            manifests.append(Manifest(job, document.folder))
+            manifests.append(Manifest(made, document.folder))
         problems += [f"{document.where}: {problem}" for problem in found]
     if problems:
         raise BadInput("\n".join(problems))
@@ -128,14 +141,12 @@ def _problems(document: Document) -> list[str]:
     if not isinstance(content, dict):
         return [f"an object is wanted, not a {type(content).__name__}; it begins with apiVersion and kind"]
     kind = content.get("kind")
-    if kind == "ScheduledAgentJob":
+    if not isinstance(kind, str) or kind not in KINDS:
         return [
-            "kind: ScheduledAgentJob: schedules do not run locally yet; write an AgentJob with its jobTemplate's spec"
+            f"kind: {kind!r}: only {' and '.join(f'{k}s' for k in KINDS)} run locally; take the document out"
         ]
-    if kind != "AgentJob":
-        return [f"kind: {kind!r}: only AgentJobs run locally; take the document out"]
     return [str(problem) for problem in problems_of(content)] or [
-        f"spec.{field}: true: such a job would never end here; take the field out"
+        f"spec.{field}: true: {NEVER[kind]}; take the field out"
         for field in ("suspend", "cancel")
         if content["spec"].get(field)
     ]

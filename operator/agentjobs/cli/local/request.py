@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.cli.local import agentfolder, manifests
 from agentjobs.cli.local.manifests import Manifest
 from agentjobs.cli.problems import BadInput
@@ -20,6 +21,9 @@ class Request:
     """Everything that a local run needs to know."""
 
     jobs: tuple[AgentJob, ...]
+    schedules: tuple[ScheduledAgentJob, ...] = ()
+    queues: tuple[str, ...] = ()
+    """That its jobs, and those of its schedules, wait in."""
     path: tuple[Path, ...] = ()
     """Put before Python's path in the executors."""
     modules: tuple[str, ...] = ()
@@ -33,10 +37,12 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> Request:
     """Of manifests. Each file's folder is on the path, and the nearest ``.env`` of each agent is read."""
     found = manifests.read(files, stdin)
     return Request(
-        jobs=tuple(m.job for m in found),
+        jobs=tuple(m.object for m in found if isinstance(m.object, AgentJob)),
+        schedules=tuple(m.object for m in found if isinstance(m.object, ScheduledAgentJob)),
+        queues=_unique(m.spec.queue for m in found),
         path=_unique(m.folder for m in found),
-        modules=_unique(top_package(m.job.spec.agent.module) for m in found if m.job.spec.agent.module),
-        models=_unique(m.job.spec.agent.inline.model for m in found if m.job.spec.agent.inline),
+        modules=_unique(top_package(m.spec.agent.module) for m in found if m.spec.agent.module),
+        models=_unique(m.spec.agent.inline.model for m in found if m.spec.agent.inline),
         env_files=_unique(f for m in found if (f := agentfolder.env_file(_code_folder(m))) is not None),
     )
 
@@ -56,8 +62,10 @@ def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Re
     }
     [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])
     env_file = agentfolder.env_file(_code_folder(manifest))
+    assert isinstance(manifest.object, AgentJob)
     return Request(
-        jobs=(manifest.job,),
+        jobs=(manifest.object,),
+        queues=(manifest.spec.queue,),
         path=_unique([folder, Path.cwd()]),
         modules=(top_package(module),),
         env_files=(env_file,) if env_file else (),
@@ -71,7 +79,7 @@ def top_package(module: str) -> str:
 
 
 def _code_folder(manifest: Manifest) -> Path:
-    module = manifest.job.spec.agent.module
+    module = manifest.spec.agent.module
     return agentfolder.folder_of(module, manifest.folder) if module else manifest.folder
 
 

@@ -6,26 +6,23 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from agentjobs.api.agentjob import AgentJob
 from agentjobs.cli.local import agentfolder, report
 from agentjobs.cli.local.request import Request, top_package
+from agentjobs.cli.local.schedules import LocalSchedules, new_job
 from agentjobs.cli.local.screen import Screen, Shown
 from agentjobs.cli.local.worker import LocalWorker
 from agentjobs.cli.problems import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
-from agentjobs.controller.translate import Gate, change_of
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError
 from agentjobs.queue import migrate
 from agentjobs.queue.errors import JobRejected, QueueError
-from agentjobs.queue.model import JobView, NewJob, State
+from agentjobs.queue.model import JobView, State
 from agentjobs.queue.queue import Queue
 
 T = TypeVar("T")
@@ -82,45 +79,85 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
         names = {view.uid: _name(view) for view in earlier} | {
             new.uid: job.metadata.name for new, job in zip(jobs, request.jobs, strict=True)
         }
+        if request.schedules:
+            return await _fire(queue, worker, request, names, screen, interrupted)
         rows = await _follow(queue, worker, names, screen, interrupted)
         screen.close()
         # before the servers are stopped: that takes a second which nobody wants to wait for an answer
         return _tell(rows, screen, bare=request.bare, interrupted=interrupted.is_set())
 
 
-def new_job(job: AgentJob) -> NewJob:
-    """What the operator would enqueue for an object made now, without an object to mirror."""
-    metadata = {
-        **job.metadata.as_json(),
-        "uid": str(uuid4()),
-        "creationTimestamp": datetime.now(UTC).isoformat(),
-    }
-    change = change_of({**job.as_json(), "metadata": metadata}, Gate("local", restored_label=None))
-    if change.job is None:
-        raise BadInput(f"{job.metadata.name}: {change.rejected[1] if change.rejected else 'nothing to run'}")
-    return replace(change.job, ref=None)
+async def _fire(
+    queue: Queue,
+    worker: LocalWorker,
+    request: Request,
+    names: dict[UUID, str],
+    screen: Screen,
+    interrupted: asyncio.Event,
+) -> int:
+    """With schedules: until the last of them is over, or until interrupted. Each answer is told when it is there."""
+    failed = False
+
+    def ended(row: Shown) -> None:
+        nonlocal failed
+        failed = failed or row.job.state != State.COMPLETE
+        _tell([row], screen, bare=False, interrupted=interrupted.is_set())
+
+    def deleted(uid: UUID) -> None:
+        names.pop(uid, None)
+
+    schedules = LocalSchedules(queue, request.schedules, screen.say, names.__setitem__, deleted)
+    async with schedules:
+        await _follow(queue, worker, names, screen, interrupted, schedules, ended)
+    screen.close()
+    if interrupted.is_set():
+        return INTERRUPTED_EXIT_STATUS
+    return FAILURE_EXIT_STATUS if failed or schedules.missed else 0
 
 
 async def _follow(
-    queue: Queue, worker: LocalWorker, names: dict[UUID, str], screen: Screen, interrupted: asyncio.Event
+    queue: Queue,
+    worker: LocalWorker,
+    names: dict[UUID, str],
+    screen: Screen,
+    interrupted: asyncio.Event,
+    schedules: LocalSchedules | None = None,
+    ended: Callable[[Shown], None] = lambda row: None,
 ) -> list[Shown]:
-    """Draws until every job is finished; cancels all of them when interrupted."""
+    """Draws until every job is finished, and every schedule over; cancels all jobs when interrupted.
+
+    ``names`` may grow and shrink meanwhile. ``ended`` is told of each job that has.
+    """
     loop = asyncio.get_running_loop()
     views: dict[UUID, JobView] = {}
     give_up_at: float | None = None
     while True:
+        over = schedules is None or schedules.over or give_up_at is not None  # before the look at the jobs
         open_ = [uid for uid in names if uid not in views or not views[uid].state.final]
         for view in await asyncio.gather(*(queue.show(uid) for uid in open_)):
-            if view is not None:
-                views[view.uid] = view
+            if view is None or view.uid not in names:
+                continue
+            views[view.uid] = view
+            if schedules is not None:
+                schedules.saw(view)
+            if view.state.final:
+                ended(Shown(names[view.uid], view))
         rows = [Shown(names[uid], views[uid]) for uid in names if uid in views]
-        screen.draw(rows, "" if any(row.job.run for row in rows) else "Starting the worker")
-        if all(row.job.state.final for row in rows) or (give_up_at is not None and loop.time() > give_up_at):
+        lines = schedules.lines() if schedules is not None else []
+        starting = not lines and not any(row.job.run for row in rows)
+        screen.draw(rows, "Starting the worker" if starting else "", lines)
+        if (over and all(row.job.state.final for row in rows)) or (
+            give_up_at is not None and loop.time() > give_up_at
+        ):
             return rows
         worker.check()
+        if schedules is not None:
+            schedules.check()
         if interrupted.is_set() and give_up_at is None:
             screen.say("Interrupted: cancelling what is not finished …")
             give_up_at = loop.time() + CANCEL_SECONDS
+            if schedules is not None:
+                await schedules.stop()
             await asyncio.gather(*(queue.cancel(uid) for uid in open_))
         with contextlib.suppress(TimeoutError):
             pause = max(POLL_SECONDS, 0.005 * len(open_))
@@ -151,7 +188,7 @@ async def _start_worker(
     verbose: bool,
     environment: Mapping[str, str],
 ) -> LocalWorker:
-    queues = [*(job.spec.queue for job in request.jobs), *(view.queue for view in earlier)]
+    queues = [*request.queues, *(view.queue for view in earlier)]
     return await stack.enter_async_context(
         LocalWorker(
             dsn=server.dsn(DATABASE),

@@ -106,6 +106,7 @@ class Screen:
         if self._console.is_terminal if live is None else live:
             self._live = Live(console=self._console, refresh_per_second=8, transient=False, auto_refresh=True)
         self._told: dict[str, tuple[object, ...]] = {}
+        self._lines: set[str] = set()
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -137,13 +138,17 @@ class Screen:
         else:
             self.say(f"{text} …")
 
-    def draw(self, rows: Sequence[Shown], note: str = "") -> None:
-        """The present states of all jobs; ``note`` says what they wait for."""
+    def draw(self, rows: Sequence[Shown], note: str = "", schedules: Sequence[str] = ()) -> None:
+        """The present states of all jobs; ``note`` says what they wait for, ``schedules`` a line about each."""
         now = datetime.now(UTC)
         if self._live is not None:
-            drawn = table(rows, now)
-            self._live.update(Group(drawn, Text(f"{note} …", style="dim")) if note else drawn)
+            lines = [Text(line, style="dim") for line in (*schedules, *([f"{note} …"] if note else ()))]
+            self._live.update(Group(table(rows, now), *lines))
             return
+        new = [line for line in schedules if line not in self._lines]
+        self._lines = {*schedules}
+        for line in new:
+            self.say(line)
         for shown in rows:
             job = shown.job
             state = (job.state, job.attempts, job.reason)

@@ -1,0 +1,198 @@
+"""Schedules without a cluster: the operator's own scheduler, with the queue in place of an API server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Self
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+from zoneinfo import ZoneInfo
+
+from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.meta import GROUP, SCHEDULED_TIME, format_time
+from agentjobs.api.scheduledagentjob import ScheduledAgentJob
+from agentjobs.cli.problems import BadInput
+from agentjobs.controller.event import ObjectEvent
+from agentjobs.controller.meter import Meter
+from agentjobs.controller.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
+from agentjobs.controller.scheduler.book import Book
+from agentjobs.controller.scheduler.entry import Entry
+from agentjobs.controller.scheduler.events import ScheduleEventReason
+from agentjobs.controller.scheduler.port import Created, Refused
+from agentjobs.controller.scheduler.scheduler import Scheduler
+from agentjobs.controller.seen import Seen
+from agentjobs.controller.translate import Gate, change_of
+from agentjobs.queue.model import JobView, NewJob, ObjectRef
+from agentjobs.queue.queue import Queue
+
+JsonObject = dict[str, Any]
+CLUSTER = "local"
+TOLD = frozenset(ScheduleEventReason) - {
+    ScheduleEventReason.SUCCESSFUL_CREATE,
+    ScheduleEventReason.SAW_COMPLETED_JOB,
+}
+"""Events that people see; of creations and ends the table and the answers tell."""
+
+
+def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
+    """What the operator would enqueue for an object made now, without an object to mirror."""
+    metadata = {
+        **job.metadata.as_json(),
+        "uid": str(uid or uuid4()),
+        "creationTimestamp": datetime.now(UTC).isoformat(),
+    }
+    change = change_of({**job.as_json(), "metadata": metadata}, Gate(CLUSTER, restored_label=None))
+    if change.job is None:
+        raise BadInput(f"{job.metadata.name}: {change.rejected[1] if change.rejected else 'nothing to run'}")
+    return replace(change.job, ref=None)
+
+
+@dataclass(slots=True)
+class LocalObjects:
+    """``Objects`` of the scheduler: a child is a job of the queue, under a uid made from its schedule and name."""
+
+    queue: Queue
+    say: Callable[[str], None]
+    on_created: Callable[[UUID, str], None]
+    on_deleted: Callable[[UUID], None]
+    statuses: dict[UUID, JsonObject] = field(default_factory=dict)
+
+    async def create(self, manifest: JsonObject, schedule: UUID) -> Created | Refused:
+        name = manifest["metadata"]["name"]
+        uid = child_uid(schedule, name)
+        await self.queue.enqueue([new_job(AgentJob.model_validate(manifest), uid)])
+        self.on_created(uid, name)
+        return Created(uid)
+
+    async def find(self, namespace: str, name: str, schedule: UUID) -> UUID | None:
+        uid = child_uid(schedule, name)
+        return uid if await self.queue.show(uid) is not None else None
+
+    async def cancel(self, namespace: str, name: str, uid: str) -> None:
+        await self.queue.cancel(UUID(uid))
+
+    async def delete(self, namespace: str, name: str, uid: str) -> bool:
+        self.on_deleted(UUID(uid))
+        return True
+
+    async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject) -> bool:
+        self.statuses[uid] = status
+        return True
+
+    async def post(self, event: ObjectEvent) -> None:
+        if event.reason in TOLD:
+            self.say(f"{event.ref.name}: {event.message} ({event.reason.value})")
+
+
+class LocalSchedules:
+    """Fires the schedules of a run. With a kept database they go on where an earlier run ended."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        schedules: Sequence[ScheduledAgentJob],
+        say: Callable[[str], None],
+        on_created: Callable[[UUID, str], None],
+        on_deleted: Callable[[UUID], None],
+    ) -> None:
+        self.objects = LocalObjects(queue, say, on_created, on_deleted)
+        self.book = Book(queue, self.objects, CLUSTER, Meter())
+        self.scheduler = Scheduler(self.book, coalesce_seconds=0.1)
+        self.schedules = {_uid(schedule): schedule for schedule in schedules}
+        self._firing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        # a generation that is newer than an earlier run's: what was edited since counts
+        generation = int(time.time())
+        self.scheduler.put(
+            Seen(_object(uid, schedule, generation), deleted=False, kind=SCHEDULED_AGENT_JOBS)
+            for uid, schedule in self.schedules.items()
+        )
+        self._firing = asyncio.create_task(self.scheduler.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """No schedule fires any more."""
+        if self._firing is not None:
+            self._firing.cancel()
+            await asyncio.wait([self._firing])
+
+    def check(self) -> None:
+        """Raises what ended the scheduler, where something did."""
+        if self._firing is not None and self._firing.done() and not self._firing.cancelled():
+            self._firing.result()
+
+    def saw(self, job: JobView) -> None:
+        """A job's present state; those of no schedule are ignored."""
+        schedule: Mapping[str, str] = (job.payload or {}).get("schedule") or {}
+        if not schedule:
+            return
+        child: JsonObject = {
+            "metadata": {
+                "name": (job.payload or {}).get("name", ""),
+                "uid": str(job.uid),
+                "annotations": {SCHEDULED_TIME: schedule.get("time", "")},
+                "ownerReferences": [
+                    {"controller": True, "kind": SCHEDULED_AGENT_JOBS.kind, "uid": schedule.get("uid", "")}
+                ],
+            },
+            "status": {"state": job.state.value},
+        }
+        self.scheduler.put([Seen(child, deleted=False, kind=AGENT_JOBS)])
+
+    @property
+    def over(self) -> bool:
+        """No schedule creates anything any more."""
+        entries = self.book.entries
+        return all(uid in entries and entries[uid].over for uid in self.schedules)
+
+    @property
+    def missed(self) -> bool:
+        """A one shot came too late."""
+        return any(
+            entry.over and entry.row is not None and entry.row.last_result is None
+            for entry in self.book.entries.values()
+        )
+
+    def lines(self) -> list[str]:
+        """For people: each schedule that is known, and when it fires next, in its own time zone."""
+        return [
+            self._line(entry, schedule)
+            for uid, schedule in self.schedules.items()
+            if (entry := self.book.entries.get(uid)) is not None and entry.row is not None
+        ]
+
+    def _line(self, entry: Entry, schedule: ScheduledAgentJob) -> str:
+        name, zone = schedule.metadata.name, schedule.spec.time_zone
+        when = schedule.spec.schedule or "once"
+        if entry.over:
+            return f"{name}: {when}, over"
+        if entry.next_tick is None:
+            return f"{name}: {when}"
+        local = entry.next_tick.astimezone(ZoneInfo(zone))
+        return f"{name}: {when}, next at {local:%Y-%m-%d %H:%M} {zone}"
+
+
+def child_uid(schedule: UUID, name: str) -> UUID:
+    """Of one name there is one child: creating it again changes nothing."""
+    return uuid5(schedule, name)
+
+
+def _uid(schedule: ScheduledAgentJob) -> UUID:
+    return uuid5(NAMESPACE_URL, f"{GROUP}/{schedule.metadata.namespace}/{schedule.metadata.name}")
+
+
+def _object(uid: UUID, schedule: ScheduledAgentJob, generation: int) -> JsonObject:
+    metadata = {
+        **schedule.metadata.as_json(),
+        "uid": str(uid),
+        "generation": generation,
+        "creationTimestamp": format_time(datetime.now(UTC)),
+    }
+    return {**schedule.as_json(), "metadata": metadata}
