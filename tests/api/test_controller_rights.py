@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from agentjobs.controller.config import LeaseSettings
@@ -13,45 +10,8 @@ from agentjobs.controller.meter import API_REQUESTS
 from agentjobs.queue.model import AckKind
 from clusters import Cluster
 from operators import Bench, bench, eventually
+from rights import documented, role
 from schedules import HOUR, Schedules, TestClock, child_name
-
-PAGE = Path(__file__).parents[2] / "docs" / "operator.md"
-GROUPS = {
-    "agentjobs": "agentjobs.dev",
-    "agentjobs/status": "agentjobs.dev",
-    "scheduledagentjobs": "agentjobs.dev",
-    "scheduledagentjobs/status": "agentjobs.dev",
-    "leases": "coordination.k8s.io",
-}
-
-
-def documented() -> list[dict[str, Any]]:
-    """The rules of the table under "Rights"."""
-    section = PAGE.read_text().split("## Rights", 1)[1].split("\n## ", 1)[0]
-    rows = re.findall(r"^\| `([a-z/]+)`[^|]*\| ([a-z, ]+) \|", section, re.MULTILINE)
-    return [
-        {"apiGroups": [GROUPS.get(resource, "")], "resources": [resource], "verbs": verbs.split(", ")}
-        for resource, verbs in rows
-    ]
-
-
-def role(name: str, user: str) -> list[dict[str, Any]]:
-    api = "rbac.authorization.k8s.io"
-    return [
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": name},
-            "rules": documented(),
-        },
-        {
-            "apiVersion": f"{api}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
-            "subjects": [{"apiGroup": api, "kind": "User", "name": user}],
-        },
-    ]
 
 
 async def a_schedule_replaces_and_forgets(b: Bench, clock: TestClock) -> None:

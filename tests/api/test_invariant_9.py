@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -17,7 +17,8 @@ from agentjobs.controller.scheduler import cluster as scheduler_cluster
 from agentjobs.controller.scheduler.cluster import ClusterObjects
 from agentjobs.controller.scheduler.port import Created, Refused
 from clusters import Cluster
-from operators import QUICK, Bench, bench, eventually, serving
+from operators import QUICK, Bench, bench, eventually, operator_process, serving
+from rights import documented, role
 from schedules import HOUR, MINUTE, Schedules, TestClock, child_name
 
 
@@ -109,6 +110,33 @@ async def test_invariant_9_an_operator_that_dies_around_a_creation_leaves_one_ch
         status = await s.until("job", lambda found: found.get("activeCount") == 1)
         assert status["lastScheduleTime"] == format_time(tick)
     assert await created_ever(b) == {child_name("job", tick): 1}
+
+
+async def test_invariant_9_a_sigkill_between_decision_and_creation_leaves_one_child(
+    cluster: Cluster, dsn: str
+) -> None:
+    """The first operator, a process of its own, may not create AgentJobs: its decision stands, its child does not."""
+    user = f"operator-{uuid4().hex[:8]}"
+    kubeconfig = cluster.require_own().kubeconfig_for(user)
+    rules = documented()
+    rules[0] = {**rules[0], "verbs": [verb for verb in rules[0]["verbs"] if verb != "create"]}
+    await asyncio.to_thread(cluster.apply, role(user, user, rules))
+    async with bench(cluster, dsn) as b:
+        s = Schedules(b.objects.api, b.objects.namespace)
+        tick = datetime.now(UTC).replace(microsecond=0)
+        async with operator_process(b, AGENTJOBS_KUBECONFIG=str(kubeconfig)) as first:
+            await s.create("once", {"scheduledTime": format_time(tick)})
+            events = await eventually(lambda: s.events("once"), lambda found: "FailedCreate" in found)
+            assert "403" in events["FailedCreate"][0]
+            assert await pending_ticks(b) == 1
+            first.kill()
+            await first.wait()
+        assert await s.names() == set()
+        async with b.running():
+            await eventually(s.names, lambda names: names == {child_name("once", tick)})
+            await eventually(lambda: pending_ticks(b), lambda n: n == 0)
+            await s.until("once", lambda found: found.get("activeCount") == 1)
+        assert await created_ever(b) == {child_name("once", tick): 1}
 
 
 @pytest.mark.parametrize("how", ["ttl", "history", "user"])

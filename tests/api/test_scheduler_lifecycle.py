@@ -9,10 +9,13 @@ from datetime import timedelta
 import pytest
 
 from agentjobs.api.meta import format_time, parse_time
+from agentjobs.controller.scheduler.reading import edited_at
 from agentjobs.queue.model import AckKind
 from clusters import Cluster
 from operators import Bench, bench, condition, eventually, serving
 from schedules import HOUR, MINUTE, Schedules, TestClock, child_name
+
+WEEK = timedelta(days=7)
 
 
 @pytest.fixture
@@ -171,8 +174,7 @@ async def test_unsuspending_after_a_week_fires_nothing_of_the_week(
         await s.patch("job", {"spec": {"suspend": True}})
         status = await s.until("job", lambda found: condition(found, "Suspended") is not None)
         assert "nextScheduleTime" not in status
-        # the week is the database's: what it remembers is moved back instead of waiting
-        await age(b, "last_tick = last_tick - interval '7 days', created_at = created_at - interval '9 days'")
+        clock.advance(WEEK)
         await s.patch("job", {"spec": {"suspend": False}})
         await s.until("job", lambda found: found.get("nextScheduleTime") is not None)
         assert len(await s.names("job")) == 1
@@ -185,9 +187,44 @@ async def test_unsuspending_after_a_week_fires_nothing_of_the_week(
         assert len(await s.names("job")) == 2
 
 
-async def age(b: Bench, what: str) -> None:
-    """Changes what the database remembers of all schedules."""
-    await b.queue._db.fetch(f"update agentjobs.schedule set version = version + 1, {what} returning uid")  # type: ignore[arg-type]
+async def test_a_week_of_downtime_gives_one_child_or_none_and_the_rest_is_counted(
+    b: Bench, s: Schedules, clock: TestClock
+) -> None:
+    async with b.running():
+        tick = clock.before(HOUR)
+        for name, policy in (("latest", "Latest"), ("skip", "Skip")):
+            await s.create(name, {"missedRunPolicy": policy})
+        first = {child_name("latest", tick), child_name("skip", tick)}
+        await eventually(s.names, lambda names: names == first)
+        await s.until("skip", lambda found: found.get("activeCount") == 1)
+    clock.set(tick + WEEK + 5 * MINUTE)
+    async with b.running():
+        latest = await s.until("latest", lambda found: found.get("missedRuns") is not None)
+        skip = await s.until("skip", lambda found: found.get("missedRuns") is not None)
+        assert (latest["missedRuns"], skip["missedRuns"]) == (167, 168)
+        assert latest["lastScheduleTime"] == skip["lastScheduleTime"] == format_time(tick + WEEK)
+        await eventually(s.names, lambda names: names == {*first, child_name("latest", tick + WEEK)})
+        events = await eventually(lambda: s.events("latest"), lambda found: "MissSchedule" in found)
+        assert f"167 ticks up to {format_time(tick + WEEK - HOUR)} were missed" in events["MissSchedule"]
+
+
+async def test_an_edit_while_no_operator_ran_begins_anew_at_the_edit(
+    b: Bench, s: Schedules, clock: TestClock
+) -> None:
+    """When nobody watched, the object's managed fields say when it was edited."""
+    async with b.running():
+        clock.before(HOUR, seconds=1800)
+        await s.create("job", {"schedule": "0 0 1 1 *"})
+        await s.accepted("job")
+    edited = edited_at((await s.patch("job", {"spec": {"schedule": "* * * * *"}}))["metadata"])
+    assert edited is not None
+    clock.set(edited.replace(second=0, microsecond=0) + 3 * MINUTE + timedelta(seconds=5))
+    async with b.running():
+        status = await s.until("job", lambda found: found.get("lastScheduleTime") is not None)
+        # the tick before the edit belonged to the other schedule; of the three since then the last one is created
+        last = parse_time(status["lastScheduleTime"])
+        assert status["missedRuns"] == 2
+        assert last - 2 * MINUTE > edited
 
 
 async def test_run_now_creates_one_child_per_value_also_while_suspended(

@@ -30,3 +30,15 @@ def test_the_operator_never_imports_adk_and_starts_quickly() -> None:
     # about a second of CPU on an idle machine of 2026, most of it kopf and kubernetes; several on a busy one
     assert found["cpu"] < 8
     assert found["mib"] < 200
+
+
+LOCAL = """
+import json, sys
+import agentjobs.cli.local.schedules
+print(json.dumps(sorted({"kopf", "kubernetes", "aiohttp", "google.adk"} & set(sys.modules))))
+"""
+
+
+def test_schedules_fire_locally_without_what_only_a_cluster_needs() -> None:
+    done = subprocess.run([sys.executable, "-c", LOCAL], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
