@@ -125,8 +125,15 @@ class Operator:
         config, every = self.config, self.config.intervals
         await presence.reached()
         cluster_id = await self._cluster(api)
+        book = Book(queue, ClusterObjects(api), cluster_id, self.meter, config.clock)
         projector = Projector(
-            queue, api, every.coalesce, every.outbox_poll, every.progress, config.parallel_writes
+            queue,
+            api,
+            every.coalesce,
+            every.outbox_poll,
+            every.progress,
+            config.parallel_writes,
+            crowded=lambda: book.crowded,
         )
         intake = Intake(
             queue,
@@ -137,7 +144,6 @@ class Operator:
             on_refused=projector.tell,
         )
         expiry = Expiry(api, queue.settled_children, config.default_ttl_seconds)
-        book = Book(queue, ClusterObjects(api), cluster_id, self.meter, config.clock)
         scheduler = Scheduler(book, coalesce_seconds=every.coalesce, tend_seconds=every.tend)
 
         def seen(batch: list[Seen]) -> None:

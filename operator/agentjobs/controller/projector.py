@@ -37,6 +37,8 @@ READ_GAP_SECONDS = 0.02
 CONFIRM_SECONDS = 0.05
 """What was written within it is confirmed together; until then it is not read again."""
 EVENT_BACKLOG = 1000
+CROWDED_SECONDS = 30.0
+"""In a crowd a status that is not final waits this long at most."""
 
 
 class Busy(Exception):
@@ -57,6 +59,8 @@ class Projector:
     poll_seconds: float = 5.0
     progress_seconds: float = 60.0
     parallel: int = 16
+    crowded: Callable[[], bool] = lambda: False
+    """Whether something more urgent asks much of the API server: then only final states are written."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _confirming: set[int] = field(default_factory=set)
@@ -140,7 +144,8 @@ class Projector:
             event = self._events.pop()
             self._start(-len(self._busy) - 1, partial(self._post, event))
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
-        found = await self.queue.outbox(room, self.coalesce_seconds, exclude=held)
+        coalesce = CROWDED_SECONDS if self.crowded() else self.coalesce_seconds
+        found = await self.queue.outbox(room, coalesce, exclude=held)
         for entry in found:
             self._start(entry.job.id, partial(self._write, entry))
         if len(found) == room:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from agentjobs.controller.meter import SWEEP_FOUND
 from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES, Resource
 from agentjobs.controller.seen import Seen
 from agentjobs.controller.sweep import Listed, Suspects, compare, is_gone, too_many
-from agentjobs.controller.waiting import wait_for
+from agentjobs.controller.waiting import now_and_then
 from agentjobs.controller.writes import get_object
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.mirror import MirrorRow
@@ -53,17 +52,21 @@ class Sweeper:
     _gets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GETS_AT_ONCE))
 
     async def run(self) -> None:
-        delay = self.first_seconds
-        while True:
-            if await wait_for(self._soon, delay):
-                await asyncio.sleep(min(SETTLE_SECONDS, self.first_seconds))
-            self._soon.clear()
-            try:
-                await self.sweep()
-                delay = self.interval_seconds * random.uniform(0.9, 1.1)
-            except (ApiUnavailable, QueueError, SweepAborted) as error:
-                log.warning("the sweep is tried again: %s", error)
-                delay = min(10.0, self.interval_seconds)
+        await now_and_then(
+            self._try,
+            self._soon,
+            first_seconds=self.first_seconds,
+            interval_seconds=self.interval_seconds,
+            settle_seconds=SETTLE_SECONDS,
+        )
+
+    async def _try(self) -> bool:
+        try:
+            await self.sweep()
+        except (ApiUnavailable, QueueError, SweepAborted) as error:
+            log.warning("the sweep is tried again: %s", error)
+            return False
+        return True
 
     def soon(self) -> None:
         """The watch has listed anew: deletes of before are told by nobody."""

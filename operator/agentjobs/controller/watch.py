@@ -30,6 +30,9 @@ from agentjobs.controller.seen import Seen
 log = logging.getLogger(__name__)
 # It warns that it takes no signals in a thread, at each start: that is what is wanted here.
 logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+# A line per event that says no more than that it came.
+for _name in ("kopf.objects", "kopf.activities", "kopf._core.engines.activities"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 JsonObject = dict[str, Any]
 

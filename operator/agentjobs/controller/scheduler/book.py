@@ -21,6 +21,9 @@ from agentjobs.schedule.history import Child
 
 log = logging.getLogger(__name__)
 
+CROWD = 32
+"""Children at once from which on statuses and Events wait."""
+
 
 @dataclass(slots=True)
 class Book:
@@ -45,6 +48,11 @@ class Book:
     """Told of each schedule of which something has changed."""
     _database: DatabaseClock = field(default_factory=DatabaseClock)
     _backoff: Backoff = field(default_factory=Backoff)
+    _creating: int = 0
+    _calm: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._calm.set()
 
     def now(self) -> datetime:
         return self.clock() if self.clock is not None else self._database.now()
@@ -76,6 +84,22 @@ class Book:
         """Another process knows more."""
         self.stale.add(uid)
         self.wake.set()
+
+    # when many ticks come at once --------------------------------------------------------------------
+
+    @property
+    def crowded(self) -> bool:
+        """What is not urgent lets the children go first."""
+        return not self._calm.is_set()
+
+    async def calm(self) -> None:
+        """Returns once it is not crowded."""
+        await self._calm.wait()
+
+    def creating(self, change: int) -> None:
+        """So many more children are being created, or wait for it."""
+        self._creating += change
+        (self._calm.clear if self._creating > CROWD else self._calm.set)()
 
     # when the API server is away or busy -------------------------------------------------------------
 

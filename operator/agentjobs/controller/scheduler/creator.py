@@ -75,6 +75,7 @@ class Creator:
 
     def _start(self, entry: Entry, work: Coroutine[None, None, None]) -> None:
         entry.busy = True
+        self.book.creating(1)
         task = asyncio.create_task(self._guarded(entry, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -94,6 +95,7 @@ class Creator:
             self._later(entry, self._backoff(entry))
         finally:
             entry.busy = False
+            self.book.creating(-1)
             self.book.mark(uid)
 
     def _later(self, entry: Entry, seconds: float) -> None:

@@ -45,6 +45,7 @@ class Statuses:
                     await self._wake.wait()
                 uid, due = next(iter(self._due.items()))
                 await asyncio.sleep(max(due - time.monotonic(), self.book.paused_seconds()))
+                await self.book.calm()
                 self._due.pop(uid, None)
                 entry = self.book.entries.get(uid)
                 if entry is not None and (wanted := self._wanted(entry)) is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from agentjobs.controller.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.scheduler.scheduler import Scheduler
 from agentjobs.controller.seen import Seen
 from agentjobs.controller.sweep import MARGIN, Listed, is_gone
-from agentjobs.controller.waiting import wait_for
+from agentjobs.controller.waiting import now_and_then
 from agentjobs.controller.writes import get_object
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import KnownSchedule
@@ -46,17 +45,21 @@ class ScheduleSweep:
         self._soon.set()
 
     async def run(self) -> None:
-        delay = self.first_seconds
-        while True:
-            if await wait_for(self._soon, delay):
-                await asyncio.sleep(min(SETTLE_SECONDS, self.first_seconds))
-            self._soon.clear()
-            try:
-                await self.sweep()
-                delay = self.interval_seconds * random.uniform(0.9, 1.1)
-            except (ApiUnavailable, QueueError, SweepAborted) as error:
-                log.warning("the sweep of schedules is tried again: %s", error)
-                delay = min(10.0, self.interval_seconds)
+        await now_and_then(
+            self._try,
+            self._soon,
+            first_seconds=self.first_seconds,
+            interval_seconds=self.interval_seconds,
+            settle_seconds=SETTLE_SECONDS,
+        )
+
+    async def _try(self) -> bool:
+        try:
+            await self.sweep()
+        except (ApiUnavailable, QueueError, SweepAborted) as error:
+            log.warning("the sweep of schedules is tried again: %s", error)
+            return False
+        return True
 
     async def sweep(self) -> None:
         """One comparison, healed. Raises ApiUnavailable, QueueError, SweepAborted: nothing was concluded."""

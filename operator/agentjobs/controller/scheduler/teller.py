@@ -39,6 +39,7 @@ class Teller:
     async def _post_on(self) -> None:
         while True:
             await self._wake.wait()
+            await self.book.calm()
             if not self._events:
                 self._wake.clear()
                 continue
