@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Set
 from uuid import UUID
 
-from agentjobs.controller.connection import METADATA_LIST, ApiServer, JsonObject
+from agentjobs.controller.connection import METADATA_LIST, ApiServer, ApiUnavailable, JsonObject
 from agentjobs.controller.resources import Resource
 from agentjobs.controller.sweep import Listed
+from agentjobs.queue.errors import QueueError
 
 CHUNK = 500
 """Objects in a page."""
@@ -15,6 +16,9 @@ CHUNK = 500
 
 class SweepAborted(Exception):
     """The LIST or a page of it failed; nothing was concluded from what is missing in it."""
+
+
+SWEEP_FAILURES = (ApiUnavailable, QueueError, SweepAborted)
 
 
 async def list_objects(

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agentjobs.controller.connection import ApiServer, ApiUnavailable
-from agentjobs.controller.listing import CHUNK, SweepAborted, list_objects
+from agentjobs.controller.connection import ApiServer
+from agentjobs.controller.listing import CHUNK, SWEEP_FAILURES, list_objects
 from agentjobs.controller.meter import SWEEP_FOUND
 from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES, Resource
 from agentjobs.controller.seen import Seen
 from agentjobs.controller.sweep import Listed, Suspects, compare, is_gone, too_many
 from agentjobs.controller.waiting import now_and_then
 from agentjobs.controller.writes import get_object
-from agentjobs.queue.errors import QueueError
 from agentjobs.queue.mirror import MirrorRow
 from agentjobs.queue.model import ObjectChange, ObjectRef
 from agentjobs.queue.queue import Queue
@@ -52,21 +51,8 @@ class Sweeper:
     _gets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GETS_AT_ONCE))
 
     async def run(self) -> None:
-        await now_and_then(
-            self._try,
-            self._soon,
-            first_seconds=self.first_seconds,
-            interval_seconds=self.interval_seconds,
-            settle_seconds=SETTLE_SECONDS,
-        )
-
-    async def _try(self) -> bool:
-        try:
-            await self.sweep()
-        except (ApiUnavailable, QueueError, SweepAborted) as error:
-            log.warning("the sweep is tried again: %s", error)
-            return False
-        return True
+        seconds = (self.first_seconds, self.interval_seconds, SETTLE_SECONDS)
+        await now_and_then("the sweep", self.sweep, SWEEP_FAILURES, self._soon, seconds)
 
     def soon(self) -> None:
         """The watch has listed anew: deletes of before are told by nobody."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:
@@ -23,22 +26,27 @@ async def wait_for(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def now_and_then(
-    work: Callable[[], Awaitable[bool]],
+    what: str,
+    work: Callable[[], Awaitable[object]],
+    failures: tuple[type[Exception], ...],
     soon: asyncio.Event,
-    *,
-    first_seconds: float,
-    interval_seconds: float,
-    settle_seconds: float,
+    seconds: tuple[float, float, float],
 ) -> None:
-    """Does ``work`` every ``interval_seconds``, jittered, until cancelled; sooner where it answers False.
+    """Does ``work`` until cancelled; ``failures`` of it are logged, and it is tried again before long.
 
-    Where ``soon`` is set, once it has not been set again for ``settle_seconds``: a listing takes its time.
+    ``seconds``: until the first time, between two times (jittered), and until ``soon`` has settled: once that was set,
+    and was not set again for so long (a listing takes its time), it is done at once.
     """
-    delay, settle = first_seconds, min(settle_seconds, first_seconds)
+    first, interval, settle = seconds
+    delay = first
     while True:
         again = await wait_for(soon, delay)
         while again:
             soon.clear()
-            again = await wait_for(soon, settle)
-        done = await work()
-        delay = interval_seconds * random.uniform(0.9, 1.1) if done else min(10.0, interval_seconds)
+            again = await wait_for(soon, min(settle, first))
+        try:
+            await work()
+            delay = interval * random.uniform(0.9, 1.1)
+        except failures as error:
+            log.warning("%s is tried again: %s", what, error)
+            delay = min(10.0, interval)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from agentjobs.controller.connection import ApiServer, ApiUnavailable
-from agentjobs.controller.listing import SweepAborted, list_objects
+from agentjobs.controller.connection import ApiServer
+from agentjobs.controller.listing import SWEEP_FAILURES, list_objects
 from agentjobs.controller.meter import SWEEP_FOUND
 from agentjobs.controller.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.scheduler.scheduler import Scheduler
@@ -18,7 +18,6 @@ from agentjobs.controller.seen import Seen
 from agentjobs.controller.sweep import MARGIN, Listed, is_gone
 from agentjobs.controller.waiting import now_and_then
 from agentjobs.controller.writes import get_object
-from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import KnownSchedule
 
 log = logging.getLogger(__name__)
@@ -45,21 +44,8 @@ class ScheduleSweep:
         self._soon.set()
 
     async def run(self) -> None:
-        await now_and_then(
-            self._try,
-            self._soon,
-            first_seconds=self.first_seconds,
-            interval_seconds=self.interval_seconds,
-            settle_seconds=SETTLE_SECONDS,
-        )
-
-    async def _try(self) -> bool:
-        try:
-            await self.sweep()
-        except (ApiUnavailable, QueueError, SweepAborted) as error:
-            log.warning("the sweep of schedules is tried again: %s", error)
-            return False
-        return True
+        seconds = (self.first_seconds, self.interval_seconds, SETTLE_SECONDS)
+        await now_and_then("the sweep of schedules", self.sweep, SWEEP_FAILURES, self._soon, seconds)
 
     async def sweep(self) -> None:
         """One comparison, healed. Raises ApiUnavailable, QueueError, SweepAborted: nothing was concluded."""
