@@ -13,6 +13,7 @@ from psycopg import errors as pg
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from agentjobs.dsn import Dsn
 from agentjobs.queue import limits
 from agentjobs.queue.errors import QueueUnavailable, SchemaMismatch
 
@@ -27,8 +28,9 @@ class Database:
     Nothing here needs a session: a transaction-mode pooler may sit in between, so no statement is prepared.
     """
 
-    def __init__(self, dsn: str, *, name: str, size: int, pooled: bool) -> None:
-        """``pooled``: the DSN leads through a pooler, which refuses session settings at the start."""
+    def __init__(self, dsn: Dsn, *, name: str, size: int, pooled: bool) -> None:
+        """``dsn`` is asked at each connect. ``pooled``: it leads through a pooler, which refuses session settings
+        at the start."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             kwargs={"autocommit": True, "prepare_threshold": None, **connect_options(name, pooled=pooled)},
