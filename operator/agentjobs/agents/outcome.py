@@ -79,6 +79,8 @@ class AgentEvent:
     total_tokens: int = 0
     error_code: str = ""
     final: bool = False
+    model: str = ""
+    """As the provider names its version; empty: it does not say."""
     timestamp: float = 0.0
     """Unix seconds."""
 

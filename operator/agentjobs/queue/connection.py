@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -19,6 +19,7 @@ from agentjobs.queue.errors import QueueUnavailable, SchemaMismatch
 
 DEADLOCK_REPEATS = 5
 Row = tuple[Any, ...]
+Params = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.AsyncConnection[Row]
 
 
@@ -48,7 +49,7 @@ class Database:
     async def close(self) -> None:
         await self._pool.close(timeout=2)
 
-    async def fetch(self, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:
+    async def fetch(self, statement: LiteralString, params: Params = ()) -> list[Row]:
         """All rows of one statement. Raises QueueUnavailable where the connection failed."""
         for repeat in range(DEADLOCK_REPEATS + 1):
             try:
@@ -86,7 +87,7 @@ def cancellation_kept() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-async def fetch(conn: Connection, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:
+async def fetch(conn: Connection, statement: LiteralString, params: Params = ()) -> list[Row]:
     # a caller's own connection may make other rows, or server-side cursors
     cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
     await cursor.execute(statement, params)

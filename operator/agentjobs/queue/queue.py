@@ -15,7 +15,7 @@ import orjson
 import psycopg
 
 from agentjobs.dsn import Dsn, current
-from agentjobs.queue import codec, limits
+from agentjobs.queue import codec, limits, stats
 from agentjobs.queue.connection import Connection, Database, fetch, is_data_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
 from agentjobs.queue.listen import Note, listen
@@ -352,6 +352,10 @@ class Queue(Mirror, Schedules):
         """Unfinished jobs by queue and state."""
         rows = await self._db.fetch("select queue, state, n from agentjobs.counts()")
         return {(queue, State(state)): n for queue, state, n in rows}
+
+    async def stats(self, *, most_queues: int, other: str) -> stats.QueueStats:
+        """Numbers for metrics. Costs a pass over all that waits: keep the answer for a while."""
+        return await stats.read(self._db, self._expiry, most_queues, other)
 
     async def workers(self) -> Sequence[WorkerInfo]:
         rows = await self._db.fetch(

@@ -1,0 +1,100 @@
+"""What a worker counts. A few microseconds per run; gauges cost nothing until somebody scrapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry
+
+from agentjobs.agents.outcome import AgentEvent
+from agentjobs.api.conditions import Reason
+from agentjobs.queue.model import AckAnswer
+from agentjobs.telemetry import exposition
+from agentjobs.telemetry.exposition import Family, family
+from agentjobs.telemetry.metrics import MOST_MODELS, OTHER, Metric
+from agentjobs.worker.identity import Identity
+from agentjobs.worker.reports import ending, is_last
+from agentjobs.worker.runs import Run, Runs
+
+_REASONS = frozenset(reason.value for reason in Reason) | {""}
+UNKNOWN_MODEL = "unknown"
+
+
+class Measures:
+    """Of one worker process; made once, outlives its templates and its registrations."""
+
+    def __init__(self, slots: Mapping[str, int]) -> None:
+        self._slots = dict(slots)
+        self._registry = registry = CollectorRegistry(auto_describe=False)
+        claims = exposition.counter(Metric.CLAIMS, registry)
+        self._claims = {queue: claims.labels(queue) for queue in slots}
+        self._claim_seconds = exposition.histogram(Metric.CLAIM_SECONDS, registry)
+        self._runs = exposition.counter(Metric.RUNS, registry)
+        durations = exposition.histogram(Metric.RUN_SECONDS, registry)
+        self._run_seconds = {queue: durations.labels(queue) for queue in slots}
+        self._memory = exposition.histogram(Metric.EXECUTOR_MEMORY, registry)
+        cpu = exposition.counter(Metric.EXECUTOR_CPU, registry)
+        self._cpu_seconds = {queue: cpu.labels(queue) for queue in slots}
+        self._calls = exposition.counter(Metric.LLM_CALLS, registry)
+        self._tokens = exposition.counter(Metric.LLM_TOKENS, registry)
+        self._models: set[str] = set()
+
+    def asked(self, seconds: float, queues: Iterable[str]) -> None:
+        """A round trip that asked for jobs, and the queues of those that it brought."""
+        self._claim_seconds.observe(seconds)
+        for queue in queues:
+            self._claims[queue].inc()
+
+    def saw(self, run: Run, event: AgentEvent) -> None:
+        if not event.total_tokens:
+            return
+        model = self._model(event.model or _inline_model(run) or UNKNOWN_MODEL)
+        self._calls.labels(model).inc()
+        self._tokens.labels(model, "prompt").inc(event.prompt_tokens)
+        self._tokens.labels(model, "output").inc(event.output_tokens)
+
+    def acked(self, run: Run, answer: AckAnswer) -> None:
+        """A run ended, and the queue knows."""
+        ack, ended, queue = run.ack, run.ended, run.job.queue
+        if ack is None or answer is AckAnswer.LOST:
+            self._runs.labels(queue, "lost", "").inc()
+        else:
+            outcome = ending(ack, last=is_last(run)).value.removeprefix("job.")
+            self._runs.labels(queue, outcome, ack.reason if ack.reason in _REASONS else OTHER).inc()
+        if ended is not None:
+            self._run_seconds[queue].observe(ended.duration_seconds)
+            self._cpu_seconds[queue].inc(ended.cpu_seconds)
+            if ended.max_resident_bytes:
+                self._memory.observe(ended.max_resident_bytes)
+
+    def page(self, identity: Identity, runs: Runs, *, ready: bool, templates: int) -> str:
+        """The text of ``/metrics``."""
+        busy = dict.fromkeys(self._slots, 0)
+        for run in runs.running.values():
+            busy[run.job.queue] += 1
+        families: list[Family] = [
+            family(Metric.SLOTS, {(queue,): float(n) for queue, n in self._slots.items()}),
+            family(Metric.SLOTS_BUSY, {(queue,): float(n) for queue, n in busy.items()}),
+            family(Metric.UNACKED, len(runs.unacked)),
+            family(Metric.READY, ready),
+            family(Metric.DRAINING, identity.draining),
+            family(Metric.TEMPLATES, templates),
+        ]
+        if identity.beaten_at:
+            families.append(family(Metric.HEARTBEAT_AGE, round(identity.beat_age_seconds(), 3)))
+        return exposition.page(families, self._registry)
+
+    def _model(self, name: str) -> str:
+        """What a provider, or an agent's own code, calls a model has no bound: only so many are told apart."""
+        if name not in self._models:
+            if len(self._models) >= MOST_MODELS:
+                return OTHER
+            self._models.add(name)
+        return name
+
+
+def _inline_model(run: Run) -> str:
+    agent = run.job.payload.get("agent")
+    inline = agent.get("inline") if isinstance(agent, Mapping) else None
+    model = inline.get("model") if isinstance(inline, Mapping) else None
+    return model[:128] if isinstance(model, str) else ""
