@@ -13,7 +13,7 @@ from operators import Bench, bench, eventually
 from scrapes import Scrape, scrape
 
 OF_THE_QUEUE = {
-    Metric.QUEUE_DEPTH, Metric.QUEUE_OLDEST, Metric.QUEUE_RUNNING, Metric.QUEUE_SLOTS, Metric.QUEUE_PAUSED,
+    Metric.QUEUE_DEPTH, Metric.QUEUE_READY, Metric.QUEUE_OLDEST, Metric.QUEUE_RUNNING, Metric.QUEUE_SLOTS, Metric.QUEUE_PAUSED,
     Metric.WORKERS, Metric.OUTBOX_DEPTH, Metric.OUTBOX_LAG,
 }  # fmt: skip
 LOCAL = {"health_port": 0, "health_host": "127.0.0.1"}
@@ -46,6 +46,7 @@ async def test_the_leader_shows_the_queue_and_one_that_stands_by_does_not(cluste
                     and s.value("agentjobs_queue_running", queue="agents") == 1
                 ),
             )
+            assert found.value("agentjobs_queue_ready", queue="agents") == 2
             assert found.value("agentjobs_queue_slots", queue="agents") == 20
             assert found.value("agentjobs_queue_paused", queue="agents") == 0
             assert found.value("agentjobs_workers", pool="default") == 1

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import yaml
 from psycopg import sql as compose
 from typer.testing import CliRunner
 
@@ -21,7 +22,7 @@ from agentjobs.cli.main import app
 from agentjobs.queue.model import NewJob, State
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.roles import setup_sql
-from queue_builders import TestWorker, sql
+from queue_builders import TestWorker, new_job, sql
 from roles import Roles, roles_in
 from rotation import as_role
 from worker_agents import call, write_modules
@@ -173,6 +174,30 @@ async def test_a_reader_sees_numbers_names_and_reasons(roles: Roles) -> None:
             conn.execute(statement.encode())
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             conn.execute("create temp table mine (x int)")
+
+
+def test_the_query_that_keda_asks_postgres_is_answered(roles: Roles) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    documents = [
+        d for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) for d in yaml.safe_load_all(text)
+    ]
+    triggers = [t for d in documents for t in d.get("triggers", ())]
+    (query,) = [t["metadata"]["query"] for t in triggers if t["type"] == "postgresql"]
+
+    async def fill() -> None:
+        async with await Queue.open(roles.admin) as people:
+            await people.enqueue([new_job() for _ in range(3)] + [new_job(queue="other")])
+            worker = await TestWorker(people).register()
+            await worker.one()
+
+    with psycopg.connect(roles.dsn("read"), autocommit=True) as conn:
+        assert conn.execute(query.encode()).fetchone() == (0,)
+        asyncio.run(fill())
+        assert conn.execute(query.encode()).fetchone() == (3,), "two that are ready, one that runs"
+    with psycopg.connect(roles.admin, autocommit=True) as conn:
+        conn.execute("select agentjobs.set_queue('agents', true, '', '', false, null)")
+    with psycopg.connect(roles.dsn("read"), autocommit=True) as conn:
+        assert conn.execute(query.encode()).fetchone() == (1,), "a paused queue wants no more slots"
 
 
 def called() -> set[str]:

@@ -39,11 +39,21 @@ async def test_depth_running_slots_and_waits_are_counted_by_queue(
         ("bulk", State.QUEUED): 1,
         ("bulk", State.SUSPENDED): 1,
     }
+    assert found.ready == {"agents": 3, "bulk": 1}
     assert found.running == {"agents": 2, "bulk": 0}
     assert found.slots == {"agents": 10, "bulk": 0}
     assert found.workers == {"default": 1}, "an operator is no worker"
     assert 90 <= found.oldest_wait_seconds["bulk"] < 120
     assert found.oldest_wait_seconds["agents"] < 30
+
+
+async def test_a_job_that_no_slot_could_take_is_not_ready(queue: Queue, worker: TestWorker) -> None:
+    await queue.enqueue(jobs(3, session="one") + jobs(2, "quiet"))
+    await queue.admit()
+    await queue.set_queue("quiet", paused=True)
+    found = await stats(queue)
+    assert found.depth == {("agents", State.QUEUED): 3, ("quiet", State.QUEUED): 2}
+    assert found.ready == {"agents": 1, "quiet": 0}
 
 
 async def test_a_queue_that_is_served_or_was_paused_has_zeros(queue: Queue, worker: TestWorker) -> None:

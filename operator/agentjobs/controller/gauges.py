@@ -60,6 +60,7 @@ class QueueGauges:
 def of(stats: QueueStats) -> Iterable[Family]:
     """The series of these numbers."""
     yield family(Metric.QUEUE_DEPTH, {(q, state.value): float(n) for (q, state), n in stats.depth.items()})
+    yield family(Metric.QUEUE_READY, _by_name(stats.ready))
     yield family(Metric.QUEUE_OLDEST, _by_name(stats.oldest_wait_seconds))
     yield family(Metric.QUEUE_RUNNING, _by_name(stats.running))
     yield family(Metric.QUEUE_SLOTS, _by_name(stats.slots))

@@ -32,11 +32,12 @@ with waits as materialized (
     group by 1 order by max(x.served) desc, sum(x.n) desc, 1 limit %(most)s),
   depth as (
     select coalesce(named.queue, %(other)s) as queue, agentjobs.state_name(w.state, 0, w.started) as state, sum(w.n) as n,
-           extract(epoch from clock_timestamp() - min(w.oldest)) as oldest
-    from waits w left join named on named.queue = w.queue group by 1, 2),
+           extract(epoch from clock_timestamp() - min(w.oldest)) as oldest,
+           sum(case when w.state in ('r', 'n') and q.paused_at is null then w.n else 0 end) as ready
+    from waits w left join named on named.queue = w.queue left join agentjobs.queue q on q.name = w.queue group by 1, 2),
   pools as (select pool, count(*) as n from live group by 1 order by 2 desc, 1 limit %(most)s)
 select (select coalesce(json_agg(queue), '[]') from named),
-       (select coalesce(json_agg(json_build_array(queue, state, n, oldest)), '[]') from depth),
+       (select coalesce(json_agg(json_build_array(queue, state, n, oldest, ready)), '[]') from depth),
        (select coalesce(json_agg(json_build_array(x.queue, x.n)), '[]') from (
           select coalesce(named.queue, %(other)s) as queue, sum(r.n) as n
           from runs r left join named on named.queue = r.queue group by 1) x),
@@ -54,6 +55,8 @@ class QueueStats:
 
     depth: Mapping[tuple[str, State], int]
     """Unfinished jobs that do not run."""
+    ready: Mapping[str, int]
+    """Those of them that a free slot could take at once: not behind their session, in no paused queue."""
     oldest_wait_seconds: Mapping[str, float]
     """Of the oldest job that is ready to be claimed; 0: none is."""
     running: Mapping[str, int]
@@ -73,11 +76,14 @@ async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueS
     ((names, depth, running, slots, paused, workers, outbox),) = await db.fetch(STATEMENT, params)
     zero = dict.fromkeys(names, 0)
     oldest: dict[str, float] = dict.fromkeys(names, 0.0)
-    for queue, _, _, seconds in depth:
+    able = dict(zero)
+    for queue, _, _, seconds, ready in depth:
         oldest[queue] = max(oldest.get(queue, 0.0), float(seconds or 0))
+        able[queue] = able.get(queue, 0) + int(ready)
     return QueueStats(
         depth={(queue, State.QUEUED): 0 for queue in names}
-        | {(queue, State(state)): int(n) for queue, state, n, _ in depth},
+        | {(queue, State(state)): int(n) for queue, state, n, _, _ in depth},
+        ready=able,
         oldest_wait_seconds=oldest,
         running=zero | {queue: int(n) for queue, n in running},
         slots=zero | {queue: int(n) for queue, n in slots},

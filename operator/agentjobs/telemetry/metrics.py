@@ -63,6 +63,12 @@ class Metric(StrEnum):
         "Unfinished jobs that do not run.",
         {"queue": "", "state": "`Queued`, `Scheduled`, `Retrying` or `Suspended`"},
     )
+    QUEUE_READY = (
+        "agentjobs_queue_ready",
+        Kind.GAUGE,
+        "Those of the queued jobs that a free slot could take: not behind their session, in no paused queue.",
+        _QUEUE,
+    )
     QUEUE_OLDEST = (
         "agentjobs_queue_oldest_wait_seconds",
         Kind.GAUGE,

@@ -12,11 +12,16 @@ from agentjobs.queue.model import AckAnswer
 from agentjobs.telemetry import exposition
 from agentjobs.telemetry.exposition import Family, family
 from agentjobs.telemetry.metrics import MOST_MODELS, OTHER, Metric
+from agentjobs.telemetry.signals import Signal
 from agentjobs.worker.identity import Identity
 from agentjobs.worker.reports import ending, is_last
 from agentjobs.worker.runs import Run, Runs
 
 _REASONS = frozenset(reason.value for reason in Reason) | {""}
+LOST = "lost"
+_ENDS = (Signal.JOB_COMPLETE, Signal.JOB_RETRY, Signal.JOB_SNOOZE, Signal.JOB_DISCARD, Signal.JOB_CANCEL)
+_OUTCOME = {signal: signal.value.removeprefix("job.") for signal in _ENDS}
+OUTCOMES = frozenset({*_OUTCOME.values(), LOST})
 UNKNOWN_MODEL = "unknown"
 
 
@@ -57,9 +62,9 @@ class Measures:
         """A run ended, and the queue knows."""
         ack, ended, queue = run.ack, run.ended, run.job.queue
         if ack is None or answer is AckAnswer.LOST:
-            self._runs.labels(queue, "lost", "").inc()
+            self._runs.labels(queue, LOST, "").inc()
         else:
-            outcome = ending(ack, last=is_last(run)).value.removeprefix("job.")
+            outcome = _OUTCOME[ending(ack, last=is_last(run))]
             self._runs.labels(queue, outcome, ack.reason if ack.reason in _REASONS else OTHER).inc()
         if ended is not None:
             self._run_seconds[queue].observe(ended.duration_seconds)
