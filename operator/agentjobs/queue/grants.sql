@@ -18,11 +18,14 @@ begin
            coalesce(array_to_string(p.proconfig, ',') like '%search_path=%', false) as sealed
     from pg_proc p
     left join (values
-      ('register', '@worker@, @operator@'), ('beat', '@worker@, @operator@'),
+      ('register', '@worker@, @operator@'), ('unregister', '@worker@, @operator@'), ('beat', '@worker@, @operator@'),
       ('tick', '@worker@, @operator@'), ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
       ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'),
-      ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('outbox_drop', '@operator@'),
-      ('touch_uids', '@operator@'), ('mirrored', '@operator@'), ('gone', '@operator@'), ('explain', '@operator@'),
+      ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
+      ('outbox_drop', '@operator@'),      ('touch_uids', '@operator@'), ('mirrored', '@operator@'), ('gone', '@operator@'), ('explain', '@operator@'),
+      ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),
+      ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
+      ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('state_name', '@operator@, @read@'), ('counts', '@read@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
       ('enqueue', ''), ('control', ''), ('set_queue', ''), ('view', ''), ('list', '')
@@ -40,11 +43,8 @@ end $do$;
 do $do$
 begin
   if to_regclass('agentjobs.worker') is null then return; end if;      -- before the first migration
-  -- leaving: a row of its own in the table of live processes
-  grant select (id), delete on agentjobs.worker to @worker@, @operator@;
-  -- a status that needs no write; `for update` wants a column that may be updated
-  grant select, delete, update (marked_at) on agentjobs.outbox to @operator@;
-  -- metrics
+  -- what the operator's metrics count
+  grant select (marked_at) on agentjobs.outbox to @operator@;
   grant select (pool, queues, beat_at) on agentjobs.worker to @operator@;
   grant select (queue, state, started_at, since) on agentjobs.waiting to @operator@;
   grant select (queue) on agentjobs.running to @operator@;

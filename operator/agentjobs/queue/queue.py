@@ -117,7 +117,7 @@ class Queue(Mirror, Schedules):
 
     async def unregister(self, worker: UUID) -> None:
         """The end of a drain. What it still held would be rescued by the next tick."""
-        await self._beats.fetch("delete from agentjobs.worker where id = %s returning id", (worker,))
+        await self._beats.fetch("select agentjobs.unregister(%s)", (worker,))
         self._marks.pop(worker, None)
 
     async def step(

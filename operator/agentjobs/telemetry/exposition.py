@@ -1,22 +1,29 @@
-"""From definitions to what Prometheus reads. The only module that imports prometheus_client."""
+"""From numbers to what Prometheus reads. The only module that imports prometheus_client."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 
-import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from agentjobs.telemetry.metrics import Kind, Metric
 
-Family = CounterMetricFamily | GaugeMetricFamily
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 Series = Mapping[tuple[str, ...], float]
 """Values by label values, in the order of the metric's labels."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each of ours, of no use
+
+@dataclass(slots=True)
+class Observed:
+    """A histogram's series: one count for each bucket, and one for what is above them all."""
+
+    counts: list[int]
+    total: float = 0.0
 
 
 def family(metric: Metric, series: Series | float) -> Family:
@@ -28,20 +35,19 @@ def family(metric: Metric, series: Series | float) -> Family:
     return made
 
 
-def page(families: Iterable[Family], registry: CollectorRegistry | None = None) -> str:
-    """The text of ``/metrics``: these families, then what the registry counted."""
-    text = _rendered(_Given(list(families)))
-    return text + (prometheus_client.generate_latest(registry).decode() if registry is not None else "")
+def histogram(metric: Metric, series: Mapping[tuple[str, ...], Observed]) -> Family:
+    made = HistogramMetricFamily(metric.value, metric.help, labels=tuple(metric.labels))
+    bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
+    for labels, seen in series.items():
+        made.add_metric(labels, list(zip(bounds, accumulate(seen.counts), strict=True)), seen.total)
+    return made
 
 
-def counter(metric: Metric, registry: CollectorRegistry) -> Counter:
-    return Counter(metric.value, metric.help, tuple(metric.labels), registry=registry)
-
-
-def histogram(metric: Metric, registry: CollectorRegistry) -> Histogram:
-    return Histogram(
-        metric.value, metric.help, tuple(metric.labels), buckets=metric.buckets, registry=registry
-    )
+def page(families: Iterable[Family]) -> str:
+    """The text of ``/metrics``."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Given(list(families)))
+    return generate_latest(registry).decode()
 
 
 class _Given(Collector):
@@ -50,9 +56,3 @@ class _Given(Collector):
 
     def collect(self) -> Iterable[Family]:
         return self.families
-
-
-def _rendered(collector: Collector) -> str:
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(collector)
-    return prometheus_client.generate_latest(registry).decode()

@@ -51,6 +51,8 @@ class Metric(StrEnum):
         member.labels, member.buckets = dict(labels or {}), buckets
         return member
 
+    __hash__ = str.__hash__  # an enumeration's own is slow, and unlike that of the equal string
+
     @property
     def of_worker(self) -> bool:
         """A worker's; else the operator's."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry
-
 from agentjobs.agents.outcome import AgentEvent
 from agentjobs.api.conditions import Reason
 from agentjobs.queue.model import AckAnswer
-from agentjobs.telemetry import exposition
-from agentjobs.telemetry.exposition import Family, family
+from agentjobs.telemetry.exposition import Family, family, page
 from agentjobs.telemetry.metrics import MOST_MODELS, OTHER, Metric
 from agentjobs.telemetry.signals import Signal
+from agentjobs.telemetry.tally import Tally
 from agentjobs.worker.identity import Identity
 from agentjobs.worker.reports import ending, is_last
 from agentjobs.worker.runs import Run, Runs
@@ -30,47 +28,39 @@ class Measures:
 
     def __init__(self, slots: Mapping[str, int]) -> None:
         self._slots = dict(slots)
-        self._registry = registry = CollectorRegistry(auto_describe=False)
-        claims = exposition.counter(Metric.CLAIMS, registry)
-        self._claims = {queue: claims.labels(queue) for queue in slots}
-        self._claim_seconds = exposition.histogram(Metric.CLAIM_SECONDS, registry)
-        self._runs = exposition.counter(Metric.RUNS, registry)
-        durations = exposition.histogram(Metric.RUN_SECONDS, registry)
-        self._run_seconds = {queue: durations.labels(queue) for queue in slots}
-        self._memory = exposition.histogram(Metric.EXECUTOR_MEMORY, registry)
-        cpu = exposition.counter(Metric.EXECUTOR_CPU, registry)
-        self._cpu_seconds = {queue: cpu.labels(queue) for queue in slots}
-        self._calls = exposition.counter(Metric.LLM_CALLS, registry)
-        self._tokens = exposition.counter(Metric.LLM_TOKENS, registry)
+        self._tally = Tally()
         self._models: set[str] = set()
+        for queue in slots:
+            for metric in (Metric.CLAIMS, Metric.RUN_SECONDS, Metric.EXECUTOR_CPU):
+                self._tally.begin(metric, (queue,))
 
     def asked(self, seconds: float, queues: Iterable[str]) -> None:
         """A round trip that asked for jobs, and the queues of those that it brought."""
-        self._claim_seconds.observe(seconds)
+        self._tally.observe(Metric.CLAIM_SECONDS, (), seconds)
         for queue in queues:
-            self._claims[queue].inc()
+            self._tally.add(Metric.CLAIMS, (queue,))
 
     def saw(self, run: Run, event: AgentEvent) -> None:
         if not event.total_tokens:
             return
         model = self._model(event.model or _inline_model(run) or UNKNOWN_MODEL)
-        self._calls.labels(model).inc()
-        self._tokens.labels(model, "prompt").inc(event.prompt_tokens)
-        self._tokens.labels(model, "output").inc(event.output_tokens)
+        self._tally.add(Metric.LLM_CALLS, (model,))
+        self._tally.add(Metric.LLM_TOKENS, (model, "prompt"), event.prompt_tokens)
+        self._tally.add(Metric.LLM_TOKENS, (model, "output"), event.output_tokens)
 
     def acked(self, run: Run, answer: AckAnswer) -> None:
         """A run ended, and the queue knows."""
-        ack, ended, queue = run.ack, run.ended, run.job.queue
+        ack, ended, queue, tally = run.ack, run.ended, run.job.queue, self._tally
         if ack is None or answer is AckAnswer.LOST:
-            self._runs.labels(queue, LOST, "").inc()
+            tally.add(Metric.RUNS, (queue, LOST, ""))
         else:
             outcome = _OUTCOME[ending(ack, last=is_last(run))]
-            self._runs.labels(queue, outcome, ack.reason if ack.reason in _REASONS else OTHER).inc()
+            tally.add(Metric.RUNS, (queue, outcome, ack.reason if ack.reason in _REASONS else OTHER))
         if ended is not None:
-            self._run_seconds[queue].observe(ended.duration_seconds)
-            self._cpu_seconds[queue].inc(ended.cpu_seconds)
+            tally.observe(Metric.RUN_SECONDS, (queue,), ended.duration_seconds)
+            tally.add(Metric.EXECUTOR_CPU, (queue,), ended.cpu_seconds)
             if ended.max_resident_bytes:
-                self._memory.observe(ended.max_resident_bytes)
+                tally.observe(Metric.EXECUTOR_MEMORY, (), ended.max_resident_bytes)
 
     def page(self, identity: Identity, runs: Runs, *, ready: bool, templates: int) -> str:
         """The text of ``/metrics``."""
@@ -87,7 +77,7 @@ class Measures:
         ]
         if identity.beaten_at:
             families.append(family(Metric.HEARTBEAT_AGE, round(identity.beat_age_seconds(), 3)))
-        return exposition.page(families, self._registry)
+        return page([*families, *self._tally.families()])
 
     def _model(self, name: str) -> str:
         """What a provider, or an agent's own code, calls a model has no bound: only so many are told apart."""
