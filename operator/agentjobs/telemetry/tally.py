@@ -1,6 +1,6 @@
 """What a process counts, for one event loop: a dictionary's worth of work per count, rendered when somebody scrapes.
 
-The client library's own counters lock and look labels up anew each time: four times the work (measured), on the loop that
+The client library's own counters lock and look labels up anew each time: three times the work (measured), on the loop that
 also claims and beats.
 """
 
