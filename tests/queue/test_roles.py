@@ -287,6 +287,9 @@ def test_the_owner_migrates_an_empty_database_and_grants(
             output = command(roles.dsn("owner"), monkeypatch, "up", "--grant-to", roles.prefix)
         assert f"Granted to the roles of {roles.prefix}." in output
         assert asyncio.run(work_once(roles.dsn("worker"), roles.dsn("owner"))) == "ok"
+        command(roles.dsn("owner"), monkeypatch, "down", "--to", "8", "--yes")
+        assert "--grant-to PREFIX" in command(roles.dsn("owner"), monkeypatch, "up")
+        assert "--grant-to" not in command(roles.dsn("owner"), monkeypatch, "up"), "nothing is new"
         command(roles.dsn("owner"), monkeypatch, "down", "--to", "0", "--yes")
 
 

@@ -117,6 +117,16 @@ async def grant(dsn: str, statements: str) -> None:
             ) from error
 
 
+async def has_roles(dsn: str) -> bool:
+    """Functions run with their owner's rights: what a migration has made new must be granted too."""
+    async with await _connect(dsn) as conn:
+        cursor = await conn.execute(
+            "select exists (select from pg_proc where prosecdef and pronamespace = to_regnamespace('agentjobs'))"
+        )
+        row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
 async def status(dsn: str) -> Status:
     """What is installed, and what is pending."""
     async with await _connect(dsn) as conn:

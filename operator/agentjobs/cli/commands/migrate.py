@@ -38,9 +38,14 @@ def up(
     grants = _sql(grants_only=True, prefix=grant_to) if grant_to is not None else ""
     from agentjobs.queue import migrate
 
-    for step in _run(migrate.up(dsn)):
+    steps = _run(migrate.up(dsn))
+    for step in steps:
         typer.echo(f"up {step}")
     typer.echo(f"The schema is at version {migrate.SCHEMA_VERSION}.")
+    if steps and not grants and _run(migrate.has_roles(dsn)):
+        typer.echo(
+            "Roles are in use here: grant them what is new with `agentjobs migrate up --grant-to PREFIX`."
+        )
     if grants:
         _run(migrate.grant(dsn, grants))
         typer.echo(f"Granted to the roles of {grant_to}.")
