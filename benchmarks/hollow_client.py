@@ -19,8 +19,10 @@ from agentjobs.queue.migrate import SCHEMA_VERSION
 from agentjobs.queue.model import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
 from agentjobs.queue.queue import Queue
 from agentjobs.worker.dispatch import Dispatcher
+from agentjobs.worker.ended import Ended
 from agentjobs.worker.heartbeat import Heartbeat
 from agentjobs.worker.identity import Identity
+from agentjobs.worker.measures import Measures
 from agentjobs.worker.runs import Run, Runs
 from agentjobs.worker.ticking import Listener, Ticker
 from benchmarks.protocol import Counter, serve
@@ -34,6 +36,7 @@ class HollowWorker:
     def __init__(self, queue: Queue, slots: int, counter: Counter, waits: list[float]) -> None:
         self._queue, self._slots, self._counter, self._waits = queue, slots, counter, waits
         self._identity, self._runs = Identity(), Runs({QUEUES: slots})
+        self._measures = Measures({QUEUES: slots})
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -46,6 +49,7 @@ class HollowWorker:
             ready=lambda: True,
             start=self._start,
             acked=self._acked,
+            measures=self._measures,
         )
         heartbeat = Heartbeat(
             self._queue,
@@ -74,14 +78,17 @@ class HollowWorker:
         task.add_done_callback(self._tasks.discard)
 
     async def _job(self, run: Run) -> None:
-        if seconds := run.job.payload.get("s"):
+        seconds = run.job.payload.get("s")
+        if seconds:
             await asyncio.sleep(seconds)
+        run.ended = Ended(duration_seconds=seconds or 0.0)
         self._runs.end(run, Ack(run.job.id, run.job.token, AckKind.COMPLETE))
         self._identity.work_wanted.set()
 
     def _acked(self, run: Run, answer: AckAnswer) -> None:
         if answer is not AckAnswer.OK:
             raise RuntimeError(f"job {run.job.id}: the acknowledgement was answered {answer}")
+        self._measures.acked(run, answer)
         self._counter.add(1)
 
     async def _lost(self) -> None:

@@ -265,7 +265,7 @@ async def test_health_says_ready_and_why_not(queue: Queue, worker: Worker) -> No
     assert (await get(worker, "/readyz"))[0] == 200
     status, metrics = await get(worker, "/metrics")
     assert status == 200
-    assert "agentjobs_worker_slots 7\n" in metrics
+    assert "agentjobs_worker_ready 1.0\n" in metrics
     assert (await get(worker, "/other"))[0] == 404
 
     template = worker.executors.template_pid

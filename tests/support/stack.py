@@ -56,16 +56,16 @@ class Stack:
     folder: Path
     parts: list[Part] = field(default_factory=list)
 
-    def operator(self, namespace: str) -> Part:
+    def operator(self, namespace: str, environment: Mapping[str, str] | None = None) -> Part:
         return self._start(
             "operator",
             f"--namespace={namespace}",
             f"--kubeconfig={self.cluster.kubeconfig}",
-            environment={"AGENTJOBS_LEASE_NAMESPACE": namespace},
+            environment={"AGENTJOBS_LEASE_NAMESPACE": namespace, **(environment or {})},
         )
 
-    def worker(self, name: str, *flags: str) -> Part:
-        return self._start("worker", f"--name={name}", *flags, environment={})
+    def worker(self, name: str, *flags: str, environment: Mapping[str, str] | None = None) -> Part:
+        return self._start("worker", f"--name={name}", *flags, environment=environment or {})
 
     def _start(self, *arguments: str, environment: Mapping[str, str]) -> Part:
         log = self.folder / f"{arguments[0]}-{uuid4().hex[:6]}.log"

@@ -39,6 +39,11 @@ async def wait(seconds: float = 600.0, file: str = ""):
     await asyncio.sleep(seconds)
     return "waited"
 
+async def wait_for(file: str):
+    while not os.path.exists(file):
+        await asyncio.sleep(0.02)
+    return "found"
+
 def eat(mib: int):
     blocks = []
     for _ in range(mib):
@@ -120,7 +125,7 @@ def count_pages(mib: int):
         block[at] = 1
     return "touched"
 
-tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, eat, eat_with_children, leave_processes, shout,
+tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout,
          leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run,
          wait_in_first_run, note]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)

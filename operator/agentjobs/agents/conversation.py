@@ -65,7 +65,7 @@ async def open_conversation(
     :raises SessionStoreUnavailable: the store cannot be reached.
     :raises SessionFenced: a later run of the job is at it.
     """
-    service = service_for(settings.session_dsn)
+    service = service_for(settings.session_dsn, settings.session_dsn_file)
     app_name = f"{spec.namespace}/{spec.app_name}"
     session_id = spec.session_id or f"job-{spec.uid}"
     token = None

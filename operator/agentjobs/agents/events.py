@@ -42,6 +42,7 @@ def seen(event: Event) -> AgentEvent:
         total_tokens=usage.total_tokens,
         error_code=code_of(event)[:128],
         final=event.is_final_response(),
+        model=(event.model_version or "")[:128],
         timestamp=event.timestamp,
     )
 

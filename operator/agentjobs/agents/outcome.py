@@ -79,6 +79,8 @@ class AgentEvent:
     total_tokens: int = 0
     error_code: str = ""
     final: bool = False
+    model: str = ""
+    """As the provider names its version; empty: it does not say."""
     timestamp: float = 0.0
     """Unix seconds."""
 
@@ -135,6 +137,8 @@ class AgentSettings:
     """Modules imported once in the template."""
     session_dsn: str | None = None
     """Where ADK keeps sessions (schema ``adk``), as a libpq URL; None: in memory, for tests and benches."""
+    session_dsn_file: str | None = None
+    """A file that holds it, read at each connect: a rotated password is taken up by runs that have begun."""
     model_timeout_seconds: int = 300
     """Per model call."""
     pool: str = "default"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.adk.errors._stale_session_error import StaleSessionError
@@ -21,6 +22,7 @@ from agentjobs.agents.errors import AgentError, SessionStoreUnavailable
 from agentjobs.agents.fence import FENCE_TABLE, FencedSession, holding, is_held
 from agentjobs.agents.session_url import SCHEMA, asyncpg_dsn
 from agentjobs.agents.text import storable_json
+from agentjobs.dsn import Dsn, DsnFile, current
 
 if TYPE_CHECKING:
     from google.adk.events.event import Event
@@ -61,9 +63,8 @@ async def own_store() -> AsyncIterator[None]:
 class JobSessions(DatabaseSessionService):
     """ADK's service with our schema, our errors, our fence, and text that Postgres can store."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: Dsn) -> None:
         super().__init__(db_engine=_engine(dsn))
-        self.dsn = dsn
         self._prepared = False
         self._preparing = asyncio.Lock()
         # Public attribute of ADK's service. Its sessions check the fence in the transaction of each write (H13).
@@ -132,12 +133,13 @@ class JobSessions(DatabaseSessionService):
                 raise
 
 
-def _engine(dsn: str) -> AsyncEngine:
-    address, settings = asyncpg_dsn(dsn)
+def _engine(dsn: Dsn) -> AsyncEngine:
+    asyncpg_dsn(current(dsn))  # tells a bad URL at once
 
     async def connect() -> Any:
         import asyncpg
 
+        address, settings = asyncpg_dsn(current(dsn))
         return await asyncpg.connect(
             address,
             timeout=CONNECT_SECONDS,
@@ -162,14 +164,17 @@ _by_dsn: dict[str, JobSessions] = {}
 _memory: list[InMemorySessionService] = []
 
 
-def service_for(dsn: str | None) -> BaseSessionService:
-    """The service of this process: the warmed one where the template made it. ``None``: in memory."""
+def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
+    """The service of this process: the warmed one where the template made it. ``None``: in memory.
+
+    :param file: holds the URL, and is read at each connect; ``dsn`` is what it held at the start.
+    """
     if dsn is None:
         if not _memory:
             _memory.append(InMemorySessionService())
         return _memory[0]
     if dsn not in _by_dsn:
-        _by_dsn[dsn] = JobSessions(dsn)
+        _by_dsn[dsn] = JobSessions(DsnFile(Path(file), dsn) if file else dsn)
     return _by_dsn[dsn]
 
 

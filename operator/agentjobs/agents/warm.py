@@ -55,7 +55,7 @@ async def _warm(settings: AgentSettings) -> list[str]:
     if settings.session_dsn is None:
         return []
     try:
-        service = service_for(settings.session_dsn)
+        service = service_for(settings.session_dsn, settings.session_dsn_file)
     except ValueError as error:
         return [str(error)]
     assert isinstance(service, JobSessions)

@@ -29,14 +29,15 @@ def start_worker(settings: Settings) -> int:
 
     try:
         config = WorkerConfig(
-            dsn=settings.dsn(),
-            direct_dsn=settings.direct_dsn(),
+            dsn=settings.database(),
+            direct_dsn=settings.direct_database(),
             queues=settings.queues,
             settings=AgentSettings(
                 modules=settings.modules,
                 models=settings.models,
                 preload=settings.preload,
                 session_dsn=settings.session_dsn(),
+                session_dsn_file=settings.session_dsn_file(),
                 model_timeout_seconds=settings.model_timeout_seconds,
                 pool=settings.pool,
             ),
@@ -67,8 +68,8 @@ def start_operator(settings: Settings) -> int:
     from agentjobs.controller.translate import QueueAccess
 
     config = OperatorConfig(
-        dsn=settings.dsn(),
-        direct_dsn=settings.direct_dsn(),
+        dsn=settings.database(),
+        direct_dsn=settings.direct_database(),
         kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
         namespaces=settings.namespaces,
         queue_access={

@@ -24,6 +24,7 @@ from pydantic_settings import (
 )
 
 from agentjobs.cli.problems import BadInput
+from agentjobs.dsn import Dsn, DsnFile
 
 PREFIX = "AGENTJOBS_"
 SECRETS = frozenset({"database_url", "database_direct_url", "session_database_url"})
@@ -56,7 +57,9 @@ class Settings(BaseSettings):
         examples=[URL_EXAMPLE],
     )
     database_url_file: Path | None = Field(
-        None, description="A file that holds database_url.", examples=["/run/secrets/database-url"]
+        None,
+        description="A file that holds database_url; read again at each connect.",
+        examples=["/run/secrets/database-url"],
     )
     database_direct_url: SecretStr | None = Field(
         None,
@@ -259,6 +262,24 @@ class Settings(BaseSettings):
     def session_dsn(self) -> str:
         """Where conversations are stored: a URL of its own, else the database itself."""
         return self.session_database_url.get_secret_value() if self.session_database_url else self.dsn()
+
+    def database(self) -> Dsn:
+        """``dsn`` for a part that runs on: from a file, it is read again at each connect."""
+        return _reread(self.dsn(), self.database_url_file)
+
+    def direct_database(self) -> Dsn | None:
+        url = self.direct_dsn()
+        return None if url is None else _reread(url, self.database_direct_url_file)
+
+    def session_dsn_file(self) -> str | None:
+        """The file that ``session_dsn`` came from."""
+        own = self.session_database_url is not None
+        file = self.session_database_url_file if own else self.database_url_file
+        return str(file.absolute()) if file is not None else None
+
+
+def _reread(url: str, file: Path | None) -> Dsn:
+    return url if file is None else DsnFile(file.absolute(), url)
 
 
 def parse_slots(items: list[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
     }
     sources = (given, environment, from_file)
     origins = {name: _secret(name, sources) for name in SECRETS}
-    given |= {name: found[0] for name, found in origins.items() if found is not None}
+    given |= {name: found.value for name, found in origins.items() if found is not None}
+    # a file that a stronger source's URL has hidden must not be read later
+    given |= {f"{name}_file": found.file for name, found in origins.items() if found is not None}
 
     class WithFile(Settings):
         @classmethod
@@ -91,16 +94,25 @@ def flag_of(field: str) -> str:
     return "--" + singular.get(field, field).replace("_", "-")
 
 
-def _secret(name: str, sources: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """The secret from the strongest source that has it, itself or in a file, and the name of where it was."""
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    value: str = field(repr=False)
+    named: str
+    """Where it was, for messages."""
+    file: Path | None = None
+
+
+def _secret(name: str, sources: Sequence[Mapping[str, Any]]) -> _Secret | None:
+    """The secret from the strongest source that has it, itself or in a file."""
     for source in sources:
         itself, file = source.get(name), source.get(f"{name}_file")
         if itself and file:
             raise BadInput(f"Both {name} and {name}_file are set; keep one of them.")
         if itself:
-            return str(itself), PREFIX + name.upper()
+            return _Secret(str(itself), PREFIX + name.upper())
         if file:
-            return _read_secret(f"{name}_file", Path(str(file))), f"{name}_file ('{file}')"
+            path = Path(str(file))
+            return _Secret(_read_secret(f"{name}_file", path), f"{name}_file ('{file}')", path)
     return None
 
 
@@ -119,7 +131,7 @@ def _explain(
     error: Mapping[str, Any],
     flags: Mapping[str, object],
     environment: Mapping[str, str],
-    origins: Mapping[str, tuple[str, str] | None],
+    origins: Mapping[str, _Secret | None],
     path: Path | None,
 ) -> str:
     field = str(error["loc"][0])
@@ -131,7 +143,7 @@ def _explain(
     example = str(info.examples[0]) if info.examples else ""
     given: object = error["input"]
     if (secret := origins.get(field)) is not None:
-        name = secret[1]
+        name = secret.named
     elif field in flags:
         name = flag_of(field)
         example = " ".join(f"{name} {part}" for part in example.split(","))

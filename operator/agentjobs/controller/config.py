@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agentjobs.controller.translate import QueueAccess
+from agentjobs.dsn import Dsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ class Intervals:
 class OperatorConfig:
     """Everything that ``run_operator`` needs."""
 
-    dsn: str
-    direct_dsn: str | None = None
+    dsn: Dsn = field(repr=False)
+    direct_dsn: Dsn | None = field(default=None, repr=False)
     """Without a pooler, for LISTEN; None: ``dsn``."""
     kubeconfig: str | None = None
     """None: the pod's own account, else the default kubeconfig."""

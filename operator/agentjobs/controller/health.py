@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from agentjobs.telemetry.exposition import CONTENT_TYPE
+
 Checks = Callable[[], Mapping[str, str]]
 """Problems by name, each a sentence; an empty text: no problem."""
 
 
 @asynccontextmanager
 async def health_server(
-    host: str, port: int | None, *, alive: Checks, ready: Checks, metrics: Callable[[], str]
+    host: str, port: int | None, *, alive: Checks, ready: Checks, metrics: Callable[[], Awaitable[str]]
 ) -> AsyncIterator[int | None]:
     """Serves while the block runs; gives the port. None: no server."""
     if port is None:
@@ -25,7 +27,7 @@ async def health_server(
     app.router.add_get("/readyz", _answer(ready))
 
     async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(text=metrics(), content_type="text/plain")
+        return web.Response(text=await metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     app.router.add_get("/metrics", show_metrics)
     runner = web.AppRunner(app, access_log=None)

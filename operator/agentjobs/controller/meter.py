@@ -1,34 +1,28 @@
-"""Counts of what the operator asks of the API server and of what it saw. Each name is defined once, here."""
+"""Counts of what the operator asks of the API server and of what it saw. Names: ``agentjobs.telemetry.metrics``."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-API_REQUESTS = "agentjobs_operator_api_requests_total"
-EVENTS_SEEN = "agentjobs_operator_events_seen_total"
-CHANGES_APPLIED = "agentjobs_operator_changes_applied_total"
-STATUS_SKIPPED = "agentjobs_operator_status_writes_skipped_total"
-SWEEP_FOUND = "agentjobs_operator_sweep_found_total"
-TASK_FAILURES = "agentjobs_operator_task_failures_total"
-SCHEDULE_TICKS = "agentjobs_operator_schedule_ticks_total"
+from agentjobs.telemetry.exposition import Family, family
+from agentjobs.telemetry.metrics import Metric
 
-HELP = {
-    API_REQUESTS: "Requests to the API server by verb, resource and result (HTTP status, or unavailable).",
-    EVENTS_SEEN: "Events of watched objects, by whether they were taken in.",
-    CHANGES_APPLIED: "Changes of objects that the queue answered, by answer.",
-    STATUS_SKIPPED: "Statuses that were not written, by reason.",
-    SWEEP_FOUND: "What sweeps found, by kind.",
-    TASK_FAILURES: "Restarts of a part of the operator after an error, by part.",
-    SCHEDULE_TICKS: "Ticks of schedules by outcome (created, held, missed, refused).",
-}
+API_REQUESTS = Metric.API_REQUESTS
+EVENTS_SEEN = Metric.EVENTS_SEEN
+CHANGES_APPLIED = Metric.CHANGES_APPLIED
+STATUS_SKIPPED = Metric.STATUS_SKIPPED
+SWEEP_FOUND = Metric.SWEEP_FOUND
+TASK_FAILURES = Metric.TASK_FAILURES
+SCHEDULE_TICKS = Metric.SCHEDULE_TICKS
 
 Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
 class Meter:
-    """Counters by name and labels, rendered in the text format that Prometheus reads."""
+    """Counters by name and labels."""
 
     counts: Counter[tuple[str, Labels]] = field(default_factory=Counter)
 
@@ -40,15 +34,13 @@ class Meter:
         wanted = set(labels.items())
         return sum(n for (key, have), n in self.counts.items() if key == name and wanted <= set(have))
 
-    def render(self) -> str:
-        lines: list[str] = []
-        for name, text in HELP.items():
-            series = sorted((labels, n) for (key, labels), n in self.counts.items() if key == name)
+    def families(self) -> Iterator[Family]:
+        """What was counted so far, in the order of the definitions."""
+        for metric in Metric:
+            series = {
+                tuple(dict(have)[label] for label in metric.labels): float(n)
+                for (name, have), n in self.counts.items()
+                if name == metric
+            }
             if series:
-                lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
-                lines += [f"{name}{_braces(labels)} {n}" for labels, n in series]
-        return "\n".join(lines) + "\n"
-
-
-def _braces(labels: Labels) -> str:
-    return "{" + ",".join(f'{k}="{v}"' for k, v in labels) + "}" if labels else ""
+                yield family(metric, series)

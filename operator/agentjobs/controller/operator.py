@@ -12,10 +12,12 @@ import logging
 import signal
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID, uuid4
 
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.connection import ApiServer, ApiUnavailable
+from agentjobs.controller.gauges import QueueGauges
 from agentjobs.controller.health import health_server
 from agentjobs.controller.intake import Intake
 from agentjobs.controller.leader import Leadership
@@ -35,6 +37,8 @@ from agentjobs.controller.watch import ObjectWatch
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
+from agentjobs.telemetry.exposition import family, page
+from agentjobs.telemetry.metrics import Metric
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +101,7 @@ class Operator:
                 config.health_port,
                 alive=self._alive,
                 ready=lambda: self._ready(presence),
-                metrics=self.meter.render,
+                metrics=partial(self._metrics, QueueGauges(queue), presence),
             ) as self.port:
                 parts = [
                     asyncio.create_task(presence.run(), name="presence"),
@@ -228,14 +232,26 @@ class Operator:
         late = time.monotonic() - self._beat_at
         return {"loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else ""}
 
-    def _ready(self, presence: Presence) -> dict[str, str]:
+    async def _metrics(self, gauges: QueueGauges, presence: Presence) -> str:
+        leading = self.leadership is not None and self.leadership.leading
+        families = [family(Metric.LEADING, leading)]
+        families += (
+            await gauges.families() if leading else [family(Metric.DATABASE_UP, not self._database(presence))]
+        )
+        return page([*families, *self.meter.families()])
+
+    def _database(self, presence: Presence) -> str:
+        """What is wrong with it; empty: nothing."""
         young = (
             presence.beaten_at is not None
             and time.monotonic() - presence.beaten_at < 3 * self.config.intervals.beat + 5
         )
+        return "" if young and not presence.problem else presence.problem or "the heartbeat is old"
+
+    def _ready(self, presence: Presence) -> dict[str, str]:
         leading = self.leadership is not None and self.leadership.leading
         return {
-            "database": "" if young and not presence.problem else presence.problem or "the heartbeat is old",
+            "database": self._database(presence),
             "watch": "the watch is not up"
             if leading and (self._watch is None or not self._watch.listed)
             else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -13,11 +13,13 @@ from psycopg import errors as pg
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from agentjobs.dsn import Dsn
 from agentjobs.queue import limits
 from agentjobs.queue.errors import QueueUnavailable, SchemaMismatch
 
 DEADLOCK_REPEATS = 5
 Row = tuple[Any, ...]
+Params = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.AsyncConnection[Row]
 
 
@@ -27,8 +29,9 @@ class Database:
     Nothing here needs a session: a transaction-mode pooler may sit in between, so no statement is prepared.
     """
 
-    def __init__(self, dsn: str, *, name: str, size: int, pooled: bool) -> None:
-        """``pooled``: the DSN leads through a pooler, which refuses session settings at the start."""
+    def __init__(self, dsn: Dsn, *, name: str, size: int, pooled: bool) -> None:
+        """``dsn`` is asked at each connect. ``pooled``: it leads through a pooler, which refuses session settings
+        at the start."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             kwargs={"autocommit": True, "prepare_threshold": None, **connect_options(name, pooled=pooled)},
@@ -46,7 +49,7 @@ class Database:
     async def close(self) -> None:
         await self._pool.close(timeout=2)
 
-    async def fetch(self, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:
+    async def fetch(self, statement: LiteralString, params: Params = ()) -> list[Row]:
         """All rows of one statement. Raises QueueUnavailable where the connection failed."""
         for repeat in range(DEADLOCK_REPEATS + 1):
             try:
@@ -84,7 +87,7 @@ def cancellation_kept() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-async def fetch(conn: Connection, statement: LiteralString, params: Sequence[Any] = ()) -> list[Row]:
+async def fetch(conn: Connection, statement: LiteralString, params: Params = ()) -> list[Row]:
     # a caller's own connection may make other rows, or server-side cursors
     cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
     await cursor.execute(statement, params)

@@ -18,6 +18,10 @@ class SchemaMismatch(QueueError):
     """The database's schema is not one that this version works with. Run ``agentjobs migrate up``."""
 
 
+class GrantRefused(QueueError):
+    """A role is not there, or this one may not grant; says who may."""
+
+
 class JobRejected(QueueError, ValueError):
     """A job that cannot be stored; names the field, its value, and what to do."""
 

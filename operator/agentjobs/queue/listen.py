@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import psycopg
 
+from agentjobs.dsn import Dsn, current
 from agentjobs.queue import limits
 from agentjobs.queue.connection import cancellation_kept, connect_options
 
@@ -36,7 +37,7 @@ class Note:
     payload: str = ""
 
 
-async def listen(dsn: str, name: str) -> AsyncIterator[Note]:
+async def listen(dsn: Dsn, name: str) -> AsyncIterator[Note]:
     """Never ends: reconnects with a jittered pause. Yields ``poll`` after every (re)connect and every few seconds."""
     async with aclosing(_notes(dsn, name)) as notes:
         while True:
@@ -45,11 +46,11 @@ async def listen(dsn: str, name: str) -> AsyncIterator[Note]:
             yield note
 
 
-async def _notes(dsn: str, name: str) -> AsyncGenerator[Note, None]:
+async def _notes(dsn: Dsn, name: str) -> AsyncGenerator[Note, None]:
     while True:
         try:
             conn = await psycopg.AsyncConnection.connect(
-                dsn, autocommit=True, **{**connect_options(name, pooled=False), "options": ""}
+                current(dsn), autocommit=True, **{**connect_options(name, pooled=False), "options": ""}
             )
             async with conn:
                 probe = uuid4().hex

@@ -13,7 +13,7 @@ from importlib import resources
 import psycopg
 from psycopg import sql
 
-from agentjobs.queue.errors import QueueUnavailable, SchemaMismatch
+from agentjobs.queue.errors import GrantRefused, QueueUnavailable, SchemaMismatch
 
 SCHEMA = "agentjobs"
 LOCK_TIMEOUT = "10s"
@@ -103,6 +103,28 @@ async def down(dsn: str, to: int) -> list[str]:
         if to == 0 and await _version(conn) == 0:
             await conn.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(SCHEMA)))
     return done
+
+
+async def grant(dsn: str, statements: str) -> None:
+    """Runs what ``roles`` made, whole or not at all."""
+    async with await _connect(dsn) as conn, conn.transaction():
+        try:
+            await conn.execute(statements.encode())
+        except (psycopg.errors.UndefinedObject, psycopg.errors.InsufficientPrivilege) as error:
+            raise GrantRefused(
+                f"roles: {error.diag.message_primary}; an administrator makes them with the output of "
+                "`agentjobs migrate roles --print-sql`, and the schema's owner grants"
+            ) from error
+
+
+async def has_roles(dsn: str) -> bool:
+    """Functions run with their owner's rights: what a migration has made new must be granted too."""
+    async with await _connect(dsn) as conn:
+        cursor = await conn.execute(
+            "select exists (select from pg_proc where prosecdef and pronamespace = to_regnamespace('agentjobs'))"
+        )
+        row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 async def status(dsn: str) -> Status:

@@ -105,17 +105,9 @@ class Mirror:
         return list(rows[0][0] or ())
 
     async def unchanged(self, done: Sequence[tuple[int, int]]) -> int:
-        """(job id, version) whose object shows that status already: removes exactly those versions.
-
-        Unlike ``projected`` it marks nothing: where nothing was written, nothing newer can be overwritten. So two
-        leaders that wrote the same do not mark it for each other for ever. Index: the primary key.
-        """
+        """(job id, version) whose object shows that status already: removes exactly those versions, and marks none."""
         rows = await self._db.fetch(
-            "with mine as materialized (select x.id from agentjobs.outbox x"
-            " join unnest(%s::bigint[], %s::bigint[]) as said(id, version) on said.id = x.id and said.version = x.version"
-            " order by x.id for update of x skip locked),"
-            " gone as (delete from agentjobs.outbox x using mine where x.id = mine.id returning 1)"
-            " select count(*) from gone",
+            "select agentjobs.unchanged(%s::bigint[], %s::bigint[])",
             ([i for i, _ in done], [v for _, v in done]),
         )
         return int(rows[0][0])

@@ -14,7 +14,8 @@ from uuid import UUID
 import orjson
 import psycopg
 
-from agentjobs.queue import codec, limits
+from agentjobs.dsn import Dsn, current
+from agentjobs.queue import codec, limits, stats
 from agentjobs.queue.connection import Connection, Database, fetch, is_data_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
 from agentjobs.queue.listen import Note, listen
@@ -47,16 +48,16 @@ class Queue(Mirror, Schedules):
 
     def __init__(
         self,
-        dsn: str,
+        dsn: Dsn,
         *,
-        direct_dsn: str | None = None,
+        direct_dsn: Dsn | None = None,
         application_name: str = "agentjobs",
         expiry_seconds: float = limits.EXPIRY_SECONDS,
         retention_seconds: float = limits.RETENTION_SECONDS,
         connections: int = 4,
     ) -> None:
         """``dsn`` may lead through a transaction-mode pooler; ``direct_dsn`` (LISTEN) must then be given too."""
-        pooled = direct_dsn is not None and direct_dsn != dsn
+        pooled = direct_dsn is not None and current(direct_dsn) != current(dsn)
         self._db = Database(dsn, name=application_name, size=connections, pooled=pooled)
         # H12, trap of a heartbeat that waits behind claims: a connection of its own
         self._beats = Database(dsn, name=f"{application_name}-beat", size=1, pooled=pooled)
@@ -66,7 +67,7 @@ class Queue(Mirror, Schedules):
         self._marks: dict[UUID, Watermark] = {}
 
     @classmethod
-    async def open(cls, dsn: str, **options: Any) -> Self:
+    async def open(cls, dsn: Dsn, **options: Any) -> Self:
         """Opens without waiting for the database: the first call says whether it is there."""
         queue = cls(dsn, **options)
         await queue._db.open()
@@ -116,7 +117,7 @@ class Queue(Mirror, Schedules):
 
     async def unregister(self, worker: UUID) -> None:
         """The end of a drain. What it still held would be rescued by the next tick."""
-        await self._beats.fetch("delete from agentjobs.worker where id = %s returning id", (worker,))
+        await self._beats.fetch("select agentjobs.unregister(%s)", (worker,))
         self._marks.pop(worker, None)
 
     async def step(
@@ -351,6 +352,10 @@ class Queue(Mirror, Schedules):
         """Unfinished jobs by queue and state."""
         rows = await self._db.fetch("select queue, state, n from agentjobs.counts()")
         return {(queue, State(state)): n for queue, state, n in rows}
+
+    async def stats(self, *, most_queues: int, other: str) -> stats.QueueStats:
+        """Numbers for metrics. Costs a pass over all that waits: keep the answer for a while."""
+        return await stats.read(self._db, self._expiry, most_queues, other)
 
     async def workers(self) -> Sequence[WorkerInfo]:
         rows = await self._db.fetch(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from agentjobs.agents.outcome import AgentSettings
+from agentjobs.dsn import Dsn, current
 from agentjobs.queue import limits
 
 _QUEUE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -17,12 +18,12 @@ _QUEUE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 class WorkerConfig:
     """Raises ValueError, naming field and value, for what cannot work."""
 
-    dsn: str = field(repr=False)
+    dsn: Dsn = field(repr=False)
     """The queue's database; never shown to an executor."""
     queues: Mapping[str, int]
     """Slots by queue: how many of its jobs run here at once."""
     settings: AgentSettings = field(repr=False)
-    direct_dsn: str | None = field(default=None, repr=False)
+    direct_dsn: Dsn | None = field(default=None, repr=False)
     """The same database without a pooler, for LISTEN; None: ``dsn``."""
     name: str = "worker"
     """Shown in statuses and logs: the pod's name."""
@@ -76,7 +77,8 @@ def executor_environment(environment: Mapping[str, str], config: WorkerConfig) -
 
     The session store's DSN, which executors are granted, goes another way (through the control socket).
     """
-    secrets = [_Secret(dsn, _password(dsn)) for dsn in (config.dsn, config.direct_dsn) if dsn]
+    given = [current(dsn) for dsn in (config.dsn, config.direct_dsn) if dsn]
+    secrets = [_Secret(dsn, _password(dsn)) for dsn in given]
     return {
         key: value
         for key, value in environment.items()

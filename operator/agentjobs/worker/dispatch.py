@@ -14,6 +14,7 @@ from agentjobs.queue.model import AckAnswer, ClaimedJob, StepResult
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.log import tell
 from agentjobs.worker.identity import Identity, wait_for
+from agentjobs.worker.measures import Measures
 from agentjobs.worker.outage import Outage
 from agentjobs.worker.runs import Run, Runs
 
@@ -43,6 +44,7 @@ class Dispatcher:
         ready: Callable[[], bool],
         start: Callable[[ClaimedJob, UUID], None],
         acked: Callable[[Run, AckAnswer], None],
+        measures: Measures,
     ) -> None:
         self._queue = queue
         self._identity = identity
@@ -51,6 +53,7 @@ class Dispatcher:
         self._ready = ready
         self._start = start
         self._acked = acked
+        self._measures = measures
         self.outage = Outage("dispatch", log)
 
     async def run(self) -> None:
@@ -79,10 +82,13 @@ class Dispatcher:
         asked = min(sum(slots.values()), limits.CLAIM_JOBS)
         token = identity.next_token()
         identity.in_flight.add(token)
+        began = time.monotonic()
         try:
             result = await self._queue.step(
                 worker, token, acks, slots, total=asked, idle=not self._runs.running
             )
+            if asked:
+                self._measures.asked(time.monotonic() - began, (job.queue for job in result.jobs))
             self._answers(worker, result)
             # A worker that expired while the reply was under way must not begin them: they are rescued.
             if identity.registered and identity.uuid == worker:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
+from agentjobs.telemetry.exposition import CONTENT_TYPE
 from agentjobs.telemetry.log import tell
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Health:
                 status, text = self._answer(head)
                 body = text.encode()
                 writer.write(
-                    f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                    f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: {CONTENT_TYPE}\r\n"
                     f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
                     + body
                 )

@@ -31,6 +31,11 @@ def ending(ack: Ack, *, last: bool) -> Signal:
             return Signal.JOB_SNOOZE
 
 
+def is_last(run: Run) -> bool:
+    """No attempt is left after this one, as far as the worker knows; SQL decides (H22)."""
+    return run.job.attempt >= run.job.max_attempts
+
+
 def started(run: Run) -> None:
     names = run.names()
     pid = run.executor.pid if run.executor is not None else None
@@ -61,8 +66,7 @@ def acked(run: Run, answer: AckAnswer) -> None:
         return
     names = run.names()
     seconds = round(ended.duration_seconds, 3) if ended is not None else 0.0
-    last = run.job.attempt >= run.job.max_attempts
-    signal = ending(ack, last=last)
+    signal = ending(ack, last=is_last(run))
     # The reason is a constant; the message is for the attempt's record: an error may quote a prompt.
     tell(
         log,

@@ -33,6 +33,7 @@ from agentjobs.worker.executors import Executors, ExecutorSettings
 from agentjobs.worker.health import Answer, Health
 from agentjobs.worker.heartbeat import Heartbeat
 from agentjobs.worker.identity import Identity
+from agentjobs.worker.measures import Measures
 from agentjobs.worker.payload import PayloadInvalid, PayloadTooNew, attempt_spec
 from agentjobs.worker.runs import Run, Runs
 from agentjobs.worker.stopping import Why
@@ -67,6 +68,7 @@ class Worker:
         self._queue_type = queue
         self.identity = Identity()
         self.runs = Runs(config.queues)
+        self.measures = Measures(config.queues)
         self.executors = Executors(
             ExecutorSettings(
                 agents=config.settings,
@@ -137,6 +139,7 @@ class Worker:
                 ready=lambda: self.executors.ready,
                 start=self._start,
                 acked=self._acked,
+                measures=self.measures,
             ).run(),
             Heartbeat(
                 queue,
@@ -211,10 +214,12 @@ class Worker:
 
     def _saw(self, run: Run, event: AgentEvent) -> None:
         run.saw(event)
+        self.measures.saw(run, event)
         reports.event(run, event)
 
     def _acked(self, run: Run, answer: AckAnswer) -> None:
         reports.acked(run, answer)
+        self.measures.acked(run, answer)
         self._drain.changed.set()
 
     async def _stop_all_lost(self) -> None:
@@ -247,15 +252,8 @@ class Worker:
         return (503, "\n".join(problems) + "\n") if problems else (200, "ready\n" + warnings)
 
     def _metrics(self) -> Answer:
-        values = {
-            "agentjobs_worker_slots": sum(self.config.queues.values()),
-            "agentjobs_worker_running": len(self.runs.running),
-            "agentjobs_worker_unacked": len(self.runs.unacked),
-            "agentjobs_worker_ready": int(not self.problems()),
-            "agentjobs_worker_templates_total": self.executors.templates,
-            "agentjobs_worker_heartbeat_age_seconds": round(self.identity.beat_age_seconds(), 3),
-        }
-        return 200, "".join(f"{name} {value}\n" for name, value in values.items())
+        ready, templates = not self.problems(), self.executors.templates
+        return 200, self.measures.page(self.identity, self.runs, ready=ready, templates=templates)
 
 
 async def _first(wanted: Coroutine[Any, Any, object], instead: Coroutine[Any, Any, object]) -> bool:

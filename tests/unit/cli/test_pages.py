@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentjobs.cli.reference import renewed
+from agentjobs.cli.reference import marks, renewed
 
 ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
@@ -44,6 +44,13 @@ def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_table_of_settings_is_that_of_the_model() -> None:
-    page = (ROOT / "docs" / "index.md").read_text()
-    assert renewed(page) == page, "run: python -m agentjobs.cli.reference docs/index.md"
+@pytest.mark.parametrize(
+    ("page", "tables"),
+    [("index.md", ["settings"]), ("metrics.md", ["metrics of the operator", "metrics of workers"])],
+)
+def test_the_tables_of_settings_and_metrics_are_those_of_the_definitions(
+    page: str, tables: list[str]
+) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert all(mark in text for name in tables for mark in marks(name))
+    assert renewed(text) == text, f"run: python -m agentjobs.cli.reference docs/{page}"

@@ -9,6 +9,7 @@ import pytest
 
 from agentjobs.cli.problems import BadInput
 from agentjobs.cli.sources import load, misspelt_variables
+from agentjobs.dsn import current
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,24 @@ def test_the_database_url_comes_from_a_file_or_the_environment_and_the_stronger_
     monkeypatch.setenv("AGENTJOBS_DATABASE_URL", "postgresql://from-env/db")
     assert load({}).dsn() == "postgresql://from-env/db"
     assert load({"database_url_file": secret}).dsn() == "postgresql://from-file/db"
+
+
+def test_a_part_that_runs_on_reads_the_file_again_and_never_one_that_a_stronger_source_hides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://first/db\n")
+    settings = load({"database_url_file": secret})
+    dsn = settings.database()
+    secret.write_text("postgresql://second/db\n")
+    assert (current(dsn), settings.dsn()) == ("postgresql://second/db", "postgresql://first/db")
+    assert settings.session_dsn_file() == str(secret), "conversations are in the same database by default"
+
+    monkeypatch.setenv("AGENTJOBS_SESSION_DATABASE_URL", "postgresql://sessions/db")
+    assert load({"database_url_file": secret}).session_dsn_file() is None
+    config = file_with(tmp_path, f"database_url_file: {secret}\n")
+    monkeypatch.setenv("AGENTJOBS_DATABASE_URL", "postgresql://stronger/db")
+    assert load({}, config).database() == "postgresql://stronger/db"
 
 
 def test_the_database_url_is_not_shown_where_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,14 +22,33 @@ app = typer.Typer(
 
 
 @app.command()
-def up(config: Config = None, database_url_file: DatabaseUrlFile = None) -> None:
+def up(
+    grant_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PREFIX",
+            help="Then grant what this version needs to the roles PREFIX_worker … that `migrate roles` made.",
+        ),
+    ] = None,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
     """Bring the schema up to this version. Safe to repeat, and while workers run."""
     dsn = _dsn(config, database_url_file)
+    grants = _sql(grants_only=True, prefix=grant_to) if grant_to is not None else ""
     from agentjobs.queue import migrate
 
-    for step in _run(migrate.up(dsn)):
+    steps = _run(migrate.up(dsn))
+    for step in steps:
         typer.echo(f"up {step}")
     typer.echo(f"The schema is at version {migrate.SCHEMA_VERSION}.")
+    if steps and not grants and _run(migrate.has_roles(dsn)):
+        typer.echo(
+            "Roles are in use here: grant them what is new with `agentjobs migrate up --grant-to PREFIX`."
+        )
+    if grants:
+        _run(migrate.grant(dsn, grants))
+        typer.echo(f"Granted to the roles of {grant_to}.")
 
 
 @app.command()
@@ -72,6 +91,34 @@ def status(config: Config = None, database_url_file: DatabaseUrlFile = None) -> 
         typer.echo("Bring it up with: agentjobs migrate up")
     if found.version != found.wanted:
         raise typer.Exit(1)
+
+
+@app.command()
+def roles(
+    print_sql: Annotated[
+        bool, typer.Option("--print-sql", help="Needed: nothing else is done. Read it, then give it to psql.")
+    ] = False,
+    prefix: Annotated[str, typer.Option(help="What the roles' names begin with.")] = "agentjobs",
+) -> None:
+    """Print the SQL that makes roles of least privilege for migrations, workers, operator, sessions and readers."""
+    from agentjobs.cli.problems import BadInput
+
+    if not print_sql:
+        raise BadInput(
+            "Roles are made by an administrator of the database: agentjobs migrate roles --print-sql | "
+            "psql -1 -v ON_ERROR_STOP=1 …"
+        )
+    typer.echo(_sql(grants_only=False, prefix=prefix))
+
+
+def _sql(*, grants_only: bool, prefix: str) -> str:
+    from agentjobs.cli.problems import BadInput
+    from agentjobs.queue.roles import grants_sql, setup_sql
+
+    try:
+        return grants_sql(prefix) if grants_only else setup_sql(prefix)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
 
 
 def _dsn(config: Config, database_url_file: DatabaseUrlFile) -> str:

@@ -1,0 +1,2 @@
+drop function unchanged(bigint[], bigint[]);
+drop function unregister(uuid);

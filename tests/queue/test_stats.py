@@ -1,0 +1,101 @@
+"""The numbers by which people watch the queue and scale workers."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from agentjobs.queue.model import AckKind, NewJob, State, WorkerInfo
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.stats import QueueStats
+from queue_builders import TestWorker, expire_worker, mirrored_job, new_job, sql
+
+
+async def stats(queue: Queue, most: int = 200) -> QueueStats:
+    return await queue.stats(most_queues=most, other="_other")
+
+
+def jobs(n: int, queue: str = "agents", **fields: Any) -> list[NewJob]:
+    return [new_job(queue=queue, **fields) for _ in range(n)]
+
+
+async def test_an_empty_queue_has_no_numbers_and_no_lag(queue: Queue) -> None:
+    found = await stats(queue)
+    assert (found.depth, found.running, found.workers) == ({}, {}, {})
+    assert (found.outbox, found.outbox_lag_seconds) == (0, 0.0)
+
+
+async def test_depth_running_slots_and_waits_are_counted_by_queue(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.enqueue(jobs(2))
+    await worker.claim(2)
+    await queue.enqueue(jobs(3) + jobs(1, "bulk") + jobs(1, "bulk", suspend=True))
+    await queue.register(WorkerInfo(uuid4(), "operator", {}, "test", "operator"))
+    await sql(dsn, "update waiting set since = since - interval '90 s' where queue = 'bulk' and state = 'r'")
+    found = await stats(queue)
+    assert found.depth == {
+        ("agents", State.QUEUED): 3,
+        ("bulk", State.QUEUED): 1,
+        ("bulk", State.SUSPENDED): 1,
+    }
+    assert found.ready == {"agents": 3, "bulk": 1}
+    assert found.running == {"agents": 2, "bulk": 0}
+    assert found.slots == {"agents": 10, "bulk": 0}
+    assert found.workers == {"default": 1}, "an operator is no worker"
+    assert 90 <= found.oldest_wait_seconds["bulk"] < 120
+    assert found.oldest_wait_seconds["agents"] < 30
+
+
+async def test_a_job_that_no_slot_could_take_is_not_ready(queue: Queue, worker: TestWorker) -> None:
+    await queue.enqueue(jobs(3, session="one") + jobs(2, "quiet"))
+    await queue.admit()
+    await queue.set_queue("quiet", paused=True)
+    found = await stats(queue)
+    assert found.depth == {("agents", State.QUEUED): 3, ("quiet", State.QUEUED): 2}
+    assert found.ready == {"agents": 1, "quiet": 0}
+
+
+async def test_a_queue_that_is_served_or_was_paused_has_zeros(queue: Queue, worker: TestWorker) -> None:
+    await queue.set_queue("quiet", paused=True)
+    found = await stats(queue)
+    assert found.depth == {("agents", State.QUEUED): 0, ("quiet", State.QUEUED): 0}
+    assert found.running == {"agents": 0, "quiet": 0}
+    assert found.paused == {"agents": False, "quiet": True}
+
+
+async def test_queues_beyond_the_bound_are_summed_up_and_the_served_ones_never(
+    queue: Queue, worker: TestWorker
+) -> None:
+    for n in range(1, 8):
+        await queue.enqueue(jobs(n, f"invented-{n}"))
+    found = await stats(queue, most=3)
+    assert found.depth == {
+        ("agents", State.QUEUED): 0,
+        ("invented-7", State.QUEUED): 7,
+        ("invented-6", State.QUEUED): 6,
+        ("_other", State.QUEUED): 1 + 2 + 3 + 4 + 5,
+    }
+    assert "_other" in found.oldest_wait_seconds
+
+
+async def test_a_dead_worker_has_no_slots(queue: Queue, worker: TestWorker, dsn: str) -> None:
+    await expire_worker(dsn, worker)
+    found = await stats(queue)
+    assert (found.workers, found.slots) == ({}, {})
+
+
+async def test_the_lag_of_statuses_is_that_of_the_oldest(queue: Queue, dsn: str) -> None:
+    await queue.enqueue([mirrored_job()])
+    await sql(dsn, "update outbox set marked_at = marked_at - interval '40 s'")
+    found = await stats(queue)
+    assert found.outbox == 1
+    assert 40 <= found.outbox_lag_seconds < 70
+
+
+async def test_a_retrying_job_is_no_queued_one(queue: Queue, worker: TestWorker) -> None:
+    await queue.enqueue(jobs(1))
+    (claimed,) = await worker.claim(1)
+    await worker.ack(claimed, AckKind.RETRY, delay_seconds=600)
+    found = await stats(queue)
+    assert found.depth == {("agents", State.QUEUED): 0, ("agents", State.RETRYING): 1}

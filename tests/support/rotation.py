@@ -1,0 +1,59 @@
+"""A database role whose password changes, and the file that says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from agentjobs.dsn import DsnFile
+
+
+def as_role(dsn: str, role: str, password: str) -> str:
+    """The same database, reached as that role."""
+    parts = urlsplit(dsn)
+    return urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
+@dataclass
+class RotatedRole:
+    """``file`` holds the URL as the role's user would mount it; ``admin`` is another, that never changes."""
+
+    admin: str
+    role: str
+    file: Path
+    password: str = ""
+
+    def rotate(self, *, tell: bool = True) -> None:
+        """A new password for the database, at once; for the file too, unless ``tell`` is false. Cuts all connections."""
+        self.password = uuid4().hex
+        with psycopg.connect(self.admin, autocommit=True) as conn:
+            name, secret = sql.Identifier(self.role), sql.Literal(self.password)
+            conn.execute(sql.SQL("alter role {} login password {}").format(name, secret))
+            if tell:
+                self.tell()
+            conn.execute(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = %s",
+                (self.role,),
+            )
+
+    def tell(self) -> None:
+        """As a kubelet does: the new content appears whole."""
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(as_role(self.admin, self.role, self.password) + "\n")
+        fresh.rename(self.file)
+
+    def dsn(self) -> DsnFile:
+        return DsnFile(self.file, self.file.read_text().strip())
+
+    def connections(self) -> set[str]:
+        """The names under which this role is connected now."""
+        with psycopg.connect(self.admin, autocommit=True) as conn:
+            rows = conn.execute(
+                "select application_name from pg_stat_activity where usename = %s", (self.role,)
+            )
+            return {name for (name,) in rows}
