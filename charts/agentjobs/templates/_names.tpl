@@ -1,0 +1,68 @@
+{{/* Names and labels. */}}
+
+{{- define "agentjobs.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* What selects pods; never changes. Takes a dict: root, component, and pool for workers. */}}
+{{- define "agentjobs.selector" -}}
+app.kubernetes.io/name: agentjobs
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- with .pool }}
+agentjobs.dev/pool: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* The selector's labels, and those that may change. */}}
+{{- define "agentjobs.labels" -}}
+{{ include "agentjobs.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "agentjobs.operatorAccount" -}}
+{{- $account := .Values.operator.serviceAccount -}}
+{{- if $account.name -}}
+{{- $account.name -}}
+{{- else if $account.create -}}
+{{- include "agentjobs.fullname" . }}-operator
+{{- else -}}
+default
+{{- end -}}
+{{- end }}
+
+{{/* An image as text. Takes a dict: root, image. */}}
+{{- define "agentjobs.image" -}}
+{{- $common := .root.Values.image -}}
+{{- $own := .image -}}
+{{- $repository := $own.repository | default $common.repository -}}
+{{- $digest := $own.digest | default (ternary "" $common.digest (or (not (empty $own.repository)) (not (empty $own.tag)))) -}}
+{{- if $digest -}}
+{{- printf "%s@%s" $repository $digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository ($own.tag | default (ternary "" $common.tag (not (empty $own.repository))) | default .root.Chart.AppVersion) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Lays the map `from` over the map `into`, key by key, in place: unlike mergeOverwrite, false, 0 and "" count too. */}}
+{{- define "agentjobs.overlay" -}}
+{{- range $key, $value := .from -}}
+{{- $below := get $.into $key -}}
+{{- if and (kindIs "map" $value) (kindIs "map" $below) -}}
+{{- include "agentjobs.overlay" (dict "into" $below "from" $value) -}}
+{{- else -}}
+{{- $_ := set $.into $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,43 @@
+{{/* All pools, each laid over poolDefaults, as YAML: name: values. */}}
+{{- define "agentjobs.pools" -}}
+{{- range $name, $given := .Values.pools }}
+{{- $pool := deepCopy $.Values.poolDefaults }}
+{{- include "agentjobs.overlay" (dict "into" $pool "from" ($given | default dict)) }}
+{{- if $pool.enabled }}
+{{- if not $pool.queues }}
+{{- fail (printf "pools.%s.queues is empty: name at least one queue, {agents: {slotsPerPod: 10}}" $name) }}
+{{- end }}
+{{ $name }}:
+  {{- toYaml $pool | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* agents=10,scheduled=5 */}}
+{{- define "agentjobs.slots" -}}
+{{- $slots := list -}}
+{{- range $queue, $of := .queues -}}
+{{- $slots = append $slots (printf "%s=%d" $queue (int $of.slotsPerPod)) -}}
+{{- end -}}
+{{- join "," $slots -}}
+{{- end }}
+
+{{- define "agentjobs.slotsPerPod" -}}
+{{- $sum := 0 -}}
+{{- range .queues -}}
+{{- $sum = add $sum (int .slotsPerPod) -}}
+{{- end -}}
+{{- $sum -}}
+{{- end }}
+
+{{/* Takes a dict: root, name, pool. */}}
+{{- define "agentjobs.poolAccount" -}}
+{{- $account := .pool.serviceAccount -}}
+{{- if $account.name -}}
+{{- $account.name -}}
+{{- else if $account.create -}}
+{{- include "agentjobs.fullname" .root }}-worker-{{ .name }}
+{{- else -}}
+default
+{{- end -}}
+{{- end }}

@@ -1,0 +1,16 @@
+{{/* What the operator may do in the namespaces that it watches; docs/operator.md says what for. */}}
+
+{{- define "agentjobs.operatorRules" -}}
+- apiGroups: [agentjobs.dev]
+  resources: [agentjobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [agentjobs.dev]
+  resources: [scheduledagentjobs]
+  verbs: [get, list, watch]
+- apiGroups: [agentjobs.dev]
+  resources: [agentjobs/status, scheduledagentjobs/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
