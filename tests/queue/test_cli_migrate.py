@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from urllib.parse import urlsplit
+
+import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
 from agentjobs.cli.main import app
+from agentjobs.cli.problems import Unavailable
 from agentjobs.queue import migrate
 
 
@@ -37,3 +42,43 @@ def test_up_may_be_repeated(command: CliRunner) -> None:
     again = invoke(command, "up")
     assert again.exit_code == 0
     assert "up 0001" not in again.output
+
+
+def test_h30_an_older_program_leaves_a_newer_schema_alone_and_may_go_on(
+    command: CliRunner, empty_dsn: str
+) -> None:
+    invoke(command, "up")
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute(
+            "insert into agentjobs.migration (version, name) values (%s, 'future')",
+            [migrate.SCHEMA_VERSION + 1],
+        )
+
+    with pytest.raises(Unavailable, match="newer than this program"):
+        invoke(command, "up")
+    accepted = invoke(command, "up", "--accept-newer")
+    assert accepted.exit_code == 0
+    assert f"at version {migrate.SCHEMA_VERSION + 1}, newer" in accepted.output
+
+
+def test_up_waits_for_a_database_that_is_not_there_yet(
+    command: CliRunner, empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = urlsplit(empty_dsn).path[1:]
+    server = empty_dsn.removesuffix(name) + "postgres"
+    monkeypatch.setenv("AGENTJOBS_DATABASE_URL", empty_dsn + "_late")
+
+    def appear() -> None:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'create database "{name}_late"')
+
+    with pytest.raises(Unavailable, match="does not exist"):
+        invoke(command, "up")
+    late = threading.Timer(1.0, appear)
+    late.start()
+    try:
+        assert invoke(command, "up", "--wait-seconds", "60").exit_code == 0
+    finally:
+        late.join()
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'drop database if exists "{name}_late" with (force)')

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from agentjobs.queue.migrate import Status
+
+_RETRY_SECONDS = 0.5
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -30,6 +33,16 @@ def up(
             help="Then grant what this version needs to the roles PREFIX_worker … that `migrate roles` made.",
         ),
     ] = None,
+    wait_seconds: Annotated[
+        float, typer.Option(help="How long to wait for a database that does not answer yet.", min=0)
+    ] = 0,
+    accept_newer: Annotated[
+        bool,
+        typer.Option(
+            "--accept-newer",
+            help="Status 0 where the schema is newer than this program: an older worker may run on it.",
+        ),
+    ] = False,
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
 ) -> None:
@@ -38,6 +51,10 @@ def up(
     grants = _sql(grants_only=True, prefix=grant_to) if grant_to is not None else ""
     from agentjobs.queue import migrate
 
+    found = _run(_reached(dsn, wait_seconds))
+    if accept_newer and found.version > found.wanted:
+        typer.echo(f"The schema is at version {found.version}, newer than this program's {found.wanted}.")
+        return
     steps = _run(migrate.up(dsn))
     for step in steps:
         typer.echo(f"up {step}")
@@ -119,6 +136,24 @@ def _sql(*, grants_only: bool, prefix: str) -> str:
         return grants_sql(prefix) if grants_only else setup_sql(prefix)
     except ValueError as error:
         raise BadInput(str(error)) from None
+
+
+async def _reached(dsn: str, wait_seconds: float) -> Status:
+    """Where the schema stands, asked until the database answers or the time is over (QueueUnavailable)."""
+    import asyncio
+    import time
+
+    from agentjobs.queue import migrate
+    from agentjobs.queue.errors import QueueUnavailable
+
+    until = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return await migrate.status(dsn)
+        except QueueUnavailable:
+            if time.monotonic() >= until:
+                raise
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _dsn(config: Config, database_url_file: DatabaseUrlFile) -> str:
