@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check crds image bench build-kube constraints clean
+.PHONY: help venv demo test check crds image kind bench build-kube constraints clean
 BIN := .venv/bin
 # How many processes the tests run in, and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 2
@@ -30,6 +30,9 @@ crds: venv ## generate crds/, the chart's copy of it and docs/reference.md from 
 
 image: venv ## build the images with Docker (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
 	@bash scripts/image.sh
+
+kind: venv ## a kind cluster with the chart installed and an example running (KIND_CLUSTER=…)
+	@bash scripts/kind.sh
 
 bench: venv ## measure, and print the table of docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -41,3 +41,15 @@
 default
 {{- end -}}
 {{- end }}
+
+{{/* Jobs of the pool's queues that could run, or do. `r` and `q`: ready, and ready in quarantine. */}}
+{{- define "agentjobs.depthQuery" -}}
+{{- $names := keys .queues | sortAlpha -}}
+{{- $queues := printf "'%s'" (join "', '" $names) -}}
+select (select count(*) from agentjobs.waiting where state in ('r', 'q') and queue in ({{ $queues }})) + (select count(*) from agentjobs.running where queue in ({{ $queues }}))
+{{- end }}
+
+{{- define "agentjobs.depthPromQL" -}}
+{{- $names := keys .queues | sortAlpha | join "|" -}}
+max(sum by (pod) (agentjobs_queue_depth{queue=~"{{ $names }}",state="Queued"} or agentjobs_queue_running{queue=~"{{ $names }}"}))
+{{- end }}

@@ -1,0 +1,5 @@
+"""An agent's folder as `adk create` makes it: __init__.py and agent.py."""
+
+from . import agent
+
+__all__ = ["agent"]

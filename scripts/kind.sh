@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# A kind cluster with agentjobs in it and an example running. Repeat it after a change: images and release are renewed.
+#   KIND_CLUSTER  its name, default agentjobs      KIND_NODE_IMAGE  for kind's nodes, default kind's own
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+name=${KIND_CLUSTER:-agentjobs}
+namespace=agentjobs
+
+fail() { printf 'agentjobs: %s\n' "$@" >&2; exit 1; }
+say() { printf '\n[%4d s] %s\n' $SECONDS "$*"; }
+
+for program in docker kind kubectl helm; do
+  command -v $program >/dev/null || fail "no $program on PATH; make kind needs docker, kind, kubectl and helm"
+done
+docker version >/dev/null 2>&1 || fail "no Docker engine answers"
+
+say "building the images"
+bash scripts/image.sh 2>&1 | grep '^agentjobs:'
+# tagged by content: a cluster never runs an older image of the same tag
+tag=dev-$(docker image inspect -f '{{.Id}}' agentjobs:dev | cut -c 8-19)
+for image in agentjobs agentjobs-worker agentjobs-dev-postgres; do docker tag $image:dev "$image:$tag"; done
+say "building examples/custom-worker: a worker with an agent of its own"
+DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} docker build --quiet --build-arg "BASE=agentjobs-worker:$tag" \
+  --tag "custom-worker:$tag" examples/custom-worker >/dev/null 2>&1
+
+if ! kind get clusters 2>/dev/null | grep -qx "$name"; then
+  say "creating the kind cluster $name"
+  kind create cluster --name "$name" --wait 120s ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"}
+fi
+config=$(mktemp); trap 'rm -f "$config"' EXIT
+kind get kubeconfig --name "$name" > "$config"
+export KUBECONFIG=$config
+kubectl -n kube-system rollout status deploy/coredns --timeout=120s >/dev/null
+say "loading the images into its node"
+kind load docker-image --name "$name" "agentjobs:$tag" "custom-worker:$tag" "agentjobs-dev-postgres:$tag" 2>&1 | grep -v 'not yet present' || true
+
+say "installing the chart"
+kubectl create namespace $namespace --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+kubectl label --overwrite namespace $namespace pod-security.kubernetes.io/enforce=restricted >/dev/null
+helm upgrade --install agentjobs charts/agentjobs --namespace $namespace --wait --timeout 5m \
+  --set image.tag="$tag" \
+  --set devPostgres.enabled=true --set devPostgres.image="agentjobs-dev-postgres:$tag" \
+  --set pools.default.image.repository=custom-worker --set pools.default.image.tag="$tag" \
+  --set 'pools.default.modules={planner}' --set 'pools.default.preload={planner}' >/dev/null
+
+say "running examples"
+show() { printf '\n$ %s\n' "$*"; "$@"; }
+kubectl delete --ignore-not-found -f examples/inline-agent.yaml -f examples/custom-worker/job.yaml >/dev/null
+show kubectl apply -f examples/inline-agent.yaml -f examples/custom-worker/job.yaml
+show kubectl wait --for=condition=Finished --timeout=60s agentjob/greeter agentjob/trip
+show kubectl get agentjobs
+show kubectl get agentjob trip -o 'jsonpath={.status.result}'
+
+cat <<END
+
+
+Next (the cluster is the kubectl context kind-$name):
+  kubectl get agentjobs -A -w
+  kubectl describe agentjob trip
+  kubectl -n $namespace get pods
+  kubectl -n $namespace logs deploy/agentjobs-worker-default -f
+  helm test agentjobs -n $namespace
+  kind delete cluster --name $name          # when you are done
+END
