@@ -16,7 +16,7 @@ from typing import NoReturn
 import pytest
 
 TESTS = Path(__file__).parent.parent
-TIERS = ("unit", "queue", "api", "pods")
+TIERS = ("unit", "chart", "queue", "api", "pods")
 REQUIRE = "AGENTJOBS_REQUIRE"
 MARK = "tier left out: "
 

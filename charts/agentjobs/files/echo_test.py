@@ -38,7 +38,11 @@ def request(method: str, path: str, body: object = None) -> Any:
 def main() -> str | None:
     """What is wrong; None: nothing."""
     inline = {"type": "llm", "name": "greeter", "model": "echo", "instruction": "Greet the user."}
-    spec = {"agent": {"inline": inline}, "message": "Hello from helm test.", "queue": os.environ["TEST_QUEUE"]}
+    spec = {
+        "agent": {"inline": inline},
+        "message": "Hello from helm test.",
+        "queue": os.environ["TEST_QUEUE"],
+    }
     job = {
         "apiVersion": "agentjobs.dev/v1alpha1",
         "kind": "AgentJob",

@@ -1,0 +1,177 @@
+"""Operator, pools, migrations and rights: what the values make of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentjobs.cli.settings import Settings
+from agentjobs.cli.sources import misspelt_variables
+from charts import LEAST, Helm, Object, environment, pick
+
+ROOT = Path(__file__).parents[2]
+SCHEDULES = {
+    ("agentjobs", "create"), ("agentjobs", "patch"), ("scheduledagentjobs", "get"),
+    ("scheduledagentjobs", "list"), ("scheduledagentjobs", "watch"), ("scheduledagentjobs/status", "patch"),
+}  # fmt: skip
+"""What firing schedules takes."""
+EVERYTHING: dict[str, Any] = {
+    **LEAST,
+    "watchNamespaces": ["team-a"],
+    "queues": {"fast": {"allowedNamespaces": ["team-a"], "bestPriority": 1}, "agents": {"bestPriority": 2}},
+    "operator": {"defaultTtlSeconds": 0},
+    "database": {"existingSecret": "db", "keys": {"directUrl": "direct", "sessionUrl": "sessions"}},
+    "pools": {
+        "default": {
+            "modules": ["a", "b.c"], "preload": ["a"], "path": ["/one", "/two"], "signalModules": ["hooks"],
+            "memoryLimitMib": 300, "models": ["echo", "gemini-*"],
+        }
+    },
+}  # fmt: skip
+
+
+def settings_of(objects: list[Object], name: str) -> Settings:
+    """A Deployment's variables as the settings model reads them, with the secrets' files left out."""
+    variables = environment(objects, name)
+    assert misspelt_variables(variables) == []
+    fields = {key.removeprefix("AGENTJOBS_").lower(): value for key, value in variables.items()}
+    return Settings(**{key: value for key, value in fields.items() if not key.endswith("_file")})
+
+
+def test_the_operator_is_told_what_the_values_say(helm: Helm) -> None:
+    told = settings_of(helm.render(EVERYTHING), "agentjobs-operator")
+    assert told.namespaces == ("team-a",)
+    assert told.default_ttl_seconds == 0
+    assert told.health_port == 8080
+    assert {q: (r.namespaces, r.best_priority) for q, r in told.queue_access.items()} == {
+        "fast": (("team-a",), 1),
+        "agents": ((), 2),
+    }
+
+
+def test_a_pool_is_told_what_the_values_say(helm: Helm) -> None:
+    told = settings_of(helm.render(EVERYTHING), "agentjobs-worker-default")
+    assert told.queues == {"agents": 10, "scheduled": 5}
+    assert (told.modules, told.preload, told.signal_modules) == (("a", "b.c"), ("a",), ("hooks",))
+    assert (told.models, told.path) == (("echo", "gemini-*"), ("/one", "/two"))
+    assert (told.memory_limit_mib, told.drain_seconds, told.pool) == (300, 300, "default")
+
+
+def test_every_url_is_a_file_that_is_mounted(helm: Helm) -> None:
+    objects = helm.render(EVERYTHING)
+    for name in ("agentjobs-operator", "agentjobs-worker-default"):
+        spec = pick(objects, "Deployment", name)["spec"]["template"]["spec"]
+        volume = next(v["secret"] for v in spec["volumes"] if v["name"] == "database")
+        (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "database"]
+        files = {f"{mount['mountPath']}/{item['path']}": item["key"] for item in volume["items"]}
+        named = {k: v for k, v in environment(objects, name).items() if k.endswith("_URL_FILE")}
+        assert {k: files[v] for k, v in named.items()} == {
+            "AGENTJOBS_DATABASE_URL_FILE": "url",
+            "AGENTJOBS_DATABASE_DIRECT_URL_FILE": "direct",
+            "AGENTJOBS_SESSION_DATABASE_URL_FILE": "sessions",
+        }
+
+
+def test_the_grace_period_is_the_drain_and_ten_seconds(helm: Helm) -> None:
+    objects = helm.render({**LEAST, "poolDefaults": {"drainSeconds": 45}})
+    spec = pick(objects, "Deployment", "agentjobs-worker-default")["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 55
+
+
+@pytest.mark.parametrize(
+    ("values", "jobs", "inits"),
+    [
+        ({**LEAST}, 1, 0),
+        ({**LEAST, "migrations": {"mode": "init"}}, 0, 2),
+        ({**LEAST, "migrations": {"mode": "off"}}, 0, 0),
+        ({"devPostgres": {"enabled": True}}, 0, 2),
+        ({"cloudnativepg": {"enabled": True}}, 0, 2),
+        ({**LEAST, "operator": {"enabled": False}}, 0, 0),
+    ],
+)
+def test_who_migrates(helm: Helm, values: dict[str, Any], jobs: int, inits: int) -> None:
+    objects = helm.render(values)
+    assert len([o for o in objects if o["kind"] == "Job"]) == jobs
+    deployments = [o["spec"]["template"]["spec"] for o in objects if o["kind"] == "Deployment"]
+    assert len([spec for spec in deployments if "initContainers" in spec]) == inits
+
+
+def test_migrations_go_to_the_owners_url_or_past_the_pooler(helm: Helm) -> None:
+    for keys, wanted in (
+        ({"directUrl": "direct", "migrateUrl": "owner"}, "owner"),
+        ({"directUrl": "direct"}, "direct"),
+        ({}, "url"),
+    ):
+        values = {"database": {"existingSecret": "db", "keys": keys}}
+        spec = pick(helm.render(values), "Job")["spec"]["template"]["spec"]
+        (secret,) = [v["secret"] for v in spec["volumes"] if "secret" in v]
+        assert secret["items"] == [{"key": wanted, "path": "url"}]
+
+
+def granted(rules: list[Object]) -> set[tuple[str, str]]:
+    return {(r, verb) for rule in rules for r in rule["resources"] for verb in rule["verbs"]}
+
+
+def documented() -> set[tuple[str, str]]:
+    section = (ROOT / "docs" / "operator.md").read_text().split("## Rights", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `([a-z/]+)`[^|]*\| ([a-z, ]+) \|", section, re.MULTILINE)
+    return {(resource, verb) for resource, verbs in rows for verb in verbs.split(", ")}
+
+
+@pytest.mark.parametrize("namespaces", [[], ["team-a", "team-b"]])
+def test_the_operator_is_granted_what_is_documented_and_no_more(helm: Helm, namespaces: list[str]) -> None:
+    objects = helm.render({**LEAST, "watchNamespaces": namespaces, "rbac": {"aggregate": False}})
+    roles = [
+        o for o in objects if o["kind"] in ("ClusterRole", "Role") and "-test" not in o["metadata"]["name"]
+    ]
+    assert set().union(*(granted(role["rules"]) for role in roles)) == documented() | SCHEDULES
+    cluster_wide = granted(pick(objects, "ClusterRole")["rules"])
+    assert (cluster_wide == {("namespaces", "get")}) is bool(namespaces)
+    assert [o["metadata"]["namespace"] for o in roles if o["kind"] == "Role"] == [*namespaces, "agents"]
+
+
+def test_rights_and_bindings_fit_each_other(helm: Helm) -> None:
+    objects = helm.render({**LEAST, "watchNamespaces": ["team-a"]})
+    for binding in [o for o in objects if o["kind"].endswith("RoleBinding")]:
+        role = pick(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
+        assert role["metadata"].get("namespace") == binding["metadata"].get("namespace")
+        account = pick(objects, "ServiceAccount", binding["subjects"][0]["name"])
+        assert account["metadata"]["namespace"] == binding["subjects"][0]["namespace"]
+
+
+def test_people_who_edit_may_not_write_status(helm: Helm) -> None:
+    objects = helm.render()
+    edit = granted(pick(objects, "ClusterRole", "agents-agentjobs-edit")["rules"])
+    assert {resource for resource, _ in edit} == {"agentjobs", "scheduledagentjobs"}
+    view = granted(pick(objects, "ClusterRole", "agents-agentjobs-view")["rules"])
+    assert {verb for _, verb in view} == {"get", "list", "watch"}
+
+
+def test_selectors_never_contain_what_may_change(helm: Helm) -> None:
+    for found in helm.render({**LEAST, "commonLabels": {"team": "a"}}):
+        labels = json.dumps(
+            found.get("spec", {}).get("selector", {}) if isinstance(found.get("spec"), dict) else {}
+        )
+        assert "version" not in labels
+        assert "team" not in labels
+
+
+def test_autoscaled_pools_leave_replicas_to_the_autoscaler(helm: Helm) -> None:
+    for kind in ("hpa", "keda"):
+        objects = helm.render({**LEAST, "poolDefaults": {"autoscaling": {"type": kind}}})
+        assert "replicas" not in pick(objects, "Deployment", "agentjobs-worker-default")["spec"]
+
+
+def test_two_releases_of_one_namespace_do_not_meet(helm: Helm) -> None:
+    team = {**LEAST, "crds": {"enabled": False}, "operator": {"enabled": False}}
+    first, second = helm.render(release="agentjobs"), helm.render(team, release="team")
+    names = [{(o["kind"], o["metadata"]["name"]) for o in objects} for objects in (first, second)]
+    assert not names[0] & names[1]
+    workers = [pick(o, "Deployment", n)["spec"]["selector"]["matchLabels"] for o, n in (
+        (first, "agentjobs-worker-default"), (second, "team-agentjobs-worker-default"),
+    )]  # fmt: skip
+    assert workers[0] != workers[1]
