@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from agentjobs.cli.init import with_duties_of_init
 from agentjobs.cli.problems import BadInput
 from agentjobs.cli.settings import Settings
 from agentjobs.cli.sources import misspelt_variables
@@ -96,4 +97,4 @@ def _run(
     logs.configure(settings.log_level, json=settings.log_format == "json")
     for warning in misspelt_variables(os.environ):
         log.warning(warning)
-    return run(part)
+    return run(with_duties_of_init(part))

@@ -62,6 +62,13 @@ def children() -> list[int]:
     return found
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether the process has ended and waits to be waited for."""
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     parent: int
