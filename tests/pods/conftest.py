@@ -1,0 +1,58 @@
+"""One cluster, one build of the images and one database for all tests of pods.
+
+They share the release, so they run in one process: ``pytest tests/pods``. Each test has a namespace of its own for
+its jobs, and leaves the release as it found it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from charts import Helm
+from pods import (
+    NAMESPACE,
+    OPERATOR,
+    WORKER,
+    Jobs,
+    Pods,
+    disk_for_postgres,
+    kind_with_images,
+    restricted_namespace,
+)
+from tiers import leave_out
+
+SECONDS = 900
+"""The first test also pays for the images and the cluster."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/pods/" in item.path.as_posix():
+            item.add_marker(pytest.mark.timeout(SECONDS))
+
+
+@pytest.fixture(scope="session")
+def pods(
+    request: pytest.FixtureRequest, helm: Helm, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pods]:
+    """The cluster with a database and our release in it."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        leave_out("these tests share one cluster and run in one process: pytest tests/pods")
+    with kind_with_images(request.config, tmp_path_factory.mktemp("kind"), helm) as made:
+        restricted_namespace(made, NAMESPACE)
+        claim = disk_for_postgres(made)
+        made.install("db", made.database_values(enabled=True, existingClaim=claim))
+        made.install("agentjobs", made.values())
+        yield made
+
+
+@pytest.fixture
+def jobs(pods: Pods) -> Iterator[Jobs]:
+    """Jobs of a namespace of this test's own, on a release that is whole."""
+    pods.ready(OPERATOR)
+    pods.ready(WORKER)
+    with pods.cluster.namespace() as name:
+        yield Jobs(pods, name)
