@@ -18,7 +18,7 @@ demo: venv ## the whole way: an API server, the operator, a worker, kubectl appl
 
 test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=… processes)
 	@$(BIN)/python scripts/kube.py --if-needed
-	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+	@JOBS='$(JOBS)' ARGS='$(ARGS)' bash scripts/test.sh
 
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
