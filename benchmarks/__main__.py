@@ -20,7 +20,7 @@ from benchmarks.machine import describe
 from benchmarks.report import Options, Table, markdown
 from benchmarks.server import Server
 
-BENCHES = ("drain", "backlog", "latency", "slots", "attempt", "apply", "operator_load", "schedules", "rescue")
+BENCHES = ("drain", "backlog", "latency", "slots", "attempt", "apply", "operator_load", "schedules", "rescue", "pods")
 MACHINE = "machine"
 
 

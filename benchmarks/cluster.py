@@ -6,8 +6,9 @@ import asyncio
 import json
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,27 @@ def echo_job(name: str) -> dict[str, Any]:
     }
 
 
+def state_of(job: dict[str, Any]) -> str:
+    """An AgentJob's state; empty: none yet."""
+    found: str = job.get("status", {}).get("state", "")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is created and watched: AgentJobs, unless a bench compares them with something else."""
+
+    collection: Callable[[str], str] = AGENT_JOBS.collection
+    """The path of a namespace's objects."""
+    make: Callable[[str], dict[str, Any]] = echo_job
+    state: Callable[[dict[str, Any]], str] = state_of
+
+
 class Watched:
     """Creates objects in one namespace, and knows when each was seen to be Complete."""
 
-    def __init__(self, http: aiohttp.ClientSession, host: str, namespace: str) -> None:
-        self._http, self._url = http, host + AGENT_JOBS.collection(namespace)
+    def __init__(self, http: aiohttp.ClientSession, host: str, namespace: str, kind: Kind) -> None:
+        self._http, self._kind, self._url = http, kind, host + kind.collection(namespace)
         self._completed: dict[str, asyncio.Future[float]] = {}
         self._last: dict[str, Any] = {}
         self.watches = 0
@@ -72,7 +89,7 @@ class Watched:
 
     async def create(self, name: str) -> None:
         """Raises for any answer but success."""
-        async with self._http.post(self._url, json=echo_job(name)) as answer:
+        async with self._http.post(self._url, json=self._kind.make(name)) as answer:
             answer.raise_for_status()
 
     def completion(self, name: str) -> asyncio.Future[float]:
@@ -110,7 +127,7 @@ class Watched:
             self.watches += 1
 
     def _see(self, job: dict[str, Any]) -> None:
-        name, state = job["metadata"]["name"], job.get("status", {}).get("state")
+        name, state = job["metadata"]["name"], self._kind.state(job)
         seen = self.completion(name)
         self._last[name] = job.get("status", {})
         if state == "Complete" and not seen.done():
@@ -120,11 +137,11 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(kubeconfig: Path, namespace: str) -> AsyncIterator[Watched]:
+async def watched(kubeconfig: Path, namespace: str, kind: Kind | None = None) -> AsyncIterator[Watched]:
     configuration = await load_configuration(str(kubeconfig))
     connector = aiohttp.TCPConnector(ssl=ssl_context_of(configuration), limit=64)
     async with aiohttp.ClientSession(connector=connector, read_bufsize=2**22) as http:
-        jobs, watching = Watched(http, configuration.host, namespace), asyncio.Event()
+        jobs, watching = Watched(http, configuration.host, namespace, kind or Kind()), asyncio.Event()
         task = asyncio.create_task(jobs.watch(watching))
         try:
             await watching.wait()
