@@ -20,7 +20,18 @@ from benchmarks.machine import describe
 from benchmarks.report import Options, Table, markdown
 from benchmarks.server import Server
 
-BENCHES = ("drain", "backlog", "latency", "slots", "attempt", "apply", "operator_load", "schedules", "rescue", "pods")
+BENCHES = (
+    "drain",
+    "backlog",
+    "latency",
+    "slots",
+    "attempt",
+    "apply",
+    "operator_load",
+    "schedules",
+    "rescue",
+    "pods",
+)
 MACHINE = "machine"
 
 

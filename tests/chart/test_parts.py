@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +10,8 @@ import pytest
 from agentjobs.cli.settings import Settings
 from agentjobs.cli.sources import misspelt_variables
 from charts import LEAST, Helm, Object, environment, pick
+from rights import documented
 
-ROOT = Path(__file__).parents[2]
-SCHEDULES = {
-    ("agentjobs", "create"), ("agentjobs", "patch"), ("scheduledagentjobs", "get"),
-    ("scheduledagentjobs", "list"), ("scheduledagentjobs", "watch"), ("scheduledagentjobs/status", "patch"),
-}  # fmt: skip
-"""What firing schedules takes."""
 EVERYTHING: dict[str, Any] = {
     **LEAST,
     "watchNamespaces": ["team-a"],
@@ -116,19 +109,13 @@ def granted(rules: list[Object]) -> set[tuple[str, str]]:
     return {(r, verb) for rule in rules for r in rule["resources"] for verb in rule["verbs"]}
 
 
-def documented() -> set[tuple[str, str]]:
-    section = (ROOT / "docs" / "operator.md").read_text().split("## Rights", 1)[1].split("\n## ", 1)[0]
-    rows = re.findall(r"^\| `([a-z/]+)`[^|]*\| ([a-z, ]+) \|", section, re.MULTILINE)
-    return {(resource, verb) for resource, verbs in rows for verb in verbs.split(", ")}
-
-
 @pytest.mark.parametrize("namespaces", [[], ["team-a", "team-b"]])
 def test_the_operator_is_granted_what_is_documented_and_no_more(helm: Helm, namespaces: list[str]) -> None:
     objects = helm.render({**LEAST, "watchNamespaces": namespaces, "rbac": {"aggregate": False}})
     roles = [
         o for o in objects if o["kind"] in ("ClusterRole", "Role") and "-test" not in o["metadata"]["name"]
     ]
-    assert set().union(*(granted(role["rules"]) for role in roles)) == documented() | SCHEDULES
+    assert set().union(*(granted(role["rules"]) for role in roles)) == granted(documented())
     cluster_wide = granted(pick(objects, "ClusterRole")["rules"])
     assert (cluster_wide == {("namespaces", "get")}) is bool(namespaces)
     assert [o["metadata"]["namespace"] for o in roles if o["kind"] == "Role"] == [*namespaces, "agents"]

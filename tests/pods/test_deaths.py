@@ -90,7 +90,7 @@ def test_h11_a_restart_of_postgres_rescues_nobody_and_burns_no_attempt(pods: Pod
     assert (pods.restarts("operator"), pods.restarts("worker")) == (operators, workers)
 
 
-def test_a_node_whose_container_runtime_restarts_keeps_its_jobs(pods: Pods, jobs: Jobs) -> None:
+def test_a_node_whose_kubelet_restarts_keeps_its_jobs(pods: Pods, jobs: Jobs) -> None:
     names = jobs.create([f"job-{n}" for n in range(6)], "echo:sleep 4")
     jobs.in_state("Running", names)
     node = f"{pods.kind.name}-worker"
