@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +25,8 @@ GIVEN = "BENCH_KUBECONFIG"
 RELEASE_NAMESPACE = "agentjobs"
 JOBS = 20
 _LIMIT_SECONDS = 300.0
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS = 1.0
+"""Between two lone jobs: the next standby gets ready, the last pod is gone."""
 _COMMAND = "python -m benchmarks.pods"
 _AGENT = """
 import asyncio
@@ -163,9 +165,46 @@ def table(options: Options) -> Table:
     )
 
 
+def ready_seconds(pod: dict[str, Any]) -> float:
+    """From the start of a pod's container to its readiness, which Kubernetes tells in whole seconds."""
+    (ready,) = [c["lastTransitionTime"] for c in pod["status"]["conditions"] if c["type"] == "Ready"]
+    started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    return (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds()
+
+
+def image_table(options: Options) -> Table:
+    """Size and start of the image that the operator's pods run; Docker must have it too."""
+    kubeconfig = Path(os.environ[GIVEN])
+    rows: list[tuple[str, str]] = []
+    for component in ("operator", "worker"):
+        label = f"app.kubernetes.io/component={component}"
+        found = kubectl(kubeconfig, "get", "pods", f"-n{RELEASE_NAMESPACE}", "-l", label, "-o", "json")
+        pods = json.loads(found)["items"]
+        seconds = percentile([ready_seconds(pod) for pod in pods], 0.5)
+        rows.append((f"{component}: container's start → ready", f"{seconds:.0f} s"))
+        image = pods[0]["spec"]["containers"][0]["image"]
+        if component == "operator":
+            size = subprocess.check_output(
+                ["docker", "image", "inspect", "-f", "{{.Size}}", image], text=True
+            )
+            rows.append(("size of the image, unpacked", f"{int(size) / 1e6:.0f} MB"))
+            took = []
+            for _ in range(options.count(5)):
+                begin = time.perf_counter()
+                subprocess.run(["docker", "run", "--rm", image, "--version"], check=True, capture_output=True)
+                took.append(time.perf_counter() - begin)
+            rows.append(
+                (
+                    "`docker run … agentjobs --version`, the container included",
+                    f"{number(percentile(took, 0.5))} s",
+                )
+            )
+    return Table("The image", _COMMAND, ("what", "median"), sorted(rows, key=lambda row: row[0][0] != "s"))
+
+
 def run(options: Options) -> list[Table]:
     try:
-        return [table(options)]
+        return [table(options), image_table(options)]
     except NoCluster as error:
         return [Table("In a cluster: an AgentJob beside a Job", _COMMAND, ("left out",), [(str(error),)])]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from charts import Helm
@@ -20,6 +22,27 @@ def test_all_examples_complete_and_their_answers_are_in_the_status(pods: Pods, j
     assert jobs.statuses()["booking"]["attempts"] == 3
     assert jobs.statuses()["trip"]["result"] == 'To Porto by train:\n{"hours": 3}'
     pods.kubectl("wait", f"--namespace={jobs.namespace}", "--for=condition=Complete", "agentjob/weather")
+
+
+def test_a_schedule_fires_in_a_cluster_with_the_charts_rights(pods: Pods, jobs: Jobs) -> None:
+    inline = {"type": "llm", "name": "echo", "model": "echo", "instruction": "Answer."}
+    spec = {
+        "schedule": "0 0 1 1 *",
+        "jobTemplate": {"spec": {"agent": {"inline": inline}, "message": "Hello."}},
+    }
+    nightly = {
+        "apiVersion": "agentjobs.dev/v1alpha1",
+        "kind": "ScheduledAgentJob",
+        "metadata": {"name": "nightly"},
+    }
+    pods.cluster.apply({**nightly, "spec": spec}, jobs.namespace)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    pods.kubectl("annotate", "saj/nightly", f"-n{jobs.namespace}", f"agentjobs.dev/run-requested-at={now}")
+    (child,) = until(lambda: list(jobs.statuses()))
+    assert child.startswith("nightly-manual-")
+    jobs.complete([child])
+    (found,) = pods.objects("scheduledagentjobs", jobs.namespace)
+    assert found["status"]["conditions"]
 
 
 def test_helm_test_runs_a_job(pods: Pods, jobs: Jobs) -> None:
