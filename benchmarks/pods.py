@@ -25,7 +25,7 @@ GIVEN = "BENCH_KUBECONFIG"
 RELEASE_NAMESPACE = "agentjobs"
 JOBS = 20
 _LIMIT_SECONDS = 300.0
-_PAUSE_SECONDS = 1.0
+_PAUSE_SECONDS = 0.5
 """Between two lone jobs: the next standby gets ready, the last pod is gone."""
 _COMMAND = "python -m benchmarks.pods"
 _AGENT = """
