@@ -88,7 +88,7 @@ secret:
 name: migrate
 image: {{ include "agentjobs.image" (dict "root" . "image" dict) }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-args: [migrate, up, --accept-newer, --wait-seconds=120]
+args: [migrate, up, --accept-newer, --wait-seconds=120{{ with .Values.migrations.grantTo }}, --grant-to={{ . }}{{ end }}]
 env:
   - {name: AGENTJOBS_DATABASE_URL_FILE, value: /run/secrets/migrate/url}
 securityContext:
