@@ -136,10 +136,10 @@ class Projector:
         now = time.monotonic()
         ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
         room = READ_LIMIT - len(self._busy) - len(ended)
+        self._read_at = now  # also where nothing is read: whoever wakes again and again must not make it spin
         if self._backoff.paused_seconds(now) or room <= 0:
             return
         self._wake.clear()
-        self._read_at = now
         while self._events:
             event = self._events.pop()
             self._start(-len(self._busy) - 1, partial(self._post, event))

@@ -42,7 +42,7 @@ class Creator:
     book: Book
     teller: Teller
     keeper: Keeper
-    parallel: int = 16
+    parallel: int = 24
     _slots: asyncio.Semaphore = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _created: list[tuple[UUID, Tick, UUID, asyncio.Future[None]]] = field(default_factory=list)
