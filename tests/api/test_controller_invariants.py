@@ -80,7 +80,7 @@ async def test_invariant_10_a_job_that_succeeds_at_once_costs_at_most_three_writ
         await settled(b)
         assert 10 <= b.writes() <= 30
         assert b.posts() == 10
-        allowed = {"agentjobs", "agentjobs/status", "events", "namespaces"}
+        allowed = {"agentjobs", "agentjobs/status", "scheduledagentjobs", "events", "namespaces"}
         asked = {
             dict(labels)["resource"] for (name, labels), _ in b.meter.counts.items() if name == API_REQUESTS
         }
