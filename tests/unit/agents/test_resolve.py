@@ -185,8 +185,8 @@ async def test_nothing_to_run_lists_what_was_looked_for_and_found(write_module: 
 
 
 async def test_a_missing_attribute_lists_what_there_is(write_module: Write) -> None:
-    write_module("attrs", "one = 1")
-    assert "has no attribute 'two'. It has: one" in await refusal(AgentNotFound, "attrs:two")
+    write_module("one_attribute", "one = 1")
+    assert "has no attribute 'two'. It has: one" in await refusal(AgentNotFound, "one_attribute:two")
 
 
 @pytest.mark.parametrize(

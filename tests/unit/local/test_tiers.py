@@ -26,6 +26,7 @@ def test_a_tier_that_cannot_run_is_left_out_with_the_reason() -> None:
     )
     assert describe(found, ()) == [
         "unit: ran (2, 1 failed)",
+        "chart: no test was selected",
         "queue: no test was selected",
         "api: left out: no Docker (2)",
         "pods: no test was selected",
@@ -48,7 +49,9 @@ def test_an_error_in_a_fixture_counts_as_a_failure() -> None:
 
 def test_a_misspelt_tier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tiers.REQUIRE, "unit, quue")
-    with pytest.raises(pytest.UsageError, match=r"no tier \['quue'\]; name some of unit, queue, api, pods"):
+    with pytest.raises(
+        pytest.UsageError, match=r"no tier \['quue'\]; name some of unit, chart, queue, api, pods"
+    ):
         tiers.required_tiers()
 
 
