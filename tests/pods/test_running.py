@@ -41,8 +41,10 @@ def test_a_schedule_fires_in_a_cluster_with_the_charts_rights(pods: Pods, jobs: 
     (child,) = until(lambda: list(jobs.statuses()))
     assert child.startswith("nightly-manual-")
     jobs.complete([child])
-    (found,) = pods.objects("scheduledagentjobs", jobs.namespace)
-    assert found["status"]["conditions"]
+    until(
+        lambda: [o.get("status", {}) for o in pods.objects("scheduledagentjobs", jobs.namespace)],
+        lambda found: [status.get("lastResult") for status in found] == ["Complete"],
+    )
 
 
 def test_helm_test_runs_a_job(pods: Pods, jobs: Jobs) -> None:
