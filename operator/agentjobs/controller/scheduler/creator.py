@@ -114,6 +114,9 @@ class Creator:
             if tick is None or self.book.entries.get(uid) is not entry or entry.row is None:
                 return
             stopped = await self._stop_others(entry, tick)
+            if not self._still_claimed(entry, child):
+                self._later(entry, 0.0)
+                return
             manifest = child_of(entry.reading, tick, entry.row.last_successful)
             answer = await self.book.objects.create(manifest, uid)
             self.book.answered()
@@ -155,6 +158,13 @@ class Creator:
             return tick
         self._later(entry, max(0.0, tick.claimed_for_seconds))
         return None
+
+    def _still_claimed(self, entry: Entry, child: str) -> bool:
+        """Right before the request: what came before it may have taken its time."""
+        tick = entry.tick(child)
+        if tick is None or tick.uid is not None:
+            return False
+        return entry.claimed_seconds(tick, self.book.id) >= CREATE_SECONDS
 
     async def _stop_others(self, entry: Entry, tick: Tick) -> list[str]:
         """Under Replace: asks the unfinished children to end."""
