@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.meta import SCHEDULED_TIME, TRACEPARENT
+from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 
-SCHEDULE_KIND = "ScheduledAgentJob"
 PAYLOAD_VERSION = 1
 """Raised when a reader of the present version would misread a payload; such a worker gives it back (H30)."""
 
@@ -35,7 +35,7 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
     # https://www.w3.org/TR/trace-context/#traceparent-header: an invalid one is ignored, never an error
     if _TRACEPARENT.fullmatch(parent := job.metadata.annotations.get(TRACEPARENT, "")):
         payload["traceparent"] = parent
-    if (schedule := job.metadata.controller(SCHEDULE_KIND)) is not None:
+    if (schedule := job.metadata.controller(ScheduledAgentJob.KIND)) is not None:
         payload["schedule"] = {
             "uid": schedule.uid,
             "name": schedule.name,

@@ -13,7 +13,6 @@ import typing
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -24,6 +23,7 @@ from agentjobs.api.conditions import Reason
 from agentjobs.api.job_spec import MESSAGE_MAX_LENGTH
 from agentjobs.api.meta import API_VERSION
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
+from agentjobs.schedule.cron import UnknownTimeZone, zone_of
 
 KINDS: Mapping[str, type[AgentJob] | type[ScheduledAgentJob]] = {
     AgentJob.KIND: AgentJob,
@@ -142,8 +142,8 @@ def _at(value: object, *path: str) -> object:
 
 def _known_zone(name: str) -> bool:
     try:
-        ZoneInfo(name)
-    except (LookupError, OSError, ValueError):
+        zone_of(name)
+    except UnknownTimeZone:
         return False
     return True
 

@@ -53,6 +53,7 @@ BAD = [
     (GOOD.replace("hello}", "hello, cancel: true}"), ["spec.cancel", "never end here"]),
     (SCHEDULE.replace("@daily", "0 25 * * *"), ["spec.schedule", "'25' is not a number from 0 to 23"]),
     (SCHEDULE.replace("'@daily'", "'@daily', timeZone: Mars/Phobos"), ["spec.timeZone", "Mars/Phobos"]),
+    (SCHEDULE.replace("'@daily'", "'@daily', timeZone: localtime"), ["spec.timeZone", "localtime"]),
     (SCHEDULE.replace("'@daily'", "'@daily', suspend: true"), ["spec.suspend", "never fire here"]),
     (SCHEDULE + "---\n" + SCHEDULE, ["metadata.name 'a' is already the name of"]),
     (GOOD.replace("inline:", "module: x.y, inline:"), ["spec.agent", "exactly one of"]),
