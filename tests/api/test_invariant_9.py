@@ -22,22 +22,6 @@ from rights import documented, role
 from schedules import HOUR, MINUTE, Schedules, TestClock, child_name
 
 
-@pytest.fixture
-def clock() -> TestClock:
-    return TestClock()
-
-
-@pytest.fixture
-async def b(cluster: Cluster, dsn: str, clock: TestClock) -> AsyncIterator[Bench]:
-    async with bench(cluster, dsn, clock=clock) as made:
-        yield made
-
-
-@pytest.fixture
-def s(b: Bench) -> Schedules:
-    return Schedules(b.objects.api, b.objects.namespace)
-
-
 async def created_ever(b: Bench) -> Counter[str]:
     """How many jobs of each object's name the queue was ever told of; a child that is deleted stays in it."""
     return Counter(dict(await b.queue._db.fetch("select name, count(*) from agentjobs.job group by 1")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -12,26 +11,10 @@ from agentjobs.api.meta import format_time, parse_time
 from agentjobs.controller.scheduler.reading import edited_at
 from agentjobs.queue.model import AckKind
 from clusters import Cluster
-from operators import Bench, bench, condition, eventually, serving
+from operators import Bench, condition, eventually, serving
 from schedules import HOUR, MINUTE, Schedules, TestClock, child_name
 
 WEEK = timedelta(days=7)
-
-
-@pytest.fixture
-def clock() -> TestClock:
-    return TestClock()
-
-
-@pytest.fixture
-async def b(cluster: Cluster, dsn: str, clock: TestClock) -> AsyncIterator[Bench]:
-    async with bench(cluster, dsn, clock=clock) as made:
-        yield made
-
-
-@pytest.fixture
-def s(b: Bench) -> Schedules:
-    return Schedules(b.objects.api, b.objects.namespace)
 
 
 async def test_a_tick_creates_a_child_that_says_where_it_comes_from(
