@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -22,6 +23,25 @@ def test_all_examples_complete_and_their_answers_are_in_the_status(pods: Pods, j
     assert jobs.statuses()["booking"]["attempts"] == 3
     assert jobs.statuses()["trip"]["result"] == 'To Porto by train:\n{"hours": 3}'
     pods.kubectl("wait", f"--namespace={jobs.namespace}", "--for=condition=Complete", "agentjob/weather")
+
+
+def test_a_person_who_watches_sees_each_step_of_a_job(pods: Pods, jobs: Jobs) -> None:
+    command = [str(pods.cluster.kubectl_path), f"--kubeconfig={pods.cluster.kubeconfig}", "get", "agentjobs", "-w",
+               f"--namespace={jobs.namespace}", "--no-headers", "--request-timeout=60s"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        try:
+            jobs.create(["seen"], "echo:sleep 1")
+            shown = []
+            while not shown or "Complete" not in shown[-1]:
+                shown.append(watching.stdout.readline())
+                assert shown[-1], f"kubectl ended after {shown}"
+        finally:
+            watching.kill()
+    columns = [line.split() for line in shown]
+    assert {line[0] for line in columns} == {"seen"}
+    assert ["seen", "agents", "Running"] in [line[:3] for line in columns], shown
+    assert columns[-1][1:5] == ["agents", "Complete", "Completed", "1"], shown
 
 
 def test_a_schedule_fires_in_a_cluster_with_the_charts_rights(pods: Pods, jobs: Jobs) -> None:

@@ -216,8 +216,17 @@ def images() -> str:
         return done.stdout.strip()
 
     command("bash", "scripts/image.sh")
-    command("docker", "build", "-q", "--build-arg=BASE=agentjobs-worker:dev", "-t", "agentjobs-pods:dev", "-f",
-            "tests/pods/Dockerfile", "examples")  # fmt: skip
+    build = ("docker", "build", "-q", "--build-arg")
+    command(*build, "BASE=agentjobs-worker:dev", "-t", "custom-worker:dev", "examples/custom-worker")
+    command(
+        *build,
+        "BASE=custom-worker:dev",
+        "-t",
+        "agentjobs-pods:dev",
+        "-f",
+        "tests/pods/Dockerfile",
+        "examples",
+    )
     identity = command("docker", "image", "inspect", "-f", "{{.Id}}", "agentjobs:dev")
     tag = f"test-{identity.removeprefix('sha256:')[:12]}"
     for name in ("agentjobs", "agentjobs-pods", "agentjobs-dev-postgres"):

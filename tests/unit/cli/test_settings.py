@@ -88,6 +88,14 @@ def test_a_part_that_runs_on_reads_the_file_again_and_never_one_that_a_stronger_
     assert (current(dsn), settings.dsn()) == ("postgresql://second/db", "postgresql://first/db")
     assert settings.session_dsn_file() == str(secret), "conversations are in the same database by default"
 
+    direct = tmp_path / "direct-url"
+    direct.write_text("postgresql://first:5432/db\n")
+    listens = load({"database_url_file": secret, "database_direct_url_file": direct}).direct_database()
+    assert listens is not None
+    direct.write_text("postgresql://second:5432/db\n")
+    assert current(listens) == "postgresql://second:5432/db"
+    assert settings.direct_database() is None, "without one of its own, LISTEN takes the other"
+
     monkeypatch.setenv("AGENTJOBS_SESSION_DATABASE_URL", "postgresql://sessions/db")
     assert load({"database_url_file": secret}).session_dsn_file() is None
     config = file_with(tmp_path, f"database_url_file: {secret}\n")
