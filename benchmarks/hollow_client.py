@@ -22,6 +22,7 @@ from agentjobs.worker.dispatch import Dispatcher
 from agentjobs.worker.ended import Ended
 from agentjobs.worker.heartbeat import Heartbeat
 from agentjobs.worker.identity import Identity
+from agentjobs.worker.lease import Lease
 from agentjobs.worker.measures import Measures
 from agentjobs.worker.runs import Run, Runs
 from agentjobs.worker.ticking import Listener, Ticker
@@ -55,7 +56,9 @@ class HollowWorker:
             self._queue,
             identity,
             self._runs,
+            Lease(),
             seconds=limits.HEARTBEAT_SECONDS,
+            expiry_seconds=limits.EXPIRY_SECONDS,
             info=lambda: WorkerInfo(identity.uuid, "bench", {QUEUES: self._slots}, "bench"),
             lost=self._lost,
             versions=(SCHEMA_VERSION, SCHEMA_VERSION),

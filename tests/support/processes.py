@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from agentjobs.worker import linux
+
 DEADLINE_SECONDS = 60.0
 
 
@@ -25,3 +27,12 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def family(pid: int) -> list[int]:
+    """The process and its descendants, parents before children."""
+    parents = {child: process.parent for child, process in linux.processes().items()}
+    found = [pid]
+    for parent in found:
+        found.extend(sorted(child for child, above in parents.items() if above == parent))
+    return found

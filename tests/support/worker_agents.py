@@ -29,6 +29,42 @@ async def burn_deaf():
     while True:
         pass
 
+def recurse(depth: int = 0):
+    return recurse(depth + 1)
+
+def recurse_deeply():
+    "Past Python's own limit, until the stack of the thread is used up."
+    sys.setrecursionlimit(10**9)
+    def down(n):
+        return max(map(down, [n + 1]))
+    return down(0)
+
+def close_everything():
+    "Its pipe to the worker, its output, the event loop's own descriptors."
+    os.closerange(0, 256)
+    return "closed"
+
+async def close_everything_async():
+    os.closerange(0, 256)
+    return "closed"
+
+def stamp(file: str, note: str = ""):
+    "When this call began, by the clock that goes on in a suspended machine, and in which run."
+    from agentjobs.agents.context import current_job
+    with open(file, "a") as out:
+        out.write(f"{time.clock_gettime(time.CLOCK_BOOTTIME)} {current_job().run} {note}\\n")
+    time.sleep(0.02)
+    return "stamped"
+
+async def wait_for_run(file: str):
+    "Until the file of this run is there: FILE.1, FILE.2 …"
+    from agentjobs.agents.context import current_job
+    open(f"{file}.{current_job().run}.inside", "w").write(str(os.getpid()))
+    while not os.path.exists(f"{file}.{current_job().run}"):
+        await asyncio.sleep(0.02)
+    open(f"{file}.{current_job().run}.left", "w").close()
+    return f"run {current_job().run}"
+
 def burn_in_thread():
     while True:
         pass
@@ -127,7 +163,7 @@ def count_pages(mib: int):
 
 tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout,
          leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run,
-         wait_in_first_run, note]
+         wait_in_first_run, note, recurse, recurse_deeply, close_everything, close_everything_async, stamp, wait_for_run]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)
 """
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ABORT_SECONDS = 1.0
 """For ADK to end an aborted run by itself."""
+TOOL_THREADS = 16
+"""For synchronous tools. A call that waits for a thread has passed the gate already, and would begin after it (H13)."""
 CLOSE_SECONDS = 10
 """For toolsets and plugins to close after a run; what takes longer dies with the process."""
 
@@ -191,7 +193,7 @@ class _Attempt:
             session_id=conversation.session_id,
             invocation_id=conversation.invocation_id,
             new_message=types.UserContent(parts=[types.Part(text=self._spec.message)]),
-            run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig()),
+            run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig(max_workers=TOOL_THREADS)),
             abort_signal=self._abort,
         )
         async with aclosing(stream) as events:

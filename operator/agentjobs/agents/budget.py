@@ -1,4 +1,4 @@
-"""What a run spends, and the gate before each model call. Plugins of ADK's, so that nested agents count too."""
+"""What a run spends, and the gate before each model call and tool. Plugins of ADK's, so that nested agents count too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from google.genai import types
 
 from agentjobs.agents.classify import Origin, chain
 from agentjobs.agents.events import tokens
+from agentjobs.agents.lease import wait_for_lease
 from agentjobs.agents.outcome import AttemptSpec, TokenUsage
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class MeterPlugin(BasePlugin):
 
 
 class GatePlugin(BasePlugin):
-    """Last of the plugins: lets a model call through, or does not. What a cache answers before is free."""
+    """Last of the plugins: lets a model call or a tool through, or does not. What a cache answers before is free."""
 
     def __init__(self, meter: Meter, timeout_seconds: int) -> None:
         super().__init__("agentjobs_gate")
@@ -146,6 +147,7 @@ class GatePlugin(BasePlugin):
     async def before_model_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
+        await wait_for_lease()
         if (refusal := self._meter.begin_call(callback_context.agent_name)) is not None:
             return LlmResponse(error_code=BUDGET_EXCEEDED, error_message=refusal)
         options = llm_request.config.http_options or types.HttpOptions()
@@ -154,4 +156,10 @@ class GatePlugin(BasePlugin):
         # Retries are ours. 0 and not 1: to google-genai both mean one attempt, to LiteLLM it is the number of retries.
         options.retry_options = types.HttpRetryOptions(attempts=0)
         llm_request.config.http_options = options
+        return None
+
+    async def before_tool_callback(
+        self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext
+    ) -> dict[str, Any] | None:
+        await wait_for_lease()
         return None

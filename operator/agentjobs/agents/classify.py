@@ -110,6 +110,9 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _rule(error: BaseException, origin: Origin, delay: float | None) -> Rule:
+    for name in _names(error):
+        if name in table.WHEREVER_RAISED:
+            return table.WHEREVER_RAISED[name]
     if origin is Origin.TOOL:  # whatever it is: a tool's 400 is not about our prompt
         return table.TOOL_FAILED
     names = _names(error)

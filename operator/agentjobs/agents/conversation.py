@@ -13,6 +13,7 @@ from google.adk.events.event import Event
 from agentjobs.agents.events import Ending, ending_of
 from agentjobs.agents.fence import Fence, holding, raise_fence
 from agentjobs.agents.invocation import choose
+from agentjobs.agents.lease import wait_for_lease
 from agentjobs.agents.outcome import AgentSettings, AttemptSpec
 from agentjobs.agents.sessions import JobSessions, own_store, service_for
 
@@ -71,6 +72,7 @@ async def open_conversation(
     token = None
     try:
         if isinstance(service, JobSessions):
+            await wait_for_lease()
             await service.prepare()
             fence = Fence(app_name, spec.user_id, session_id, job=spec.uid, run=spec.run)
             async with own_store():

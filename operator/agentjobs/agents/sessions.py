@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from agentjobs.agents.errors import AgentError, SessionStoreUnavailable
 from agentjobs.agents.fence import FENCE_TABLE, FencedSession, holding, is_held
+from agentjobs.agents.lease import wait_for_lease
 from agentjobs.agents.session_url import SCHEMA, asyncpg_dsn
 from agentjobs.agents.text import storable_json
 from agentjobs.dsn import Dsn, DsnFile, current
@@ -122,6 +123,7 @@ class JobSessions(DatabaseSessionService):
             )
 
     async def append_event(self, session: Session, event: Event) -> Event:
+        await wait_for_lease()
         async with own_store():
             try:
                 return await super().append_event(session, event)

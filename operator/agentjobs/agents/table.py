@@ -108,6 +108,12 @@ CONFLICT = Rule(
     "Something else wrote to the session during the run. It is tried again on the new state.",
 )
 AGENT_INVALID = Rule(Verdict.FAIL, Reason.AGENT_INVALID, "ADK does not accept the agent. Correct it.")
+OUT_OF_MEMORY = Rule(
+    Verdict.RETRY,
+    Reason.OUT_OF_MEMORY,
+    "The run took more memory than the pool gives to one job (setting memory_limit_mib). Let the agent take less, or "
+    "raise the limit. It is tried again.",
+)
 TOOL_FAILED = Rule(Verdict.RETRY, Reason.TOOL_FAILED, "A tool failed. It is tried again.")
 AGENT_FAILED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent's own code failed. It is tried again.")
 UNKNOWN = Rule(
@@ -146,6 +152,9 @@ API_ERRORS = frozenset(
     }
 )
 """Classes whose instances carry an HTTP status, in ``code``, ``status_code``, ``status`` or their ``response``."""
+
+WHEREVER_RAISED: dict[str, Rule] = {"builtins.MemoryError": OUT_OF_MEMORY}
+"""By class, also where a tool raised it; looked at first."""
 
 BY_CLASS: dict[str, Rule] = {
     # asked for, and no errors

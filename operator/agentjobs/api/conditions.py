@@ -379,6 +379,13 @@ class Reason(StrEnum):
         "worker",
         "The job was written by a newer version than this worker's: a newer worker takes it.",
     )
+    LEASE_EXPIRED = (
+        "LeaseExpired",
+        Follows.REFUNDS,
+        "worker",
+        "Its worker could not reach the queue's database for longer than its lease and the grace after it, so the run "
+        "ended by itself; the next one continues. Check the network between that worker and the database.",
+    )
     WORKER_LOST = (
         "WorkerLost",
         Follows.REFUNDS,

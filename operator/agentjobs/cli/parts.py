@@ -46,6 +46,7 @@ def start_worker(settings: Settings) -> int:
             pool=settings.pool,
             drain_seconds=settings.drain_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
+            lease_grace_seconds=settings.lease_grace_seconds,
             poll_seconds=settings.poll_seconds,
             health_port=settings.health_port,
             memory_limit_mib=settings.memory_limit_mib,

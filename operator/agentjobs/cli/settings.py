@@ -117,6 +117,13 @@ class Settings(BaseSettings):
         description="How long a job may take to stop when asked, before it is killed.",
         examples=[5],
     )
+    lease_grace_seconds: float = Field(
+        120,
+        ge=0,
+        le=86_400,
+        description="How long jobs wait, beginning nothing, when the database cannot be reached any more, before they end.",
+        examples=[120],
+    )
     drain_seconds: int = Field(
         300, ge=0, le=86_400, description="How long running jobs may finish after SIGTERM.", examples=[300]
     )

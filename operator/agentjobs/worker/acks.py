@@ -85,9 +85,15 @@ def _asked(ended: Ended) -> tuple[AckKind, Reason, str] | None:
                 AckKind.RETRY,
                 Reason.OUT_OF_MEMORY,
                 (
-                    f"killed {seconds}: it took more memory than this pool gives to one job; "
+                    f"ended {seconds}: it took more memory than this pool gives to one job; "
                     "let the agent take less, or raise memory_limit_mib"
                 ),
+            )
+        case Why.LEASE:
+            return (
+                AckKind.RELEASE,
+                Reason.LEASE_EXPIRED,
+                f"ended {seconds}: its worker reached the queue's database no more; nothing is charged",
             )
         case Why.TIMEOUT:
             return (

@@ -50,6 +50,9 @@ class WorkerConfig:
     version: str = ""
     heartbeat_seconds: float = limits.HEARTBEAT_SECONDS
     expiry_seconds: float = limits.EXPIRY_SECONDS
+    lease_grace_seconds: float = 120.0
+    """How long runs wait for a heartbeat that gets through, after ``expiry_seconds`` without one (H13). Longer than
+    a failover of Postgres takes: runs that end for it begin again elsewhere."""
     tick_seconds: float = limits.TICK_SECONDS
 
     def __post_init__(self) -> None:
@@ -65,6 +68,8 @@ class WorkerConfig:
         for name in ("stop_grace_seconds", "poll_seconds", "heartbeat_seconds", "tick_seconds"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; more than 0 is wanted")
+        if self.lease_grace_seconds < 0:
+            raise ValueError(f"lease_grace_seconds is {self.lease_grace_seconds}; 0 or more is wanted")
         if self.expiry_seconds < 2 * self.heartbeat_seconds:
             raise ValueError(
                 f"expiry_seconds is {self.expiry_seconds}; at least twice heartbeat_seconds"

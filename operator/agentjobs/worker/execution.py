@@ -117,10 +117,14 @@ class Executor(asyncio.Protocol):
         status: int | None,
         *,
         never_ran: str = "",
+        lapsed: bool = False,
         cpu_seconds: float = 0.0,
         max_resident_bytes: int = 0,
     ) -> None:
         """The process is gone. Reads what is still in its sockets before anything is decided."""
+        self._cancel_timers()
+        if lapsed:
+            self._because(Why.LEASE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await asyncio.gather(asyncio.shield(self._socket_closed), asyncio.shield(self._output.closed))
@@ -175,6 +179,18 @@ class Executor(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if not self._socket_closed.done():
             self._socket_closed.set_result(None)
+        if not self.done and self._settling is None:
+            self._later(_EXIT_SECONDS, self._abandon)
+
+    def _abandon(self) -> None:
+        """It can tell nothing any more, and hears nothing: a tool has closed its socket."""
+        self._crash = "something inside the run closed its connection to the worker"
+        self.kill()
+
+    def _because(self, why: Why) -> None:
+        """The run ended for that, and not because it was stopped from here."""
+        if heavier(self._why, why):
+            self._why = why
 
     def _hear(self, message: Message) -> None:
         match message["op"]:
@@ -189,6 +205,10 @@ class Executor(asyncio.Protocol):
             case Op.RESULT:
                 self._cancelled = bool(message.get("cancelled"))
                 self._crash = str(message.get("crash", ""))
+                if message.get("lapsed"):
+                    self._because(Why.LEASE)
+                if message.get("out_of_memory"):
+                    self._because(Why.MEMORY)
                 if "outcome" in message:
                     self._outcome = Outcome.from_json(message["outcome"])
                 self._settling = asyncio.ensure_future(self._answered(message))
@@ -221,9 +241,13 @@ class Executor(asyncio.Protocol):
         else:
             self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
 
-    def _let_go(self) -> None:
+    def _cancel_timers(self) -> None:
         for timer in self._timers:
             timer.cancel()
+        self._timers.clear()
+
+    def _let_go(self) -> None:
+        self._cancel_timers()
         if self._transport is not None:
             self._transport.close()
         if self._pidfd is not None:

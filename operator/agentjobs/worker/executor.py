@@ -12,11 +12,12 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome
 from agentjobs.worker import linux
+from agentjobs.worker.lease import LeaseReader
 from agentjobs.worker.protocol import (
     MAX_MESSAGE_CHARACTERS,
     MAX_RESULT_CHARACTERS,
@@ -29,6 +30,25 @@ from agentjobs.worker.protocol import (
 
 _OOM_SCORE = 800
 """The kernel takes an executor before the supervisor or the template."""
+_LEASE_LOOK_SECONDS = 30.0
+"""At least so often the lease is looked at: asyncio's clock stands still in a suspended machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """What follows for executors when the lease is over and is not renewed (H13)."""
+
+    reader: LeaseReader
+    lapse_seconds: float
+    """After the deadline: the run's task is cancelled, which keeps the run resumable (H27)."""
+    kill_seconds: float
+    """After that: SIGKILL for what has not ended."""
+
+    def seconds_until_lapse(self) -> float:
+        return self.reader.seconds_left() + self.lapse_seconds
+
+    def seconds_until_kill(self) -> float:
+        return self.seconds_until_lapse() + self.kill_seconds
 
 
 def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
@@ -55,7 +75,7 @@ def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
     gc.enable()
 
 
-def main(job_socket: int, settings: AgentSettings, *, touch: bool) -> None:
+def main(job_socket: int, settings: AgentSettings, lease: LeaseTerms, *, touch: bool) -> None:
     """Waits for the job, runs it, says how it ended, and ends the process."""
     link = _Link(socket.socket(fileno=job_socket))
     if touch:
@@ -65,24 +85,35 @@ def main(job_socket: int, settings: AgentSettings, *, touch: bool) -> None:
     try:
         # Never closed: closing cancels the run's task, and a tool's sys.exit(), which comes out of the loop,
         # would look like a cancel; it also waits for tools' threads, which may never end.
-        asyncio.Runner().run(_run(link, spec, settings))
+        asyncio.Runner().run(_run(link, spec, settings, lease))
     except SystemExit as error:
         _finish(link, {"op": Op.RESULT, "crash": f"sys.exit({error.code!r}) was called inside the run"})
+    except MemoryError:  # outside of the agent's code, or too little left to judge it there
+        _finish(link, {"op": Op.RESULT, "crash": "MemoryError", "out_of_memory": True})
     except KeyboardInterrupt:
         _finish(link, {"op": Op.RESULT, "crash": "KeyboardInterrupt was raised inside the run"})
 
 
-async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings) -> NoReturn:
+async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: LeaseTerms) -> NoReturn:
     from agentjobs.agents.attempt import run_attempt
+    from agentjobs.agents.lease import leased
 
     abort = asyncio.Event()
-    asked_to_cancel = False
+    asked_to_cancel = lapsed = False
 
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
 
     run: Coroutine[Any, Any, Outcome] = run_attempt(spec, settings, on_event=report, abort=abort)
-    task = asyncio.ensure_future(run)
+    with leased(lease.reader.seconds_left):
+        task = asyncio.ensure_future(run)
+
+    async def end_with_the_lease() -> None:
+        nonlocal lapsed
+        while (left := lease.seconds_until_lapse()) > 0:
+            await asyncio.sleep(min(left, _LEASE_LOOK_SECONDS))
+        lapsed = True
+        task.cancel("the worker's lease was not renewed")
 
     def hear() -> None:
         nonlocal asked_to_cancel
@@ -95,11 +126,14 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings) -> NoRet
 
     asyncio.get_running_loop().add_reader(link.fileno(), hear)
     hear()  # what came together with the job
+    watch = asyncio.ensure_future(end_with_the_lease())
     try:
         outcome = await task
     except asyncio.CancelledError:
         if asked_to_cancel:
             _finish(link, {"op": Op.RESULT, "cancelled": True})
+        if lapsed:
+            _finish(link, {"op": Op.RESULT, "lapsed": True})
         _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
     _finish(link, {"op": Op.RESULT, "outcome": _cut(outcome).as_json()})
 

@@ -16,6 +16,7 @@ from agentjobs.agents.outcome import AgentSettings, AttemptSpec
 from agentjobs.telemetry.log import tell
 from agentjobs.worker import linux
 from agentjobs.worker.execution import Executor, OnEvent
+from agentjobs.worker.lease import Lease
 from agentjobs.worker.memory import over_limit
 from agentjobs.worker.output import Output
 from agentjobs.worker.protocol import Message, Op
@@ -41,6 +42,8 @@ class ExecutorSettings:
     """Touched processes that wait for the next run: 0 to 2. Each hides about 20 ms and takes 11 MB."""
     grace_seconds: float = 5.0
     """The unit of the stopping ladders."""
+    lease_grace_seconds: float = 120.0
+    """How long runs wait for the renewal of a lease that is over, before they end."""
     memory_limit_mib: int | None = 512
     """Per run: data of each process, and the sum over its processes. None: no limit."""
     path: tuple[str, ...] = ()
@@ -59,6 +62,8 @@ class Executors:
     def __init__(self, settings: ExecutorSettings, *, on_ready: Callable[[], None] = lambda: None) -> None:
         self.settings = settings
         self._on_ready = on_ready
+        self.lease = Lease()
+        """Past it no executor begins anything; nobody has to renew it who never did (H13)."""
         self.warnings: list[str] = []
         """Of the present template: modules that it had to leave out, a database that it could not reach."""
         self.templates = 0
@@ -87,6 +92,7 @@ class Executors:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, *self._tasks, return_exceptions=True)
+        self.lease.close()
 
     @property
     def ready(self) -> bool:
@@ -141,8 +147,14 @@ class Executors:
         """From the start of a template to its end. True: it was warm once."""
         template = TemplateProcess(self._obey)
         self.templates += 1
-        init = init_message(self.settings.agents.as_json(), self.settings.path, list(self._unfit))
-        await template.start(init, self.settings.environment)
+        init = init_message(
+            self.settings.agents.as_json(),
+            self.settings.path,
+            list(self._unfit),
+            lapse_seconds=self.settings.lease_grace_seconds,
+            kill_seconds=self.settings.grace_seconds,
+        )
+        await template.start(init, self.settings.environment, [os.dup(self.lease.descriptor)])
         self._template = template
         self._loading = ""
         warming = asyncio.get_running_loop().call_later(_WARM_SECONDS, self._give_up_warming, template)
@@ -226,6 +238,7 @@ class Executors:
             executor.exited(
                 message["status"],
                 never_ran=message["error"],
+                lapsed=message.get("lapsed", False),
                 cpu_seconds=message.get("cpu_seconds", 0.0),
                 max_resident_bytes=message.get("max_resident_bytes", 0),
             )

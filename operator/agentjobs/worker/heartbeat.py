@@ -15,6 +15,7 @@ from agentjobs.queue.model import BeatResult, Control, WorkerInfo
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.log import tell
 from agentjobs.worker.identity import Identity, wait_for
+from agentjobs.worker.lease import Lease, boot_seconds
 from agentjobs.worker.outage import Outage
 from agentjobs.worker.runs import Key, Runs
 from agentjobs.worker.stopping import Why
@@ -32,8 +33,10 @@ class Heartbeat:
         queue: Queue,
         identity: Identity,
         runs: Runs,
+        lease: Lease,
         *,
         seconds: float,
+        expiry_seconds: float,
         info: Callable[[], WorkerInfo],
         lost: Callable[[], Awaitable[None]],
         versions: tuple[int, int],
@@ -44,7 +47,9 @@ class Heartbeat:
         self._queue = queue
         self._identity = identity
         self._runs = runs
+        self._lease = lease
         self._seconds = seconds
+        self._expiry_seconds = expiry_seconds
         self._info = info
         self._lost = lost
         self._versions = versions
@@ -68,23 +73,31 @@ class Heartbeat:
             await self._register()
         newest = identity.last_token
         held = self._runs.held(identity.uuid)
+        sent = boot_seconds()
         beat = await self._queue.beat(identity.uuid, held, sorted(identity.in_flight))
         if not beat.alive:
             await self._expired()
             return
         identity.beaten()
+        self._renew_lease(sent)
         self._obey(beat)
         await self._disown(beat, newest)
-        await self._tell_progress()
 
     async def _register(self) -> None:
         info = self._info()
+        sent = boot_seconds()
         await self._queue.register(info)
+        self._renew_lease(sent)
         self._identity.registered = True
         self._identity.reached.set()
         self._identity.beaten()
         self._identity.work_wanted.set()
         tell(log, "worker.registered", worker=info.name, worker_uuid=str(info.id), queues=dict(info.queues))
+
+    def _renew_lease(self, sent: float) -> None:
+        """From the sending of the beat, not from its reply: the database's clock for this worker cannot have
+        started before, however long the reply was under way or this process was stopped (H13)."""
+        self._lease.renew(sent + self._expiry_seconds)
 
     async def _expired(self) -> None:
         """This worker's jobs belong to others now: stop, before anything else; then begin anew (H10)."""
@@ -123,10 +136,3 @@ class Heartbeat:
         if strangers:
             count = await self._queue.disown(identity.uuid, strangers)
             tell(log, "claim.disowned", level=logging.WARNING, runs=count)
-
-    async def _tell_progress(self) -> None:
-        """After the beat has committed, so that it can wait for nobody's row (H12)."""
-        rows = self._runs.progress(self._identity.uuid)
-        if rows:
-            await self._queue.progress(self._identity.uuid, rows)
-            self._runs.told(rows)

@@ -31,7 +31,8 @@ class Op(StrEnum):
 
     # supervisor → template
     INIT = "init"
-    """settings, path (entries for sys.path), skip (modules that must not be imported in the template)."""
+    """settings, path (entries for sys.path), skip (modules that must not be imported in the template), lapse_seconds and
+    kill_seconds (what follows when the lease is not renewed); descriptor: the lease's page."""
     SPAWN = "spawn"
     """n, touch, data_limit_bytes; descriptors: job socket, log pipe."""
     # template → supervisor
@@ -44,7 +45,8 @@ class Op(StrEnum):
     SPAWNED = "spawned"
     """n, pid; descriptor: pidfd."""
     EXIT = "exit"
-    """n, status (negative: signal; None: never started), error, cpu_seconds, max_resident_bytes."""
+    """n, status (negative: signal; None: never started), error, lapsed (killed: the lease was not renewed),
+    cpu_seconds, max_resident_bytes."""
     # supervisor → executor
     JOB = "job"
     """spec (AttemptSpec)."""
@@ -56,7 +58,8 @@ class Op(StrEnum):
     EVENT = "event"
     """event (AgentEvent)."""
     RESULT = "result"
-    """outcome (Outcome), or cancelled: true, or crash: why; and cpu_seconds, max_resident_bytes."""
+    """outcome (Outcome), or cancelled: true, or lapsed: true, or crash: why (and
+    out_of_memory: true); and cpu_seconds, max_resident_bytes."""
 
 
 def encode(message: Message) -> bytes:

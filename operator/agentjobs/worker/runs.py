@@ -93,6 +93,8 @@ class Runs:
         self._slots = dict(slots)
         self.running: dict[Key, Run] = {}
         self.unacked: dict[Key, Run] = {}
+        self.moved = asyncio.Event()
+        """Set when a running run has made progress that the queue does not know of."""
 
     def add(self, run: Run) -> None:
         self.running[run.key] = run

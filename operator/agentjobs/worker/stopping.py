@@ -18,6 +18,8 @@ class Why(StrEnum):
     CANCEL = "cancel"
     DEADLINE = "deadline"
     MEMORY = "memory"
+    LEASE = "lease"
+    """The worker's lease was not renewed: the run ended by itself, or was killed by the template (H13)."""
     TIMEOUT = "timeout"
     SUSPEND = "suspend"
     DRAIN = "drain"

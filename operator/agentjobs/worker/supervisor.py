@@ -35,6 +35,7 @@ from agentjobs.worker.heartbeat import Heartbeat
 from agentjobs.worker.identity import Identity
 from agentjobs.worker.measures import Measures
 from agentjobs.worker.payload import PayloadInvalid, PayloadTooNew, attempt_spec
+from agentjobs.worker.progress import ProgressReport
 from agentjobs.worker.runs import Run, Runs
 from agentjobs.worker.stopping import Why
 from agentjobs.worker.ticking import Listener, Ticker
@@ -74,6 +75,7 @@ class Worker:
                 agents=config.settings,
                 standbys=config.standbys,
                 grace_seconds=config.stop_grace_seconds,
+                lease_grace_seconds=config.lease_grace_seconds,
                 memory_limit_mib=config.memory_limit_mib,
                 path=config.path,
                 environment=executor_environment(os.environ, config),
@@ -145,12 +147,15 @@ class Worker:
                 queue,
                 identity,
                 self.runs,
+                self.executors.lease,
                 seconds=config.heartbeat_seconds,
+                expiry_seconds=config.expiry_seconds,
                 info=self._info,
                 lost=self._stop_all_lost,
                 versions=SCHEMA_VERSIONS,
                 drain=self._drain_once,
             ).run(),
+            ProgressReport(queue, identity, self.runs).run(),
             Ticker(queue, identity, seconds=config.tick_seconds).run(),
             Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
         ]
@@ -214,6 +219,7 @@ class Worker:
 
     def _saw(self, run: Run, event: AgentEvent) -> None:
         run.saw(event)
+        self.runs.moved.set()
         self.measures.saw(run, event)
         reports.event(run, event)
 

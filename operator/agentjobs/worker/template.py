@@ -23,10 +23,13 @@ import traceback
 
 from agentjobs.agents.outcome import AgentSettings
 from agentjobs.worker import executor, linux
+from agentjobs.worker.lease import LeaseReader
 from agentjobs.worker.protocol import Message, Op, receive_packet, send_packet
 
 _SWEEP_SECONDS = 0.1
 """How long an exit may wait for its orphans to be gone; they are killed in any case."""
+_LEASE_LOOK_SECONDS = 5.0
+"""At least so often the lease is looked at while executors are there: a poll's clock stands still in a suspended machine."""
 
 
 def main(descriptor: int) -> None:
@@ -44,7 +47,9 @@ def main(descriptor: int) -> None:
     warnings = _warm(control, settings, frozenset(first[0]["skip"]))
     if warnings is None:
         return
-    template = Template(control, settings)
+    lease = executor.LeaseTerms(LeaseReader(first[1][0]), first[0]["lapse_seconds"], first[0]["kill_seconds"])
+    os.close(first[1][0])
+    template = Template(control, settings, lease)
     gc.freeze()
     linux.set_parent_death_signal(0)
     if os.getppid() != supervisor:
@@ -86,9 +91,12 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
 class Template:
     """Forks on request, reaps, sweeps, reports."""
 
-    def __init__(self, control: socket.socket, settings: AgentSettings) -> None:
+    def __init__(self, control: socket.socket, settings: AgentSettings, lease: executor.LeaseTerms) -> None:
         self._control = control
         self._settings = settings
+        self._lease = lease
+        self._lapsed: set[int] = set()
+        """Executors that were killed because the lease was not renewed."""
         self._runs: dict[int, int] = {}
         """The number of the run by the pid of its executor."""
         linux.become_subreaper()
@@ -110,14 +118,27 @@ class Template:
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         while True:
-            for descriptor, _ in poll.poll():
+            for descriptor, _ in poll.poll(self._look_after_ms()):
                 if descriptor == self._wake.fileno():
                     with contextlib.suppress(BlockingIOError):
                         self._wake.recv(4096)
                 elif not self._obey():
                     self._end()
                     return
+            self._kill_lapsed()
             self._reap()
+
+    def _look_after_ms(self) -> int | None:
+        if not self._runs:
+            return None
+        return int(1000 * max(0.01, min(_LEASE_LOOK_SECONDS, self._lease.seconds_until_kill())))
+
+    def _kill_lapsed(self) -> None:
+        """The last rung of a lease that was not renewed, for what did not end by itself. Not the supervisor's to
+        take: it may be the one that is stopped."""
+        if self._runs and self._lease.seconds_until_kill() <= 0:
+            self._lapsed.update(self._runs)
+            self._kill_executors()
 
     def _obey(self) -> bool:
         received = receive_packet(self._control)
@@ -145,7 +166,7 @@ class Template:
                 for end in (self._control, self._wake, self._woken):
                     end.close()
                 executor.become(own, log_pipe, message["data_limit_bytes"])
-                executor.main(job_socket, self._settings, touch=message["touch"])
+                executor.main(job_socket, self._settings, self._lease, touch=message["touch"])
                 status = 0
             except BaseException:
                 traceback.print_exc()
@@ -183,10 +204,12 @@ class Template:
                         "n": number,
                         "status": os.waitstatus_to_exitcode(status),
                         "error": "",
+                        "lapsed": ended.si_pid in self._lapsed,
                         "cpu_seconds": usage.ru_utime + usage.ru_stime,
                         "max_resident_bytes": usage.ru_maxrss * 1024,
                     }
                 )
+            self._lapsed.discard(ended.si_pid)
 
     def _sweep(self, seconds: float) -> None:
         """Kills orphans. Exact: executors are sub-reapers, so an unknown child lost its executor."""
@@ -205,12 +228,15 @@ class Template:
 
     def _end(self) -> None:
         self._helpers = frozenset()
+        self._kill_executors()
+        self._runs.clear()
+        self._sweep(5.0)
+
+    def _kill_executors(self) -> None:
         for pid in self._runs:
             _kill_group(pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._runs.clear()
-        self._sweep(5.0)
 
 
 def _kill_group(pid: int) -> None:

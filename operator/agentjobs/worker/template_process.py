@@ -44,8 +44,10 @@ class TemplateProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def start(self, init: Message, environment: Mapping[str, str]) -> None:
-        """Must be called on the main thread: while it warms, the template dies with the thread that made it."""
+    async def start(
+        self, init: Message, environment: Mapping[str, str], descriptors: Sequence[Descriptor] = ()
+    ) -> None:
+        """``descriptors`` go with ``init``, and are closed here. Must be called on the main thread: while it warms, the template dies with the thread that made it."""
         loop = asyncio.get_running_loop()
         output = Output(logging.getLogger("agentjobs.template"))
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -56,7 +58,7 @@ class TemplateProcess:
         await loop.connect_read_pipe(lambda: output, os.fdopen(read_end, "rb", buffering=0))
         self._control.setblocking(False)
         loop.add_reader(self._control.fileno(), self._hear)
-        self.tell(init)
+        self.tell(init, descriptors)
 
     def _launch(self, output: int, environment: Mapping[str, str]) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -161,5 +163,14 @@ def _close(descriptors: Sequence[Descriptor]) -> None:
             descriptor.close()
 
 
-def init_message(settings: Message, path: Sequence[str], skip: Sequence[str]) -> Message:
-    return {"op": Op.INIT, "settings": settings, "path": list(path), "skip": list(skip)}
+def init_message(
+    settings: Message, path: Sequence[str], skip: Sequence[str], *, lapse_seconds: float, kill_seconds: float
+) -> Message:
+    return {
+        "op": Op.INIT,
+        "settings": settings,
+        "path": list(path),
+        "skip": list(skip),
+        "lapse_seconds": lapse_seconds,
+        "kill_seconds": kill_seconds,
+    }
