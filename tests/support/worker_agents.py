@@ -142,6 +142,12 @@ async def wait_in_first_run():
         await asyncio.sleep(600)
     return f"run {current_job().run}"
 
+async def burn_in_first_run(deaf: bool = False):
+    from agentjobs.agents.context import current_job
+    if current_job().run == 1:
+        await (burn_deaf() if deaf else burn())
+    return f"run {current_job().run}"
+
 def note(file: str):
     "Which runs there were: one line each."
     from agentjobs.agents.context import current_job
@@ -167,6 +173,13 @@ tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, 
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)
 """
 
+TALKER = """
+from google.adk.agents import LlmAgent
+from abuse import burn_in_first_run, note, wait_in_first_run
+root_agent = LlmAgent(name="talker", model="gemini-2.5-flash", instruction="Book what is asked for.",
+                      tools=[burn_in_first_run, note, wait_in_first_run])
+"""
+
 INNOCENT = """
 from google.adk.agents import LlmAgent
 root_agent = LlmAgent(name="innocent", model="echo", instruction="Answer.")
@@ -185,6 +198,7 @@ DIES_AT_IMPORT = "import os\nos._exit(9)\n"
 MODULES = {
     "abuse": SOURCE,
     "innocent": INNOCENT,
+    "talker": TALKER,
     "starts_thread": THREAD_AT_IMPORT,
     "fails": FAILS_AT_IMPORT,
     "dies": DIES_AT_IMPORT,

@@ -58,7 +58,7 @@ def attempt_spec_of(message: str, module: str = "abuse", *, timeout: int = 60) -
 def executor_settings(
     path: str, *, preload: tuple[str, ...] = ("abuse", "innocent"), **changes: Any
 ) -> ExecutorSettings:
-    modules = ("abuse", "innocent", "starts_thread", "fails", "dies")
+    modules = ("abuse", "innocent", "talker", "starts_thread", "fails", "dies")
     values: dict[str, Any] = {
         "agents": AgentSettings(modules=modules, preload=preload),
         "grace_seconds": 1.0,
