@@ -12,7 +12,7 @@ import pytest
 
 from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
-from processes import alive, until
+from processes import alive, family, until
 from worker_agents import call, write_modules
 from workers import WorkerProcess, end_all, job, state_of, submit
 
@@ -124,6 +124,63 @@ async def test_a_second_signal_hurries_the_drain(dsn: str, start: Start, number:
         view = await queue.show(uid)
     assert view is not None
     assert (view.state, view.attempts, view.attempts_log[-1].reason) == (State.QUEUED, 0, "Drained")
+
+
+async def test_a_third_signal_kills_what_does_not_stop(dsn: str, start: Start) -> None:
+    worker = start(drain_seconds=600.0, stop_grace_seconds=600.0)
+    async with await Queue.open(dsn) as queue:
+        await worker.event("template.ready")
+        (uid,) = await submit(queue, job(call("burn_deaf")))
+        await state_of(queue, uid, State.RUNNING)
+        for event in ("worker.drain", "worker.hurry", "worker.kill"):
+            worker.signal(signal.SIGTERM)
+            await worker.event(event)
+        assert await worker.exit() == 0
+        view = await queue.show(uid)
+    assert view is not None
+    assert (view.state, view.attempts, view.attempts_log[-1].reason) == (State.QUEUED, 0, "Drained")
+
+
+@pytest.mark.parametrize(
+    "phase", ["worker.start", "worker.registered", "template.ready", "job.start", "job.complete"]
+)
+async def test_sigterm_in_every_phase_ends_the_worker_and_loses_no_job(
+    dsn: str, start: Start, phase: str
+) -> None:
+    """Starting, warming, idle or claiming, in the first run, in the middle of many."""
+    async with await Queue.open(dsn) as queue:
+        uids = await submit(queue, *(job(f"hello {n}", module="innocent", max_attempts=1) for n in range(20)))
+        worker = start(drain_seconds=30.0)
+        await worker.event(phase)
+        processes = family(worker.pid)
+        worker.signal(signal.SIGTERM)
+        assert await worker.exit() == 0
+        await until(lambda: not any(alive(pid) for pid in processes), "nothing of it is left", seconds=10)
+        for uid in uids:
+            view = await queue.show(uid)
+            assert view is not None
+            assert (view.state, view.run, view.attempts) in [(State.COMPLETE, 1, 1), (State.QUEUED, 0, 0)]
+        start()
+        views = [await state_of(queue, uid) for uid in uids]
+    assert {(view.state, view.run) for view in views} == {(State.COMPLETE, 1)}
+
+
+@pytest.mark.parametrize("phase", ["worker.registered", "job.start"])
+async def test_a_killed_supervisor_leaves_no_process_and_loses_no_job(
+    dsn: str, start: Start, phase: str
+) -> None:
+    short = {"heartbeat_seconds": 1.0, "expiry_seconds": 4.0}
+    async with await Queue.open(dsn, expiry_seconds=4.0) as queue:
+        messages = [call("wait", seconds=1) for _ in range(20)]
+        uids = await submit(queue, *(job(message, max_attempts=1) for message in messages))
+        worker = start(**short)
+        await worker.event(phase)
+        processes = family(worker.pid)
+        worker.process.kill()
+        await until(lambda: not any(alive(pid) for pid in processes), "nothing of it is left", seconds=10)
+        start(**short)
+        views = [await state_of(queue, uid) for uid in uids]
+    assert {(view.state, view.attempts) for view in views} == {(State.COMPLETE, 1)}
 
 
 async def test_a_drained_jobs_next_run_is_another_workers(dsn: str, start: Start) -> None:

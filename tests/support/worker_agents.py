@@ -16,6 +16,11 @@ from google.adk.agents import LlmAgent
 def crash(status: int = 1):
     os._exit(status)
 
+def crash_at(file: str):
+    with open(file, "a") as out:
+        out.write(f"{time.time()}\\n")
+    os._exit(1)
+
 def segfault():
     ctypes.string_at(0)
 
@@ -167,7 +172,7 @@ def count_pages(mib: int):
         block[at] = 1
     return "touched"
 
-tools = [crash, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout,
+tools = [crash, crash_at, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout,
          leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run,
          wait_in_first_run, note, recurse, recurse_deeply, close_everything, close_everything_async, stamp, wait_for_run]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)

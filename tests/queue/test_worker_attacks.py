@@ -1,0 +1,131 @@
+"""Everything that a tool can do to its worker, at once, beside twenty innocent jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from agentjobs.queue.model import JobView, State
+from agentjobs.queue.queue import Queue
+from agentjobs.worker.output import TAIL_BYTES
+from agentjobs.worker.supervisor import Worker
+from processes import alive, until
+from worker_agents import call, write_modules
+from worker_builders import MEMORY_MIB
+from workers import is_ready, job, running_worker, state_of, submit, worker_config
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NewDatabase = Callable[[], AbstractContextManager[str]]
+TIMEOUT_SECONDS = 4
+
+
+@dataclass(frozen=True)
+class Attack:
+    id: str
+    message: str
+    reason: str
+    """Of its only attempt; several, divided by |, where it depends on the version of Python."""
+    told: str = ""
+    """Part of the attempt's message."""
+
+
+ATTACKS = [
+    Attack("os._exit", call("crash", status=7), "ExecutorCrashed", "status 7"),
+    Attack("a segfault", call("segfault"), "ExecutorCrashed", "SIGSEGV"),
+    Attack("sys.exit", call("leave"), "ExecutorCrashed", "sys.exit"),
+    Attack("an endless loop in a thread", call("burn_in_thread"), "AttemptTimeout"),
+    Attack("an endless loop in the event loop", call("burn"), "AttemptTimeout"),
+    Attack("an endless loop that ignores SIGTERM", call("burn_deaf"), "AttemptTimeout"),
+    Attack("an endless recursion", call("recurse"), "ToolFailed", "RecursionError"),
+    Attack("a recursion that uses up the stack", call("recurse_deeply"), "ExecutorCrashed|ToolFailed"),
+    Attack("a memory bomb", call("eat", mib=8 * MEMORY_MIB), "OutOfMemory", "memory_limit_mib"),
+    Attack(
+        "a memory bomb of several processes",
+        call("eat_with_children", children=4, mib=MEMORY_MIB // 2 - 20),
+        "OutOfMemory",
+        "memory_limit_mib",
+    ),
+    Attack("a tool that closes every descriptor", call("close_everything"), "ExecutorCrashed"),
+    Attack("an async tool that closes every descriptor", call("close_everything_async"), "ExecutorCrashed"),
+    Attack("100 MB of output and a crash", call("shout", mib=100) + "\n" + call("crash"), "ExecutorCrashed"),
+]
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Any, migrated_template: str) -> Iterator[str]:
+    from databases import database as new
+
+    with new(postgres, migrated_template) as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def worker(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worker]:
+    path = write_modules(tmp_path_factory.mktemp("modules"))
+    config = worker_config(database, path, queues={"agents": 8, "one": 1}, memory_limit_mib=MEMORY_MIB)
+    async with running_worker(config) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def queue(database: str, worker: Worker) -> AsyncIterator[Queue]:
+    async with await Queue.open(database, application_name="test") as opened:
+        yield opened
+
+
+async def test_twenty_innocent_jobs_beside_every_attack_complete_and_each_attack_ends_with_its_reason(
+    queue: Queue, worker: Worker, tmp_path: Path
+) -> None:
+    templates = worker.executors.templates
+    pids = tmp_path / "pids"
+    bad = [
+        job(attack.message, max_attempts=1, attempt_timeout_seconds=TIMEOUT_SECONDS) for attack in ATTACKS
+    ]
+    good = [job(f"answer {n}", module="innocent", max_attempts=1) for n in range(20)]
+    forks = job(call("leave_processes", file=str(pids)), max_attempts=1)
+    mixed = [one for pair in zip(bad, good, strict=False) for one in pair] + good[len(bad) :] + [forks]
+    await submit(queue, *mixed)
+
+    for n, one in enumerate(good):
+        view = await state_of(queue, one.uid, seconds=240)
+        assert (view.state, view.result, view.run) == (State.COMPLETE, f"answer {n}", 1)
+    for attack, one in zip(ATTACKS, bad, strict=True):
+        view = await state_of(queue, one.uid, seconds=240)
+        assert (view.state, view.reason) == (State.FAILED, "AttemptsExhausted"), attack.id
+        ended = view.attempts_log[-1]
+        assert ended.reason in attack.reason.split("|"), f"{attack.id}: {ended.message}"
+        assert attack.told in ended.message, attack.id
+        if "output" in attack.id:
+            assert len(ended.log_tail.encode()) == TAIL_BYTES
+            assert ended.log_tail.endswith("y\nthe end\n")
+    assert (await state_of(queue, forks.uid)).state is State.COMPLETE
+    left = [int(pid) for pid in pids.read_text().split()]
+    await until(lambda: not any(alive(pid) for pid in left), f"{left} are gone")
+    assert worker.executors.templates == templates, "the template lives"
+    await is_ready(worker)
+
+
+async def test_a_slot_is_free_again_right_after_its_process_has_died(
+    queue: Queue, worker: Worker, tmp_path: Path
+) -> None:
+    deaths = tmp_path / "deaths"
+    message = call("crash_at", file=str(deaths))
+    uids = await submit(queue, *(job(message, queue="one", max_attempts=1) for _ in range(9)))
+    views = [await state_of(queue, uid) for uid in uids]
+    pauses = slot_pauses(views, deaths)
+    assert len(pauses) == 8
+    assert sorted(pauses)[4] < 1.0, f"seconds from a death to the next claim: {pauses}"
+
+
+def slot_pauses(views: list[JobView], deaths: Path) -> list[float]:
+    """From each death to the claim of the slot's next run."""
+    died = sorted(float(line) for line in deaths.read_text().splitlines())
+    claimed = sorted(view.attempts_log[-1].started_at.timestamp() for view in views)
+    return [after - before for before, after in zip(died, claimed[1:], strict=False)]

@@ -1,0 +1,73 @@
+"""Where running jobs are, soon after they got there, and cheaply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+from agentjobs.queue.model import Progress, State
+from agentjobs.queue.queue import Queue
+from processes import until
+from worker_agents import call, write_modules
+from workers import job, running_worker, state_of, step_of, submit, worker_config
+
+LONG_BEAT = {"heartbeat_seconds": 60.0, "expiry_seconds": 300.0}
+"""Whatever is told soon is not told by a heartbeat."""
+
+
+class Reporting(Queue):
+    """The real queue; remembers which progress was told, and when."""
+
+    told: list[tuple[float, int]]
+
+    async def progress(self, worker: UUID, rows: Sequence[Progress]) -> int:
+        Reporting.told.append((time.monotonic(), len(rows)))
+        return await super().progress(worker, rows)
+
+
+async def test_progress_of_all_running_jobs_is_told_by_one_statement_a_second_at_most(
+    dsn: str, tmp_path: Path
+) -> None:
+    Reporting.told = []
+    go = tmp_path / "go"
+    config = worker_config(dsn, write_modules(tmp_path / "modules"), queues={"agents": 5}, **LONG_BEAT)
+    async with await Queue.open(dsn) as queue, running_worker(config, Reporting) as worker:
+        uids = await submit(queue, *(job(call("wait_for", file=str(go))) for _ in range(5)))
+        for uid in uids:
+            await step_of(queue, uid, "wait_for")
+            view = await state_of(queue, uid, State.RUNNING)
+            assert (view.event_count, view.usage.llm_calls) == (1, 1)
+            assert view.usage.total_tokens > 0
+        await until(lambda: not worker.runs.moved.is_set(), "all is told")
+        quiet = len(Reporting.told)
+        await asyncio.sleep(2.5)
+        assert len(Reporting.told) == quiet, "nothing is said while nothing happens"
+        go.touch()
+        for uid in uids:
+            await state_of(queue, uid)
+    times = [at for at, _ in Reporting.told]
+    assert all(after - before >= 1.0 for before, after in zip(times, times[1:], strict=False))
+    assert max(rows for _, rows in Reporting.told) > 1, "several jobs in one statement"
+
+
+async def test_progress_whose_row_is_held_by_somebody_is_told_again(dsn: str, tmp_path: Path) -> None:
+    Reporting.told = []
+    config = worker_config(dsn, write_modules(tmp_path / "modules"), **LONG_BEAT)
+    async with (
+        await Queue.open(dsn) as queue,
+        running_worker(config, Reporting),
+        await psycopg.AsyncConnection.connect(dsn) as holder,
+    ):
+        (uid,) = await submit(queue, job(call("wait", seconds=600)))
+        async with asyncio.timeout(60):
+            while not (await holder.execute("select 1 from agentjobs.running for update")).rowcount:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await until(lambda: Reporting.told, "it was told, and skipped")
+        await holder.rollback()
+        await step_of(queue, uid, "wait")
+        await queue.cancel(uid)
