@@ -1,6 +1,6 @@
 """All benches, one after another: prints their tables, and writes them into the documentation with ``--write``.
 
-About 12 minutes on two cores. What is at hand decides what is measured; what is left out says why.
+About 30 minutes on two cores, half of them for the 10,000 jobs of `endurance`. What is at hand decides what is measured; what is left out says why.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ BENCHES = (
     "latency",
     "slots",
     "attempt",
+    "endurance",
     "apply",
     "operator_load",
     "schedules",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
+from pathlib import Path
 
 from google.adk.agents import LlmAgent
 
@@ -23,5 +26,12 @@ async def wait(seconds: float) -> str:
     return "waited"
 
 
+def crash(file: str) -> None:
+    """Says when, and is gone."""
+    with Path(file).open("a") as out:
+        out.write(f"{time.time()}\n")
+    os._exit(1)
+
+
 echo.register()
-root_agent = LlmAgent(name="bench", model="echo", instruction="Answer.", tools=[note, wait])
+root_agent = LlmAgent(name="bench", model="echo", instruction="Answer.", tools=[note, wait, crash])
