@@ -71,7 +71,13 @@ class Left:
 
 def job(message: str, *, agent: dict[str, object] | None = None, queue: str = "agents") -> NewJob:
     uid = uuid4()
-    payload = {"v": 1, "namespace": "bench", "name": uid.hex[:8], "agent": agent or _INLINE, "message": message}
+    payload = {
+        "v": 1,
+        "namespace": "bench",
+        "name": uid.hex[:8],
+        "agent": agent or _INLINE,
+        "message": message,
+    }
     return NewJob(uid, payload, queue=queue, max_attempts=1)
 
 
@@ -103,7 +109,6 @@ async def left_of(worker: Part, dsn: str, folder: Path) -> Left:
             break
         await asyncio.sleep(0.1)
     await asyncio.sleep(1.0)  # the standby's touch, and the memory that it returns
-    files = [p for p in [*folder.rglob("*"), *Path("/dev/shm").glob("*agentjobs*")] if p.is_file()]
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         cursor = await connection.execute(
             "select count(*) from pg_stat_activity where application_name like 'agentjobs%'"
@@ -115,9 +120,14 @@ async def left_of(worker: Part, dsn: str, folder: Path) -> Left:
         processes=2 + len(executors),
         descriptors=(descriptors(supervisor), descriptors(template)),
         threads=(threads(supervisor), threads(template)),
-        files=len(files),
+        files=files_below(folder),
         connections=row[0] if row else 0,
     )
+
+
+def files_below(folder: Path) -> int:
+    """And in shared memory."""
+    return sum(path.is_file() for path in [*folder.rglob("*"), *Path("/dev/shm").glob("*agentjobs*")])
 
 
 def descriptors(pid: int) -> int:
@@ -178,7 +188,9 @@ async def slot(dsn: str, folder: Path, options: Options) -> Table:
                 number(max(ms)),
             )
         ],
-        "From ``os._exit`` in a tool to the claim of the slot's next job. Aim: less than 200 ms".replace("``", "`"),
+        "From ``os._exit`` in a tool to the claim of the slot's next job. Aim: less than 200 ms".replace(
+            "``", "`"
+        ),
     )
 
 
@@ -195,7 +207,13 @@ def run(options: Options) -> list[Table]:
         server.database() as dsn,
         tempfile.TemporaryDirectory(prefix="agentjobs-bench-") as logs,
         tempfile.TemporaryDirectory(prefix="agentjobs-bench-") as scratch,
-        part("worker", *_FLAGS, dsn=dsn, folder=Path(logs), env={"TMPDIR": scratch, "AGENTJOBS_PATH": str(ROOT)}) as worker,
+        part(
+            "worker",
+            *_FLAGS,
+            dsn=dsn,
+            folder=Path(logs),
+            env={"TMPDIR": scratch, "AGENTJOBS_PATH": str(ROOT)},
+        ) as worker,
     ):
         folder = Path(scratch)
         return [

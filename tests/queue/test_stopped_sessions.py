@@ -140,7 +140,9 @@ def keeps_the_providers_rules(contents: list[dict[str, Any]]) -> None:
     open_calls: list[str] = []
     for content in contents:
         called = [part["functionCall"]["name"] for part in content["parts"] if "functionCall" in part]
-        answered = [part["functionResponse"]["name"] for part in content["parts"] if "functionResponse" in part]
+        answered = [
+            part["functionResponse"]["name"] for part in content["parts"] if "functionResponse" in part
+        ]
         assert answered == open_calls, contents
         assert not called or content["role"] == "model"
         open_calls = called

@@ -85,9 +85,7 @@ async def test_twenty_innocent_jobs_beside_every_attack_complete_and_each_attack
 ) -> None:
     templates = worker.executors.templates
     pids = tmp_path / "pids"
-    bad = [
-        job(attack.message, max_attempts=1, attempt_timeout_seconds=TIMEOUT_SECONDS) for attack in ATTACKS
-    ]
+    bad = [job(attack.message, max_attempts=1, attempt_timeout_seconds=TIMEOUT_SECONDS) for attack in ATTACKS]
     good = [job(f"answer {n}", module="innocent", max_attempts=1) for n in range(20)]
     forks = job(call("leave_processes", file=str(pids)), max_attempts=1)
     mixed = [one for pair in zip(bad, good, strict=False) for one in pair] + good[len(bad) :] + [forks]

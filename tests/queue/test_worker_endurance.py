@@ -59,7 +59,9 @@ def held(worker: Worker, scratch: Path) -> Held:
 def resident_mib(worker: Worker) -> list[float]:
     """Of supervisor (here: the whole test) and template."""
     processes = linux.processes()
-    return [processes[pid].resident_bytes / 2**20 for pid in (os.getpid(), worker.executors.template_pid or 0)]
+    return [
+        processes[pid].resident_bytes / 2**20 for pid in (os.getpid(), worker.executors.template_pid or 0)
+    ]
 
 
 async def play(queue: Queue, jobs: int) -> None:

@@ -84,6 +84,15 @@ def stamps(file: Path) -> list[tuple[float, int, str]]:
     return [(float(line[0]), int(line[1]), line[2] if len(line) > 2 else "") for line in lines]
 
 
+def inside(gate: Path, run: int) -> int:
+    """The pid of that run, which waits in ``wait_for_run``."""
+    return int(Path(f"{gate}.{run}.inside").read_text())
+
+
+def let_through(gate: Path, run: int) -> None:
+    Path(f"{gate}.{run}").touch()
+
+
 def lost_once(view: JobView) -> bool:
     first = view.attempts_log[0]
     return (first.reason, first.charged, view.attempts, view.run) == ("WorkerLost", False, 1, 2)
@@ -97,9 +106,11 @@ async def test_invariant_2_h13_a_stopped_worker_that_wakes_beside_its_successor_
     first = start(lease_grace_seconds=600)
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:
         await first.event("template.ready")
-        (uid,) = await submit(queue, job(f"{stamp}\n{call('wait_for_run', file=str(gate))}\n{stamp}\n{stamp}"))
+        (uid,) = await submit(
+            queue, job(f"{stamp}\n{call('wait_for_run', file=str(gate))}\n{stamp}\n{stamp}")
+        )
         await until(Path(f"{gate}.1.inside").exists, "the first run is inside its tool")
-        run = int(Path(f"{gate}.1.inside").read_text())
+        run = inside(gate, 1)
         stopped = family(first.pid)
         assert run in stopped
         send(signal.SIGSTOP, stopped)
@@ -107,7 +118,7 @@ async def test_invariant_2_h13_a_stopped_worker_that_wakes_beside_its_successor_
         await until(Path(f"{gate}.2.inside").exists, "the successor is inside the same tool")
         before = await stored(dsn, uid)
 
-        Path(f"{gate}.1").touch()
+        let_through(gate, 1)
         send(signal.SIGCONT, [pid for pid in stopped if pid != first.pid])  # nobody tells the run anything
         await until(Path(f"{gate}.1.left").exists, "the late run's tool has returned")
         await asyncio.sleep(NOTHING_HAPPENS_SECONDS)
@@ -118,12 +129,19 @@ async def test_invariant_2_h13_a_stopped_worker_that_wakes_beside_its_successor_
         await first.event("worker.expired")
         await until(lambda: not alive(run), "the late run is killed by its supervisor")
         assert await stored(dsn, uid) == before
-        Path(f"{gate}.2").touch()
+        let_through(gate, 2)
         view = await state_of(queue, uid)
     assert (view.state, lost_once(view)) == (State.COMPLETE, True)
     assert [run for _, run, _ in stamps(file)] == [1, 2, 2], "nothing of the late run, and nothing twice"
     assert await stored(dsn, uid) == [
-        *("text", "call stamp", "result stamp", "call wait_for_run", "call wait_for_run", "result wait_for_run"),
+        *(
+            "text",
+            "call stamp",
+            "result stamp",
+            "call wait_for_run",
+            "call wait_for_run",
+            "result wait_for_run",
+        ),
         *("call stamp", "result stamp", "call stamp", "result stamp", "text"),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -51,7 +52,7 @@ async def test_progress_of_all_running_jobs_is_told_by_one_statement_a_second_at
         for uid in uids:
             await state_of(queue, uid)
     times = [at for at, _ in Reporting.told]
-    assert all(after - before >= 1.0 for before, after in zip(times, times[1:], strict=False))
+    assert all(after - before >= 1.0 for before, after in pairwise(times))
     assert max(rows for _, rows in Reporting.told) > 1, "several jobs in one statement"
 
 

@@ -35,5 +35,5 @@ def leased(seconds_left: SecondsLeft) -> Iterator[None]:
 async def wait_for_lease() -> None:
     """Returns at once while the lease holds, and where there is none; else when it has been renewed."""
     seconds_left = _seconds_left.get()
-    while seconds_left is not None and seconds_left() <= 0:
+    while seconds_left is not None and seconds_left() <= 0:  # noqa: ASYNC110, a page of memory has no event
         await asyncio.sleep(_LOOK_SECONDS)

@@ -110,7 +110,7 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
 
     async def end_with_the_lease() -> None:
         nonlocal lapsed
-        while (left := lease.seconds_until_lapse()) > 0:
+        while (left := lease.seconds_until_lapse()) > 0:  # noqa: ASYNC110, a page of memory has no event
             await asyncio.sleep(min(left, _LEASE_LOOK_SECONDS))
         lapsed = True
         task.cancel("the worker's lease was not renewed")
@@ -135,6 +135,8 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
         if lapsed:
             _finish(link, {"op": Op.RESULT, "lapsed": True})
         _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
+    finally:
+        watch.cancel()
     _finish(link, {"op": Op.RESULT, "outcome": _cut(outcome).as_json()})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from types import ModuleType
 
 import pytest
@@ -91,7 +92,7 @@ async def test_h13_no_tool_begins_past_the_deadline(leased_job: Job) -> None:
     assert loaded().DONE == ["model"]
     loaded().LEFT[0] = 600.0
     outcome = await asyncio.wait_for(run, 30)
-    assert loaded().DONE == ["model", *["tool"] * 20, "model"]
+    assert Counter(loaded().DONE) == {"model": 2, "tool": 20}
     assert outcome.verdict is Verdict.COMPLETE
 
 
