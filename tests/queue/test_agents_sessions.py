@@ -15,6 +15,7 @@ from runs import ECHO, GEMINI, Job, module, until
 
 from agentjobs.agents.errors import SessionFenced, SessionStoreUnavailable
 from agentjobs.agents.fence import Fence, raise_fence
+from agentjobs.agents.lease import leased
 from agentjobs.agents.outcome import Verdict
 from agentjobs.agents.sessions import JobSessions, forget_services, service_for
 from agentjobs.local.postgres import EmbeddedPostgres
@@ -260,6 +261,25 @@ async def test_h13_a_run_that_is_overtaken_by_its_successors_writes_is_fenced_to
     loaded().GO.set()  # type: ignore[attr-defined]
     assert (await zombie).reason == "SessionFenced"
     assert len(await trip.stored()) == written
+
+
+async def test_h13_nothing_is_written_past_the_deadline_of_the_lease(dsn: str, write_module: Write) -> None:
+    left, looked = [600.0], list[float]()
+
+    def seconds_left() -> float:
+        looked.append(left[0])
+        return left[0]
+
+    trip = with_tools(write_module, dsn, "echo:call wait", "echo")
+    with leased(seconds_left):
+        run = asyncio.create_task(trip.attempt())
+    await until(lambda: "stored_agents" in sys.modules and loaded().CALLS)  # type: ignore[attr-defined]
+    left[0] = -1.0
+    loaded().GO.set()  # type: ignore[attr-defined]
+    await until(lambda: looked.count(-1.0) >= 3)
+    assert len(await trip.stored()) == 2, "the message and the call"
+    left[0] = 600.0
+    assert (await run).result == "waited"
 
 
 async def test_h13_a_run_that_starts_too_late_does_not_begin(dsn: str) -> None:

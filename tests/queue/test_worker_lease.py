@@ -146,6 +146,25 @@ async def test_invariant_2_h13_a_stopped_worker_that_wakes_beside_its_successor_
     ]
 
 
+async def test_h13_a_stopped_worker_whose_jobs_nobody_took_goes_on_when_it_wakes(
+    dsn: str, start: Start, tmp_path: Path
+) -> None:
+    """A laptop that was closed: all deadlines are long over, and the first beat renews the lease."""
+    gate, grace = tmp_path / "gate", 5.0
+    worker = start(lease_grace_seconds=grace)
+    async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:
+        await worker.event("template.ready")
+        (uid,) = await submit(queue, job(call("wait_for_run", file=str(gate)), max_attempts=1))
+        await until(Path(f"{gate}.1.inside").exists, "the run is inside its tool")
+        stopped = family(worker.pid)
+        send(signal.SIGSTOP, stopped)
+        await asyncio.sleep(EXPIRY_SECONDS + grace + 3)
+        send(signal.SIGCONT, stopped)
+        let_through(gate, 1)
+        view = await state_of(queue, uid)
+    assert (view.state, view.result, view.attempts) == (State.COMPLETE, "run 1", 1)
+
+
 async def test_h13_the_runs_of_a_stopped_supervisor_stop_by_themselves_at_the_deadline(
     dsn: str, start: Start, tmp_path: Path
 ) -> None:

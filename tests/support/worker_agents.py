@@ -29,8 +29,10 @@ async def burn():
     while True:
         pass
 
-async def burn_deaf():
+async def burn_deaf(file: str = ""):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if file:
+        open(file, "w").close()
     while True:
         pass
 

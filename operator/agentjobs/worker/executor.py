@@ -12,12 +12,12 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome
 from agentjobs.worker import linux
-from agentjobs.worker.lease import LeaseReader
+from agentjobs.worker.lease import LeaseTerms
 from agentjobs.worker.protocol import (
     MAX_MESSAGE_CHARACTERS,
     MAX_RESULT_CHARACTERS,
@@ -32,23 +32,6 @@ _OOM_SCORE = 800
 """The kernel takes an executor before the supervisor or the template."""
 _LEASE_LOOK_SECONDS = 30.0
 """At least so often the lease is looked at: asyncio's clock stands still in a suspended machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseTerms:
-    """What follows for executors when the lease is over and is not renewed (H13)."""
-
-    reader: LeaseReader
-    lapse_seconds: float
-    """After the deadline: the run's task is cancelled, which keeps the run resumable (H27)."""
-    kill_seconds: float
-    """After that: SIGKILL for what has not ended."""
-
-    def seconds_until_lapse(self) -> float:
-        return self.reader.seconds_left() + self.lapse_seconds
-
-    def seconds_until_kill(self) -> float:
-        return self.seconds_until_lapse() + self.kill_seconds
 
 
 def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
@@ -111,7 +94,7 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     async def end_with_the_lease() -> None:
         nonlocal lapsed
         while (left := lease.seconds_until_lapse()) > 0:  # noqa: ASYNC110, a page of memory has no event
-            await asyncio.sleep(min(left, _LEASE_LOOK_SECONDS))
+            await asyncio.sleep(lease.look_after_seconds(left, _LEASE_LOOK_SECONDS))
         lapsed = True
         task.cancel("the worker's lease was not renewed")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from dataclasses import dataclass
 
 _BYTES = 8
 _FOR_EVER = 2**63 - 1
@@ -48,7 +49,43 @@ class LeaseReader:
     def __init__(self, descriptor: int) -> None:
         page = mmap.mmap(descriptor, _BYTES, access=mmap.ACCESS_READ)
         self._deadline_ns = memoryview(page).cast("q")
+        self._over_since: float | None = None
 
     def seconds_left(self) -> float:
         """Until the deadline; negative: so long ago."""
         return self._deadline_ns[0] / 1e9 - boot_seconds()
+
+    def overdue_seconds(self) -> float:
+        """For how long this process has seen the lease to be over; 0: it is not.
+
+        Not since the deadline: a machine that wakes up, or a process, must give the supervisor time for a beat.
+        """
+        if self.seconds_left() > 0:
+            self._over_since = None
+            return 0.0
+        now = time.monotonic()
+        if self._over_since is None:
+            self._over_since = now
+        return now - self._over_since
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTerms:
+    """What follows for executors when the lease is over and is not renewed."""
+
+    reader: LeaseReader
+    lapse_seconds: float
+    """Then the run's task is cancelled, which keeps the run resumable (H27)."""
+    kill_seconds: float
+    """So long after that: SIGKILL for what has not ended."""
+
+    def seconds_until_lapse(self) -> float:
+        return self.lapse_seconds - self.reader.overdue_seconds()
+
+    def seconds_until_kill(self) -> float:
+        return self.seconds_until_lapse() + self.kill_seconds
+
+    def look_after_seconds(self, end_seconds: float, most_seconds: float) -> float:
+        """When to look again: at the deadline, or at the end that follows it."""
+        left = self.reader.seconds_left()
+        return max(0.01, min(most_seconds, left if left > 0 else end_seconds))

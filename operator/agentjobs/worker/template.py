@@ -23,7 +23,7 @@ import traceback
 
 from agentjobs.agents.outcome import AgentSettings
 from agentjobs.worker import executor, linux
-from agentjobs.worker.lease import LeaseReader
+from agentjobs.worker.lease import LeaseReader, LeaseTerms
 from agentjobs.worker.protocol import Message, Op, receive_packet, send_packet
 
 _SWEEP_SECONDS = 0.1
@@ -47,7 +47,7 @@ def main(descriptor: int) -> None:
     warnings = _warm(control, settings, frozenset(first[0]["skip"]))
     if warnings is None:
         return
-    lease = executor.LeaseTerms(LeaseReader(first[1][0]), first[0]["lapse_seconds"], first[0]["kill_seconds"])
+    lease = LeaseTerms(LeaseReader(first[1][0]), first[0]["lapse_seconds"], first[0]["kill_seconds"])
     os.close(first[1][0])
     template = Template(control, settings, lease)
     gc.freeze()
@@ -91,7 +91,7 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
 class Template:
     """Forks on request, reaps, sweeps, reports."""
 
-    def __init__(self, control: socket.socket, settings: AgentSettings, lease: executor.LeaseTerms) -> None:
+    def __init__(self, control: socket.socket, settings: AgentSettings, lease: LeaseTerms) -> None:
         self._control = control
         self._settings = settings
         self._lease = lease
@@ -131,7 +131,8 @@ class Template:
     def _look_after_ms(self) -> int | None:
         if not self._runs:
             return None
-        return int(1000 * max(0.01, min(_LEASE_LOOK_SECONDS, self._lease.seconds_until_kill())))
+        seconds = self._lease.look_after_seconds(self._lease.seconds_until_kill(), _LEASE_LOOK_SECONDS)
+        return int(1000 * seconds)
 
     def _kill_lapsed(self) -> None:
         """The last rung of a lease that was not renewed, for what did not end by itself. Not the supervisor's to

@@ -151,6 +151,9 @@ CASES: list[tuple[BaseException, Origin, Verdict, Reason, float | None]] = [
     (ModuleNotAllowed("ours"), AGENT, FAIL, Reason.MODULE_NOT_ALLOWED, None),
     (ModelNotAllowed("ours"), AGENT, FAIL, Reason.MODEL_NOT_ALLOWED, None),
     (asyncio.CancelledError(), AGENT, CANCELLED, Reason.CANCELLED, None),
+    # the pool's limit, whoever met it
+    (MemoryError(), TOOL, RETRY, Reason.OUT_OF_MEMORY, None),
+    (MemoryError(), AGENT, RETRY, Reason.OUT_OF_MEMORY, None),
     # tools: whatever it is, it is not about our prompt
     (ValueError("said"), TOOL, RETRY, Reason.TOOL_FAILED, None),
     (genai(400), TOOL, RETRY, Reason.TOOL_FAILED, None),

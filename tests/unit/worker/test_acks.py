@@ -30,7 +30,9 @@ def test_an_answer_completes_the_job_with_what_it_cost() -> None:
     assert ack.session_id == f"job-{UUID(int=1)}"
 
 
-@pytest.mark.parametrize("why", [Why.CANCEL, Why.DEADLINE, Why.TIMEOUT, Why.SUSPEND, Why.DRAIN, Why.MEMORY])
+@pytest.mark.parametrize(
+    "why", [Why.CANCEL, Why.DEADLINE, Why.TIMEOUT, Why.SUSPEND, Why.DRAIN, Why.MEMORY, Why.LEASE]
+)
 def test_h15_an_answer_that_comes_while_the_run_is_stopped_is_an_answer(why: Why) -> None:
     ack = ack_of(claimed(), Ended(outcome=answer(Verdict.COMPLETE, result="42"), why=why), RNG)
     assert ack is not None
@@ -44,6 +46,7 @@ def test_h15_an_answer_that_comes_while_the_run_is_stopped_is_an_answer(why: Why
         (Why.DEADLINE, AckKind.CANCEL, "DeadlineExceeded"),
         (Why.TIMEOUT, AckKind.RETRY, "AttemptTimeout"),
         (Why.MEMORY, AckKind.RETRY, "OutOfMemory"),
+        (Why.LEASE, AckKind.RELEASE, "LeaseExpired"),
         (Why.SUSPEND, AckKind.RELEASE, "Suspended"),
         (Why.DRAIN, AckKind.RELEASE, "Drained"),
     ],

@@ -57,17 +57,17 @@ def result_of(ended: Ended) -> str | None:
 async def test_h13_past_the_deadline_no_model_call_begins_until_the_renewal(
     opened: Open, tmp_path: Path
 ) -> None:
-    go, seen = tmp_path / "go", list[AgentEvent]()
+    gate, seen = tmp_path / "gate", list[AgentEvent]()
     async with opened() as executors:
-        executor = await start(executors, call("wait_for", file=str(go)), seen)
-        await until(lambda: seen, "the run is inside its tool")
+        executor = await start(executors, call("wait_for_run", file=str(gate)), seen)
+        await until(Path(f"{gate}.1.inside").exists, "the run is inside its tool")
         executors.lease.renew(boot_seconds() - 1)
-        go.touch()
+        Path(f"{gate}.1").touch()
         await until(lambda: len(seen) == 2, "the tool has answered")
         await asyncio.sleep(NOTHING_HAPPENS_SECONDS)
         assert [event.kind for event in seen] == ["tool_call", "tool_result"]
         executors.lease.renew(boot_seconds() + LONG)
-        assert result_of(await end_of(executor)) == "found"
+        assert result_of(await end_of(executor)) == "run 1"
 
 
 async def test_h13_a_run_that_starts_past_the_deadline_waits_for_the_renewal(opened: Open) -> None:
@@ -93,11 +93,12 @@ async def test_h13_a_run_whose_lease_is_not_renewed_ends_after_the_grace_and_can
         assert ended.exit_status is None, "it ended by itself, and said so"
 
 
-async def test_h13_a_run_that_hears_nothing_is_killed_by_the_template(opened: Open) -> None:
+async def test_h13_a_run_that_hears_nothing_is_killed_by_the_template(opened: Open, tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
     async with opened(grace=0.2) as executors:
         async with renewed(executors):
-            deaf = await start(executors, call("burn_deaf"))
-            await until(lambda: deaf.event_count, "the run is inside its tool")
+            deaf = await start(executors, call("burn_deaf", file=str(inside)))
+            await until(inside.exists, "the run is inside its tool")
         ended = await end_of(deaf)
         assert (ended.why, ended.exit_status) == (Why.LEASE, -9)
         async with renewed(executors):

@@ -24,6 +24,7 @@ def config(**changes: Any) -> WorkerConfig:
         ({"queues": {"Agents!": 1}}, "'Agents!' is not a DNS label"),
         ({"standbys": 3}, "standbys is 3"),
         ({"poll_seconds": 0}, "poll_seconds is 0"),
+        ({"lease_grace_seconds": -1.0}, "lease_grace_seconds is -1.0"),
         ({"heartbeat_seconds": 10.0}, "expiry_seconds is 15"),
     ],
 )
