@@ -168,8 +168,8 @@ async def test_h13_a_stopped_worker_whose_jobs_nobody_took_goes_on_when_it_wakes
 async def test_h13_the_runs_of_a_stopped_supervisor_stop_by_themselves_at_the_deadline(
     dsn: str, start: Start, tmp_path: Path
 ) -> None:
-    file, steps = tmp_path / "stamps", 60
-    message = "\n".join(call("stamp", file=str(file), note=str(n)) for n in range(steps))
+    file, steps = tmp_path / "stamps", 25  # of 0.2 s at least: longer than the lease, on any machine
+    message = "\n".join(call("stamp", file=str(file), note=str(n), seconds=0.2) for n in range(steps))
     first = start(lease_grace_seconds=0.5)
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:
         await first.event("template.ready")
@@ -181,7 +181,7 @@ async def test_h13_the_runs_of_a_stopped_supervisor_stop_by_themselves_at_the_de
         start()
         innocent = await submit(queue, *(job(f"hello {n}", module="innocent") for n in range(20)))
         await until(lambda: not any(alive(pid) for pid in executors), "the runs end after the grace")
-        view = await state_of(queue, uid)
+        view = await state_of(queue, uid, seconds=240)
         others = [await state_of(queue, one) for one in innocent]
         send(signal.SIGCONT, [first.pid])
         await first.event("worker.expired")

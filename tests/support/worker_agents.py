@@ -55,12 +55,12 @@ async def close_everything_async():
     os.closerange(0, 256)
     return "closed"
 
-def stamp(file: str, note: str = ""):
+def stamp(file: str, note: str = "", seconds: float = 0.0):
     "When this call began, by the clock that goes on in a suspended machine, and in which run."
     from agentjobs.agents.context import current_job
     with open(file, "a") as out:
         out.write(f"{time.clock_gettime(time.CLOCK_BOOTTIME)} {current_job().run} {note}\\n")
-    time.sleep(0.02)
+    time.sleep(seconds)
     return "stamped"
 
 async def wait_for_run(file: str):

@@ -49,6 +49,10 @@ async def end_of(executor: Executor) -> Ended:
         return await executor.ended()
 
 
+def let_through(gate: Path) -> None:
+    Path(f"{gate}.1").touch()
+
+
 def result_of(ended: Ended) -> str | None:
     assert ended.outcome is not None, ended
     return ended.outcome.result
@@ -62,7 +66,7 @@ async def test_h13_past_the_deadline_no_model_call_begins_until_the_renewal(
         executor = await start(executors, call("wait_for_run", file=str(gate)), seen)
         await until(Path(f"{gate}.1.inside").exists, "the run is inside its tool")
         executors.lease.renew(boot_seconds() - 1)
-        Path(f"{gate}.1").touch()
+        let_through(gate)
         await until(lambda: len(seen) == 2, "the tool has answered")
         await asyncio.sleep(NOTHING_HAPPENS_SECONDS)
         assert [event.kind for event in seen] == ["tool_call", "tool_result"]
