@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome
+from agentjobs.telemetry import relay
 from agentjobs.worker import linux
 from agentjobs.worker.protocol import (
     MAX_MESSAGE_CHARACTERS,
@@ -81,6 +82,8 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings) -> NoRet
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
 
+    if spec.traceparent:
+        relay.begin(spec.traceparent, lambda span: link.send({"op": Op.SPAN, "span": span}))
     run: Coroutine[Any, Any, Outcome] = run_attempt(spec, settings, on_event=report, abort=abort)
     task = asyncio.ensure_future(run)
 

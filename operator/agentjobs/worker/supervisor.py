@@ -14,6 +14,7 @@ import random
 import signal
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -24,6 +25,7 @@ from agentjobs.queue.model import Ack, AckAnswer, ClaimedJob, WorkerInfo
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry import signals
 from agentjobs.telemetry.log import tell
+from agentjobs.telemetry.tracing import CLOSE_SECONDS, open_tracing
 from agentjobs.worker import acks, linux, reports
 from agentjobs.worker.config import WorkerConfig, executor_environment
 from agentjobs.worker.dispatch import Dispatcher
@@ -38,6 +40,7 @@ from agentjobs.worker.payload import PayloadInvalid, PayloadTooNew, attempt_spec
 from agentjobs.worker.runs import Run, Runs
 from agentjobs.worker.stopping import Why
 from agentjobs.worker.ticking import Listener, Ticker
+from agentjobs.worker.traces import Traces, traceparent_of
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,9 @@ class Worker:
             "/metrics": self._metrics,
         }
         self.health = Health(config.health_host, config.health_port, pages)
+        self.traces = Traces(
+            open_tracing(os.environ, service="agentjobs-worker", instance=config.name), config.name
+        )
         self._drain = Drain(self.identity, self.runs, seconds=config.drain_seconds)
         self._random = random.Random()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,6 +131,7 @@ class Worker:
             async with self.health:
                 return await self._serve(queue)
         finally:
+            await self.traces.close(queue, CLOSE_SECONDS)
             await queue.close()
             signals.flush()
 
@@ -153,6 +160,7 @@ class Worker:
             ).run(),
             Ticker(queue, identity, seconds=config.tick_seconds).run(),
             Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
+            self.traces.run(queue),
         ]
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         draining = asyncio.ensure_future(self._drain.run())
@@ -185,12 +193,16 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, run: Run) -> None:
+        self.traces.begin(run)
         try:
             ack = await self._ack_of(run)
         except Exception as error:  # a defect of ours: the slot and the job must not be lost with it
             log.exception("the supervisor failed in a run of job %s", run.job.uid)
             run.ended = Ended(never_ran=f"the worker failed: {type(error).__name__}: {error}")
             ack = acks.ack_of(run.job, run.ended, self._random)
+        self.traces.ended(run)
+        if ack is not None and run.traced is not None:
+            ack = replace(ack, trace_id=run.traced.trace_id)
         self.runs.end(run, ack)
         self.identity.work_wanted.set()
         self._drain.changed.set()
@@ -203,7 +215,10 @@ class Worker:
         except PayloadInvalid as error:
             return acks.invalid(run.job, str(error))
         if await _first(self.executors.wait_ready(), run.stop_wanted.wait()):
-            run.executor = await self.executors.spawn(spec, partial(self._saw, run))
+            spec = replace(spec, traceparent=traceparent_of(run))
+            run.executor = await self.executors.spawn(
+                spec, partial(self._saw, run), partial(self.traces.saw, run)
+            )
             if run.stop_asked is not None:
                 run.executor.stop(run.stop_asked)
             reports.started(run)
@@ -219,6 +234,7 @@ class Worker:
 
     def _acked(self, run: Run, answer: AckAnswer) -> None:
         reports.acked(run, answer)
+        self.traces.acked(run, answer)
         self.measures.acked(run, answer)
         self._drain.changed.set()
 
