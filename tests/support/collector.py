@@ -1,17 +1,16 @@
 """An OTLP/HTTP receiver: a real server that decodes what the real exporter sends.
 
-    from collector import Collector
+from collector import Collector
 
-    with Collector() as collector:
-        …                                          # in an environment with collector.environ
-        (root,) = collector.named("job agents")
+with Collector() as collector:
+    …                                          # in an environment with collector.environ
+    (root,) = collector.named("job agents")
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -52,7 +51,8 @@ class Collector:
         self.raw = b""
         """All bodies, to search for what must not be in them."""
         self.headers: list[dict[str, str]] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._arrived = threading.Condition(self._lock)
         self.release = threading.Event()
         if not holds:
             self.release.set()
@@ -107,12 +107,14 @@ class Collector:
 
     def wait_for(self, name: str, trace_id: str | None = None, seconds: float = 30.0) -> Received:
         """The first span of that name; blocks until it is there."""
-        until = time.monotonic() + seconds
-        while not (found := self.named(name, trace_id)):
-            if time.monotonic() > until:
-                raise AssertionError(f"no span {name!r} in {seconds} s: {[s.name for s in self.of(trace_id)]}")
-            time.sleep(0.02)
-        return found[0]
+        self.wait_until(lambda: bool(self.named(name, trace_id)), seconds, what=f"a span {name!r}")
+        return self.named(name, trace_id)[0]
+
+    def wait_until(self, reached: Callable[[], bool], seconds: float = 30.0, what: str = "it") -> None:
+        """Blocks; for other threads than an event loop's."""
+        with self._arrived:
+            if not self._arrived.wait_for(reached, seconds):
+                raise AssertionError(f"{what} did not come in {seconds} s: {[s.name for s in self.spans]}")
 
     def _take(self, path: str, body: bytes, headers: dict[str, str]) -> None:
         assert path == "/v1/traces", path
@@ -121,6 +123,7 @@ class Collector:
             self.raw += body
             self.headers.append(headers)
             self.spans.extend(_spans(request))
+            self._arrived.notify_all()
 
 
 def children(spans: Iterable[Received], parent: Received) -> list[Received]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import random
@@ -26,7 +25,7 @@ from agentjobs.queue.queue import Queue
 from agentjobs.telemetry import signals
 from agentjobs.telemetry.log import tell
 from agentjobs.telemetry.tracing import CLOSE_SECONDS, open_tracing
-from agentjobs.worker import acks, linux, reports
+from agentjobs.worker import acks, extensions, linux, reports
 from agentjobs.worker.config import WorkerConfig, executor_environment
 from agentjobs.worker.dispatch import Dispatcher
 from agentjobs.worker.drain import Drain
@@ -118,8 +117,11 @@ class Worker:
         if config.own_process:
             linux.forbid_dumping()
             self._handle_signals()
-        for module in config.signal_modules:
-            importlib.import_module(module)
+        try:
+            extensions.load(config.signal_modules, config.path)
+        except extensions.SignalModuleFailed as error:
+            log.critical("the worker does not start: %s", error, exc_info=error.__cause__)
+            return 1
         tell(log, "worker.start", worker=config.name, queues=dict(config.queues), pid=os.getpid())
         queue = await self._queue_type.open(
             config.dsn,
