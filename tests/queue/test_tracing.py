@@ -17,6 +17,7 @@ from gemini import text as answer
 from agentjobs.agents.outcome import AgentSettings
 from agentjobs.queue.model import JobView, NewJob, RetryPolicy, State
 from agentjobs.queue.queue import Queue
+from agentjobs.telemetry.job_spans import spans_of
 from agentjobs.telemetry.traceparent import TraceParent, trace_id_of
 from agentjobs.worker.supervisor import Worker
 from collector import Collector, Received, children
@@ -270,3 +271,15 @@ async def test_the_collectors_key_stays_with_the_supervisor(queue: Queue, collec
     (uid,) = await submit(queue, job(call("environment", name="OTEL_EXPORTER_OTLP_HEADERS")))
     assert (await state_of(queue, uid)).result == "(absent)"
     assert collector.headers[-1]["authorization"] == "Bearer collector-key"
+
+
+async def test_an_end_that_no_run_brought_about_is_told_apart(queue: Queue) -> None:
+    """The operator tells those; a worker tells the others."""
+    (waiting,) = await submit(queue, job(queue="nobodys"))
+    await queue.cancel(waiting)
+    (ran,) = await submit(queue, job(module="innocent"))
+    await state_of(queue, ran)
+    (unfinished,) = await submit(queue, job(queue="nobodys"))
+    found = {one.uid: one for one in await queue.timelines([waiting, ran, unfinished])}
+    assert {uid: one.acked for uid, one in found.items()} == {waiting: False, ran: True}
+    assert [span.name for span in spans_of(found[waiting])] == ["job nobodys"]

@@ -19,12 +19,14 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.agents.outcome import AgentEvent
+from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.migrate import SCHEMA_VERSION
 from agentjobs.queue.model import Ack, AckAnswer, ClaimedJob, WorkerInfo
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry import signals
+from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.log import tell
-from agentjobs.telemetry.tracing import CLOSE_SECONDS, open_tracing
+from agentjobs.telemetry.tracing import open_tracing
 from agentjobs.worker import acks, extensions, linux, reports
 from agentjobs.worker.config import WorkerConfig, executor_environment
 from agentjobs.worker.dispatch import Dispatcher
@@ -88,9 +90,8 @@ class Worker:
             "/metrics": self._metrics,
         }
         self.health = Health(config.health_host, config.health_port, pages)
-        self.traces = Traces(
-            open_tracing(os.environ, service="agentjobs-worker", instance=config.name), config.name
-        )
+        self.tracing = open_tracing(os.environ, service="agentjobs-worker", instance=config.name)
+        self.traces = Traces(self.tracing, config.name)
         self._drain = Drain(self.identity, self.runs, seconds=config.drain_seconds)
         self._random = random.Random()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,12 +134,17 @@ class Worker:
             async with self.health:
                 return await self._serve(queue)
         finally:
-            await self.traces.close(queue, CLOSE_SECONDS)
             await queue.close()
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)
             signals.flush()
 
     async def _serve(self, queue: Queue) -> int:
         config, identity = self.config, self.identity
+        ends = JobEnds(
+            self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: job.acked
+        )
+        self.traces.job_acked = ends.put
         loops = [
             Dispatcher(
                 queue,
@@ -162,7 +168,7 @@ class Worker:
             ).run(),
             Ticker(queue, identity, seconds=config.tick_seconds).run(),
             Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
-            self.traces.run(queue),
+            ends.run(),
         ]
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         draining = asyncio.ensure_future(self._drain.run())
@@ -181,6 +187,7 @@ class Worker:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
+            await ends.flush()
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_UNREGISTER_SECONDS):
                     await queue.unregister(identity.uuid)

@@ -6,32 +6,20 @@ does anything.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
-from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.model import Ack, AckAnswer
-from agentjobs.queue.queue import Queue
-from agentjobs.telemetry.job_spans import Attribute, job_name, run_span, spans_of
+from agentjobs.telemetry.job_spans import Attribute, job_name, run_span
 from agentjobs.telemetry.spans import UNFINISHED, Span, Value
 from agentjobs.telemetry.traceparent import Part, TraceParent, span_id_of, trace_id_of
 from agentjobs.telemetry.tracing import Tracing
 from agentjobs.worker.reports import outcome_of, schedule_of
 from agentjobs.worker.runs import Run, Traced
 
-log = logging.getLogger(__name__)
-
 OPEN_SPANS = 1000
 """Of one run: those beyond are told when they end, or not at all."""
-_GATHER_SECONDS = 0.2
-"""Jobs that end close together are asked about in one statement."""
-_MOST = 500
-_TRIES = 3
-_TRY_SECONDS = 2.0
 
 
 class Traces:
@@ -40,9 +28,8 @@ class Traces:
     def __init__(self, tracing: Tracing | None, worker: str) -> None:
         self._tracing = tracing
         self._worker = worker
-        self._ended: dict[UUID, None] = {}
-        """Jobs of which a run was acked: the database knows whether that was their end."""
-        self._wake = asyncio.Event()
+        self.job_acked: Callable[[UUID], None] | None = None
+        """Told the jobs of which a run was acked: the database knows whether that was their end."""
 
     def begin(self, run: Run) -> None:
         """Decides whether the run is traced. The decision is the same for all runs of a job."""
@@ -80,48 +67,8 @@ class Traces:
         if self._tracing is None or run.traced is None or run.ack is None or answer is AckAnswer.LOST:
             return
         self._tracing.export(span_of(run, run.traced, run.ack, self._worker))
-        self._ended[run.job.uid] = None
-        self._wake.set()
-
-    async def run(self, queue: Queue) -> None:
-        """Tells the jobs that have ended, until cancelled."""
-        while True:
-            await self._wake.wait()
-            await asyncio.sleep(_GATHER_SECONDS)
-            await self._tell(queue)
-
-    async def close(self, queue: Queue, seconds: float) -> None:
-        """What is left to be told, for so long at most."""
-        if self._tracing is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while self._ended:
-                    await self._tell(queue)
-        self._tracing.close(seconds)
-
-    async def _tell(self, queue: Queue) -> None:
-        assert self._tracing is not None
-        self._wake.clear()
-        uids = list(self._ended)[:_MOST]
-        for uid in uids:
-            del self._ended[uid]
-        for tried in range(_TRIES):
-            try:
-                for job in await queue.timelines(uids):
-                    for span in spans_of(job):
-                        self._tracing.export(span)
-                break
-            except asyncio.CancelledError:
-                self._ended.update(dict.fromkeys(uids))
-                raise
-            except QueueUnavailable:
-                await asyncio.sleep(_TRY_SECONDS * (tried + 1))
-            except Exception:  # a trace is never worth a worker
-                log.exception("the ends of %d jobs could not be traced", len(uids))
-                break
-        if self._ended:
-            self._wake.set()
+        if self.job_acked is not None:
+            self.job_acked(run.job.uid)
 
 
 def traceparent_of(run: Run) -> str:
