@@ -90,7 +90,9 @@ class Span:
                 kind=kind if (kind := value.get("k")) in _KINDS else "INTERNAL",
                 attributes=clean(value.get("a", {})),
                 events=tuple(Event(_text(n), _time(at), clean(a)) for n, at, a in value.get("v", ())),
-                links=[Link(_id(t, _TRACE_ID), _id(s, _SPAN_ID), clean(a)) for t, s, a in value.get("l", ())],
+                links=tuple(
+                    Link(_id(t, _TRACE_ID), _id(s, _SPAN_ID), clean(a)) for t, s, a in value.get("l", ())
+                ),
                 error=None if (error := value.get("x")) is None else _text(error),
                 scope=_text(value.get("c", "")),
                 scope_version=_text(value.get("cv", "")),
