@@ -13,9 +13,9 @@ import pytest
 
 from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
-from collector import Collector
+from collector import Collector, children
 from worker_agents import call, write_modules
-from workers import WorkerProcess, end_all, job, state_of, submit
+from workers import WorkerProcess, end_all, job, state_of, step_of, submit
 
 Start = Callable[..., WorkerProcess]
 JOBS = 20
@@ -100,6 +100,33 @@ async def test_a_collector_that_is_away_harms_no_job(
         worker = start()
         await all_complete(dsn, worker)
         await ends_well(worker)
+
+
+async def test_a_run_of_a_worker_that_is_killed_is_in_the_trace_of_the_one_that_finished_the_job(
+    dsn: str, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Collector() as collector:
+        for name, value in collector.environ.items():
+            monkeypatch.setenv(name, value)
+        times = {"heartbeat_seconds": 0.5, "expiry_seconds": 2.0}
+        first = start(name="first", **times)
+        await first.event("template.ready")
+        async with await Queue.open(dsn, expiry_seconds=2.0) as queue:
+            (uid,) = await submit(queue, job(call("wait_in_first_run")))
+            await step_of(queue, uid, "wait_in_first_run")
+            await asyncio.to_thread(collector.wait_for, "generate_content echo")
+            second = start(name="second", **times)
+            await second.event("template.ready")
+            first.process.kill()
+            view = await state_of(queue, uid)
+        assert (view.result, view.attempts) == ("run 2", 1)
+        root = await asyncio.to_thread(collector.wait_for, "job agents", view.trace_id)
+        runs = [s for s in children(collector.of(view.trace_id), root) if s.name == "process agents"]
+        told = [(s.attributes["agentjobs.worker"], s.attributes["agentjobs.outcome"], s.error) for s in runs]
+        assert told == [("first", "lost", "WorkerLost"), ("second", "complete", None)]
+        assert children(collector.of(view.trace_id), runs[0]) == [], "what had not ended died with its worker"
+        (inside,) = children(collector.of(view.trace_id), runs[1])
+        assert inside.name.startswith("invoke_")
 
 
 async def test_an_exporter_of_the_agents_own_that_hangs_delays_no_slot(

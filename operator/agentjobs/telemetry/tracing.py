@@ -125,7 +125,7 @@ class Tracing:
         self._processor = BatchSpanProcessor(exporter)
 
     def samples(self, trace_id: str, name: str, parent: TraceParent | None) -> bool:
-        """The sampler's decision on a trace: the same one for all its spans, whoever asks."""
+        """The sampler's decision on a trace: the same one for all its spans, whoever asks. Never raises."""
         from opentelemetry.sdk.trace.sampling import Decision
         from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
@@ -133,12 +133,19 @@ class Tracing:
         if parent is not None:
             remote = _context(parent.trace_id, parent.span_id, remote=True, sampled=parent.sampled)
             context = set_span_in_context(NonRecordingSpan(remote))
-        decision = self._sampler.should_sample(context, int(trace_id, 16), name).decision
+        try:
+            decision = self._sampler.should_sample(context, int(trace_id, 16), name).decision
+        except Exception:  # one of somebody's own, named by OTEL_TRACES_SAMPLER
+            log.exception("the sampler failed; trace %s is not sampled", trace_id)
+            return False
         return decision is Decision.RECORD_AND_SAMPLE
 
     def export(self, span: Span) -> None:
-        """Queues it; dropped, and logged, where the queue is full (OTEL_BSP_MAX_QUEUE_SIZE)."""
-        self._processor.on_end(_readable(span, self._resource))
+        """Queues it; dropped, and logged, where the queue is full (OTEL_BSP_MAX_QUEUE_SIZE). Never raises."""
+        try:
+            self._processor.on_end(_readable(span, self._resource))
+        except Exception:  # no span is worth the run that it tells of
+            log.exception("the span %r could not be queued", span.name)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Sends what is left, for so long at most."""
