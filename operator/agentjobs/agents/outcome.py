@@ -116,6 +116,8 @@ class AttemptSpec:
     """Budgets of the round; ``spent`` counts against them."""
     spent: TokenUsage = field(default_factory=TokenUsage)
     attempt_timeout_seconds: int = 1800
+    traceparent: str = ""
+    """W3C's; spans of the attempt become children of it. Empty: it is not traced."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

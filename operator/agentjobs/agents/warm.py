@@ -9,6 +9,7 @@ database connections.
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 
 from google.adk.agents import LlmAgent
@@ -26,6 +27,7 @@ from agentjobs.agents.events import ending_of, seen
 from agentjobs.agents.outcome import AgentSettings
 from agentjobs.agents.preload import threads
 from agentjobs.agents.sessions import JobSessions, service_for
+from agentjobs.telemetry import relay, tracing
 
 APP = "agentjobs/warm-up"
 RUNS = 2
@@ -40,6 +42,8 @@ def warm(settings: AgentSettings) -> list[str]:
     """
     attempt.quiet()
     echo.register()
+    if tracing.asked_for(os.environ):
+        relay.warm()
     warnings = asyncio.run(_warm(settings))
     if (count := threads()) != 1:
         warnings.append(

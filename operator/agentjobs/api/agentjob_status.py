@@ -177,5 +177,5 @@ class AgentJobStatus(ApiModel):
     )
     trace_id: Annotated[str, Field(max_length=64)] | None = Field(
         default=None,
-        description="traceID of the last run's trace, in hexadecimal digits. Absent means: not traced.",
+        description="traceID of the job's trace, the same for all its runs, in hexadecimal digits. From the end of the first run. Absent means: not traced, or not known yet.",
     )

@@ -29,7 +29,7 @@ SCHEDULED_TIME = f"{GROUP}/scheduled-time"
 SCHEDULE_LABEL = f"{GROUP}/schedule"
 """Label on a schedule's child: the schedule's name."""
 TRACEPARENT = f"{GROUP}/traceparent"
-"""Annotation on an AgentJob: a W3C traceparent; the run's spans become its children."""
+"""Annotation on a new AgentJob: a W3C traceparent; the job's spans become its children."""
 
 Schema = dict[str, Any]
 

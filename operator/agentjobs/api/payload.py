@@ -13,6 +13,7 @@ from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 PAYLOAD_VERSION = 1
 """Raised when a reader of the present version would misread a payload; such a worker gives it back (H30)."""
 
+# https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -32,8 +33,7 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
         payload["sessionID"] = spec.session_id
     if spec.budget is not None and (budget := spec.budget.as_json()):
         payload["budget"] = budget
-    # https://www.w3.org/TR/trace-context/#traceparent-header: an invalid one is ignored, never an error
-    if _TRACEPARENT.fullmatch(parent := job.metadata.annotations.get(TRACEPARENT, "")):
+    if (parent := job.metadata.annotations.get(TRACEPARENT)) and not traceparent_problem(parent):
         payload["traceparent"] = parent
     if (schedule := job.metadata.controller(ScheduledAgentJob.KIND)) is not None:
         payload["schedule"] = {
@@ -42,6 +42,17 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
             "time": job.metadata.annotations.get(SCHEDULED_TIME, ""),
         }
     return payload
+
+
+def traceparent_problem(value: str) -> str:
+    """Why the annotation is ignored, and what is wanted; empty: it is valid. It is never a reason to refuse a job."""
+    if _TRACEPARENT.fullmatch(value):
+        return ""
+    return (
+        f"annotation {TRACEPARENT}: {value[:80]!r} is no W3C traceparent (00-<32 hexadecimal digits>-<16>-<2>, in "
+        f"lower case, not all zeros); it is ignored, and the job has a trace of its own. Set it when you create the "
+        f"object: later changes are not looked at"
+    )
 
 
 def session_of(job: AgentJob) -> str | None:

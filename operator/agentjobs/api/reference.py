@@ -38,7 +38,7 @@ ANNOTATIONS = {
     meta.RETRY_REQUESTED_AT: "on a failed or cancelled AgentJob: each new value (a time, by custom) starts one new round.",
     meta.RUN_REQUESTED_AT: "on a ScheduledAgentJob: each new value creates one AgentJob now.",
     meta.SCHEDULED_TIME: "on an AgentJob of a schedule, set by the operator: the tick that it was created for.",
-    meta.TRACEPARENT: "on an AgentJob: a W3C traceparent; the run's spans become its children.",
+    meta.TRACEPARENT: "on a new AgentJob: a W3C traceparent; the job's spans become its children (telemetry.md).",
 }
 
 

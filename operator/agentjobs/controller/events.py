@@ -16,7 +16,7 @@ from uuid import UUID
 from agentjobs.api.conditions import Reason
 from agentjobs.controller.event import ObjectEvent
 from agentjobs.controller.status import cut_text, duration_text, reason_of, time_text
-from agentjobs.queue.model import AttemptRecord, JobView, ObjectRef, OutboxEntry, State
+from agentjobs.queue.model import AttemptRecord, JobView, ObjectChange, ObjectRef, OutboxEntry, State
 
 
 class EventReason(StrEnum):
@@ -44,6 +44,8 @@ class EventReason(StrEnum):
     """Warning: the provider refused the key; no attempt charged."""
     RETRY_REFUSED = "RetryRefused"
     """Warning: the annotation asked for a round that cannot be."""
+    TRACEPARENT_IGNORED = "TraceparentIgnored"
+    """Warning: the annotation of a new object is no W3C traceparent; the job runs all the same."""
 
     @property
     def normal(self) -> bool:
@@ -69,6 +71,19 @@ def events_of(entry: OutboxEntry) -> list[ObjectEvent]:
 def posted_run_of(entry: OutboxEntry) -> int:
     """Runs up to this one are told by ``events_of``."""
     return max([entry.posted_run, *(record.run for record in entry.job.attempts_log)])
+
+
+def traceparent_ignored(change: ObjectChange, why: str, now: datetime) -> ObjectEvent:
+    """Once per object, when its job is accepted."""
+    return ObjectEvent(
+        change.uid,
+        change.ref,
+        "accepted",
+        EventReason.TRACEPARENT_IGNORED,
+        f"{why[0].upper()}{why[1:]}.",
+        now,
+        now,
+    )
 
 
 def retry_refused(uid: UUID, ref: ObjectRef, asked: str, why: str, now: datetime) -> ObjectEvent:

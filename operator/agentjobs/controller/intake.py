@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
+from agentjobs.api.meta import TRACEPARENT
+from agentjobs.api.payload import traceparent_problem
 from agentjobs.controller.event import ObjectEvent
-from agentjobs.controller.events import retry_refused
+from agentjobs.controller.events import retry_refused, traceparent_ignored
 from agentjobs.controller.meter import CHANGES_APPLIED, EVENTS_SEEN, TASK_FAILURES, Meter
 from agentjobs.controller.seen import Seen
 from agentjobs.controller.translate import Fingerprint, Gate, change_of, fingerprint, wiped
@@ -107,6 +110,8 @@ class Intake:
             self.meter.add(CHANGES_APPLIED, outcome=answer.outcome.value)
             if answer.outcome is ChangeOutcome.RETRY_REFUSED:
                 self._refused(change, answer)
+            elif answer.outcome is ChangeOutcome.INSERTED:
+                self._warn(change, batch[str(change.uid)].object)
             elif answer.outcome is ChangeOutcome.UNCHANGED and wiped(batch[str(change.uid)].object):
                 stale.append(change.uid)
         if stale:
@@ -150,6 +155,12 @@ class Intake:
                 change.uid, change.ref, change.retry_requested or "", answer.detail, datetime.now(UTC)
             )
         )
+
+    def _warn(self, change: ObjectChange, obj: dict[str, Any]) -> None:
+        """What of a new object is ignored and yet no reason to refuse it."""
+        given = (obj["metadata"].get("annotations") or {}).get(TRACEPARENT)
+        if given and (why := traceparent_problem(str(given))):
+            self.on_refused(traceparent_ignored(change, why, datetime.now(UTC)))
 
     def _settle(self, batch: dict[str, Seen]) -> None:
         for uid, seen in batch.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -35,11 +36,13 @@ from agentjobs.controller.sweeper import Sweeper
 from agentjobs.controller.translate import Gate
 from agentjobs.controller.ttl import Expiry
 from agentjobs.controller.watch import ObjectWatch
-from agentjobs.queue.errors import QueueError
+from agentjobs.queue.errors import QueueError, QueueUnavailable
 from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.exposition import family, page
+from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.metrics import Metric
+from agentjobs.telemetry.tracing import Tracing, open_tracing
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ class Operator:
     port: int | None = None
     """Of the health endpoint, once it serves."""
     leadership: Leadership | None = None
+    tracing: Tracing | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _watch: ObjectWatch | None = None
     _beat_at: float = 0.0
@@ -91,6 +95,7 @@ class Operator:
 
     async def run(self) -> int:
         config = self.config
+        self.tracing = open_tracing(os.environ, service="agentjobs-operator", instance=config.name)
         async with (
             ApiServer(config.kubeconfig, self.meter, connections=config.parallel_writes + 16) as api,
             await Queue.open(
@@ -127,6 +132,8 @@ class Operator:
                         await presence.leave()
             for part in failed:
                 log.error("the part %s ended", part.get_name(), exc_info=part.exception())
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)
             log.info("the operator has ended")
             return 1 if failed else 0
 
@@ -137,6 +144,10 @@ class Operator:
         await presence.reached()
         cluster_id = await self._cluster(api)
         book = Book(queue, ClusterObjects(api), cluster_id, self.meter, config.clock)
+        # those that a run's ack ended are told by its worker
+        ends = JobEnds(
+            self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
+        )
         projector = Projector(
             queue,
             api,
@@ -144,6 +155,7 @@ class Operator:
             every.outbox_poll,
             every.progress,
             config.parallel_writes,
+            on_ended=ends.put,
             crowded=lambda: book.crowded,
         )
         intake = Intake(
@@ -185,7 +197,7 @@ class Operator:
         )
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (intake, watch, projector, sweeper, expiry, scheduler, schedule_sweep):
+                for part in (intake, watch, projector, sweeper, expiry, scheduler, schedule_sweep, ends):
                     group.create_task(part.run(), name=type(part).__name__)
                 group.create_task(self._listen(queue, projector))
                 group.create_task(self._explain(queue))
@@ -194,6 +206,7 @@ class Operator:
             with contextlib.suppress(QueueError, TimeoutError):
                 async with asyncio.timeout(2):
                     await intake.flush()
+            await ends.flush()
 
     async def _listen(self, queue: Queue, projector: Projector) -> None:
         async for note in queue.listen():

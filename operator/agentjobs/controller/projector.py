@@ -59,6 +59,8 @@ class Projector:
     poll_seconds: float = 5.0
     progress_seconds: float = 60.0
     parallel: int = 16
+    on_ended: Callable[[UUID], None] = lambda uid: None
+    """Told when an object shows that its job has ended."""
     crowded: Callable[[], bool] = lambda: False
     """Whether something more urgent asks much of the API server: then only final states are written."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -232,6 +234,8 @@ class Projector:
                     raise Busy("events")
             self._done.append((job.id, entry.version, posted_run_of(entry)))
             self._backoff.clear(job.id)
+            if job.state.final:
+                self.on_ended(job.uid)
             self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
         elif result.written is Written.GONE:
             self.api.meter.add(STATUS_SKIPPED, reason="gone")

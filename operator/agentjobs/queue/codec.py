@@ -27,6 +27,7 @@ from agentjobs.queue.model import (
     Usage,
 )
 from agentjobs.queue.text import clean, cut, dumps, tail
+from agentjobs.telemetry.job_spans import RunTimes, Timeline
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DEFAULT_RETRY = RetryPolicy()
@@ -167,6 +168,8 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject]]:
             row["e"] = ack.event_count
         if ack.log_tail:
             row["l"] = tail(clean(ack.log_tail), limits.LOG_TAIL_BYTES)
+        if ack.trace_id:
+            row["c"] = clean(ack.trace_id)
         if (end := _ENDS.get(ack.kind)) is not None:
             row["s"] = end
             if ack.result is not None:
@@ -174,8 +177,6 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject]]:
                 row["r"] = result
             if ack.session_id:
                 row["d"] = clean(ack.session_id)
-            if ack.trace_id:
-                row["c"] = ack.trace_id
             done.append(row)
         else:
             row["k"] = ack.kind.value
@@ -286,6 +287,34 @@ def _attempt(a: Mapping[str, Any]) -> AttemptRecord:
         event_count=a["event_count"],
         log_tail=a["log_tail"],
     )
+
+
+def timeline(v: Mapping[str, Any]) -> Timeline:
+    """One row of ``timeline``."""
+    return Timeline(
+        uid=UUID(v["uid"]),
+        namespace=v["namespace"] or "",
+        name=v["name"] or "",
+        queue=v["queue"],
+        traceparent=v["traceparent"] or "",
+        round=v["round"],
+        state=v["state"],
+        reason=v["reason"],
+        attempts=v["attempts"],
+        max_attempts=v["max_attempts"],
+        begun_at=datetime.fromisoformat(v["begun_at"]),
+        due_at=datetime.fromisoformat(v["due_at"]),
+        finished_at=datetime.fromisoformat(v["finished_at"]),
+        acked=v["acked"],
+        runs=[_run_times(*run) for run in v["runs"]],
+    )
+
+
+def _run_times(
+    run: int, attempt: int, worker: str | None, start: str, end: str, kind: str, reason: str, due: str | None
+) -> RunTimes:
+    begun, ended = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    return RunTimes(run, attempt, worker or "", begun, ended, kind, reason, maybe_time(due))
 
 
 def _state(place: str, started: bool) -> State:

@@ -20,7 +20,7 @@ begin
     left join (values
       ('register', '@worker@, @operator@'), ('unregister', '@worker@, @operator@'), ('beat', '@worker@, @operator@'),
       ('tick', '@worker@, @operator@'), ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
-      ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'),
+      ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('timeline', '@worker@, @operator@'),
       ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
       ('outbox_drop', '@operator@'),      ('touch_uids', '@operator@'), ('mirrored', '@operator@'), ('gone', '@operator@'), ('explain', '@operator@'),
       ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),

@@ -38,6 +38,7 @@ from agentjobs.queue.model import (
 from agentjobs.queue.schedules import Schedules
 from agentjobs.queue.text import dumps
 from agentjobs.queue.watermark import Watermark
+from agentjobs.telemetry.job_spans import Timeline
 
 
 class Queue(Mirror, Schedules):
@@ -347,6 +348,11 @@ class Queue(Mirror, Schedules):
             "select job from agentjobs.list(%s, %s, %s, %s, %s)", (queue, state, namespace, before, limit)
         )
         return [codec.job_view(row[0]) for row in rows]
+
+    async def timelines(self, uids: Sequence[UUID]) -> Sequence[Timeline]:
+        """When those of the jobs that have ended waited and ran, in their last round; no texts."""
+        rows = await self._db.fetch("select job from agentjobs.timeline(%s)", (list(uids),))
+        return [codec.timeline(row[0]) for row in rows]
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """Unfinished jobs by queue and state."""

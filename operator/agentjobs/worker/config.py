@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from agentjobs.agents.outcome import AgentSettings
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import limits
+from agentjobs.telemetry.tracing import SECRETS
 
 _QUEUE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -78,7 +79,8 @@ class WorkerConfig:
 
 
 def executor_environment(environment: Mapping[str, str], config: WorkerConfig) -> dict[str, str]:
-    """What of the worker's environment executors may see: all but our own settings and the queue's secrets.
+    """What of the worker's environment executors may see: all but our own settings, the queue's secrets, and what only
+    the supervisor needs, which alone talks to the collector of traces.
 
     The session store's DSN, which executors are granted, goes another way (through the control socket).
     """
@@ -87,7 +89,9 @@ def executor_environment(environment: Mapping[str, str], config: WorkerConfig) -
     return {
         key: value
         for key, value in environment.items()
-        if not key.startswith("AGENTJOBS_") and not any(secret.shown_in(value) for secret in secrets)
+        if not key.startswith("AGENTJOBS_")
+        and key not in SECRETS
+        and not any(secret.shown_in(value) for secret in secrets)
     }
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, cast
 
 from agentjobs.agents.outcome import AgentEvent, AttemptSpec, Outcome, TokenUsage
+from agentjobs.telemetry.spans import Span
 from agentjobs.worker.ended import Ended
 from agentjobs.worker.output import Output
 from agentjobs.worker.protocol import Lines, Message, Op, decode, encode_line
@@ -30,6 +31,7 @@ _EXIT_SECONDS = 2.0
 """A process that is still there so long after its result is killed."""
 
 OnEvent = Callable[[AgentEvent], None]
+OnSpan = Callable[[Span], None]
 
 
 class Executor(asyncio.Protocol):
@@ -49,6 +51,7 @@ class Executor(asyncio.Protocol):
         self._socket_closed = loop.create_future()
         self._ended: asyncio.Future[Ended] = loop.create_future()
         self._on_event: OnEvent = lambda _: None
+        self._on_span: OnSpan = lambda _: None
         self._timers: list[asyncio.TimerHandle] = []
         self._why: Why | None = None
         self._killed = False
@@ -62,9 +65,11 @@ class Executor(asyncio.Protocol):
 
     # what the worker does with it
 
-    def give(self, spec: AttemptSpec, on_event: OnEvent) -> None:
+    def give(self, spec: AttemptSpec, on_event: OnEvent, on_span: OnSpan | None = None) -> None:
         """Hands the run over and starts its attempt timeout. The process need not exist yet."""
         self._on_event = on_event
+        if on_span is not None:
+            self._on_span = on_span
         self._began = time.monotonic()
         self._output.fields = {
             "uid": spec.uid,
@@ -199,6 +204,8 @@ class Executor(asyncio.Protocol):
                 self.event_count += 1
                 self.usage = self.usage.plus(_usage_of(event))
                 self._on_event(event)
+            case Op.SPAN:
+                self._on_span(Span.from_json(message["span"]))
             case Op.IDLE:
                 if not self.idle.done():
                     self.idle.set_result(None)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome
+from agentjobs.telemetry import relay
 from agentjobs.worker import linux
 from agentjobs.worker.lease import LeaseTerms
 from agentjobs.worker.protocol import (
@@ -87,6 +88,8 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
 
+    if spec.traceparent:
+        relay.begin(spec.traceparent, lambda span: link.send({"op": Op.SPAN, "span": span}))
     run: Coroutine[Any, Any, Outcome] = run_attempt(spec, settings, on_event=report, abort=abort)
     with leased(lease.reader.seconds_left):
         task = asyncio.ensure_future(run)
@@ -132,30 +135,41 @@ def _cut(outcome: Outcome) -> Outcome:
 def _finish(link: _Link, result: Message) -> NoReturn:
     """The result before the exit, always. All that was printed comes before the result, and its end says so:
     the supervisor need not wait for the kernel to take this process apart."""
-    _flush_telemetry()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    for descriptor in (1, 2):
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+    with contextlib.suppress(OSError):
+        nowhere = os.open(
+            os.devnull, os.O_WRONLY
+        )  # not closed: a socket that is opened now must not get the number
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
     own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = {
         "cpu_seconds": sum(u.ru_utime + u.ru_stime for u in (own, others)),
         "max_resident_bytes": max(own.ru_maxrss, others.ru_maxrss) * 1024,
     }
     link.send({**result, **spent})
+    _flush_telemetry()
     os._exit(0)
 
 
+_PROVIDERS = {
+    "opentelemetry.trace": "get_tracer_provider",
+    "opentelemetry.metrics": "get_meter_provider",
+    "opentelemetry._logs": "get_logger_provider",
+}
+
+
 def _flush_telemetry() -> None:
-    """Spans that a processor still holds: its thread does not survive os._exit."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is not None:
-        with contextlib.suppress(Exception):
-            flush = getattr(trace.get_tracer_provider(), "force_flush", None)
-            if flush is not None:
-                flush(2000)
+    """What exporters of the agent's own still hold: their threads do not survive os._exit. The slot is free by now;
+    the supervisor kills a process that takes too long for this."""
+    for name, getter in _PROVIDERS.items():
+        if (module := sys.modules.get(name)) is not None:
+            with contextlib.suppress(Exception):
+                provider = getattr(module, getter)()
+                if hasattr(provider, "force_flush"):
+                    provider.force_flush()
 
 
 def _touch(settings: AgentSettings) -> None:

@@ -57,6 +57,8 @@ class Op(StrEnum):
     """A standby is touched and waits."""
     EVENT = "event"
     """event (AgentEvent)."""
+    SPAN = "span"
+    """span (``telemetry.spans.Span``): one that has begun or ended."""
     RESULT = "result"
     """outcome (Outcome), or cancelled: true, or lapsed: true, or crash: why (and
     out_of_memory: true); and cpu_seconds, max_resident_bytes."""

@@ -36,12 +36,17 @@ def is_last(run: Run) -> bool:
     return run.job.attempt >= run.job.max_attempts
 
 
+def outcome_of(run: Run, ack: Ack) -> str:
+    """The same in a word: ``complete``, ``retry``, ``snooze``, ``discard`` or ``cancel``."""
+    return ending(ack, last=is_last(run)).removeprefix("job.")
+
+
 def started(run: Run) -> None:
     names = run.names()
     pid = run.executor.pid if run.executor is not None else None
     tell(log, Signal.JOB_START, solo=run.job.solo or None, pid=pid, **names)
     signals.send(Signal.JOB_START, **names)
-    if schedule := _schedule(run):
+    if schedule := schedule_of(run):
         signals.send(Signal.SCHEDULE_START, **schedule, **names)
 
 
@@ -97,11 +102,11 @@ def acked(run: Run, answer: AckAnswer) -> None:
         events=tuple(run.events) if signal is Signal.JOB_COMPLETE else (),
         **values,
     )
-    if schedule := _schedule(run):
+    if schedule := schedule_of(run):
         signals.send(Signal.SCHEDULE_STOP, outcome=signal, **schedule, **values)
 
 
-def _schedule(run: Run) -> dict[str, object]:
+def schedule_of(run: Run) -> dict[str, object]:
     """Of a job that a schedule created; {}: none did."""
     schedule = run.job.payload.get("schedule")
     if not isinstance(schedule, Mapping):

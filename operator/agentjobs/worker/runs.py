@@ -12,6 +12,8 @@ from uuid import UUID
 from agentjobs.agents.outcome import AgentEvent, TokenUsage
 from agentjobs.queue.model import Ack, ClaimedJob, Progress
 from agentjobs.telemetry.signals import EVENTS_CARRIED
+from agentjobs.telemetry.spans import Span
+from agentjobs.telemetry.traceparent import TraceParent
 from agentjobs.worker.acks import usage_of
 from agentjobs.worker.ended import Ended
 from agentjobs.worker.execution import Executor
@@ -19,6 +21,18 @@ from agentjobs.worker.stopping import Why, heavier
 
 Key = tuple[int, int]
 """(job id, token)."""
+
+
+@dataclass(slots=True)
+class Traced:
+    """What the spans of a run need."""
+
+    trace_id: str
+    parent: TraceParent | None
+    """Of the job, as its object named it."""
+    begun_ns: int = field(default_factory=time.time_ns)
+    open: dict[str, Span] = field(default_factory=dict)
+    """Spans of the executor that have not ended, by their ids."""
 
 
 @dataclass(slots=True)
@@ -38,6 +52,8 @@ class Run:
     told: tuple[str, int] = ("", 0)
     """What the queue knows of the progress."""
     claimed_at: float = field(default_factory=time.monotonic)
+    traced: Traced | None = None
+    """None: it is not."""
     ended: Ended | None = None
     ack: Ack | None = None
 

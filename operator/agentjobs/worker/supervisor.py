@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import random
 import signal
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from agentjobs.agents.outcome import AgentEvent
+from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.migrate import SCHEMA_VERSION
 from agentjobs.queue.model import Ack, AckAnswer, ClaimedJob, WorkerInfo
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry import signals
+from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.log import tell
-from agentjobs.worker import acks, linux, reports
+from agentjobs.telemetry.tracing import open_tracing
+from agentjobs.worker import acks, extensions, linux, reports
 from agentjobs.worker.config import WorkerConfig, executor_environment
 from agentjobs.worker.dispatch import Dispatcher
 from agentjobs.worker.drain import Drain
@@ -39,6 +42,7 @@ from agentjobs.worker.progress import ProgressReport
 from agentjobs.worker.runs import Run, Runs
 from agentjobs.worker.stopping import Why
 from agentjobs.worker.ticking import Listener, Ticker
+from agentjobs.worker.traces import Traces, traceparent_of
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +92,8 @@ class Worker:
             "/metrics": self._metrics,
         }
         self.health = Health(config.health_host, config.health_port, pages)
+        self.tracing = open_tracing(os.environ, service="agentjobs-worker", instance=config.name)
+        self.traces = Traces(self.tracing, config.name)
         self._drain = Drain(self.identity, self.runs, seconds=config.drain_seconds)
         self._random = random.Random()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,8 +120,11 @@ class Worker:
         if config.own_process:
             linux.forbid_dumping()
             self._handle_signals()
-        for module in config.signal_modules:
-            importlib.import_module(module)
+        try:
+            extensions.load(config.signal_modules, config.path)
+        except extensions.SignalModuleFailed as error:
+            log.critical("the worker does not start: %s", error, exc_info=error.__cause__)
+            return 1
         tell(log, "worker.start", worker=config.name, queues=dict(config.queues), pid=os.getpid())
         queue = await self._queue_type.open(
             config.dsn,
@@ -128,10 +137,16 @@ class Worker:
                 return await self._serve(queue)
         finally:
             await queue.close()
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)
             signals.flush()
 
     async def _serve(self, queue: Queue) -> int:
         config, identity = self.config, self.identity
+        ends = JobEnds(
+            self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: job.acked
+        )
+        self.traces.job_acked = ends.put
         loops = [
             Dispatcher(
                 queue,
@@ -158,6 +173,7 @@ class Worker:
             ProgressReport(queue, identity, self.runs).run(),
             Ticker(queue, identity, seconds=config.tick_seconds).run(),
             Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
+            ends.run(),
         ]
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         draining = asyncio.ensure_future(self._drain.run())
@@ -176,6 +192,7 @@ class Worker:
             for task in everything:
                 task.cancel()
             await asyncio.gather(*everything, return_exceptions=True)
+            await ends.flush()
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_UNREGISTER_SECONDS):
                     await queue.unregister(identity.uuid)
@@ -190,12 +207,16 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, run: Run) -> None:
+        self.traces.begin(run)
         try:
             ack = await self._ack_of(run)
         except Exception as error:  # a defect of ours: the slot and the job must not be lost with it
             log.exception("the supervisor failed in a run of job %s", run.job.uid)
             run.ended = Ended(never_ran=f"the worker failed: {type(error).__name__}: {error}")
             ack = acks.ack_of(run.job, run.ended, self._random)
+        self.traces.ended(run)
+        if ack is not None and run.traced is not None:
+            ack = replace(ack, trace_id=run.traced.trace_id)
         self.runs.end(run, ack)
         self.identity.work_wanted.set()
         self._drain.changed.set()
@@ -208,7 +229,10 @@ class Worker:
         except PayloadInvalid as error:
             return acks.invalid(run.job, str(error))
         if await _first(self.executors.wait_ready(), run.stop_wanted.wait()):
-            run.executor = await self.executors.spawn(spec, partial(self._saw, run))
+            spec = replace(spec, traceparent=traceparent_of(run))
+            run.executor = await self.executors.spawn(
+                spec, partial(self._saw, run), partial(self.traces.saw, run)
+            )
             if run.stop_asked is not None:
                 run.executor.stop(run.stop_asked)
             reports.started(run)
@@ -225,6 +249,7 @@ class Worker:
 
     def _acked(self, run: Run, answer: AckAnswer) -> None:
         reports.acked(run, answer)
+        self.traces.acked(run, answer)
         self.measures.acked(run, answer)
         self._drain.changed.set()
 

@@ -148,6 +148,7 @@ create table attempt (
   usage       bigint[],
   event_count int,
   log_tail    text,
+  trace_id    text,
   primary key (id, run)
 );
 

@@ -2,7 +2,7 @@
 -- what follows (H15, H16, H19, H22). Each is matched by id, worker and token. Answers: ids that were not
 -- matched, each with whether this very ack had been applied before (H9).
 -- p_done: [{i id, t token, s 'c'|'f', y reason, m message, r result, x truncated, u usage, e events, l log, d session, c trace}]
--- p_back: [{i, t, k 'retry'|'snooze'|'release'|'cancel'|'lost', w delay in seconds, y, m, u, e, l}]
+-- p_back: [{i, t, k 'retry'|'snooze'|'release'|'cancel'|'lost', w delay in seconds, y, m, u, e, l, c}]
 -- Indexes: primary keys. Returns the sessions that lost their holder in p_keys.
 create function ack(p_worker uuid, p_done json, p_back json, out missed json, out keys text[]) language plpgsql
   set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -36,10 +36,10 @@ begin
   if p_back is not null then
     with ended as materialized (
         select * from json_to_recordset(p_back) as t(i bigint, t bigint, k text, w double precision, y text, m text,
-                                                     u bigint[], e int, l text) order by i),
+                                                     u bigint[], e int, l text, c text) order by i),
       run as materialized (
         select r.*, a.k, coalesce(a.w, 0) as delay, coalesce(a.y, '') as why, a.m,
-               coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l
+               coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l, a.c
         from ended a cross join lateral (
           select x.ctid as tid, x.* from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
       gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
@@ -57,12 +57,12 @@ begin
         from run cross join lateral (select * from job where job.id = run.id offset 0) job),
       logged as (
         insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
-                             charged, next_at, usage, event_count, log_tail)
+                             charged, next_at, usage, event_count, log_tail, trace_id)
         select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m, charged,
-               case when verdict = 'again' and delay > 0 then next_at end, u, e, l from judged),
+               case when verdict = 'again' and delay > 0 then next_at end, u, e, l, c from judged),
       ended_job as (
         insert into outcome (id, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
-                             run_started_at, finished_at, spent, usage, event_count)
+                             run_started_at, finished_at, spent, usage, event_count, trace_id)
         select id, case when verdict = 'cancelled' then 'k'::"char" else 'f' end,
                case verdict when 'cancelled' then 'Cancelled' when 'deadline' then 'DeadlineExceeded'
                             when 'exhausted' then 'AttemptsExhausted' else 'WaitExceeded' end,
@@ -71,7 +71,7 @@ begin
                             when 'exhausted' then 'attempt ' || attempt || ' of ' || max_attempts || ' failed, the last: ' || why || coalesce(': ' || m, '')
                             else 'waited ' || extract(epoch from v_now - coalesce(wait_since, v_now))::int
                                  || ' s in a row, next in ' || delay::int || ' s; the last reason: ' || why || coalesce(': ' || m, '') end,
-               queue, attempt - (not charged and verdict not in ('cancelled', 'deadline'))::int, run, p_worker, v_name, token, started_at, since, v_now, spent, u, e
+               queue, attempt - (not charged and verdict not in ('cancelled', 'deadline'))::int, run, p_worker, v_name, token, started_at, since, v_now, spent, u, e, c
         from judged where verdict not in ('again', 'suspend')),
       back as (
         insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,

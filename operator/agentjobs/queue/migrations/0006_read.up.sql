@@ -16,7 +16,8 @@ create function view(p_ids bigint[], p_log int, p_tails boolean) returns table (
     'event_count', coalesce(r.event_count, o.event_count, 0),
     'usage', plus(coalesce(w.spent, r.spent, o.spent), coalesce(r.usage, o.usage)),
     'result', o.result, 'result_truncated', coalesce(o.result_truncated, false),
-    'session_id', coalesce(o.session_id, ''), 'trace_id', coalesce(o.trace_id, ''),
+    'session_id', coalesce(o.session_id, ''), 
+    'trace_id', coalesce(o.trace_id, (select a.trace_id from attempt a where a.id = j.id and a.trace_id is not null order by a.run desc limit 1), ''),
     'posted_run', j.posted_run, 'imported', o.imported, 'payload', j.payload,
     'log', (select json_agg(l order by (l->>'run')::int) from (
               select json_build_object('run', a.run, 'attempt', a.attempt, 'round', a.round, 'worker', coalesce(a.worker_name, ''), 'started_at', a.started_at,
@@ -60,4 +61,22 @@ create function state_name(p_place "char", p_run int, p_started boolean) returns
 create function counts() returns table (queue text, state text, n bigint) language sql stable as $$
   select queue, state_name(state, 0, started_at is not null), count(*) from waiting group by 1, 2
   union all select queue, 'Running', count(*) from running group by 1
+$$;
+
+-- timeline: of those of these jobs that have ended, when their last round waited and when it ran; no texts. For traces.
+-- Index: job by uid, then primary keys. acked: a run's ack ended the round, and not a tick, a user or a lost worker.
+create function timeline(p_uids uuid[]) returns table (job json) language sql stable
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+  select json_build_object(
+    'uid', j.uid, 'namespace', j.payload->>'namespace', 'name', j.payload->>'name', 'queue', o.queue,
+    'traceparent', j.payload->>'traceparent', 'round', j.round, 'state', state_name(o.state, 0, false), 'reason', o.reason,
+    'attempts', o.attempt, 'max_attempts', j.max_attempts, 'begun_at', j.round_at, 'due_at', j.due_at, 'finished_at', o.finished_at,
+    'acked', o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run and a.kind = 'lost'),
+    'runs', (select coalesce(json_agg(json_build_array(r.run, r.attempt, r.worker_name, r.started_at, r.ended_at, r.kind, r.reason, r.next_at) order by r.run), '[]')
+             from (select a.run, a.attempt, a.worker_name, a.started_at, a.ended_at, a.kind, a.reason, a.next_at
+                   from attempt a where a.id = j.id and a.round = j.round
+                   union all
+                   select o.run, o.attempt, o.worker_name, o.run_started_at, o.finished_at, '', o.reason, null
+                   where o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run)) r))
+  from unnest(p_uids) u join job j on j.uid = u join outcome o on o.id = j.id
 $$;

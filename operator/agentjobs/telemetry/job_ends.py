@@ -1,0 +1,86 @@
+"""Asks about jobs that may have ended, and exports the spans of those that have."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from agentjobs.telemetry.job_spans import Timeline, job_name, spans_of
+from agentjobs.telemetry.traceparent import TraceParent, trace_id_of
+from agentjobs.telemetry.tracing import CLOSE_SECONDS, Tracing
+
+log = logging.getLogger(__name__)
+
+Timelines = Callable[[Sequence[UUID]], Awaitable[Sequence[Timeline]]]
+
+_GATHER_SECONDS = 0.2
+"""Jobs that end close together are asked about in one statement."""
+_MOST = 500
+_BACKLOG = 50_000
+"""While the database is away."""
+_RETRY_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class JobEnds:
+    """Without tracing it does nothing."""
+
+    tracing: Tracing | None
+    timelines: Timelines
+    """Of those of the jobs that have ended."""
+    unavailable: type[Exception]
+    """What it raises where it may be asked again."""
+    only: Callable[[Timeline], bool]
+    """Whose spans are for this process to tell."""
+    _uids: dict[UUID, None] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, uid: UUID) -> None:
+        if self.tracing is not None and len(self._uids) < _BACKLOG:
+            self._uids[uid] = None
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
+            try:
+                await self._tell()
+            except self.unavailable as error:
+                log.warning("the ends of jobs are traced later: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def flush(self, seconds: float = CLOSE_SECONDS) -> None:
+        """What is left, for so long at most."""
+        with contextlib.suppress(TimeoutError, self.unavailable):
+            async with asyncio.timeout(seconds):
+                while self._uids:
+                    await self._tell()
+
+    async def _tell(self) -> None:
+        assert self.tracing is not None
+        self._wake.clear()
+        asked = list(self._uids)[:_MOST]
+        for uid in asked:
+            del self._uids[uid]
+        try:
+            found = await self.timelines(asked)
+        except (asyncio.CancelledError, self.unavailable):
+            self._uids = dict.fromkeys(asked) | self._uids
+            self._wake.set()
+            raise
+        except Exception:  # a trace is never worth a worker
+            log.exception("the ends of %d jobs are not traced", len(asked))
+            found = []
+        for job in filter(self.only, found):
+            parent = TraceParent.parse(job.traceparent)
+            if self.tracing.samples(trace_id_of(job.uid, parent), job_name(job.queue), parent):
+                for span in spans_of(job):
+                    self.tracing.export(span)
+        if self._uids:
+            self._wake.set()

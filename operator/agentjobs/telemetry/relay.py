@@ -1,0 +1,130 @@
+"""The executor's side of tracing: what ADK and the agent's own code make spans of goes to the supervisor as it happens.
+
+No exporter, no thread and no connection here, so there is nothing to flush before the process ends, nothing that a fork
+could break, and nothing to be lost when the process is killed: a span is told when it begins and when it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agentjobs.telemetry.spans import Event, Link, Span, bounded, clean
+from agentjobs.telemetry.traceparent import TraceParent
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[dict[str, Any]], None]
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_IN_SPANS = frozenset({"SPAN_ONLY", "SPAN_AND_EVENT"})
+_TEXTS = frozenset({"exception.message", "exception.stacktrace"})
+
+
+def shows_texts(environ: Mapping[str, str]) -> bool:
+    """Whether somebody asked for the texts of the conversation in spans, by one of ADK's variables."""
+    return (
+        environ.get("ADK_CAPTURE_MESSAGE_CONTENT_IN_SPANS", "").strip().lower() in _TRUE
+        or environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").strip().upper() in _IN_SPANS
+    )
+
+
+def warm() -> None:
+    """Imports what ``begin`` needs, for processes that are forked afterwards."""
+    import opentelemetry.sdk.trace.sampling  # noqa: F401 - a side effect is all that is wanted
+
+
+def begin(traceparent: str, send: Send) -> None:
+    """From now on, spans of this task and of what it starts are children of ``traceparent`` and go to ``send``.
+
+    Once per process. Where the agent's modules have set a provider of their own, it is kept and gets one more
+    processor.
+    """
+    from opentelemetry import context, trace
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+
+    parent = TraceParent.parse(traceparent)
+    if parent is None:
+        return
+
+    class Relay(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            tell(span)
+
+        def on_end(self, span: Any) -> None:
+            tell(span)
+
+    texts = shows_texts(os.environ)
+
+    def tell(span: Any) -> None:
+        try:
+            if span.context.trace_flags.sampled:
+                send(span_of(span, texts=texts).as_json())
+        except Exception:  # no defect here may become one of the agent's
+            log.warning("a span could not be handed on", exc_info=True)
+
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        # the supervisor's sampler has decided, and told so in the traceparent
+        sampler = ParentBased(ALWAYS_ON)
+        provider = TracerProvider(sampler, Resource.get_empty(), shutdown_on_exit=False)
+        trace.set_tracer_provider(provider)
+    provider.add_span_processor(Relay())
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if parent.sampled else trace.TraceFlags.DEFAULT)
+    remote = trace.SpanContext(
+        int(parent.trace_id, 16), int(parent.span_id, 16), is_remote=True, trace_flags=flags
+    )
+    context.attach(trace.set_span_in_context(trace.NonRecordingSpan(remote)))
+
+
+def span_of(span: Any, *, texts: bool) -> Span:
+    """An SDK's span as plain values.
+
+    :param texts: False leaves out what exceptions say: they quote prompts, answers and arguments of tools. Their
+        types stay.
+    """
+    events = [_event(event.name, event.timestamp, event.attributes, texts=texts) for event in span.events]
+    error = None
+    if span.status.status_code.name == "ERROR":
+        error = str(span.status.description or "") if texts else _type_of(span, events)
+    scope = span.instrumentation_scope
+    return bounded(
+        Span(
+            name=str(span.name),
+            trace_id=f"{span.context.trace_id:032x}",
+            span_id=f"{span.context.span_id:016x}",
+            parent_id=None if span.parent is None else f"{span.parent.span_id:016x}",
+            start_ns=int(span.start_time),
+            end_ns=span.end_time,
+            kind=span.kind.name,
+            attributes=clean(span.attributes),
+            events=events,
+            links=[
+                Link(f"{k.context.trace_id:032x}", f"{k.context.span_id:016x}", clean(k.attributes))
+                for k in span.links
+            ],
+            error=error,
+            scope=str(scope.name) if scope is not None else "",
+            scope_version=str(scope.version or "") if scope is not None else "",
+        )
+    )
+
+
+def _event(name: str, time_ns: int, attributes: Mapping[str, Any] | None, *, texts: bool) -> Event:
+    kept = clean(attributes)
+    if not texts and name == "exception":
+        kept = {key: value for key, value in kept.items() if key not in _TEXTS}
+    return Event(name, time_ns, kept)
+
+
+def _type_of(span: Any, events: list[Event]) -> str:
+    """The type of what went wrong, as far as the span says it."""
+    told = (span.attributes or {}).get("error.type")
+    if told is None:
+        told = next(
+            (e.attributes.get("exception.type") for e in reversed(events) if e.name == "exception"), ""
+        )
+    return str(told or "")
