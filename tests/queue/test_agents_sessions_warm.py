@@ -24,7 +24,7 @@ for number in range(3):
     if pid == 0:
         from agentjobs.agents.attempt import run_attempt
         from agentjobs.agents.sessions import service_for
-        prepared = service_for(sys.argv[1])._prepared
+        prepared = service_for(sys.argv[1]).is_prepared
         spec = AttemptSpec(uid=f"child-{number}", namespace="n", name="j", queue="q", run=1, attempt=1, max_attempts=1,
                            round=1, agent={"inline": {"name": "a", "model": "echo", "instruction": "x"}}, message="hi")
         before = set(sys.modules)
