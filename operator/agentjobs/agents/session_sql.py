@@ -69,6 +69,7 @@ THERE: LiteralString = """
     select to_regclass('adk.adk_internal_metadata') is not null,
            to_regclass('adk.events') is not null,
            to_regclass('adk.user_states') is not null and to_regclass('adk.fence') is not null
+           and to_regclass('adk.idx_events_app_user_session_ts_id') is not null
 """
 
 VERSION: LiteralString = "select value from adk.adk_internal_metadata where key = 'schema_version'"
