@@ -25,6 +25,7 @@ BENCHES = (
     "backlog",
     "latency",
     "slots",
+    "session_store",
     "attempt",
     "endurance",
     "apply",

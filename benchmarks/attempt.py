@@ -45,6 +45,8 @@ class Took:
 
     ms: Sequence[float]
     cpu_ms: float
+    resident_mib: float = 0.0
+    """Of the process, where it was one that runs share."""
 
 
 def spec(message: str) -> AttemptSpec:
@@ -105,7 +107,7 @@ def other(module: str, *arguments: str, dsn: str | None) -> Took:
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr[-1000:]}")
     said = json.loads(done.stdout.strip().rsplit("\n", 1)[-1])
-    return Took(said["ms"], said["cpu_ms"])
+    return Took(said["ms"], said["cpu_ms"], said.get("resident_mib", 0.0))
 
 
 def private_mib(pid: int) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """What an attempt costs over a bare ADK run, in one process: the same agent, the same echo model.
 
-    python benchmarks/attempt_overhead.py [--runs 100] [--dsn postgresql://…]
+    python -m benchmarks.attempt_overhead [--runs 100] [--dsn postgresql://…]
 
 Interleaved, so that a busy machine slows both alike. A bare run is: create the session, ``Runner.run_async`` to its
 end, on a service and connection pool that live on. An attempt is ``run_attempt``, which besides resolves the agent,
@@ -48,25 +48,16 @@ class Overhead:
 
 async def measure(runs: int, dsn: str | None) -> Overhead:
     """Interleaves ``runs`` of each kind; ``dsn`` None: sessions in memory."""
-    from google.adk.sessions import BaseSessionService, DatabaseSessionService, InMemorySessionService
-
-    from agentjobs.agents.sessions import JobSessions
+    from benchmarks.bare_adk import disconnect, service_of
 
     settings = AgentSettings(session_dsn=dsn)
     await _attempt(settings)  # warm, and makes the tables
-    bare: BaseSessionService
-    if dsn is None:
-        bare = InMemorySessionService()
-    else:
-        bare = DatabaseSessionService(
-            db_engine=JobSessions(dsn).db_engine
-        )  # the same schema, without what is ours
+    bare = service_of(dsn)
     await _bare(bare)
     try:
         taken = await _interleave(runs, lambda: _bare(bare), lambda: _attempt(settings))
     finally:
-        if isinstance(bare, DatabaseSessionService):
-            await bare.db_engine.dispose()
+        await disconnect(bare)
     return Overhead("memory" if dsn is None else "database", *taken)
 
 

@@ -1,21 +1,23 @@
 """A bare ADK run: ``Runner.run_async`` over ADK's own session services, and nothing of ours around it.
 
 ``python -m benchmarks.bare_adk RUNS [DSN]`` runs them one after another in this process and prints the milliseconds of
-each, and the CPU milliseconds per run, as one JSON line.
+each, the CPU milliseconds per run and what the process holds in memory, as one JSON line. ``--ours``: over our session
+store instead. ``--anew``: each run over a connection of its own, as in a process of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
-import sys
 import time
+from pathlib import Path
 from uuid import uuid4
 
 from google.adk.agents.run_config import RunConfig, ToolThreadPoolConfig
 from google.adk.runners import Runner
-from google.adk.sessions import BaseSessionService, DatabaseSessionService, InMemorySessionService
+from google.adk.sessions import BaseSessionService, InMemorySessionService
 from google.genai import types
 
 from benchmarks.agents import MESSAGE, root_agent
@@ -23,10 +25,26 @@ from benchmarks.agents import MESSAGE, root_agent
 WARM_UP = 3
 
 
-def service_of(dsn: str | None) -> BaseSessionService:
+def service_of(dsn: str | None, *, ours: bool = False) -> BaseSessionService:
     if dsn is None:
         return InMemorySessionService()
+    if ours:
+        from agentjobs.agents.sessions import JobSessions
+
+        return JobSessions(dsn)
+    from google.adk.sessions import DatabaseSessionService  # brings SQLAlchemy
+
     return DatabaseSessionService(db_url="postgresql+asyncpg" + dsn[dsn.index("://") :])
+
+
+async def disconnect(service: BaseSessionService) -> None:
+    """What the service learned and compiled is kept."""
+    if isinstance(service, InMemorySessionService):
+        return
+    if hasattr(service, "release"):
+        await service.release()
+    else:
+        await service.db_engine.dispose()  # type: ignore[attr-defined]
 
 
 async def run(service: BaseSessionService) -> int:
@@ -44,22 +62,34 @@ async def run(service: BaseSessionService) -> int:
     return events
 
 
-async def main(runs: int, dsn: str | None) -> None:
+def resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) / 256
+
+
+async def main(runs: int, dsn: str | None, *, ours: bool = False, anew: bool = False) -> None:
     logging.disable(logging.WARNING)
-    service = service_of(dsn)
-    for _ in range(WARM_UP):
-        await run(service)
+    service = service_of(dsn, ours=ours)
     took = []
-    cpu = time.process_time()
-    for _ in range(runs):
+    cpu = 0.0
+    for n in range(-WARM_UP, runs):
+        if n == 0:
+            cpu = time.process_time()
+        if anew:
+            await disconnect(service)
         begin = time.perf_counter()
         await run(service)
-        took.append((time.perf_counter() - begin) * 1000)
+        if n >= 0:
+            took.append((time.perf_counter() - begin) * 1000)
     cpu_ms = (time.process_time() - cpu) / runs * 1000
-    if isinstance(service, DatabaseSessionService):
-        await service.db_engine.dispose()
-    print(json.dumps({"ms": took, "cpu_ms": cpu_ms}))
+    await disconnect(service)
+    print(json.dumps({"ms": took, "cpu_ms": cpu_ms, "resident_mib": resident_mib()}))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=int)
+    parser.add_argument("dsn", nargs="?")
+    parser.add_argument("--ours", action="store_true")
+    parser.add_argument("--anew", action="store_true")
+    args = parser.parse_args()
+    asyncio.run(main(args.runs, args.dsn, ours=args.ours, anew=args.anew))

@@ -14,7 +14,7 @@ from gemini import FakeGemini, call, error, gemini, text
 from runs import ECHO, GEMINI, Job, module, until
 
 from agentjobs.agents.errors import SessionFenced, SessionStoreUnavailable
-from agentjobs.agents.fence import Fence, raise_fence
+from agentjobs.agents.fence import Fence
 from agentjobs.agents.lease import leased
 from agentjobs.agents.outcome import Verdict
 from agentjobs.agents.sessions import JobSessions, forget_services, service_for
@@ -239,7 +239,7 @@ async def test_invariant_2_h13_a_run_that_lost_its_job_writes_nothing_more(
     before = len(await trip.stored())
     later = Fence(**trip.session_key, job=trip.uid, run=2)
     sessions = JobSessions(dsn)
-    await raise_fence(sessions.db_engine, later)
+    await sessions.open(later)
     loaded().GO.set()  # type: ignore[attr-defined]
     outcome = await zombie
     assert (outcome.verdict, outcome.reason) == (Verdict.SNOOZE, "SessionFenced")
@@ -308,7 +308,7 @@ async def test_errors_of_the_store_have_types(dsn: str) -> None:
     sessions = JobSessions(dsn)
     await sessions.prepare()
     fence = Fence("a", "u", "s", job="j", run=2)
-    await raise_fence(sessions.db_engine, fence)
+    await sessions.open(fence)
     with pytest.raises(SessionFenced, match="later run"):
-        await raise_fence(sessions.db_engine, Fence("a", "u", "s", job="j", run=1))
+        await sessions.open(Fence("a", "u", "s", job="j", run=1))
     await sessions.release()

@@ -16,6 +16,7 @@ from agentjobs.agents.preload import threads
 from agentjobs.agents.warm import warm
 settings = AgentSettings(session_dsn=sys.argv[1])
 told = {"warnings": warm(settings), "threads": threads(), "children": []}
+told["sqlalchemy"] = "sqlalchemy" in sys.modules
 told["sockets"] = sum(os.readlink(f"/proc/self/fd/{fd}").startswith("socket:") for fd in os.listdir("/proc/self/fd")
                       if os.path.exists(f"/proc/self/fd/{fd}"))
 for number in range(3):
@@ -24,7 +25,7 @@ for number in range(3):
     if pid == 0:
         from agentjobs.agents.attempt import run_attempt
         from agentjobs.agents.sessions import service_for
-        prepared = service_for(sys.argv[1])._prepared
+        prepared = service_for(sys.argv[1]).is_prepared
         spec = AttemptSpec(uid=f"child-{number}", namespace="n", name="j", queue="q", run=1, attempt=1, max_attempts=1,
                            round=1, agent={"inline": {"name": "a", "model": "echo", "instruction": "x"}}, message="hi")
         before = set(sys.modules)
@@ -56,8 +57,85 @@ def test_a_forked_child_opens_its_own_connection_and_inherits_the_rest(dsn: str,
     assert told["warnings"] == []
     assert told["threads"] == 1
     assert told["sockets"] == 0
+    assert not told["sqlalchemy"], "the pages of an ORM would be copied by each child"
     assert told["children"] == [["complete", "", True, []]] * 3
     assert "Event loop is closed" not in done.stderr
     with psycopg.connect(dsn) as connection:
         names = connection.execute("select id from adk.sessions order by id").fetchall()
         assert names == [(f"job-child-{n}",) for n in range(3)], "the warm-up leaves nothing behind"
+
+
+TOUCHED = """
+import asyncio, json, os, sys
+from agentjobs.agents.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.touch import touch
+from agentjobs.agents.warm import warm
+import psycopg
+dsn = sys.argv[1]
+settings = AgentSettings(session_dsn=dsn)
+def backends():
+    with psycopg.connect(dsn) as connection:
+        return connection.execute("select pid from pg_stat_activity where application_name = 'agentjobs-session'"
+                                  " and datname = current_database()").fetchall()
+def child(talk):
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(touch(settings))
+        with os.fdopen(writing, "w") as out:
+            json.dump(talk(), out)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as source:
+        said = source.read()
+    os.waitpid(pid, 0)
+    return json.loads(said)
+def attempt(uid):
+    from agentjobs.agents.attempt import run_attempt
+    during = []
+    spec = AttemptSpec(uid=uid, namespace="n", name="j", queue="q", run=1, attempt=1, max_attempts=1, round=1,
+                       agent={"inline": {"name": "a", "model": "echo", "instruction": "x"}}, message="hi")
+    run = run_attempt(spec, settings, on_event=lambda e: during.append(backends()), abort=asyncio.Event())
+    outcome = asyncio.Runner().run(run)
+    return [outcome.verdict, outcome.message, during[-1]]
+def kept():
+    before = backends()
+    return [before, *attempt("kept")]
+def lost():
+    before = backends()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("select pg_terminate_backend(%s, 5000)", before[0])
+    return [before, *attempt("lost")]
+told = {"warnings": warm(settings), "idle": backends(), "kept": child(kept), "lost": child(lost)}
+print(json.dumps(told))
+"""
+
+
+def test_a_process_that_waits_for_its_job_is_connected_already(dsn: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOUCHED, dsn],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["warnings"], told["idle"]) == ([], []), "the template keeps no connection"
+    before, verdict, message, during = told["kept"]
+    assert (len(before), verdict, message) == (1, "complete", "")
+    assert during == before, "the run found it open"
+    before, verdict, message, during = told["lost"]
+    assert (len(before), verdict, message) == (1, "complete", "")
+    assert len(during) == 1
+    assert during != before, "one that broke while it waited is replaced"
+
+
+def test_a_store_that_is_away_does_not_keep_a_process_from_waiting_for_its_job(tmp_path: Path) -> None:
+    body = TOUCHED[: TOUCHED.index("told =")] + 'warm(settings)\nprint(json.dumps(child(lambda: "waits")))'
+    done = subprocess.run(
+        [sys.executable, "-c", body, "postgresql://u:pw@127.0.0.1:1/d"],
+        capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.stdout.splitlines()[-1], done.stderr) == ('"waits"', "")

@@ -7,15 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from google.adk.errors.already_exists_error import AlreadyExistsError
 from google.adk.events.event import Event
 
 from agentjobs.agents.events import Ending, ending_of
-from agentjobs.agents.fence import Fence, holding, raise_fence
+from agentjobs.agents.fence import Fence, holding
 from agentjobs.agents.invocation import choose
 from agentjobs.agents.lease import wait_for_lease
 from agentjobs.agents.outcome import AgentSettings, AttemptSpec
-from agentjobs.agents.sessions import JobSessions, own_store, service_for
+from agentjobs.agents.sessions import JobSessions, service_for
 
 if TYPE_CHECKING:
     from google.adk.sessions import BaseSessionService, Session
@@ -73,12 +72,11 @@ async def open_conversation(
     try:
         if isinstance(service, JobSessions):
             await wait_for_lease()
-            await service.prepare()
             fence = Fence(app_name, spec.user_id, session_id, job=spec.uid, run=spec.run)
-            async with own_store():
-                await raise_fence(service.db_engine, fence)
+            session = await service.open(fence)
             token = holding.set(fence)
-        session = await _session(service, app_name, spec.user_id, session_id, likely_new=spec.run == 1)
+        else:
+            session = await _session(service, app_name, spec.user_id, session_id)
         history = session.events
         invocation_id = choose(spec.uid, spec.round, [event.invocation_id for event in history])
         marks = not ends_with_its_final_event(root)
@@ -98,23 +96,12 @@ async def open_conversation(
             await service.release()
 
 
-async def _session(
-    service: BaseSessionService, app_name: str, user_id: str, session_id: str, *, likely_new: bool
-) -> Session:
+async def _session(service: BaseSessionService, app_name: str, user_id: str, session_id: str) -> Session:
     """Created explicitly: ADK's own creation on demand fails where two do it at once."""
-    for _ in range(2):
-        if not likely_new:
-            found = await service.get_session(app_name=app_name, user_id=user_id, session_id=session_id)
-            if found is not None:
-                return found
-        try:
-            return await service.create_session(app_name=app_name, user_id=user_id, session_id=session_id)
-        except AlreadyExistsError:
-            likely_new = False
     found = await service.get_session(app_name=app_name, user_id=user_id, session_id=session_id)
-    if found is None:
-        raise RuntimeError(f"session {session_id!r} exists and cannot be read")
-    return found
+    if found is not None:
+        return found
+    return await service.create_session(app_name=app_name, user_id=user_id, session_id=session_id)
 
 
 def ends_with_its_final_event(root: BaseNode) -> bool:

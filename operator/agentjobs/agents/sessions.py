@@ -1,105 +1,83 @@
-"""Where conversations are kept: ADK's own session service over asyncpg, in the schema ``adk``.
+"""Where conversations are kept: in ADK's tables, in the schema ``adk`` of a Postgres, or in memory.
 
-One engine per process and database. The template warms it and disposes of its connections; a forked executor
-inherits the compiled statements and the knowledge that the tables are there, and opens a connection of its own.
+One service per process and database. The template warms it and closes its connection; a forked executor inherits the
+knowledge that the tables are there, and opens a connection of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from google.adk.errors._stale_session_error import StaleSessionError
-from google.adk.sessions import BaseSessionService, DatabaseSessionService, InMemorySessionService
-from sqlalchemy import text
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from google.adk.sessions import BaseSessionService, InMemorySessionService
 
-from agentjobs.agents.errors import AgentError, SessionStoreUnavailable
-from agentjobs.agents.fence import FENCE_TABLE, FencedSession, holding, is_held
+from agentjobs.agents import session_sql as sql
+from agentjobs.agents.fence import FENCE_TABLE
 from agentjobs.agents.lease import wait_for_lease
-from agentjobs.agents.session_url import SCHEMA, asyncpg_dsn
-from agentjobs.agents.text import storable_json
-from agentjobs.dsn import Dsn, DsnFile, current
+from agentjobs.agents.postgres_sessions import PostgresSessions
+from agentjobs.agents.session_connection import Connection, SessionConnection, fetch, own_store
+from agentjobs.dsn import Dsn, DsnFile
 
 if TYPE_CHECKING:
     from google.adk.events.event import Event
     from google.adk.sessions import Session
-    from google.adk.sessions.base_session_service import GetSessionConfig
+    from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
 
-CONNECT_SECONDS = 10
-STATEMENT_SECONDS = 30
-"""No statement of a session store takes long; a hung one must not hold a job until its attempt times out."""
-_SERVER_SETTINGS = {
-    "search_path": SCHEMA,
-    "application_name": "agentjobs-session",
-    "statement_timeout": f"{STATEMENT_SECONDS}s",
-    "idle_in_transaction_session_timeout": "60s",
-}
-# Hashed by the server into the number of an advisory lock: concurrent first starts of ADK's tables crash each other.
-_LOCK = "agentjobs-adk-tables"
+    from agentjobs.agents.adk_sessions import AdkSessions
+    from agentjobs.agents.fence import Fence
+
+log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def own_store() -> AsyncIterator[None]:
-    """Turns failures of the database below into ours, so that no tool's database error is taken for one (H11).
+class JobSessions(BaseSessionService):
+    """The service of a run: our store for the tables that it knows, ADK's own for others.
 
-    :raises SessionStoreUnavailable: cannot connect, lost the connection, or the schema is not usable.
+    Every method raises SessionStoreUnavailable where the database cannot be reached, was lost, or does not let us.
     """
-    try:
-        yield
-    except (DataError, IntegrityError, AgentError):
-        raise
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise SessionStoreUnavailable(
-            f"The session store failed ({type(error).__name__}: {_first_line(cause)}). The attempt is not charged. "
-            f"Check the database of the setting session_database_url and its schema {SCHEMA}."
-        ) from error
-
-
-class JobSessions(DatabaseSessionService):
-    """ADK's service with our schema, our errors, our fence, and text that Postgres can store."""
 
     def __init__(self, dsn: Dsn) -> None:
-        super().__init__(db_engine=_engine(dsn))
-        self._prepared = False
+        """
+        :raises ValueError: the URL is none of Postgres.
+        """
+        self._dsn = dsn
+        self._connection = SessionConnection(dsn)
+        self._chosen: PostgresSessions | AdkSessions | None = None
         self._preparing = asyncio.Lock()
-        # Public attribute of ADK's service. Its sessions check the fence in the transaction of each write (H13).
-        self.database_session_factory.configure(sync_session_class=FencedSession)
 
     async def prepare(self) -> None:
-        """Makes schema and tables, once per process, one process at a time.
-
-        :raises SessionStoreUnavailable: the database cannot be reached or does not let us.
-        """
-        if self._prepared:
+        """Makes schema and tables where they are missing, and finds out of which version they are; once per process."""
+        if self._chosen is not None:
             return
-        async with self._preparing:  # those who wait for the lock below would hold all connections
-            if not self._prepared:
-                await self._prepare()
-                self._prepared = True
+        async with self._preparing, own_store():
+            if self._chosen is None:
+                self._chosen = await self._choose()
 
-    async def _prepare(self) -> None:
-        async with own_store(), self.db_engine.connect() as connection:
-            # The lock is the transaction's: it needs no clean-up, whatever happens to this process.
-            await connection.execute(text("select pg_advisory_xact_lock(hashtext(:name))"), {"name": _LOCK})
-            exists = await connection.scalar(
-                text("select to_regnamespace(:schema) is not null"), {"schema": SCHEMA}
-            )
-            if not exists:  # the role may own the schema without being allowed to make one
-                async with self.db_engine.begin() as other:
-                    await other.execute(text(f"create schema if not exists {SCHEMA}"))
-            await self.prepare_tables()
-            async with self.db_engine.begin() as other:
-                await other.execute(text(FENCE_TABLE))
+    @property
+    def is_prepared(self) -> bool:
+        return self._chosen is not None
+
+    async def connect(self) -> None:
+        """Opens the connection ahead of the run that needs it, and lets the server learn the tables."""
+        if isinstance(self._chosen, PostgresSessions):
+            async with own_store():
+                await self._chosen.connect()
+
+    async def open(self, fence: Fence) -> Session:
+        """Takes the session for the fence's run, and reads it; makes it where it is missing.
+
+        :raises SessionFenced: a later run of the job has it.
+        """
+        store = await self._store()
+        async with own_store():
+            return await store.open(fence)
 
     async def release(self) -> None:
-        """Closes this process's connections, and keeps all that was compiled and learned."""
-        await self.db_engine.dispose()
+        """Closes this process's connections, and keeps all that was learned."""
+        await self._connection.release()
+        if self._chosen is not None and not isinstance(self._chosen, PostgresSessions):
+            await self._chosen.db_engine.dispose()
 
     async def create_session(
         self,
@@ -109,57 +87,92 @@ class JobSessions(DatabaseSessionService):
         state: dict[str, Any] | None = None,
         session_id: str | None = None,
     ) -> Session:
+        store = await self._store()
         async with own_store():
-            return await super().create_session(
+            return await store.create_session(
                 app_name=app_name, user_id=user_id, state=state, session_id=session_id
             )
 
     async def get_session(
         self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
     ) -> Session | None:
+        store = await self._store()
         async with own_store():
-            return await super().get_session(
+            return await store.get_session(
                 app_name=app_name, user_id=user_id, session_id=session_id, config=config
             )
 
+    async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
+        store = await self._store()
+        async with own_store():
+            return await store.list_sessions(app_name=app_name, user_id=user_id)
+
+    async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
+        store = await self._store()
+        async with own_store():
+            await store.delete_session(app_name=app_name, user_id=user_id, session_id=session_id)
+
+    async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
+        store = await self._store()
+        async with own_store():
+            return await store.get_user_state(app_name=app_name, user_id=user_id)
+
     async def append_event(self, session: Session, event: Event) -> Event:
         await wait_for_lease()
+        store = await self._store()
         async with own_store():
-            try:
-                return await super().append_event(session, event)
-            except StaleSessionError:
-                # Somebody wrote in between. Who holds the fence tells a late run from a conflict.
-                fence = holding.get()
-                if fence is not None and not await is_held(self.db_engine, fence):
-                    raise fence.lost() from None
-                raise
+            return await store.append_event(session, event)
 
+    async def _store(self) -> PostgresSessions | AdkSessions:
+        await self.prepare()
+        assert self._chosen is not None
+        return self._chosen
 
-def _engine(dsn: Dsn) -> AsyncEngine:
-    asyncpg_dsn(current(dsn))  # tells a bad URL at once
+    async def _choose(self) -> PostgresSessions | AdkSessions:
+        async with self._connection.use() as connection:
+            version = await _version(connection)
+            if version is None:
+                async with connection.transaction():
+                    await connection.execute(sql.LOCK)
+                    version = await _version(connection) or await _make_tables(connection)
+        if version == sql.SCHEMA_VERSION:
+            return PostgresSessions(self._connection)
+        return await self._adk(version)
 
-    async def connect() -> Any:
-        import asyncpg
-
-        address, settings = asyncpg_dsn(current(dsn))
-        return await asyncpg.connect(
-            address,
-            timeout=CONNECT_SECONDS,
-            command_timeout=STATEMENT_SECONDS,
-            server_settings={**settings, **_SERVER_SETTINGS},
+    async def _adk(self, version: str) -> AdkSessions:
+        log.warning(
+            "the session store's tables are of ADK's schema version %s, not %s: ADK's own service is used, which "
+            "takes more time and memory per run; a newer agentjobs may know them",
+            version,
+            sql.SCHEMA_VERSION,
         )
+        from agentjobs.agents.adk_sessions import AdkSessions
 
-    return create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        json_serializer=storable_json,
-        # A run needs one at a time; the others are for agents that run in parallel, and for prepare().
-        pool_size=1,
-        max_overflow=3,
-        pool_timeout=STATEMENT_SECONDS,
-        # A model call of minutes lies between two writes: a connection that died meanwhile is replaced.
-        pool_pre_ping=True,
-    )
+        store = AdkSessions(self._dsn)
+        async with self._connection.use() as connection, connection.transaction():
+            await connection.execute(sql.LOCK)
+            await connection.execute(FENCE_TABLE)
+            await store.prepare_tables()
+        return store
+
+
+async def _version(connection: Connection) -> str | None:
+    """The version of the tables that are there; None: some are missing."""
+    ((metadata, events, rest),) = await fetch(connection, sql.THERE, {})
+    if not metadata:
+        return "0" if events else None
+    rows = await fetch(connection, sql.VERSION, {})
+    found = str(rows[0][0]) if rows else None
+    return found if found != sql.SCHEMA_VERSION or (events and rest) else None
+
+
+async def _make_tables(connection: Connection) -> str:
+    ((exists,),) = await fetch(connection, sql.SCHEMA_EXISTS, {})
+    if not exists:  # the role may own the schema without being allowed to make one
+        await connection.execute(sql.CREATE_SCHEMA)
+    await connection.execute(sql.TABLES)
+    await connection.execute(FENCE_TABLE)
+    return sql.SCHEMA_VERSION
 
 
 _by_dsn: dict[str, JobSessions] = {}
@@ -184,8 +197,3 @@ def forget_services() -> None:
     """Drops what this process made; for tests that want a process of their own."""
     _by_dsn.clear()
     _memory.clear()
-
-
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -1,9 +1,9 @@
 """What the template does before it forks: everything that is slow the first time and safe to inherit.
 
-Inherited: imported modules, ADK's lazy parts, SQLAlchemy's compiled statements, the knowledge that the session
-tables are there. Never inherited: connections, event loops, threads. So the warm-up runs the ``echo`` model only (a
-Gemini client would leave connections of a closed loop in the child), never on ADK's tool threads, and disposes of its
-database connections.
+Inherited: imported modules, ADK's lazy parts, the knowledge that the session tables are there and of which version
+they are. Never inherited: connections, event loops, threads. So the warm-up runs the ``echo`` model only (a
+Gemini client would leave connections of a closed loop in the child), never on ADK's tool threads, and closes its
+connection to the session store.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
 import psycopg
@@ -13,6 +12,7 @@ from psycopg import errors as pg
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from agentjobs.cancellation import cancellation_kept
 from agentjobs.dsn import Dsn
 from agentjobs.queue import limits
 from agentjobs.queue.errors import QueueUnavailable, SchemaMismatch
@@ -70,21 +70,6 @@ class Database:
                     "run `agentjobs migrate up`"
                 ) from error
         raise AssertionError("unreachable")
-
-
-@contextmanager
-def cancellation_kept() -> Iterator[None]:
-    """Raises CancelledError at its end where the task was cancelled inside and did not hear of it.
-
-    psycopg waits by asyncio.wait_for, which until Python 3.12 swallows a cancellation that comes together with what
-    it waits for; the task would then go on for ever, while whoever cancelled it waits for its end.
-    https://github.com/python/cpython/issues/86296
-    """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    yield
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
 
 
 async def fetch(conn: Connection, statement: LiteralString, params: Params = ()) -> list[Row]:

@@ -16,9 +16,10 @@ from uuid import uuid4
 
 import psycopg
 
+from agentjobs.cancellation import cancellation_kept
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import limits
-from agentjobs.queue.connection import cancellation_kept, connect_options
+from agentjobs.queue.connection import connect_options
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from agentjobs.queue.connection import cancellation_kept
+from agentjobs.cancellation import cancellation_kept
 
 
 async def swallows(begun: asyncio.Event) -> str:

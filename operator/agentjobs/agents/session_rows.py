@@ -1,0 +1,86 @@
+"""ADK's sessions and events as the rows of its tables, and back. Pure, and equal to what ADK's own service stores."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+from typing import Any
+
+from google.adk.events.event import Event
+from google.adk.sessions import Session
+from pydantic_core import PydanticSerializationError
+
+from agentjobs.agents.text import storable_json
+
+State = dict[str, Any]
+
+
+def event_json(event: Event) -> str:
+    """The event as the column ``event_data`` holds it."""
+    try:
+        text = event.model_dump_json(exclude_none=True)
+    except PydanticSerializationError:  # lone surrogates
+        text = ""
+    if not text or "\\u0000" in text:
+        return storable_json(event.model_dump(exclude_none=True, mode="json"))
+    return text
+
+
+def event_of(event_id: str, invocation_id: str, timestamp: datetime, data: State | None) -> Event:
+    """The event of a row. Its own time is exacter than the column's."""
+    stored = data or {}
+    at = stored.get("timestamp")
+    return Event.model_validate(
+        {
+            **stored,
+            "id": event_id,
+            "invocation_id": invocation_id,
+            "timestamp": seconds_of(timestamp) if at is None else at,
+        }
+    )
+
+
+def session_of(
+    app_name: str, user_id: str, session_id: str, state: State, events: list[Event], update_time: datetime
+) -> Session:
+    """A session that knows which revision in the store it is."""
+    session = Session(
+        app_name=app_name,
+        user_id=user_id,
+        id=session_id,
+        state=state,
+        events=events,
+        last_update_time=seconds_of(update_time),
+    )
+    mark(session, update_time)
+    return session
+
+
+def mark(session: Session, update_time: datetime) -> None:
+    """``update_time`` is the revision that the session now is of, in ADK's own words."""
+    session.last_update_time = seconds_of(update_time)
+    session._storage_update_marker = update_time.isoformat(timespec="microseconds")
+
+
+def revision_of(session: Session) -> datetime | None:
+    """None: nobody's store made it."""
+    marker = session._storage_update_marker
+    return None if marker is None else datetime.fromisoformat(marker)
+
+
+def merged(app_state: State, user_state: State, session_state: State) -> State:
+    """The state as an agent sees it."""
+    return {
+        **copy.deepcopy(session_state),
+        **{f"app:{key}": value for key, value in app_state.items()},
+        **{f"user:{key}": value for key, value in user_state.items()},
+    }
+
+
+def column_time(seconds: float) -> datetime:
+    """Unix seconds as ADK's columns have them: UTC, without saying so."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def seconds_of(column: datetime) -> float:
+    return column.replace(tzinfo=UTC).timestamp()

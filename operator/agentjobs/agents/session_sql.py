@@ -1,0 +1,188 @@
+"""The session store's tables, which are ADK's, and the statements that read and write them.
+
+Every name has its schema: nothing depends on a search path, which a pooler in transaction mode does not keep. Each
+statement finds its rows by primary key, the events of a session by idx_events_app_user_session_ts_id.
+
+Lock order, ADK's own: fence, session, app's state, user's state.
+"""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+SCHEMA_VERSION = "1"
+"""ADK's name for the tables below. Those of another version are left to ADK's own service."""
+
+# Concurrent first starts make them once. The lock is the transaction's: it needs no clean-up.
+LOCK: LiteralString = "select pg_advisory_xact_lock(hashtext('agentjobs-adk-tables'))"
+
+# CREATE SCHEMA IF NOT EXISTS asks for the right to create one even where it is there already.
+SCHEMA_EXISTS: LiteralString = "select to_regnamespace('adk') is not null"
+
+CREATE_SCHEMA: LiteralString = "create schema if not exists adk"
+
+TABLES: LiteralString = """
+create table if not exists adk.adk_internal_metadata (
+    key   varchar(128) not null primary key,
+    value varchar(256) not null
+);
+create table if not exists adk.sessions (
+    app_name    varchar(128) not null,
+    user_id     varchar(128) not null,
+    id          varchar(128) not null,
+    state       jsonb        not null,
+    create_time timestamp    not null,
+    update_time timestamp    not null,
+    primary key (app_name, user_id, id)
+);
+create table if not exists adk.events (
+    id            varchar(128) not null,
+    app_name      varchar(128) not null,
+    user_id       varchar(128) not null,
+    session_id    varchar(128) not null,
+    invocation_id varchar(256) not null,
+    timestamp     timestamp    not null,
+    event_data    jsonb,
+    primary key (id, app_name, user_id, session_id),
+    foreign key (app_name, user_id, session_id) references adk.sessions (app_name, user_id, id) on delete cascade
+);
+create index if not exists idx_events_app_user_session_ts_id
+    on adk.events (app_name, user_id, session_id, timestamp desc, id desc);
+create table if not exists adk.app_states (
+    app_name    varchar(128) not null primary key,
+    state       jsonb        not null,
+    update_time timestamp    not null
+);
+create table if not exists adk.user_states (
+    app_name    varchar(128) not null,
+    user_id     varchar(128) not null,
+    state       jsonb        not null,
+    update_time timestamp    not null,
+    primary key (app_name, user_id)
+);
+insert into adk.adk_internal_metadata (key, value) values ('schema_version', '1') on conflict do nothing;
+"""
+"""As ADK's own service makes them: a test compares the two."""
+
+# Which of them are there. Events without the metadata are those of ADK's oldest schema.
+THERE: LiteralString = """
+    select to_regclass('adk.adk_internal_metadata') is not null,
+           to_regclass('adk.events') is not null,
+           to_regclass('adk.user_states') is not null and to_regclass('adk.fence') is not null
+           and to_regclass('adk.idx_events_app_user_session_ts_id') is not null
+"""
+
+VERSION: LiteralString = "select value from adk.adk_internal_metadata where key = 'schema_version'"
+
+# One row: the session's state, its revision, and the state of its app and user.
+READ: LiteralString = """
+    select s.state, s.update_time, coalesce(a.state, '{}'), coalesce(u.state, '{}')
+      from adk.sessions s
+      left join adk.app_states a on a.app_name = s.app_name
+      left join adk.user_states u on u.app_name = s.app_name and u.user_id = s.user_id
+     where s.app_name = %(app_name)s and s.user_id = %(user_id)s and s.id = %(session_id)s
+"""
+
+# The newest first. By id where two have the same time, as ADK does it: the order must be the same at each read.
+EVENTS: LiteralString = """
+    select id, invocation_id, timestamp, event_data
+      from adk.events
+     where app_name = %(app_name)s and user_id = %(user_id)s and session_id = %(session_id)s
+       and (%(after)s::timestamp is null or timestamp >= %(after)s)
+     order by timestamp desc, id desc
+     limit %(limit)s
+"""
+
+# Nothing, where the session exists: its app's and its user's state then exist, too.
+CREATE: LiteralString = """
+    with made as (
+        insert into adk.sessions (app_name, user_id, id, state, create_time, update_time)
+        values (%(app_name)s, %(user_id)s, %(session_id)s, %(session_state)s::jsonb, %(at)s, %(at)s)
+        on conflict do nothing
+        returning 1
+    ), app as (
+        insert into adk.app_states as a (app_name, state, update_time)
+        select %(app_name)s, %(app_state)s::jsonb, now() from made
+        on conflict (app_name) do update
+           set state = a.state || excluded.state, update_time = now()
+         where excluded.state <> '{}'
+        returning 1
+    ), app_first as (
+        select count(*) as n from app
+    ), its_user as (
+        insert into adk.user_states as u (app_name, user_id, state, update_time)
+        select %(app_name)s, %(user_id)s, %(user_state)s::jsonb, now() from made, app_first
+        on conflict (app_name, user_id) do update
+           set state = u.state || excluded.state, update_time = now()
+         where excluded.state <> '{}'
+    )
+    select count(*) from made
+"""
+
+# One event in one transaction: refused where the fence is another's (H13), where the session is gone or was written
+# since it was read, and where a state that create makes is missing. A state that does not change is not written.
+APPEND: LiteralString = """
+    with held as (
+        select 1 from adk.fence
+         where app_name = %(app_name)s and user_id = %(user_id)s and session_id = %(session_id)s
+           and job = %(job)s and run = %(run)s
+           for share
+    ), written as (
+        update adk.sessions
+           set update_time = %(at)s,
+               state = case %(session_delta)s::jsonb when '{}' then state else state || %(session_delta)s::jsonb end
+         where app_name = %(app_name)s and user_id = %(user_id)s and id = %(session_id)s
+           and update_time = %(revision)s
+           and (%(job)s::text is null or exists (select from held))
+           and exists (select from adk.app_states where app_name = %(app_name)s)
+           and exists (select from adk.user_states where app_name = %(app_name)s and user_id = %(user_id)s)
+        returning 1
+    ), app as (
+        update adk.app_states
+           set state = state || %(app_delta)s::jsonb, update_time = now()
+         where app_name = %(app_name)s and %(app_delta)s::jsonb <> '{}' and exists (select from written)
+        returning 1
+    ), its_user as (
+        update adk.user_states
+           set state = state || %(user_delta)s::jsonb, update_time = now()
+         where app_name = %(app_name)s and user_id = %(user_id)s and %(user_delta)s::jsonb <> '{}'
+           and exists (select from written) and (select count(*) from app) >= 0
+    ), event as (
+        insert into adk.events (id, app_name, user_id, session_id, invocation_id, timestamp, event_data)
+        select %(event_id)s, %(app_name)s, %(user_id)s, %(session_id)s, %(invocation_id)s, %(at)s, %(event)s::jsonb
+          from written
+        returning 1
+    )
+    select count(*) from event
+"""
+
+# Why an append was refused, and what a session without a revision is compared with.
+REVISION: LiteralString = """
+    select s.update_time,
+           (select id from adk.events e
+             where e.app_name = s.app_name and e.user_id = s.user_id and e.session_id = s.id
+             order by timestamp desc, id desc limit 1),
+           exists (select from adk.app_states a where a.app_name = s.app_name),
+           exists (select from adk.user_states u where u.app_name = s.app_name and u.user_id = s.user_id)
+      from adk.sessions s
+     where s.app_name = %(app_name)s and s.user_id = %(user_id)s and s.id = %(session_id)s
+"""
+
+# The least recently written first.
+LIST: LiteralString = """
+    select s.user_id, s.id, s.state, s.update_time, coalesce(a.state, '{}'), coalesce(u.state, '{}')
+      from adk.sessions s
+      left join adk.app_states a on a.app_name = s.app_name
+      left join adk.user_states u on u.app_name = s.app_name and u.user_id = s.user_id
+     where s.app_name = %(app_name)s and (%(user_id)s::text is null or s.user_id = %(user_id)s)
+     order by s.update_time, s.user_id, s.id
+"""
+
+# Its events go with it.
+DELETE: LiteralString = """
+    delete from adk.sessions where app_name = %(app_name)s and user_id = %(user_id)s and id = %(session_id)s
+"""
+
+USER_STATE: LiteralString = (
+    "select state from adk.user_states where app_name = %(app_name)s and user_id = %(user_id)s"
+)

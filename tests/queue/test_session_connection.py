@@ -1,0 +1,125 @@
+"""The session store's one connection: poolers, silence, interruptions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from runs import ECHO, Job
+
+from agentjobs.agents import session_connection
+from agentjobs.agents.errors import SessionStoreUnavailable
+from agentjobs.agents.outcome import Verdict
+from agentjobs.agents.sessions import JobSessions, forget_services
+from poolers import refusing_options
+from session_stores import KEY, said
+
+
+@pytest.fixture(autouse=True)
+def _a_process_of_its_own() -> Iterator[None]:
+    forget_services()
+    yield
+    forget_services()
+
+
+async def test_a_pooler_that_takes_no_settings_is_done_without_them(dsn: str) -> None:
+    async with refusing_options(dsn) as pooled:
+        assert (await Job(ECHO, dsn=pooled).attempt()).verdict is Verdict.COMPLETE
+        outcome = await Job(ECHO, dsn=pooled + "?options=-csearch_path%3Dadk").attempt()
+        assert outcome.reason == "SessionStoreUnavailable", "what the URL itself asks for is not left out"
+
+
+async def test_nothing_stays_behind_in_a_connection_that_another_client_gets_next(dsn: str) -> None:
+    sessions = JobSessions(dsn)
+    session = await sessions.create_session(**KEY)
+    await sessions.append_event(session, said())
+    await sessions.get_session(**KEY)
+    async with sessions._connection.use() as connection:
+        kept = await session_connection.fetch(
+            connection,
+            "select (select count(*) from pg_prepared_statements), current_setting('search_path')",
+            {},
+        )
+    assert kept == [(0, '"$user", public')]
+    await sessions.release()
+
+
+async def test_options_of_the_url_are_kept_beside_ours(dsn: str) -> None:
+    sessions = JobSessions(dsn + "?options=-cwork_mem%3D5MB")
+    async with sessions._connection.use() as connection:
+        settings = "select current_setting('work_mem'), current_setting('statement_timeout')"
+        assert await session_connection.fetch(connection, settings, {}) == [("5MB", "30s")]
+    await sessions.release()
+
+
+async def test_a_connection_that_was_silent_for_long_is_asked_before_it_is_trusted(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_connection, "IDLE_SECONDS", 0)
+    asked = 0
+    sessions = JobSessions(dsn)
+    session = await sessions.create_session(**KEY)
+    connection = sessions._connection._connection
+    assert connection is not None
+    execute = connection.execute
+
+    async def dies_when_asked(statement: object, *rest: object) -> object:
+        nonlocal asked
+        if statement == "select 1":
+            asked += 1
+            raise psycopg.OperationalError("no answer")
+        return await execute(statement, *rest)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(connection, "execute", dies_when_asked)
+    await sessions.append_event(session, said())
+    assert (asked, connection.closed) == (1, True)
+    assert len((await sessions.get_session(**KEY)).events) == 1  # type: ignore[union-attr]
+    await sessions.release()
+
+
+async def test_a_write_that_is_cancelled_while_it_waits_leaves_a_store_that_works(dsn: str) -> None:
+    sessions = JobSessions(dsn)
+    session = await sessions.create_session(**KEY)
+    with psycopg.connect(dsn) as blocker:
+        blocker.execute("select 1 from adk.sessions for update")
+        writing = asyncio.create_task(sessions.append_event(session, said("cancelled")))
+        async with asyncio.timeout(20):
+            while not await waits_for_a_lock(dsn):
+                pass
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+    await sessions.append_event(session, said("later"))
+    found = await sessions.get_session(**KEY)
+    assert found is not None
+    assert [event.content.parts[0].text for event in found.events] == ["later"]  # type: ignore[union-attr,index]
+    await sessions.release()
+
+
+async def waits_for_a_lock(dsn: str) -> bool:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        found = await connection.execute(
+            "select 1 from pg_stat_activity where application_name = 'agentjobs-session'"
+            " and datname = current_database() and wait_event_type = 'Lock'"
+        )
+        return await found.fetchone() is not None
+
+
+async def test_h11_a_write_that_hangs_is_given_up(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = JobSessions(dsn)
+    session = await sessions.create_session(**KEY)
+    monkeypatch.setattr(session_connection, "STATEMENT_SECONDS", 0.2)
+    with psycopg.connect(dsn) as blocker:
+        blocker.execute("select 1 from adk.sessions for update")
+        with pytest.raises(SessionStoreUnavailable, match="TimeoutError"):
+            await sessions.append_event(session, said())
+    await sessions.release()
+
+
+async def test_a_value_that_cannot_be_stored_is_no_failure_of_the_store(dsn: str) -> None:
+    sessions = JobSessions(dsn)
+    with pytest.raises(psycopg.DataError):
+        await sessions.create_session(app_name="a", user_id="u", session_id="s" * 129)
+    await sessions.release()
