@@ -74,7 +74,7 @@ def quiet() -> None:
     """
     for variable, value in _QUIET_VARIABLES.items():
         os.environ.setdefault(variable, value)
-    for name in ("google_adk", "google_genai"):
+    for name in ("google_adk", "google_genai", "LiteLLM"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.CRITICAL)
@@ -227,9 +227,9 @@ class _Attempt:
     def _failed(self, error: Exception) -> Outcome:
         if self._meter.refusal is not None:
             return self._ruled(table.BUDGET, self._meter.refusal)
-        origin, name = self._meter.origin_of(error)
-        tool = name if origin is Origin.TOOL else ""
-        return self._judged(judge_exception(error, origin, tool=tool, said=self._said()))
+        raised = self._meter.raised(error)
+        tool = raised.name if raised.origin is Origin.TOOL else ""
+        return self._judged(judge_exception(raised.error, raised.origin, tool=tool, said=self._said()))
 
     def _ruled(self, rule: Rule, detail: str = "") -> Outcome:
         message = f"{rule.told} ({detail})" if detail else rule.told

@@ -10,7 +10,7 @@ from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.genai import types
 
-from agentjobs.agents.classify import Origin, chain
+from agentjobs.agents.classify import Origin, chain, told_by
 from agentjobs.agents.events import tokens
 from agentjobs.agents.outcome import AttemptSpec, TokenUsage
 
@@ -55,6 +55,17 @@ class Budget:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """Where an exception came from."""
+
+    error: BaseException
+    """The one that says most."""
+    origin: Origin = Origin.AGENT
+    name: str = ""
+    """Of the tool or the agent."""
+
+
 class Meter:
     """Counts one run. Tools may run agents of their own in other threads."""
 
@@ -63,7 +74,7 @@ class Meter:
         self._lock = threading.Lock()
         self._used = TokenUsage()
         self._floors: dict[str, int] = {}
-        self._errors: list[tuple[Origin, str, BaseException]] = []
+        self._errors: list[tuple[BaseException, Raised]] = []
         self.refusal: str | None = None
         """Why the run was ended by its budget."""
 
@@ -91,15 +102,20 @@ class Meter:
             self._used = self._used.plus(TokenUsage(tool_calls=1))
 
     def failed(self, origin: Origin, name: str, error: BaseException) -> None:
+        """Called where ``error`` was raised: ADK raises it again later, and so loses what is beneath it."""
+        source = told_by(error) if origin is Origin.MODEL else error
         with self._lock:
-            self._errors.append((origin, name, error))
+            self._errors.append((error, Raised(source, origin, name)))
 
-    def origin_of(self, error: BaseException) -> tuple[Origin, str]:
+    def raised(self, error: BaseException) -> Raised:
         """Where ``error`` came from first. A model's error inside of a tool's agent is the model's."""
         links = {id(link) for link in chain(error)}
         with self._lock:
-            known = [(o, name) for o, name, e in self._errors if id(e) in links]
-        return next((k for k in known if k[0] is Origin.MODEL), known[0] if known else (Origin.AGENT, ""))
+            known = [raised for e, raised in self._errors if id(e) in links]
+        models = [raised for raised in known if raised.origin is Origin.MODEL]
+        if models:
+            return models[0]
+        return Raised(error, known[0].origin, known[0].name) if known else Raised(error)
 
 
 class MeterPlugin(BasePlugin):

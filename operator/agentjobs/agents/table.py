@@ -167,7 +167,6 @@ BY_CLASS: dict[str, Rule] = {
     "json.JSONDecodeError": UNREADABLE,
     "pydantic_core.ValidationError": UNREADABLE,
     "pydantic.ValidationError": UNREADABLE,
-    "litellm.JSONSchemaValidationError": UNREADABLE,
     "aiohttp.ClientPayloadError": UNREACHABLE,
     # time
     "builtins.TimeoutError": TIMED_OUT,
@@ -175,31 +174,27 @@ BY_CLASS: dict[str, Rule] = {
     "httpx2.TimeoutException": TIMED_OUT,
     "aiohttp.ServerTimeoutError": TIMED_OUT,
     "openai.APITimeoutError": TIMED_OUT,
-    "litellm.Timeout": TIMED_OUT,
     # transport
     "httpx.TransportError": UNREACHABLE,
     "httpx2.TransportError": UNREACHABLE,
     "aiohttp.ClientConnectionError": UNREACHABLE,
     "openai.APIConnectionError": UNREACHABLE,
-    "litellm.APIConnectionError": UNREACHABLE,
-    "litellm.ServiceUnavailableError": SERVER_ERROR,
     "builtins.ConnectionError": UNREACHABLE,
     "socket.gaierror": UNREACHABLE,
     "ssl.SSLError": UNREACHABLE,
     "google.TransportError": UNREACHABLE,
     "google.RefreshError": AUTH_FAILED,
     "google.DefaultCredentialsError": AUTH_FAILED,
-    # requests
-    "litellm.ContextWindowExceededError": REQUEST_INVALID,
-    "litellm.ContentPolicyViolationError": BLOCKED,
-    "litellm.BadRequestError": REQUEST_INVALID,
-    "litellm.UnsupportedParamsError": REQUEST_INVALID,
-    "litellm.AuthenticationError": AUTH_FAILED,
-    "litellm.NotFoundError": MODEL_NOT_FOUND,
-    "litellm.RateLimitError": RATE_LIMITED,
-    "litellm.InternalServerError": SERVER_ERROR,
 }
 """By class. A class with an HTTP status is judged by that first."""
+
+LITELLM_KNOWS_BETTER: dict[str, Rule] = {
+    "litellm.ContextWindowExceededError": REQUEST_INVALID,
+    "litellm.ContentPolicyViolationError": BLOCKED,
+    "litellm.JSONSchemaValidationError": UNREADABLE,
+    "litellm.Timeout": TIMED_OUT,
+}
+"""Classes of LiteLLM's that tell more than a status does. Of its others, what is beneath them decides (``told_by``)."""
 
 BY_MODEL_CLASS: dict[str, Rule] = {
     # raised while the request was built, before any answer
