@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Self
 
 from provider_shapes import Answer, body_of
@@ -26,11 +28,12 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class FakeProvider:
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None, key: Path | None = None) -> None:
+        self._certificate, self._key = certificate, key
         self.answer = Answer()
         self.requests = 0
         """Since the last reset by a test."""
-        self.port = 0
+        self.port = self.tls_port = 0
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
 
@@ -38,24 +41,36 @@ class FakeProvider:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def tls_url(self) -> str:
+        """The same behind the certificate, where one was given."""
+        return f"https://127.0.0.1:{self.tls_port}"
+
     def __enter__(self) -> Self:
-        ready: Future[int] = Future()
+        ready: Future[tuple[int, int]] = Future()
         threading.Thread(target=self._serve, args=(ready,), name="fake-provider", daemon=True).start()
-        self.port = ready.result(20)
+        self.port, self.tls_port = ready.result(20)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
 
-    def _serve(self, ready: Future[int]) -> None:
+    def _serve(self, ready: Future[tuple[int, int]]) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._main(ready))
 
-    async def _main(self, ready: Future[int]) -> None:
+    async def _main(self, ready: Future[tuple[int, int]]) -> None:
         server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=64)
-        ready.set_result(server.sockets[0].getsockname()[1])
+        servers, ports = [server], [server.sockets[0].getsockname()[1], 0]
+        if self._certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self._certificate, self._key)
+            servers.append(await asyncio.start_server(self._connection, "127.0.0.1", 0, ssl=context))
+            ports[1] = servers[1].sockets[0].getsockname()[1]
+        ready.set_result((ports[0], ports[1]))
         await self._stopping.wait()
-        server.close()
+        for one in servers:
+            one.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
