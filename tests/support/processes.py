@@ -25,3 +25,17 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def naming(text: str) -> list[int]:
+    """The living processes whose command says ``text``."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if text.encode() in command and alive(int(process.name)):
+                found.append(int(process.name))
+    return found

@@ -18,7 +18,7 @@ from agentjobs.agents.conversation import Conversation, open_conversation
 from agentjobs.agents.errors import AgentInvalid
 from agentjobs.agents.events import Ending, asks_ahead, code_of, ending_of, seen, texts_in
 from agentjobs.agents.inline import build
-from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, Verdict
+from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage, Verdict
 from agentjobs.agents.providers import without_retries
 from agentjobs.agents.resolve import Resolved, resolve
 from agentjobs.agents.table import Rule
@@ -43,10 +43,12 @@ async def run_attempt(
     *,
     on_event: Callable[[AgentEvent], None],
     abort: asyncio.Event,
+    on_usage: Callable[[TokenUsage], None] = lambda _: None,
 ) -> Outcome:
     """Runs the agent once.
 
     :param on_event: called for every event of ADK's as it happens.
+    :param on_usage: called with what the run has spent so far, whenever that changes; also from other threads.
     :param abort: set it to cancel for good: the history is sealed (H27), the outcome is CANCELLED unless the answer
         came first (H15).
     :raises asyncio.CancelledError: this task was cancelled. The history can be continued by another attempt; use it
@@ -54,7 +56,7 @@ async def run_attempt(
     """
     quiet()
     echo.register()
-    attempt = _Attempt(spec, settings, on_event, abort)
+    attempt = _Attempt(spec, settings, on_event, on_usage, abort)
     with running(spec):
         return await attempt.run()
 
@@ -86,13 +88,14 @@ class _Attempt:
         spec: AttemptSpec,
         settings: AgentSettings,
         on_event: Callable[[AgentEvent], None],
+        on_usage: Callable[[TokenUsage], None],
         abort: asyncio.Event,
     ) -> None:
         self._spec = spec
         self._settings = settings
         self._on_event = on_event
         self._abort = abort
-        self._meter = Meter(Budget.of(spec))
+        self._meter = Meter(Budget.of(spec), on_usage)
         self._events: list[Event] = []
         self._instruction = str((spec.agent.get("inline") or {}).get("instruction") or "")
 

@@ -12,10 +12,10 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
-from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome
+from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
 from agentjobs.worker import linux
 from agentjobs.worker.protocol import (
     MAX_MESSAGE_CHARACTERS,
@@ -81,7 +81,12 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings) -> NoRet
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
 
-    run: Coroutine[Any, Any, Outcome] = run_attempt(spec, settings, on_event=report, abort=abort)
+    def report_usage(usage: TokenUsage) -> None:
+        link.send({"op": Op.USAGE, "usage": asdict(usage)})
+
+    run: Coroutine[Any, Any, Outcome] = run_attempt(
+        spec, settings, on_event=report, on_usage=report_usage, abort=abort
+    )
     task = asyncio.ensure_future(run)
 
     def hear() -> None:

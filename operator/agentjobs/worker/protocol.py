@@ -55,6 +55,9 @@ class Op(StrEnum):
     """A standby is touched and waits."""
     EVENT = "event"
     """event (AgentEvent)."""
+    USAGE = "usage"
+    """usage (TokenUsage): what the run has spent so far, agents inside of tools and the call that has just begun
+    included."""
     RESULT = "result"
     """outcome (Outcome), or cancelled: true, or crash: why; and cpu_seconds, max_resident_bytes."""
 
