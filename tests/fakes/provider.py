@@ -123,6 +123,8 @@ def _asked(path: str, request: bytes) -> tuple[str, bool]:
     """(shape, whether a stream is wanted)."""
     if "generateContent" in path or "streamGenerateContent" in path:
         return "gemini", "streamGenerateContent" in path
+    if not request.startswith(b"{"):  # a form: OAuth's
+        return "openai", False
     return ("anthropic" if path.endswith("/messages") else "openai"), bool(json.loads(request).get("stream"))
 
 

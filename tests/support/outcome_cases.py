@@ -40,6 +40,10 @@ class Case:
         return self.way == "full" or self.answer.fault.startswith("silent")
 
     def is_for(self, client: Client) -> bool:
+        # httpx2 is httpx under another name: what the provider's words mean need not be asked twice
+        is_about_words = not (self.way or self.answer.fault or self.answer.raw)
+        if client.transport == "httpx2" and is_about_words and self.name != "500":
+            return False
         return client.name.startswith(self.clients)
 
     def row_of(self, client: Client) -> str:

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from decided_rows import rows
 from provider import FakeProvider, full_backlog
 from runs import Job
 
-from agentjobs.agents import attempt, classify
 from model_clients import CLIENTS, Client
 from outcome_cases import CASES, Case
+
+__all__ = ["rows"]
 
 AGENT = "agent_of_the_outcome_tests"
 IMPATIENT_MS = 200
@@ -65,22 +67,6 @@ def address(way: str, provider: FakeProvider, full: str) -> str:
         case "full":
             return full
     return provider.url
-
-
-@pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Which rows of the table decide, in this process."""
-    decided: list[str] = []
-    for name in ("judge_exception", "judge_code"):
-        judge = getattr(classify, name)
-
-        def noted(*args: object, _judge: object = judge, **more: object) -> object:
-            judgement = _judge(*args, **more)  # type: ignore[operator]
-            decided.append(judgement.row)
-            return judgement
-
-        monkeypatch.setattr(attempt, name, noted)
-    return decided
 
 
 @pytest.mark.parametrize(("case", "client"), PAIRS)
