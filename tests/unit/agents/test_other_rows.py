@@ -263,7 +263,7 @@ async def test_a_row_is_reached_by_what_a_library_raises(
 
 ELSEWHERE = {
     "code INVOCATION_ABORTED": "test_attempt.py, where runs are aborted",
-    "class google.StaleSessionError": "tests/queue/test_agents_sessions.py: it takes a database",
+    "class google.StaleSessionError": "tests/queue/test_session_store_errors.py: it takes a database",
     r"text ^Project or API key must be set\b": "no run of a version that we take: ADK says 'No API key' before; kept for "
     "agents that make their own client",
 }
