@@ -25,6 +25,38 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AGENTS = Path(__file__).parents[1] / "adk_agents"
 NAMES = ("help_desk", "code_pipeline", "research_panel", "essay_loop", "library_mcp", "trip_graph")
+OURS = """
+import os
+from google.adk.agents import BaseAgent, LlmAgent
+from google.adk.events import Event
+from google.adk.workflow import FunctionNode
+from google.genai.types import ModelContent
+
+SEEN = []
+
+def remember(what: str) -> str:
+    "Remembers."
+    SEEN.append(what)
+    os.environ["REMEMBERED"] = os.environ.get("REMEMBERED", "") + what
+    rememberer.description += what
+    return ",".join(SEEN) + os.environ["REMEMBERED"] + rememberer.description
+
+rememberer = LlmAgent(name="rememberer", model="echo", instruction="Remember.", tools=[remember])
+
+class Own(BaseAgent):
+    async def _run_async_impl(self, ctx):
+        yield Event(author=self.name, invocation_id=ctx.invocation_id, content=ModelContent("own code says so"))
+
+own = Own(name="own")
+
+def it_is(node_input: str) -> str:
+    return f"{node_input} it is"
+
+function = FunctionNode(func=it_is, name="function")
+
+async def made():
+    return Own(name="made")
+"""
 CALL_TOKENS = 15
 """What the fake says that one call takes."""
 
@@ -34,6 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The agents, byte for byte, at a path that no other test's processes name."""
     copied = tmp_path_factory.mktemp("agents") / "of_others"
     shutil.copytree(AGENTS, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    (copied / "ours.py").write_text(OURS)
     return copied
 
 
@@ -63,7 +96,7 @@ def database(postgres: Any, migrated_template: str) -> Any:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def worker(database: str, folder: Path, model: FakeGemini) -> AsyncIterator[Worker]:
-    settings = AgentSettings(modules=NAMES, preload=NAMES, session_dsn=database)
+    settings = AgentSettings(modules=(*NAMES, "ours"), preload=(*NAMES, "ours"), session_dsn=database)
     config = worker_config(database, str(folder), settings=settings, memory_limit_mib=None)
     async with running_worker(config) as made:
         yield made
@@ -174,6 +207,22 @@ async def test_an_mcp_server_is_gone_however_its_run_ends(
     view = await state_of(queue, uid)
     assert view.state is (State.CANCELLED if end == "cancelled" else State.COMPLETE)
     await until(lambda: not naming(server), "the server has ended")
+
+
+@pytest.mark.parametrize(
+    ("root", "says"), [("own", "own code says so"), ("made", "own code says so"), ("function", "Go it is")]
+)
+async def test_roots_that_are_no_llm_agents_answer(queue: Queue, root: str, says: str) -> None:
+    (uid,) = await submit(queue, of(f"ours:{root}", "Go"))
+    view = await state_of(queue, uid)
+    assert (view.state, view.result) == (State.COMPLETE, says), view.message
+
+
+async def test_what_a_job_changes_in_its_process_no_other_one_sees(queue: Queue) -> None:
+    """Neither a module's names, nor the environment, nor the agent itself: all of them are preloaded and shared."""
+    jobs = [of("ours:rememberer", f'echo:call remember {{"what": "{n}"}}') for n in range(6)]
+    for number, uid in enumerate(await submit(queue, *jobs)):
+        assert (await state_of(queue, uid)).result == str(number) * 3
 
 
 @pytest.mark.timeout(400)

@@ -108,14 +108,17 @@ async def test_calls_are_counted_over_all_runs_of_a_round(queue: Queue, gemini: 
 
 async def test_a_refunded_run_counts_against_the_budget_too(queue: Queue, gemini: FakeGemini) -> None:
     gemini.script(LOOK, rate_limited(delay="1s"), text("done"))
-    (uid,) = await submit(queue, of("lone", {"maxTokens": 29}))
+    (uid,) = await submit(queue, of("lone", {"maxTokens": 44}))
     view = await state_of(queue, uid)
     assert (view.state, view.result, view.attempts, view.run) == (State.COMPLETE, "done", 1, 2)
     assert view.usage == spent(3, 2, tools=1)
-    gemini.script(LOOK, rate_limited(delay="1s"), text("not asked for"))
-    (uid,) = await submit(queue, of("lone", {"maxTokens": 15}))
+    gemini.forget()
+    gemini.script(LOOK, rate_limited(delay="1s"))
+    (uid,) = await submit(queue, of("lone", {"maxLLMCalls": 2}))
     view = await state_of(queue, uid)
-    assert (view.state, view.reason, view.usage) == (State.FAILED, "BudgetExceeded", spent(1, 1, tools=1))
+    assert (view.state, view.reason, view.run) == (State.FAILED, "BudgetExceeded", 2)
+    assert view.usage == spent(2, 1, tools=1)
+    assert len(gemini.requests) == 2
 
 
 async def test_agents_inside_of_tools_count(queue: Queue, gemini: FakeGemini) -> None:
