@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -54,6 +55,19 @@ class Recorded:
     @property
     def contents(self) -> list[dict[str, Any]]:
         return self.body.get("contents", [])
+
+    @property
+    def agent(self) -> str:
+        """The agent that asks: ADK tells each its name."""
+        told = json.dumps(self.body.get("systemInstruction", ""))
+        found = re.search(r'Your internal name is \\"(\w+)\\"', told)
+        return found[1] if found else ""
+
+    @property
+    def instruction(self) -> str:
+        return "\n".join(
+            part.get("text", "") for part in self.body.get("systemInstruction", {}).get("parts", [])
+        )
 
     @property
     def user_messages(self) -> list[str]:
@@ -191,6 +205,7 @@ class FakeGemini:
         self.requests: list[Recorded] = []
         self.port = 0
         self._answers: list[Answer] = []
+        self._answers_for: dict[str, list[Answer]] = {}
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._loop = asyncio.new_event_loop()
@@ -208,6 +223,18 @@ class FakeGemini:
         """The next answers."""
         with self._lock:
             self._answers += answers
+
+    def script_for(self, agent: str, *answers: Answer) -> None:
+        """The next answers to the agent of that name; they come before those of :meth:`script`."""
+        with self._lock:
+            self._answers_for.setdefault(agent, []).extend(answers)
+
+    def forget(self) -> None:
+        """Drops what was scripted and recorded."""
+        with self._lock:
+            self._answers.clear()
+            self._answers_for.clear()
+            self.requests.clear()
 
     def wait_for_requests(self, count: int, seconds: float = 20) -> None:
         """Until ``count`` requests have arrived; for other threads than an event loop's."""
@@ -248,7 +275,8 @@ class FakeGemini:
         )
         with self._arrived:
             self.requests.append(recorded)
-            answer = self._answers.pop(0) if self._answers else text("ok")
+            answers = self._answers_for.get(recorded.agent) or self._answers
+            answer = answers.pop(0) if answers else text("ok")
             self._arrived.notify_all()
         if answer.hangs:
             await self._stopping.wait()

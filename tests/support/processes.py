@@ -36,3 +36,17 @@ def family(pid: int) -> list[int]:
     for parent in found:
         found.extend(sorted(child for child, above in parents.items() if above == parent))
     return found
+
+
+def naming(text: str) -> list[int]:
+    """The living processes whose command says ``text``."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if text.encode() in command and alive(int(process.name)):
+                found.append(int(process.name))
+    return found

@@ -18,7 +18,7 @@ from agentjobs.agents.conversation import Conversation, open_conversation
 from agentjobs.agents.errors import AgentInvalid
 from agentjobs.agents.events import Ending, asks_ahead, code_of, ending_of, seen, texts_in
 from agentjobs.agents.inline import build
-from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, Verdict
+from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage, Verdict
 from agentjobs.agents.providers import without_retries
 from agentjobs.agents.resolve import Resolved, resolve
 from agentjobs.agents.table import Rule
@@ -45,10 +45,12 @@ async def run_attempt(
     *,
     on_event: Callable[[AgentEvent], None],
     abort: asyncio.Event,
+    on_usage: Callable[[TokenUsage], None] = lambda _: None,
 ) -> Outcome:
     """Runs the agent once.
 
     :param on_event: called for every event of ADK's as it happens.
+    :param on_usage: called with what the run has spent so far, whenever that changes; also from other threads.
     :param abort: set it to cancel for good: the history is sealed (H27), the outcome is CANCELLED unless the answer
         came first (H15).
     :raises asyncio.CancelledError: this task was cancelled. The history can be continued by another attempt; use it
@@ -56,7 +58,7 @@ async def run_attempt(
     """
     quiet()
     echo.register()
-    attempt = _Attempt(spec, settings, on_event, abort)
+    attempt = _Attempt(spec, settings, on_event, on_usage, abort)
     with running(spec):
         return await attempt.run()
 
@@ -76,7 +78,7 @@ def quiet() -> None:
     """
     for variable, value in _QUIET_VARIABLES.items():
         os.environ.setdefault(variable, value)
-    for name in ("google_adk", "google_genai"):
+    for name in ("google_adk", "google_genai", "LiteLLM"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.CRITICAL)
@@ -88,13 +90,14 @@ class _Attempt:
         spec: AttemptSpec,
         settings: AgentSettings,
         on_event: Callable[[AgentEvent], None],
+        on_usage: Callable[[TokenUsage], None],
         abort: asyncio.Event,
     ) -> None:
         self._spec = spec
         self._settings = settings
         self._on_event = on_event
         self._abort = abort
-        self._meter = Meter(Budget.of(spec))
+        self._meter = Meter(Budget.of(spec), on_usage)
         self._events: list[Event] = []
         self._instruction = str((spec.agent.get("inline") or {}).get("instruction") or "")
 
@@ -229,9 +232,9 @@ class _Attempt:
     def _failed(self, error: Exception) -> Outcome:
         if self._meter.refusal is not None:
             return self._ruled(table.BUDGET, self._meter.refusal)
-        origin, name = self._meter.origin_of(error)
-        tool = name if origin is Origin.TOOL else ""
-        return self._judged(judge_exception(error, origin, tool=tool, said=self._said()))
+        raised = self._meter.raised(error)
+        tool = raised.name if raised.origin is Origin.TOOL else ""
+        return self._judged(judge_exception(raised.error, raised.origin, tool=tool, said=self._said()))
 
     def _ruled(self, rule: Rule, detail: str = "") -> Outcome:
         message = f"{rule.told} ({detail})" if detail else rule.told

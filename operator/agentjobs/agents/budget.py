@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.genai import types
 
-from agentjobs.agents.classify import Origin, chain
+from agentjobs.agents.classify import Origin, chain, told_by
 from agentjobs.agents.events import tokens
 from agentjobs.agents.lease import wait_for_lease
 from agentjobs.agents.outcome import AttemptSpec, TokenUsage
@@ -56,15 +57,42 @@ class Budget:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What an agent was asked last, to tell what its next call takes at least."""
+
+    contents: tuple[object, ...]
+    tokens: int = 0
+    """Of it and of its answer; 0: not known yet."""
+
+    def is_repeated_in(self, contents: Sequence[object]) -> bool:
+        """Not so where an agent forgets (``include_contents='none'``), or its history was compacted."""
+        size = len(self.contents)
+        return 0 < size <= len(contents) and all(contents[i] == self.contents[i] for i in (0, size - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """Where an exception came from."""
+
+    error: BaseException
+    """The one that says most."""
+    origin: Origin = Origin.AGENT
+    name: str = ""
+    """Of the tool or the agent."""
+
+
 class Meter:
     """Counts one run. Tools may run agents of their own in other threads."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, on_usage: Callable[[TokenUsage], None] = lambda _: None) -> None:
+        """:param on_usage: called with the sum so far whenever it changes, in order."""
         self._budget = budget
+        self._on_usage = on_usage
         self._lock = threading.Lock()
         self._used = TokenUsage()
-        self._floors: dict[str, int] = {}
-        self._errors: list[tuple[Origin, str, BaseException]] = []
+        self._prompts: dict[str, Prompt] = {}
+        self._errors: list[tuple[BaseException, Raised]] = []
         self.refusal: str | None = None
         """Why the run was ended by its budget."""
 
@@ -73,34 +101,59 @@ class Meter:
         with self._lock:
             return self._used
 
-    def begin_call(self, agent: str) -> str | None:
-        """Counts a model call that is about to begin; a text: it must not, and why."""
+    def begin_call(self, speaker: str, contents: Sequence[object] = ()) -> str | None:
+        """Counts a model call that is about to begin; a text: it must not, and why.
+
+        :param speaker: who asks: an agent in one conversation.
+        :param contents: the conversation as the call repeats it.
+        """
         with self._lock:
-            if (refusal := self._budget.refusal(self._used, self._floors.get(agent, 0))) is not None:
+            last = self._prompts.get(speaker)
+            floor = last.tokens if last is not None and last.is_repeated_in(contents) else 0
+            if (refusal := self._budget.refusal(self._used, floor)) is not None:
                 self.refusal = refusal
                 return refusal
-            self._used = self._used.plus(TokenUsage(llm_calls=1))
+            self._prompts[speaker] = Prompt(tuple(contents))
+            self._add(TokenUsage(llm_calls=1))
             return None
 
-    def add_answer(self, agent: str, usage: TokenUsage) -> None:
+    def add_answer(self, speaker: str, usage: TokenUsage, repeated_tokens: int | None = None) -> None:
+        """:param repeated_tokens: what the next prompt holds of this call; None: prompt and output."""
+        if repeated_tokens is None:
+            repeated_tokens = usage.prompt_tokens + usage.output_tokens
         with self._lock:
-            self._used = self._used.plus(usage)
-            self._floors[agent] = usage.prompt_tokens + usage.output_tokens
+            self._add(usage)
+            if (asked := self._prompts.get(speaker)) is not None:
+                self._prompts[speaker] = replace(asked, tokens=repeated_tokens)
 
     def add_tool_call(self) -> None:
         with self._lock:
-            self._used = self._used.plus(TokenUsage(tool_calls=1))
+            self._add(TokenUsage(tool_calls=1))
+
+    def _add(self, usage: TokenUsage) -> None:
+        self._used = self._used.plus(usage)
+        self._on_usage(self._used)
 
     def failed(self, origin: Origin, name: str, error: BaseException) -> None:
+        """Called where ``error`` was raised: ADK raises it again later, and so loses what is beneath it."""
+        source = told_by(error) if origin is Origin.MODEL else error
         with self._lock:
-            self._errors.append((origin, name, error))
+            self._errors.append((error, Raised(source, origin, name)))
 
-    def origin_of(self, error: BaseException) -> tuple[Origin, str]:
+    def raised(self, error: BaseException) -> Raised:
         """Where ``error`` came from first. A model's error inside of a tool's agent is the model's."""
         links = {id(link) for link in chain(error)}
         with self._lock:
-            known = [(o, name) for o, name, e in self._errors if id(e) in links]
-        return next((k for k in known if k[0] is Origin.MODEL), known[0] if known else (Origin.AGENT, ""))
+            known = [raised for e, raised in self._errors if id(e) in links]
+        models = [raised for raised in known if raised.origin is Origin.MODEL]
+        if models:
+            return models[0]
+        return Raised(error, known[0].origin, known[0].name) if known else Raised(error)
+
+
+def _speaker(context: CallbackContext) -> str:
+    """An agent inside of a tool has a conversation of its own for each call of the tool."""
+    return f"{context.invocation_id}/{context.agent_name}"
 
 
 class MeterPlugin(BasePlugin):
@@ -114,7 +167,10 @@ class MeterPlugin(BasePlugin):
         self, *, callback_context: CallbackContext, llm_response: LlmResponse
     ) -> LlmResponse | None:
         if not llm_response.partial:
-            self._meter.add_answer(callback_context.agent_name, tokens(llm_response.usage_metadata))
+            usage = tokens(llm_response.usage_metadata)
+            thoughts = (llm_response.usage_metadata and llm_response.usage_metadata.thoughts_token_count) or 0
+            repeated = usage.prompt_tokens + usage.output_tokens - thoughts
+            self._meter.add_answer(_speaker(callback_context), usage, repeated)
         return None
 
     async def on_model_error_callback(
@@ -148,7 +204,8 @@ class GatePlugin(BasePlugin):
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
         await wait_for_lease()
-        if (refusal := self._meter.begin_call(callback_context.agent_name)) is not None:
+        refusal = self._meter.begin_call(_speaker(callback_context), llm_request.contents)
+        if refusal is not None:
             return LlmResponse(error_code=BUDGET_EXCEEDED, error_message=refusal)
         options = llm_request.config.http_options or types.HttpOptions()
         own = options.timeout  # an agent may ask for less, never for more

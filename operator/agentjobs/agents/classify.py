@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import Enum, StrEnum
 
 from agentjobs.agents import table
-from agentjobs.agents.delays import delay_of
+from agentjobs.agents.delays import accounts, delay_of
 from agentjobs.agents.errors import AgentError
 from agentjobs.agents.outcome import Verdict
 from agentjobs.agents.table import Rule
@@ -38,6 +38,8 @@ class Judgement:
     reason: Reason
     message: str
     delay_seconds: float | None = None
+    row: str = ""
+    """Which row of the table decided, such as ``status 429`` or ``class httpx.TimeoutException``."""
 
 
 def judge_exception(
@@ -55,9 +57,9 @@ def judge_exception(
     """
     error = _innermost(error)
     if isinstance(error, AgentError):
-        return Judgement(error.verdict, error.reason, bounded_error(without(str(error), said)))
+        return Judgement(error.verdict, error.reason, bounded_error(without(str(error), said)), row="ours")
     delay = delay_of(error, now or datetime.now(UTC)) if origin is not Origin.TOOL else None
-    rule = _rule(error, origin, delay)
+    row, rule = _row(error, origin, delay)
     subject = f"Tool {tool!r}: " if tool and origin is Origin.TOOL else ""
     quoted = f" ({_quote(error, rule)})"
     return Judgement(
@@ -65,30 +67,56 @@ def judge_exception(
         rule.reason,
         bounded_error(without(f"{subject}{rule.told}{quoted}", said)),
         delay if rule.verdict is Verdict.SNOOZE or rule.verdict is Verdict.RETRY else None,
+        row,
     )
 
 
 def judge_code(code: object, message: str | None = None, *, said: Iterable[str] = ()) -> Judgement:
     """What an event means that carries ``error_code`` and that no exception follows."""
     name = str(code.value if isinstance(code, Enum) else code)
-    rule = table.BY_EVENT_CODE.get(name.upper())
-    if rule is None and name.isdigit():
-        rule = rule_of_status(int(name))
-    if rule is None:
-        rule = next(
-            (r for key, r in table.BY_CLASS.items() if key.split(".", 1)[1] == name), table.MODEL_ERROR
-        )
+    row, rule = _row_of_code(name)
     quote = f"{name}: {_one_line(message)}" if message and rule.quote else name
-    return Judgement(rule.verdict, rule.reason, bounded_error(without(f"{rule.told} ({quote})", said)))
+    told = bounded_error(without(f"{rule.told} ({quote})", said))
+    return Judgement(rule.verdict, rule.reason, told, row=row)
 
 
-def rule_of_status(status: int) -> Rule | None:
-    """The rule for an HTTP status of a provider; None: it is none of an error."""
+def told_by(error: BaseException) -> BaseException:
+    """The error that says what happened to a model call; to be asked where it was raised.
+
+    LiteLLM puts its own guess over it: a lost connection becomes an ``InternalServerError`` with status 500, a 403 of
+    Anthropic's an ``APIConnectionError``. What the provider, or the transport, said is the context of that exception,
+    until somebody raises it again.
+    """
+    names = _names(error)
+    if not names[0].startswith("litellm.") or any(name in table.LITELLM_KNOWS_BETTER for name in names):
+        return error
+    for link in _context(error):
+        names = _names(link)
+        if names[0].startswith("litellm."):
+            continue
+        if status_of(link) is not None or any(name in table.BY_CLASS for name in names):
+            return link
+    return error
+
+
+def _row_of_code(name: str) -> tuple[str, Rule]:
+    if (rule := table.BY_EVENT_CODE.get(name.upper())) is not None:
+        return f"code {name.upper()}", rule
+    if name.isdigit() and (found := _row_of_status(int(name))) is not None:
+        return found
+    for key, known in table.BY_CLASS.items():
+        if key.split(".", 1)[1] == name:
+            return f"class {key}", known
+    return "code of no row", table.MODEL_ERROR
+
+
+def _row_of_status(status: int) -> tuple[str, Rule] | None:
+    """The row for an HTTP status of a provider; None: it is none of an error."""
     if status in table.BY_STATUS:
-        return table.BY_STATUS[status]
+        return f"status {status}", table.BY_STATUS[status]
     if 400 <= status < 500:
-        return table.REQUEST_INVALID
-    return table.SERVER_ERROR if 500 <= status < 600 else None
+        return "status 4xx", table.REQUEST_INVALID
+    return ("status 5xx", table.SERVER_ERROR) if 500 <= status < 600 else None
 
 
 def status_of(error: BaseException) -> int | None:
@@ -109,42 +137,42 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
-def _rule(error: BaseException, origin: Origin, delay: float | None) -> Rule:
+def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str, Rule]:
     for name in _names(error):
         if name in table.WHEREVER_RAISED:
-            return table.WHEREVER_RAISED[name]
+            return f"class {name}", table.WHEREVER_RAISED[name]
     if origin is Origin.TOOL:  # whatever it is: a tool's 400 is not about our prompt
-        return table.TOOL_FAILED
+        return "tool", table.TOOL_FAILED
     names = _names(error)
+    for name in names:
+        if name in table.LITELLM_KNOWS_BETTER:
+            return f"class {name}", table.LITELLM_KNOWS_BETTER[name]
     status = status_of(error)
-    if status is not None and (rule := rule_of_status(status)) is not None:
+    if status is not None and (found := _row_of_status(status)) is not None:
         if status in table.SNOOZES_WHEN_IT_NAMES_A_DELAY and delay is not None:
-            return table.OVERLOADED
+            return f"status {status} with a delay", table.OVERLOADED
         if status == 400 and any(text in str(error) for text in table.API_KEY_TEXTS):
-            return table.AUTH_FAILED
-        # a more telling class than its status, such as LiteLLM's content policy
-        return next(
-            (table.BY_CLASS[n] for n in names if n.startswith("litellm.") and n in table.BY_CLASS), rule
-        )
+            return "status 400 about the key", table.AUTH_FAILED
+        return found
     if origin is Origin.MODEL:
         for name in names:
             if name in table.BY_MODEL_CLASS:
-                return table.BY_MODEL_CLASS[name]
+                return f"model's class {name}", table.BY_MODEL_CLASS[name]
     for kind, pattern, rule in table.BY_TEXT:
         if names[0] == kind and re.search(pattern, str(error)):
-            return rule
+            return f"text {pattern}", rule
     for name in names:
         if name in table.BY_CLASS:
-            found = table.BY_CLASS[name]
+            found_rule = table.BY_CLASS[name]
             # time-outs and lost connections of the agent's own code say nothing about the model
             if (
                 origin is not Origin.MODEL
-                and found in (table.TIMED_OUT, table.UNREACHABLE)
+                and found_rule in (table.TIMED_OUT, table.UNREACHABLE)
                 and _is_plain(name)
             ):
-                return table.AGENT_FAILED
-            return found
-    return table.UNKNOWN if origin is Origin.MODEL else table.AGENT_FAILED
+                return "agent", table.AGENT_FAILED
+            return f"class {name}", found_rule
+    return ("unknown", table.UNKNOWN) if origin is Origin.MODEL else ("agent", table.AGENT_FAILED)
 
 
 def _is_plain(name: str) -> bool:
@@ -166,6 +194,19 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__
 
 
+def _context(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and what was being handled when it was raised, and so on: also what nobody named as the cause."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        waiting += [link for link in (current.__cause__, current.__context__) if link is not None]
+
+
 def _innermost(error: BaseException) -> BaseException:
     """ADK wraps what a plugin raises in a RuntimeError; groups hold what parallel agents raised."""
     for link in chain(error):
@@ -184,7 +225,9 @@ def _quote(error: BaseException, rule: Rule) -> str:
     kind = f"{kind} {status}" if status is not None else kind
     if isinstance(error, json.JSONDecodeError) or not rule.quote or hasattr(error, "errors"):
         return kind  # its text holds the value that it complains about
-    own = getattr(error, "message", None)
+    own = next(
+        (said["message"] for said in accounts(error) if said.get("message")), getattr(error, "message", None)
+    )
     text = _one_line(own if isinstance(own, str) and own else str(error))
     return f"{kind}: {text}" if text else kind
 

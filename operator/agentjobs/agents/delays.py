@@ -11,6 +11,9 @@ from typing import Any
 
 DAILY_QUOTA_SECONDS = 3600.0
 """At least, where a quota per day is spent: asking every few seconds until midnight helps nobody."""
+MAX_DELAY_SECONDS = 86400.0
+"""At most, whatever is asked for: a day, as ``retryPolicy.maxWaitSeconds``. A longer wait is asked for again."""
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 _DURATION = re.compile(r"(?P<seconds>\d+(?:\.\d+)?)s")
 
 
@@ -23,7 +26,7 @@ def delay_of(error: BaseException, now: datetime) -> float | None:
     ]
     if any("PerDay" in json.dumps(d.get("violations", ""), default=str) for d in details):
         asked.append(DAILY_QUOTA_SECONDS)
-    return max(asked) if asked else None
+    return min(max(asked), MAX_DELAY_SECONDS) if asked else None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -31,36 +34,60 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     retry-after-ms."""
     lower = {str(k).lower(): str(v).strip() for k, v in headers.items()}
     try:
-        if "retry-after-ms" in lower:
-            return max(0.0, float(lower["retry-after-ms"]) / 1000)
+        if _NUMBER.fullmatch(milliseconds := lower.get("retry-after-ms", "")):
+            return float(milliseconds) / 1000
         told = lower.get("retry-after")
         if told is None:
             return None
-        if re.fullmatch(r"\d+(\.\d+)?", told):
+        if _NUMBER.fullmatch(told):
             return float(told)
         when = parsedate_to_datetime(told)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (when - now).total_seconds())
 
 
 def _seconds(duration: object) -> float | None:
-    match = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
-    return float(match["seconds"]) if match else None
+    """google.protobuf.Duration: "1.5s" in JSON; its two fields where a proxy passes the message on as it is."""
+    if isinstance(duration, str) and (match := _DURATION.fullmatch(duration)):
+        return float(match["seconds"])
+    if isinstance(duration, Mapping):
+        try:
+            asked = float(duration.get("seconds", 0)) + float(duration.get("nanos", 0)) / 1e9
+        except (TypeError, ValueError):
+            return None
+        return asked if asked >= 0 else None  # false for what is no number, too
+    return None
 
 
 def _details(error: BaseException) -> Iterator[dict[str, Any]]:
     """The parts of google.rpc's ``error.details`` in what the provider answered."""
-    for body in (getattr(error, "details", None), getattr(error, "body", None)):
-        if isinstance(body, list) and len(body) == 1:  # streaming endpoints wrap the body
-            body = body[0]
-        if not isinstance(body, dict):
-            continue
-        inner = body.get("error", body)
-        for part in inner.get("details", ()) if isinstance(inner, dict) else ():
+    for inner in accounts(error):
+        details = inner.get("details")
+        for part in details if isinstance(details, list) else ():
             if isinstance(part, dict):
                 yield part
+
+
+def accounts(error: BaseException) -> Iterator[dict[str, Any]]:
+    """The provider's own account, ``{"message": …, …}``: what is under ``error`` in the body of its answer."""
+    for body in (getattr(error, "details", None), getattr(error, "body", None), _answered(error)):
+        if isinstance(body, list) and len(body) == 1:  # streaming endpoints wrap the body
+            body = body[0]
+        if isinstance(body, dict):
+            inner = body.get("error", body)
+            if isinstance(inner, dict):
+                yield inner
+
+
+def _answered(error: BaseException) -> object:
+    """The body of httpx's response, where it is JSON and was read."""
+    try:
+        content = getattr(getattr(error, "response", None), "content", None)
+        return json.loads(content) if isinstance(content, bytes) else None
+    except (ValueError, RuntimeError):  # httpx: RuntimeError for a stream that nobody has read
+        return None
 
 
 def _headers(error: BaseException) -> Iterator[Mapping[str, str]]:

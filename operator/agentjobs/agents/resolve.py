@@ -19,6 +19,7 @@ import inspect
 import re
 import types
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentjobs.agents.allow import check_module, module_allowed
@@ -82,6 +83,12 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
             if value is None or isinstance(value, types.ModuleType):
                 continue
             return await _usable(value, f"{candidate.__name__}:{found}", settings)
+    if any((Path(folder) / "root_agent.yaml").is_file() for folder in getattr(module, "__path__", ())):
+        raise AgentNotFound(
+            f"agent.module: {name} has a root_agent.yaml, and no agent in Python: looked for {', '.join(looked)}. "
+            f"ADK's configuration files (`adk create --type config`) are experimental and import whatever they name, "
+            f"so they are not run. Write the agent as {name}/agent.py with root_agent, or inline in the job."
+        )
     raise AgentNotFound(
         f"agent.module: {name} was imported, but there is nothing to run in it: looked for {', '.join(looked)}; "
         f"it has {_public(module)}. Define root_agent, app or agent() there, or name the attribute: {name}:NAME."

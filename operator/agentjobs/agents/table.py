@@ -166,7 +166,6 @@ BY_CLASS: dict[str, Rule] = {
     "sqlalchemy.IntegrityError": CONFLICT,
     # the agent
     "google.LlmCallsLimitExceededError": CALL_LIMIT,
-    "google.GraphValidationError": AGENT_INVALID,
     "google.WorkflowConfigurationError": AGENT_INVALID,
     "google.NodeTimeoutError": Rule(
         Verdict.RETRY, Reason.AGENT_FAILED, "A step of the agent exceeded its own timeout. It is tried again."
@@ -175,8 +174,6 @@ BY_CLASS: dict[str, Rule] = {
     "google.UnknownApiResponseError": UNREADABLE,
     "json.JSONDecodeError": UNREADABLE,
     "pydantic_core.ValidationError": UNREADABLE,
-    "pydantic.ValidationError": UNREADABLE,
-    "litellm.JSONSchemaValidationError": UNREADABLE,
     "aiohttp.ClientPayloadError": UNREACHABLE,
     # time
     "builtins.TimeoutError": TIMED_OUT,
@@ -184,31 +181,27 @@ BY_CLASS: dict[str, Rule] = {
     "httpx2.TimeoutException": TIMED_OUT,
     "aiohttp.ServerTimeoutError": TIMED_OUT,
     "openai.APITimeoutError": TIMED_OUT,
-    "litellm.Timeout": TIMED_OUT,
     # transport
     "httpx.TransportError": UNREACHABLE,
     "httpx2.TransportError": UNREACHABLE,
     "aiohttp.ClientConnectionError": UNREACHABLE,
     "openai.APIConnectionError": UNREACHABLE,
-    "litellm.APIConnectionError": UNREACHABLE,
-    "litellm.ServiceUnavailableError": SERVER_ERROR,
     "builtins.ConnectionError": UNREACHABLE,
     "socket.gaierror": UNREACHABLE,
     "ssl.SSLError": UNREACHABLE,
     "google.TransportError": UNREACHABLE,
     "google.RefreshError": AUTH_FAILED,
     "google.DefaultCredentialsError": AUTH_FAILED,
-    # requests
-    "litellm.ContextWindowExceededError": REQUEST_INVALID,
-    "litellm.ContentPolicyViolationError": BLOCKED,
-    "litellm.BadRequestError": REQUEST_INVALID,
-    "litellm.UnsupportedParamsError": REQUEST_INVALID,
-    "litellm.AuthenticationError": AUTH_FAILED,
-    "litellm.NotFoundError": MODEL_NOT_FOUND,
-    "litellm.RateLimitError": RATE_LIMITED,
-    "litellm.InternalServerError": SERVER_ERROR,
 }
 """By class. A class with an HTTP status is judged by that first."""
+
+LITELLM_KNOWS_BETTER: dict[str, Rule] = {
+    "litellm.ContextWindowExceededError": REQUEST_INVALID,
+    "litellm.ContentPolicyViolationError": BLOCKED,
+    "litellm.JSONSchemaValidationError": UNREADABLE,
+    "litellm.Timeout": TIMED_OUT,
+}
+"""Classes of LiteLLM's that tell more than a status does. Of its others, what is beneath them decides (``told_by``)."""
 
 BY_MODEL_CLASS: dict[str, Rule] = {
     # raised while the request was built, before any answer
@@ -240,11 +233,11 @@ API_KEY_TEXTS = ("API_KEY_INVALID", "API key not valid", "API key expired")
 """A 400 with one of these is about the key, not about the request."""
 
 BY_EVENT_CODE: dict[str, Rule] = {
-    # blocked: finish reasons and block reasons of Gemini, and LiteLLM's
+    # blocked: finish reasons and block reasons of Gemini (ADK gives LiteLLM's these names)
     **dict.fromkeys(
         (
             "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR",
-            "JAILBREAK", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "LANGUAGE", "CONTENT_FILTER",
+            "JAILBREAK", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "LANGUAGE",
         ),
         BLOCKED,
     ),
@@ -254,8 +247,23 @@ BY_EVENT_CODE: dict[str, Rule] = {
     "TOO_MANY_TOOL_CALLS": UNREADABLE,
     "MODEL_RETURNED_NO_CONTENT": EMPTY,
     "NO_IMAGE": EMPTY,
-    "BUDGET_EXCEEDED": BUDGET,
     "INVOCATION_ABORTED": CANCELLED,
 }  # fmt: skip
 """Error codes of ADK events that no exception follows. Others: a number is an HTTP status, a name a class, else
 MODEL_ERROR."""
+
+
+def rows() -> frozenset[str]:
+    """The name of each row, as a judgement carries it."""
+    return frozenset(
+        (
+            *(f"status {status}" for status in BY_STATUS),
+            *(f"status {status} with a delay" for status in SNOOZES_WHEN_IT_NAMES_A_DELAY),
+            *("status 400 about the key", "status 4xx", "status 5xx"),
+            *(f"class {name}" for name in (*BY_CLASS, *LITELLM_KNOWS_BETTER)),
+            *(f"model's class {name}" for name in BY_MODEL_CLASS),
+            *(f"text {pattern}" for _, pattern, _ in BY_TEXT),
+            *(f"code {code}" for code in BY_EVENT_CODE),
+            *("code of no row", "tool", "agent", "unknown"),
+        )
+    )

@@ -25,7 +25,7 @@ class Ended:
     """Not the job's doing: the template died, or no process could be started. Says what happened."""
     event_count: int = 0
     usage: TokenUsage = field(default_factory=TokenUsage)
-    """Summed up from the events: what is known of a run that left no outcome."""
+    """As told while it ran: what is known of a run that left no outcome."""
     log_tail: str = ""
     duration_seconds: float = 0.0
     cpu_seconds: float = 0.0

@@ -202,10 +202,11 @@ class Executor(asyncio.Protocol):
             case Op.EVENT:
                 event = AgentEvent.from_json(message["event"])
                 self.event_count += 1
-                self.usage = self.usage.plus(_usage_of(event))
                 self._on_event(event)
             case Op.SPAN:
                 self._on_span(Span.from_json(message["span"]))
+            case Op.USAGE:
+                self.usage = TokenUsage(**message["usage"])
             case Op.IDLE:
                 if not self.idle.done():
                     self.idle.set_result(None)
@@ -261,13 +262,3 @@ class Executor(asyncio.Protocol):
             os.close(self._pidfd)
             self._pidfd = None
         self.idle.cancel()
-
-
-def _usage_of(event: AgentEvent) -> TokenUsage:
-    return TokenUsage(
-        event.prompt_tokens,
-        event.output_tokens,
-        event.total_tokens,
-        llm_calls=1 if event.total_tokens else 0,
-        tool_calls=1 if event.kind == "tool_call" else 0,
-    )

@@ -12,10 +12,10 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
-from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome
+from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
 from agentjobs.telemetry import relay
 from agentjobs.worker import linux
 from agentjobs.worker.lease import LeaseTerms
@@ -88,9 +88,14 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
 
+    def report_usage(usage: TokenUsage) -> None:
+        link.send({"op": Op.USAGE, "usage": asdict(usage)})
+
     if spec.traceparent:
         relay.begin(spec.traceparent, lambda span: link.send({"op": Op.SPAN, "span": span}))
-    run: Coroutine[Any, Any, Outcome] = run_attempt(spec, settings, on_event=report, abort=abort)
+    run: Coroutine[Any, Any, Outcome] = run_attempt(
+        spec, settings, on_event=report, on_usage=report_usage, abort=abort
+    )
     with leased(lease.reader.seconds_left):
         task = asyncio.ensure_future(run)
 

@@ -59,6 +59,9 @@ class Op(StrEnum):
     """event (AgentEvent)."""
     SPAN = "span"
     """span (``telemetry.spans.Span``): one that has begun or ended."""
+    USAGE = "usage"
+    """usage (TokenUsage): what the run has spent so far, agents inside of tools and the call that has just begun
+    included."""
     RESULT = "result"
     """outcome (Outcome), or cancelled: true, or lapsed: true, or crash: why (and
     out_of_memory: true); and cpu_seconds, max_resident_bytes."""

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.agents.outcome import AgentEvent, TokenUsage
-from agentjobs.queue.model import Ack, ClaimedJob, Progress
+from agentjobs.queue.model import Ack, ClaimedJob, Progress, Usage
 from agentjobs.telemetry.signals import EVENTS_CARRIED
 from agentjobs.telemetry.spans import Span
 from agentjobs.telemetry.traceparent import TraceParent
@@ -49,7 +49,7 @@ class Run:
     events: list[AgentEvent] = field(default_factory=list)
     step: str = ""
     """Author or tool of the last event."""
-    told: tuple[str, int] = ("", 0)
+    told: tuple[str, int, Usage] = ("", 0, Usage())
     """What the queue knows of the progress."""
     claimed_at: float = field(default_factory=time.monotonic)
     traced: Traced | None = None
@@ -157,11 +157,11 @@ class Runs:
         return [
             Progress(run.job.id, run.job.token, run.step, run.event_count, usage_of(run.usage))
             for run in self.running.values()
-            if run.worker == worker and run.told != (run.step, run.event_count)
+            if run.worker == worker and run.told != (run.step, run.event_count, usage_of(run.usage))
         ]
 
     def told(self, rows: list[Progress]) -> None:
         for row in rows:
             run = self.running.get((row.id, row.token))
             if run is not None:
-                run.told = (row.step, row.event_count)
+                run.told = (row.step, row.event_count, row.usage)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from agent_modules import Write, write_module
 from google.adk.agents import BaseAgent, LlmAgent, LoopAgent, ParallelAgent, SequentialAgent
+from google.adk.workflow import FunctionNode, Workflow
 
 from agentjobs.agents.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
 from agentjobs.agents.outcome import AgentSettings
@@ -101,20 +102,30 @@ async def test_an_attribute_can_be_named(write_module: Write) -> None:
     assert (await found("m5:third")).root.name == "third"
 
 
-async def test_the_layout_of_adk_create_is_found(write_module: Write, tmp_path: Path) -> None:
-    """`adk create my_agent` writes this; `from . import agent` makes the submodule an attribute named agent."""
-    folder = tmp_path / "my_agent"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("from . import agent\n")
-    (folder / ".env").write_text("GOOGLE_API_KEY=x\n")
-    (folder / "agent.py").write_text(
-        "from google.adk.agents.llm_agent import Agent\n\n"
-        "root_agent = Agent(\n    model='echo',\n    name='root_agent',\n"
-        "    description='A helpful assistant for user questions.',\n"
-        "    instruction='Answer user questions to the best of your knowledge',\n)\n"
-    )
+def adk_create(folder: Path, name: str, kind: str) -> None:
+    """ADK's own command, without questions."""
+    from click.testing import CliRunner
+    from google.adk.cli.cli_tools_click import main
+
+    arguments = ["create", str(folder / name), "--type", kind, "--model", "echo", "--api_key", "a-key"]
+    made = CliRunner().invoke(main, arguments)
+    assert made.exit_code == 0, made.output
+
+
+async def test_what_adk_create_writes_is_found(write_module: Write, tmp_path: Path) -> None:
+    """`from . import agent` makes the submodule an attribute named agent."""
+    adk_create(tmp_path, "my_agent", "code")
     assert (await found("my_agent")).root.name == "root_agent"
     assert (await found("my_agent.agent")).root.name == "root_agent"
+
+
+async def test_what_adk_create_writes_as_configuration_is_refused_with_what_to_do(
+    write_module: Write, tmp_path: Path
+) -> None:
+    adk_create(tmp_path, "my_config", "config")
+    message = await refusal(AgentNotFound, "my_config")
+    assert "root_agent.yaml" in message
+    assert "my_config/agent.py with root_agent" in message
 
 
 async def test_a_package_whose_init_is_empty_is_looked_into(write_module: Write) -> None:
@@ -136,6 +147,8 @@ async def test_a_package_whose_init_is_empty_is_looked_into(write_module: Write)
         ("ParallelAgent(name='r', sub_agents=[made('a')])", ParallelAgent),
         ("Own(name='r')", BaseAgent),
         ("made('r')", LlmAgent),
+        ("Workflow(name='r', edges=[(START, made('a'))])", Workflow),
+        ("FunctionNode(func=lambda node_input: node_input, name='r')", FunctionNode),
     ],
 )
 async def test_any_kind_of_root_is_taken(write_module: Write, source: str, kind: type) -> None:
@@ -144,6 +157,7 @@ async def test_any_kind_of_root_is_taken(write_module: Write, source: str, kind:
         HEAD
         + f"""
     from google.adk.agents import BaseAgent, LoopAgent, ParallelAgent, SequentialAgent
+    from google.adk.workflow import FunctionNode, START, Workflow
     class Own(BaseAgent):
         async def _run_async_impl(self, ctx):
             yield
