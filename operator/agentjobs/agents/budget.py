@@ -64,6 +64,10 @@ class Meter:
         self._used = TokenUsage()
         self._floors: dict[str, int] = {}
         self._errors: list[tuple[Origin, str, BaseException]] = []
+        self._models: dict[str, str] = {}
+        self._answered: set[str] = set()
+        self.called = ""
+        """The model of the last call, as its agent names it."""
         self.refusal: str | None = None
         """Why the run was ended by its budget."""
 
@@ -72,17 +76,26 @@ class Meter:
         with self._lock:
             return self._used
 
-    def begin_call(self, agent: str) -> str | None:
+    @property
+    def answered(self) -> frozenset[str]:
+        """The models that gave an answer which is no error."""
+        with self._lock:
+            return frozenset(self._answered)
+
+    def begin_call(self, agent: str, model: str = "") -> str | None:
         """Counts a model call that is about to begin; a text: it must not, and why."""
         with self._lock:
             if (refusal := self._budget.refusal(self._used, self._floors.get(agent, 0))) is not None:
                 self.refusal = refusal
                 return refusal
             self._used = self._used.plus(TokenUsage(llm_calls=1))
+            self._models[agent] = self.called = model
             return None
 
-    def add_answer(self, agent: str, usage: TokenUsage) -> None:
+    def add_answer(self, agent: str, usage: TokenUsage, *, good: bool = True) -> None:
         with self._lock:
+            if good and (model := self._models.get(agent)):
+                self._answered.add(model)
             self._used = self._used.plus(usage)
             self._floors[agent] = usage.prompt_tokens + usage.output_tokens
 
@@ -91,11 +104,13 @@ class Meter:
             self._used = self._used.plus(TokenUsage(tool_calls=1))
 
     def failed(self, origin: Origin, name: str, error: BaseException) -> None:
+        """``name``: the model's, the tool's."""
         with self._lock:
             self._errors.append((origin, name, error))
 
     def origin_of(self, error: BaseException) -> tuple[Origin, str]:
-        """Where ``error`` came from first. A model's error inside of a tool's agent is the model's."""
+        """Where ``error`` came from first, and the name of that model or tool. A model's error inside of a tool's
+        agent is the model's."""
         links = {id(link) for link in chain(error)}
         with self._lock:
             known = [(o, name) for o, name, e in self._errors if id(e) in links]
@@ -113,13 +128,14 @@ class MeterPlugin(BasePlugin):
         self, *, callback_context: CallbackContext, llm_response: LlmResponse
     ) -> LlmResponse | None:
         if not llm_response.partial:
-            self._meter.add_answer(callback_context.agent_name, tokens(llm_response.usage_metadata))
+            usage = tokens(llm_response.usage_metadata)
+            self._meter.add_answer(callback_context.agent_name, usage, good=not llm_response.error_code)
         return None
 
     async def on_model_error_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest, error: Exception
     ) -> LlmResponse | None:
-        self._meter.failed(Origin.MODEL, callback_context.agent_name, error)
+        self._meter.failed(Origin.MODEL, llm_request.model or "", error)
         return None
 
     async def before_tool_callback(
@@ -146,7 +162,8 @@ class GatePlugin(BasePlugin):
     async def before_model_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
-        if (refusal := self._meter.begin_call(callback_context.agent_name)) is not None:
+        model = llm_request.model or ""
+        if (refusal := self._meter.begin_call(callback_context.agent_name, model)) is not None:
             return LlmResponse(error_code=BUDGET_EXCEEDED, error_message=refusal)
         options = llm_request.config.http_options or types.HttpOptions()
         own = options.timeout  # an agent may ask for less, never for more

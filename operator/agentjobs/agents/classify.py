@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 from agentjobs.agents import table
 from agentjobs.agents.delays import delay_of
 from agentjobs.agents.errors import AgentError
-from agentjobs.agents.outcome import Verdict
+from agentjobs.agents.outcome import Health, Verdict
 from agentjobs.agents.table import Rule
 from agentjobs.agents.text import bounded_error, without
 from agentjobs.api.conditions import Reason
@@ -38,6 +38,8 @@ class Judgement:
     reason: Reason
     message: str
     delay_seconds: float | None = None
+    health: Health | None = None
+    """What it says about the model that was called."""
 
 
 def judge_exception(
@@ -65,6 +67,8 @@ def judge_exception(
         rule.reason,
         bounded_error(without(f"{subject}{rule.told}{quoted}", said)),
         delay if rule.verdict is Verdict.SNOOZE or rule.verdict is Verdict.RETRY else None,
+        # an agent's own calls of anything else, and errors beside a model's call, say nothing about a model
+        rule.health if origin is Origin.MODEL else None,
     )
 
 
@@ -79,7 +83,8 @@ def judge_code(code: object, message: str | None = None, *, said: Iterable[str] 
             (r for key, r in table.BY_CLASS.items() if key.split(".", 1)[1] == name), table.MODEL_ERROR
         )
     quote = f"{name}: {_one_line(message)}" if message and rule.quote else name
-    return Judgement(rule.verdict, rule.reason, bounded_error(without(f"{rule.told} ({quote})", said)))
+    message = bounded_error(without(f"{rule.told} ({quote})", said))
+    return Judgement(rule.verdict, rule.reason, message, health=rule.health)
 
 
 def rule_of_status(status: int) -> Rule | None:
