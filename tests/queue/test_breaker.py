@@ -223,7 +223,13 @@ def test_whatever_is_heard_it_stays_bounded_and_an_answer_in_time_moves_it_on(
             assert breaker.failures < FAILURES
         if one.what == "o" and one.let_through and before.kind and decide.now >= before.probe_at:
             assert breaker.closed or breaker.allowed == max(before.allowed, 1) + 1
-        if not one.let_through and before.kind and before.allowed > 0 and one.what == "u" and breaker.kind == before.kind:
+        if (
+            not one.let_through
+            and before.kind
+            and before.allowed > 0
+            and one.what == "u"
+            and breaker.kind == before.kind
+        ):
             assert breaker.allowed == before.allowed
     # however it was left, answers close it
     for _ in range(SLOTS + 1):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from agentjobs.queue.model import Ack, AckKind, Reason, RetryPolicy, State
+from agentjobs.queue.model import Ack, AckKind, ClaimedJob, NewJob, Reason, RetryPolicy, State
 from agentjobs.queue.queue import Queue
 from model_jobs import (
     ANSWERED,
@@ -19,6 +20,7 @@ from model_jobs import (
     break_model,
     breaker,
     hear,
+    heard,
     held,
     job_of,
     jobs_of,
@@ -26,14 +28,12 @@ from model_jobs import (
     open_breaker,
     probe_is_due,
 )
-from queue_builders import TestWorker, expire_worker, make_steady, pass_time, shown, sql
+from queue_builders import TestWorker, expire_worker, make_steady, new_job, pass_time, shown, sql
 
 # opening -----------------------------------------------------------------------------------------------
 
 
-async def test_a_lone_failure_charges_its_attempt_and_opens_nothing(
-    queue: Queue, worker: TestWorker
-) -> None:
+async def test_a_lone_failure_charges_its_attempt_and_opens_nothing(queue: Queue, worker: TestWorker) -> None:
     jobs = jobs_of(FAILURES - 1)
     await queue.enqueue(jobs)
     result = await hear(worker, await worker.claim(), DOWN)
@@ -57,7 +57,11 @@ async def test_invariant_7_five_failures_in_a_row_open_it_and_all_their_attempts
         last = await hear(worker, [run], DOWN)
     assert last.held == {run.id}
     opened = await open_breaker(queue)
-    assert (opened.reason, opened.failures, opened.last_failure) == ("ModelUnavailable", 5, "ModelServerError")
+    assert (opened.reason, opened.failures, opened.last_failure) == (
+        "ModelUnavailable",
+        5,
+        "ModelServerError",
+    )
     await queue.tick(worker.id)
     for job in jobs:
         view = await shown(queue, job)
@@ -189,7 +193,9 @@ async def test_one_probe_at_a_time_then_twice_as_long_until_the_next(
         (probe,) = await worker.claim()
         assert await worker.claim() == [], "one at a time"
         await hear(worker, [probe], DOWN)
-        rows = await sql(dsn, "select extract(epoch from probe_at - clock_timestamp())::float8 from model_breaker")
+        rows = await sql(
+            dsn, "select extract(epoch from probe_at - clock_timestamp())::float8 from model_breaker"
+        )
         waits.append(rows[0][0])
         assert await worker.claim() == []
     for wait, wanted in zip(waits, (60, 120, 240, 480, 600, 600, 600), strict=True):
@@ -226,9 +232,16 @@ async def test_a_failure_in_the_ramp_opens_it_again_and_is_refunded(
     assert result.held == {run.id for run in runs}
     opened = await open_breaker(queue)
     assert (opened.reason, opened.allowed) == ("ModelUnavailable", 0)
-    rows = await sql(dsn, "select extract(epoch from probe_at - clock_timestamp())::float8 from model_breaker")
+    rows = await sql(
+        dsn, "select extract(epoch from probe_at - clock_timestamp())::float8 from model_breaker"
+    )
     assert 26 < rows[0][0] < 34, "two that fail together are one failure"
     assert await worker.claim() == []
+
+
+async def claimed_together(*workers: TestWorker) -> list[ClaimedJob]:
+    """Each worker claims four times, all at once."""
+    return [job for jobs in await asyncio.gather(*(w.claim() for w in workers * 4)) for job in jobs]
 
 
 async def test_two_workers_share_the_ramp(queue: Queue, worker: TestWorker, dsn: str) -> None:
@@ -236,12 +249,11 @@ async def test_two_workers_share_the_ramp(queue: Queue, worker: TestWorker, dsn:
     await break_model(queue, worker)
     await queue.enqueue(jobs_of(100))
     await probe_is_due(dsn)
-    probes = sum(await asyncio.gather(*(w.claim() for w in (worker, other) * 4)), [])
+    probes = await claimed_together(worker, other)
     assert len(probes) == 1
     await hear(worker if worker.held else other, probes, ANSWERED)
-    both = sum(await asyncio.gather(*(w.claim() for w in (worker, other) * 4)), [])
-    more = await worker.claim() + await other.claim()
-    assert len(both + more) == 2
+    both = await claimed_together(worker, other) + await worker.claim() + await other.claim()
+    assert len(both) == 2
 
 
 async def test_a_probe_that_says_nothing_of_the_model_makes_room_for_the_next(
@@ -426,9 +438,6 @@ async def test_modules_that_share_a_model_open_one_breaker(queue: Queue, worker:
 
 
 async def test_a_job_of_unknown_shape_is_never_kept(queue: Queue, worker: TestWorker) -> None:
-    await break_model(queue, worker, REFUSED, "")
-    from queue_builders import new_job
-
     await queue.enqueue([new_job()])
     run = await worker.one()
     assert (await hear(worker, [run], REFUSED)).held == frozenset()
@@ -437,7 +446,7 @@ async def test_a_job_of_unknown_shape_is_never_kept(queue: Queue, worker: TestWo
 # what people do to kept jobs ---------------------------------------------------------------------------
 
 
-async def kept_job(queue: Queue, worker: TestWorker, **fields: object) -> object:
+async def kept_job(queue: Queue, worker: TestWorker, **fields: Any) -> NewJob:
     await break_model(queue, worker)
     job = job_of(**fields)
     await queue.enqueue([job])
@@ -458,7 +467,7 @@ async def test_h17_a_kept_job_holds_its_session_until_it_is_taken_away(
     await queue.admit()
     assert await worker.claim() == [], "invariant 5: in the order in which they became due"
     assert (await shown(queue, behind)).reason == Reason.BEHIND_SESSION
-    await getattr(queue, what)(job.uid)  # type: ignore[attr-defined]
+    await getattr(queue, what)(job.uid)
     assert (await worker.one()).uid == behind.uid
 
 
@@ -466,15 +475,15 @@ async def test_h19_a_kept_job_is_suspended_and_kept_again_after_it_is_resumed(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:
     job = await kept_job(queue, worker)
-    await queue.suspend(job.uid)  # type: ignore[attr-defined]
-    view = await shown(queue, job)  # type: ignore[arg-type]
+    await queue.suspend(job.uid)
+    view = await shown(queue, job)
     assert (view.state, view.reason, view.message) == (State.SUSPENDED, "Suspended", "")
     await probe_is_due(dsn)
     assert len(await worker.claim()) == 1, "another one is the probe"
-    await queue.resume(job.uid)  # type: ignore[attr-defined]
+    await queue.resume(job.uid)
     assert await worker.claim() == []
     await queue.tick(worker.id)
-    assert (await shown(queue, job)).reason == "ModelUnavailable"  # type: ignore[arg-type]
+    assert (await shown(queue, job)).reason == "ModelUnavailable"
 
 
 async def test_h20_deadlines_of_kept_jobs_are_enforced(queue: Queue, worker: TestWorker, dsn: str) -> None:
@@ -484,7 +493,7 @@ async def test_h20_deadlines_of_kept_jobs_are_enforced(queue: Queue, worker: Tes
     await queue.admit()
     await pass_time(dsn, 61)
     await queue.tick(worker.id)
-    assert (await shown(queue, job)).reason == Reason.STARTING_DEADLINE_EXCEEDED  # type: ignore[arg-type]
+    assert (await shown(queue, job)).reason == Reason.STARTING_DEADLINE_EXCEEDED
     assert behind.uid in {run.uid for run in await worker.claim()}, "its session is free"
 
 
@@ -496,7 +505,7 @@ async def test_h17_a_pause_takes_the_session_from_a_kept_job_that_never_started(
     await queue.enqueue([elsewhere])
     await queue.admit()
     await queue.set_queue("agents", paused=True)
-    view = await shown(queue, job)  # type: ignore[arg-type]
+    view = await shown(queue, job)
     assert (view.state, view.reason) == (State.QUEUED, Reason.QUEUE_PAUSED)
     bulk = await TestWorker(queue, slots={"bulk": 1}).register()
     assert (await bulk.one()).uid == elsewhere.uid
@@ -523,17 +532,15 @@ async def test_the_most_urgent_kept_job_is_the_probe(queue: Queue, worker: TestW
 
 async def test_h21_a_new_round_of_a_cancelled_kept_job_is_kept(queue: Queue, worker: TestWorker) -> None:
     job = await kept_job(queue, worker)
-    await queue.cancel(job.uid)  # type: ignore[attr-defined]
-    assert await queue.retry(job.uid)  # type: ignore[attr-defined]
+    await queue.cancel(job.uid)
+    assert await queue.retry(job.uid)
     assert await worker.claim() == []
     await queue.tick(worker.id)
-    view = await shown(queue, job)  # type: ignore[arg-type]
+    view = await shown(queue, job)
     assert (view.round, view.reason) == (2, "ModelUnavailable")
 
 
-async def test_h14_a_suspect_is_kept_and_runs_alone_later(
-    queue: Queue, worker: TestWorker, dsn: str
-) -> None:
+async def test_h14_a_suspect_is_kept_and_runs_alone_later(queue: Queue, worker: TestWorker, dsn: str) -> None:
     await break_model(queue, worker)
     suspect = job_of()
     await queue.enqueue([suspect, *jobs_of(3, OTHER)])
@@ -567,8 +574,6 @@ async def test_h6_a_result_that_cannot_be_stored_spoils_no_breaker(queue: Queue,
     await queue.enqueue(jobs_of(2))
     good, bad = await worker.claim()
     answer = Ack(bad.id, bad.token, AckKind.COMPLETE, result="x", trace_id="\x00")
-    from model_jobs import heard
-
     result = await worker.step([heard(good, REFUSED), answer], {})
     assert len(result.answers) == 2
     assert (await open_breaker(queue)).failures == 1

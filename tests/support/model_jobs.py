@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from agentjobs.queue.model import Ack, AckKind, ClaimedJob, ModelAnswer, ModelReport, NewJob, StepResult
@@ -103,10 +103,4 @@ async def open_breaker(queue: Queue, model: str = MODEL, pool: str = "default") 
 async def held(dsn: str) -> int:
     """Jobs in the state of their own."""
     rows = await sql(dsn, "select count(*) from waiting where state = 'm'")
-    return int(rows[0][0])
-
-
-async def marks(dsn: str, ids: Sequence[int] | None = None) -> int:
-    """How many status writes are asked for at the moment."""
-    rows = await sql(dsn, "select count(*) from outbox")
     return int(rows[0][0])
