@@ -37,6 +37,7 @@ create table model_breaker (
   probe_seconds double precision not null default 0,
   allowed       int not null default 0,      -- the ramp: how many may run at once; 0: a probe
   probe_worker  uuid,                        -- the next probe is this one's, for a minute: it came with another key, perhaps
+  suspects      bigint[] not null default '{}',   -- jobs that it kept after a failure: it may be their prompts' fault
   unique (pool, model)
 ) with (fillfactor = 50);
 create table model_target (
@@ -46,13 +47,20 @@ create table model_target (
 );
 create index model_target_breaker on model_target (breaker);
 
+-- counts_alone: whether a failure is one of a row that may open the breaker, or open it again, and is charged until then:
+-- one alone may be its prompt's fault. Pure.
+create function counts_alone(b model_breaker, p_heard "char", p_id bigint) returns boolean language sql immutable as $$
+  select case when p_id = any (b.suspects) and p_heard in ('u', 'a') then b.kind is null or b.kind = 'r' or b.allowed > 0
+              else p_heard = 'u' and (b.kind is null or b.kind = 'r') end $$;
+
 -- breaker_after: what a breaker is after it heard of one run. Pure: all that decides is in its arguments.
 -- p_heard: o the model answered, u unavailable (transport, 5xx, time-out), a the key was refused, r rate limit.
 -- p_let_through: the run was a probe, or of the ramp. p_delay: seconds, of r. p_running: jobs of the model that run in
--- the pool; p_slots: all slots of the pool. p_luck: 0 to 1.
+-- the pool; p_slots: all slots of the pool. p_luck: 0 to 1. A suspect that fails though others have been answered since
+-- is like any that fails alone.
 create function breaker_after(b model_breaker, p_heard "char", p_reason text, p_id bigint, p_run int, p_let_through boolean,
                               p_delay double precision, p_running int, p_slots int, p_now timestamptz, p_luck double precision)
-  returns model_breaker language plpgsql immutable as $$
+  returns model_breaker language plpgsql immutable set search_path = agentjobs, pg_temp as $$
 declare
   c_failures constant int := 5;
   c_first    constant double precision := 30;
@@ -61,10 +69,12 @@ declare
   v_open     boolean := b.kind is not null;
   v_mine     boolean := p_let_through and p_now >= b.probe_at;   -- not of a ramp that has ended meanwhile
   v_jitter   double precision := 0.9 + 0.2 * p_luck;
+  v_alone    boolean := counts_alone(b, p_heard, p_id);
 begin
   if p_heard = 'o' then
     if not v_open or b.kind = 'r' then b.failures := 0; b.failed := '{}'; b.failed_runs := '{}'; end if;
     if v_open and v_mine then
+      if b.allowed = 0 then b.failures := 0; b.failed := '{}'; b.failed_runs := '{}'; end if;
       b.allowed := greatest(b.allowed, 1) + 1;                   -- one more per answer: twice as many per round
       if b.allowed >= p_slots then
         b.kind := null; b.failures := 0; b.failed := '{}'; b.failed_runs := '{}'; b.allowed := 0;
@@ -76,12 +86,12 @@ begin
   end if;
 
   b.reason := p_reason; b.failed_at := p_now;
-  if p_heard = 'u' and (not v_open or b.kind = 'r') then         -- one alone may be its prompt's fault
+  if v_alone then
     if not v_open and b.failures = 0 then b.since := p_now; end if;
     if p_id <> all (b.failed) then b.failures := b.failures + 1; end if;
     if cardinality(b.failed) < c_kept then b.failed := b.failed || p_id; b.failed_runs := b.failed_runs || p_run; end if;
     if b.failures >= c_failures then
-      b.kind := 'u'; b.since := p_now; b.allowed := 0; b.probe_seconds := c_first;
+      b.kind := p_heard; b.since := p_now; b.allowed := 0; b.probe_seconds := c_first;
       b.probe_at := p_now + make_interval(secs => c_first * v_jitter);
     end if;
   elsif p_heard = 'r' then
@@ -112,18 +122,20 @@ create function iso_time(p_time timestamptz) returns text language sql stable as
 create function kept_reason(p_kind "char") returns text language sql immutable as
   'select case p_kind when ''u'' then ''ModelUnavailable'' when ''a'' then ''ModelAuthFailed'' when ''r'' then ''ModelRateLimited'' end';
 
+create function counted(n int, p_what text) returns text language sql immutable as
+  $$ select n || ' ' || p_what || case n when 1 then '' else 's' end $$;
+
 create function breaker_message(b model_breaker) returns text language sql stable as $$
-  select case b.kind
-      when 'u' then 'model ' || b.model || ' is unavailable to pool ' || b.pool || ' since ' || iso_time(b.since) || ' ('
-                    || b.failures || case b.failures when 1 then ' failure' else ' failures in a row' end || ', the last: ' || b.reason || ')'
-      when 'a' then 'the provider refuses the key of pool ' || b.pool || ' for model ' || b.model || ' since ' || iso_time(b.since)
-                    || ' (' || b.failures || case b.failures when 1 then ' failure' else ' failures in a row' end
-                    || '); correct the pool''s model key'
-      else 'model ' || b.model || ' is rate limited for pool ' || b.pool || ' since ' || iso_time(b.since) end
-    || case when b.kind = 'r' then '; goes on at ' || iso_time(b.probe_at)
-            when b.allowed > 0 then '; it answers again, and jobs go on a few at a time'
-            else '; one job probes it at ' || iso_time(b.probe_at) || case b.kind when 'a' then ', or when a worker starts' else '' end
-                 || ', the others follow when it answers' end
+  select case
+      when b.kind = 'r' then 'model ' || b.model || ' is rate limited for pool ' || b.pool || ' since ' || iso_time(b.since)
+                             || '; goes on at ' || iso_time(b.probe_at)
+      when b.allowed > 0 then 'model ' || b.model || ' answers pool ' || b.pool || ' again; its jobs go on a few at a time'
+      when b.kind = 'u' then 'model ' || b.model || ' is unavailable to pool ' || b.pool || ' since ' || iso_time(b.since) || ' ('
+                             || counted(b.failures, 'failure') || ' in a row, the last: ' || b.reason || '); one job probes it at '
+                             || iso_time(b.probe_at) || ', the others follow when it answers'
+      else 'the provider refuses the key of pool ' || b.pool || ' for model ' || b.model || ' since ' || iso_time(b.since)
+           || ' (' || counted(b.failures, 'time') || '); correct the pool''s model key; one job probes it at ' || iso_time(b.probe_at)
+           || ', or when a worker starts' end
 $$;
 
 -- kept: whether a live pool that serves the queue keeps this target; reason and message where all of them do.
@@ -144,22 +156,25 @@ begin
 end $$;
 
 -- hear_models: what a worker's runs say about their models, before they are acked. Breakers are locked in the order of
--- their models. Answers the jobs whose runs failed by a model that is held up, and why: their attempts are refunded.
+-- their models. Answers the jobs whose runs failed by a model that is held up, and why: their attempts are refunded; and,
+-- without a reason, those that are to be charged.
 -- p_models: [{i id, t token, m model, h 'o'|'u'|'a'|'r', y reason, w delay in seconds}]
 create function hear_models(p_worker uuid, p_models json, out ids bigint[], out reasons text[]) language plpgsql
   set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$ #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
-  v_pool text; v_any boolean; v_model text; v_running int; v_slots int; v_queues text[]; v_ids bigint[]; v_heard "char"[]; b model_breaker; r record;
+  v_pool text; v_any boolean; v_model text; v_bad boolean; v_running int; v_slots int; v_queues text[]; v_ids bigint[]; v_heard "char"[]; b model_breaker; r record;
 begin
   select k.pool, exists (select from model_breaker x where x.pool = k.pool) into v_pool, v_any from worker k where k.id = p_worker;
   if v_pool is null then return; end if;
-  for v_model in
-    select m from json_to_recordset(p_models) as s(m text, h "char") group by m having v_any or bool_or(h <> 'o') order by m
+  for v_model, v_bad in
+    select m, bool_or(h <> 'o') from json_to_recordset(p_models) as s(m text, h "char") group by m having v_any or bool_or(h <> 'o') order by m
   loop
-    if exists (select from json_to_recordset(p_models) as s(m text, h "char") where m = v_model and h <> 'o') then
+    if v_bad then
       insert into model_breaker (pool, model, since, failed_at, probe_at) values (v_pool, v_model, v_now, v_now, v_now)
         on conflict (pool, model) do nothing;
+    else                                           -- answers alone change nothing where nothing is counted
+      continue when not exists (select from model_breaker x where x.pool = v_pool and x.model = v_model and (x.kind is not null or x.failures > 0));
     end if;
     select * into b from model_breaker where pool = v_pool and model = v_model for update;
     continue when not found;
@@ -189,12 +204,19 @@ begin
     end loop;
     -- all that failed in this reply, also before the one that opened it; a lone failure beside a rate limit is charged
     select ids || array_agg(i), reasons || array_agg(kept_reason(b.kind)) into ids, reasons
-      from unnest(v_ids, v_heard) as f(i, h) where b.kind is not null and not (h = 'u' and b.kind = 'r');
-    if b.kind is null and b.failures = 0 then
+      from unnest(v_ids, v_heard) as f(i, h) where b.kind is not null and not counts_alone(b, h, i);
+    -- a refused key that is this job's own affair: it is charged
+    select ids || array_agg(i), reasons || array_agg(null::text) into ids, reasons
+      from unnest(v_ids, v_heard) as f(i, h) where h = 'a' and counts_alone(b, h, i);
+    if b.kind in ('u', 'a') then
+      select coalesce(array_agg(i order by n), '{}') into b.suspects
+      from (select i, max(n) as n from unnest(b.suspects || v_ids) with ordinality as x(i, n) group by i order by 2 desc limit 200) last;
+    end if;
+    if b.kind is null and b.failures = 0 and b.suspects = '{}' then
       delete from model_breaker where id = b.id;
     else
       update model_breaker set kind = b.kind, failures = b.failures, failed = b.failed, failed_runs = b.failed_runs, since = b.since,
-             reason = b.reason, failed_at = b.failed_at, probe_at = b.probe_at, probe_seconds = b.probe_seconds, allowed = b.allowed
+             reason = b.reason, failed_at = b.failed_at, suspects = b.suspects, probe_at = b.probe_at, probe_seconds = b.probe_seconds, allowed = b.allowed
         where id = b.id;
     end if;
   end loop;
@@ -225,7 +247,7 @@ declare
   b model_breaker; v_allowed int; v_left int;
   v_gates int[] := '{}'; v_free int[] := '{}';     -- breakers of this pool, and how many more each lets through now
   v_targets text[]; v_by int[];                    -- what they keep
-  v_tids tid[] := '{}'; v_ids bigint[] := '{}'; v_pos bigint[] := '{}'; v_queue int[] := '{}'; v_breaker int[] := '{}';
+  v_tids tid[] := '{}'; v_ids bigint[] := '{}'; v_pos bigint[] := '{}'; v_queue int[] := '{}'; v_breaker int[] := '{}'; v_suspect boolean[] := '{}';
   v_want int; v_batch int; v_last bigint; v_seen int; v_good bigint[]; v_bad bigint[]; v_free_ids bigint[]; r record;
 begin
   for b in select * from model_breaker where pool = p_pool and kind is not null order by model loop
@@ -265,23 +287,29 @@ begin
       limit v_want
     loop
       v_tids := v_tids || r.tid; v_ids := v_ids || r.id; v_pos := v_pos || r.pos; v_queue := v_queue || i; v_breaker := v_breaker || r.breaker;
+      v_suspect := v_suspect || false;
     end loop;
+    -- suspects last: one poisonous prompt must not be every probe
     for r in
-      select w.ctid as tid, w.id, w.pos, t.breaker
-      from (select t.target, g.by as breaker, f.free from (select distinct target from model_target) t
-            left join unnest(v_targets, v_by) g(target, by) on g.target = t.target left join unnest(v_gates, v_free) f(id, free) on f.id = g.by) t
+      select w.ctid as tid, w.id, w.pos, t.breaker, t.suspect
+      from (select t.target, g.by as breaker, f.free, suspect, coalesce(x.suspects, '{}') as suspects
+            from (select distinct target from model_target) t
+            left join unnest(v_targets, v_by) g(target, by) on g.target = t.target left join unnest(v_gates, v_free) f(id, free) on f.id = g.by
+            left join model_breaker x on x.id = g.by cross join (values (false), (true)) s(suspect)) t
       cross join lateral (select x.ctid, x.id, x.pos from waiting x where x.state = 'm' and x.queue = p_queues[i] and x.target = t.target
-                            and coalesce(x.losses, 0) < 3 order by x.pos limit least(v_want, t.free) for update skip locked) w
+                            and coalesce(x.losses, 0) < 3 and (x.id = any (t.suspects)) = t.suspect
+                          order by x.pos limit least(v_want, t.free) for update skip locked) w
       where t.free is null or t.free > 0
     loop
       v_tids := v_tids || r.tid; v_ids := v_ids || r.id; v_pos := v_pos || r.pos; v_queue := v_queue || i; v_breaker := v_breaker || r.breaker;
+      v_suspect := v_suspect || r.suspect;
     end loop;
   end loop;
 
   select array_agg(tid), array_agg(id), array_agg(breaker) into tids, ids, breakers
   from (select *, row_number() over (partition by queue order by pos) as of_queue
-        from (select c.*, row_number() over (partition by c.breaker order by c.pos) as of_breaker
-              from unnest(v_tids, v_ids, v_pos, v_queue, v_breaker) as c(tid, id, pos, queue, breaker)) c
+        from (select c.*, row_number() over (partition by c.breaker order by c.suspect, c.pos) as of_breaker
+              from unnest(v_tids, v_ids, v_pos, v_queue, v_breaker, v_suspect) as c(tid, id, pos, queue, breaker, suspect)) c
         left join unnest(v_gates, v_free) f(gate, free) on f.gate = c.breaker
         where c.breaker is null or of_breaker <= f.free) c
   where of_queue <= p_slots[queue];
@@ -312,7 +340,7 @@ create function tend_models(p_limit int, out keys text[]) language plpgsql
 declare b model_breaker; h record; v_ids bigint[]; v_locked bigint[]; v_mirrored bigint[]; n int;
 begin
   -- refunds: the failures that opened a breaker were charged before anybody knew
-  for b in select * from model_breaker where kind = 'u' and failed <> '{}' order by model for update skip locked loop
+  for b in select * from model_breaker where kind in ('u', 'a') and allowed = 0 and failed <> '{}' order by model for update skip locked loop
     with owed as materialized (select f.id, f.run from unnest(b.failed, b.failed_runs) f(id, run)
                                join attempt a on a.id = f.id and a.run = f.run and a.charged),
       jobs as materialized (select id, count(*)::int as n from owed group by id),
@@ -403,7 +431,7 @@ create function model_health() returns table (pool text, model text, kind text, 
          (select count(*) from running r where r.breaker = b.id),
          case when b.kind is null then 0 else
            (select count(*) from waiting w join model_target t on t.target = w.target and t.breaker = b.id where w.state = 'm') end
-  from model_breaker b order by b.pool, b.model $$;
+  from model_breaker b where b.kind is not null or b.failures > 0 order by b.pool, b.model $$;
 
 -- reset_model: as if it had never failed; the next tick lets its jobs go. False: there was nothing to reset.
 create function reset_model(p_pool text, p_model text) returns boolean language plpgsql as $$
@@ -422,9 +450,12 @@ begin
     select h.ids, h.reasons into held, v_reasons from hear_models(p_worker, p_models) h;
   end if;
   if held is not null then
-    select json_agg(case when kept.reason is null or x->>'k' not in ('retry', 'snooze') then x
-                         else json_build_object('i', x->'i', 't', x->'t', 'k', 'snooze', 'y', kept.reason, 'm', x->'m', 'u', x->'u', 'e', x->'e', 'l', x->'l') end)
+    select json_agg(case when kept.id is null or x->>'k' not in ('retry', 'snooze') then x
+                         else json_build_object('i', x->'i', 't', x->'t', 'k', case when kept.reason is null then 'retry' else 'snooze' end,
+                                'w', case when kept.reason is null then x->'w' end, 'y', coalesce(kept.reason, x->>'y'),
+                                'm', x->'m', 'u', x->'u', 'e', x->'e', 'l', x->'l') end)
       into v_back from json_array_elements(p_back) x left join unnest(held, v_reasons) kept(id, reason) on kept.id = (x->>'i')::bigint;
+    select array_agg(id) into held from unnest(held, v_reasons) kept(id, reason) where reason is not null;
   end if;
   if p_done is not null or v_back is not null then
     select a.missed, a.keys into missed, v_keys from ack(p_worker, p_done, v_back) a;
