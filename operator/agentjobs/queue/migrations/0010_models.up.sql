@@ -156,10 +156,10 @@ begin
 end $$;
 
 -- hear_models: what a worker's runs say about their models, before they are acked. Breakers are locked in the order of
--- their models. Answers the jobs whose runs failed by a model that is held up, and why: their attempts are refunded; and,
--- without a reason, those that are to be charged.
+-- their models. Answers the jobs whose runs failed by a model that is held up, why, and how long where that is known:
+-- their attempts are refunded; and, without a reason, those that are to be charged.
 -- p_models: [{i id, t token, m model, h 'o'|'u'|'a'|'r', y reason, w delay in seconds}]
-create function hear_models(p_worker uuid, p_models json, out ids bigint[], out reasons text[]) language plpgsql
+create function hear_models(p_worker uuid, p_models json, out ids bigint[], out reasons text[], out waits double precision[]) language plpgsql
   set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$ #variable_conflict use_column
 declare
   v_now timestamptz := clock_timestamp();
@@ -203,10 +203,11 @@ begin
       end if;
     end loop;
     -- all that failed in this reply, also before the one that opened it; a lone failure beside a rate limit is charged
-    select ids || array_agg(i), reasons || array_agg(kept_reason(b.kind)) into ids, reasons
+    select ids || array_agg(i), reasons || array_agg(kept_reason(b.kind)),
+           waits || array_agg(case when b.kind = 'r' then greatest(0, extract(epoch from b.probe_at - v_now))::float8 end) into ids, reasons, waits
       from unnest(v_ids, v_heard) as f(i, h) where b.kind is not null and not counts_alone(b, h, i);
     -- a refused key that is this job's own affair: it is charged
-    select ids || array_agg(i), reasons || array_agg(null::text) into ids, reasons
+    select ids || array_agg(i), reasons || array_agg(null::text), waits || array_agg(null::float8) into ids, reasons, waits
       from unnest(v_ids, v_heard) as f(i, h) where h = 'a' and counts_alone(b, h, i);
     if b.kind in ('u', 'a') then
       select coalesce(array_agg(i order by n), '{}') into b.suspects
@@ -228,7 +229,7 @@ end $$;
 create function keep_acked(p_ids bigint[]) returns void language sql as $$
   with mine as materialized (
       select w.id, w.queue, j.target, j.retry[4] as most from waiting w join job j on j.id = w.id
-      where w.id = any (p_ids) and w.state in ('r', 'q') order by w.id for update of w skip locked)
+      where w.id = any (p_ids) and (w.state in ('r', 'q') or w.state = 'l' and w.reason = 'ModelRateLimited') order by w.id for update of w skip locked)
   update waiting w set state = 'm', target = mine.target, reason = k.reason, message = coalesce(k.message, w.message),
          wait_since = coalesce(w.wait_since, clock_timestamp()),
          held_until = coalesce(w.wait_since, clock_timestamp()) + make_interval(secs => coalesce(mine.most, 86400))
@@ -444,17 +445,17 @@ end $$;
 create function step(p_worker uuid, p_token bigint, p_done json, p_back json, p_queues text[], p_slots int[], p_total int,
                      p_idle boolean, p_low bigint[], p_expiry interval, p_models json, out missed json, out alive boolean, out jobs text, out held bigint[])
   language plpgsql as $$
-declare v_keys text[]; v_reasons text[]; v_back json := p_back;
+declare v_keys text[]; v_reasons text[]; v_waits double precision[]; v_back json := p_back;
 begin
   if p_models is not null then
-    select h.ids, h.reasons into held, v_reasons from hear_models(p_worker, p_models) h;
+    select h.ids, h.reasons, h.waits into held, v_reasons, v_waits from hear_models(p_worker, p_models) h;
   end if;
   if held is not null then
     select json_agg(case when kept.id is null or x->>'k' not in ('retry', 'snooze') then x
                          else json_build_object('i', x->'i', 't', x->'t', 'k', case when kept.reason is null then 'retry' else 'snooze' end,
-                                'w', case when kept.reason is null then x->'w' end, 'y', coalesce(kept.reason, x->>'y'),
+                                'w', case when kept.reason is null then (x->>'w')::float8 else kept.wait end, 'y', coalesce(kept.reason, x->>'y'),
                                 'm', x->'m', 'u', x->'u', 'e', x->'e', 'l', x->'l') end)
-      into v_back from json_array_elements(p_back) x left join unnest(held, v_reasons) kept(id, reason) on kept.id = (x->>'i')::bigint;
+      into v_back from json_array_elements(p_back) x left join unnest(held, v_reasons, v_waits) kept(id, reason, wait) on kept.id = (x->>'i')::bigint;
     select array_agg(id) into held from unnest(held, v_reasons) kept(id, reason) where reason is not null;
   end if;
   if p_done is not null or v_back is not null then
