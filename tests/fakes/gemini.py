@@ -209,6 +209,11 @@ class FakeGemini:
         with self._lock:
             self._answers += answers
 
+    def forget_script(self) -> None:
+        """It answers ``text("ok")`` from now on."""
+        with self._lock:
+            self._answers.clear()
+
     def wait_for_requests(self, count: int, seconds: float = 20) -> None:
         """Until ``count`` requests have arrived; for other threads than an event loop's."""
         with self._arrived:

@@ -23,7 +23,9 @@ LIMITED = Outcome(
 )
 
 
-def ack(outcome: Outcome, *, payload: dict[str, Any] | None = None, why: Why | None = None, health: bool = True) -> Ack:
+def ack(
+    outcome: Outcome, *, payload: dict[str, Any] | None = None, why: Why | None = None, health: bool = True
+) -> Ack:
     job = claimed(payload=payload) if payload else claimed()
     made = ack_of(job, Ended(outcome=outcome, why=why), RNG, model_health=health)
     assert made is not None
