@@ -8,6 +8,7 @@ from uuid import uuid4
 from agentjobs.queue.model import AckKind, NewJob, State, WorkerInfo
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.stats import QueueStats
+from model_jobs import MODEL, OTHER, REFUSED, break_model, job_of
 from queue_builders import TestWorker, expire_worker, mirrored_job, new_job, sql
 
 
@@ -54,6 +55,17 @@ async def test_a_job_that_no_slot_could_take_is_not_ready(queue: Queue, worker: 
     found = await stats(queue)
     assert found.depth == {("agents", State.QUEUED): 3, ("quiet", State.QUEUED): 2}
     assert found.ready == {"agents": 1, "quiet": 0}
+
+
+async def test_jobs_that_wait_for_a_model_are_counted_by_pool_and_model_and_are_not_ready(
+    queue: Queue, worker: TestWorker
+) -> None:
+    await break_model(queue, worker, REFUSED)
+    await queue.enqueue([job_of(), job_of(), job_of(OTHER)])
+    await worker.claim()
+    found = await stats(queue)
+    assert found.held == {("default", MODEL, "ModelAuthFailed"): 3}
+    assert found.ready == {"agents": 0}
 
 
 async def test_a_queue_that_is_served_or_was_paused_has_zeros(queue: Queue, worker: TestWorker) -> None:

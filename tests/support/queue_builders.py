@@ -53,11 +53,13 @@ class TestWorker:
     queue: Queue
     slots: Mapping[str, int] = field(default_factory=lambda: {"agents": 10})
     id: UUID = field(default_factory=uuid4)
+    pool: str = "default"
     tokens: Any = field(default_factory=lambda: itertools.count(1))
     held: list[ClaimedJob] = field(default_factory=list)
 
     async def register(self) -> TestWorker:
-        await self.queue.register(WorkerInfo(self.id, f"worker-{self.id.hex[:4]}", self.slots, "test"))
+        name = f"worker-{self.id.hex[:4]}"
+        await self.queue.register(WorkerInfo(self.id, name, self.slots, "test", self.pool))
         return self
 
     async def step(
@@ -125,10 +127,11 @@ async def make_steady(dsn: str, worker: TestWorker) -> None:
 def time_passing(seconds: float) -> str:
     """A statement after which so much time has passed for every job and queue: all times in their rows move back."""
     columns = {
-        "waiting": ("run_at", "since", "started_at", "deadline", "wait_since"),
+        "waiting": ("run_at", "since", "started_at", "deadline", "wait_since", "held_until"),
         "running": ("run_at", "since", "started_at", "deadline", "wait_since"),
         "outcome": ("started_at", "run_started_at", "finished_at"),
         "queue": ("paused_at",),
+        "model_breaker": ("since", "failed_at", "probe_at"),
         "upkeep": ("pruned_at",),
     }
     statements = []

@@ -219,9 +219,8 @@ class _Attempt:
         if ending.waits_for:
             return self._ruled(table.INPUT_REQUIRED, f"tool {ending.waits_for}")
         if ending.error_code:
-            return self._judged(
-                judge_code(ending.error_code, ending.error_message, said=self._said()), ending.answer
-            )
+            judgement = judge_code(ending.error_code, ending.error_message, said=self._said())
+            return self._judged(judgement, ending.answer, model=self._meter.called)
         if ending.truncated:
             return self._judged(judge_code("MAX_TOKENS"), ending.answer)
         return self._complete(ending) if ending.answer else self._ruled(table.EMPTY)
@@ -234,20 +233,26 @@ class _Attempt:
             return self._ruled(table.BUDGET, self._meter.refusal)
         raised = self._meter.raised(error)
         tool = raised.name if raised.origin is Origin.TOOL else ""
-        return self._judged(judge_exception(raised.error, raised.origin, tool=tool, said=self._said()))
+        model = raised.name if raised.origin is Origin.MODEL else ""
+        judgement = judge_exception(raised.error, raised.origin, tool=tool, said=self._said())
+        return self._judged(judgement, model=model)
 
     def _ruled(self, rule: Rule, detail: str = "") -> Outcome:
         message = f"{rule.told} ({detail})" if detail else rule.told
         return self._outcome(rule.verdict, rule.reason, bounded_error(without(message, self._said())))
 
-    def _judged(self, judgement: Judgement, answer: str = "") -> Outcome:
-        return self._outcome(
+    def _judged(self, judgement: Judgement, answer: str = "", *, model: str = "") -> Outcome:
+        outcome = self._outcome(
             judgement.verdict,
             judgement.reason,
             judgement.message,
             delay_seconds=judgement.delay_seconds,
             result=answer or None,
         )
+        if judgement.health is None:
+            return outcome
+        answered = tuple(name for name in outcome.answered if name != model)  # its last word counts
+        return replace(outcome, health=judgement.health, model=model, answered=answered)
 
     def _outcome(
         self,
@@ -266,6 +271,7 @@ class _Attempt:
             result=None if result is None else cut(result, MAX_RESULT_BYTES),
             usage=self._meter.usage,
             event_count=len(self._events),
+            answered=tuple(sorted(self._meter.answered)),
         )
 
     def _said(self) -> Iterable[str]:

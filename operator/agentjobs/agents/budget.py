@@ -79,7 +79,7 @@ class Raised:
     """The one that says most."""
     origin: Origin = Origin.AGENT
     name: str = ""
-    """Of the tool or the agent."""
+    """Of the tool, or the model."""
 
 
 class Meter:
@@ -93,6 +93,10 @@ class Meter:
         self._used = TokenUsage()
         self._prompts: dict[str, Prompt] = {}
         self._errors: list[tuple[BaseException, Raised]] = []
+        self._models: dict[str, str] = {}
+        self._answered: set[str] = set()
+        self.called = ""
+        """The model of the last call, as its agent names it."""
         self.refusal: str | None = None
         """Why the run was ended by its budget."""
 
@@ -101,7 +105,13 @@ class Meter:
         with self._lock:
             return self._used
 
-    def begin_call(self, speaker: str, contents: Sequence[object] = ()) -> str | None:
+    @property
+    def answered(self) -> frozenset[str]:
+        """The models that gave an answer which is no error."""
+        with self._lock:
+            return frozenset(self._answered)
+
+    def begin_call(self, speaker: str, contents: Sequence[object] = (), model: str = "") -> str | None:
         """Counts a model call that is about to begin; a text: it must not, and why.
 
         :param speaker: who asks: an agent in one conversation.
@@ -114,14 +124,22 @@ class Meter:
                 self.refusal = refusal
                 return refusal
             self._prompts[speaker] = Prompt(tuple(contents))
+            self._models[speaker] = self.called = model
             self._add(TokenUsage(llm_calls=1))
             return None
 
-    def add_answer(self, speaker: str, usage: TokenUsage, repeated_tokens: int | None = None) -> None:
-        """:param repeated_tokens: what the next prompt holds of this call; None: prompt and output."""
+    def add_answer(
+        self, speaker: str, usage: TokenUsage, repeated_tokens: int | None = None, *, good: bool = True
+    ) -> None:
+        """
+        :param repeated_tokens: what the next prompt holds of this call; None: prompt and output.
+        :param good: it is an answer, and no error.
+        """
         if repeated_tokens is None:
             repeated_tokens = usage.prompt_tokens + usage.output_tokens
         with self._lock:
+            if good and (model := self._models.get(speaker)):
+                self._answered.add(model)
             self._add(usage)
             if (asked := self._prompts.get(speaker)) is not None:
                 self._prompts[speaker] = replace(asked, tokens=repeated_tokens)
@@ -135,7 +153,10 @@ class Meter:
         self._on_usage(self._used)
 
     def failed(self, origin: Origin, name: str, error: BaseException) -> None:
-        """Called where ``error`` was raised: ADK raises it again later, and so loses what is beneath it."""
+        """Called where ``error`` was raised: ADK raises it again later, and so loses what is beneath it.
+
+        :param name: the model's, the tool's.
+        """
         source = told_by(error) if origin is Origin.MODEL else error
         with self._lock:
             self._errors.append((error, Raised(source, origin, name)))
@@ -170,13 +191,15 @@ class MeterPlugin(BasePlugin):
             usage = tokens(llm_response.usage_metadata)
             thoughts = (llm_response.usage_metadata and llm_response.usage_metadata.thoughts_token_count) or 0
             repeated = usage.prompt_tokens + usage.output_tokens - thoughts
-            self._meter.add_answer(_speaker(callback_context), usage, repeated)
+            self._meter.add_answer(
+                _speaker(callback_context), usage, repeated, good=not llm_response.error_code
+            )
         return None
 
     async def on_model_error_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest, error: Exception
     ) -> LlmResponse | None:
-        self._meter.failed(Origin.MODEL, callback_context.agent_name, error)
+        self._meter.failed(Origin.MODEL, llm_request.model or "", error)
         return None
 
     async def before_tool_callback(
@@ -204,7 +227,8 @@ class GatePlugin(BasePlugin):
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
         await wait_for_lease()
-        refusal = self._meter.begin_call(_speaker(callback_context), llm_request.contents)
+        speaker = _speaker(callback_context)
+        refusal = self._meter.begin_call(speaker, llm_request.contents, llm_request.model or "")
         if refusal is not None:
             return LlmResponse(error_code=BUDGET_EXCEEDED, error_message=refusal)
         options = llm_request.config.http_options or types.HttpOptions()

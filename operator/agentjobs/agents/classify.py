@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 from agentjobs.agents import table
 from agentjobs.agents.delays import accounts, delay_of
 from agentjobs.agents.errors import AgentError
-from agentjobs.agents.outcome import Verdict
+from agentjobs.agents.outcome import Health, Verdict
 from agentjobs.agents.table import Rule
 from agentjobs.agents.text import bounded_error, without
 from agentjobs.api.conditions import Reason
@@ -38,6 +38,8 @@ class Judgement:
     reason: Reason
     message: str
     delay_seconds: float | None = None
+    health: Health | None = None
+    """What it says about the model that was called."""
     row: str = ""
     """Which row of the table decided, such as ``status 429`` or ``class httpx.TimeoutException``."""
 
@@ -67,6 +69,8 @@ def judge_exception(
         rule.reason,
         bounded_error(without(f"{subject}{rule.told}{quoted}", said)),
         delay if rule.verdict is Verdict.SNOOZE or rule.verdict is Verdict.RETRY else None,
+        # an agent's own calls of anything else, and errors beside a model's call, say nothing about a model
+        rule.health if origin is Origin.MODEL else None,
         row,
     )
 
@@ -77,7 +81,7 @@ def judge_code(code: object, message: str | None = None, *, said: Iterable[str] 
     row, rule = _row_of_code(name)
     quote = f"{name}: {_one_line(message)}" if message and rule.quote else name
     told = bounded_error(without(f"{rule.told} ({quote})", said))
-    return Judgement(rule.verdict, rule.reason, told, row=row)
+    return Judgement(rule.verdict, rule.reason, told, health=rule.health, row=row)
 
 
 def told_by(error: BaseException) -> BaseException:

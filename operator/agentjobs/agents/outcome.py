@@ -22,6 +22,17 @@ class Verdict(StrEnum):
     """Stopped because we asked."""
 
 
+class Health(StrEnum):
+    """What a failed call says about its model, whatever the prompt was."""
+
+    UNAVAILABLE = "unavailable"
+    """Transport, 5xx or time-out."""
+    KEY_REFUSED = "key_refused"
+    """401, 403, or there is no key."""
+    RATE_LIMITED = "rate_limited"
+    """429, or a spent quota."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
     """What one attempt spent."""
@@ -55,14 +66,27 @@ class Outcome:
     result: str | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
     event_count: int = 0
+    health: Health | None = None
+    """What the error that ended the run says about ``model``; None: nothing."""
+    model: str = ""
+    """The model whose call failed, as the agent names it; empty: not known."""
+    answered: tuple[str, ...] = ()
+    """Models that answered in this run, without the one that failed."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outcome:
+        health = value.get("health")
         return cls(
-            **{**value, "verdict": Verdict(value["verdict"]), "usage": TokenUsage(**value.get("usage", {}))}
+            **{
+                **value,
+                "verdict": Verdict(value["verdict"]),
+                "usage": TokenUsage(**value.get("usage", {})),
+                "health": None if health is None else Health(health),
+                "answered": tuple(value.get("answered", ())),
+            }
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentjobs.agents.outcome import Verdict
+from agentjobs.agents.outcome import Health, Verdict
 from agentjobs.api.conditions import Reason
 
 
@@ -22,22 +22,27 @@ class Rule:
     """What happened and what to do, as one or two sentences."""
     quote: bool = True
     """Whether the error's own text may follow. False where it is known to hold what the model was told or said."""
+    health: Health | None = None
+    """What it says about the model, where the model's call raised it; None: nothing, or only about the request."""
 
 
 RATE_LIMITED = Rule(
     Verdict.SNOOZE,
     Reason.MODEL_RATE_LIMITED,
     "The model provider's rate limit or quota is reached. The attempt is not charged; it goes on by itself.",
+    health=Health.RATE_LIMITED,
 )
 OVERLOADED = Rule(
     Verdict.SNOOZE,
     Reason.MODEL_UNAVAILABLE,
     "The model provider is overloaded and said when to come back. The attempt is not charged.",
+    health=Health.UNAVAILABLE,
 )
 SERVER_ERROR = Rule(
     Verdict.RETRY,
     Reason.MODEL_SERVER_ERROR,
     "The model provider failed. It is tried again after the backoff.",
+    health=Health.UNAVAILABLE,
 )
 REQUEST_INVALID = Rule(
     Verdict.FAIL,
@@ -48,6 +53,7 @@ AUTH_FAILED = Rule(
     Verdict.FAIL,
     Reason.MODEL_AUTH_FAILED,
     "The model provider refused the key. Correct the worker pool's model key and its rights.",
+    health=Health.KEY_REFUSED,
 )
 MODEL_NOT_FOUND = Rule(
     Verdict.FAIL,
@@ -58,11 +64,13 @@ TIMED_OUT = Rule(
     Verdict.RETRY,
     Reason.MODEL_TIMEOUT,
     "The model provider did not answer in time (setting model_timeout_seconds). It is tried again.",
+    health=Health.UNAVAILABLE,
 )
 UNREACHABLE = Rule(
     Verdict.RETRY,
     Reason.MODEL_UNREACHABLE,
     "The model provider could not be reached. It is tried again.",
+    health=Health.UNAVAILABLE,
 )
 UNREADABLE = Rule(
     Verdict.RETRY,
@@ -135,7 +143,7 @@ BY_STATUS: dict[int, Rule] = {
 """HTTP status of a model provider. Other 4xx are REQUEST_INVALID, other 5xx SERVER_ERROR."""
 
 SNOOZES_WHEN_IT_NAMES_A_DELAY = frozenset({503, 529})
-"""Overload. Without a delay it is charged like any 5xx: it may be the prompt (until model health is kept)."""
+"""Overload. Without a delay it is charged like any 5xx: it may be the prompt. Model health counts both."""
 
 API_ERRORS = frozenset(
     {

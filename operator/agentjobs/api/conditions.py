@@ -208,21 +208,22 @@ class Reason(StrEnum):
         "ModelRateLimited",
         Follows.REFUNDS,
         "agents",
-        "429, or a spent quota: it waits as long as the provider asked.",
+        "429, or a spent quota: the pool's jobs of that model wait as long as the provider asked, then go on, at first half "
+        "as many at once.",
     )
     MODEL_UNAVAILABLE = (
         "ModelUnavailable",
         Follows.REFUNDS,
         "agents",
-        "The provider is overloaded or down (503, 529, or several jobs in a row failed): one probe at a time "
-        "until it answers again.",
+        "The provider is overloaded and said when to come back (503, 529), or is down: five jobs in a row failed, and the "
+        "model's jobs wait; one at a time probes until it answers again.",
     )
     MODEL_AUTH_FAILED = (
         "ModelAuthFailed",
-        Follows.ENDS,
+        Follows.REFUNDS,
         "agents",
-        "The provider refused the key (401, 403), or the pool has none: correct the worker's secret, then retry the "
-        "job.",
+        "The provider refused the key (401, 403), or the pool has none: the model's jobs wait. Correct the pool's secret and "
+        "restart its workers; they go on by themselves.",
     )
     MODEL_SERVER_ERROR = "ModelServerError", Follows.RETRIES, "agents", "The provider answered with a 5xx."
     MODEL_TIMEOUT = (

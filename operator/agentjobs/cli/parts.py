@@ -50,6 +50,7 @@ def start_worker(settings: Settings) -> int:
             poll_seconds=settings.poll_seconds,
             health_port=settings.health_port,
             memory_limit_mib=settings.memory_limit_mib,
+            model_health=settings.model_health,
             standbys=settings.standbys,
             path=settings.path,
             signal_modules=settings.signal_modules,

@@ -143,6 +143,11 @@ class Settings(BaseSettings):
     pool: str = Field(
         "default", pattern=DNS_LABEL, description="Name of the worker pool; model health is kept per pool."
     )
+    model_health: bool = Field(
+        True,
+        description="Keep a breaker per pool and model. False: each failure is charged, a refused key fails its job at once.",
+        examples=["false"],
+    )
 
     # operator
     kubeconfig: Path | None = Field(

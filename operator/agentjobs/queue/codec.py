@@ -26,6 +26,7 @@ from agentjobs.queue.model import (
     State,
     Usage,
 )
+from agentjobs.queue.models import target_of
 from agentjobs.queue.text import clean, cut, dumps, tail
 from agentjobs.telemetry.job_spans import RunTimes, Timeline
 
@@ -62,6 +63,8 @@ def job_row(job: NewJob) -> JsonObject:
         "priority": job.priority,
         "payload": job.payload,
     }
+    if (target := target_of(job.payload)) is not None:
+        row["target"] = target
     if job.session is not None:
         row["session"] = clean(job.session)
     if job.run_at is not None:
@@ -326,6 +329,8 @@ def _state(place: str, started: bool) -> State:
         return State.SUSPENDED
     if place == "l":
         return State.RETRYING if started else State.SCHEDULED
+    if place == "m" and started:
+        return State.RETRYING
     return State.QUEUED
 
 

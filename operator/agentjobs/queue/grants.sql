@@ -26,9 +26,9 @@ begin
       ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),
       ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
-      ('state_name', '@operator@, @read@'), ('counts', '@read@'),
+      ('model_health', '@operator@, @read@'), ('state_name', '@operator@, @read@'), ('counts', '@read@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
-      ('enqueue', ''), ('control', ''), ('set_queue', ''), ('view', ''), ('list', '')
+      ('enqueue', ''), ('control', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''), ('list', '')
     ) g(name, roles) on g.name = p.proname
     where p.pronamespace = 'agentjobs'::regnamespace
   loop
@@ -61,7 +61,7 @@ begin
     where c.relnamespace = 'agentjobs'::regnamespace and c.relkind = 'r'
       and (a.atttypid not in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype)
            or a.attname in ('queue', 'queues', 'cluster_id', 'namespace', 'name', 'pool', 'version', 'kind', 'reason',
-                            'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason'))
+                            'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target'))
     group by c.relname
   loop execute v_grant; end loop;
 end $do$;

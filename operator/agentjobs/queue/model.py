@@ -49,6 +49,9 @@ class Reason(StrEnum):
     QUEUE_FULL = "QueueFull"
     NO_WORKERS = "NoWorkers"
     QUARANTINED = "Quarantined"
+    MODEL_UNAVAILABLE = "ModelUnavailable"
+    MODEL_AUTH_FAILED = "ModelAuthFailed"
+    MODEL_RATE_LIMITED = "ModelRateLimited"
     SUSPENDED = "Suspended"
     QUEUE_NOT_ALLOWED = "QueueNotAllowed"
     RESTORED = "Restored"
@@ -90,7 +93,8 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to enqueue. ``payload`` is a JSON object that the queue stores and never looks into."""
+    """A job to enqueue. ``payload`` is a JSON object that the queue stores; of it only ``agent`` is looked at, for the
+    model or module by whose failures the job may be kept (docs/model-health.md)."""
 
     uid: UUID
     payload: JsonObject
@@ -233,6 +237,29 @@ class AckKind(StrEnum):
     """The run was stopped because it was asked to (cancel, deadline)."""
 
 
+class ModelAnswer(StrEnum):
+    """What a run heard from a model. The values are those of the statements."""
+
+    ANSWERED = "o"
+    UNAVAILABLE = "u"
+    """Transport, 5xx or time-out."""
+    KEY_REFUSED = "a"
+    """401, 403, or there is no key."""
+    RATE_LIMITED = "r"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """What a run says about one model; breakers decide by it."""
+
+    model: str
+    answer: ModelAnswer
+    reason: str = ""
+    """Of the run's failure."""
+    delay_seconds: float = 0.0
+    """RATE_LIMITED: how long the provider asks to wait."""
+
+
 @dataclass(slots=True)  # not frozen: as ClaimedJob
 class Ack:
     """How a run ended, matched by (id, token) and the worker's uuid. Not to be changed."""
@@ -252,6 +279,8 @@ class Ack:
     """The last 64 KiB of the executor's stdout and stderr."""
     session_id: str = ""
     trace_id: str = ""
+    models: tuple[ModelReport, ...] = ()
+    """RETRY and SNOOZE: where the breaker of a failed model is open, the attempt is refunded and the job waits for it."""
 
 
 class AckAnswer(StrEnum):
@@ -270,6 +299,8 @@ class StepResult:
     alive: bool
     """False: nothing was claimed, for the last heartbeat is too old (H10). Beat at once: only a beat that says
     so means that the jobs are lost; after an outage of the database they are not (H11)."""
+    held: frozenset[int] = frozenset()
+    """Ids of acked jobs that wait for their model now, refunded, whatever their ack said."""
 
 
 class Control(StrEnum):

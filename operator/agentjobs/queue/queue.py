@@ -35,13 +35,14 @@ from agentjobs.queue.model import (
     TickResult,
     WorkerInfo,
 )
+from agentjobs.queue.models import Models, model_rows
 from agentjobs.queue.schedules import Schedules
 from agentjobs.queue.text import dumps
 from agentjobs.queue.watermark import Watermark
 from agentjobs.telemetry.job_spans import Timeline
 
 
-class Queue(Mirror, Schedules):
+class Queue(Mirror, Models, Schedules):
     """A connection to the queue. Safe to share between tasks of one event loop.
 
     All methods raise QueueUnavailable where the database cannot be reached; all may then be repeated.
@@ -139,6 +140,7 @@ class Queue(Mirror, Schedules):
         job (H14). Data that Postgres cannot store fails only its own job (H6).
         """
         done, back = codec.ack_rows(acks)
+        heard = model_rows(acks)
         queues = [queue for queue, n in slots.items() if n > 0]
         counts = [slots[queue] for queue in queues]
         asked = min(sum(counts), max_jobs, sum(counts) if total is None else total)
@@ -147,7 +149,8 @@ class Queue(Mirror, Schedules):
         low = mark.low(queues, started)
         try:
             rows = await self._db.fetch(
-                "select missed, alive, jobs from agentjobs.step(%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s)",
+                "select missed, alive, jobs, held from agentjobs.step"
+                "(%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json)",
                 (
                     worker,
                     token,
@@ -159,6 +162,7 @@ class Queue(Mirror, Schedules):
                     idle,
                     low,
                     self._expiry,
+                    dumps(heard) if heard else None,
                 ),
             )
         except psycopg.Error as error:
@@ -167,7 +171,7 @@ class Queue(Mirror, Schedules):
             answers = await self._bisect(worker, token, acks, error)
             rest = await self.step(worker, token, (), slots, total=total, idle=idle, max_jobs=max_jobs)
             return StepResult(answers | dict(rest.answers), rest.jobs, rest.alive)
-        missed, alive, text = rows[0]
+        missed, alive, text, held = rows[0]
         jobs = [] if text is None else [codec.claimed_job(row, token) for row in orjson.loads(text)]
         jobs.sort(key=attrgetter("pos"))  # the most urgent first; cheaper here than in SQL
         if asked > 0:
@@ -193,7 +197,7 @@ class Queue(Mirror, Schedules):
                 jobs += rest.jobs
             except QueueUnavailable:
                 pass  # what the first reply brought is in hand; the next call looks behind the mark
-        return StepResult(answers, jobs, alive is not False)
+        return StepResult(answers, jobs, alive is not False, frozenset(held or ()))
 
     async def _bisect(
         self, worker: UUID, token: int, acks: Sequence[Ack], error: psycopg.Error

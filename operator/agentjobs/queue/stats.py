@@ -45,7 +45,9 @@ select (select coalesce(json_agg(queue), '[]') from named),
        (select coalesce(json_agg(q.name), '[]') from agentjobs.queue q join named on named.queue = q.name
          where q.paused_at is not null),
        (select coalesce(json_agg(json_build_array(pool, n)), '[]') from pools),
-       (select json_build_array(count(*), extract(epoch from clock_timestamp() - min(marked_at))) from agentjobs.outbox)
+       (select json_build_array(count(*), extract(epoch from clock_timestamp() - min(marked_at))) from agentjobs.outbox),
+       (select coalesce(json_agg(json_build_array(m.pool, m.model, m.kind, m.held)), '[]') from (
+          select pool, model, kind, held from agentjobs.model_health() where kind is not null order by held desc, 1, 2 limit %(most)s) m)
 """
 
 
@@ -68,12 +70,14 @@ class QueueStats:
     outbox: int
     """Objects whose status is stale."""
     outbox_lag_seconds: float
+    held: Mapping[tuple[str, str, str], int]
+    """Jobs that wait for a model, by pool, model and reason of each breaker that is open: those that most wait for."""
 
 
 async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueStats:
     """``most``: queues with numbers of their own; the others are summed up under ``other``."""
     params = {"expiry": expiry, "most": most, "other": other}
-    ((names, depth, running, slots, paused, workers, outbox),) = await db.fetch(STATEMENT, params)
+    ((names, depth, running, slots, paused, workers, outbox, held),) = await db.fetch(STATEMENT, params)
     zero = dict.fromkeys(names, 0)
     oldest: dict[str, float] = dict.fromkeys(names, 0.0)
     able = dict(zero)
@@ -91,4 +95,5 @@ async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueS
         workers={pool: int(n) for pool, n in workers},
         outbox=int(outbox[0]),
         outbox_lag_seconds=float(outbox[1] or 0),
+        held={(pool, model, reason): int(n) for pool, model, reason, n in held},
     )

@@ -81,6 +81,18 @@ class Metric(StrEnum):
     QUEUE_SLOTS = ("agentjobs_queue_slots", Kind.GAUGE, "Slots of all live workers.", _QUEUE)
     QUEUE_PAUSED = ("agentjobs_queue_paused", Kind.GAUGE, "1 while the queue is paused.", _QUEUE)
     WORKERS = ("agentjobs_workers", Kind.GAUGE, "Live workers: those whose heartbeat is young.", {"pool": ""})
+    MODEL_BREAKER_OPEN = (
+        "agentjobs_model_breaker_open",
+        Kind.GAUGE,
+        "1 while the pool claims no job of the model but probes and the ramp; absent while the model answers.",
+        {"pool": "", "model": "", "reason": "`ModelUnavailable`, `ModelAuthFailed` or `ModelRateLimited`"},
+    )
+    MODEL_JOBS_HELD = (
+        "agentjobs_model_jobs_held",
+        Kind.GAUGE,
+        "Jobs that wait for the model; another pool that reaches it takes them.",
+        {"pool": "", "model": ""},
+    )
     OUTBOX_DEPTH = ("agentjobs_outbox_depth", Kind.GAUGE, "Objects whose status is stale.")
     OUTBOX_LAG = (
         "agentjobs_outbox_lag_seconds",

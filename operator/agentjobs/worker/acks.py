@@ -9,9 +9,10 @@ from __future__ import annotations
 import signal
 from random import Random
 
-from agentjobs.agents.outcome import Outcome, TokenUsage, Verdict
+from agentjobs.agents.outcome import Health, Outcome, TokenUsage, Verdict
 from agentjobs.api.conditions import Reason
-from agentjobs.queue.model import Ack, AckKind, ClaimedJob, Usage
+from agentjobs.queue.model import Ack, AckKind, ClaimedJob, ModelAnswer, ModelReport, Usage
+from agentjobs.queue.models import target_of
 from agentjobs.queue.retry import backoff, snooze
 from agentjobs.worker.ended import Ended
 from agentjobs.worker.stopping import Why
@@ -20,10 +21,19 @@ _NEVER_RAN_SECONDS = (0.5, 2.0)
 """A run whose process could not be made comes back after this: the cause may take a moment to go."""
 _TOO_NEW_SECONDS = (20.0, 40.0)
 """A payload for a newer worker: time for one of those to take it."""
+_ANSWERS = {
+    Health.UNAVAILABLE: ModelAnswer.UNAVAILABLE,
+    Health.KEY_REFUSED: ModelAnswer.KEY_REFUSED,
+    Health.RATE_LIMITED: ModelAnswer.RATE_LIMITED,
+}
 
 
-def ack_of(job: ClaimedJob, ended: Ended, rng: Random) -> Ack | None:
-    """None: the run was lost, and there is nothing to say about it any more."""
+def ack_of(job: ClaimedJob, ended: Ended, rng: Random, *, model_health: bool = True) -> Ack | None:
+    """None: the run was lost, and there is nothing to say about it any more.
+
+    :param model_health: the queue is told how the models answered, and a refused key lets the job wait. False: it
+        fails at once.
+    """
     if ended.why is Why.LOST:
         return None
     outcome = ended.outcome
@@ -33,7 +43,7 @@ def ack_of(job: ClaimedJob, ended: Ended, rng: Random) -> Ack | None:
         delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
         return _ack(job, ended, kind, reason, message, delay)
     if outcome is not None and outcome.verdict is not Verdict.CANCELLED:
-        return _told(job, ended, outcome, rng)
+        return _told(job, ended, outcome, rng, model_health=model_health)
     if ended.never_ran:
         delay = rng.uniform(*_NEVER_RAN_SECONDS)
         return _ack(job, ended, AckKind.RELEASE, Reason.EXECUTOR_CRASHED, ended.never_ran, delay)
@@ -109,10 +119,13 @@ def _asked(ended: Ended) -> tuple[AckKind, Reason, str] | None:
             return None
 
 
-def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random) -> Ack:
+def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model_health: bool) -> Ack:
     """What the executor says about itself."""
     delay = outcome.delay_seconds
-    match outcome.verdict:
+    verdict = outcome.verdict
+    if model_health and outcome.health is Health.KEY_REFUSED:
+        verdict = Verdict.SNOOZE  # not the job's fault, and it ends when the key is corrected
+    match verdict:
         case Verdict.COMPLETE:
             kind, seconds = AckKind.COMPLETE, 0.0
         case Verdict.FAIL:
@@ -122,11 +135,31 @@ def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random) -> Ack:
         case _:
             kind = AckKind.RETRY
             seconds = delay if delay is not None else backoff(job.retry, job.attempt, rng)
-    return _ack(job, ended, kind, outcome.reason, outcome.message, seconds)
+    models = _models(job, outcome, seconds) if model_health else ()
+    return _ack(job, ended, kind, outcome.reason, outcome.message, seconds, models)
+
+
+def _models(job: ClaimedJob, outcome: Outcome, seconds: float) -> tuple[ModelReport, ...]:
+    """How the models of a run answered. An inline agent has one, known by the name that its jobs wait under."""
+    own = target_of(job.payload) or ""
+    inline = own if "inline" in (job.payload.get("agent") or {}) else ""
+    answered = (inline,) if inline and outcome.answered else outcome.answered
+    reports = [ModelReport(model, ModelAnswer.ANSWERED) for model in answered if model]
+    if outcome.health is not None and (failed := inline or outcome.model or own):
+        reports = [report for report in reports if report.model != failed]
+        delay = seconds if outcome.health is Health.RATE_LIMITED else 0.0
+        reports.append(ModelReport(failed, _ANSWERS[outcome.health], outcome.reason, delay))
+    return tuple(reports)
 
 
 def _ack(
-    job: ClaimedJob, ended: Ended, kind: AckKind, reason: str, message: str, delay_seconds: float
+    job: ClaimedJob,
+    ended: Ended,
+    kind: AckKind,
+    reason: str,
+    message: str,
+    delay_seconds: float,
+    models: tuple[ModelReport, ...] = (),
 ) -> Ack:
     outcome = ended.outcome
     return Ack(
@@ -141,6 +174,7 @@ def _ack(
         event_count=outcome.event_count if outcome is not None else ended.event_count,
         log_tail=ended.log_tail,
         session_id=session_of(job),
+        models=models,
     )
 
 

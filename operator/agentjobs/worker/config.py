@@ -38,6 +38,8 @@ class WorkerConfig:
     health_port: int | None = None
     """None: no health endpoint. 0: any free port."""
     health_host: str = "0.0.0.0"
+    model_health: bool = True
+    """False: no breakers (docs/model-health.md); a refused key fails its job at once. For runs that somebody watches."""
     memory_limit_mib: int | None = None
     """Per running job; None: no limit."""
     standbys: int = 1

@@ -7,10 +7,11 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 from agentjobs.queue import limits
-from agentjobs.queue.model import AckAnswer, ClaimedJob, StepResult
+from agentjobs.queue.model import AckAnswer, AckKind, ClaimedJob, StepResult
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.log import tell
 from agentjobs.worker.identity import Identity, wait_for
@@ -117,6 +118,8 @@ class Dispatcher:
             if run is None:
                 continue
             self._runs.answered(run.key)
+            if job_id in result.held and run.ack is not None:  # what is told of it is what became of it
+                run.ack = replace(run.ack, kind=AckKind.SNOOZE, delay_seconds=0.0)
             if answer is AckAnswer.LOST:
                 tell(log, "ack.lost", level=logging.WARNING, **run.names())
             self._acked(run, answer)

@@ -195,7 +195,7 @@ def test_every_row_of_the_table_is_tried() -> None:
 def test_verdicts_agree_with_what_the_reasons_say() -> None:
     follows = {RETRY: Follows.RETRIES, SNOOZE: Follows.REFUNDS, FAIL: Follows.ENDS, CANCELLED: Follows.ENDS}
     for _, _, verdict, reason, _ in CASES:
-        if reason is not Reason.MODEL_AUTH_FAILED:  # refunded once model health is kept
+        if reason is not Reason.MODEL_AUTH_FAILED:  # the worker lets it wait: model health
             assert reason.follows is follows[verdict], reason
 
 

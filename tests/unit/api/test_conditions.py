@@ -7,7 +7,7 @@ import re
 import pytest
 
 from agentjobs.agents import table
-from agentjobs.agents.outcome import Verdict
+from agentjobs.agents.outcome import Health, Verdict
 from agentjobs.api import reference
 from agentjobs.api.conditions import ConditionType, Follows, Reason
 from agentjobs.queue.model import Reason as QueueReason
@@ -55,6 +55,8 @@ def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: table
     follows = {Verdict.RETRY: Follows.RETRIES, Verdict.SNOOZE: Follows.REFUNDS}.get(
         rule.verdict, Follows.ENDS
     )
+    if rule.health is Health.KEY_REFUSED:  # the worker lets it wait
+        follows = Follows.REFUNDS
     assert rule.reason.follows is follows
 
 

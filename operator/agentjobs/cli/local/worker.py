@@ -42,6 +42,8 @@ class LocalWorker:
             "AGENTJOBS_PATH": os.pathsep.join(map(str, path)),
             "AGENTJOBS_DRAIN_SECONDS": str(DRAIN_SECONDS),
             "AGENTJOBS_NAME": "local",
+            # somebody sits and waits: a key that is refused is to be told at once
+            "AGENTJOBS_MODEL_HEALTH": "false",
             "AGENTJOBS_LOG_FORMAT": "text",
         }
         self._dsn = dsn
