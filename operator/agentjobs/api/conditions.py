@@ -311,9 +311,30 @@ class Reason(StrEnum):
     )
     INPUT_REQUIRED = (
         "InputRequired",
+        Follows.WAITS,
+        "agents",
+        "A tool asks a person before it is called: status.inputRequest. Answer with kubectl agentjobs approve or "
+        "reject.",
+    )
+    INPUT_APPROVED = "InputApproved", Follows.NOTHING, "operator", "A person let the tool be called."
+    INPUT_REJECTED = (
+        "InputRejected",
+        Follows.NOTHING,
+        "operator",
+        "A person did not let the tool be called; the agent was told so and went on.",
+    )
+    INPUT_DEADLINE_EXCEEDED = (
+        "InputDeadlineExceeded",
+        Follows.ENDS,
+        "queue",
+        "Nobody answered within inputDeadlineSeconds. A retry asks again.",
+    )
+    INPUT_UNSUPPORTED = (
+        "InputUnsupported",
         Follows.ENDS,
         "agents",
-        "The agent asks for a confirmation, or waits for a long-running tool: nobody can answer it here yet.",
+        "A long-running tool, or a confirmation from where ADK cannot go on later (a loop, parallel steps, a workflow, "
+        "a session in memory): the tool was not begun, and the message says why.",
     )
     BUDGET_EXCEEDED = (
         "BudgetExceeded",
