@@ -22,7 +22,7 @@ async def objects(dsn: str) -> list[tuple[object, ...]]:
             "select 'function', p.oid::regprocedure::text, md5(p.prosrc), p.proconfig::text from pg_proc p"
             " join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'agentjobs'"
             " union all select c.relkind::text, c.relname, (select string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod)"
-            " || a.attnotnull, ',' order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0), c.reloptions::text"
+            " || a.attnotnull, ',' order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), c.reloptions::text"
             " from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'agentjobs' order by 1, 2"
         )
         return list(await cursor.fetchall())

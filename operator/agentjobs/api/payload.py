@@ -32,6 +32,8 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
         payload["sessionID"] = spec.session_id
     if spec.budget is not None and (budget := spec.budget.as_json()):
         payload["budget"] = budget
+    if spec.input_deadline_seconds is not None:
+        payload["inputDeadlineSeconds"] = spec.input_deadline_seconds
     # https://www.w3.org/TR/trace-context/#traceparent-header: an invalid one is ignored, never an error
     if _TRACEPARENT.fullmatch(parent := job.metadata.annotations.get(TRACEPARENT, "")):
         payload["traceparent"] = parent

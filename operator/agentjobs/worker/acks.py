@@ -1,7 +1,7 @@
 """What the queue is told about a run that ended. Pure.
 
 The result message is the truth where there is one, else the exit status. What we asked for ourselves (drain,
-suspend, cancel) explains every end except an answer and a permanent error: those were there first (H15).
+suspend, cancel) explains every end except an answer, a question and a permanent error: those were there first (H15).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from random import Random
 
 from agentjobs.agents.outcome import Outcome, TokenUsage, Verdict
 from agentjobs.api.conditions import Reason
-from agentjobs.queue.model import Ack, AckKind, ClaimedJob, Usage
+from agentjobs.queue.model import Ack, AckKind, ClaimedJob, InputRequest, Usage
 from agentjobs.queue.retry import backoff, snooze
 from agentjobs.worker.ended import Ended
+from agentjobs.worker.payload import input_deadline_seconds
 from agentjobs.worker.stopping import Why
 
 _NEVER_RAN_SECONDS = (0.5, 2.0)
@@ -27,7 +28,7 @@ def ack_of(job: ClaimedJob, ended: Ended, rng: Random) -> Ack | None:
     if ended.why is Why.LOST:
         return None
     outcome = ended.outcome
-    answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL)
+    answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL, Verdict.ASK)
     if not answered and (asked := _asked(ended)) is not None:
         kind, reason, message = asked
         delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
@@ -111,6 +112,8 @@ def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random) -> Ack:
             kind, seconds = AckKind.COMPLETE, 0.0
         case Verdict.FAIL:
             kind, seconds = AckKind.FAIL, 0.0
+        case Verdict.ASK:
+            kind, seconds = AckKind.ASK, 0.0
         case Verdict.SNOOZE:
             kind, seconds = AckKind.SNOOZE, snooze(job.snoozes, delay, rng)
         case _:
@@ -135,6 +138,10 @@ def _ack(
         event_count=outcome.event_count if outcome is not None else ended.event_count,
         log_tail=ended.log_tail,
         session_id=session_of(job),
+        requests=tuple(InputRequest(**request.as_json()) for request in outcome.requests)
+        if outcome is not None and kind is AckKind.ASK
+        else (),
+        input_deadline_seconds=input_deadline_seconds(job) if kind is AckKind.ASK else None,
     )
 
 
