@@ -123,7 +123,10 @@ async def test_a_rejection_is_heard_and_the_agent_goes_on(
 
 async def test_questions_one_after_another(dsn: str, gemini: FakeGemini, write_module: Write) -> None:
     gemini.script(
-        call("refund", {"order": "A-1"}), call("look", {"order": "A-1"}), call("refund", {"order": "A-2"}), text("Both.")
+        call("refund", {"order": "A-1"}),
+        call("look", {"order": "A-1"}),
+        call("refund", {"order": "A-2"}),
+        text("Both."),
     )
     asking = job(write_module, dsn)
     first = await asking.attempt()
@@ -139,7 +142,8 @@ async def test_questions_of_one_model_answer_are_answered_together(
     dsn: str, gemini: FakeGemini, write_module: Write
 ) -> None:
     gemini.script(
-        calls(("refund", {"order": "A-1"}), ("look", {"order": "A-1"}), ("refund", {"order": "A-2"})), text("Done.")
+        calls(("refund", {"order": "A-1"}), ("look", {"order": "A-1"}), ("refund", {"order": "A-2"})),
+        text("Done."),
     )
     asking = job(write_module, dsn)
     asked = await asking.attempt()
@@ -178,7 +182,9 @@ async def test_a_condition_on_the_arguments_decides_what_is_asked(
     dsn: str, gemini: FakeGemini, write_module: Write
 ) -> None:
     gemini.script(
-        call("refund", {"order": "small", "cents": 10}), call("refund", {"order": "large", "cents": 9999}), text("Ok.")
+        call("refund", {"order": "small", "cents": 10}),
+        call("refund", {"order": "large", "cents": 9999}),
+        text("Ok."),
     )
     asking = job(write_module, dsn, "root_agent = llm(tools=[above])")
     asked = await asking.attempt()
@@ -241,7 +247,9 @@ async def test_an_agent_that_was_handed_the_turn_asks_and_goes_on(
     dsn: str, gemini: FakeGemini, write_module: Write
 ) -> None:
     gemini.script(
-        call("transfer_to_agent", {"agent_name": "clerk"}), call("refund", {"order": "A-1"}), text("Refunded.")
+        call("transfer_to_agent", {"agent_name": "clerk"}),
+        call("refund", {"order": "A-1"}),
+        text("Refunded."),
     )
     asking = job(write_module, dsn, TRANSFER)
     outcome = await answered(asking, await asking.attempt())
@@ -257,7 +265,10 @@ async def test_an_agent_that_was_handed_the_turn_does_not_repeat_the_approved_ca
     dsn: str, gemini: FakeGemini, write_module: Write
 ) -> None:
     gemini.script(
-        call("transfer_to_agent", {"agent_name": "clerk"}), call("refund", {"order": "A-1"}), error(500), text("Ok.")
+        call("transfer_to_agent", {"agent_name": "clerk"}),
+        call("refund", {"order": "A-1"}),
+        error(500),
+        text("Ok."),
     )
     asking = job(write_module, dsn, TRANSFER)
     assert (await answered(asking, await asking.attempt())).reason == "ModelServerError"
@@ -277,7 +288,11 @@ async def test_a_sequence_goes_on_with_the_step_that_asked_and_those_after_it(
     dsn: str, gemini: FakeGemini, write_module: Write
 ) -> None:
     gemini.script(
-        text("One."), call("refund", {"order": "A-1"}), text("Two."), call("refund", {"order": "A-2"}), text("Three.")
+        text("One."),
+        call("refund", {"order": "A-1"}),
+        text("Two."),
+        call("refund", {"order": "A-2"}),
+        text("Three."),
     )
     asking = job(write_module, dsn, SEQUENCE)
     asked = await asking.attempt()
@@ -294,7 +309,12 @@ async def test_a_sequence_that_fails_after_an_answer_goes_on_from_the_step_that_
     dsn: str, gemini: FakeGemini, write_module: Write
 ) -> None:
     gemini.script(
-        text("One."), call("refund", {"order": "A-1"}), text("Two."), error(500), text("Two again."), text("Three.")
+        text("One."),
+        call("refund", {"order": "A-1"}),
+        text("Two."),
+        error(500),
+        text("Two again."),
+        text("Three."),
     )
     asking = job(write_module, dsn, SEQUENCE)
     assert (await answered(asking, await asking.attempt())).reason == "ModelServerError"
@@ -307,8 +327,14 @@ async def test_a_sequence_that_fails_after_an_answer_goes_on_from_the_step_that_
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ('root_agent = LoopAgent(name="r", max_iterations=2, sub_agents=[llm("step", tools=[confirmed])])', "LoopAgent"),
-        ('root_agent = ParallelAgent(name="r", sub_agents=[llm("step", tools=[confirmed])])', "ParallelAgent"),
+        (
+            'root_agent = LoopAgent(name="r", max_iterations=2, sub_agents=[llm("step", tools=[confirmed])])',
+            "LoopAgent",
+        ),
+        (
+            'root_agent = ParallelAgent(name="r", sub_agents=[llm("step", tools=[confirmed])])',
+            "ParallelAgent",
+        ),
         (
             'root_agent = SequentialAgent(name="r", sub_agents=[LoopAgent(name="l", max_iterations=2, sub_agents=['
             'llm("step", tools=[confirmed])])])',

@@ -58,11 +58,20 @@ async def test_a_question_parks_the_job_and_charges_no_attempt(
 ) -> None:
     job = await parked(queue, worker, max_attempts=1, active_deadline_seconds=100)
     view = await shown(queue, job)
-    assert (view.state, view.reason, view.message) == (State.INPUT_REQUIRED, "InputRequired", "it asks (tool refund)")
+    assert (view.state, view.reason, view.message) == (
+        State.INPUT_REQUIRED,
+        "InputRequired",
+        "it asks (tool refund)",
+    )
     assert (view.attempts, view.run, view.input_request, view.input_requests_left) == (0, 1, FIRST, 0)
     assert view.input_deadline is None
     (record,) = view.attempts_log
-    assert (record.outcome, record.reason, record.charged, record.next_at) == ("ask", "InputRequired", False, None)
+    assert (record.outcome, record.reason, record.charged, record.next_at) == (
+        "ask",
+        "InputRequired",
+        False,
+        None,
+    )
     assert await whereabouts(dsn) == WAITS
     assert await worker.claim() == [], "nothing runs before the answer"
     assert await queue.counts() == {("agents", State.INPUT_REQUIRED): 1}
@@ -78,7 +87,12 @@ async def test_an_answer_lets_the_job_go_on_and_comes_with_the_next_claim(
     assert (view.state, view.reason, view.input_request) == (State.QUEUED, "", None)
     answered = view.input_answered
     assert answered is not None
-    assert (answered.tool, answered.approved, answered.reason, answered.by) == ("refund", True, "fine", "alice")
+    assert (answered.tool, answered.approved, answered.reason, answered.by) == (
+        "refund",
+        True,
+        "fine",
+        "alice",
+    )
     claimed = await worker.one()
     assert (claimed.run, claimed.attempt) == (2, 1)
     assert claimed.payload["message"] == "hello"
@@ -89,7 +103,9 @@ async def test_an_answer_lets_the_job_go_on_and_comes_with_the_next_claim(
     assert (await shown(queue, job)).state is State.COMPLETE
 
 
-async def test_an_answer_survives_the_run_that_was_to_use_it(queue: Queue, worker: TestWorker, dsn: str) -> None:
+async def test_an_answer_survives_the_run_that_was_to_use_it(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
     job = await parked(queue, worker)
     await queue.answer(job.uid, yes())
     await worker.one()
@@ -223,7 +239,9 @@ async def test_a_suspended_question_waits_without_a_deadline_and_is_asked_again_
     assert (await worker.one()).uid == job.uid
 
 
-async def test_an_answer_to_a_suspended_job_counts_when_it_is_resumed(queue: Queue, worker: TestWorker) -> None:
+async def test_an_answer_to_a_suspended_job_counts_when_it_is_resumed(
+    queue: Queue, worker: TestWorker
+) -> None:
     job = await parked(queue, worker)
     await queue.suspend(job.uid)
     assert await queue.answer(job.uid, yes()) == ""
@@ -251,7 +269,9 @@ async def test_h15_what_was_asked_of_the_run_counts_when_it_comes_to_a_question(
     assert (await shown(queue, job)).input_request == FIRST
 
 
-async def test_a_run_past_its_deadline_fails_at_its_question(queue: Queue, worker: TestWorker, dsn: str) -> None:
+async def test_a_run_past_its_deadline_fails_at_its_question(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
     job = new_job(active_deadline_seconds=10)
     await queue.enqueue([job])
     claimed = await worker.one()
@@ -290,7 +310,9 @@ async def test_many_questions_beside_other_acks_of_one_step(queue: Queue, worker
     assert states == [State.INPUT_REQUIRED, State.COMPLETE, State.RETRYING, State.CANCELLED]
 
 
-async def test_h6_text_that_postgres_refuses_is_cleaned_from_a_question(queue: Queue, worker: TestWorker) -> None:
+async def test_h6_text_that_postgres_refuses_is_cleaned_from_a_question(
+    queue: Queue, worker: TestWorker
+) -> None:
     job = await parked(queue, worker, InputRequest("q\x00", "t\ud800", '{"a": "\x00"}'))
     request = (await shown(queue, job)).input_request
     assert request is not None

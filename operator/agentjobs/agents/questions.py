@@ -123,10 +123,14 @@ def may_ask(root: BaseNode, author: str) -> str:
         steps = {step.name: step for step in root.sub_agents}
         if author in steps and _lone(steps[author]):
             return ""
-        return f"agent {author!r} is not an LLM agent without sub-agents that is a step of the sequence itself"
+        return (
+            f"agent {author!r} is not an LLM agent without sub-agents that is a step of the sequence itself"
+        )
     if _chats(root) and author in _chatting(root):
         return ""
-    return f"agent {author!r} is below a root of type {type(root).__name__}, whose place cannot be found again"
+    return (
+        f"agent {author!r} is below a root of type {type(root).__name__}, whose place cannot be found again"
+    )
 
 
 def remaining(root: BaseNode, events: Sequence[Event]) -> BaseNode:

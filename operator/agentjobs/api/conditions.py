@@ -39,6 +39,12 @@ class ConditionType(StrEnum):
         "True: a worker runs an attempt now. False: none does, and the reason says why (waiting or ended). Set "
         "by the operator; absent until the first attempt has started.",
     )
+    INPUT_REQUIRED = (
+        "InputRequired",
+        "True: a tool asks a person whether it may be called, status.inputRequest, and nothing runs before the answer. "
+        "False: it was answered, and the reason says how; or the job ended or was suspended before. Set by the "
+        "operator; absent until a tool has asked.",
+    )
     COMPLETE = (
         "Complete",
         "True is good and final: the agent gave its final answer. Never True together with Failed. Set by the "

@@ -20,6 +20,7 @@ COLUMNS = ("NAME", "QUEUE", "STATUS", "REASON", "ATTEMPTS", "DURATION", "STEP")
 COLOURS = {
     State.RUNNING: "cyan",
     State.RETRYING: "yellow",
+    State.INPUT_REQUIRED: "yellow",
     State.COMPLETE: "green",
     State.FAILED: "red",
     State.CANCELLED: "magenta",

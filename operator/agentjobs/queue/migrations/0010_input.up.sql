@@ -110,7 +110,8 @@ declare c record; v_answers jsonb := '[]';
 begin
   for c in
     select j.id, n.* from json_to_recordset(p_responses) as n(uid uuid, handled text, answer json, why text)
-    join job j on j.uid = n.uid where j.input_handled is distinct from n.handled and j.tombstone is null order by j.id
+    join job j on j.uid = n.uid where j.input_handled is distinct from n.handled and j.tombstone is null
+      and not exists (select from outcome o where o.id = j.id and o.imported is not null) order by j.id
   loop
     update job set input_handled = c.handled where id = c.id and input_handled is distinct from c.handled;
     continue when not found;
