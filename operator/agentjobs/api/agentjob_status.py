@@ -101,10 +101,10 @@ class InputRequest(ApiModel):
         description="payload as JSON that the tool wants to have filled in; an answer without one gives it back as it "
         "is. Absent means: a yes or no is enough.",
     )
-    since: Timestamp = Field(description="since when it waits.")
-    deadline: Timestamp | None = Field(
+    asked_time: Timestamp = Field(description="askedTime since which it waits.")
+    deadline_time: Timestamp | None = Field(
         default=None,
-        description="deadline at which the job fails without an answer. Absent means: inputDeadlineSeconds is not set.",
+        description="deadlineTime at which the job fails without an answer. Absent means: inputDeadlineSeconds is not set.",
     )
     remaining: SmallCount | None = Field(
         default=None,

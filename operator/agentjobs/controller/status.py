@@ -195,8 +195,8 @@ def _input_request(job: JobView) -> JsonObject | None:
         "arguments": cut_text(request.arguments, INPUT_TEXT_MAX_LENGTH),
         "hint": cut_text(request.hint, INPUT_TEXT_MAX_LENGTH),
         "payload": cut_text(request.payload, INPUT_TEXT_MAX_LENGTH),
-        "since": time_text(job.since),
-        "deadline": time_text(job.input_deadline),
+        "askedTime": time_text(job.since),
+        "deadlineTime": time_text(job.input_deadline),
         "remaining": job.input_requests_left,
     }
     return {key: value for key, value in shown.items() if value}

@@ -16,6 +16,7 @@ from agentjobs.queue.model import (
     Ack,
     AckKind,
     ImportedEnd,
+    InputRequest,
     NewJob,
     ObjectChange,
     ObjectRef,
@@ -156,3 +157,18 @@ def test_usage_survives_its_json() -> None:
     assert Usage.from_json(usage.as_json()) == usage
     assert Usage.from_json(None) == Usage()
     assert Usage(*codec.usage_row(usage)) == usage
+
+
+def test_a_question_goes_its_own_way_with_what_it_asks() -> None:
+    request = InputRequest("q", "refund", "{}")
+    done, back, ((row),) = codec.ack_rows(
+        [Ack(1, 2, AckKind.ASK, reason="InputRequired", requests=(request,), input_deadline_seconds=60)]
+    )
+    assert (done, back) == ([], [])
+    assert row == {
+        "i": 1,
+        "t": 2,
+        "y": "InputRequired",
+        "q": [{"id": "q", "tool": "refund", "arguments": "{}"}],
+        "n": 60,
+    }

@@ -125,6 +125,15 @@ class Screen:
             self._live.stop()
             self._live = None
 
+    def pause(self) -> None:
+        """Leaves the terminal to a question, until ``go_on``."""
+        if self._live is not None:
+            self._live.stop()
+
+    def go_on(self) -> None:
+        if self._live is not None:
+            self._live.start()
+
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._live is not None:
