@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from agentjobs.queue.model import InputAnswer, JobView, State
+from agentjobs.queue.model import FINAL_STATES, InputAnswer, JobView, State
 from agentjobs.queue.queue import Queue
 from workers import WorkerProcess, job, running_worker, state_of, submit, worker_config
 
@@ -70,7 +70,7 @@ ONE = 'echo:call refund {"order": "A-1"}\nDone:'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "asking.py").write_text(SOURCE.replace("FOLDER", repr(str(tmp_path)).strip("'")))
+    (tmp_path / "asking.py").write_text(f"FOLDER = {str(tmp_path)!r}\n{SOURCE}")
     return tmp_path
 
 
@@ -83,8 +83,8 @@ async def asked(queue: Queue, uid: UUID, order: str = "A-1") -> JobView:
     """Waits until the job asks about that order."""
     async with asyncio.timeout(60):
         while True:
-            view = await state_of(queue, uid, State.INPUT_REQUIRED)
-            assert view.input_request is not None
+            view = await state_of(queue, uid, State.INPUT_REQUIRED, *FINAL_STATES)
+            assert view.input_request is not None, view
             if json.loads(view.input_request.arguments) == {"order": order}:
                 return view
             await asyncio.sleep(0.03)

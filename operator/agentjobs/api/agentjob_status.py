@@ -102,9 +102,9 @@ class InputRequest(ApiModel):
         "is. Absent means: a yes or no is enough.",
     )
     asked_time: Timestamp = Field(description="askedTime since which it waits.")
-    deadline_time: Timestamp | None = Field(
+    expiry_time: Timestamp | None = Field(
         default=None,
-        description="deadlineTime at which the job fails without an answer. Absent means: inputDeadlineSeconds is not set.",
+        description="expiryTime at which the job fails without an answer. Absent means: inputDeadlineSeconds is not set.",
     )
     remaining: SmallCount | None = Field(
         default=None,

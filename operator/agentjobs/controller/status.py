@@ -196,7 +196,7 @@ def _input_request(job: JobView) -> JsonObject | None:
         "hint": cut_text(request.hint, INPUT_TEXT_MAX_LENGTH),
         "payload": cut_text(request.payload, INPUT_TEXT_MAX_LENGTH),
         "askedTime": time_text(job.since),
-        "deadlineTime": time_text(job.input_deadline),
+        "expiryTime": time_text(job.input_deadline),
         "remaining": job.input_requests_left,
     }
     return {key: value for key, value in shown.items() if value}

@@ -28,7 +28,7 @@ ASKED = {
     "id": "q-1",
     "tool": "refund",
     "arguments": '{"order": "A-1"}',
-    "since": "2026-11-23T12:00:00Z",
+    "askedTime": "2026-11-23T12:00:00Z",
     "newer": 1,
 }
 
@@ -36,9 +36,9 @@ ASKED = {
 def test_the_question_is_told_with_all_that_decides() -> None:
     assert told(question_of(agent_job(ASKED))).splitlines() == [
         "AgentJob shop/refund asks: may the tool refund be called?",
-        '  arguments: {"order": "A-1"}',
-        "  since:     2026-11-23T12:00:00Z",
-        "  id:        q-1",
+        '  arguments:  {"order": "A-1"}',
+        "  since:      2026-11-23T12:00:00Z",
+        "  id:         q-1",
     ]
 
 

@@ -199,7 +199,7 @@ def test_h1_an_imported_end_stays_what_it_was() -> None:
 def test_a_question_is_shown_whole_and_only_while_it_waits() -> None:
     assert status_of(CASES["asked"], 1)["inputRequest"] == {
         "id": "q-1", "tool": "refund", "arguments": '{"order": "A-1"}', "hint": "Really?", "payload": '{"n": 0}',
-        "askedTime": "2026-11-23T12:01:00Z", "deadlineTime": "2026-11-23T12:02:00Z", "remaining": 1,
+        "askedTime": "2026-11-23T12:01:00Z", "expiryTime": "2026-11-23T12:02:00Z", "remaining": 1,
     }  # fmt: skip
     assert "inputRequest" not in status_of(CASES["approved"], 1)
 

@@ -109,7 +109,7 @@ def test_h4_what_never_waits_comes_with_its_end(fields: dict[str, object], end: 
     assert row.get("end") == end
 
 
-@pytest.mark.parametrize("kind", list(AckKind))
+@pytest.mark.parametrize("kind", sorted(set(AckKind) - {AckKind.ASK}))
 def test_acks_with_an_answer_and_the_others_go_different_ways(kind: AckKind) -> None:
     done, back, _ = codec.ack_rows([Ack(1, 2, kind, delay_seconds=3)])
     if kind in (AckKind.COMPLETE, AckKind.FAIL):

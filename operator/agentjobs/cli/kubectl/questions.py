@@ -31,7 +31,7 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
         hint=request.get("hint", ""),
         payload=request.get("payload", ""),
         since=request.get("askedTime", ""),
-        deadline=request.get("deadlineTime", ""),
+        deadline=request.get("expiryTime", ""),
         remaining=request.get("remaining", 0),
     )
     if id is not None and id != question.id:
