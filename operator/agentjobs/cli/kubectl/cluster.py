@@ -38,14 +38,14 @@ class Cluster:
         file = str(kubeconfig) if kubeconfig else None
         try:
             if file is None and "KUBERNETES_SERVICE_HOST" in os.environ and not _has_kubeconfig():
-                config.load_incluster_config()
+                config.load_incluster_config()  # type: ignore[no-untyped-call]
                 return cls(client.ApiClient(), namespace or _SERVICE_ACCOUNT.read_text().strip())
-            contexts, current = config.list_kube_config_contexts(config_file=file)
+            contexts, current = config.list_kube_config_contexts(config_file=file)  # type: ignore[no-untyped-call]
             chosen = next((c for c in contexts if c["name"] == context), None) if context else current
             if chosen is None:
                 known = ", ".join(sorted(c["name"] for c in contexts))
                 raise BadInput(f"--context: {context!r} is not in the kubeconfig; there are {known}.")
-            api = config.new_client_from_config(config_file=file, context=chosen["name"])
+            api = config.new_client_from_config(config_file=file, context=chosen["name"])  # type: ignore[no-untyped-call]
         except (ConfigException, OSError) as error:
             raise BadInput(f"kubeconfig: {error}. Name one with --kubeconfig or KUBECONFIG.") from None
         return cls(api, namespace or chosen["context"].get("namespace") or "default")
@@ -53,9 +53,10 @@ class Cluster:
     def agent_job(self, name: str) -> dict[str, Any]:
         """Raises Unavailable."""
         with _told(f"agentjob {self.namespace}/{name}"):
-            return self._objects().get_namespaced_custom_object(  # type: ignore[no-any-return]
+            found: Any = self._objects().get_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=TIMEOUT_SECONDS
             )
+        return dict(found)
 
     def annotate(self, agent_job: dict[str, Any], patch: dict[str, Any]) -> None:
         """Raises Unavailable."""
@@ -76,9 +77,8 @@ class Cluster:
     def user(self) -> str:
         """Who the API server takes us for; empty where it does not say (before Kubernetes 1.28, or forbidden)."""
         try:
-            review = client.AuthenticationV1Api(self.api).create_self_subject_review(
-                {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"},
-                _request_timeout=TIMEOUT_SECONDS,
+            review: Any = client.AuthenticationV1Api(self.api).create_self_subject_review(
+                client.V1SelfSubjectReview(), _request_timeout=TIMEOUT_SECONDS
             )
         except (client.ApiException, urllib3.exceptions.HTTPError):
             return ""
@@ -103,7 +103,7 @@ def _told(what: str) -> Iterator[None]:
 
 def _message(error: client.ApiException) -> str:
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(error.body or "")["message"])
     except (TypeError, ValueError, KeyError):
         return str(error.reason)
 
