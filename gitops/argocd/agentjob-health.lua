@@ -28,7 +28,8 @@ for _, condition in ipairs(status.conditions or {}) do
     return health
   end
 end
-if status.state == "Suspended" then
+-- one that waits for a person, too: nothing goes on by itself
+if status.state == "Suspended" or status.state == "InputRequired" then
   health.status = "Suspended"
 end
 return health

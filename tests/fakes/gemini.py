@@ -121,6 +121,12 @@ def call(name: str, arguments: Mapping[str, Any] | None = None, usage: Mapping[s
     )
 
 
+def calls(*named: tuple[str, Mapping[str, Any]], usage: Mapping[str, int] = USAGE) -> Answer:
+    """Several calls in one answer."""
+    parts = [{"functionCall": {"name": name, "args": dict(arguments)}} for name, arguments in named]
+    return Answer(body=_candidate(parts, usage=usage))
+
+
 def error(
     status: int,
     message: str = "an error",

@@ -24,10 +24,13 @@ def test_every_example_is_valid_and_told_in_the_readme(path: Path) -> None:
 
 
 def test_all_examples_complete_without_a_cluster_and_nothing_is_left_running(tmp_path: Path) -> None:
-    status, answers, told = run("-f", "examples/", cwd=ROOT, temporary=tmp_path)
+    status, answers, told = run("-f", "examples/", "--yes", cwd=ROOT, temporary=tmp_path)
 
     assert status == 0, told
     assert answers.split("\n\n") == [
+        "refund:\n  A customer wants the money for order A-17 back.\n"
+        '  {"euros": 40, "order": "A-17", "state": "delivered"}\n'
+        '  {"key": "' + answers.split('"key": "')[1].split('"')[0] + '", "order": "A-17", "refunded": 40}',
         "reminder:\n  Three seconds have passed.",
         "greeter:\n  Good morning from an agent without code.",
         'weather:\n  Tomorrow in Lisbon:\n  {"celsius": 21, "sky": "sunny"}',

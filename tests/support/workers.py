@@ -26,9 +26,8 @@ QUICK = RetryPolicy(initial_delay_seconds=1, factor=1, max_delay_seconds=1)
 
 def worker_config(dsn: str, path: str, **changes: Any) -> WorkerConfig:
     """Five slots of queue ``agents``, sessions in the same database, short times."""
-    settings = AgentSettings(
-        modules=("abuse", "innocent"), preload=("abuse", "innocent"), session_dsn=dsn, models=("echo",)
-    )
+    modules = tuple(changes.pop("modules", ("abuse", "innocent")))
+    settings = AgentSettings(modules=modules, preload=modules, session_dsn=dsn, models=("echo",))
     values: dict[str, Any] = {
         "dsn": dsn,
         "queues": {"agents": 5},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,18 +16,30 @@ from agentjobs.agents.classify import Judgement, Origin, judge_code, judge_excep
 from agentjobs.agents.context import running
 from agentjobs.agents.conversation import Conversation, open_conversation
 from agentjobs.agents.errors import AgentInvalid
-from agentjobs.agents.events import Ending, asks_ahead, code_of, ending_of, seen, texts_in
+from agentjobs.agents.events import Ending, code_of, ending_of, seen, texts_in, waits_ahead
 from agentjobs.agents.inline import build
 from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage, Verdict
 from agentjobs.agents.providers import without_retries
+from agentjobs.agents.questions import (
+    Question,
+    is_asked,
+    may_ask,
+    open_questions,
+    remaining,
+    reply_to,
+    starts_at_its_root,
+)
 from agentjobs.agents.resolve import Resolved, resolve
 from agentjobs.agents.table import Rule
 from agentjobs.agents.text import MAX_RESULT_BYTES, bounded_error, cut, secrets_of, without
 from agentjobs.api.conditions import Reason
 
 if TYPE_CHECKING:
+    from google.adk.agents import BaseAgent
     from google.adk.events.event import Event
     from google.adk.runners import Runner
+    from google.adk.sessions import Session
+    from google.genai.types import Content
 
 ABORT_SECONDS = 1.0
 """For ADK to end an aborted run by itself."""
@@ -126,20 +138,24 @@ class _Attempt:
     async def _converse(self, agent: Resolved, conversation: Conversation) -> Outcome:
         if conversation.ended is not None:  # a former run gave the answer, and its ack was lost
             return self._complete(conversation.ended)
-        runner = self._runner(agent, conversation)
+        message = self._message(conversation)
+        if message is None:  # a former run asked, and nobody has answered
+            return self._asked(open_questions(conversation.history), agent, conversation)
+        root = remaining(agent.root, conversation.history)
+        runner = self._runner(replace(agent, root=root), conversation)
         error: Exception | None = None
         try:
             async with asyncio.timeout(None) as deadline:
                 cut = asyncio.create_task(self._cut_when_aborted(deadline))
                 try:
-                    await self._play(runner, conversation)
+                    await self._play(runner, conversation, message)
                 finally:
                     cut.cancel()
         except Exception as raised:
             error = raised
         finally:
             await _close(runner)
-        outcome = self._failed(error) if error is not None else self._ended(conversation)
+        outcome = self._failed(error) if error is not None else self._ended(agent, conversation)
         if outcome.verdict is Verdict.COMPLETE:
             await conversation.finish()
         elif self._abort.is_set():
@@ -159,6 +175,19 @@ class _Attempt:
         await self._abort.wait()
         deadline.reschedule(asyncio.get_running_loop().time() + ABORT_SECONDS)
 
+    def _message(self, conversation: Conversation) -> Content | None:
+        """What the run is told: the job's message, or people's answers to what a former run asked; None: they are
+        missing.
+
+        An answer is said once. When a run dies after it is stored, the next one goes on with the message alone, as
+        after any other death: ADK ends an invocation at once that is told an answer again.
+        """
+        from google.genai import types
+
+        if questions := open_questions(conversation.history):
+            return reply_to(questions, self._spec.answers)
+        return types.UserContent(parts=[types.Part(text=self._spec.message)])
+
     def _runner(self, agent: Resolved, conversation: Conversation) -> Runner:
         from google.adk.apps import App
         from google.adk.artifacts import InMemoryArtifactService
@@ -169,6 +198,7 @@ class _Attempt:
         app = agent.app or App.model_construct(name=conversation.app_name, root_agent=agent.root, plugins=[])
         app = app.model_copy(
             update={
+                "root_agent": agent.root,
                 "plugins": [
                     MeterPlugin(self._meter),
                     *app.plugins,
@@ -179,7 +209,8 @@ class _Attempt:
                 "resumability_config": None,
             }
         )
-        return Runner(
+        kind = _runner_from_the_root() if starts_at_its_root(agent.root) else Runner
+        return kind(
             app=app,
             app_name=conversation.app_name,  # ours, never the agent's (H18)
             session_service=conversation.service,
@@ -187,15 +218,14 @@ class _Attempt:
             memory_service=InMemoryMemoryService(),
         )
 
-    async def _play(self, runner: Runner, conversation: Conversation) -> None:
+    async def _play(self, runner: Runner, conversation: Conversation, message: Content) -> None:
         from google.adk.agents.run_config import RunConfig, ToolThreadPoolConfig
-        from google.genai import types
 
         stream = runner.run_async(
             user_id=conversation.user_id,
             session_id=conversation.session_id,
             invocation_id=conversation.invocation_id,
-            new_message=types.UserContent(parts=[types.Part(text=self._spec.message)]),
+            new_message=message,
             run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig(max_workers=TOOL_THREADS)),
             abort_signal=self._abort,
         )
@@ -205,25 +235,40 @@ class _Attempt:
                     continue
                 self._events.append(event)
                 self._on_event(seen(event))
-                # Sequential and loop agents go on after an error of one of theirs: stop them here. And a tool that
-                # somebody would have to answer later is not begun.
-                if code_of(event) == BUDGET_EXCEEDED or asks_ahead(event):
+                # Sequential and loop agents go on after an error of one of theirs, and after a question: stop them
+                # here. And a tool that somebody would have to answer later is not begun.
+                if code_of(event) == BUDGET_EXCEEDED or waits_ahead(event) or is_asked(self._events):
                     break
 
     # what came of it ---------------------------------------------------------------------------------
 
-    def _ended(self, conversation: Conversation) -> Outcome:
+    def _ended(self, agent: Resolved, conversation: Conversation) -> Outcome:
         ending = ending_of(self._events, single_step=not conversation.marks_its_end)
         if self._meter.refusal is not None:
             return self._ruled(table.BUDGET, self._meter.refusal)
+        if ending.waits_for and (questions := open_questions(self._events)):
+            return self._asked(questions, agent, conversation)
         if ending.waits_for:
-            return self._ruled(table.INPUT_REQUIRED, f"tool {ending.waits_for}")
+            return self._ruled(table.INPUT_UNSUPPORTED, f"tool {ending.waits_for}")
         if ending.error_code:
             judgement = judge_code(ending.error_code, ending.error_message, said=self._said())
             return self._judged(judgement, ending.answer, model=self._meter.called)
         if ending.truncated:
             return self._judged(judge_code("MAX_TOKENS"), ending.answer)
         return self._complete(ending) if ending.answer else self._ruled(table.EMPTY)
+
+    def _asked(self, questions: Sequence[Question], agent: Resolved, conversation: Conversation) -> Outcome:
+        tools = ", ".join(dict.fromkeys(question.tool for question in questions))
+        whys = [
+            "sessions are kept in memory: give the worker a session store"
+            if not conversation.lasts
+            else may_ask(agent.root, question.author)
+            for question in questions
+        ]
+        if why := next(filter(None, whys), ""):
+            return self._ruled(table.INPUT_UNSUPPORTED, f"tool {tools}: {why}")
+        outcome = self._ruled(table.ASK, f"tool {tools}")
+        return replace(outcome, requests=tuple(question.request() for question in questions))
 
     def _complete(self, ending: Ending) -> Outcome:
         return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=ending.answer)
@@ -281,6 +326,17 @@ class _Attempt:
             *(text for event in self._events for text in texts_in(event)),
             *secrets_of(),
         ]
+
+
+def _runner_from_the_root() -> type[Runner]:
+    """ADK's runner hands an answer to the agent that asked, and to it alone."""
+    from google.adk.runners import Runner
+
+    class RunnerFromTheRoot(Runner):
+        def _find_agent_to_run(self, session: Session, root_agent: BaseAgent) -> BaseAgent:
+            return root_agent
+
+    return RunnerFromTheRoot
 
 
 async def _close(runner: Runner) -> None:

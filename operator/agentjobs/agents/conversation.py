@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,9 +34,13 @@ class Conversation:
     user_id: str
     session_id: str
     invocation_id: str
+    history: Sequence[Event]
+    """What former runs of this invocation stored."""
     ended: Ending | None
     """The answer that a former run of this invocation gave; None: there is none."""
     marks_its_end: bool
+    lasts: bool
+    """The session outlives this process: a later run can go on with it."""
 
     async def finish(self) -> None:
         """Marks the invocation as ended, where its events alone would not show it.
@@ -77,8 +81,8 @@ async def open_conversation(
             token = holding.set(fence)
         else:
             session = await _session(service, app_name, spec.user_id, session_id)
-        history = session.events
-        invocation_id = choose(spec.uid, spec.round, [event.invocation_id for event in history])
+        invocation_id = choose(spec.uid, spec.round, [event.invocation_id for event in session.events])
+        history = [event for event in session.events if event.invocation_id == invocation_id]
         marks = not ends_with_its_final_event(root)
         yield Conversation(
             service=service,
@@ -86,8 +90,10 @@ async def open_conversation(
             user_id=spec.user_id,
             session_id=session_id,
             invocation_id=invocation_id,
-            ended=_ended([e for e in history if e.invocation_id == invocation_id], marks),
+            history=history,
+            ended=_ended(history, marks),
             marks_its_end=marks,
+            lasts=isinstance(service, JobSessions),
         )
     finally:
         if token is not None:

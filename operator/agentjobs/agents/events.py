@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from google.adk.events.event import Event
     from google.genai.types import GenerateContentResponseUsageMetadata
 
-CONFIRMATION_PREFIX = "adk_request_"
-"""Calls by which ADK itself asks a person: confirmation, credential, input."""
+CONFIRMATION = "adk_request_confirmation"
+"""The call by which ADK asks a person whether a tool may be called."""
 
 
 def seen(event: Event) -> AgentEvent:
@@ -117,8 +117,9 @@ def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
     answered is never a success, whatever was said around it: ADK lets the run of a long-running tool go on to a
     final text such as "I have filed the request".
     """
+    answered = answered_by_user(events)
     for event in reversed(events):
-        if event.long_running_tool_ids:
+        if (event.long_running_tool_ids or set()) - answered:
             return Ending(waits_for=_waits_for(event))
     aborted: Ending | None = None
     for event in reversed(events):
@@ -180,14 +181,19 @@ def _waits_for(event: Event) -> str:
     return ""
 
 
-def asks_ahead(event: Event) -> bool:
-    """True for the call of a long-running tool that has not started yet.
+def answered_by_user(events: Iterable[Event]) -> set[str]:
+    """The ids of the calls that a person has answered. A long-running tool's own first result is no such answer."""
+    return {
+        response.id
+        for event in events
+        if event.author == "user"
+        for response in event.get_function_responses()
+        if response.id
+    }
 
-    Nobody could answer it later, so it is better not begun. ADK's own questions (confirmation) end the run by
-    themselves, and leave their question in the history in good order.
-    """
+
+def waits_ahead(event: Event) -> bool:
+    """True for the call of a long-running tool that has not started yet, and for ADK's questions for credentials and
+    inputs: nobody could answer them later, so they are better not begun."""
     ids = event.long_running_tool_ids or set()
-    return any(
-        call.id in ids and not (call.name or "").startswith(CONFIRMATION_PREFIX)
-        for call in event.get_function_calls()
-    )
+    return any(call.id in ids and call.name != CONFIRMATION for call in event.get_function_calls())

@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     """Not the job's fault (429, outage, our session store): waits, the attempt is refunded."""
     FAIL = "fail"
     """Permanent: no further attempt."""
+    ASK = "ask"
+    """A tool waits for a person's yes or no: the run is over, the invocation goes on when the answer is there."""
     CANCELLED = "cancelled"
     """Stopped because we asked."""
 
@@ -54,6 +56,24 @@ class TokenUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class InputRequest:
+    """A tool's question to a person: may this call be made?"""
+
+    id: str
+    """ADK's id of the question, the same in every run that comes upon it. An answer names it."""
+    tool: str
+    arguments: str = ""
+    """Of the call, as JSON, cut at 1 KiB."""
+    hint: str = ""
+    """What the tool says to the person; empty where it says nothing of its own. Cut at 1 KiB."""
+    payload: str = ""
+    """What the tool wants to have filled in, as JSON, cut at 1 KiB; empty: nothing."""
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of one attempt. ``reason`` is a documented CamelCase constant of ``agentjobs.api.conditions``."""
 
@@ -72,6 +92,8 @@ class Outcome:
     """The model whose call failed, as the agent names it; empty: not known."""
     answered: tuple[str, ...] = ()
     """Models that answered in this run, without the one that failed."""
+    requests: tuple[InputRequest, ...] = ()
+    """ASK: the questions of one model answer, in its order; at least one."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,6 +108,7 @@ class Outcome:
                 "usage": TokenUsage(**value.get("usage", {})),
                 "health": None if health is None else Health(health),
                 "answered": tuple(value.get("answered", ())),
+                "requests": tuple(InputRequest(**request) for request in value.get("requests", ())),
             }
         )
 
@@ -142,6 +165,8 @@ class AttemptSpec:
     attempt_timeout_seconds: int = 1800
     traceparent: str = ""
     """W3C's; spans of the attempt become children of it. Empty: it is not traced."""
+    answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What people answered, by the question's id: approved (bool), reason (text), payload (JSON)."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -104,11 +104,15 @@ CALL_LIMIT = Rule(
     Reason.LLM_CALLS_EXCEEDED,
     "One run made more model calls than ADK's limit (ADK_MAX_LLM_CALLS, 500). The agent loops; correct it.",
 )
-INPUT_REQUIRED = Rule(
-    Verdict.FAIL,
+ASK = Rule(
+    Verdict.ASK,
     Reason.INPUT_REQUIRED,
-    "The agent waits for a person or for a long-running tool, and nobody can answer it here. Use tools that need no "
-    "confirmation.",
+    "The agent asks whether it may call a tool, and waits for the answer.",
+)
+INPUT_UNSUPPORTED = Rule(
+    Verdict.FAIL,
+    Reason.INPUT_UNSUPPORTED,
+    "The agent waits for a person or for a long-running tool, and nobody can answer it there; the tool was not begun.",
 )
 CONFLICT = Rule(
     Verdict.RETRY,

@@ -24,6 +24,7 @@ RESULT_MAX_LENGTH = 4096
 ATTEMPT_MESSAGE_MAX_LENGTH = 256
 RECENT_ATTEMPTS_MAX_ITEMS = 3
 CONDITIONS_MAX_ITEMS = 16
+INPUT_TEXT_MAX_LENGTH = 1024
 
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 SmallCount = Annotated[int, Field(ge=0, le=2_147_483_647)]
@@ -79,6 +80,38 @@ class RecentAttempt(ApiModel):
     )
 
 
+class InputRequest(ApiModel):
+    """A tool's question to a person: may this call be made?"""
+
+    id: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        description="id of the question; an answer names it, and answers no other."
+    )
+    tool: Annotated[str, Field(max_length=256)] = Field(description="tool that would be called.")
+    arguments: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="arguments of the call as JSON, cut at 1024 bytes with a … at its end; the whole call is in the "
+        "session. Absent means: none.",
+    )
+    hint: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="hint of the tool to the person, cut at 1024 bytes. Absent means: it gives none.",
+    )
+    payload: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="payload as JSON that the tool wants to have filled in; an answer without one gives it back as it "
+        "is. Absent means: a yes or no is enough.",
+    )
+    asked_time: Timestamp = Field(description="askedTime since which it waits.")
+    expiry_time: Timestamp | None = Field(
+        default=None,
+        description="expiryTime at which the job fails without an answer. Absent means: inputDeadlineSeconds is not set.",
+    )
+    remaining: SmallCount | None = Field(
+        default=None,
+        description="remaining questions of the same model answer that come after this one. Absent means: 0.",
+    )
+
+
 class AgentJobStatus(ApiModel):
     """How the job goes, as the operator last saw it in the database. Written by the operator alone."""
 
@@ -96,8 +129,8 @@ class AgentJobStatus(ApiModel):
     )
     state: Annotated[str, Field(max_length=32)] | None = Field(
         default=None,
-        description="state of the job: Scheduled, Suspended, Queued, Running, Retrying, Complete, Failed, Cancelled or "
-        "Rejected; clients must tolerate unknown ones. Absent means: not seen yet.",
+        description="state of the job: Scheduled, Suspended, Queued, Running, Retrying, InputRequired, Complete, Failed, "
+        "Cancelled or Rejected; clients must tolerate unknown ones. Absent means: not seen yet.",
     )
     reason: Reason | None = Field(
         default=None,
@@ -109,8 +142,8 @@ class AgentJobStatus(ApiModel):
     )
     conditions: Annotated[list[Condition], Field(max_length=CONDITIONS_MAX_ITEMS)] | None = Field(
         default=None,
-        description="conditions of the job: Accepted, Suspended, Running, Complete, Failed and Finished. Complete and "
-        "Failed exclude each other; Finished is true at either end. Absent means: not seen yet.",
+        description="conditions of the job: Accepted, Suspended, Running, InputRequired, Complete, Failed and Finished. "
+        "Complete and Failed exclude each other; Finished is true at either end. Absent means: not seen yet.",
         json_schema_extra=dict(CONDITION_LIST),
     )
     attempts: SmallCount | None = Field(
@@ -157,6 +190,11 @@ class AgentJobStatus(ApiModel):
     usage: TokenUsage | None = Field(
         default=None,
         description="usage over all runs of this round, refunded and lost ones included. Absent means: nothing spent.",
+    )
+    input_request: InputRequest | None = Field(
+        default=None,
+        description="inputRequest is the question that a person has to answer before the job goes on: kubectl agentjobs "
+        "approve or reject. Absent means: nothing is asked.",
     )
     result: Annotated[str, Field(max_length=RESULT_MAX_LENGTH)] | None = Field(
         default=None,

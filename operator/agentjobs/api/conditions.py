@@ -39,6 +39,12 @@ class ConditionType(StrEnum):
         "True: a worker runs an attempt now. False: none does, and the reason says why (waiting or ended). Set "
         "by the operator; absent until the first attempt has started.",
     )
+    INPUT_REQUIRED = (
+        "InputRequired",
+        "True: a tool asks a person whether it may be called, status.inputRequest, and nothing runs before the answer. "
+        "False: it was answered, and the reason says how; or the job ended or was suspended before. Set by the "
+        "operator; absent until a tool has asked.",
+    )
     COMPLETE = (
         "Complete",
         "True is good and final: the agent gave its final answer. Never True together with Failed. Set by the "
@@ -312,9 +318,30 @@ class Reason(StrEnum):
     )
     INPUT_REQUIRED = (
         "InputRequired",
+        Follows.WAITS,
+        "agents",
+        "A tool asks a person before it is called: status.inputRequest. Answer with kubectl agentjobs approve or "
+        "reject.",
+    )
+    INPUT_APPROVED = "InputApproved", Follows.NOTHING, "operator", "A person let the tool be called."
+    INPUT_REJECTED = (
+        "InputRejected",
+        Follows.NOTHING,
+        "operator",
+        "A person did not let the tool be called; the agent was told so and went on.",
+    )
+    INPUT_DEADLINE_EXCEEDED = (
+        "InputDeadlineExceeded",
+        Follows.ENDS,
+        "queue",
+        "Nobody answered within inputDeadlineSeconds. A retry asks again.",
+    )
+    INPUT_UNSUPPORTED = (
+        "InputUnsupported",
         Follows.ENDS,
         "agents",
-        "The agent asks for a confirmation, or waits for a long-running tool: nobody can answer it here yet.",
+        "A long-running tool, or a confirmation from where ADK cannot go on later (a loop, parallel steps, a workflow, "
+        "a session in memory): the tool was not begun, and the message says why.",
     )
     BUDGET_EXCEEDED = (
         "BudgetExceeded",

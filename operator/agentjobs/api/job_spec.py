@@ -142,6 +142,12 @@ class JobSpec(ApiModel):
         "and waits, in seconds; then it fails with DeadlineExceeded. It starts over on resume. Absent means: no "
         "deadline.",
     )
+    input_deadline_seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS)] | None = Field(
+        default=None,
+        description="inputDeadlineSeconds is how long a tool's question may wait for a person's answer, in seconds; "
+        "then the job fails with InputDeadlineExceeded. It starts over on resume. Absent means: as long as "
+        "activeDeadlineSeconds allows.",
+    )
     budget: Budget | None = Field(
         default=None,
         description="budget that all runs of one round share, refunded and lost ones included. Absent means: none.",

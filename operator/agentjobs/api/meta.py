@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-GROUP = "agentjobs.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+from agentjobs.api.names import API_VERSION as API_VERSION
+from agentjobs.api.names import GROUP as GROUP
+from agentjobs.api.names import VERSION as VERSION
 
 RETRY_REQUESTED_AT = f"{GROUP}/retry-requested-at"
 """Annotation on a failed or cancelled AgentJob: each new value asks for one new round (H21)."""

@@ -33,6 +33,8 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
         payload["sessionID"] = spec.session_id
     if spec.budget is not None and (budget := spec.budget.as_json()):
         payload["budget"] = budget
+    if spec.input_deadline_seconds is not None:
+        payload["inputDeadlineSeconds"] = spec.input_deadline_seconds
     if (parent := job.metadata.annotations.get(TRACEPARENT)) and not traceparent_problem(parent):
         payload["traceparent"] = parent
     if (schedule := job.metadata.controller(ScheduledAgentJob.KIND)) is not None:

@@ -42,6 +42,10 @@ class EventReason(StrEnum):
     """Warning: the provider is down; no attempt charged."""
     MODEL_AUTH_FAILED = "ModelAuthFailed"
     """Warning: the provider refused the key; no attempt charged."""
+    INPUT_REQUIRED = "InputRequired"
+    """Normal: a tool asks a person whether it may be called; the question is in status.inputRequest."""
+    INPUT_RESPONSE_REFUSED = "InputResponseRefused"
+    """Warning: the annotation answers nothing that is asked."""
     RETRY_REFUSED = "RetryRefused"
     """Warning: the annotation asked for a round that cannot be."""
     TRACEPARENT_IGNORED = "TraceparentIgnored"
@@ -49,14 +53,14 @@ class EventReason(StrEnum):
 
     @property
     def normal(self) -> bool:
-        return self in (EventReason.JOB_COMPLETED, EventReason.JOB_CANCELLED)
+        return self in (EventReason.JOB_COMPLETED, EventReason.JOB_CANCELLED, EventReason.INPUT_REQUIRED)
 
 
 MODEL_REASONS = {e.value: e for e in (EventReason.MODEL_RATE_LIMITED, EventReason.MODEL_UNAVAILABLE, EventReason.MODEL_AUTH_FAILED)}  # fmt: skip
 
 
 def events_of(entry: OutboxEntry) -> list[ObjectEvent]:
-    """What to post for a job: at most one Event of the runs that failed, and one of its end."""
+    """What to post for a job: at most one Event of the runs that failed, one of a question, and one of its end."""
     job = entry.job
     if job.ref is None or job.imported_status is not None:
         return []
@@ -64,7 +68,7 @@ def events_of(entry: OutboxEntry) -> list[ObjectEvent]:
     last = _ending_run(job)
     # the run that ended the job is told by its end
     failed = [r for r in fresh if r is not last and _worth_telling(r, job.attempts_log)]
-    found = (_runs_of(job, failed), _end_of(entry, last))
+    found = (_runs_of(job, failed), _question_of(job, fresh), _end_of(entry, last))
     return [event for event in found if event is not None]
 
 
@@ -94,12 +98,19 @@ def retry_refused(uid: UUID, ref: ObjectRef, asked: str, why: str, now: datetime
     )
 
 
+def response_refused(uid: UUID, ref: ObjectRef, value: str, why: str, now: datetime) -> ObjectEvent:
+    """The annotation answers nothing that is asked."""
+    key = hashlib.sha256(value.encode()).hexdigest()[:8]
+    text = f"The answer was not taken: {why}."
+    return ObjectEvent(uid, ref, key, EventReason.INPUT_RESPONSE_REFUSED, text, now, now)
+
+
 # runs ------------------------------------------------------------------------------------------------
 
 
 def _worth_telling(record: AttemptRecord, log: Sequence[AttemptRecord]) -> bool:
     """Drains and suspends are nobody's failure; of several waits for the model in a row the first is told."""
-    if record.outcome in ("release", "cancel", "complete"):
+    if record.outcome in ("release", "cancel", "complete", "ask"):
         return False
     if record.outcome != "snooze":
         return record.reason != Reason.CLAIM_LOST.value
@@ -140,6 +151,21 @@ def _run_text(job: JobView, record: AttemptRecord) -> str:
     if record.next_at is not None:
         text += f"; next attempt at {time_text(record.next_at)}"
     return text
+
+
+def _question_of(job: JobView, fresh: Sequence[AttemptRecord]) -> ObjectEvent | None:
+    """The last question. Names the tool and nothing of the conversation."""
+    asks = [record for record in fresh if record.outcome == "ask"]
+    if not asks or job.ref is None:
+        return None
+    last = asks[-1]
+    text = (
+        f"{cut_text(last.message, 300)} See status.inputRequest; answer with: "
+        f"kubectl agentjobs approve|reject {job.ref.name} -n {job.ref.namespace}"
+    )
+    return ObjectEvent(
+        job.uid, job.ref, str(last.run), EventReason.INPUT_REQUIRED, text, last.ended_at, last.ended_at
+    )
 
 
 # ends ------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from uuid import UUID
 from agentjobs.api.meta import TRACEPARENT
 from agentjobs.api.payload import traceparent_problem
 from agentjobs.controller.event import ObjectEvent
-from agentjobs.controller.events import retry_refused, traceparent_ignored
+from agentjobs.controller.events import response_refused, retry_refused, traceparent_ignored
 from agentjobs.controller.meter import CHANGES_APPLIED, EVENTS_SEEN, TASK_FAILURES, Meter
 from agentjobs.controller.seen import Seen
 from agentjobs.controller.translate import Fingerprint, Gate, change_of, fingerprint, wiped
@@ -114,6 +114,7 @@ class Intake:
                 self._warn(change, batch[str(change.uid)].object)
             elif answer.outcome is ChangeOutcome.UNCHANGED and wiped(batch[str(change.uid)].object):
                 stale.append(change.uid)
+        await self._respond(changes)
         if stale:
             self.on_wiped(stale)
             await self.queue.touch(stale)
@@ -145,6 +146,29 @@ class Intake:
             if not answers:
                 raise QueueError(f"nothing of {len(changes)} objects could be applied: {error}") from error
             return answers
+
+    async def _respond(self, changes: Sequence[ObjectChange]) -> None:
+        """The answers to tools' questions, after the changes themselves."""
+        answered = {change.uid: change for change in changes if change.input_response is not None}
+        told = await self.queue.respond(
+            {uid: c.input_response for uid, c in answered.items() if c.input_response}
+        )
+        for uid, why in told.items():
+            change, response = answered[uid], answered[uid].input_response
+            assert response is not None
+            answer = response.answer
+            log.info(
+                "input response",
+                extra={
+                    "job": str(uid),
+                    "object": change.ref.name,
+                    "approved": None if answer is None else answer.approved,
+                    "claims_to_be": None if answer is None else answer.by or None,
+                    "refused": why or None,
+                },
+            )
+            if why:
+                self.on_refused(response_refused(uid, change.ref, response.value, why, datetime.now(UTC)))
 
     def _refused(self, change: ObjectChange, answer: Applied) -> None:
         log.info(

@@ -11,6 +11,7 @@ from typing import Any
 
 from agentjobs.api.agentjob_status import (
     ATTEMPT_MESSAGE_MAX_LENGTH,
+    INPUT_TEXT_MAX_LENGTH,
     RECENT_ATTEMPTS_MAX_ITEMS,
     RESULT_MAX_LENGTH,
 )
@@ -54,6 +55,7 @@ def status_of(job: JobView, revision: int) -> JsonObject:
         "sessionID": _session_of(job) if job.started_at else None,
         "eventCount": job.event_count if job.started_at else None,
         "usage": job.usage.as_json() if job.started_at else None,
+        "inputRequest": _input_request(job),
         "recentAttempts": [_attempt(record) for record in job.attempts_log[-RECENT_ATTEMPTS_MAX_ITEMS:]]
         or None,
         "traceID": job.trace_id or None,
@@ -82,6 +84,7 @@ def reason_of(job: JobView) -> str:
         State.QUEUED: Reason.QUEUED,
         State.RUNNING: Reason.RUNNING,
         State.RETRYING: Reason.BACKOFF,
+        State.INPUT_REQUIRED: Reason.INPUT_REQUIRED,
         State.COMPLETE: Reason.COMPLETED,
         State.CANCELLED: Reason.CANCELLED,
         State.REJECTED: Reason.INVALID_SPEC,
@@ -98,6 +101,7 @@ def conditions_of(job: JobView) -> list[JsonObject]:
         _accepted(job),
         _suspended(job),
         _running(job),
+        _input_required(job),
         _end(job, ConditionType.COMPLETE, job.state is State.COMPLETE),
         _end(job, ConditionType.FAILED, job.state in (State.FAILED, State.CANCELLED, State.REJECTED)),
         _end(job, ConditionType.FINISHED, job.state.final),
@@ -132,6 +136,24 @@ def _running(job: JobView) -> JsonObject | None:
     return _condition(job, ConditionType.RUNNING, False, reason_of(job), "", ended)
 
 
+def _input_required(job: JobView) -> JsonObject | None:
+    if job.state is State.INPUT_REQUIRED:
+        return _condition(job, ConditionType.INPUT_REQUIRED, True, reason_of(job), job.message, job.since)
+    asked = next((record.ended_at for record in reversed(job.attempts_log) if record.outcome == "ask"), None)
+    answer = job.input_answered
+    if answer is not None and (asked is None or answer.at >= asked):
+        reason = Reason.INPUT_APPROVED if answer.approved else Reason.INPUT_REJECTED
+        by = f", by {answer.by} as the answer says" if answer.by else ""
+        why = f": {answer.reason}" if answer.reason else ""
+        return _condition(
+            job, ConditionType.INPUT_REQUIRED, False, reason.value, f"tool {answer.tool}{by}{why}", answer.at
+        )
+    if asked is None:
+        return None
+    since = job.finished_at or job.suspended_at or max(asked, job.round_at)
+    return _condition(job, ConditionType.INPUT_REQUIRED, False, reason_of(job), "", since)
+
+
 def _end(job: JobView, kind: ConditionType, true: bool) -> JsonObject | None:
     if true:
         return _condition(job, kind, True, reason_of(job), job.message, job.finished_at or job.since)
@@ -161,6 +183,23 @@ def _message_of(job: JobView) -> str:
     if job.state is State.RUNNING and not job.message and job.step:
         return f"at {job.step}"
     return job.message
+
+
+def _input_request(job: JobView) -> JsonObject | None:
+    request = job.input_request
+    if request is None:
+        return None
+    shown: JsonObject = {
+        "id": request.id,
+        "tool": cut_text(request.tool, 256),
+        "arguments": cut_text(request.arguments, INPUT_TEXT_MAX_LENGTH),
+        "hint": cut_text(request.hint, INPUT_TEXT_MAX_LENGTH),
+        "payload": cut_text(request.payload, INPUT_TEXT_MAX_LENGTH),
+        "askedTime": time_text(job.since),
+        "expiryTime": time_text(job.input_deadline),
+        "remaining": job.input_requests_left,
+    }
+    return {key: value for key, value in shown.items() if value}
 
 
 def _next_attempt(job: JobView) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,12 +13,16 @@ from pydantic import ValidationError
 
 from agentjobs.api.agentjob import AgentJob, AgentJobSpec
 from agentjobs.api.conditions import Reason as ApiReason
+from agentjobs.api.input_response import parse
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
+from agentjobs.api.names import INPUT_RESPONSE
 from agentjobs.api.payload import payload_of, session_of
 from agentjobs.api.validation import problems_of
 from agentjobs.queue.model import (
     FINAL_STATES,
     ImportedEnd,
+    InputAnswer,
+    InputResponse,
     NewJob,
     ObjectChange,
     ObjectRef,
@@ -29,7 +34,7 @@ from agentjobs.queue.model import (
 JsonObject = dict[str, Any]
 
 ANNOTATION_CHARACTERS = 256
-"""Of the retry annotation's value; only whether it differs matters."""
+"""Of an annotation's value that is kept; only whether it differs matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,12 @@ def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectCh
     if deleted or meta.get("deletionTimestamp"):
         return replace(base, gone=True)
     # with its job: the end is for a database that does not know the job, the rest for one that does
-    base = replace(base, imported=imported_end(obj), retry_requested=_retry(meta))
+    base = replace(
+        base,
+        imported=imported_end(obj),
+        retry_requested=_retry(meta),
+        input_response=input_response(meta.get("annotations") or {}),
+    )
     try:
         job = AgentJob.model_validate({**_head(obj), "spec": obj.get("spec") or {}})
     except ValidationError:
@@ -133,6 +143,20 @@ def imported_end(obj: JsonObject) -> ImportedEnd | None:
     )
 
 
+def input_response(annotations: Mapping[str, str]) -> InputResponse | None:
+    """The answer to a tool's question that somebody wrote into the object; None: nobody did."""
+    text = str(annotations.get(INPUT_RESPONSE) or "")
+    if not text:
+        return None
+    # only whether it differs matters, and it may hold what was filled in
+    value = text if len(text) <= ANNOTATION_CHARACTERS else hashlib.sha256(text.encode()).hexdigest()
+    try:
+        said = parse(text)
+    except ValueError as error:
+        return InputResponse(value, None, f"annotation {INPUT_RESPONSE}: {error}")
+    return InputResponse(value, InputAnswer(said.id, said.approved, said.reason, said.payload, said.by))
+
+
 def wiped(obj: JsonObject) -> bool:
     """True where the object carries no status of ours: new, or somebody removed it (invariant 11)."""
     return not (obj.get("status") or {}).get("revision")
@@ -170,6 +194,7 @@ def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
         meta.get("generation"),
         bool(meta.get("deletionTimestamp")),
         _retry(meta),
+        (meta.get("annotations") or {}).get(INPUT_RESPONSE),
         bool(_restored(meta, gate)),
     )
     version = str(meta.get("resourceVersion", ""))

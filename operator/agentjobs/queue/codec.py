@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,9 +14,13 @@ from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.model import (
     Ack,
     AckKind,
+    AnsweredInput,
     AttemptRecord,
     ClaimedJob,
     Control,
+    InputAnswer,
+    InputRequest,
+    InputResponse,
     JobView,
     JsonObject,
     NewJob,
@@ -155,10 +159,36 @@ def change_row(change: ObjectChange) -> JsonObject:
     return row
 
 
-def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject]]:
-    """(p_done, p_back) of ``ack``; texts cut to what is kept of them (H7)."""
+def response_row(uid: UUID, response: InputResponse) -> JsonObject:
+    """One element of ``respond``'s argument."""
+    row: JsonObject = {"uid": str(uid), "handled": clean(response.value)}
+    if response.answer is None:
+        return row | {"why": clean(response.problem)}
+    return row | {"answer": answer_row(response.answer)}
+
+
+def answer_row(answer: InputAnswer) -> JsonObject:
+    """``answer``'s argument. Raises JobRejected where the payload is no JSON, or too large."""
+    try:
+        size = len(dumps(answer.payload))
+    except TypeError as error:
+        raise JobRejected("payload", answer.payload, f"a JSON value is wanted: {error}") from error
+    if size > limits.ANSWER_BYTES:
+        raise JobRejected("payload", f"{size} bytes", f"at most {limits.ANSWER_BYTES} bytes are wanted")
+    return {
+        "id": clean(answer.id),
+        "approved": answer.approved,
+        "reason": cut(clean(answer.reason), limits.ANSWER_TEXT_BYTES)[0] or None,
+        "by": cut(clean(answer.by), limits.ANSWER_TEXT_BYTES)[0] or None,
+        "payload": answer.payload,
+    }
+
+
+def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], list[JsonObject]]:
+    """(p_done, p_back, p_asks) of ``step``; texts cut to what is kept of them (H7)."""
     done: list[JsonObject] = []
     back: list[JsonObject] = []
+    asks: list[JsonObject] = []
     for ack in acks:
         row: JsonObject = {"i": ack.id, "t": ack.token}
         if ack.reason:
@@ -181,12 +211,20 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject]]:
             if ack.session_id:
                 row["d"] = clean(ack.session_id)
             done.append(row)
+        elif ack.kind is AckKind.ASK:
+            row["q"] = [
+                {name: clean(value) for name, value in asdict(request).items() if value}
+                for request in ack.requests
+            ]
+            if ack.input_deadline_seconds is not None:
+                row["n"] = ack.input_deadline_seconds
+            asks.append(row)
         else:
             row["k"] = ack.kind.value
             if ack.delay_seconds > 0:
                 row["w"] = ack.delay_seconds
             back.append(row)
-    return done, back
+    return done, back, asks
 
 
 _USUAL = (3, 1, 1800, None, None, None, None, False, None)
@@ -231,6 +269,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
     """``view``'s JSON as a value."""
     place, started = v["place"], v["started_at"] is not None
     since = datetime.fromisoformat(v["since"])
+    requests = _open_requests(v["asked"]) if place == "i" else []
     return JobView(
         id=v["id"],
         uid=UUID(v["uid"]),
@@ -267,10 +306,36 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         session_id=v["session_id"],
         trace_id=v["trace_id"],
         held=place == "h",
+        input_request=requests[0] if requests else None,
+        input_requests_left=max(0, len(requests) - 1),
+        input_deadline=maybe_time(v["asked_until"]) if place == "i" else None,
+        input_answered=_last_answer(v["payload"]),
         imported_status=v["imported"],
         payload=v["payload"],
         attempts_log=tuple(_attempt(a) for a in v["log"] or ()),
     )
+
+
+def _open_requests(asked: Mapping[str, Any] | None) -> list[InputRequest]:
+    return [
+        InputRequest(**{name: value for name, value in request.items() if name != "answer"})
+        for request in (asked or {}).get("requests", ())
+        if "answer" not in request
+    ]
+
+
+def _last_answer(payload: Mapping[str, Any] | None) -> AnsweredInput | None:
+    answers = [
+        AnsweredInput(
+            tool=answer.get("tool") or "",
+            approved=answer.get("approved") is True,
+            at=datetime.fromisoformat(answer["at"]),
+            reason=answer.get("reason") or "",
+            by=answer.get("by") or "",
+        )
+        for answer in ((payload or {}).get("answers") or {}).values()
+    ]
+    return max(answers, key=lambda answer: answer.at, default=None)
 
 
 def _attempt(a: Mapping[str, Any]) -> AttemptRecord:
@@ -327,6 +392,8 @@ def _state(place: str, started: bool) -> State:
         return State.RUNNING
     if place in ("s", "h"):
         return State.SUSPENDED
+    if place == "i":
+        return State.INPUT_REQUIRED
     if place == "l":
         return State.RETRYING if started else State.SCHEDULED
     if place == "m" and started:

@@ -22,13 +22,13 @@ begin
       ('tick', '@worker@, @operator@'), ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
       ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('timeline', '@worker@, @operator@'),
       ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
-      ('outbox_drop', '@operator@'),      ('touch_uids', '@operator@'), ('mirrored', '@operator@'), ('gone', '@operator@'), ('explain', '@operator@'),
+      ('outbox_drop', '@operator@'), ('respond', '@operator@'), ('touch_uids', '@operator@'), ('mirrored', '@operator@'), ('gone', '@operator@'), ('explain', '@operator@'),
       ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),
       ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @read@'), ('state_name', '@operator@, @read@'), ('counts', '@read@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
-      ('enqueue', ''), ('control', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''), ('list', '')
+      ('enqueue', ''), ('control', ''), ('answer', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''), ('list', '')
     ) g(name, roles) on g.name = p.proname
     where p.pronamespace = 'agentjobs'::regnamespace
   loop

@@ -20,6 +20,10 @@ RESULT_BYTES = 1 << 20
 ERROR_BYTES = 64 << 10
 LOG_TAIL_BYTES = 64 << 10
 PAYLOAD_BYTES = 1 << 20
+ANSWER_BYTES = 16 << 10
+"""Of what a person fills in for a tool's question: it comes in an annotation, and goes into the job's payload."""
+ANSWER_TEXT_BYTES = 1024
+"""Of a reason, and of who says to have answered."""
 SESSION_BYTES = 1024
 
 STATEMENT_TIMEOUT_SECONDS = 30

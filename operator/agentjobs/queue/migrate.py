@@ -98,7 +98,7 @@ async def down(dsn: str, to: int) -> list[str]:
             async with conn.transaction():
                 await _enter(conn)
                 await conn.execute(step.down.encode())
-                await conn.execute(_SEAL)
+                await conn.execute(_SEAL)  # what a step takes back may be an older text of a function
                 await conn.execute("delete from migration where version = %s", (step.version,))
             done.append(f"{step.version:04} {step.name}")
         if to == 0 and await _version(conn) == 0:

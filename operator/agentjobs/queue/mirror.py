@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -12,7 +12,7 @@ import psycopg
 from agentjobs.queue import codec
 from agentjobs.queue.connection import Database, is_data_error
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.model import ChangeOutcome, JsonObject, ObjectChange, OutboxEntry, Reason
+from agentjobs.queue.model import ChangeOutcome, InputResponse, JsonObject, ObjectChange, OutboxEntry, Reason
 from agentjobs.queue.text import clean, dumps
 
 
@@ -77,6 +77,21 @@ class Mirror:
             return await self.apply([_rejected(changes[0], error.diag.message_primary or "cannot be stored")])
         for uid, outcome, detail in answer[0][0] or ():
             answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "")
+        return answers
+
+    async def respond(self, responses: Mapping[UUID, InputResponse]) -> dict[UUID, str]:
+        """The answers in objects' annotations, each value once. Those handled now: empty where taken, else why not."""
+        rows, answers = [], {}
+        for uid, response in responses.items():
+            try:
+                rows.append(codec.response_row(uid, response))
+            except JobRejected as error:
+                rows.append(codec.response_row(uid, InputResponse(response.value, None, str(error))))
+        if not rows:
+            return {}
+        answer = await self._db.fetch("select agentjobs.respond(%s::json)", (dumps(rows),))
+        for told, refused in answer[0][0] or ():
+            answers[UUID(told)] = refused or ""
         return answers
 
     async def outbox(

@@ -24,6 +24,8 @@ class State(StrEnum):
     QUEUED = "Queued"
     RUNNING = "Running"
     RETRYING = "Retrying"
+    INPUT_REQUIRED = "InputRequired"
+    """A tool's question waits for a person."""
     COMPLETE = "Complete"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
@@ -53,6 +55,7 @@ class Reason(StrEnum):
     MODEL_AUTH_FAILED = "ModelAuthFailed"
     MODEL_RATE_LIMITED = "ModelRateLimited"
     SUSPENDED = "Suspended"
+    INPUT_REQUIRED = "InputRequired"
     QUEUE_NOT_ALLOWED = "QueueNotAllowed"
     RESTORED = "Restored"
     # why a run ended without an answer
@@ -64,6 +67,7 @@ class Reason(StrEnum):
     WAIT_EXCEEDED = "WaitExceeded"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     STARTING_DEADLINE_EXCEEDED = "StartingDeadlineExceeded"
+    INPUT_DEADLINE_EXCEEDED = "InputDeadlineExceeded"
     CANCELLED = "Cancelled"
     RESULT_UNSTORABLE = "ResultUnstorable"
     INVALID_SPEC = "InvalidSpec"
@@ -89,6 +93,40 @@ class RetryPolicy:
     factor: int = 2
     max_delay_seconds: int = 3600
     max_wait_seconds: int = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class InputRequest:
+    """A tool's question to a person, as it is shown: bounded texts. ``arguments`` and ``payload`` are JSON."""
+
+    id: str
+    tool: str
+    arguments: str = ""
+    hint: str = ""
+    payload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputAnswer:
+    """What a person said to the question ``id``. Taken only while it is the job's present one."""
+
+    id: str
+    approved: bool
+    reason: str = ""
+    payload: Any = None
+    """What was filled in, where the question asks for it; JSON."""
+    by: str = ""
+    """Who says to have answered: a claim, nothing proves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputResponse:
+    """An object's annotation with an answer. Handled once per value."""
+
+    value: str
+    answer: InputAnswer | None
+    problem: str = ""
+    """Why the value is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +174,7 @@ class ObjectChange:
     """(QueueNotAllowed | Restored, message): stored, and kept from running until a later change has no hold."""
     retry_requested: str | None = None
     """Value of the annotation that asks for a new round; handled once per value."""
+    input_response: InputResponse | None = None
     gone: bool = False
     created_at: datetime | None = None
     rejected: tuple[str, str] | None = None
@@ -235,6 +274,8 @@ class AckKind(StrEnum):
     """Refunded: drain, suspend. After five drains the next is charged (H16)."""
     CANCEL = "cancel"
     """The run was stopped because it was asked to (cancel, deadline)."""
+    ASK = "ask"
+    """Refunded: a tool's questions wait for a person, and the job with them."""
 
 
 class ModelAnswer(StrEnum):
@@ -281,6 +322,10 @@ class Ack:
     trace_id: str = ""
     models: tuple[ModelReport, ...] = ()
     """RETRY and SNOOZE: where the breaker of a failed model is open, the attempt is refunded and the job waits for it."""
+    requests: tuple[InputRequest, ...] = ()
+    """ASK: the questions, in their order; at least one."""
+    input_deadline_seconds: int | None = None
+    """ASK: how long they may wait for answers."""
 
 
 class AckAnswer(StrEnum):
@@ -361,7 +406,7 @@ class AttemptRecord:
     started_at: datetime
     ended_at: datetime
     outcome: str
-    """complete, fail, retry, snooze, release, cancel, lost."""
+    """complete, fail, retry, snooze, release, cancel, ask, lost."""
     reason: str
     message: str
     charged: bool
@@ -369,6 +414,17 @@ class AttemptRecord:
     usage: Usage
     event_count: int
     log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredInput:
+    """An answer that was taken."""
+
+    tool: str
+    approved: bool
+    at: datetime
+    reason: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +471,13 @@ class JobView:
     session_id: str
     trace_id: str
     held: bool
+    input_request: InputRequest | None
+    """INPUT_REQUIRED: the present question."""
+    input_requests_left: int
+    """Questions of the same model answer that come after it."""
+    input_deadline: datetime | None
+    input_answered: AnsweredInput | None
+    """The last answer that the job went on with."""
     imported_status: JsonObject | None
     payload: JsonObject | None
     """None once retention trimmed the job to its tombstone."""

@@ -25,6 +25,7 @@ from agentjobs.queue.model import (
     AckAnswer,
     AckKind,
     BeatResult,
+    InputAnswer,
     JobView,
     NewJob,
     Progress,
@@ -139,7 +140,7 @@ class Queue(Mirror, Models, Schedules):
         ``slots``: free slots by queue; {} only acks. ``idle``: the worker holds nothing, and may get a suspect
         job (H14). Data that Postgres cannot store fails only its own job (H6).
         """
-        done, back = codec.ack_rows(acks)
+        done, back, asks = codec.ack_rows(acks)
         heard = model_rows(acks)
         queues = [queue for queue, n in slots.items() if n > 0]
         counts = [slots[queue] for queue in queues]
@@ -149,8 +150,8 @@ class Queue(Mirror, Models, Schedules):
         low = mark.low(queues, started)
         try:
             rows = await self._db.fetch(
-                "select missed, alive, jobs, held"
-                " from agentjobs.step(%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json)",
+                "select missed, alive, jobs, held from agentjobs.step"
+                "(%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json, %s::json)",
                 (
                     worker,
                     token,
@@ -163,6 +164,7 @@ class Queue(Mirror, Models, Schedules):
                     low,
                     self._expiry,
                     dumps(heard) if heard else None,
+                    dumps(asks) if asks else None,
                 ),
             )
         except psycopg.Error as error:
@@ -292,6 +294,13 @@ class Queue(Mirror, Models, Schedules):
         if n < 1:
             raise JobRejected("max_attempts", n, "at least 1 is wanted")
         return await self._control(uid, "maxAttempts", n) == "ok"
+
+    async def answer(self, uid: UUID, answer: InputAnswer) -> str:
+        """Answers the question that the job waits with. Empty: taken; else why it was refused. Raises JobRejected."""
+        rows = await self._db.fetch(
+            "select agentjobs.answer(%s, %s::json)", (uid, dumps(codec.answer_row(answer)))
+        )
+        return rows[0][0] or ""
 
     async def _control(self, uid: UUID, what: str, value: int | None = None) -> str | None:
         rows = await self._db.fetch("select agentjobs.control(%s, %s, %s)", (uid, what, value))

@@ -143,9 +143,9 @@ def spans_of(job: Timeline) -> Iterator[Span]:
     """The round, what it waited for, and those of its runs that nobody else can tell of."""
     parent = TraceParent.parse(job.traceparent)
     yield _round(job, parent)
-    due, since = job.due_at, job.begun_at
+    due, since, delay = job.due_at, job.begun_at, "scheduled"
     for run in job.runs:
-        yield from _waits(job, parent, since, due, run)
+        yield from _waits(job, parent, since, due, run, delay)
         if run.kind == LOST:
             yield run_span(
                 job.uid,
@@ -159,7 +159,9 @@ def spans_of(job: Timeline) -> Iterator[Span]:
                 reason=run.reason,
                 attributes=names(job) | {Attribute.WORKER.value: run.worker},
             )
-        since, due = run.ended_at, run.next_at or run.ended_at
+        since, due, delay = run.ended_at, run.next_at or run.ended_at, "retrying"
+        if run.kind == ASKED:  # nothing tells when the answer came: until the next run began
+            due, delay = job.finished_at, "input required"
 
 
 def names(job: Timeline) -> dict[str, Value]:
@@ -194,13 +196,12 @@ def _round(job: Timeline, parent: TraceParent | None) -> Span:
 
 
 def _waits(
-    job: Timeline, parent: TraceParent | None, since: datetime, due: datetime, run: RunTimes
+    job: Timeline, parent: TraceParent | None, since: datetime, due: datetime, run: RunTimes, delay: str
 ) -> Iterator[Span]:
     """Until it was due (by its spec, or by what the run before asked for), and from then until a slot was free."""
     due = min(max(since, due), run.started_at)
-    first = run is job.runs[0]
     spells = [
-        (Part.DELAY, "scheduled" if first else "retrying", since, due),
+        (Part.DELAY, delay, since, due),
         (Part.WAIT, "queued", due, run.started_at),
     ]
     for part, name, begin, end in spells:

@@ -63,7 +63,7 @@ class Metric(StrEnum):
         "agentjobs_queue_depth",
         Kind.GAUGE,
         "Unfinished jobs that do not run.",
-        {"queue": "", "state": "`Queued`, `Scheduled`, `Retrying` or `Suspended`"},
+        {"queue": "", "state": "`Queued`, `Scheduled`, `Retrying`, `InputRequired` or `Suspended`"},
     )
     QUEUE_READY = (
         "agentjobs_queue_ready",

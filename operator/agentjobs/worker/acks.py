@@ -1,7 +1,7 @@
 """What the queue is told about a run that ended. Pure.
 
 The result message is the truth where there is one, else the exit status. What we asked for ourselves (drain,
-suspend, cancel) explains every end except an answer and a permanent error: those were there first (H15).
+suspend, cancel) explains every end except an answer, a question and a permanent error: those were there first (H15).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from random import Random
 
 from agentjobs.agents.outcome import Health, Outcome, TokenUsage, Verdict
 from agentjobs.api.conditions import Reason
-from agentjobs.queue.model import Ack, AckKind, ClaimedJob, ModelAnswer, ModelReport, Usage
+from agentjobs.queue.model import Ack, AckKind, ClaimedJob, InputRequest, ModelAnswer, ModelReport, Usage
 from agentjobs.queue.models import target_of
 from agentjobs.queue.retry import backoff, snooze
 from agentjobs.worker.ended import Ended
+from agentjobs.worker.payload import input_deadline_seconds
 from agentjobs.worker.stopping import Why
 
 _NEVER_RAN_SECONDS = (0.5, 2.0)
@@ -37,7 +38,7 @@ def ack_of(job: ClaimedJob, ended: Ended, rng: Random, *, model_health: bool = T
     if ended.why is Why.LOST:
         return None
     outcome = ended.outcome
-    answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL)
+    answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL, Verdict.ASK)
     if not answered and (asked := _asked(ended)) is not None:
         kind, reason, message = asked
         delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
@@ -130,6 +131,8 @@ def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model
             kind, seconds = AckKind.COMPLETE, 0.0
         case Verdict.FAIL:
             kind, seconds = AckKind.FAIL, 0.0
+        case Verdict.ASK:
+            kind, seconds = AckKind.ASK, 0.0
         case Verdict.SNOOZE:
             kind, seconds = AckKind.SNOOZE, snooze(job.snoozes, delay, rng)
         case _:
@@ -175,6 +178,10 @@ def _ack(
         log_tail=ended.log_tail,
         session_id=session_of(job),
         models=models,
+        requests=tuple(InputRequest(**request.as_json()) for request in outcome.requests)
+        if outcome is not None and kind is AckKind.ASK
+        else (),
+        input_deadline_seconds=input_deadline_seconds(job) if kind is AckKind.ASK else None,
     )
 
 

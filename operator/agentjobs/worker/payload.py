@@ -8,8 +8,8 @@ from typing import Any
 from agentjobs.agents.outcome import AttemptSpec, TokenUsage
 from agentjobs.queue.model import ClaimedJob
 
-VERSION = 1
-"""The newest payload that this worker understands."""
+VERSION = 2
+"""The newest payload that this worker understands. 2: with people's answers, which the queue puts in."""
 
 
 class PayloadTooNew(Exception):
@@ -55,7 +55,21 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
             spent.prompt_tokens, spent.output_tokens, spent.total_tokens, spent.llm_calls, spent.tool_calls
         ),
         attempt_timeout_seconds=job.attempt_timeout_seconds,
+        answers=_answers(payload),
     )
+
+
+def input_deadline_seconds(job: ClaimedJob) -> int | None:
+    """How long a tool's question may wait for an answer; None: as long as the job."""
+    value = job.payload.get("inputDeadlineSeconds")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _answers(payload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    answers = payload.get("answers") or {}
+    if not isinstance(answers, Mapping) or not all(isinstance(one, Mapping) for one in answers.values()):
+        raise PayloadInvalid("payload.answers must be an object of objects")
+    return dict(answers)
 
 
 def _text(payload: Mapping[str, Any], field: str, default: str) -> str:

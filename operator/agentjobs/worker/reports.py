@@ -27,7 +27,7 @@ def ending(ack: Ack, *, last: bool) -> Signal:
             return Signal.JOB_DISCARD if last else Signal.JOB_RETRY
         case AckKind.CANCEL:
             return Signal.JOB_CANCEL
-        case AckKind.SNOOZE | AckKind.RELEASE:
+        case AckKind.SNOOZE | AckKind.RELEASE | AckKind.ASK:
             return Signal.JOB_SNOOZE
 
 

@@ -444,7 +444,7 @@ async def test_a_synchronous_tool_does_not_stall_the_loop_and_knows_its_job(writ
     assert told["thread"] != "MainThread"
 
 
-async def test_a_confirmation_is_no_success(write_module: Write) -> None:
+async def test_a_confirmation_without_a_session_store_is_no_success(write_module: Write) -> None:
     asking = job(
         write_module,
         """
@@ -457,7 +457,7 @@ async def test_a_confirmation_is_no_success(write_module: Write) -> None:
         'echo:call book {"city": "Rome"}',
     )
     outcome = await asking.attempt()
-    assert (outcome.verdict, outcome.reason) == (FAIL, "InputRequired")
+    assert (outcome.verdict, outcome.reason) == (FAIL, "InputUnsupported")
     assert "tool book" in outcome.message
     assert calls() == []
 
@@ -475,7 +475,7 @@ async def test_a_long_running_tool_is_not_begun_and_no_success(write_module: Wri
         'echo:call approve {"what": "x"}',
     )
     outcome = await asking.attempt()
-    assert (outcome.verdict, outcome.reason) == (FAIL, "InputRequired")
+    assert (outcome.verdict, outcome.reason) == (FAIL, "InputUnsupported")
     assert "tool approve" in outcome.message
     assert calls() == []
 

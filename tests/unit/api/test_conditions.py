@@ -44,6 +44,7 @@ def test_the_conditions_are_those_of_the_design() -> None:
         "Accepted",
         "Suspended",
         "Running",
+        "InputRequired",
         "Complete",
         "Failed",
         "Finished",
@@ -52,9 +53,11 @@ def test_the_conditions_are_those_of_the_design() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.reason.value)
 def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: table.Rule) -> None:
-    follows = {Verdict.RETRY: Follows.RETRIES, Verdict.SNOOZE: Follows.REFUNDS}.get(
-        rule.verdict, Follows.ENDS
-    )
+    follows = {
+        Verdict.RETRY: Follows.RETRIES,
+        Verdict.SNOOZE: Follows.REFUNDS,
+        Verdict.ASK: Follows.WAITS,
+    }.get(rule.verdict, Follows.ENDS)
     if rule.health is Health.KEY_REFUSED:  # the worker lets it wait
         follows = Follows.REFUNDS
     assert rule.reason.follows is follows

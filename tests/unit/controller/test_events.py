@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from agentjobs.controller.event import body_of
-from agentjobs.controller.events import events_of, posted_run_of, retry_refused
+from agentjobs.controller.events import events_of, posted_run_of, response_refused, retry_refused
 from agentjobs.queue.model import AttemptRecord, JobView, OutboxEntry, State
 from controller_builders import AT, REF, UID, attempt, entry, job
 
@@ -62,6 +62,20 @@ CASES = {
         [],
     ),
     "a drain": (entry(job(State.QUEUED, run=1, attempts_log=(attempt(1, outcome="release", reason="Drained"),))), []),
+    "a question": (
+        entry(job(State.INPUT_REQUIRED, run=1, attempts_log=(attempt(1, outcome="ask", message="It asks (tool x)."),))),
+        ["InputRequired"],
+    ),
+    "a question that was told": (
+        entry(job(State.INPUT_REQUIRED, run=1, attempts_log=(attempt(1, outcome="ask"),)), posted_run=1), [],
+    ),
+    "a question after a failure": (
+        entry(job(State.INPUT_REQUIRED, run=2, attempts_log=(attempt(1), attempt(2, outcome="ask")))),
+        ["AttemptFailed", "InputRequired"],
+    ),
+    "a question that nobody answered": (
+        entry(ended(State.FAILED, attempt(1, outcome="ask")), marked_at=END, posted_run=1), ["JobFailed"],
+    ),
     "failed at once": (entry(ended(State.FAILED, attempt(1, outcome="fail", **LAST))), ["JobFailed"]),
     "failed after earlier ones that nobody was told of": (
         entry(ended(State.FAILED, attempt(1), attempt(2), attempt(3, outcome="fail", **LAST))),
@@ -146,3 +160,21 @@ def test_a_refused_retry_has_one_name_per_request() -> None:
     one, same, other = (retry_refused(UID, REF, asked, "it is Complete", AT) for asked in ("a", "a", "b"))
     assert body_of(one)["metadata"]["name"] == body_of(same)["metadata"]["name"]
     assert body_of(one)["metadata"]["name"] != body_of(other)["metadata"]["name"]
+
+
+def test_a_question_names_the_command_and_nothing_of_the_conversation() -> None:
+    (event,) = events_of(CASES["a question"][0])
+    assert event.reason.normal
+    assert event.message == (
+        "It asks (tool x). See status.inputRequest; answer with: kubectl agentjobs approve|reject report -n team"
+    )
+
+
+def test_an_answer_that_is_not_taken_is_told_once_per_value() -> None:
+    first, again, other = (
+        body_of(response_refused(UID, REF, value, "it does not wait for input", AT))
+        for value in ("approve:q-1", "approve:q-1", "approve:q-2")
+    )
+    assert (first["type"], first["reason"]) == ("Warning", "InputResponseRefused")
+    assert first["message"] == "The answer was not taken: it does not wait for input."
+    assert first["metadata"]["name"] == again["metadata"]["name"] != other["metadata"]["name"]

@@ -9,7 +9,7 @@ import pytest
 
 from agentjobs.api.agentjob_status import AgentJobStatus
 from agentjobs.controller.status import duration_text, minimal_status, status_of
-from agentjobs.queue.model import JobView, State, Usage
+from agentjobs.queue.model import AnsweredInput, InputRequest, JobView, State, Usage
 from agentjobs.queue.text import cut
 from controller_builders import AT, attempt, job
 
@@ -38,6 +38,21 @@ CASES = {
     ),
     "cancelled while it waited": job(State.CANCELLED, reason="Cancelled", finished_at=AT + MINUTE),
     "rejected": job(State.REJECTED, reason="InvalidSpec", message="spec.x: …", finished_at=AT),
+    "asked": job(
+        State.INPUT_REQUIRED, reason="InputRequired", message="it asks (tool refund)", run=1, started_at=AT,
+        since=AT + MINUTE, attempts_log=(attempt(1, outcome="ask", charged=False, ended_at=AT + MINUTE),),
+        input_request=InputRequest("q-1", "refund", '{"order": "A-1"}', "Really?", '{"n": 0}'), input_requests_left=1,
+        input_deadline=AT + 2 * MINUTE,
+    ),
+    "approved": job(
+        State.RUNNING, run=2, attempts=1, started_at=AT, run_started_at=AT + 3 * MINUTE,
+        attempts_log=(attempt(1, outcome="ask", charged=False, ended_at=AT + MINUTE),),
+        input_answered=AnsweredInput("refund", True, AT + 2 * MINUTE, "fine", "alice"),
+    ),
+    "not answered in time": job(
+        State.FAILED, reason="InputDeadlineExceeded", run=1, started_at=AT, finished_at=AT + 2 * MINUTE,
+        attempts_log=(attempt(1, outcome="ask", charged=False, ended_at=AT + MINUTE),),
+    ),
     "second round": job(State.QUEUED, round=2, round_at=AT + MINUTE, run=1, attempts_log=(attempt(1),)),
 }  # fmt: skip
 
@@ -73,6 +88,23 @@ CONDITIONS = {
         "Accepted": ("False", "InvalidSpec", 0),
         "Failed": ("True", "InvalidSpec", 0),
         "Finished": ("True", "InvalidSpec", 0),
+    },
+    "asked": {
+        "Accepted": ("True", "Accepted", 0),
+        "Running": ("False", "InputRequired", 60),
+        "InputRequired": ("True", "InputRequired", 60),
+    },
+    "approved": {
+        "Accepted": ("True", "Accepted", 0),
+        "Running": ("True", "Running", 180),
+        "InputRequired": ("False", "InputApproved", 120),
+    },
+    "not answered in time": {
+        "Accepted": ("True", "Accepted", 0),
+        "Running": ("False", "InputDeadlineExceeded", 60),
+        "InputRequired": ("False", "InputDeadlineExceeded", 120),
+        "Failed": ("True", "InputDeadlineExceeded", 120),
+        "Finished": ("True", "InputDeadlineExceeded", 120),
     },
     "second round": {
         "Accepted": ("True", "Accepted", 0),
@@ -162,6 +194,28 @@ def test_h1_an_imported_end_stays_what_it_was() -> None:
     found = {"state": "Complete", "revision": 90, "result": "old", "somethingNewer": 1}
     assert status_of(complete(imported_status=found), 7) == found
     assert status_of(complete(imported_status=found), 99)["revision"] == 99
+
+
+def test_a_question_is_shown_whole_and_only_while_it_waits() -> None:
+    assert status_of(CASES["asked"], 1)["inputRequest"] == {
+        "id": "q-1", "tool": "refund", "arguments": '{"order": "A-1"}', "hint": "Really?", "payload": '{"n": 0}',
+        "askedTime": "2026-11-23T12:01:00Z", "expiryTime": "2026-11-23T12:02:00Z", "remaining": 1,
+    }  # fmt: skip
+    assert "inputRequest" not in status_of(CASES["approved"], 1)
+
+
+def test_who_answered_is_told_as_a_claim() -> None:
+    (told,) = [c for c in status_of(CASES["approved"], 1)["conditions"] if c["type"] == "InputRequired"]
+    assert told["message"] == "tool refund, by alice as the answer says: fine"
+    rejected = replace(CASES["approved"], input_answered=AnsweredInput("refund", False, AT + 2 * MINUTE))
+    (told,) = [c for c in status_of(rejected, 1)["conditions"] if c["type"] == "InputRequired"]
+    assert (told["reason"], told["message"]) == ("InputRejected", "tool refund")
+
+
+def test_an_answer_to_an_earlier_question_is_not_the_answer_to_this_one() -> None:
+    later = replace(CASES["not answered in time"], input_answered=AnsweredInput("look", True, AT))
+    (told,) = [c for c in status_of(later, 1)["conditions"] if c["type"] == "InputRequired"]
+    assert told["reason"] == "InputDeadlineExceeded"
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,38 @@ def test_translation_needs_neither_kopf_nor_kubernetes() -> None:
     code = "import sys, agentjobs.controller.translate as t; print(sorted({'kopf', 'kubernetes', 'google.adk'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def answered(value: str) -> dict[str, Any]:
+    return obj(annotations={"agentjobs.dev/input-response": value})
+
+
+def test_an_answer_is_read_from_its_annotation() -> None:
+    assert change_of(obj(), GATE).input_response is None
+    found = change_of(answered("approve:q-1"), GATE).input_response
+    assert found is not None
+    assert found.answer is not None
+    assert (found.value, found.answer.id, found.answer.approved) == ("approve:q-1", "q-1", True)
+    assert change_of(answered("approve:q-1"), GATE, deleted=True).input_response is None
+
+
+def test_an_annotation_that_is_no_answer_says_what_is_wanted() -> None:
+    found = change_of(answered("yes please"), GATE).input_response
+    assert found is not None
+    assert found.answer is None
+    assert found.problem.startswith(
+        "annotation agentjobs.dev/input-response: it is no answer; approve:<id>, reject:<id>"
+    )
+
+
+def test_a_long_answer_is_known_again_by_its_digest() -> None:
+    long = '{"id": "q", "approved": true, "reason": "' + "x" * 500 + '"}'
+    found = change_of(answered(long), GATE).input_response
+    assert found is not None
+    assert len(found.value) == 64
+
+
+def test_a_new_answer_is_no_echo() -> None:
+    before = fingerprint(obj(), GATE)
+    assert not fingerprint(answered("approve:q-1"), GATE).is_echo_of(before)
+    assert fingerprint(answered("approve:q-1"), GATE).is_echo_of(fingerprint(answered("approve:q-1"), GATE))

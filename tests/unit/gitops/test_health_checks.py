@@ -22,6 +22,7 @@ EXPECTED = {
     State.QUEUED: "Progressing",
     State.RUNNING: "Progressing",
     State.RETRYING: "Progressing",
+    State.INPUT_REQUIRED: "Suspended",
     State.COMPLETE: "Healthy",
     State.FAILED: "Degraded",
     State.CANCELLED: "Degraded",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from agentjobs.agents.outcome import Outcome, TokenUsage, Verdict
+from agentjobs.agents.outcome import InputRequest, Outcome, TokenUsage, Verdict
 from agentjobs.queue.model import AckKind, Usage
 from agentjobs.worker.acks import ack_of, crash_message, invalid, too_new
 from agentjobs.worker.ended import Ended
@@ -157,3 +157,13 @@ def test_a_payload_that_nobody_can_run_fails() -> None:
 
 def test_an_unknown_signal_number_still_gives_a_message() -> None:
     assert "signal 63" in crash_message(Ended(exit_status=-63))
+
+
+@pytest.mark.parametrize("why", [None, Why.DRAIN, Why.SUSPEND, Why.CANCEL, Why.TIMEOUT])
+def test_a_question_was_there_before_what_we_asked_for(why: Why | None) -> None:
+    outcome = Outcome(Verdict.ASK, "InputRequired", "it asks", requests=(InputRequest("q-1", "refund"),))
+    payload = {**claimed().payload, "inputDeadlineSeconds": 60}
+    ack = ack_of(claimed(payload=payload), Ended(outcome=outcome, why=why), Random(1))
+    assert ack is not None
+    assert (ack.kind, ack.reason, ack.input_deadline_seconds) == (AckKind.ASK, "InputRequired", 60)
+    assert [(request.id, request.tool) for request in ack.requests] == [("q-1", "refund")]

@@ -21,6 +21,7 @@ def test_every_field_arrives() -> None:
         "appName": "chat",
         "sessionID": "s1",
         "budget": {"maxTokens": 100, "maxLLMCalls": 3},
+        "answers": {"q-1": {"approved": True}},
     }
     job = claimed(payload=payload, run=4, attempt=2, spent=Usage(1, 2, 3, 4, 5))
     spec = attempt_spec(job)
@@ -30,6 +31,7 @@ def test_every_field_arrives() -> None:
         "hi",
         {"module": "pkg.mod"},
     )
+    assert spec.answers == {"q-1": {"approved": True}}
     assert (spec.user_id, spec.app_name, spec.session_id) == ("me", "chat", "s1")
     assert (spec.max_tokens, spec.max_llm_calls, spec.spent) == (100, 3, TokenUsage(1, 2, 3, 4, 5))
     assert (spec.uid, spec.run, spec.attempt, spec.queue) == (str(job.uid), 4, 2, "agents")
@@ -43,8 +45,8 @@ def test_what_is_absent_has_its_default() -> None:
 
 
 def test_h30_a_newer_payload_is_not_guessed_at() -> None:
-    with pytest.raises(PayloadTooNew, match=r"payload\.v is 2, and this worker understands versions up to 1"):
-        attempt_spec(claimed(payload={"v": 2, "something": "else"}))
+    with pytest.raises(PayloadTooNew, match=r"payload\.v is 3, and this worker understands versions up to 2"):
+        attempt_spec(claimed(payload={"v": 3, "something": "else"}))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,7 @@ def test_h30_a_newer_payload_is_not_guessed_at() -> None:
         ({"agent": {"module": "a", "inline": {}}}, "agent"),
         ({"v": "1", "agent": {"module": "a"}}, "payload.v"),
         ({"agent": {"module": "a"}, "message": 5}, "payload.message"),
+        ({"agent": {"module": "a"}, "answers": {"q-1": True}}, "payload.answers"),
         ({"agent": {"module": "a"}, "budget": 5}, "payload.budget"),
         ({"agent": {"module": "a"}, "budget": {"maxTokens": "many"}}, "payload.budget.maxTokens"),
     ],

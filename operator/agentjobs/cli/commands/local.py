@@ -32,6 +32,9 @@ def local(
         int,
         typer.Option(min=1, max=100, help="AGENT MESSAGE: how often to try. Manifests say it themselves."),
     ] = 1,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Approve whatever a tool asks. Default: ask at the terminal.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show the worker's log and what the agents print.")
     ] = False,
@@ -74,4 +77,4 @@ def local(
 
     from agentjobs.cli.local.run import run
 
-    sys.exit(run(request, data=data, slots=slots, verbose=verbose))
+    sys.exit(run(request, data=data, slots=slots, verbose=verbose, approve_all=yes))

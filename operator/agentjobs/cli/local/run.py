@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from agentjobs.cli.local import agentfolder, report
+from agentjobs.cli.local.asking import Asking
 from agentjobs.cli.local.request import Request, top_package
 from agentjobs.cli.local.schedules import LocalSchedules, new_job
 from agentjobs.cli.local.screen import Screen, Shown
@@ -33,10 +34,10 @@ CANCEL_SECONDS = 15.0
 """How long running jobs may take to end after Ctrl-C; then their processes are killed with the worker."""
 
 
-def run(request: Request, *, data: Path | None, slots: int, verbose: bool) -> int:
+def run(request: Request, *, data: Path | None, slots: int, verbose: bool, approve_all: bool = False) -> int:
     """Runs the request; returns the exit status."""
     try:
-        return asyncio.run(_run(request, data, slots, verbose))
+        return asyncio.run(_run(request, data, slots, verbose, approve_all))
     except LocalServerError as error:
         raise Unavailable(str(error)) from None
     except QueueError as error:
@@ -45,7 +46,7 @@ def run(request: Request, *, data: Path | None, slots: int, verbose: bool) -> in
         return INTERRUPTED_EXIT_STATUS
 
 
-async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -> int:
+async def _run(request: Request, data: Path | None, slots: int, verbose: bool, approve_all: bool) -> int:
     interrupted = _listen_for_signals()
     environment, warnings = agentfolder.read_env(request.env_files)
     async with contextlib.AsyncExitStack() as stack:
@@ -71,6 +72,7 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
             some = "job of an earlier run goes" if len(earlier) == 1 else "jobs of an earlier run go"
             screen.say(f"{len(earlier)} unfinished {some} on.")
         worker = worker or await start(earlier)
+        asking = Asking(queue, screen, interrupted, approve_all=approve_all)
         jobs = [new_job(job) for job in request.jobs]
         try:
             await queue.enqueue(jobs)
@@ -80,8 +82,8 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool) -
             new.uid: job.metadata.name for new, job in zip(jobs, request.jobs, strict=True)
         }
         if request.schedules:
-            return await _fire(queue, worker, request, names, screen, interrupted)
-        rows = await _follow(queue, worker, names, screen, interrupted)
+            return await _fire(queue, worker, request, names, screen, interrupted, asking)
+        rows = await _follow(queue, worker, names, screen, interrupted, asking)
         screen.close()
         # before the servers are stopped: that takes a second which nobody wants to wait for an answer
         return _tell(rows, screen, bare=request.bare, interrupted=interrupted.is_set())
@@ -94,6 +96,7 @@ async def _fire(
     names: dict[UUID, str],
     screen: Screen,
     interrupted: asyncio.Event,
+    asking: Asking,
 ) -> int:
     """With schedules: until the last of them is over, or until interrupted. Each answer is told when it is there."""
     failed = False
@@ -108,7 +111,7 @@ async def _fire(
 
     schedules = LocalSchedules(queue, request.schedules, screen.say, names.__setitem__, deleted)
     async with schedules:
-        await _follow(queue, worker, names, screen, interrupted, schedules, ended)
+        await _follow(queue, worker, names, screen, interrupted, asking, schedules, ended)
     screen.close()
     if interrupted.is_set():
         return INTERRUPTED_EXIT_STATUS
@@ -121,6 +124,7 @@ async def _follow(
     names: dict[UUID, str],
     screen: Screen,
     interrupted: asyncio.Event,
+    asking: Asking,
     schedules: LocalSchedules | None = None,
     ended: Callable[[Shown], None] = lambda row: None,
 ) -> list[Shown]:
@@ -153,6 +157,8 @@ async def _follow(
         worker.check()
         if schedules is not None:
             schedules.check()
+        for row in rows:
+            await asking.settle(row)
         if interrupted.is_set() and give_up_at is None:
             screen.say("Interrupted: cancelling what is not finished …")
             give_up_at = loop.time() + CANCEL_SECONDS

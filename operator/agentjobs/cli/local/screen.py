@@ -20,6 +20,7 @@ COLUMNS = ("NAME", "QUEUE", "STATUS", "REASON", "ATTEMPTS", "DURATION", "STEP")
 COLOURS = {
     State.RUNNING: "cyan",
     State.RETRYING: "yellow",
+    State.INPUT_REQUIRED: "yellow",
     State.COMPLETE: "green",
     State.FAILED: "red",
     State.CANCELLED: "magenta",
@@ -123,6 +124,15 @@ class Screen:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def pause(self) -> None:
+        """Leaves the terminal to a question, until ``go_on``."""
+        if self._live is not None:
+            self._live.stop()
+
+    def go_on(self) -> None:
+        if self._live is not None:
+            self._live.start()
 
     def say(self, text: str) -> None:
         """A line that stays."""

@@ -16,7 +16,7 @@ create function view(p_ids bigint[], p_log int, p_tails boolean) returns table (
     'event_count', coalesce(r.event_count, o.event_count, 0),
     'usage', plus(coalesce(w.spent, r.spent, o.spent), coalesce(r.usage, o.usage)),
     'result', o.result, 'result_truncated', coalesce(o.result_truncated, false),
-    'session_id', coalesce(o.session_id, ''), 
+    'session_id', coalesce(o.session_id, ''),
     'trace_id', coalesce(o.trace_id, (select a.trace_id from attempt a where a.id = j.id and a.trace_id is not null order by a.run desc limit 1), ''),
     'posted_run', j.posted_run, 'imported', o.imported, 'payload', j.payload,
     'log', (select json_agg(l order by (l->>'run')::int) from (

@@ -1,0 +1,1 @@
+"""The kubectl plugin: ``kubectl agentjobs …`` runs the program ``kubectl-agentjobs`` on the path."""

@@ -1,0 +1,82 @@
+"""What agents ask during a local run: put to the person at the terminal, where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from agentjobs.cli.local.screen import Screen, Shown
+from agentjobs.cli.questions import Question, told
+from agentjobs.queue.model import InputAnswer, State
+from agentjobs.queue.queue import Queue
+
+NOBODY = (
+    "there is no terminal to answer at, so it is cancelled: run it in a terminal, or with --yes to approve whatever "
+    "is asked"
+)
+
+
+class Asking:
+    """Answers the questions of this run's jobs, one at a time; meanwhile the other jobs go on."""
+
+    def __init__(
+        self, queue: Queue, screen: Screen, interrupted: asyncio.Event, *, approve_all: bool = False
+    ) -> None:
+        self._queue, self._screen, self._interrupted = queue, screen, interrupted
+        self._approve_all = approve_all
+
+    async def settle(self, shown: Shown) -> None:
+        """Answers what this job asks, if it asks; cancels it where nobody can answer."""
+        request = shown.job.input_request
+        if shown.job.state is not State.INPUT_REQUIRED or request is None or self._interrupted.is_set():
+            return
+        question = Question(
+            job=shown.name,
+            id=request.id,
+            tool=request.tool,
+            arguments=request.arguments,
+            hint=request.hint,
+            payload=request.payload,
+        )
+        self._screen.pause()
+        try:
+            self._screen.say(told(question))
+            approved = True if self._approve_all else await self._ask()
+            if self._interrupted.is_set():
+                return
+            if approved is None:
+                self._screen.say(f"{shown.name}: {NOBODY}.")
+                await self._queue.cancel(shown.job.uid)
+                return
+            refused = await self._queue.answer(shown.job.uid, InputAnswer(request.id, approved))
+            word = "approved" if approved else "rejected"
+            self._screen.say(f"{shown.name}: {f'not taken: {refused}' if refused else word}.")
+        finally:
+            self._screen.go_on()
+
+    async def _ask(self) -> bool | None:
+        """None: nobody can be asked, or the input has ended."""
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return None
+        while True:
+            print("Approve? [y/n] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+            line = await self._line()
+            if line is None or line == "":
+                return None
+            if (word := line.strip().lower()) in ("y", "yes", "n", "no"):
+                return word.startswith("y")
+
+    async def _line(self) -> str | None:
+        """A line from the terminal; None: interrupted. Waits on the loop: a thread that reads could not be stopped."""
+        ready = asyncio.Event()
+        loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
+        loop.add_reader(terminal, ready.set)
+        waits = [asyncio.ensure_future(event.wait()) for event in (ready, self._interrupted)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            loop.remove_reader(terminal)
+            for wait in waits:
+                wait.cancel()
+        return os.read(terminal, 4096).decode(errors="replace") if ready.is_set() else None

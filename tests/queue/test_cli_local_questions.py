@@ -1,0 +1,98 @@
+"""What a tool asks during `agentjobs local`: at a terminal, with --yes, and where nobody can answer."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local_runs import ROOT, RUN_SECONDS, left_over, run
+from processes import until
+
+pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
+EXAMPLE = "examples/approval.yaml"
+
+
+async def answered_at_a_terminal(line: str, temporary: Path) -> tuple[int, str, str]:
+    """(exit status, standard output, what the terminal showed) of a run whose question is answered so."""
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTJOBS_")}
+    process = subprocess.Popen(  # noqa: ASYNC220 - it is looked at, never waited for
+        [sys.executable, "-m", "agentjobs.cli", "local", "-f", EXAMPLE],
+        cwd=ROOT,
+        env={**environment, "TMPDIR": str(temporary), "TERM": "dumb", "COLUMNS": "200"},
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        start_new_session=True,
+        text=True,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = ""
+
+    def asked() -> bool:
+        nonlocal shown
+        shown += _read(ours)
+        return "Approve? [y/n]" in shown
+
+    try:
+        await until(asked, "the question", RUN_SECONDS)
+        os.write(ours, f"{line}\n".encode())
+
+        def over() -> bool:
+            nonlocal shown
+            shown += _read(ours)
+            return process.poll() is not None
+
+        await until(over, "the end", RUN_SECONDS)
+        assert process.stdout is not None
+        return process.wait(), process.stdout.read(), shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _read(terminal: int) -> str:
+    try:
+        return os.read(terminal, 1 << 16).decode(errors="replace")
+    except OSError:  # nothing there, or the other side is gone
+        return ""
+
+
+async def test_at_a_terminal_the_person_is_asked_and_the_agent_goes_on(tmp_path: Path) -> None:
+    status, answer, shown = await answered_at_a_terminal("y", tmp_path)
+    assert status == 0, shown
+    assert '"refunded": 40' in answer
+    assert "refund asks: may the tool refund be called?" in shown
+    assert '{"order": "A-17", "euros": 40}' in shown
+    assert left_over(tmp_path) == []
+
+
+async def test_a_no_is_heard_by_the_agent(tmp_path: Path) -> None:
+    status, answer, shown = await answered_at_a_terminal("n", tmp_path)
+    assert status == 0, shown
+    assert "This tool call is rejected." in answer
+    assert "refunded" not in answer
+
+
+def test_yes_approves_without_a_terminal(tmp_path: Path) -> None:
+    status, answer, told = run("-f", EXAMPLE, "--yes", cwd=ROOT, temporary=tmp_path)
+    assert status == 0, told
+    assert '"refunded": 40' in answer
+    assert "refund asks: may the tool refund be called?" in told
+
+
+def test_without_a_terminal_the_job_is_cancelled_with_the_way_out(tmp_path: Path) -> None:
+    status, answer, told = run("-f", EXAMPLE, cwd=ROOT, temporary=tmp_path)
+    assert (status, answer) == (1, ""), told
+    assert (
+        "refund: there is no terminal to answer at, so it is cancelled: run it in a terminal, or with --yes"
+        in told
+    )
+    assert left_over(tmp_path) == []

@@ -1,0 +1,100 @@
+"""The kubectl plugin without a cluster: what is shown, what is refused, what is sent, what is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from agentjobs.api.input_response import Response
+from agentjobs.cli.kubectl.questions import patch_of, question_of
+from agentjobs.cli.problems import Unavailable
+from agentjobs.cli.questions import told
+
+
+def agent_job(request: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "metadata": {"name": "refund", "namespace": "shop", "uid": "u-1"},
+        "status": status,
+    }
+    if request is not None:
+        found["status"] |= {"state": "InputRequired", "inputRequest": request}
+    return found
+
+
+ASKED = {
+    "id": "q-1",
+    "tool": "refund",
+    "arguments": '{"order": "A-1"}',
+    "askedTime": "2026-11-23T12:00:00Z",
+    "newer": 1,
+}
+
+
+def test_the_question_is_told_with_all_that_decides() -> None:
+    assert told(question_of(agent_job(ASKED))).splitlines() == [
+        "AgentJob shop/refund asks: may the tool refund be called?",
+        '  arguments:  {"order": "A-1"}',
+        "  since:      2026-11-23T12:00:00Z",
+        "  id:         q-1",
+    ]
+
+
+def test_what_a_model_wrote_cannot_steer_the_terminal() -> None:
+    shown = told(question_of(agent_job(ASKED | {"arguments": "\x1b[2J{}\r\u202ex", "hint": "a\nid: q-2"})))
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert len(shown.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("found", "id", "problem"),
+    [
+        (agent_job(state="Running", reason="Running"), None, "does not wait for input: it is Running\\."),
+        (
+            agent_job(state="Failed", reason="InputDeadlineExceeded"),
+            None,
+            r"it is Failed \(InputDeadlineExceeded\)",
+        ),
+        (agent_job(), None, "not seen by the operator yet"),
+        (agent_job(ASKED), "q-0", "asks the question q-1 now, not q-0"),
+    ],
+)
+def test_what_is_not_asked_is_not_answered(found: dict[str, Any], id: str | None, problem: str) -> None:
+    with pytest.raises(Unavailable, match=problem):
+        question_of(found, id)
+
+
+def test_a_question_that_is_answered_already_is_not_answered_again() -> None:
+    found = agent_job(ASKED)
+    found["metadata"]["annotations"] = {"agentjobs.dev/input-response": "reject:q-1"}
+    with pytest.raises(Unavailable, match="answered already"):
+        question_of(found)
+
+
+def test_the_patch_is_for_this_very_object() -> None:
+    assert patch_of(agent_job(ASKED), Response("q-1", True)) == {
+        "metadata": {"uid": "u-1", "annotations": {"agentjobs.dev/input-response": "approve:q-1"}}
+    }
+
+
+def test_the_plugin_imports_neither_adk_nor_kopf_nor_a_model() -> None:
+    script = (
+        "import sys, agentjobs.cli.kubectl.main, agentjobs.cli.kubectl.cluster\n"
+        "print(*[m for m in ('google.adk', 'kopf', 'psycopg', 'sqlalchemy', 'agentjobs.api.meta') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_without_a_kubeconfig_the_way_out_is_told(tmp_path: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from agentjobs.cli.kubectl.main import main; main()", "approve", "x",
+         f"--kubeconfig={tmp_path}/none"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: kubeconfig: ")
+    assert "Traceback" not in done.stderr
