@@ -53,7 +53,8 @@ class Attribute(StrEnum):
     MEMORY = "agentjobs.max_resident_bytes"
 
 
-LOST = "lost"
+LOST, ASKED = "lost", "ask"
+"""Kinds of runs, as the queue names them."""
 FAILED_OUTCOMES = frozenset({"retry", "discard", LOST})
 _FAILED_STATES = frozenset({"Failed", "Rejected"})
 
