@@ -78,6 +78,7 @@ async def test_each_thing_that_a_provider_does_has_its_outcome_with_each_client(
     a_trusted_certificate: Path,
     rows: list[str],
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(a_trusted_certificate))
     client.point_to(address(case.way, provider, full), monkeypatch)
@@ -96,5 +97,6 @@ async def test_each_thing_that_a_provider_does_has_its_outcome_with_each_client(
         assert rows == [wanted]
     assert "Ljubljana" not in outcome.message
     assert "Traceback" not in outcome.message
+    assert "Ljubljana" not in "".join(capfd.readouterr()), "nor is it printed or logged"
     # LiteLLM's own HTTP handler asks once more where a connection broke; nobody sleeps, and nothing else repeats.
     assert provider.requests <= (2 if client.shape == "anthropic" and case.answer.fault else 1)
