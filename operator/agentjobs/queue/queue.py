@@ -150,8 +150,8 @@ class Queue(Mirror, Models, Schedules):
         low = mark.low(queues, started)
         try:
             rows = await self._db.fetch(
-                "select missed, alive, jobs, held from agentjobs.step"
-                "(%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json, %s::json)",
+                "select missed, alive, jobs, held from agentjobs.step("
+                "%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json, %s::json)",
                 (
                     worker,
                     token,

@@ -264,7 +264,7 @@ declare n int; v_mirrored bigint[];
 begin
   with said as materialized (select * from json_to_recordset(p_rows) as t(i bigint, t bigint, s text, e int, u bigint[])),
     mine as materialized (select r.id, said.s, said.e, said.u from running r join said on said.i = r.id and said.t = r.token
-                          where r.worker = p_worker and (r.event_count, r.step) is distinct from (said.e, said.s)
+                          where r.worker = p_worker and (r.event_count, r.step, r.usage) is distinct from (said.e, said.s, said.u)
                           order by r.id for update of r skip locked),
     u as (update running r set step = mine.s, event_count = mine.e, usage = mine.u from mine where r.id = mine.id returning r.id)
   select count(*) into n from u;
