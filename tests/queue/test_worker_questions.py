@@ -84,7 +84,7 @@ async def asked(queue: Queue, uid: UUID, order: str = "A-1") -> JobView:
     async with asyncio.timeout(60):
         while True:
             view = await state_of(queue, uid, State.INPUT_REQUIRED, *FINAL_STATES)
-            assert view.input_request is not None, view
+            assert view.input_request is not None, (view.state, view.reason, view.message, view.attempts_log)
             if json.loads(view.input_request.arguments) == {"order": order}:
                 return view
             await asyncio.sleep(0.03)

@@ -32,6 +32,7 @@ _EXIT_SECONDS = 2.0
 
 OnEvent = Callable[[AgentEvent], None]
 OnSpan = Callable[[Span], None]
+OnUsage = Callable[[], None]
 
 
 class Executor(asyncio.Protocol):
@@ -52,6 +53,7 @@ class Executor(asyncio.Protocol):
         self._ended: asyncio.Future[Ended] = loop.create_future()
         self._on_event: OnEvent = lambda _: None
         self._on_span: OnSpan = lambda _: None
+        self._on_usage: OnUsage = lambda: None
         self._timers: list[asyncio.TimerHandle] = []
         self._why: Why | None = None
         self._killed = False
@@ -65,11 +67,20 @@ class Executor(asyncio.Protocol):
 
     # what the worker does with it
 
-    def give(self, spec: AttemptSpec, on_event: OnEvent, on_span: OnSpan | None = None) -> None:
-        """Hands the run over and starts its attempt timeout. The process need not exist yet."""
+    def give(
+        self,
+        spec: AttemptSpec,
+        on_event: OnEvent,
+        on_span: OnSpan | None = None,
+        on_usage: OnUsage | None = None,
+    ) -> None:
+        """Hands the run over and starts its attempt timeout. The process need not exist yet.
+
+        :param on_usage: ``usage`` has changed.
+        """
         self._on_event = on_event
-        if on_span is not None:
-            self._on_span = on_span
+        self._on_span = on_span or self._on_span
+        self._on_usage = on_usage or self._on_usage
         self._began = time.monotonic()
         self._output.fields = {
             "uid": spec.uid,
@@ -207,6 +218,7 @@ class Executor(asyncio.Protocol):
                 self._on_span(Span.from_json(message["span"]))
             case Op.USAGE:
                 self.usage = TokenUsage(**message["usage"])
+                self._on_usage()
             case Op.IDLE:
                 if not self.idle.done():
                     self.idle.set_result(None)

@@ -15,7 +15,7 @@ from typing import Any
 from agentjobs.agents.outcome import AgentSettings, AttemptSpec
 from agentjobs.telemetry.log import tell
 from agentjobs.worker import linux
-from agentjobs.worker.execution import Executor, OnEvent, OnSpan
+from agentjobs.worker.execution import Executor, OnEvent, OnSpan, OnUsage
 from agentjobs.worker.lease import Lease
 from agentjobs.worker.memory import over_limit
 from agentjobs.worker.output import Output
@@ -111,7 +111,13 @@ class Executors:
         """Standbys that are touched and wait."""
         return sum(executor.idle.done() for executor in self._standbys)
 
-    async def spawn(self, spec: AttemptSpec, on_event: OnEvent, on_span: OnSpan | None = None) -> Executor:
+    async def spawn(
+        self,
+        spec: AttemptSpec,
+        on_event: OnEvent,
+        on_span: OnSpan | None = None,
+        on_usage: OnUsage | None = None,
+    ) -> Executor:
         """Hands the run to a standby, or to a new process. Waits while there is no warm template."""
         await self._ready.wait()
         while self._standbys:
@@ -120,7 +126,7 @@ class Executors:
                 break
         else:
             executor = await self._fork(touch=False)
-        executor.give(spec, on_event, on_span)
+        executor.give(spec, on_event, on_span, on_usage)
         # Not at once: on a busy machine the new standby would take its CPU from the run that has just begun.
         if not self._refilling:
             self._refilling = True

@@ -231,7 +231,7 @@ class Worker:
         if await _first(self.executors.wait_ready(), run.stop_wanted.wait()):
             spec = replace(spec, traceparent=traceparent_of(run))
             run.executor = await self.executors.spawn(
-                spec, partial(self._saw, run), partial(self.traces.saw, run)
+                spec, partial(self._saw, run), partial(self.traces.saw, run), self.runs.moved.set
             )
             if run.stop_asked is not None:
                 run.executor.stop(run.stop_asked)
