@@ -312,7 +312,7 @@ async def test_an_administrator_need_not_be_a_superuser(dsn: str) -> None:
             with roles_in(own, dsn) as roles:
                 async with await Queue.open(roles.dsn("worker")) as queue:
                     await TestWorker(queue).register()
-                assert (await sql(dsn, "select rolname from pg_roles r join pg_proc p on p.proowner = r.oid"
+                assert (await sql(dsn, "select distinct rolname from pg_roles r join pg_proc p on p.proowner = r.oid"
                                        " where proname = 'step'")) == [(f"{roles.prefix}_owner",)]  # fmt: skip
         finally:
             conn.execute(
