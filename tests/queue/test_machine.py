@@ -34,7 +34,16 @@ from hypothesis.stateful import (
 
 import queue_model as model
 from agentjobs.queue import codec
-from agentjobs.queue.model import AckKind, ClaimedJob, JobView, NewJob, ObjectRef, RetryPolicy
+from agentjobs.queue.model import (
+    AckKind,
+    ClaimedJob,
+    InputAnswer,
+    InputRequest,
+    JobView,
+    NewJob,
+    ObjectRef,
+    RetryPolicy,
+)
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.watermark import Watermark
 from queue_builders import CLUSTER, TestWorker, time_passing
@@ -118,7 +127,7 @@ CLAIM = st.tuples(
 """(worker, slots of agents, slots of slow, total, whether the reply is lost)"""
 ACK = st.tuples(
     NUMBER,
-    st.sampled_from([*AckKind, AckKind.COMPLETE, AckKind.RETRY, AckKind.RETRY]),
+    st.sampled_from([*AckKind, AckKind.COMPLETE, AckKind.RETRY, AckKind.RETRY, AckKind.ASK]),
     st.sampled_from([0, 0, 500, 1500]),
     st.booleans(),
 )
@@ -141,6 +150,7 @@ OPERATIONS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
             st.integers(1, 4),
         ),
     ),
+    "answer": (1, (NUMBER,)),
     "queue_changes": (
         1,
         (
@@ -279,7 +289,9 @@ class QueueMachine(RuleBasedStateMachine):
             self.say(worker, claimed, AckKind.RETRY, 0)
 
     def say(self, worker: TestWorker, claimed: ClaimedJob, kind: AckKind, delay: int) -> None:
-        answer = self.do(worker.ack(claimed, kind, delay_seconds=float(delay), reason="Because"))
+        asks = {"requests": (InputRequest("q", "t"),), "input_deadline_seconds": delay or None}
+        more: dict[str, Any] = asks if kind is AckKind.ASK else {"delay_seconds": float(delay)}
+        answer = self.do(worker.ack(claimed, kind, reason="Because", **more))
         job = self.model.jobs.get(claimed.uid)
         if job is not None and (job.state, job.worker, job.token) == ("@", worker.id, claimed.token):
             assert answer == "ok"
@@ -382,7 +394,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def control(self, n: int, what: str, number: int) -> None:
         jobs = list(self.model.jobs.values())
-        fitting = {"resume": "s", "retry": "fk"}.get(what, "nrlbsq@")
+        fitting = {"resume": "s", "retry": "fk"}.get(what, "nrlbsqi@")
         jobs = [job for job in jobs if job.state in fitting] or jobs
         if not jobs:
             return
@@ -395,6 +407,14 @@ class QueueMachine(RuleBasedStateMachine):
             self.model.set_max_attempts(job, number)
         else:
             assert self.do(getattr(self.queue, what)(job.uid)) == getattr(self.model, what)(job)
+
+    def answer(self, n: int) -> None:
+        jobs = list(self.model.jobs.values())
+        jobs = [job for job in jobs if job.asked] or jobs
+        if jobs:
+            job = jobs[n % len(jobs)]
+            refused = self.do(self.queue.answer(job.uid, InputAnswer("q", True)))
+            assert (refused == "") == self.model.answer(job)
 
     def queue_changes(self, name: str, paused: bool | None, limit: int | str | None) -> None:
         self.do(self.queue.set_queue(name, paused=paused, max_running=... if limit == "same" else limit))  # type: ignore[arg-type]

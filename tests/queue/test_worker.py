@@ -20,6 +20,7 @@ from agentjobs.queue.model import NewJob, State
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry import signals
 from agentjobs.telemetry.signals import Signal
+from agentjobs.worker.payload import VERSION
 from agentjobs.worker.supervisor import Worker
 from processes import until
 from worker_agents import call, write_modules
@@ -180,7 +181,7 @@ async def test_many_jobs_at_once_all_answer_once(queue: Queue, tmp_path: Path) -
 
 async def test_h30_a_payload_for_a_newer_worker_is_given_back_with_its_attempt(queue: Queue) -> None:
     newer = job()
-    (uid,) = await submit(queue, NewJob(uid=newer.uid, payload={**newer.payload, "v": 2}))
+    (uid,) = await submit(queue, NewJob(uid=newer.uid, payload={**newer.payload, "v": VERSION + 1}))
     view = await state_of(queue, uid, State.RETRYING)
     assert (view.attempts, view.reason) == (0, "PayloadUnsupported")
     await queue.cancel(uid)

@@ -1,7 +1,7 @@
 """The states and invariants of a job as plain Python: what the queue must do, without a database.
 
 Times are seconds of a clock that only moves when a test says so. A job's ``state`` is the letter of the place where
-the queue keeps it: n new, r ready, l later, b behind its session, s suspended, q quarantined, @ running; c complete,
+the queue keeps it: n new, r ready, l later, b behind its session, s suspended, q quarantined, i asked, @ running; c complete,
 f failed, k cancelled.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-WAITING, FINAL = "nrlbsq", "cfk"
+WAITING, FINAL = "nrlbsqi", "cfk"
 DRAINS = 5
 LOSSES_TO_RUN_ALONE, LOSSES_TO_FAIL = 3, 5
 
@@ -42,6 +42,10 @@ class Job:
     wait_since: float | None = None
     drains: int = 0
     losses: int = 0
+    asked: bool = False
+    """A question waits for an answer, also while the job is suspended."""
+    answer_within: float | None = None
+    answer_by: float | None = None
     control: str | None = None
     worker: UUID | None = None
     token: int = 0
@@ -148,6 +152,9 @@ class Model:
                     self._place(job)
                 self._to(job, "n" if job.session and not job.started else self._ready(job))
         for job in self.jobs.values():
+            unanswered = job.state == "i" and job.answer_by is not None and job.answer_by < self.now
+            if unanswered and (job.deadline is None or job.answer_by <= job.deadline):  # type: ignore[operator]
+                self._to(job, "f", "InputDeadlineExceeded")
             if job.deadline is None or job.deadline >= self.now:
                 continue
             if job.state in WAITING and (job.started or not self.paused(job.queue)):
@@ -245,6 +252,14 @@ class Model:
             self._to(job, "k", "Cancelled")
         elif control == "d":
             self._to(job, "f", "DeadlineExceeded")
+        elif kind == "ask":
+            job.attempts -= 1
+            job.snoozes, job.wait_since, job.drains = 0, None, 0
+            job.asked, job.answer_within = True, delay or None
+            self._ask(job)
+            if control == "s":
+                self._to(job, "s", "Suspended")
+                job.deadline = None
         else:
             job.attempts -= not charged
             if exhausted:
@@ -265,6 +280,10 @@ class Model:
                 else:
                     self._to(job, "l" if delay > 0 else self._ready(job))
         self._settle()
+
+    def _ask(self, job: Job) -> None:
+        self._to(job, "i")
+        job.answer_by = None if job.answer_within is None else self.now + job.answer_within
 
     # -- people -----------------------------------------------------------------------------------
 
@@ -300,18 +319,30 @@ class Model:
         if job.state in FINAL:
             return None
         if job.state != "s":
-            return "Queued"
+            return "InputRequired" if job.state == "i" else "Queued"
         if job.started:
             job.deadline = None if job.active is None else self.now + job.active
         else:
             self._place(job)
             job.deadline = None if job.left is None else max(self.now, job.due) + job.left
         job.left = None
+        if job.asked:
+            self._ask(job)
+            return "InputRequired"
         if job.due > self.now:
             self._to(job, "l", "Backoff" if job.started else "Scheduled")
             return "Scheduled"
         self._to(job, "n" if job.session and not job.started else self._ready(job))
         return "Queued"
+
+    def answer(self, job: Job) -> bool:
+        """Whether it was taken."""
+        if not job.asked or job.state not in "is":
+            return False
+        job.asked = False
+        if job.state == "i":
+            self._to(job, self._ready(job))
+        return True
 
     def set_max_attempts(self, job: Job, n: int) -> None:
         job.max_attempts = n
@@ -325,6 +356,7 @@ class Model:
         self._place(job)
         job.round += 1
         job.attempts = job.drains = job.losses = job.snoozes = 0
+        job.asked = False
         job.started, job.wait_since, job.due, job.left = False, None, self.now, None
         job.deadline = None if job.starting is None else self.now + job.starting
         self._to(job, "n" if job.session else "r")

@@ -23,11 +23,11 @@ from agentjobs.agents.providers import without_retries
 from agentjobs.agents.questions import (
     Question,
     is_asked,
+    is_sequence,
     may_ask,
     open_questions,
     remaining,
     reply_to,
-    starts_at_its_root,
 )
 from agentjobs.agents.resolve import Resolved, resolve
 from agentjobs.agents.table import Rule
@@ -209,7 +209,8 @@ class _Attempt:
                 "resumability_config": None,
             }
         )
-        kind = _runner_from_the_root() if starts_at_its_root(agent.root) else Runner
+        # ADK would run the step alone that asked, and leave out those after it
+        kind = _runner_from_the_root() if is_sequence(agent.root) else Runner
         return kind(
             app=app,
             app_name=conversation.app_name,  # ours, never the agent's (H18)

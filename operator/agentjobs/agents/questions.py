@@ -11,14 +11,16 @@ where what comes after can be run from here: see :func:`may_ask`.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from agentjobs.agents.events import CONFIRMATION, answered_by_user
 from agentjobs.agents.outcome import InputRequest
 from agentjobs.agents.text import clean, cut, secrets_of, without
 
 if TYPE_CHECKING:
+    from google.adk.agents import SequentialAgent
     from google.adk.events.event import Event
     from google.adk.workflow import BaseNode
     from google.genai.types import Content, FunctionCall
@@ -117,9 +119,7 @@ def may_ask(root: BaseNode, author: str) -> str:
     * An LLM agent that is a step of a sequence: ADK goes on with that step, ``remaining`` with those after it.
     * A loop, parallel steps, a workflow, a custom agent: where they were is not in the history.
     """
-    from google.adk.agents import SequentialAgent
-
-    if isinstance(root, SequentialAgent):
+    if is_sequence(root):
         steps = {step.name: step for step in root.sub_agents}
         if author in steps and _lone(steps[author]):
             return ""
@@ -138,9 +138,7 @@ def remaining(root: BaseNode, events: Sequence[Event]) -> BaseNode:
 
     Those before it have finished. A retry of a sequence without questions begins at its first step.
     """
-    from google.adk.agents import SequentialAgent
-
-    if not isinstance(root, SequentialAgent):
+    if not is_sequence(root):
         return root
     askers = [
         event.author
@@ -153,11 +151,10 @@ def remaining(root: BaseNode, events: Sequence[Event]) -> BaseNode:
     return root.model_copy(update={"sub_agents": root.sub_agents[names.index(askers[-1]) :]})
 
 
-def starts_at_its_root(root: BaseNode) -> bool:
-    """True for a sequence: ADK would run the step alone that asked, and leave out those after it."""
-    from google.adk.agents import SequentialAgent
-
-    return isinstance(root, SequentialAgent)
+def is_sequence(root: BaseNode) -> TypeGuard[SequentialAgent]:
+    """Without importing the class: where nobody has, nothing is of it, and each run would pay for the import."""
+    module = sys.modules.get("google.adk.agents.sequential_agent")
+    return module is not None and isinstance(root, module.SequentialAgent)
 
 
 def _lone(node: object) -> bool:

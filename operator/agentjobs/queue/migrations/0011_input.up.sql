@@ -21,7 +21,7 @@ begin
   with said as materialized (
       select * from json_to_recordset(p_asks) as t(i bigint, t bigint, y text, m text, q json, n int, u bigint[], e int, l text, c text) order by i),
     run as materialized (
-      select r.*, job.round, said.y, said.m, said.q, said.n, coalesce(said.u, r.usage) as u, coalesce(said.e, r.event_count) as e, said.l, said.c
+      select r.*, job.round, coalesce(said.y, '') as y, said.m, said.q, said.n, coalesce(said.u, r.usage) as u, coalesce(said.e, r.event_count) as e, said.l, said.c
       from said cross join lateral (
         select x.* from running x where x.id = said.i and x.token = said.t and x.worker = p_worker
           and x.control is distinct from 'k' and x.control is distinct from 'd' for update) r
