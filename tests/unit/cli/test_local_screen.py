@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agentjobs.cli.local.report import answers, failures
-from agentjobs.cli.local.screen import Shown, cells, change, duration
+from agentjobs.cli.local.screen import Screen, Shown, cells, change, duration
 from agentjobs.queue.model import State
 from controller_builders import AT as NOON
 from controller_builders import attempt
@@ -49,6 +49,15 @@ def test_a_waiting_job_says_until_when() -> None:
         state=State.RETRYING, reason="Backoff", attempts=1, next_attempt_at=NOW + timedelta(seconds=15)
     )
     assert cells(Shown("weather", job), NOW)[6] == "in 15s"
+
+
+def test_changes_are_told_in_the_order_in_which_they_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    late = Shown("whenever", view(state=State.COMPLETE, since=NOON + timedelta(seconds=2)))
+    soon = Shown("urgent", view(state=State.COMPLETE, since=NOON + timedelta(seconds=1)))
+    with Screen(live=False) as screen:
+        screen.draw([late, soon])
+    told = "".join(capsys.readouterr())
+    assert told.index("urgent: Complete") < told.index("whenever: Complete")
 
 
 @pytest.mark.parametrize(

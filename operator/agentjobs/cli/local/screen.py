@@ -159,7 +159,9 @@ class Screen:
         self._lines = {*schedules}
         for line in new:
             self.say(line)
-        for shown in rows:
+        for shown in sorted(
+            rows, key=lambda row: row.job.since
+        ):  # as it happened, where several changed since
             job = shown.job
             state = (job.state, job.attempts, job.reason)
             if self._told.get(shown.name) != state:
