@@ -114,3 +114,8 @@ def test_a_failure_is_told_with_reason_message_and_the_last_output_of_the_last_r
 def test_a_job_that_never_started_does_not_count_attempts() -> None:
     job = view(state=State.CANCELLED, reason="Cancelled")
     assert failures([Shown("a", job)]) == ["a: Cancelled before its first attempt"]
+
+
+def test_a_job_whose_runs_were_all_refunded_is_told_so() -> None:
+    job = view(state=State.CANCELLED, reason="Cancelled", run=1)
+    assert failures([Shown("a", job)]) == ["a: Cancelled with no attempt charged"]

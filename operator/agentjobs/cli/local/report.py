@@ -52,7 +52,7 @@ def _answer(job: JobView) -> str:
 
 def _attempts(job: JobView) -> str:
     if not job.attempts:
-        return "before its first attempt"
+        return "with no attempt charged" if job.run else "before its first attempt"
     return f"after {job.attempts} of {job.max_attempts} attempts"
 
 
