@@ -34,4 +34,6 @@ def crash(file: str) -> None:
 
 
 echo.register()
-root_agent = LlmAgent(name="bench", model="echo", instruction="Answer.", tools=[note, wait, crash])
+root_agent = LlmAgent(name="bench", model="echo", instruction="Answer.", tools=[note, wait])
+mortal = LlmAgent(name="mortal", model="echo", instruction="Answer.", tools=[crash])
+"""Apart: each tool of an agent adds to what its run costs."""

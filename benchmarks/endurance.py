@@ -166,7 +166,8 @@ async def slot(dsn: str, folder: Path, options: Options) -> Table:
     deaths = folder / "deaths"
     message = f'echo:call crash {{"file": "{deaths}"}}'
     crashing = [
-        job(message, agent={"module": _MODULE}, queue="one") for _ in range(options.count(CRASHES, 5) + 1)
+        job(message, agent={"module": f"{_MODULE}:mortal"}, queue="one")
+        for _ in range(options.count(CRASHES, 5) + 1)
     ]
     async with await Queue.open(dsn) as queue:
         await queue.enqueue(crashing)
