@@ -452,9 +452,8 @@ begin
   end if;
   if held is not null then
     select json_agg(case when kept.id is null or x->>'k' not in ('retry', 'snooze') then x
-                         else json_build_object('i', x->'i', 't', x->'t', 'k', case when kept.reason is null then 'retry' else 'snooze' end,
-                                'w', case when kept.reason is null then (x->>'w')::float8 else kept.wait end, 'y', coalesce(kept.reason, x->>'y'),
-                                'm', x->'m', 'u', x->'u', 'e', x->'e', 'l', x->'l', 'c', x->'c') end)
+                         when kept.reason is null then (x::jsonb || '{"k": "retry"}')::json
+                         else (x::jsonb || jsonb_build_object('k', 'snooze', 'w', kept.wait, 'y', kept.reason))::json end)
       into v_back from json_array_elements(p_back) x left join unnest(held, v_reasons, v_waits) kept(id, reason, wait) on kept.id = (x->>'i')::bigint;
     select array_agg(id) into held from unnest(held, v_reasons) kept(id, reason) where reason is not null;
   end if;

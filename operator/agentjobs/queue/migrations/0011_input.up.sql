@@ -55,7 +55,7 @@ begin
   if p_asks is not null then
     v_parked := park(p_worker, p_asks);
     select json_agg(x.row) into v_back from (
-      select json_build_object('i', a->'i', 't', a->'t', 'k', 'release', 'y', a->'y', 'm', a->'m', 'u', a->'u', 'e', a->'e', 'l', a->'l', 'c', a->'c') as row
+      select (a::jsonb || '{"k": "release"}')::json as row
       from json_array_elements(p_asks) a where (a->>'i')::bigint <> all (coalesce(v_parked, '{}'))
       union all select json_array_elements(p_back)) x;
   end if;
