@@ -21,8 +21,8 @@ from agentjobs.agents.inline import build
 from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage, Verdict
 from agentjobs.agents.providers import without_retries
 from agentjobs.agents.questions import (
+    Asked,
     Question,
-    is_asked,
     is_sequence,
     may_ask,
     open_questions,
@@ -230,6 +230,7 @@ class _Attempt:
             run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig(max_workers=TOOL_THREADS)),
             abort_signal=self._abort,
         )
+        asked = Asked()
         async with aclosing(stream) as events:
             async for event in events:
                 if event.partial:
@@ -238,7 +239,7 @@ class _Attempt:
                 self._on_event(seen(event))
                 # Sequential and loop agents go on after an error of one of theirs, and after a question: stop them
                 # here. And a tool that somebody would have to answer later is not begun.
-                if code_of(event) == BUDGET_EXCEEDED or waits_ahead(event) or is_asked(self._events):
+                if asked.hear(event) or code_of(event) == BUDGET_EXCEEDED or waits_ahead(event):
                     break
 
     # what came of it ---------------------------------------------------------------------------------

@@ -59,16 +59,24 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an agent was asked last, to tell what its next call takes at least."""
+    """What an agent was asked last, to tell what its next call takes at least. Its ends stand for the whole: a run may
+    make many calls, and their prompts are long."""
 
-    contents: tuple[object, ...]
+    size: int
+    first: object = None
+    last: object = None
     tokens: int = 0
     """Of it and of its answer; 0: not known yet."""
 
+    @classmethod
+    def of(cls, contents: Sequence[object]) -> Prompt:
+        return cls(len(contents), contents[0], contents[-1]) if contents else cls(0)
+
     def is_repeated_in(self, contents: Sequence[object]) -> bool:
         """Not so where an agent forgets (``include_contents='none'``), or its history was compacted."""
-        size = len(self.contents)
-        return 0 < size <= len(contents) and all(contents[i] == self.contents[i] for i in (0, size - 1))
+        if not 0 < self.size <= len(contents):
+            return False
+        return bool(contents[0] == self.first and contents[self.size - 1] == self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +131,7 @@ class Meter:
             if (refusal := self._budget.refusal(self._used, floor)) is not None:
                 self.refusal = refusal
                 return refusal
-            self._prompts[speaker] = Prompt(tuple(contents))
+            self._prompts[speaker] = Prompt.of(contents)
             self._models[speaker] = self.called = model
             self._add(TokenUsage(llm_calls=1))
             return None

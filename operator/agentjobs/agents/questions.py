@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from agentjobs.agents.events import CONFIRMATION, answered_by_user
@@ -99,14 +99,22 @@ def reply_to(questions: Sequence[Question], answers: Mapping[str, Mapping[str, A
     )
 
 
-def is_asked(events: Iterable[Event]) -> bool:
-    """Whether a question is stored whole: the question itself, and the stand-in for the tool's result that ADK writes
-    before it or after it."""
-    asked = stood_in = False
-    for event in events:
-        asked = asked or any(call.name == CONFIRMATION for call in event.get_function_calls())
-        stood_in = stood_in or bool(event.actions.requested_tool_confirmations)
-    return asked and stood_in
+def asks(event: Event) -> bool:
+    """Whether it holds a question of a tool's."""
+    return any(call.name == CONFIRMATION for call in event.get_function_calls())
+
+
+class Asked:
+    """Hears the events of a run, and knows whether a question is stored whole: the question itself, and the stand-in
+    for the tool's result that ADK writes before it or after it."""
+
+    def __init__(self) -> None:
+        self._asked = self._stood_in = False
+
+    def hear(self, event: Event) -> bool:
+        self._asked = self._asked or asks(event)
+        self._stood_in = self._stood_in or bool(event.actions.requested_tool_confirmations)
+        return self._asked and self._stood_in
 
 
 # where ADK can go on ---------------------------------------------------------------------------------
@@ -140,11 +148,7 @@ def remaining(root: BaseNode, events: Sequence[Event]) -> BaseNode:
     """
     if not is_sequence(root):
         return root
-    askers = [
-        event.author
-        for event in events
-        if any(call.name == CONFIRMATION for call in event.get_function_calls())
-    ]
+    askers = [event.author for event in events if asks(event)]
     names = [step.name for step in root.sub_agents]
     if not askers or askers[-1] not in names:
         return root
