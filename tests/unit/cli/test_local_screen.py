@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -58,6 +58,22 @@ def test_changes_are_told_in_the_order_in_which_they_happened(capsys: pytest.Cap
         screen.draw([late, soon])
     told = "".join(capsys.readouterr())
     assert told.index("urgent: Complete") < told.index("whenever: Complete")
+
+
+def test_a_run_that_came_and_went_between_two_looks_is_told_and_one_of_before_is_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Screen(live=False) as screen:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        runs = [attempt(1), *(attempt(n, started_at=later) for n in (2, 3))]
+        states = [
+            view(state=State.RUNNING, run=2, attempts=2, attempts_log=runs[:1]),
+            view(state=State.COMPLETE, reason="Completed", run=3, attempts=3, attempts_log=runs),
+        ]
+        for job in states:
+            screen.draw([Shown("a", job)])
+    lines = "".join(capsys.readouterr()).splitlines()
+    assert lines == ["a: Running attempt 2 of 3", "a: Running attempt 3 of 3", "a: Complete (Completed)"]
 
 
 @pytest.mark.parametrize(

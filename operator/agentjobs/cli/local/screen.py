@@ -71,13 +71,17 @@ def waits(job: JobView, now: datetime) -> str:
     return f"in {duration((until - now).total_seconds())}" if until > now else ""
 
 
+def running(name: str, attempt: int, max_attempts: int) -> str:
+    return f"{name}: {State.RUNNING} attempt {attempt} of {max_attempts}"
+
+
 def change(shown: Shown, now: datetime) -> str:
     """A line about the state that a job has entered."""
     job = shown.job
-    parts = [f"{shown.name}: {job.state}"]
     if job.state == State.RUNNING:
-        parts.append(f"attempt {job.attempts} of {job.max_attempts}")
-    elif job.reason and job.reason != job.state:
+        return running(shown.name, job.attempts, job.max_attempts)
+    parts = [f"{shown.name}: {job.state}"]
+    if job.reason and job.reason != job.state:
         parts.append(f"({job.reason})")
     if wait := waits(job, now):
         parts.append(wait)
@@ -106,7 +110,9 @@ class Screen:
         self._live: Live | None = None
         if self._console.is_terminal if live is None else live:
             self._live = Live(console=self._console, refresh_per_second=8, transient=False, auto_refresh=True)
+        self._opened = datetime.now(UTC)
         self._told: dict[str, tuple[object, ...]] = {}
+        self._runs: dict[str, int] = {}
         self._lines: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -159,11 +165,18 @@ class Screen:
         self._lines = {*schedules}
         for line in new:
             self.say(line)
-        for shown in sorted(
-            rows, key=lambda row: row.job.since
-        ):  # as it happened, where several changed since
-            job = shown.job
-            state = (job.state, job.attempts, job.reason)
-            if self._told.get(shown.name) != state:
-                self._told[shown.name] = state
-                self.say(change(shown, now))
+        # as it happened, where several changed since the last look
+        for shown in sorted(rows, key=lambda row: row.job.since):
+            self._tell(shown, now)
+
+    def _tell(self, shown: Shown, now: datetime) -> None:
+        job = shown.job
+        for run in job.attempts_log:
+            # it came and went between two looks
+            if run.run > self._runs.get(shown.name, 0) and run.started_at >= self._opened:
+                self.say(running(shown.name, run.attempt, job.max_attempts))
+        self._runs[shown.name] = job.run
+        state = (job.state, job.attempts, job.reason)
+        if self._told.get(shown.name) != state:
+            self._told[shown.name] = state
+            self.say(change(shown, now))
