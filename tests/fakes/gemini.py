@@ -19,6 +19,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -307,9 +308,9 @@ class FakeGemini:
         return response
 
 
-@pytest.fixture
-def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGemini]:
-    """A fake of its own, and this process's environment pointing to it."""
+@contextmanager
+def served(patch: pytest.MonkeyPatch) -> Iterator[FakeGemini]:
+    """A fake, and this process's environment pointing to it."""
     server = FakeGemini().start()
     for name in (
         "GOOGLE_GENAI_USE_VERTEXAI",
@@ -317,8 +318,17 @@ def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGemini]:
         "GOOGLE_CLOUD_PROJECT",
         "GOOGLE_GENAI_USE_ENTERPRISE",
     ):
-        monkeypatch.delenv(name, raising=False)
+        patch.delenv(name, raising=False)
     for name, value in server.environ.items():
-        monkeypatch.setenv(name, value)
-    yield server
-    server.stop()
+        patch.setenv(name, value)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def gemini(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGemini]:
+    """A fake of the test's own."""
+    with served(monkeypatch) as server:
+        yield server

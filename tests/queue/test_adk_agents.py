@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -70,28 +70,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copied
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[FakeGemini]:
-    server = FakeGemini().start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environ.items():
-            patch.setenv(name, value)
-        yield server
-    server.stop()
-
-
 @pytest.fixture
 def gemini(model: FakeGemini) -> FakeGemini:
     model.forget()
     return model
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Any, migrated_template: str) -> Any:
-    from databases import database as new
-
-    with new(postgres, migrated_template) as dsn:
-        yield dsn
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,31 +57,16 @@ STOPS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[FakeGemini]:
-    server = FakeGemini().start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Any, migrated_template: str) -> Iterator[str]:
-    from databases import database as new
-
-    with new(postgres, migrated_template) as dsn:
-        yield dsn
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def executors(
-    database: str, provider: FakeGemini, tmp_path_factory: pytest.TempPathFactory
+    database: str, model: FakeGemini, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Executors]:
     path = write_modules(tmp_path_factory.mktemp("modules"))
     modules = ("abuse", "talker")
     settings = executor_settings(
         path,
         agents=AgentSettings(modules=modules, preload=("abuse",), session_dsn=database),
-        environment={**os.environ, **provider.environ},
+        environment={**os.environ, **model.environ},
         grace_seconds=0.5,
     )
     async with Executors(settings) as made:
@@ -100,17 +85,17 @@ async def run(executors: Executors, spec: AttemptSpec) -> Outcome:
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.id)
 async def test_h27_the_next_run_and_the_next_job_go_on_after(
-    executors: Executors, provider: FakeGemini, tmp_path: Path, stop: Stop
+    executors: Executors, model: FakeGemini, tmp_path: Path, stop: Stop
 ) -> None:
     notes = tmp_path / "notes"
     spec = replace(attempt_spec_of("Book Rome.", "talker"), session_id=f"chat-{stop.id}")
     stopped_in = call(stop.tool, stop.arguments) if stop.tool else hangs()
-    provider.script(call("note", {"file": str(notes)}), stopped_in)
-    before = len(provider.requests)
+    model.script(call("note", {"file": str(notes)}), stopped_in)
+    before = len(model.requests)
     executor = await executors.spawn(spec, lambda _: None)
     # the third event is the call of the tool; without one, the second model call is under way
     await until(
-        lambda: executor.event_count >= 3 if stop.tool else len(provider.requests) >= before + 2,
+        lambda: executor.event_count >= 3 if stop.tool else len(model.requests) >= before + 2,
         "the run is where it is to be stopped",
     )
     executor.stop(stop.why)
@@ -121,16 +106,16 @@ async def test_h27_the_next_run_and_the_next_job_go_on_after(
     # a sealed job is over: what follows is a new round of it (H21)
     follower = replace(spec, run=2, round=2 if stop.sealed else 1)
     again = [call(stop.tool)] if stop.tool and not stop.sealed else []
-    provider.script(*again, text("Booked."))
+    model.script(*again, text("Booked."))
     assert (await run(executors, follower)).result == "Booked."
-    assert provider.requests[-1].user_messages == ["Book Rome."]
+    assert model.requests[-1].user_messages == ["Book Rome."]
     assert len(notes.read_text().splitlines()) == 1, "a finished call is not repeated"
 
-    provider.script(text("Booked twice."))
+    model.script(text("Booked twice."))
     later = replace(attempt_spec_of("And Paris.", "talker"), session_id=spec.session_id)
     assert (await run(executors, later)).result == "Booked twice."
-    assert provider.requests[-1].user_messages == ["Book Rome.", "And Paris."]
-    for request in provider.requests[before:]:
+    assert model.requests[-1].user_messages == ["Book Rome.", "And Paris."]
+    for request in model.requests[before:]:
         keeps_the_providers_rules(request.contents)
 
 

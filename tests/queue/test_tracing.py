@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -49,21 +48,6 @@ root_agent = LlmAgent(name="looker", model="gemini-fake", instruction="{SECRET}-
 def collector() -> Iterator[Collector]:
     with Collector() as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[FakeGemini]:
-    server = FakeGemini().start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Any, migrated_template: str) -> Any:
-    from databases import database as new
-
-    with new(postgres, migrated_template) as dsn:
-        yield dsn
 
 
 @pytest.fixture(scope="module")

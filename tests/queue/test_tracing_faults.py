@@ -6,7 +6,6 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,9 @@ import pytest
 from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
 from collector import Collector, children
-from worker_agents import call, write_modules
-from workers import WorkerProcess, end_all, job, state_of, step_of, submit
+from worker_agents import call
+from workers import Start, WorkerProcess, job, state_of, step_of, submit
 
-Start = Callable[..., WorkerProcess]
 JOBS = 20
 
 OWN_EXPORTER = """
@@ -43,19 +41,6 @@ provider.add_span_processor(Processor(Slow()))
 trace.set_tracer_provider(provider)
 root_agent = LlmAgent(name="innocent", model="echo", instruction="Answer.")
 """
-
-
-@pytest.fixture
-def start(dsn: str, tmp_path: Path) -> Iterator[Start]:
-    started: list[WorkerProcess] = []
-    path = write_modules(tmp_path / "modules")
-
-    def start(**options: object) -> WorkerProcess:
-        started.append(WorkerProcess(dsn, path, tmp_path, **options))
-        return started[-1]
-
-    yield start
-    end_all(started)
 
 
 async def all_complete(dsn: str, worker: WorkerProcess, module: str = "innocent") -> float:

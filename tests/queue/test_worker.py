@@ -50,14 +50,6 @@ class Counted(Queue):
         return counted
 
 
-@pytest.fixture(scope="module")
-def database(postgres: Any, migrated_template: str) -> Any:
-    from databases import database as new
-
-    with new(postgres, migrated_template) as dsn:
-        yield dsn
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def worker(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worker]:
     path = write_modules(tmp_path_factory.mktemp("modules"))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -56,14 +55,6 @@ ATTACKS = [
     Attack("an async tool that closes every descriptor", call("close_everything_async"), "ExecutorCrashed"),
     Attack("100 MB of output and a crash", call("shout", mib=100) + "\n" + call("crash"), "ExecutorCrashed"),
 ]
-
-
-@pytest.fixture(scope="module")
-def database(postgres: Any, migrated_template: str) -> Iterator[str]:
-    from databases import database as new
-
-    with new(postgres, migrated_template) as dsn:
-        yield dsn
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,8 @@ import pytest
 from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
 from processes import alive, family, until
-from worker_agents import call, write_modules
-from workers import WorkerProcess, end_all, job, state_of, submit
-
-Start = Callable[..., WorkerProcess]
-
-
-@pytest.fixture
-def start(dsn: str, tmp_path: Path) -> Iterator[Start]:
-    """Starts a worker process; all of them are ended with the test."""
-    started: list[WorkerProcess] = []
-    path = write_modules(tmp_path / "modules")
-
-    def start(**options: object) -> WorkerProcess:
-        started.append(WorkerProcess(dsn, path, tmp_path, **options))
-        return started[-1]
-
-    yield start
-    end_all(started)
+from worker_agents import call
+from workers import Start, job, state_of, submit
 
 
 def proc(pid: int, file: str) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,10 @@ class WorkerProcess:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+Start = Callable[..., WorkerProcess]
+"""Of the fixture ``start``."""
 
 
 def end_all(workers: Iterable[WorkerProcess]) -> None:
