@@ -149,13 +149,10 @@ class Intake:
 
     async def _respond(self, changes: Sequence[ObjectChange]) -> None:
         """The answers to tools' questions, after the changes themselves."""
-        answered = {change.uid: change for change in changes if change.input_response is not None}
-        told = await self.queue.respond(
-            {uid: c.input_response for uid, c in answered.items() if c.input_response}
-        )
+        said = {c.uid: (c, c.input_response) for c in changes if c.input_response is not None}
+        told = await self.queue.respond({uid: response for uid, (_, response) in said.items()})
         for uid, why in told.items():
-            change, response = answered[uid], answered[uid].input_response
-            assert response is not None
+            change, response = said[uid]
             answer = response.answer
             log.info(
                 "input response",

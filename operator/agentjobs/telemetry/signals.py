@@ -158,9 +158,7 @@ class _Subscription:
                     result = self._handler(signal, values)
                     if inspect.isawaitable(result):
                         runner.run(_await(result))
-                except (
-                    BaseException
-                ):  # sys.exit() too: it is the handler's thread that it would end, and nothing else
+                except BaseException:  # sys.exit() too: it would end this thread, and nothing else
                     log.exception("the handler %r of signal %s failed", self._handler, signal)
                 finally:
                     with self._changed:

@@ -144,9 +144,8 @@ def _finish(link: _Link, result: Message) -> NoReturn:
         with contextlib.suppress(Exception):
             stream.flush()
     with contextlib.suppress(OSError):
-        nowhere = os.open(
-            os.devnull, os.O_WRONLY
-        )  # not closed: a socket that is opened now must not get the number
+        # Not only closed: a socket that an exporter opens now must not get the number.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):
             os.dup2(nowhere, descriptor)
     own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -47,7 +47,8 @@ class TemplateProcess:
     async def start(
         self, init: Message, environment: Mapping[str, str], descriptors: Sequence[Descriptor] = ()
     ) -> None:
-        """``descriptors`` go with ``init``, and are closed here. Must be called on the main thread: while it warms, the template dies with the thread that made it."""
+        """``descriptors`` go with ``init``, and are closed here. Must be called on the main thread: while it warms, the
+        template dies with the thread that made it."""
         loop = asyncio.get_running_loop()
         output = Output(logging.getLogger("agentjobs.template"))
         read_end, write_end = os.pipe2(os.O_CLOEXEC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,8 +97,8 @@ def _answer(
             raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
         if not typer.confirm(f"{word}?", err=True):
             raise Unavailable("nothing was changed.")
-    response = Response(question.id, said.approved, said.reason, said.payload, cluster.user())
-    cluster.annotate(found, questions.patch_of(found, response))
+    said = replace(said, id=question.id, by=cluster.user())
+    cluster.annotate(found, questions.patch_of(found, said))
     typer.echo(
         f"agentjob.agentjobs.dev/{name} {word.lower()}{'d' if said.approved else 'ed'}: {question.tool}"
     )
