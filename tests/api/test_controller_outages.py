@@ -148,12 +148,10 @@ async def value(found: bool) -> bool:
     return found
 
 
-async def test_a_definition_that_is_installed_later_is_noticed(own_control_plane: Cluster, dsn: str) -> None:
-    names = ["agentjobs.agentjobs.dev", "scheduledagentjobs.agentjobs.dev"]
-    await asyncio.to_thread(own_control_plane.kubectl, "delete", "crd", *names)
-    async with bench(own_control_plane, dsn) as b, b.running():
+async def test_a_definition_that_is_installed_later_is_noticed(bare_control_plane: Cluster, dsn: str) -> None:
+    async with bench(bare_control_plane, dsn) as b, b.running():
         await eventually(lambda: missing(b), lambda n: n > 0)
-        await asyncio.to_thread(own_control_plane.install_crds)
+        await asyncio.to_thread(bare_control_plane.install_crds)
         await create(b, 2)
         worker = await b.worker()
         async with serving(worker):

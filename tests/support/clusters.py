@@ -291,3 +291,10 @@ def own_control_plane(own_assets: Assets) -> Iterator[Cluster]:
     """A control plane for this test alone (about 5 s): ``.own`` may be killed and restarted."""
     with own_cluster(own_assets) as found:
         yield found
+
+
+@pytest.fixture
+def bare_control_plane(own_assets: Assets) -> Iterator[Cluster]:
+    """A control plane for this test alone, without our definitions."""
+    with own_cluster(own_assets, crds=False) as found:
+        yield found
