@@ -20,7 +20,7 @@ from google.adk.runners import Runner
 from google.adk.sessions import BaseSessionService
 from google.genai import types
 
-from agentjobs.agents import attempt, echo
+from agentjobs.agents import attempt, echo, inherit
 from agentjobs.agents.budget import Budget, GatePlugin, Meter, MeterPlugin
 from agentjobs.agents.errors import AgentError
 from agentjobs.agents.events import ending_of, seen
@@ -42,6 +42,8 @@ def warm(settings: AgentSettings) -> list[str]:
     """
     attempt.quiet()
     echo.register()
+    inherit.import_optional()
+    inherit.declare_tools(settings)
     if tracing.asked_for(os.environ):
         relay.warm()
     warnings = asyncio.run(_warm(settings))

@@ -121,3 +121,70 @@ def test_the_supervisors_imports_do_not_bring_adk(tmp_path: Path) -> None:
         timeout=60,
     )
     assert told.stdout.strip() == "[]"
+
+
+LAYOUT = """
+from google.adk.agents import LlmAgent
+from google.adk.tools import FunctionTool
+def plain(word: str) -> str:
+    "Says the word."
+    return word
+def wrapped(word: str) -> str:
+    "Says the word again."
+    return word
+def odd(word: "Nowhere") -> str:
+    "A tool that cannot be declared."
+    return word
+class Proxy:
+    @property
+    def __class__(self):
+        raise RuntimeError("not bound")
+proxy = Proxy()
+root_agent = LlmAgent(name="r", model="echo", sub_agents=[LlmAgent(name="s", model="echo", tools=[FunctionTool(wrapped)])],
+                      tools=[plain])
+broken = LlmAgent(name="b", model="echo", tools=[odd])
+"""
+
+
+def test_the_tools_of_preloaded_agents_are_declared_before_the_fork(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(LAYOUT)
+    told = run(
+        """
+        from google.adk.tools import FunctionTool
+        from google.adk.tools.function_tool import _build_declaration_cached as built
+        settings = AgentSettings(modules=("mine",), preload=("mine",))
+        told["unfit"] = load("mine")
+        told["warnings"] = warm(settings)
+        import mine
+        before = built.cache_info().misses
+        for function in (mine.plain, mine.wrapped):
+            FunctionTool(function)._get_declaration()
+        told["missed"] = built.cache_info().misses - before
+        """,
+        tmp_path,
+    )
+    assert told == {"unfit": "", "warnings": [], "missed": 0}
+
+
+def test_an_optional_part_of_adk_that_is_not_there_is_looked_for_once(tmp_path: Path) -> None:
+    told = run(
+        """
+        warm(AgentSettings())
+        def failing():
+            try:
+                from google.adk.agents.remote_a2a_agent import RemoteA2aAgent
+            except ImportError as error:
+                return [type(error).__name__, str(error), error.name]
+        loaded = []
+        sys.addaudithook(lambda event, args: loaded.append(args[0]) if event == "import" else None)
+        told["without"] = failing()
+        told["loaded"] = [name for name in loaded if "remote_a2a" in name and "_remote" in name]
+        (__import__("pathlib").Path(sys.argv[1]) / "a2a.py").write_text("")  # somebody's path has it after all
+        __import__("importlib").invalidate_caches()
+        told["with"] = failing()
+        """,
+        tmp_path,
+    )
+    assert told["without"] == ["ModuleNotFoundError", "No module named 'a2a'", "a2a"]
+    assert told["loaded"] == []
+    assert "a2a.client" in told["with"][1]
