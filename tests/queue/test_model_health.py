@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentjobs.queue.model import Ack, AckKind, ClaimedJob, NewJob, Reason, RetryPolicy, State
+from agentjobs.queue.model import Ack, AckKind, ClaimedJob, ModelReport, NewJob, Reason, RetryPolicy, State
 from agentjobs.queue.queue import Queue
 from model_jobs import (
     ANSWERED,
@@ -435,6 +435,36 @@ async def test_modules_that_share_a_model_open_one_breaker(queue: Queue, worker:
     await hear(worker, await worker.claim(), DOWN)
     await queue.enqueue([job_of(), module_job("team.agent_1"), module_job("team.innocent")])
     assert [run.payload["agent"] for run in await worker.claim()] == [{"module": "team.innocent"}]
+
+
+async def test_a_module_of_two_models_that_are_both_down_waits_for_both(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await break_model(queue, worker)
+    await break_model(queue, worker, model=OTHER)
+    team = [module_job("team.both") for _ in range(3)]
+    await queue.enqueue(team)
+    run = await worker.one()
+    reports = tuple(ModelReport(model, DOWN, "ModelServerError", 0) for model in (MODEL, OTHER))
+    await worker.ack(run, AckKind.RETRY, delay_seconds=15, reason="ModelServerError", models=reports)
+    assert await worker.claim() == []
+
+    async def recover(model: str) -> set[str]:
+        """The model answers again; whose jobs ran until nothing more was let through."""
+        await sql(
+            dsn,
+            "update model_breaker set probe_at = clock_timestamp() - interval '1 s' where model = %s",
+            model,
+        )
+        ran = set()
+        while runs := await worker.claim():
+            ran |= {str(run.payload["agent"]) for run in runs}
+            await hear(worker, runs, ANSWERED, model)
+        return ran
+
+    assert await recover(MODEL) == {str({"inline": {"model": MODEL}})}
+    assert await recover(OTHER) == {str({"inline": {"model": OTHER}}), str({"module": "team.both"})}
+    assert {(await shown(queue, job)).state for job in team} == {State.COMPLETE}
 
 
 async def test_a_job_of_unknown_shape_is_never_kept(queue: Queue, worker: TestWorker) -> None:

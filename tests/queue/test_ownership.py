@@ -342,3 +342,25 @@ async def test_invariant_3_two_judges_at_once_rescue_each_job_once(
     results = await asyncio.gather(*(queue.tick(judge.id) for judge in judges))
     assert sum(r.rescued for r in results) == 20
     assert (await whereabouts(dsn)) == {"waiting": 20, "running": 0, "outcome": 0, "job": 20}
+
+
+async def test_what_a_run_had_spent_when_its_worker_was_lost_counts_for_its_job(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    job, spent = new_job(), Usage(70, 7, 77, 3, 2)
+    await queue.enqueue([job])
+    run = await worker.one()
+    assert await queue.progress(worker.id, [Progress(run.id, run.token, "look_up", 5, spent)]) == 1
+    judge = await TestWorker(queue).register()
+    await make_steady(dsn, judge)
+    await expire_worker(dsn, worker)
+    await queue.tick(judge.id)
+
+    view = await shown(queue, job)
+    assert (view.usage, view.attempts_log[0].usage, view.attempts_log[0].event_count) == (spent, spent, 5)
+    await pass_time(dsn, 60)
+    await queue.tick(judge.id)
+    again = await judge.one()
+    assert again.spent == spent, "the budget counts it"
+    await judge.ack(again, usage=Usage(1, 1, 2, 1, 0))
+    assert (await shown(queue, job)).usage == Usage(71, 8, 79, 4, 2)

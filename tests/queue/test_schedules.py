@@ -11,9 +11,19 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agentjobs.queue.model import Ack, AckKind, NewJob, ObjectRef, State, WorkerInfo
+from agentjobs.queue.model import (
+    Ack,
+    AckKind,
+    InputAnswer,
+    InputRequest,
+    NewJob,
+    ObjectRef,
+    State,
+    WorkerInfo,
+)
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.schedules import ScheduleDecision, ScheduleRow, SeenSchedule
+from queue_builders import TestWorker
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -187,6 +197,22 @@ async def test_an_ended_child_is_closed_by_the_queues_own_record(
     assert (row.ticks, row.last_result) == ((), state)
     assert (row.last_successful is not None) == (state is State.COMPLETE)
     assert (await queue.close_children(CLUSTER, [child]))[0] == [], "once"
+
+
+async def test_a_child_that_waits_for_a_person_has_not_ended(queue: Queue) -> None:
+    row, child = await decided(queue, await saved(queue, seen(uuid4()))), uuid4()
+    await queue.confirm_children([(row.uid, "brief-1", child)])
+    await queue.enqueue([NewJob(uid=child, payload={"v": 1})])
+    worker = await TestWorker(queue).register()
+    question = InputRequest("q-1", "refund", "{}")
+    await worker.ack(await worker.one(), AckKind.ASK, reason="InputRequired", requests=(question,))
+    assert (await queue.close_children(CLUSTER))[0] == []
+    assert (await queue.save_schedules([seen(row.uid)], NOON)).rows[row.uid].ticks != ()
+
+    await queue.answer(child, InputAnswer("q-1", True))
+    await worker.ack(await worker.one())
+    [ended], found = await queue.close_children(CLUSTER)
+    assert (ended.child, ended.state, found.rows[row.uid].ticks) == ("brief-1", State.COMPLETE, ())
 
 
 async def test_a_child_whose_object_is_gone_is_closed_though_the_queue_never_saw_it(queue: Queue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from workers import job, running_worker, state_of, submit, worker_config
 WARM_JOBS = 30
 JOBS = 150
 FEW = 5
+OBJECTS = 3 * JOBS
+"""Of Python's; a pool's new connection is some hundred, and one run that is kept is dozens."""
 MEMORY_MIB = 8
 """What the allocators may keep; a kilobyte a job would be seen in the benchmark, a whole process here."""
 
@@ -30,6 +33,7 @@ class Held:
     descriptors: dict[str, int]
     threads: int
     files: int
+    objects: int
 
     def no_more_than(self, before: Held) -> bool:
         """Pools may have opened a connection more; a leak would show with every job."""
@@ -37,6 +41,7 @@ class Held:
             self.processes == before.processes
             and self.files == before.files
             and self.threads <= before.threads + FEW
+            and self.objects <= before.objects + OBJECTS
             and all(count <= before.descriptors[name] + FEW for name, count in self.descriptors.items())
         )
 
@@ -44,6 +49,7 @@ class Held:
 def held(worker: Worker, scratch: Path) -> Held:
     template = worker.executors.template_pid
     assert template is not None
+    gc.collect()
     files = [p for p in [*scratch.rglob("*"), *Path("/dev/shm").glob("*agentjobs*")] if p.is_file()]
     return Held(
         processes=len(family(template)),
@@ -53,6 +59,7 @@ def held(worker: Worker, scratch: Path) -> Held:
         },
         threads=threading.active_count(),
         files=len(files),
+        objects=len(gc.get_objects()),
     )
 
 

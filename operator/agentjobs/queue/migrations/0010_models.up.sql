@@ -454,8 +454,10 @@ begin
     select json_agg(case when kept.id is null or x->>'k' not in ('retry', 'snooze') then x
                          when kept.reason is null then (x::jsonb || '{"k": "retry"}')::json
                          else (x::jsonb || jsonb_build_object('k', 'snooze', 'w', kept.wait, 'y', kept.reason))::json end)
-      into v_back from json_array_elements(p_back) x left join unnest(held, v_reasons, v_waits) kept(id, reason, wait) on kept.id = (x->>'i')::bigint;
-    select array_agg(id) into held from unnest(held, v_reasons) kept(id, reason) where reason is not null;
+      into v_back from json_array_elements(p_back) x
+      left join (select distinct on (id) id, reason, wait from unnest(held, v_reasons, v_waits) k(id, reason, wait)
+                 order by id, reason nulls last) kept on kept.id = (x->>'i')::bigint;    -- a run may have failed by two models
+    select array_agg(distinct id) into held from unnest(held, v_reasons) kept(id, reason) where reason is not null;
   end if;
   if p_done is not null or v_back is not null then
     select a.missed, a.keys into missed, v_keys from ack(p_worker, p_done, v_back) a;
