@@ -42,17 +42,19 @@ class MarkersMissing(Exception):
 
 
 def machine() -> str:
-    """The machine, Postgres and the state of the code, as a Markdown list."""
+    """The machine and Postgres, as a Markdown list."""
     with Server() as server:
-        facts = [*describe(), ("Postgres", server.describe()), ("measured", measured())]
+        facts = [*describe(), ("Postgres", server.describe())]
     return "\n".join(f"- {name}: {value}" for name, value in facts) + "\n"
 
 
 def measured() -> str:
+    """When, and at which state of the code."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     found = subprocess.run(git, capture_output=True, text=True)
     day = datetime.now(UTC).strftime("%Y-%m-%d")
-    return f"{day}, commit {found.stdout.strip()}" if found.returncode == 0 else day
+    commit = f", commit {found.stdout.strip()}" if found.returncode == 0 else ""
+    return f"Measured on {day}{commit}.\n"
 
 
 def run(name: str, options: Options) -> Sequence[Table]:
@@ -85,19 +87,19 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="put the tables between the markers of this file")
     args = parser.parse_args()
     options = report.options(args)
-    text = args.write.read_text() if args.write else ""
     blocks = {MACHINE: machine()}
     if args.write:  # before the minutes are spent
         for name in (MACHINE, *(args.only or BENCHES)):
-            replaced(text, name, "")
+            replaced(args.write.read_text(), name, "")
     print(blocks[MACHINE], flush=True)
     failed = False
     for name in args.only or BENCHES:
         tables = run(name, options)
         failed = failed or any(tuple(table.columns) == ("failed",) for table in tables)
-        blocks[name] = "\n".join(markdown(table) for table in tables)
+        blocks[name] = "\n".join([*(markdown(table) for table in tables), measured()])
         print(blocks[name], flush=True)
     if args.write:
+        text = args.write.read_text()
         for name, block in blocks.items():
             text = replaced(text, name, block)
         args.write.write_text(text)
