@@ -88,9 +88,13 @@ def wait_until_ready(
 def watch_until_finished(
     kubectl: Kubectl, parts: Mapping[str, subprocess.Popen[bytes]], folder: Path
 ) -> None:
-    """Print `kubectl get agentjobs` whenever something but the age changes, until every job has finished."""
+    """Print `kubectl get agentjobs` whenever something but the age changes, until every job has finished.
+
+    A job that asks whether a tool may be called gets its answer here, as a person would give it.
+    """
     deadline = time.monotonic() + FINISH_SECONDS
     shown: list[list[str]] = []
+    answered: set[str] = set()
     while True:
         for name, process in parts.items():
             if process.poll() is not None:
@@ -106,6 +110,11 @@ def watch_until_finished(
         if states != shown:
             kubectl.show("get", "agentjobs")
             shown = states
+        for each in objects:
+            question = each.get("status", {}).get("inputRequest")
+            if question is not None and question["id"] not in answered:
+                answered.add(question["id"])
+                kubectl.show_plugin("approve", each["metadata"]["name"], "--yes")
         if all(finished(each) for each in objects):
             return
         if time.monotonic() > deadline:

@@ -56,6 +56,17 @@ class Kubectl:
         print(f"\n$ kubectl {' '.join(arguments)}", flush=True)
         print(self.run(*arguments).rstrip(), flush=True)
 
+    def show_plugin(self, *arguments: str) -> None:
+        """The same for ``kubectl agentjobs``, which must be on PATH, and takes no options before its name."""
+        print(f"\n$ kubectl agentjobs {' '.join(arguments)}", flush=True)
+        path = f"{AGENTJOBS.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        where = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
+        command = [str(self.path), "agentjobs", *arguments, *where]
+        done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise DemoFailed(f"kubectl agentjobs {' '.join(arguments)}: {done.stderr.strip()}")
+        print(done.stdout.rstrip(), flush=True)
+
 
 def step(what: str) -> None:
     """A line that says how far we are."""
@@ -160,10 +171,11 @@ def build_while_running_locally() -> Assets:
 
 
 def run_locally(why: str) -> None:
-    """`agentjobs local` on the examples."""
+    """`agentjobs local` on the examples; whatever a tool asks is approved."""
     step(why)
-    print(f"\n$ agentjobs local {' '.join(EXAMPLE_ARGUMENTS)}", flush=True)
-    status = subprocess.run([str(AGENTJOBS), "local", *EXAMPLE_ARGUMENTS], cwd=ROOT).returncode
+    arguments = ["local", "--yes", *EXAMPLE_ARGUMENTS]
+    print(f"\n$ agentjobs {' '.join(arguments)}", flush=True)
+    status = subprocess.run([str(AGENTJOBS), *arguments], cwd=ROOT).returncode
     if status != 0:
         raise DemoFailed(f"agentjobs local ended with status {status}")
 
