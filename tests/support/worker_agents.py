@@ -63,10 +63,16 @@ def stamp(file: str, note: str = "", seconds: float = 0.0):
     time.sleep(seconds)
     return "stamped"
 
+def tell_pid(file: str):
+    "Whole, for those who wait for the file."
+    with open(f"{file}.new", "w") as out:
+        out.write(str(os.getpid()))
+    os.rename(f"{file}.new", file)
+
 async def wait_for_run(file: str):
     "Until the file of this run is there: FILE.1, FILE.2 …"
     from agentjobs.agents.context import current_job
-    open(f"{file}.{current_job().run}.inside", "w").write(str(os.getpid()))
+    tell_pid(f"{file}.{current_job().run}.inside")
     while not os.path.exists(f"{file}.{current_job().run}"):
         await asyncio.sleep(0.02)
     open(f"{file}.{current_job().run}.left", "w").close()
@@ -78,7 +84,7 @@ def burn_in_thread():
 
 async def wait(seconds: float = 600.0, file: str = ""):
     if file:
-        open(file, "w").write(str(os.getpid()))
+        tell_pid(file)
     await asyncio.sleep(seconds)
     return "waited"
 

@@ -64,8 +64,6 @@ def start_worker(settings: Settings) -> int:
 
 def start_operator(settings: Settings) -> int:
     """Runs an operator until it is stopped; returns its exit status."""
-    import uvloop
-
     from agentjobs.controller.config import LeaseSettings, OperatorConfig
     from agentjobs.controller.operator import run_operator
     from agentjobs.controller.translate import QueueAccess
@@ -87,8 +85,9 @@ def start_operator(settings: Settings) -> int:
     )
     if settings.name:
         config = replace(config, name=settings.name)
-    # an operator forks nothing, and lives on requests: a tenth less CPU
-    return _run(run_operator(config), settings, uvloop.run)
+    # Not uvloop, though it takes a tenth less CPU: it aborts the process where aiohttp's connections are refused or
+    # reset while they are made, as by an API server that starts anew (libuv/libuv#5129).
+    return _run(run_operator(config), settings)
 
 
 def _run(

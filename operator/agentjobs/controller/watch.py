@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
-import uvloop
 
 from agentjobs.controller.connection import METADATA_LIST, ApiServer, ApiUnavailable, load_configuration
 from agentjobs.controller.meter import TASK_FAILURES
@@ -201,8 +200,7 @@ class _Life:
     def run(self) -> None:
         error: BaseException | None = None
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(self._operate())
+            asyncio.run(self._operate())
         except BaseException as problem:
             error = problem
         with contextlib.suppress(RuntimeError):

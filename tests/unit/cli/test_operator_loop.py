@@ -1,0 +1,88 @@
+"""The loop that the operator runs on survives an API server whose connections are refused and reset.
+
+libuv aborts the process there (https://github.com/libuv/libuv/pull/5129), within seconds of this storm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from agentjobs.local.process import free_port
+
+STORM = """
+import asyncio, random, socket, struct, sys, threading, time
+from agentjobs.cli import parts
+from agentjobs.cli.settings import Settings
+from agentjobs.controller import operator
+from agentjobs.controller.connection import ApiServer, ApiUnavailable
+from agentjobs.controller.meter import Meter
+
+REQUESTS = 9600
+
+def flap(port):
+    "Listens, resets whom it lets in, and is gone again."
+    while True:
+        with socket.socket() as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(("127.0.0.1", port))
+            listening.listen(64)
+            listening.settimeout(0.001)
+            until = time.monotonic() + random.uniform(0, 0.02)
+            while time.monotonic() < until:
+                try:
+                    accepted, _ = listening.accept()
+                except TimeoutError:
+                    continue
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                accepted.close()
+        time.sleep(random.uniform(0, 0.01))
+
+async def storm(config):
+    failed = 0
+    async with ApiServer(config.kubeconfig, Meter(), connections=32) as api:
+        async def ask():
+            nonlocal failed
+            for _ in range(REQUESTS // 16):
+                try:
+                    await api.request("GET", "/api", resource="test")
+                except ApiUnavailable:
+                    failed += 1
+        await asyncio.gather(*(ask() for _ in range(16)))
+    print(failed, flush=True)
+    return 0
+
+threading.Thread(target=flap, args=(int(sys.argv[1]),), daemon=True).start()
+operator.run_operator = storm
+sys.exit(parts.start_operator(Settings(database_url="postgresql://nobody@127.0.0.1/none", kubeconfig=sys.argv[2])))
+"""
+
+
+def test_the_operator_survives_connections_that_are_refused_and_reset(tmp_path: Path) -> None:
+    port = free_port()
+    cluster = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": cluster}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", STORM, str(port), str(kubeconfig)],
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "9600"
