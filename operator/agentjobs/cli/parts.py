@@ -85,7 +85,7 @@ def start_operator(settings: Settings) -> int:
     )
     if settings.name:
         config = replace(config, name=settings.name)
-    # Not uvloop, though it takes a tenth less CPU: it aborts the process where aiohttp's connections are refused or
+    # Not uvloop, though it takes up to a quarter less CPU: it aborts the process where aiohttp's connections are refused or
     # reset while they are made, as by an API server that starts anew (libuv/libuv#5129).
     return _run(run_operator(config), settings)
 
