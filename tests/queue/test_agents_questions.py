@@ -91,6 +91,7 @@ async def test_a_tool_that_needs_confirmation_asks_and_runs_once_after_the_appro
     outcome = await answered(asking, asked)
     assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "Refunded.")
     assert loaded().CALLS == ["A-1"]
+    assert [run.usage.tool_calls for run in (asked, outcome)] == [0, 1], "counted once, when it is made"
     assert gemini.requests[-1].user_messages == ["Refund it."]
     assert len(gemini.requests) == 2
     forget_services()
@@ -118,6 +119,7 @@ async def test_a_rejection_is_heard_and_the_agent_goes_on(
     outcome = await answered(asking, await asking.attempt(), False)
     assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "I may not.")
     assert loaded().CALLS == []
+    assert outcome.usage.tool_calls == 0
     assert "rejected" in json.dumps(gemini.requests[-1].contents)
 
 
@@ -151,6 +153,7 @@ async def test_questions_of_one_model_answer_are_answered_together(
     assert loaded().CALLS == ["look A-1"], "what needs no confirmation is not held up"
     outcome = await answered(asking, asked, True, False)
     assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "Done.")
+    assert [run.usage.tool_calls for run in (asked, outcome)] == [1, 1]
     assert loaded().CALLS == ["look A-1", "A-1"]
     assert len(gemini.requests) == 2
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from google.adk.tools.tool_context import ToolContext
 
 BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
+_REJECTED = {"error": "This tool call is rejected."}
+"""ADK's own words, for a tool that it did not call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,11 @@ class Meter:
         with self._lock:
             self._add(TokenUsage(tool_calls=1))
 
+    def take_back_tool_call(self) -> None:
+        """The tool was not called after all."""
+        with self._lock:
+            self._add(TokenUsage(tool_calls=-1))
+
     def _add(self, usage: TokenUsage) -> None:
         self._used = self._used.plus(usage)
         self._on_usage(self._used)
@@ -214,6 +221,16 @@ class MeterPlugin(BasePlugin):
         self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext
     ) -> dict[str, Any] | None:
         self._meter.add_tool_call()
+        return None
+
+    async def after_tool_callback(
+        self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext, result: Any
+    ) -> dict[str, Any] | None:
+        """A call that waits for a person's answer counts when it is made, one that was rejected not at all."""
+        asked = tool_context.function_call_id in tool_context.actions.requested_tool_confirmations
+        answer = tool_context.tool_confirmation
+        if asked or (answer is not None and not answer.confirmed and result == _REJECTED):
+            self._meter.take_back_tool_call()
         return None
 
     async def on_tool_error_callback(
