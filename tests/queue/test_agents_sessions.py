@@ -179,7 +179,7 @@ async def test_a_connection_that_died_during_a_model_call_is_replaced(dsn: str, 
     await until(lambda: "stored_agents" in sys.modules and loaded().CALLS)  # type: ignore[attr-defined]
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'agentjobs-session'"
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'agentjobs-session'"
             " and datname = current_database()"
         )
     loaded().GO.set()  # type: ignore[attr-defined]

@@ -63,6 +63,37 @@ async def test_h9_a_lost_ack_reply_is_answered_already_and_the_job_ran_once(
     assert len(file.read_text().splitlines()) == 4
 
 
+class HoldsClaims(Queue):
+    """The real queue; the reply to a claim waits, after the database has committed, until the test lets it go."""
+
+    claimed: asyncio.Event
+    go: asyncio.Event
+
+    async def step(
+        self, worker: UUID, token: int, acks: Sequence[Any], *args: Any, **options: Any
+    ) -> StepResult:
+        result = await super().step(worker, token, acks, *args, **options)
+        if result.jobs:
+            HoldsClaims.claimed.set()
+            await HoldsClaims.go.wait()
+        return result
+
+
+async def test_a_drain_that_meets_a_claim_under_way_leaves_no_job_to_be_rescued(
+    dsn: str, tmp_path: Path
+) -> None:
+    HoldsClaims.claimed, HoldsClaims.go = asyncio.Event(), asyncio.Event()
+    async with await Queue.open(dsn) as queue:
+        (uid,) = await submit(queue, job("hello"))
+        async with running_worker(worker_config(dsn, write_modules(tmp_path)), HoldsClaims) as worker:
+            await HoldsClaims.claimed.wait()
+            worker.drain("test")
+            await asyncio.sleep(0)
+            HoldsClaims.go.set()
+            view = await state_of(queue, uid)
+        assert (view.state, view.run, view.attempts) == (State.COMPLETE, 1, 1)
+
+
 async def test_h8_a_lost_claim_reply_gives_the_job_back_with_its_attempt(dsn: str, path: str) -> None:
     LosesReplies.lose_acks, LosesReplies.lose_claims = 0, 1
     config = worker_config(dsn, path, heartbeat_seconds=0.5)

@@ -45,8 +45,12 @@ class Dispatcher:
         ready: Callable[[], bool],
         start: Callable[[ClaimedJob, UUID], None],
         acked: Callable[[Run, AckAnswer], None],
+        stepped: Callable[[], None],
         measures: Measures,
     ) -> None:
+        """
+        :param stepped: called after each step, when its jobs have been started.
+        """
         self._queue = queue
         self._identity = identity
         self._runs = runs
@@ -54,6 +58,7 @@ class Dispatcher:
         self._ready = ready
         self._start = start
         self._acked = acked
+        self._stepped = stepped
         self._measures = measures
         self.outage = Outage("dispatch", log)
 
@@ -97,6 +102,7 @@ class Dispatcher:
                     self._start(job, worker)
         finally:
             identity.in_flight.discard(token)
+            self._stepped()
         if not result.alive:
             # The beat decides whether this worker was given up, or merely could not beat for a while (H11).
             identity.beat_wanted.set()

@@ -13,6 +13,8 @@ from agentjobs.worker.stopping import Why
 
 log = logging.getLogger(__name__)
 
+_REPLY_SECONDS = 10.0
+"""How long a claim that is under way is waited for: the jobs that it brings are this worker's, and would wait for rescue."""
 _FLUSH_SECONDS = 10.0
 """How long the last acks are tried while the database is away. What stays unsaid is rescued (H14)."""
 
@@ -27,7 +29,7 @@ class Drain:
         self._asked = 0
         self._steps = [asyncio.Event() for _ in range(3)]
         self.changed = asyncio.Event()
-        """Set whenever a run ended or an ack was answered."""
+        """Set whenever a run ended, an ack was answered or a step is over."""
 
     def ask(self, why: str) -> None:
         if self._asked == len(self._steps):
@@ -42,6 +44,7 @@ class Drain:
         """Returns when nothing runs any more, and all is said or cannot be said."""
         asked, hurried, killed = self._steps
         await asked.wait()
+        await self._until(lambda: not self._identity.in_flight, _REPLY_SECONDS, [killed])
         await self._until_idle(self._seconds, [hurried])
         for run in list(self._runs.running.values()):
             run.stop(Why.DRAIN)

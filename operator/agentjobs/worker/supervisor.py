@@ -156,6 +156,7 @@ class Worker:
                 ready=lambda: self.executors.ready,
                 start=self._start,
                 acked=self._acked,
+                stepped=self._drain.changed.set,
                 measures=self.measures,
             ).run(),
             Heartbeat(
