@@ -114,7 +114,7 @@ def watch_until_finished(
             question = each.get("status", {}).get("inputRequest")
             if question is not None and question["id"] not in answered:
                 answered.add(question["id"])
-                kubectl.show_plugin("approve", each["metadata"]["name"], "--yes")
+                kubectl.show("agentjobs", "approve", each["metadata"]["name"], "--yes")
         if all(finished(each) for each in objects):
             return
         if time.monotonic() > deadline:

@@ -32,7 +32,8 @@ class DemoFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl for one cluster. ``show`` prints the command as a person would type it, and what came back."""
+    """kubectl for one cluster, with our plugin on its path. ``show`` prints the command as a person would type it, and
+    what came back."""
 
     path: Path
     kubeconfig: Path
@@ -40,13 +41,10 @@ class Kubectl:
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Standard output."""
-        command = [
-            str(self.path),
-            f"--kubeconfig={self.kubeconfig}",
-            f"--namespace={self.namespace}",
-            *arguments,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
+        where = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]  # plugins want them last
+        path = f"{AGENTJOBS.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        command = [str(self.path), *arguments, *where]
+        done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
         if check and done.returncode != 0:
             raise DemoFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
@@ -55,17 +53,6 @@ class Kubectl:
         """Print the command and its output."""
         print(f"\n$ kubectl {' '.join(arguments)}", flush=True)
         print(self.run(*arguments).rstrip(), flush=True)
-
-    def show_plugin(self, *arguments: str) -> None:
-        """The same for ``kubectl agentjobs``, which must be on PATH, and takes no options before its name."""
-        print(f"\n$ kubectl agentjobs {' '.join(arguments)}", flush=True)
-        path = f"{AGENTJOBS.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        where = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
-        command = [str(self.path), "agentjobs", *arguments, *where]
-        done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise DemoFailed(f"kubectl agentjobs {' '.join(arguments)}: {done.stderr.strip()}")
-        print(done.stdout.rstrip(), flush=True)
 
 
 def step(what: str) -> None:

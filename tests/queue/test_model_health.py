@@ -451,11 +451,7 @@ async def test_a_module_of_two_models_that_are_both_down_waits_for_both(
 
     async def recover(model: str) -> set[str]:
         """The model answers again; whose jobs ran until nothing more was let through."""
-        await sql(
-            dsn,
-            "update model_breaker set probe_at = clock_timestamp() - interval '1 s' where model = %s",
-            model,
-        )
+        await probe_is_due(dsn, model)
         ran = set()
         while runs := await worker.claim():
             ran |= {str(run.payload["agent"]) for run in runs}

@@ -83,9 +83,13 @@ async def break_model(
     return jobs
 
 
-async def probe_is_due(dsn: str) -> None:
-    """So much time has passed for every breaker that its next probe is due."""
-    await sql(dsn, "update model_breaker set probe_at = clock_timestamp() - interval '1 s'")
+async def probe_is_due(dsn: str, model: str = "%") -> None:
+    """So much time has passed for the breakers of these models, by default of all, that their next probe is due."""
+    await sql(
+        dsn,
+        "update model_breaker set probe_at = clock_timestamp() - interval '1 s' where model like %s",
+        model,
+    )
 
 
 async def breaker(queue: Queue, model: str = MODEL, pool: str = "default") -> ModelHealth | None:
