@@ -5,16 +5,16 @@ libuv aborts the process there (https://github.com/libuv/libuv/pull/5129), withi
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from agentjobs.local.certificates import Authority
 from agentjobs.local.process import free_port
 
 STORM = """
-import asyncio, random, socket, struct, sys, threading, time
+import asyncio, random, socket, struct, sys
 from agentjobs.cli import parts
 from agentjobs.cli.settings import Settings
 from agentjobs.controller import operator
@@ -23,26 +23,29 @@ from agentjobs.controller.meter import Meter
 
 REQUESTS = 9600
 
-def flap(port):
-    "Listens, resets whom it lets in, and is gone again."
+async def flap(port):
+    "Listens, resets whom it lets in, and is gone again; on the same loop, where a closed descriptor's number is taken anew."
+    loop = asyncio.get_running_loop()
     while True:
         with socket.socket() as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(("127.0.0.1", port))
             listening.listen(64)
-            listening.settimeout(0.001)
-            until = time.monotonic() + random.uniform(0, 0.02)
-            while time.monotonic() < until:
+            listening.setblocking(False)
+            until = loop.time() + random.uniform(0, 0.02)
+            while loop.time() < until:
                 try:
                     accepted, _ = listening.accept()
-                except TimeoutError:
+                except BlockingIOError:
+                    await asyncio.sleep(0.001)
                     continue
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 accepted.close()
-        time.sleep(random.uniform(0, 0.01))
+        await asyncio.sleep(random.uniform(0, 0.01))
 
 async def storm(config):
     failed = 0
+    flapping = asyncio.create_task(flap(int(sys.argv[1])))
     async with ApiServer(config.kubeconfig, Meter(), connections=32) as api:
         async def ask():
             nonlocal failed
@@ -52,10 +55,10 @@ async def storm(config):
                 except ApiUnavailable:
                     failed += 1
         await asyncio.gather(*(ask() for _ in range(16)))
+    flapping.cancel()
     print(failed, flush=True)
     return 0
 
-threading.Thread(target=flap, args=(int(sys.argv[1]),), daemon=True).start()
 operator.run_operator = storm
 sys.exit(parts.start_operator(Settings(database_url="postgresql://nobody@127.0.0.1/none", kubeconfig=sys.argv[2])))
 """
@@ -63,19 +66,9 @@ sys.exit(parts.start_operator(Settings(database_url="postgresql://nobody@127.0.0
 
 def test_the_operator_survives_connections_that_are_refused_and_reset(tmp_path: Path) -> None:
     port = free_port()
-    cluster = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "c", "cluster": cluster}],
-                "users": [{"name": "u", "user": {"token": "t"}}],
-                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                "current-context": "x",
-            }
-        )
+    authority = Authority(tmp_path / "pki")
+    kubeconfig = authority.kubeconfig(
+        "user", f"https://127.0.0.1:{port}", authority.client("user", "somebody")
     )
     done = subprocess.run(
         [sys.executable, "-c", STORM, str(port), str(kubeconfig)],
