@@ -9,7 +9,7 @@ from pathlib import Path
 
 from google.adk.agents import LlmAgent
 
-from agentjobs.agents import echo
+from agentjobs.agents.definition import echo
 
 MESSAGE = 'hello\necho:call note {"text": "noted"}'
 WAITING = 'hello\necho:call wait {"seconds": 600}'

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Verdict
-from agentjobs.worker.executors import Executors, ExecutorSettings
+from agentjobs.agents.verdict.outcome import AgentEvent, AgentSettings, AttemptSpec, Verdict
+from agentjobs.worker.process.pool import ExecutorPool, ExecutorSettings
 from benchmarks import report
 from benchmarks.clients import ROOT
 from benchmarks.machine import Meter, tree_cpu_seconds
@@ -64,8 +64,8 @@ def spec(message: str) -> AttemptSpec:
     )
 
 
-def executors(dsn: str | None, standbys: int) -> Executors:
-    return Executors(
+def executors(dsn: str | None, standbys: int) -> ExecutorPool:
+    return ExecutorPool(
         ExecutorSettings(
             agents=AgentSettings(modules=(MODULE,), preload=(MODULE,), session_dsn=dsn),
             standbys=standbys,

@@ -29,7 +29,7 @@ def service_of(dsn: str | None, *, ours: bool = False) -> BaseSessionService:
     if dsn is None:
         return InMemorySessionService()
     if ours:
-        from agentjobs.agents.sessions import JobSessions
+        from agentjobs.agents.sessions.service import JobSessions
 
         return JobSessions(dsn)
     from google.adk.sessions import DatabaseSessionService  # brings SQLAlchemy

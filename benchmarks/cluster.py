@@ -14,8 +14,8 @@ from typing import Any
 
 import aiohttp
 
-from agentjobs.controller.connection import load_configuration, ssl_context_of
-from agentjobs.controller.resources import AGENT_JOBS
+from agentjobs.controller.apiserver.client import load_configuration, ssl_context_of
+from agentjobs.controller.apiserver.resources import AGENT_JOBS
 from agentjobs.local import assets
 from agentjobs.local.controlplane import ControlPlane
 from benchmarks.clients import ROOT

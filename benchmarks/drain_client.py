@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import uvloop
 
-from agentjobs.queue.model import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
 from benchmarks.protocol import Counter, serve
 
 QUEUE = "agents"

@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from agentjobs.queue.model import JobView, NewJob, State
 from agentjobs.queue.queue import Queue
-from agentjobs.worker import linux
+from agentjobs.queue.records import JobView, NewJob, State
+from agentjobs.worker.process import linux
 from benchmarks import report
 from benchmarks.clients import ROOT
 from benchmarks.parts import Part, part

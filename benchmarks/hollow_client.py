@@ -14,18 +14,18 @@ import time
 
 import uvloop
 
-from agentjobs.queue import limits
+from agentjobs.queue import numbers
 from agentjobs.queue.migrate import SCHEMA_VERSION
-from agentjobs.queue.model import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.dispatch import Dispatcher
-from agentjobs.worker.ended import Ended
-from agentjobs.worker.heartbeat import Heartbeat
-from agentjobs.worker.identity import Identity
-from agentjobs.worker.lease import Lease
-from agentjobs.worker.measures import Measures
-from agentjobs.worker.runs import Run, Runs
-from agentjobs.worker.ticking import Listener, Ticker
+from agentjobs.queue.records import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
+from agentjobs.worker.process.ended import Ended
+from agentjobs.worker.process.lease import Lease
+from agentjobs.worker.supervisor.dispatch import Dispatcher
+from agentjobs.worker.supervisor.heartbeat import Heartbeat
+from agentjobs.worker.supervisor.identity import Identity
+from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.runs import Run, Runs
+from agentjobs.worker.supervisor.ticking import Listener, Ticker
 from benchmarks.protocol import Counter, serve
 
 QUEUES = "agents"
@@ -46,7 +46,7 @@ class HollowWorker:
             self._queue,
             identity,
             self._runs,
-            poll_seconds=limits.POLL_SECONDS,
+            poll_seconds=numbers.POLL_SECONDS,
             ready=lambda: True,
             start=self._start,
             acked=self._acked,
@@ -57,18 +57,18 @@ class HollowWorker:
             identity,
             self._runs,
             Lease(),
-            seconds=limits.HEARTBEAT_SECONDS,
-            expiry_seconds=limits.EXPIRY_SECONDS,
+            seconds=numbers.HEARTBEAT_SECONDS,
+            expiry_seconds=numbers.EXPIRY_SECONDS,
             info=lambda: WorkerInfo(identity.uuid, "bench", {QUEUES: self._slots}, "bench"),
             lost=self._lost,
             versions=(SCHEMA_VERSION, SCHEMA_VERSION),
             drain=self._broken,
         )
-        listener = Listener(self._queue, identity, [QUEUES], seconds=limits.TICK_SECONDS)
+        listener = Listener(self._queue, identity, [QUEUES], seconds=numbers.TICK_SECONDS)
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run())
             await identity.reached.wait()
-            for loop in (dispatcher, listener, Ticker(self._queue, identity, seconds=limits.TICK_SECONDS)):
+            for loop in (dispatcher, listener, Ticker(self._queue, identity, seconds=numbers.TICK_SECONDS)):
                 group.create_task(loop.run())
 
     def _start(self, job: ClaimedJob, worker: object) -> None:

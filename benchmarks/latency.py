@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import psycopg
 
-from agentjobs.queue.model import NewJob
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import NewJob
 from benchmarks import report
 from benchmarks.clients import Client
 from benchmarks.drain import GRAPHILE, System

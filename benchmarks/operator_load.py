@@ -20,13 +20,13 @@ from uuid import uuid4
 
 import aiohttp
 
-from agentjobs.controller.connection import METADATA_LIST, ApiServer, JsonObject
-from agentjobs.controller.meter import Meter as ApiMeter
-from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, JsonObject
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES
+from agentjobs.controller.metrics.counters import Counters
 from agentjobs.local.controlplane import ControlPlane
 from agentjobs.local.process import free_port
-from agentjobs.queue.model import Ack, AckKind, WorkerInfo
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckKind, WorkerInfo
 from benchmarks import report
 from benchmarks.cluster import NoControlPlane, control_plane
 from benchmarks.machine import Meter
@@ -185,7 +185,7 @@ async def applied(session: aiohttp.ClientSession, port: int) -> int:
 async def measure(server: Server, plane: ControlPlane, dsn: str, options: Options) -> Table:
     idle, busy = options.count(IDLE_JOBS, 5), options.count(BUSY_JOBS, 20)
     rows: list[tuple[str, ...]] = []
-    async with ApiServer(str(plane.kubeconfig), ApiMeter()) as api, await Queue.open(dsn) as queue:
+    async with ApiServer(str(plane.kubeconfig), Counters()) as api, await Queue.open(dsn) as queue:
         objects = Objects(api)
         await objects.open()
         hand = asyncio.create_task(complete_all(queue))

@@ -33,7 +33,7 @@ import asyncio
 from google.adk.agents import LlmAgent
 from google.adk.runners import InMemoryRunner
 from google.genai import types
-from agentjobs.agents import echo
+from agentjobs.agents.definition import echo
 
 echo.register()
 agent = LlmAgent(name="echo", model="echo", instruction="Repeat.")

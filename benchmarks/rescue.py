@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from agentjobs.queue import limits
-from agentjobs.queue.model import NewJob, State
+from agentjobs.queue import numbers
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import NewJob, State
 from benchmarks import report
 from benchmarks.parts import Part, part
 from benchmarks.report import Options, Table, number
@@ -88,7 +88,7 @@ def measure(server: Server, wait: float) -> float:
 
 
 def run(options: Options) -> list[Table]:
-    waits = [limits.HEARTBEAT_SECONDS * n / options.rounds for n in range(options.rounds)]
+    waits = [numbers.HEARTBEAT_SECONDS * n / options.rounds for n in range(options.rounds)]
     with Server() as server:
         took = [measure(server, wait) for wait in waits]
     return [
@@ -97,7 +97,7 @@ def run(options: Options) -> list[Table]:
             "python -m benchmarks.rescue",
             ("kills", "shortest s", "median s", "longest s"),
             [(str(len(took)), number(min(took)), number(report.median(took)), number(max(took)))],
-            f"Heartbeat {limits.HEARTBEAT_SECONDS:.0f} s, expiry {limits.EXPIRY_SECONDS:.0f} s."
+            f"Heartbeat {numbers.HEARTBEAT_SECONDS:.0f} s, expiry {numbers.EXPIRY_SECONDS:.0f} s."
             " Aim: at most the expiry + 2 s",
         )
     ]

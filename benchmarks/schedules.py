@@ -20,9 +20,9 @@ from uuid import uuid4
 import psycopg
 
 from agentjobs.api.meta import RUN_REQUESTED_AT
-from agentjobs.controller.connection import METADATA_LIST, ApiServer
-from agentjobs.controller.meter import Meter as ApiMeter
-from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
+from agentjobs.controller.metrics.counters import Counters
 from agentjobs.local.controlplane import ControlPlane
 from benchmarks import report
 from benchmarks.cluster import NoControlPlane, control_plane
@@ -201,7 +201,7 @@ def _row(what: str, meter: Meter, pid: int) -> tuple[str, ...]:
 
 
 async def measure(plane: ControlPlane, dsns: tuple[str, str, str], options: Options) -> list[Table]:
-    async with ApiServer(str(plane.kubeconfig), ApiMeter()) as api:
+    async with ApiServer(str(plane.kubeconfig), Counters()) as api:
         first = await due_at_once(api, dsns[0], plane, options.count(AT_ONCE, 5))
         none = await idle_without(api, dsns[1], plane)
         later = await many(api, dsns[2], plane, options.count(MANY, 20))

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import psycopg
 
-from agentjobs.queue.model import NewJob
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import NewJob
 
 BATCH = 1000
 

@@ -11,8 +11,8 @@ import random
 import sys
 from uuid import uuid4
 
-from agentjobs.queue.model import NewJob
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import NewJob
 from benchmarks import report
 from benchmarks.clients import Client, Drained, drain
 from benchmarks.report import Options, Table, number, share

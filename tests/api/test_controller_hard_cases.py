@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agentjobs.controller.intake import Intake
-from agentjobs.controller.meter import SWEEP_FOUND, Meter
-from agentjobs.controller.resources import AGENT_JOBS
-from agentjobs.controller.seen import Seen
-from agentjobs.controller.sweeper import Sweeper
-from agentjobs.controller.translate import Gate
-from agentjobs.controller.writes import Written, write_status
-from agentjobs.queue.model import AckKind, NewJob, ObjectRef, State
+from agentjobs.controller.agentjob.intake import Intake
+from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.agentjob.sweeper import Sweeper
+from agentjobs.controller.apiserver.resources import AGENT_JOBS
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.apiserver.writes import Written, write_status
+from agentjobs.controller.metrics.counters import SWEEP_FOUND, Counters
+from agentjobs.queue.records import AckKind, NewJob, ObjectRef, State
 from clusters import Cluster
 from operators import Bench, bench, eventually
 
@@ -28,13 +28,13 @@ async def b(cluster: Cluster, dsn: str) -> AsyncIterator[Bench]:
         yield made
 
 
-async def seen(b: Bench, name: str, *, deleted: bool = False) -> Seen:
-    return Seen(await b.objects.get(name), deleted)
+async def seen(b: Bench, name: str, *, deleted: bool = False) -> WatchEvent:
+    return WatchEvent(await b.objects.get(name), deleted)
 
 
-async def take_in(b: Bench, *events: Seen) -> Intake:
+async def take_in(b: Bench, *events: WatchEvent) -> Intake:
     """Intake alone, driven by hand: these events, then flushed."""
-    intake = Intake(b.queue, GATE, Meter())
+    intake = Intake(b.queue, GATE, Counters())
     for event in events:
         intake.put([event])
         await intake.flush()
@@ -198,7 +198,7 @@ async def test_h4_a_cancel_of_an_unknown_object_leaves_a_cancelled_job(b: Bench)
 async def test_h4_within_one_batch_a_delete_is_the_last_word(b: Bench) -> None:
     await b.objects.create("job")
     found = await seen(b, "job")
-    intake = Intake(b.queue, GATE, Meter())
+    intake = Intake(b.queue, GATE, Counters())
     intake.put([found, replace(found, deleted=True), found])
     await intake.flush()
     view = await b.queue.show(UUID(found.object["metadata"]["uid"]))
@@ -256,7 +256,7 @@ async def test_h5_an_object_created_again_under_the_name_does_not_save_the_old_j
 
 async def test_h5_a_missed_create_is_taken_in(b: Bench) -> None:
     made = await b.objects.create("missed")
-    intake = Intake(b.queue, GATE, Meter())
+    intake = Intake(b.queue, GATE, Counters())
     await sweeper(b, intake.put).sweep()
     await intake.flush()
     worker = await b.worker()
@@ -324,7 +324,7 @@ async def test_h5_the_list_is_read_in_pages(b: Bench) -> None:
     names = [f"job-{i}" for i in range(5)]
     for name in names:
         await b.objects.create(name)
-    taken: list[Seen] = []
+    taken: list[WatchEvent] = []
     await sweeper(b, taken.extend, chunk=2).sweep()
     assert sorted(found.object["metadata"]["name"] for found in taken) == names
 

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
-from agentjobs.controller.translate import QueueAccess
-from agentjobs.queue.model import AckKind, State
+from agentjobs.controller.agentjob.object_change import QueueAccess
+from agentjobs.queue.records import AckKind, State
 from clusters import Cluster
 from operators import Bench, agent_job, bench, condition, eventually
 

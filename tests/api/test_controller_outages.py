@@ -10,13 +10,13 @@ from uuid import UUID
 
 import pytest
 
+from agentjobs.controller.apiserver.client import JSON_PATCH, ApiUnavailable
+from agentjobs.controller.apiserver.resources import LEASES
 from agentjobs.controller.config import LeaseSettings
-from agentjobs.controller.connection import JSON_PATCH, ApiUnavailable
 from agentjobs.controller.operator import Operator
-from agentjobs.controller.resources import LEASES
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.queue.errors import QueueError
-from agentjobs.queue.model import State
+from agentjobs.queue.records import State
 from clusters import Cluster
 from operators import Bench, bench, eventually, operator_process, serving
 

@@ -6,8 +6,8 @@ import asyncio
 from uuid import uuid4
 
 from agentjobs.controller.config import LeaseSettings
-from agentjobs.controller.meter import API_REQUESTS
-from agentjobs.queue.model import AckKind
+from agentjobs.controller.metrics.counters import API_REQUESTS
+from agentjobs.queue.records import AckKind
 from clusters import Cluster
 from operators import Bench, bench, eventually
 from rights import documented, role

@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from agentjobs.api.meta import format_time
-from agentjobs.controller.scheduler import cluster as scheduler_cluster
-from agentjobs.controller.scheduler.cluster import ClusterObjects
-from agentjobs.controller.scheduler.port import Created, Refused
+from agentjobs.controller.scheduledagentjob import cluster_objects as scheduler_cluster
+from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
+from agentjobs.controller.scheduledagentjob.port import Created, Refused
 from clusters import Cluster
 from operators import QUICK, Bench, bench, eventually, operator_process, serving
 from rights import documented, role
@@ -61,20 +61,20 @@ async def test_invariant_9_two_operators_without_an_election_make_one_child_per_
 @asynccontextmanager
 async def dying(monkeypatch: pytest.MonkeyPatch, where: str, died: asyncio.Event) -> AsyncIterator[None]:
     """The next creation dies ``before`` the request, or ``after`` it, before anybody hears the answer."""
-    real = ClusterObjects.create
+    real = ApiServerObjects.create
 
-    async def create(self: ClusterObjects, manifest: dict[str, Any], schedule: UUID) -> Created | Refused:
+    async def create(self: ApiServerObjects, manifest: dict[str, Any], schedule: UUID) -> Created | Refused:
         if where == "after":
             await real(self, manifest, schedule)
         died.set()
         await asyncio.Event().wait()  # until the operator is ended
         raise AssertionError
 
-    monkeypatch.setattr(scheduler_cluster.ClusterObjects, "create", create)
+    monkeypatch.setattr(scheduler_cluster.ApiServerObjects, "create", create)
     try:
         yield
     finally:
-        monkeypatch.setattr(scheduler_cluster.ClusterObjects, "create", real)
+        monkeypatch.setattr(scheduler_cluster.ApiServerObjects, "create", real)
 
 
 @pytest.mark.parametrize("where", ["before", "after"])

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from agentjobs.queue.model import AckKind, State
+from agentjobs.queue.records import AckKind, State
 from clusters import Cluster
 from operators import bench, eventually, serving
 from roles import Roles, roles_in

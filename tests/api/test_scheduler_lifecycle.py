@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from agentjobs.api.meta import format_time, parse_time
-from agentjobs.controller.scheduler.reading import edited_at
-from agentjobs.queue.model import AckKind
+from agentjobs.controller.scheduledagentjob.parsed_schedule import edited_at
+from agentjobs.queue.records import AckKind
 from clusters import Cluster
 from operators import Bench, condition, eventually, serving
 from schedules import HOUR, MINUTE, Schedules, TestClock, child_name

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agentjobs.api.meta import TRACEPARENT
-from agentjobs.queue.model import AckKind
+from agentjobs.queue.records import AckKind
 from clusters import Cluster
 from collector import Collector
 from operators import Bench, bench, eventually

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from agentjobs.controller.connection import ApiServer, ApiUnavailable
-from agentjobs.controller.meter import Meter
-from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES
+from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES
+from agentjobs.controller.metrics.counters import Counters
 from agentjobs.local.postgres import EmbeddedPostgres
 from clusters import Cluster
 from operators import JsonObject, Objects, eventually
@@ -45,7 +45,7 @@ def spec_of(i: int) -> JsonObject:
 
 @pytest.fixture
 async def objects(own_control_plane: Cluster) -> AsyncIterator[Objects]:
-    async with ApiServer(str(own_control_plane.kubeconfig), Meter()) as api:
+    async with ApiServer(str(own_control_plane.kubeconfig), Counters()) as api:
         made = await api.request(
             "POST", NAMESPACES.collection(), resource="test", body={"metadata": {"name": NAMESPACE}}
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentjobs.agents import attempt, classify
+from agentjobs.agents.run import attempt
+from agentjobs.agents.verdict import classify
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from agentjobs.agents.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
+from agentjobs.agents.verdict.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
 
 ECHO: dict[str, Any] = {"inline": {"type": "llm", "name": "agent", "model": "echo", "instruction": "Answer."}}
 GEMINI: dict[str, Any] = {
@@ -62,7 +62,7 @@ class Job:
 
     async def attempt(self) -> Outcome:
         """The next run."""
-        from agentjobs.agents.attempt import run_attempt
+        from agentjobs.agents.run.attempt import run_attempt
 
         self.run += 1
         self.events = []
@@ -82,7 +82,7 @@ class Job:
 
     async def stored(self) -> list[Any]:
         """The events in its session."""
-        from agentjobs.agents.sessions import JobSessions, service_for
+        from agentjobs.agents.sessions.service import JobSessions, service_for
 
         service = service_for(self.settings.session_dsn)
         session = await service.get_session(**self.session_key)

@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 from gemini import FakeGemini, call, hangs, text
 
-from agentjobs.agents.outcome import AgentSettings
-from agentjobs.queue.model import NewJob, State
+from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.supervisor import Worker
+from agentjobs.queue.records import NewJob, State
+from agentjobs.worker.supervisor.supervisor import Worker
 from local_runs import left_over, run
 from processes import naming, until
 from workers import job, running_worker, state_of, submit, worker_config

@@ -12,8 +12,8 @@ from agent_modules import Write, write_module
 from gemini import FakeGemini, call, calls, error, gemini, text
 from runs import Job, module
 
-from agentjobs.agents.outcome import Outcome, Verdict
-from agentjobs.agents.sessions import forget_services
+from agentjobs.agents.sessions.service import forget_services
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
 
 __all__ = ["gemini", "write_module"]
 

@@ -13,11 +13,11 @@ from agent_modules import Write, write_module
 from gemini import FakeGemini, call, error, gemini, text
 from runs import ECHO, GEMINI, Job, module, until
 
-from agentjobs.agents.errors import SessionFenced, SessionStoreUnavailable
-from agentjobs.agents.fence import Fence
-from agentjobs.agents.lease import leased
-from agentjobs.agents.outcome import Verdict
-from agentjobs.agents.sessions import JobSessions, forget_services, service_for
+from agentjobs.agents.run.lease_gate import leased
+from agentjobs.agents.sessions.fence import Fence
+from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
+from agentjobs.agents.verdict.errors import SessionFenced, SessionStoreUnavailable
+from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.local.postgres import EmbeddedPostgres
 
 __all__ = ["gemini", "write_module"]

@@ -11,9 +11,9 @@ import psycopg
 
 BODY = """
 import asyncio, json, os, sys
-from agentjobs.agents.outcome import AgentSettings, AttemptSpec
-from agentjobs.agents.preload import threads
-from agentjobs.agents.warm import warm
+from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.prefork.imports import threads
+from agentjobs.agents.prefork.template import warm
 settings = AgentSettings(session_dsn=sys.argv[1])
 told = {"warnings": warm(settings), "threads": threads(), "children": []}
 told["sqlalchemy"] = "sqlalchemy" in sys.modules
@@ -23,8 +23,8 @@ for number in range(3):
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        from agentjobs.agents.attempt import run_attempt
-        from agentjobs.agents.sessions import service_for
+        from agentjobs.agents.run.attempt import run_attempt
+        from agentjobs.agents.sessions.service import service_for
         prepared = service_for(sys.argv[1]).is_prepared
         spec = AttemptSpec(uid=f"child-{number}", namespace="n", name="j", queue="q", run=1, attempt=1, max_attempts=1,
                            round=1, agent={"inline": {"name": "a", "model": "echo", "instruction": "x"}}, message="hi")
@@ -67,9 +67,9 @@ def test_a_forked_child_opens_its_own_connection_and_inherits_the_rest(dsn: str,
 
 TOUCHED = """
 import asyncio, json, os, sys
-from agentjobs.agents.outcome import AgentSettings, AttemptSpec
-from agentjobs.agents.touch import touch
-from agentjobs.agents.warm import warm
+from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.prefork.standby import touch
+from agentjobs.agents.prefork.template import warm
 import psycopg
 dsn = sys.argv[1]
 settings = AgentSettings(session_dsn=dsn)
@@ -91,7 +91,7 @@ def child(talk):
     os.waitpid(pid, 0)
     return json.loads(said)
 def attempt(uid):
-    from agentjobs.agents.attempt import run_attempt
+    from agentjobs.agents.run.attempt import run_attempt
     during = []
     spec = AttemptSpec(uid=uid, namespace="n", name="j", queue="q", run=1, attempt=1, max_attempts=1, round=1,
                        agent={"inline": {"name": "a", "model": "echo", "instruction": "x"}}, message="hi")

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from gemini import FakeGemini, call, error, hangs, rate_limited, text
 
-from agentjobs.agents.outcome import AgentSettings
-from agentjobs.queue.model import NewJob, State, Usage
+from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.supervisor import Worker
+from agentjobs.queue.records import NewJob, State, Usage
+from agentjobs.worker.supervisor.supervisor import Worker
 from workers import job, running_worker, state_of, submit, worker_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

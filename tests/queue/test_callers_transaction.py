@@ -10,8 +10,8 @@ import pytest
 from psycopg.rows import dict_row
 
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.model import AckKind, Progress, State, Usage
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import AckKind, Progress, State, Usage
 from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, waits_for_a_lock, whereabouts
 
 S = "team/app/user/talk"

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.model import Ack, AckKind, NewJob, State, Usage
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckKind, NewJob, State, Usage
 from queue_builders import (
     TestWorker,
     change,

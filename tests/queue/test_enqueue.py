@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from agentjobs.queue.errors import JobRejected, QueueUnavailable, SchemaMismatch
-from agentjobs.queue.model import (
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import (
     Ack,
     AckKind,
     ChangeOutcome,
@@ -19,7 +20,6 @@ from agentjobs.queue.model import (
     State,
     Usage,
 )
-from agentjobs.queue.queue import Queue
 from queue_builders import TestWorker, change, new_job, shown, sql, whereabouts
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from agentjobs.queue import limits
+from agentjobs.queue import numbers
 from agentjobs.queue.connection import Row
 from agentjobs.queue.queue import Queue
 from queue_builders import TestWorker, make_steady, new_job, pass_time, sql, until, whereabouts
@@ -46,11 +46,11 @@ async def test_h26_an_idle_worker_costs_at_most_two_statements_a_second(
 
     for database in (queue._db, queue._beats):
         database.fetch = counting(database.fetch)  # type: ignore[method-assign]
-    for _ in range(int(60 / limits.TICK_SECONDS)):
+    for _ in range(int(60 / numbers.TICK_SECONDS)):
         await queue.tick(worker.id)
-    for _ in range(int(60 / limits.HEARTBEAT_SECONDS)):
+    for _ in range(int(60 / numbers.HEARTBEAT_SECONDS)):
         await worker.beat()
-    for _ in range(int(60 / limits.POLL_SECONDS)):
+    for _ in range(int(60 / numbers.POLL_SECONDS)):
         await worker.step()
         calls += 1  # the listener's own look at its connection
     assert calls <= 120

@@ -9,8 +9,16 @@ from uuid import uuid4
 import pytest
 
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.model import AckKind, ClaimedJob, InputAnswer, InputRequest, InputResponse, NewJob, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import (
+    AckKind,
+    ClaimedJob,
+    InputAnswer,
+    InputRequest,
+    InputResponse,
+    NewJob,
+    State,
+)
 from queue_builders import (
     TestWorker,
     change,
@@ -293,7 +301,7 @@ async def test_priority_and_attempts_change_while_it_waits(queue: Queue, worker:
 
 
 async def test_many_questions_beside_other_acks_of_one_step(queue: Queue, worker: TestWorker) -> None:
-    from agentjobs.queue.model import Ack
+    from agentjobs.queue.records import Ack
 
     await queue.enqueue([new_job() for _ in range(4)])
     a, b, c, d = await worker.claim()

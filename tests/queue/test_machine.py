@@ -34,7 +34,9 @@ from hypothesis.stateful import (
 
 import queue_model as model
 from agentjobs.queue import codec
-from agentjobs.queue.model import (
+from agentjobs.queue.claim_hint import Watermark
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import (
     AckKind,
     ClaimedJob,
     InputAnswer,
@@ -44,8 +46,6 @@ from agentjobs.queue.model import (
     ObjectRef,
     RetryPolicy,
 )
-from agentjobs.queue.queue import Queue
-from agentjobs.queue.watermark import Watermark
 from queue_builders import CLUSTER, TestWorker, time_passing
 
 EXPIRY = 3600.0

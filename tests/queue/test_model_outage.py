@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from agentjobs.queue.model import ClaimedJob, NewJob
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import ClaimedJob, NewJob
 from model_jobs import ANSWERED, DOWN, MODEL, OTHER, breaker, heard, held, mirrored_of
 from queue_builders import TestWorker, pass_time, sql
 

@@ -6,8 +6,8 @@ import asyncio
 import random
 from dataclasses import dataclass
 
-from agentjobs.queue.model import Ack, AckKind, ClaimedJob, NewJob
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, NewJob
 from model_jobs import ANSWERED, DOWN, LIMITED, MODEL, OTHER, REFUSED, heard, job_of, module_job
 from queue_builders import TestWorker, make_steady, sql, whereabouts
 

@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from agentjobs.queue.model import AckKind, ChangeOutcome, ObjectChange, Reason, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import AckKind, ChangeOutcome, ObjectChange, Reason, State
 from queue_builders import CLUSTER, TestWorker, change, shown, sql, whereabouts
 
 

@@ -7,8 +7,8 @@ import asyncio
 import psycopg
 import pytest
 
-from agentjobs.queue.model import AckKind, OutboxEntry, Progress, Usage
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import AckKind, OutboxEntry, Progress, Usage
 from queue_builders import TestWorker, change, mirrored_job, new_job, pass_time, shown, sql
 
 

@@ -8,8 +8,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from agentjobs.queue.model import Ack, AckKind, NewJob, Progress, State, Usage
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckKind, NewJob, Progress, State, Usage
 from queue_builders import (
     TestWorker,
     expire_worker,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from agentjobs.queue.model import AckKind, ChangeOutcome, ImportedEnd, ObjectChange, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import AckKind, ChangeOutcome, ImportedEnd, ObjectChange, State
 from queue_builders import CLUSTER, TestWorker, change, new_job, pass_time, shown, sql, whereabouts
 
 WEEKS = 4 * 7 * 86400

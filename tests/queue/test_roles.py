@@ -17,10 +17,10 @@ from psycopg import sql as compose
 from typer.testing import CliRunner
 
 import agentjobs.queue
-from agentjobs.agents.outcome import AgentSettings
+from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.cli.main import app
-from agentjobs.queue.model import NewJob, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import NewJob, State
 from agentjobs.queue.roles import setup_sql
 from queue_builders import TestWorker, new_job, sql
 from roles import Roles, roles_in

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from agentjobs.agents.outcome import AgentSettings
+from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.dsn import DsnFile
 from agentjobs.queue.errors import QueueUnavailable
-from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.config import WorkerConfig
+from agentjobs.queue.records import State
+from agentjobs.worker.supervisor.config import WorkerConfig
 from processes import until
 from rotation import RotatedRole
 from worker_agents import call, write_modules

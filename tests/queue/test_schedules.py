@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agentjobs.queue.model import (
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import (
     Ack,
     AckKind,
     InputAnswer,
@@ -21,7 +22,6 @@ from agentjobs.queue.model import (
     State,
     WorkerInfo,
 )
-from agentjobs.queue.queue import Queue
 from agentjobs.queue.schedules import ScheduleDecision, ScheduleRow, SeenSchedule
 from queue_builders import TestWorker
 

@@ -13,8 +13,8 @@ from decided_rows import rows
 from google.adk.events import Event
 from runs import ECHO, Job, module, until
 
-from agentjobs.agents.outcome import Verdict
-from agentjobs.agents.sessions import JobSessions, forget_services, service_for
+from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
+from agentjobs.agents.verdict.outcome import Verdict
 
 __all__ = ["rows", "write_module"]
 

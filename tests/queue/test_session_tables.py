@@ -12,12 +12,12 @@ from google.adk.sessions.schemas import v0
 from runs import ECHO, Job
 from sqlalchemy import create_engine
 
-from agentjobs.agents import session_sql as sql
-from agentjobs.agents.adk_sessions import AdkSessions
-from agentjobs.agents.errors import SessionStoreUnavailable
-from agentjobs.agents.fence import Fence
-from agentjobs.agents.outcome import Verdict
-from agentjobs.agents.sessions import JobSessions, forget_services, service_for
+from agentjobs.agents.sessions import sql
+from agentjobs.agents.sessions.adk import AdkSessions
+from agentjobs.agents.sessions.fence import Fence
+from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
+from agentjobs.agents.verdict.errors import SessionStoreUnavailable
+from agentjobs.agents.verdict.outcome import Verdict
 from session_stores import ADKS, KEY, OURS, opened
 
 CATALOG = (

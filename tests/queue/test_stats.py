@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-from agentjobs.queue.model import AckKind, NewJob, State, WorkerInfo
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import AckKind, NewJob, State, WorkerInfo
 from agentjobs.queue.stats import QueueStats
 from model_jobs import MODEL, OTHER, REFUSED, break_model, job_of
 from queue_builders import TestWorker, expire_worker, mirrored_job, new_job, sql

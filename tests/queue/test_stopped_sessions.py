@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 from gemini import FakeGemini, call, hangs, text
 
-from agentjobs.agents.outcome import AgentSettings, AttemptSpec, Outcome
-from agentjobs.worker.executors import Executors
-from agentjobs.worker.stopping import Why
+from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec, Outcome
+from agentjobs.worker.process.pool import ExecutorPool
+from agentjobs.worker.process.stopping import Why
 from processes import until
 from worker_agents import write_modules
 from worker_builders import attempt_spec_of, executor_settings
@@ -60,7 +60,7 @@ STOPS = [
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def executors(
     database: str, model: FakeGemini, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Executors]:
+) -> AsyncIterator[ExecutorPool]:
     path = write_modules(tmp_path_factory.mktemp("modules"))
     modules = ("abuse", "talker")
     settings = executor_settings(
@@ -69,13 +69,13 @@ async def executors(
         environment={**os.environ, **model.environ},
         grace_seconds=0.5,
     )
-    async with Executors(settings) as made:
+    async with ExecutorPool(settings) as made:
         async with asyncio.timeout(60):
             await made.wait_ready()
         yield made
 
 
-async def run(executors: Executors, spec: AttemptSpec) -> Outcome:
+async def run(executors: ExecutorPool, spec: AttemptSpec) -> Outcome:
     executor = await executors.spawn(spec, lambda _: None)
     async with asyncio.timeout(60):
         ended = await executor.ended()
@@ -85,7 +85,7 @@ async def run(executors: Executors, spec: AttemptSpec) -> Outcome:
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.id)
 async def test_h27_the_next_run_and_the_next_job_go_on_after(
-    executors: Executors, model: FakeGemini, tmp_path: Path, stop: Stop
+    executors: ExecutorPool, model: FakeGemini, tmp_path: Path, stop: Stop
 ) -> None:
     notes = tmp_path / "notes"
     spec = replace(attempt_spec_of("Book Rome.", "talker"), session_id=f"chat-{stop.id}")

@@ -13,12 +13,12 @@ from gemini import call as tool_call
 from gemini import error as model_error
 from gemini import text as answer
 
-from agentjobs.agents.outcome import AgentSettings
-from agentjobs.queue.model import JobView, NewJob, RetryPolicy, State
+from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import JobView, NewJob, RetryPolicy, State
 from agentjobs.telemetry.job_spans import spans_of
 from agentjobs.telemetry.traceparent import TraceParent, trace_id_of
-from agentjobs.worker.supervisor import Worker
+from agentjobs.worker.supervisor.supervisor import Worker
 from collector import Collector, Received, children
 from worker_agents import call, write_modules
 from workers import job, running_worker, state_of, submit, worker_config

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import State
 from collector import Collector, children
 from worker_agents import call
 from workers import Start, WorkerProcess, job, state_of, step_of, submit

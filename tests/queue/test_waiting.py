@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from agentjobs.queue.claim_hint import RESCAN_SECONDS
 from agentjobs.queue.listen import Note
-from agentjobs.queue.model import AckKind, Reason, RetryPolicy, State
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.watermark import RESCAN_SECONDS
+from agentjobs.queue.records import AckKind, Reason, RetryPolicy, State
 from queue_builders import TestWorker, change, make_steady, new_job, pass_time, shown, sql
 
 

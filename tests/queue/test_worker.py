@@ -15,13 +15,13 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from agentjobs.queue.limits import POLL_SECONDS
-from agentjobs.queue.model import NewJob, State
+from agentjobs.queue.numbers import POLL_SECONDS
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import NewJob, State
 from agentjobs.telemetry import signals
 from agentjobs.telemetry.signals import Signal
-from agentjobs.worker.payload import VERSION
-from agentjobs.worker.supervisor import Worker
+from agentjobs.worker.supervisor.payload import VERSION
+from agentjobs.worker.supervisor.supervisor import Worker
 from processes import until
 from worker_agents import call, write_modules
 from workers import is_ready, job, running_worker, state_of, step_of, submit, worker_config

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agentjobs.queue.model import JobView, State
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.output import TAIL_BYTES
-from agentjobs.worker.supervisor import Worker
+from agentjobs.queue.records import JobView, State
+from agentjobs.worker.process.output import TAIL_BYTES
+from agentjobs.worker.supervisor.supervisor import Worker
 from processes import alive, until
 from worker_agents import call, write_modules
 from worker_builders import MEMORY_MIB

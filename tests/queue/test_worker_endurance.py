@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
-from agentjobs.worker import linux
-from agentjobs.worker.supervisor import Worker
+from agentjobs.queue.records import State
+from agentjobs.worker.process import linux
+from agentjobs.worker.supervisor.supervisor import Worker
 from processes import family, until
 from worker_agents import call, write_modules
 from workers import job, running_worker, state_of, submit, worker_config

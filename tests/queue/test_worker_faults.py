@@ -15,8 +15,8 @@ import pytest
 
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.queue.errors import QueueUnavailable
-from agentjobs.queue.model import State, StepResult, WorkerInfo
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import State, StepResult, WorkerInfo
 from processes import alive, until
 from worker_agents import call, write_modules
 from workers import is_ready, job, running_worker, state_of, submit, worker_config

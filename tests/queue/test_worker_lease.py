@@ -13,11 +13,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from agentjobs.agents.sessions import JobSessions
+from agentjobs.agents.sessions.service import JobSessions
 from agentjobs.local.postgres import EmbeddedPostgres
-from agentjobs.queue.model import JobView, State
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.lease import boot_seconds
+from agentjobs.queue.records import JobView, State
+from agentjobs.worker.process.lease import boot_seconds
 from processes import alive, family, until
 from worker_agents import call, write_modules
 from workers import WorkerProcess, end_all, is_ready, job, running_worker, state_of, submit, worker_config

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import State
 from scrapes import scrape
 from worker_agents import call, write_modules
 from workers import job, running_worker, state_of, submit, worker_config

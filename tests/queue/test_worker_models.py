@@ -11,10 +11,10 @@ from uuid import uuid4
 import pytest
 from gemini import FakeGemini, error, gemini, rate_limited
 
-from agentjobs.agents.outcome import AgentSettings
-from agentjobs.queue.model import NewJob, State
+from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.config import WorkerConfig
+from agentjobs.queue.records import NewJob, State
+from agentjobs.worker.supervisor.config import WorkerConfig
 from model_jobs import FAILURES, breaker, open_breaker, probe_is_due
 from queue_builders import sql, until
 from workers import running_worker, state_of, submit, worker_config

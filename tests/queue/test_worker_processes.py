@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import State
 from processes import alive, family, until
 from worker_agents import call
 from workers import Start, job, state_of, submit

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import psycopg
 
-from agentjobs.queue.model import Progress, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Progress, State
 from processes import until
 from worker_agents import call, write_modules
 from workers import job, running_worker, state_of, step_of, submit, worker_config

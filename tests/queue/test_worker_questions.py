@@ -13,8 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from agentjobs.queue.model import FINAL_STATES, InputAnswer, JobView, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import FINAL_STATES, InputAnswer, JobView, State
 from workers import WorkerProcess, job, running_worker, state_of, submit, worker_config
 
 SOURCE = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from agentjobs.queue.model import Ack, AckKind, ClaimedJob, ModelAnswer, ModelReport, NewJob, StepResult
-from agentjobs.queue.models import ModelHealth
+from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelAnswer, ModelReport, NewJob, StepResult
 from queue_builders import TestWorker, mirrored_job, new_job, sql
 
 MODEL = "gemini-test"
@@ -92,12 +92,12 @@ async def probe_is_due(dsn: str, model: str = "%") -> None:
     )
 
 
-async def breaker(queue: Queue, model: str = MODEL, pool: str = "default") -> ModelHealth | None:
+async def breaker(queue: Queue, model: str = MODEL, pool: str = "default") -> Breaker | None:
     found = [b for b in await queue.model_health() if (b.pool, b.model) == (pool, model)]
     return found[0] if found else None
 
 
-async def open_breaker(queue: Queue, model: str = MODEL, pool: str = "default") -> ModelHealth:
+async def open_breaker(queue: Queue, model: str = MODEL, pool: str = "default") -> Breaker:
     found = await breaker(queue, model, pool)
     assert found is not None, f"no breaker of {model} in {pool}"
     assert found.reason is not None, found

@@ -15,14 +15,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable, Reply
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, NAMESPACES
 from agentjobs.controller.config import Intervals, OperatorConfig
-from agentjobs.controller.connection import ApiServer, ApiUnavailable, Reply
-from agentjobs.controller.meter import API_REQUESTS, Meter
+from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.controller.operator import Operator
-from agentjobs.controller.resources import AGENT_JOBS, EVENTS, NAMESPACES
 from agentjobs.queue.errors import QueueUnavailable
-from agentjobs.queue.model import Ack, AckKind, ClaimedJob, Usage, WorkerInfo
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, Usage, WorkerInfo
 from clusters import Cluster
 
 DEADLINE_SECONDS = 30.0
@@ -195,7 +195,7 @@ class Bench:
     operator: Operator | None = None
 
     @property
-    def meter(self) -> Meter:
+    def meter(self) -> Counters:
         assert self.operator is not None
         return self.operator.meter
 
@@ -239,7 +239,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """In a namespace of its own (by a request: kubectl takes seconds on a busy machine), or in the given one."""
     async with (
-        ApiServer(str(cluster.kubeconfig), Meter()) as api,
+        ApiServer(str(cluster.kubeconfig), Counters()) as api,
         await Queue.open(dsn, application_name="test") as queue,
     ):
         name = namespace or f"test-{uuid4().hex[:10]}"

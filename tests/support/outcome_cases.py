@@ -12,7 +12,7 @@ from typing import Any
 
 from provider_shapes import Answer, Failure
 
-from agentjobs.agents.outcome import Verdict
+from agentjobs.agents.verdict.outcome import Verdict
 from model_clients import Client
 
 COMPLETE, RETRY, SNOOZE, FAIL = Verdict.COMPLETE, Verdict.RETRY, Verdict.SNOOZE, Verdict.FAIL

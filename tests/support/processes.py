@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agentjobs.worker import linux
+from agentjobs.worker.process import linux
 
 DEADLINE_SECONDS = 60.0
 

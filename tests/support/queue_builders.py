@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from agentjobs.queue.model import (
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import (
     Ack,
     AckKind,
     ClaimedJob,
@@ -23,7 +24,6 @@ from agentjobs.queue.model import (
     StepResult,
     WorkerInfo,
 )
-from agentjobs.queue.queue import Queue
 
 CLUSTER = "cluster-1"
 

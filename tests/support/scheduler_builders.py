@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agentjobs.controller.scheduler.reading import Reading, reading_of
+from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule
 from agentjobs.queue.schedules import ScheduleRow, Tick
 
 UID = UUID("11111111-2222-3333-4444-555555555555")
@@ -38,8 +38,8 @@ def schedule_object(
     }
 
 
-def reading(spec: JsonObject | None = None, **more: Any) -> Reading:
-    return reading_of(schedule_object(spec, **more), "cluster-1")
+def reading(spec: JsonObject | None = None, **more: Any) -> ParsedSchedule:
+    return parsed_schedule(schedule_object(spec, **more), "cluster-1")
 
 
 def row(**fields: Any) -> ScheduleRow:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agentjobs.controller.connection import ApiServer, Reply
-from agentjobs.controller.resources import AGENT_JOBS, EVENTS, SCHEDULED_AGENT_JOBS
+from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, SCHEDULED_AGENT_JOBS
 from operators import DEADLINE_SECONDS, eventually
 
 JsonObject = dict[str, Any]

@@ -13,7 +13,7 @@ from google.adk.sessions import BaseSessionService, DatabaseSessionService
 from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.genai import types
 
-from agentjobs.agents.sessions import JobSessions
+from agentjobs.agents.sessions.service import JobSessions
 
 OURS, ADKS = "ours", "adk's"
 KEY: dict[str, Any] = {"app_name": "team/app", "user_id": "ann", "session_id": "s"}

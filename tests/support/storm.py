@@ -15,8 +15,8 @@ from uuid import UUID
 import psycopg
 
 from agentjobs.queue.errors import QueueUnavailable
-from agentjobs.queue.model import Ack, AckAnswer, AckKind, ClaimedJob, NewJob, RetryPolicy
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckAnswer, AckKind, ClaimedJob, NewJob, RetryPolicy
 from queue_builders import TestWorker, new_job, sql
 
 EXPIRY = 2.0

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentjobs.agents.outcome import AgentSettings, AttemptSpec
-from agentjobs.queue.model import ClaimedJob, RetryPolicy, Usage
-from agentjobs.worker.executors import ExecutorSettings
+from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.queue.records import ClaimedJob, RetryPolicy, Usage
+from agentjobs.worker.process.pool import ExecutorSettings
 
 MEMORY_MIB = 256
 """What one run may take in the tests."""

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentjobs.agents.outcome import AgentSettings
+from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.queue.errors import QueueUnavailable
-from agentjobs.queue.model import FINAL_STATES, JobView, NewJob, RetryPolicy, State
 from agentjobs.queue.queue import Queue
-from agentjobs.worker.config import WorkerConfig
-from agentjobs.worker.supervisor import Worker
+from agentjobs.queue.records import FINAL_STATES, JobView, NewJob, RetryPolicy, State
+from agentjobs.worker.supervisor.config import WorkerConfig
+from agentjobs.worker.supervisor.supervisor import Worker
 
 QUICK = RetryPolicy(initial_delay_seconds=1, factor=1, max_delay_seconds=1)
 
@@ -120,7 +120,7 @@ import asyncio, ctypes, json, os, sys
 import uvloop
 from agentjobs.telemetry.log import configure
 from workers import worker_config
-from agentjobs.worker.supervisor import Worker
+from agentjobs.worker.supervisor.supervisor import Worker
 
 async def main():
     options = json.loads(sys.argv[1])

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from agentjobs.agents.outcome import AttemptSpec
+from agentjobs.agents.verdict.outcome import AttemptSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from agentjobs.worker import linux
+from agentjobs.worker.process import linux
 
 INTERVAL_SECONDS = 5.0
 T = TypeVar("T")

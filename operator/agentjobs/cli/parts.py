@@ -24,9 +24,9 @@ def start_worker(settings: Settings) -> int:
     import uvloop
 
     from agentjobs import __version__
-    from agentjobs.agents.outcome import AgentSettings
-    from agentjobs.worker.config import WorkerConfig
-    from agentjobs.worker.supervisor import run_worker
+    from agentjobs.agents.verdict.outcome import AgentSettings
+    from agentjobs.worker.supervisor.config import WorkerConfig
+    from agentjobs.worker.supervisor.supervisor import run_worker
 
     try:
         config = WorkerConfig(
@@ -64,9 +64,9 @@ def start_worker(settings: Settings) -> int:
 
 def start_operator(settings: Settings) -> int:
     """Runs an operator until it is stopped; returns its exit status."""
+    from agentjobs.controller.agentjob.object_change import QueueAccess
     from agentjobs.controller.config import LeaseSettings, OperatorConfig
     from agentjobs.controller.operator import run_operator
-    from agentjobs.controller.translate import QueueAccess
 
     config = OperatorConfig(
         dsn=settings.database(),

@@ -17,28 +17,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID, uuid4
 
+from agentjobs.controller.agentjob.intake import Intake
+from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.agentjob.status_writer import StatusWriter
+from agentjobs.controller.agentjob.sweeper import Sweeper
+from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
+from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
+from agentjobs.controller.apiserver.watch import ObjectWatch
+from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.config import OperatorConfig
-from agentjobs.controller.connection import ApiServer, ApiUnavailable
-from agentjobs.controller.gauges import QueueGauges
 from agentjobs.controller.health import health_server
-from agentjobs.controller.intake import Intake
-from agentjobs.controller.leader import Leadership
-from agentjobs.controller.meter import Meter
-from agentjobs.controller.presence import Presence
-from agentjobs.controller.projector import Projector
-from agentjobs.controller.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.scheduler.book import Book
-from agentjobs.controller.scheduler.cluster import ClusterObjects
-from agentjobs.controller.scheduler.scheduler import Scheduler
-from agentjobs.controller.scheduler.sweep import ScheduleSweep
-from agentjobs.controller.seen import Seen
-from agentjobs.controller.sweeper import Sweeper
-from agentjobs.controller.translate import Gate
-from agentjobs.controller.ttl import Expiry
-from agentjobs.controller.watch import ObjectWatch
+from agentjobs.controller.heartbeat import OperatorHeartbeat
+from agentjobs.controller.leader_election import Leadership
+from agentjobs.controller.metrics.counters import Counters
+from agentjobs.controller.metrics.queue_collector import QueueCollector
+from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
+from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
+from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
+from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
 from agentjobs.queue.errors import QueueError, QueueUnavailable
-from agentjobs.queue.model import State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import State
 from agentjobs.telemetry.exposition import family, page
 from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.metrics import Metric
@@ -66,7 +66,7 @@ async def run_operator(config: OperatorConfig) -> int:
     return await operator.run()
 
 
-def running_in(batch: list[Seen]) -> list[UUID]:
+def running_in(batch: list[WatchEvent]) -> list[UUID]:
     """Objects of a listing that show a running job."""
     return [
         UUID(one.object["metadata"]["uid"])
@@ -80,7 +80,7 @@ class Operator:
     """The parts, and what connects them."""
 
     config: OperatorConfig
-    meter: Meter = field(default_factory=Meter)
+    meter: Counters = field(default_factory=Counters)
     port: int | None = None
     """Of the health endpoint, once it serves."""
     leadership: Leadership | None = None
@@ -102,7 +102,7 @@ class Operator:
                 config.dsn, direct_dsn=config.direct_dsn, application_name="agentjobs-operator"
             ) as queue,
         ):
-            presence = Presence(queue, config.name, config.intervals.beat, config.intervals.tick)
+            presence = OperatorHeartbeat(queue, config.name, config.intervals.beat, config.intervals.tick)
             # unique: two processes that were given one name must not both believe that they hold the lease
             identity = f"{config.name}_{uuid4().hex[:8]}"
             self.leadership = Leadership(
@@ -113,7 +113,7 @@ class Operator:
                 config.health_port,
                 alive=self._alive,
                 ready=lambda: self._ready(presence),
-                metrics=partial(self._metrics, QueueGauges(queue), presence),
+                metrics=partial(self._metrics, QueueCollector(queue), presence),
             ) as self.port:
                 parts = [
                     asyncio.create_task(presence.run(), name="presence"),
@@ -139,16 +139,16 @@ class Operator:
 
     # while leading -----------------------------------------------------------------------------------
 
-    async def _lead(self, api: ApiServer, queue: Queue, presence: Presence) -> None:
+    async def _lead(self, api: ApiServer, queue: Queue, presence: OperatorHeartbeat) -> None:
         config, every = self.config, self.config.intervals
         await presence.reached()
         cluster_id = await self._cluster(api)
-        book = Book(queue, ClusterObjects(api), cluster_id, self.meter, config.clock)
+        book = ScheduleCache(queue, ApiServerObjects(api), cluster_id, self.meter, config.clock)
         # those that a run's ack ended are told by its worker
         ends = JobEnds(
             self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
         )
-        projector = Projector(
+        projector = StatusWriter(
             queue,
             api,
             every.coalesce,
@@ -166,10 +166,10 @@ class Operator:
             on_wiped=projector.forget,
             on_refused=projector.tell,
         )
-        expiry = Expiry(api, queue.settled_children, config.default_ttl_seconds)
+        expiry = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
         scheduler = Scheduler(book, coalesce_seconds=every.coalesce, tend_seconds=every.tend)
 
-        def seen(batch: list[Seen]) -> None:
+        def seen(batch: list[WatchEvent]) -> None:
             scheduler.put(batch)
             if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
                 schedule_sweep.soon()
@@ -208,7 +208,7 @@ class Operator:
                     await intake.flush()
             await ends.flush()
 
-    async def _listen(self, queue: Queue, projector: Projector) -> None:
+    async def _listen(self, queue: Queue, projector: StatusWriter) -> None:
         async for note in queue.listen():
             if note.kind in ("outbox", "poll"):
                 projector.wake()
@@ -252,7 +252,7 @@ class Operator:
         late = time.monotonic() - self._beat_at
         return {"loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else ""}
 
-    async def _metrics(self, gauges: QueueGauges, presence: Presence) -> str:
+    async def _metrics(self, gauges: QueueCollector, presence: OperatorHeartbeat) -> str:
         leading = self.leadership is not None and self.leadership.leading
         families = [family(Metric.LEADING, leading)]
         families += (
@@ -260,7 +260,7 @@ class Operator:
         )
         return page([*families, *self.meter.families()])
 
-    def _database(self, presence: Presence) -> str:
+    def _database(self, presence: OperatorHeartbeat) -> str:
         """What is wrong with it; empty: nothing."""
         young = (
             presence.beaten_at is not None
@@ -268,7 +268,7 @@ class Operator:
         )
         return "" if young and not presence.problem else presence.problem or "the heartbeat is old"
 
-    def _ready(self, presence: Presence) -> dict[str, str]:
+    def _ready(self, presence: OperatorHeartbeat) -> dict[str, str]:
         leading = self.leadership is not None and self.leadership.leading
         return {
             "database": self._database(presence),

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from agentjobs.queue import limits
+from agentjobs.queue import numbers
+from agentjobs.queue.breakers import target_of
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.model import (
+from agentjobs.queue.records import (
     Ack,
     AckKind,
     AnsweredInput,
@@ -30,7 +31,6 @@ from agentjobs.queue.model import (
     State,
     Usage,
 )
-from agentjobs.queue.models import target_of
 from agentjobs.queue.text import clean, cut, dumps, tail
 from agentjobs.telemetry.job_spans import RunTimes, Timeline
 
@@ -59,8 +59,8 @@ def job_row(job: NewJob) -> JsonObject:
     for name in ("attempt_timeout_seconds", "starting_deadline_seconds", "active_deadline_seconds"):
         if (seconds := getattr(job, name)) is not None and seconds < 1:
             raise JobRejected(name, seconds, "at least 1 second is wanted")
-    if job.session is not None and len(job.session.encode("utf-8", "replace")) > limits.SESSION_BYTES:
-        raise JobRejected("session", job.session, f"at most {limits.SESSION_BYTES} bytes are wanted")
+    if job.session is not None and len(job.session.encode("utf-8", "replace")) > numbers.SESSION_BYTES:
+        raise JobRejected("session", job.session, f"at most {numbers.SESSION_BYTES} bytes are wanted")
     row: JsonObject = {
         "uid": str(job.uid),
         "queue": job.queue,
@@ -102,14 +102,14 @@ def jobs_json(jobs: Sequence[NewJob]) -> str:
         for job in jobs:
             _check_json(job.payload)
         raise JobRejected("jobs", str(error), "values that JSON can hold are wanted") from error
-    if len(text) * (1 if text.isascii() else 4) > limits.PAYLOAD_BYTES:
+    if len(text) * (1 if text.isascii() else 4) > numbers.PAYLOAD_BYTES:
         for job in jobs:
             size = len(dumps(job.payload).encode())
-            if size > limits.PAYLOAD_BYTES:
+            if size > numbers.PAYLOAD_BYTES:
                 raise JobRejected(
                     "payload",
                     f"{size} bytes",
-                    f"at most {limits.PAYLOAD_BYTES} bytes are wanted; pass a reference",
+                    f"at most {numbers.PAYLOAD_BYTES} bytes are wanted; pass a reference",
                 )
     return text
 
@@ -173,13 +173,13 @@ def answer_row(answer: InputAnswer) -> JsonObject:
         size = len(dumps(answer.payload))
     except TypeError as error:
         raise JobRejected("payload", answer.payload, f"a JSON value is wanted: {error}") from error
-    if size > limits.ANSWER_BYTES:
-        raise JobRejected("payload", f"{size} bytes", f"at most {limits.ANSWER_BYTES} bytes are wanted")
+    if size > numbers.ANSWER_BYTES:
+        raise JobRejected("payload", f"{size} bytes", f"at most {numbers.ANSWER_BYTES} bytes are wanted")
     return {
         "id": clean(answer.id),
         "approved": answer.approved,
-        "reason": cut(clean(answer.reason), limits.ANSWER_TEXT_BYTES)[0] or None,
-        "by": cut(clean(answer.by), limits.ANSWER_TEXT_BYTES)[0] or None,
+        "reason": cut(clean(answer.reason), numbers.ANSWER_TEXT_BYTES)[0] or None,
+        "by": cut(clean(answer.by), numbers.ANSWER_TEXT_BYTES)[0] or None,
         "payload": answer.payload,
     }
 
@@ -194,19 +194,19 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
         if ack.reason:
             row["y"] = ack.reason
         if ack.message:
-            row["m"] = cut(clean(ack.message), limits.ERROR_BYTES)[0]
+            row["m"] = cut(clean(ack.message), numbers.ERROR_BYTES)[0]
         if ack.usage is not _NOTHING and ack.usage != _NOTHING:
             row["u"] = usage_row(ack.usage)
         if ack.event_count:
             row["e"] = ack.event_count
         if ack.log_tail:
-            row["l"] = tail(clean(ack.log_tail), limits.LOG_TAIL_BYTES)
+            row["l"] = tail(clean(ack.log_tail), numbers.LOG_TAIL_BYTES)
         if ack.trace_id:
             row["c"] = clean(ack.trace_id)
         if (end := _ENDS.get(ack.kind)) is not None:
             row["s"] = end
             if ack.result is not None:
-                result, row["x"] = cut(clean(ack.result), limits.RESULT_BYTES)
+                result, row["x"] = cut(clean(ack.result), numbers.RESULT_BYTES)
                 row["r"] = result
             if ack.session_id:
                 row["d"] = clean(ack.session_id)

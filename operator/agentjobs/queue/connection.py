@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from agentjobs.cancellation import cancellation_kept
 from agentjobs.dsn import Dsn
-from agentjobs.queue import limits
+from agentjobs.queue import numbers
 from agentjobs.queue.errors import QueueUnavailable, SchemaMismatch
 
 DEADLOCK_REPEATS = 5
@@ -38,7 +38,7 @@ class Database:
             min_size=1,
             max_size=size,
             open=False,
-            timeout=limits.CONNECT_TIMEOUT_SECONDS,
+            timeout=numbers.CONNECT_TIMEOUT_SECONDS,
             reconnect_timeout=1.0,
             name=name,
         )
@@ -83,16 +83,16 @@ def connect_options(name: str, *, pooled: bool) -> dict[str, Any]:
     """Settings that bound how long a broken peer or a stuck statement can hold anything up (H7)."""
     options: dict[str, Any] = {
         "application_name": name,
-        "connect_timeout": limits.CONNECT_TIMEOUT_SECONDS,
-        "tcp_user_timeout": limits.TCP_USER_TIMEOUT_SECONDS * 1000,
+        "connect_timeout": numbers.CONNECT_TIMEOUT_SECONDS,
+        "tcp_user_timeout": numbers.TCP_USER_TIMEOUT_SECONDS * 1000,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
     }
     if not pooled:
         options["options"] = (
-            f"-c statement_timeout={limits.STATEMENT_TIMEOUT_SECONDS * 1000}"
-            f" -c idle_in_transaction_session_timeout={limits.IDLE_IN_TRANSACTION_SECONDS * 1000}"
+            f"-c statement_timeout={numbers.STATEMENT_TIMEOUT_SECONDS * 1000}"
+            f" -c idle_in_transaction_session_timeout={numbers.IDLE_IN_TRANSACTION_SECONDS * 1000}"
         )
     return options
 

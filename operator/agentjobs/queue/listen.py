@@ -18,7 +18,7 @@ import psycopg
 
 from agentjobs.cancellation import cancellation_kept
 from agentjobs.dsn import Dsn, current
-from agentjobs.queue import limits
+from agentjobs.queue import numbers
 from agentjobs.queue.connection import connect_options
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ async def _notes(dsn: Dsn, name: str) -> AsyncGenerator[Note, None]:
                     log.warning(
                         "LISTEN does not deliver (a transaction-mode pooler?): polling; set a direct URL"
                     )
-                pause = limits.POLL_SECONDS if heard else _POLL_WITHOUT_NOTIFY_SECONDS
+                pause = numbers.POLL_SECONDS if heard else _POLL_WITHOUT_NOTIFY_SECONDS
                 while True:
                     async for note in conn.notifies(timeout=pause):
                         yield _note(note)

@@ -15,12 +15,14 @@ import orjson
 import psycopg
 
 from agentjobs.dsn import Dsn, current
-from agentjobs.queue import codec, limits, stats
+from agentjobs.queue import codec, numbers, stats
+from agentjobs.queue.breakers import Breakers, model_rows
+from agentjobs.queue.claim_hint import Watermark
 from agentjobs.queue.connection import Connection, Database, fetch, is_data_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
+from agentjobs.queue.kubernetes import Mirror
 from agentjobs.queue.listen import Note, listen
-from agentjobs.queue.mirror import Mirror
-from agentjobs.queue.model import (
+from agentjobs.queue.records import (
     Ack,
     AckAnswer,
     AckKind,
@@ -36,14 +38,12 @@ from agentjobs.queue.model import (
     TickResult,
     WorkerInfo,
 )
-from agentjobs.queue.models import Models, model_rows
 from agentjobs.queue.schedules import Schedules
 from agentjobs.queue.text import dumps
-from agentjobs.queue.watermark import Watermark
 from agentjobs.telemetry.job_spans import Timeline
 
 
-class Queue(Mirror, Models, Schedules):
+class Queue(Mirror, Breakers, Schedules):
     """A connection to the queue. Safe to share between tasks of one event loop.
 
     All methods raise QueueUnavailable where the database cannot be reached; all may then be repeated.
@@ -55,8 +55,8 @@ class Queue(Mirror, Models, Schedules):
         *,
         direct_dsn: Dsn | None = None,
         application_name: str = "agentjobs",
-        expiry_seconds: float = limits.EXPIRY_SECONDS,
-        retention_seconds: float = limits.RETENTION_SECONDS,
+        expiry_seconds: float = numbers.EXPIRY_SECONDS,
+        retention_seconds: float = numbers.RETENTION_SECONDS,
         connections: int = 4,
     ) -> None:
         """``dsn`` may lead through a transaction-mode pooler; ``direct_dsn`` (LISTEN) must then be given too."""
@@ -132,7 +132,7 @@ class Queue(Mirror, Models, Schedules):
         *,
         total: int | None = None,
         idle: bool = False,
-        max_jobs: int = limits.CLAIM_JOBS,
+        max_jobs: int = numbers.CLAIM_JOBS,
     ) -> StepResult:
         """What ended and what comes next, in one commit.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from agentjobs.queue.model import RetryPolicy
+from agentjobs.queue.records import RetryPolicy
 
 JITTER = 0.1
 SNOOZE_BASE_SECONDS = 15.0

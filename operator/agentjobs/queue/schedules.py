@@ -10,7 +10,7 @@ from uuid import UUID
 
 from agentjobs.queue.codec import FINAL_STATES_BY_CODE, maybe_time
 from agentjobs.queue.connection import Database
-from agentjobs.queue.model import JsonObject, State
+from agentjobs.queue.records import JsonObject, State
 from agentjobs.queue.text import dumps
 
 CLAIM_SECONDS = 15.0

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import LiteralString
 
 from agentjobs.queue.connection import Database
-from agentjobs.queue.model import State
+from agentjobs.queue.records import State
 
 # One pass over waiting (measured: 25 ms for 100,000 rows), which no index would spare: every row counts. Whoever asks
 # often keeps the answer for a while. Queues are named by whoever makes a job, so all but the p most important ones are

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from agentjobs.agents import table
-from agentjobs.agents.outcome import Health, Verdict
+from agentjobs.agents.verdict import table
+from agentjobs.agents.verdict.outcome import Health, Verdict
 from agentjobs.api import reference
 from agentjobs.api.conditions import ConditionType, Follows, Reason
-from agentjobs.queue.model import Reason as QueueReason
+from agentjobs.queue.records import Reason as QueueReason
 
 PAGE = reference.reference()
 RULES = [rule for rule in vars(table).values() if isinstance(rule, table.Rule)]

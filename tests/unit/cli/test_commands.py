@@ -48,7 +48,7 @@ def test_the_operator_never_imports_adk_nor_sqlalchemy() -> None:
 
 def test_the_supervisor_of_a_worker_never_imports_adk() -> None:
     code = (
-        "import sys, agentjobs.cli.parts, agentjobs.worker.supervisor\n"
+        "import sys, agentjobs.cli.parts, agentjobs.worker.supervisor.supervisor\n"
         "print(sorted({'google.adk', 'google.genai', 'sqlalchemy'} & set(sys.modules)))"
     )
     done = python(code)

@@ -9,7 +9,7 @@ import textwrap
 _ADOPTER = """
 import asyncio, os, subprocess, sys, time
 from agentjobs.cli import init
-from agentjobs.worker import linux
+from agentjobs.worker.process import linux
 
 linux.become_subreaper()          # as PID 1 does, it inherits orphans
 init.INTERVAL_SECONDS = 0.05

@@ -8,7 +8,7 @@ import pytest
 
 from agentjobs.cli.local.report import answers, failures
 from agentjobs.cli.local.screen import Screen, Shown, cells, change, duration
-from agentjobs.queue.model import State
+from agentjobs.queue.records import State
 from controller_builders import AT as NOON
 from controller_builders import attempt
 from controller_builders import job as view

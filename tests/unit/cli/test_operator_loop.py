@@ -18,8 +18,8 @@ import asyncio, random, socket, struct, sys
 from agentjobs.cli import parts
 from agentjobs.cli.settings import Settings
 from agentjobs.controller import operator
-from agentjobs.controller.connection import ApiServer, ApiUnavailable
-from agentjobs.controller.meter import Meter
+from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.metrics.counters import Counters
 
 REQUESTS = 9600
 
@@ -46,7 +46,7 @@ async def flap(port):
 async def storm(config):
     failed = 0
     flapping = asyncio.create_task(flap(int(sys.argv[1])))
-    async with ApiServer(config.kubeconfig, Meter(), connections=32) as api:
+    async with ApiServer(config.kubeconfig, Counters(), connections=32) as api:
         async def ask():
             nonlocal failed
             for _ in range(REQUESTS // 16):

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from lupa import LuaRuntime
 
-from agentjobs.controller.status import status_of
-from agentjobs.queue.model import State
+from agentjobs.controller.agentjob.status import status_of
+from agentjobs.queue.records import State
 from controller_builders import job
 
 GITOPS = Path(__file__).parents[3] / "gitops"

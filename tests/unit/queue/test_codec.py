@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentjobs.queue import codec
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.model import (
+from agentjobs.queue.records import (
     Ack,
     AckKind,
     ImportedEnd,

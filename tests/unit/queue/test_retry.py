@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentjobs.queue.model import RetryPolicy
+from agentjobs.queue.records import RetryPolicy
 from agentjobs.queue.retry import JITTER, SNOOZE_CAP_SECONDS, backoff, snooze
 
 POLICIES = st.builds(

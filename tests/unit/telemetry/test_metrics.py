@@ -7,7 +7,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agentjobs.controller.meter import API_REQUESTS, EVENTS_SEEN, Meter
+from agentjobs.controller.metrics.counters import API_REQUESTS, EVENTS_SEEN, Counters
 from agentjobs.telemetry.exposition import family, page
 from agentjobs.telemetry.metrics import OTHER, Kind, Metric
 
@@ -31,7 +31,7 @@ def test_what_stands_for_the_rest_is_no_name_that_a_queue_can_have() -> None:
 
 
 def test_a_meter_counts_by_labels_and_shows_what_it_counted() -> None:
-    meter = Meter()
+    meter = Counters()
     meter.add(API_REQUESTS, verb="PATCH", resource="agentjobs/status", result="200")
     meter.add(API_REQUESTS, 2, verb="PATCH", resource="agentjobs/status", result="409")
     meter.add(EVENTS_SEEN, taken='a "quoted"\nvalue')

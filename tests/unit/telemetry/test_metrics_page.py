@@ -9,7 +9,7 @@ import yaml
 
 from agentjobs.api.conditions import Reason
 from agentjobs.telemetry.metrics import Kind, Metric
-from agentjobs.worker.measures import OUTCOMES
+from agentjobs.worker.supervisor.metrics import OUTCOMES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 MADE_BY_THE_ADAPTER = {"agentjobs_queue_wanted_slots"}

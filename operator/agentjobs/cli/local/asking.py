@@ -8,8 +8,8 @@ import sys
 
 from agentjobs.cli.local.screen import Screen, Shown
 from agentjobs.cli.questions import Question, told
-from agentjobs.queue.model import InputAnswer, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import InputAnswer, State
 
 NOBODY = (
     "there is no terminal to answer at, so it is cancelled: run it in a terminal, or with --yes to approve whatever "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentjobs.cli.local.screen import Shown
-from agentjobs.queue.model import JobView, State
+from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
 

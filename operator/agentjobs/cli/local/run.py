@@ -23,8 +23,8 @@ from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError
 from agentjobs.queue import migrate
 from agentjobs.queue.errors import JobRejected, QueueError
-from agentjobs.queue.model import JobView, State
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import JobView, State
 
 T = TypeVar("T")
 

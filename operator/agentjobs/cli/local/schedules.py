@@ -15,18 +15,18 @@ from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.meta import GROUP, SCHEDULED_TIME, format_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.cli.problems import BadInput
-from agentjobs.controller.event import ObjectEvent
-from agentjobs.controller.meter import Meter
-from agentjobs.controller.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.scheduler.book import Book
-from agentjobs.controller.scheduler.entry import Entry
-from agentjobs.controller.scheduler.events import ScheduleEventReason
-from agentjobs.controller.scheduler.port import Created, Refused
-from agentjobs.controller.scheduler.scheduler import Scheduler
-from agentjobs.controller.seen import Seen
-from agentjobs.controller.translate import Gate, change_of
-from agentjobs.queue.model import JobView, NewJob, ObjectRef
+from agentjobs.controller.agentjob.object_change import Gate, change_of
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.metrics.counters import Counters
+from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
+from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
+from agentjobs.controller.scheduledagentjob.events import ScheduleEventReason
+from agentjobs.controller.scheduledagentjob.port import Created, Refused
+from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import JobView, NewJob, ObjectRef
 
 JsonObject = dict[str, Any]
 CLUSTER = "local"
@@ -52,7 +52,7 @@ def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
 
 @dataclass(slots=True)
 class LocalObjects:
-    """``Objects`` of the scheduler: a child is a job of the queue, under a uid made from its schedule and name."""
+    """``ClusterObjects`` of the scheduler: a child is a job of the queue, under a uid made from its schedule and name."""
 
     queue: Queue
     say: Callable[[str], None]
@@ -99,7 +99,7 @@ class LocalSchedules:
         on_deleted: Callable[[UUID], None],
     ) -> None:
         self.objects = LocalObjects(queue, say, on_created, on_deleted)
-        self.book = Book(queue, self.objects, CLUSTER, Meter())
+        self.book = ScheduleCache(queue, self.objects, CLUSTER, Counters())
         self.scheduler = Scheduler(self.book, coalesce_seconds=0.1)
         self.schedules = {_uid(schedule): schedule for schedule in schedules}
         self._firing: asyncio.Task[None] | None = None
@@ -108,7 +108,7 @@ class LocalSchedules:
         # a generation that is newer than an earlier run's: what was edited since counts
         generation = int(time.time())
         self.scheduler.put(
-            Seen(_object(uid, schedule, generation), deleted=False, kind=SCHEDULED_AGENT_JOBS)
+            WatchEvent(_object(uid, schedule, generation), deleted=False, kind=SCHEDULED_AGENT_JOBS)
             for uid, schedule in self.schedules.items()
         )
         self._firing = asyncio.create_task(self.scheduler.run())
@@ -144,7 +144,7 @@ class LocalSchedules:
             },
             "status": {"state": job.state.value},
         }
-        self.scheduler.put([Seen(child, deleted=False, kind=AGENT_JOBS)])
+        self.scheduler.put([WatchEvent(child, deleted=False, kind=AGENT_JOBS)])
 
     @property
     def over(self) -> bool:
@@ -168,7 +168,7 @@ class LocalSchedules:
             if (entry := self.book.entries.get(uid)) is not None and entry.row is not None
         ]
 
-    def _line(self, entry: Entry, schedule: ScheduledAgentJob) -> str:
+    def _line(self, entry: CachedSchedule, schedule: ScheduledAgentJob) -> str:
         name, zone = schedule.metadata.name, schedule.spec.time_zone
         when = schedule.spec.schedule or "once"
         if entry.over:

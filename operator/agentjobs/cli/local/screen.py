@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from agentjobs.queue.model import JobView, State
+from agentjobs.queue.records import JobView, State
 
 COLUMNS = ("NAME", "QUEUE", "STATUS", "REASON", "ATTEMPTS", "DURATION", "STEP")
 COLOURS = {

@@ -1,0 +1,1 @@
+"""From ``spec.agent`` to an ADK agent."""

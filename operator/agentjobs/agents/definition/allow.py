@@ -1,0 +1,64 @@
+"""The worker pool's lists: which modules may be imported, which models an inline agent may name.
+
+Both are the pool's, never the job's: a custom resource cannot widen them (invariant 12).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from agentjobs.agents.verdict.errors import AgentInvalid, ModelNotAllowed, ModuleNotAllowed
+from agentjobs.agents.verdict.outcome import AgentSettings
+
+# Not only a matter of taste: LiteLLM takes a host from names such as huggingface/https://host, and the Gemini
+# client puts the name into its URL's path.
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,252}")
+
+
+def module_allowed(module: str, allowed: Iterable[str]) -> bool:
+    """True where ``module`` is one of ``allowed`` or inside of one."""
+    return any(module == prefix or module.startswith(f"{prefix}.") for prefix in allowed if prefix)
+
+
+def check_module(module: str, settings: AgentSettings) -> None:
+    """:raises ModuleNotAllowed: naming the pool, its list and the setting."""
+    if module_allowed(module, settings.modules):
+        return
+    listed = ", ".join(settings.modules) or "none"
+    raise ModuleNotAllowed(
+        f"agent.module: {module!r} is not allowed in worker pool {settings.pool!r}, which allows: {listed}. "
+        f"Name one of these, send the job to a queue of another pool, or add the module to the pool's setting "
+        f"modules (AGENTJOBS_MODULES)."
+    )
+
+
+def check_model(model: object, settings: AgentSettings) -> str:
+    """The model's name, where the pool allows it.
+
+    :raises AgentInvalid: no name of a model at all.
+    :raises ModelNotAllowed: naming the pool, its list and the setting.
+    """
+    if not isinstance(model, str) or not model:
+        raise AgentInvalid(
+            f"agent.inline.model: {_shown(model)} is no model's name. Write one such as gemini-2.5-flash or echo."
+        )
+    if not _MODEL.fullmatch(model) or "//" in model or ".." in model:
+        raise AgentInvalid(
+            f"agent.inline.model: {_shown(model)} is no model's name: only letters, digits and . _ : @ + - / are "
+            f"allowed, and neither // nor .. . A model's host is set by the worker, never by a job."
+        )
+    if any(fnmatchcase(model, pattern) for pattern in settings.models):
+        return model
+    listed = ", ".join(settings.models) or "none"
+    raise ModelNotAllowed(
+        f"agent.inline.model: {model!r} is not allowed in worker pool {settings.pool!r}, which allows: {listed}. "
+        f"Name one of these, send the job to a queue of another pool, or add the model to the pool's setting "
+        f"models (AGENTJOBS_MODELS)."
+    )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"

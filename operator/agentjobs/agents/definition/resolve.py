@@ -1,0 +1,203 @@
+"""From ``spec.agent.module`` to an ADK agent.
+
+``pkg.mod[:attr]``: without ``:attr`` the first of these counts, in the module and then in its submodule ``agent``
+(the layout that ``adk create`` makes, whose ``__init__.py`` says ``from . import agent``):
+
+1. ``app``, an ADK ``App``
+2. ``root_agent``
+3. ``agent``: a function without arguments, sync or async, that returns one of these, or the agent itself
+
+Any root that ADK's runner takes will do: ``LlmAgent``, the workflow agents, own subclasses of ``BaseAgent``, nodes.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import re
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentjobs.agents.definition.allow import check_module, module_allowed
+from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
+from agentjobs.agents.verdict.outcome import AgentSettings
+
+if TYPE_CHECKING:
+    from google.adk.apps import App
+    from google.adk.workflow import BaseNode
+
+NAMES = ("app", "root_agent", "agent")
+"""Looked for in this order."""
+_REFERENCE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::(?P<attr>[A-Za-z]\w*))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What runs: ``app`` is the author's own, with plugins and configuration, where there is one."""
+
+    root: BaseNode
+    app: App | None = None
+
+
+def parse(reference: str) -> tuple[str, str | None]:
+    """``pkg.mod[:attr]`` in its parts.
+
+    :raises AgentInvalid: it is not of that form.
+    """
+    match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
+    if match is None or len(reference) > 512:
+        raise AgentInvalid(
+            f"agent.module: {str(reference)[:80]!r} is not of the form package.module[:attribute]. "
+            f"Write the importable name, such as my_agents.weather or my_agents.weather:root_agent."
+        )
+    return match["module"], match["attr"]
+
+
+async def resolve(reference: str, settings: AgentSettings) -> Resolved:
+    """The agent that ``reference`` names.
+
+    :raises ModuleNotAllowed: the pool does not allow the module.
+    :raises AgentNotFound: no such module, or nothing to run in it.
+    :raises AgentInvalid: found, but it fails or is no agent.
+    """
+    name, attr = parse(reference)
+    check_module(name, settings)
+    module = import_module(name)
+    if attr is not None:
+        if not hasattr(module, attr):
+            raise AgentNotFound(
+                f"agent.module: {name} has no attribute {attr!r}. It has: {_public(module)}. "
+                f"Name one of these, or leave the attribute out to use app, root_agent or agent()."
+            )
+        return await _usable(getattr(module, attr), f"{name}:{attr}", settings)
+    looked: list[str] = []
+    for candidate in _candidates(module, settings):
+        for found in NAMES:
+            value = getattr(candidate, found, None)
+            looked.append(f"{candidate.__name__}:{found}")
+            # `from . import agent` makes the submodule an attribute of that name: it is looked into below
+            if value is None or isinstance(value, types.ModuleType):
+                continue
+            return await _usable(value, f"{candidate.__name__}:{found}", settings)
+    if any((Path(folder) / "root_agent.yaml").is_file() for folder in getattr(module, "__path__", ())):
+        raise AgentNotFound(
+            f"agent.module: {name} has a root_agent.yaml, and no agent in Python: looked for {', '.join(looked)}. "
+            f"ADK's configuration files (`adk create --type config`) are experimental and import whatever they name, "
+            f"so they are not run. Write the agent as {name}/agent.py with root_agent, or inline in the job."
+        )
+    raise AgentNotFound(
+        f"agent.module: {name} was imported, but there is nothing to run in it: looked for {', '.join(looked)}; "
+        f"it has {_public(module)}. Define root_agent, app or agent() there, or name the attribute: {name}:NAME."
+    )
+
+
+def import_module(name: str) -> types.ModuleType:
+    """Imports ``name``.
+
+    :raises AgentNotFound: there is no such module in this worker's image.
+    :raises AgentInvalid: there is one, and importing it failed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if name == missing or name.startswith(f"{missing}."):
+            raise AgentNotFound(
+                f"agent.module: there is no module {missing!r} in this worker's image (looked for {name!r}). "
+                f"Correct the name, or use an image that contains it."
+            ) from error
+        raise AgentInvalid(
+            f"agent.module: {name!r} failed at import: it needs the module {missing!r}, which this worker's image "
+            f"does not have. Install it in the image."
+        ) from error
+    except AgentError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise AgentInvalid(
+            f"agent.module: {name!r} failed at import: {_told(error)}. Correct the module; importing it must not "
+            f"need arguments, input or a running event loop."
+        ) from error
+
+
+def _candidates(module: types.ModuleType, settings: AgentSettings) -> list[types.ModuleType]:
+    found = [module]
+    inner = f"{module.__name__}.agent"
+    if (
+        getattr(module, "__path__", None) is not None
+        and module_allowed(inner, settings.modules)
+        and importlib.util.find_spec(inner) is not None
+    ):
+        found.append(import_module(inner))
+    return found
+
+
+async def _usable(value: Any, where: str, settings: AgentSettings) -> Resolved:
+    from google.adk.apps import App
+    from google.adk.workflow import BaseNode
+
+    if not isinstance(value, App | BaseNode) and callable(value):
+        value = await _made(value, where, settings)
+    if isinstance(value, App) and value.root_agent is not None:
+        return Resolved(root=value.root_agent, app=value)
+    if isinstance(value, BaseNode):
+        return Resolved(root=value)
+    raise AgentInvalid(
+        f"agent.module: {where} is of type {type(value).__name__}, not an ADK agent or App. "
+        f"It must be one, or a function without arguments that returns one."
+    )
+
+
+async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
+    """Calls the function that makes the agent.
+
+    Only one that an allowed module defines: a name that a module merely imported, such as ``shutil.rmtree``, must
+    not be callable from a custom resource.
+    """
+    if inspect.isclass(factory):
+        raise AgentInvalid(
+            f"agent.module: {where} is the class {factory.__name__}, not an agent. Name an instance, or a function "
+            f"that returns one."
+        )
+    plain = inspect.unwrap(factory)
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    home = getattr(plain, "__module__", None) or ""
+    if not module_allowed(home, settings.modules):
+        raise ModuleNotAllowed(
+            f"agent.module: {where} is a function of module {home or 'unknown'!r}, which worker pool "
+            f"{settings.pool!r} does not allow (it allows: {', '.join(settings.modules) or 'none'}). "
+            f"Define the function in an allowed module (setting modules, AGENTJOBS_MODULES)."
+        )
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise AgentInvalid(
+            f"agent.module: {where} is called without arguments, and needs some: {error}. Give them defaults."
+        ) from error
+    except ValueError:  # no signature to look at: the call will tell
+        pass
+    try:
+        made = factory()
+        return await made if inspect.isawaitable(made) else made
+    except AgentError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise AgentInvalid(
+            f"agent.module: {where}() failed: {_told(error)}. Correct the function."
+        ) from error
+
+
+def _public(module: types.ModuleType) -> str:
+    names = [
+        n for n, v in vars(module).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)
+    ]
+    return ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "") if names else "nothing public"
+
+
+def _told(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__

@@ -1,0 +1,1 @@
+"""What the template process does once, before executors are forked from it."""

@@ -1,0 +1,132 @@
+"""The session of an attempt: opened, fenced, and asked whether the answer is there already."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from google.adk.events.event import Event
+
+from agentjobs.agents.run.events import Ending, ending_of
+from agentjobs.agents.run.invocation import choose
+from agentjobs.agents.run.lease_gate import wait_for_lease
+from agentjobs.agents.sessions.fence import Fence, holding
+from agentjobs.agents.sessions.service import JobSessions, service_for
+from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+
+if TYPE_CHECKING:
+    from google.adk.sessions import BaseSessionService, Session
+    from google.adk.workflow import BaseNode
+
+FINISHED = "agentjobs_finished"
+"""Key in the metadata of the event that marks a run as ended, for agents of several steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Where an attempt writes."""
+
+    service: BaseSessionService
+    app_name: str
+    """``<namespace>/<appName>``: two namespaces never share one (H18)."""
+    user_id: str
+    session_id: str
+    invocation_id: str
+    history: Sequence[Event]
+    """What former runs of this invocation stored."""
+    ended: Ending | None
+    """The answer that a former run of this invocation gave; None: there is none."""
+    marks_its_end: bool
+    lasts: bool
+    """The session outlives this process: a later run can go on with it."""
+
+    async def finish(self) -> None:
+        """Marks the invocation as ended, where its events alone would not show it.
+
+        An LLM agent ends with its final event. A sequence's first step gives a final event too, so a run that died
+        after it would look ended.
+        """
+        if not self.marks_its_end or self.ended is not None:
+            return
+        session = await self.service.get_session(
+            app_name=self.app_name, user_id=self.user_id, session_id=self.session_id
+        )
+        if session is not None:
+            mark = Event(
+                author="agentjobs", invocation_id=self.invocation_id, custom_metadata={FINISHED: True}
+            )
+            await self.service.append_event(session, mark)
+
+
+@asynccontextmanager
+async def open_conversation(
+    spec: AttemptSpec, settings: AgentSettings, root: BaseNode
+) -> AsyncIterator[Conversation]:
+    """The session of ``spec``, made where it is missing, and this run's alone until the end of the block.
+
+    :raises SessionStoreUnavailable: the store cannot be reached.
+    :raises SessionFenced: a later run of the job is at it.
+    """
+    service = service_for(settings.session_dsn, settings.session_dsn_file)
+    app_name = f"{spec.namespace}/{spec.app_name}"
+    session_id = spec.session_id or f"job-{spec.uid}"
+    token = None
+    try:
+        if isinstance(service, JobSessions):
+            await wait_for_lease()
+            fence = Fence(app_name, spec.user_id, session_id, job=spec.uid, run=spec.run)
+            session = await service.open(fence)
+            token = holding.set(fence)
+        else:
+            session = await _session(service, app_name, spec.user_id, session_id)
+        invocation_id = choose(spec.uid, spec.round, [event.invocation_id for event in session.events])
+        history = [event for event in session.events if event.invocation_id == invocation_id]
+        marks = not ends_with_its_final_event(root)
+        yield Conversation(
+            service=service,
+            app_name=app_name,
+            user_id=spec.user_id,
+            session_id=session_id,
+            invocation_id=invocation_id,
+            history=history,
+            ended=_ended(history, marks),
+            marks_its_end=marks,
+            lasts=isinstance(service, JobSessions),
+        )
+    finally:
+        if token is not None:
+            holding.reset(token)
+        if isinstance(service, JobSessions):
+            await service.release()
+
+
+async def _session(service: BaseSessionService, app_name: str, user_id: str, session_id: str) -> Session:
+    """Created explicitly: ADK's own creation on demand fails where two do it at once."""
+    found = await service.get_session(app_name=app_name, user_id=user_id, session_id=session_id)
+    if found is not None:
+        return found
+    return await service.create_session(app_name=app_name, user_id=user_id, session_id=session_id)
+
+
+def ends_with_its_final_event(root: BaseNode) -> bool:
+    """True for a lone LLM agent. Whatever has steps or agents below it writes their final events as well."""
+    from google.adk.agents import LlmAgent
+    from google.adk.tools.base_tool import BaseTool
+    from google.adk.workflow import BaseNode
+
+    if not isinstance(root, LlmAgent) or root.sub_agents or root.mode not in (None, "chat"):
+        return False
+    return not any(
+        isinstance(tool, BaseNode) or (isinstance(tool, BaseTool) and hasattr(tool, "node"))
+        for tool in root.tools
+    )
+
+
+def _ended(events: list[Event], needs_mark: bool) -> Ending | None:
+    if needs_mark and not any((event.custom_metadata or {}).get(FINISHED) for event in events):
+        return None
+    ending = ending_of([e for e in events if e.author != "agentjobs"], single_step=not needs_mark)
+    good = ending.answer and not (ending.error_code or ending.waits_for or ending.truncated)
+    return ending if good else None

@@ -1,0 +1,199 @@
+"""ADK's events: as the supervisor sees them, and what the last final one says about the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from agentjobs.agents.verdict.outcome import AgentEvent, TokenUsage
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
+    from google.genai.types import GenerateContentResponseUsageMetadata
+
+CONFIRMATION = "adk_request_confirmation"
+"""The call by which ADK asks a person whether a tool may be called."""
+
+
+def seen(event: Event) -> AgentEvent:
+    """Names and counts, never text: this goes into logs and statuses."""
+    calls = [call.name or "" for call in event.get_function_calls()]
+    results = [response.name or "" for response in event.get_function_responses()]
+    usage = tokens(event.usage_metadata)
+    if event.error_code:
+        kind = "error"
+    elif calls:
+        kind = "tool_call"
+    elif results:
+        kind = "tool_result"
+    elif text_of(event):
+        kind = "text"
+    else:
+        kind = "other"
+    return AgentEvent(
+        author=event.author[:128],
+        kind=kind,
+        tool=",".join(calls or results)[:256],
+        prompt_tokens=usage.prompt_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+        error_code=code_of(event)[:128],
+        final=event.is_final_response(),
+        model=(event.model_version or "")[:128],
+        timestamp=event.timestamp,
+    )
+
+
+def tokens(usage: GenerateContentResponseUsageMetadata | None) -> TokenUsage:
+    """What one model call spent; thoughts are output. Providers leave out what is zero."""
+    if usage is None:
+        return TokenUsage()
+    prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
+    output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+    return TokenUsage(
+        prompt_tokens=prompt, output_tokens=output, total_tokens=usage.total_token_count or prompt + output
+    )
+
+
+def code_of(event: Event) -> str:
+    code = event.error_code
+    return str(code.value if isinstance(code, Enum) else code or "")
+
+
+def text_of(event: Event) -> str:
+    """What the agent said in this event, without its thoughts."""
+    parts = (event.content.parts if event.content else None) or []
+    return "".join(part.text for part in parts if part.text and not part.thought)
+
+
+def texts_in(event: Event) -> Iterator[str]:
+    """All text in the event, thoughts and tool arguments included: what no error message may quote."""
+    for part in (event.content.parts if event.content else None) or []:
+        if part.text:
+            yield part.text
+        call, response = part.function_call, part.function_response
+        for value in (call.args if call else None, response.response if response else None):
+            yield from _strings(value)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _strings(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
+
+
+ABORTED = "INVOCATION_ABORTED"
+"""ADK's code of the events that seal an aborted run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run's events ended. At most one of ``answer``, ``error_code`` and ``waits_for`` says something."""
+
+    answer: str = ""
+    error_code: str = ""
+    error_message: str = ""
+    waits_for: str = ""
+    """The tool whose confirmation or later result the agent waits for."""
+    truncated: bool = False
+    """The answer was cut at the model's output limit."""
+
+
+def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
+    """Judged by the *last* final event: an agent may recover from errors in between.
+
+    :param single_step: the agent ends with its final answer, so an abort that is stored after one came too late
+        (H15). Agents of several steps give final answers on their way.
+
+    Final events that say nothing (a change of state, the end of a loop) are passed over. A call that nobody has
+    answered is never a success, whatever was said around it: ADK lets the run of a long-running tool go on to a
+    final text such as "I have filed the request".
+    """
+    answered = answered_by_user(events)
+    for event in reversed(events):
+        if (event.long_running_tool_ids or set()) - answered:
+            return Ending(waits_for=_waits_for(event))
+    aborted: Ending | None = None
+    for event in reversed(events):
+        if event.author == "user" or event.partial or not event.is_final_response():
+            continue
+        if code_of(event) == ABORTED and single_step:
+            aborted = aborted or Ending(error_code=ABORTED)
+            continue
+        if event.error_code:
+            return Ending(
+                answer=text_of(event), error_code=code_of(event), error_message=event.error_message or ""
+            )
+        if answer := _answer(event):
+            return Ending(answer=answer, truncated=_finish_reason(event) == "MAX_TOKENS")
+        if _finish_reason(event) == "MAX_TOKENS":
+            return Ending(truncated=True)
+        if event.content is not None and not event.get_function_responses():
+            break  # the model's last word, and it is empty
+    return aborted or Ending()
+
+
+def _finish_reason(event: Event) -> str:
+    reason = event.finish_reason
+    return str(reason.value if isinstance(reason, Enum) else reason or "")
+
+
+def _answer(event: Event) -> str:
+    if text := text_of(event).strip():
+        return text
+    if event.output is not None:  # a node's or task agent's result
+        return _as_text(event.output)
+    if event.actions.skip_summarization:  # the tool's result is the answer
+        shown = [_as_text(_result(r.response)) for r in event.get_function_responses() if r.response]
+        return "\n".join(text for text in shown if text)
+    return ""
+
+
+def _result(response: dict[str, Any] | None) -> Any:
+    if response and set(response) == {"result"}:
+        return response["result"] if response["result"] is not None else ""
+    return response or ""
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _waits_for(event: Event) -> str:
+    ids = event.long_running_tool_ids or set()
+    for call in event.get_function_calls():
+        if call.id in ids:
+            original = (call.args or {}).get("originalFunctionCall")
+            inner = original.get("name") if isinstance(original, dict) else None
+            return str(inner or call.name or "")[:256]
+    return ""
+
+
+def answered_by_user(events: Iterable[Event]) -> set[str]:
+    """The ids of the calls that a person has answered. A long-running tool's own first result is no such answer."""
+    return {
+        response.id
+        for event in events
+        if event.author == "user"
+        for response in event.get_function_responses()
+        if response.id
+    }
+
+
+def waits_ahead(event: Event) -> bool:
+    """True for the call of a long-running tool that has not started yet, and for ADK's questions for credentials and
+    inputs: nobody could answer them later, so they are better not begun."""
+    ids = event.long_running_tool_ids or set()
+    return any(call.id in ids and call.name != CONFIRMATION for call in event.get_function_calls())

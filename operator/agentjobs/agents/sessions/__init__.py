@@ -1,0 +1,1 @@
+"""Conversations: ADK's tables in Postgres, or memory."""

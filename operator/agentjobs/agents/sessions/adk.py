@@ -1,0 +1,88 @@
+"""ADK's own service, for tables of a schema version that ours does not know. It brings SQLAlchemy: import it late."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, LiteralString
+
+from google.adk.errors._stale_session_error import StaleSessionError
+from google.adk.errors.already_exists_error import AlreadyExistsError
+from google.adk.sessions import DatabaseSessionService
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session as SqlSession
+
+from agentjobs.agents.sessions.connection import OPTIONS, connect
+from agentjobs.agents.sessions.fence import HOLD, RAISE, Fence, holding
+from agentjobs.agents.sessions.url import SCHEMA
+from agentjobs.agents.text import storable_json
+from agentjobs.dsn import Dsn
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
+    from google.adk.sessions import Session
+    from sqlalchemy.orm import UOWTransaction
+
+
+class AdkSessions(DatabaseSessionService):
+    """ADK's service with our connection settings, our fence, and text that Postgres can store."""
+
+    def __init__(self, dsn: Dsn) -> None:
+        super().__init__(
+            db_engine=create_async_engine(
+                "postgresql+psycopg://",
+                async_creator=partial(connect, dsn, f"{OPTIONS} -c search_path={SCHEMA}", autocommit=False),
+                json_serializer=storable_json,
+                # A run needs one at a time; the others are for agents that run in parallel.
+                pool_size=1,
+                max_overflow=3,
+                # A model call of minutes lies between two writes: a connection that died meanwhile is replaced.
+                pool_pre_ping=True,
+            )
+        )
+        # Public attribute of ADK's service. Its sessions check the fence in the transaction of each write (H13).
+        self.database_session_factory.configure(sync_session_class=_FencedSession)
+
+    async def open(self, fence: Fence) -> Session:
+        """As PostgresSessions does it, in several round trips."""
+        key: dict[str, Any] = {
+            "app_name": fence.app_name,
+            "user_id": fence.user_id,
+            "session_id": fence.session_id,
+        }
+        if not await self._finds(RAISE, fence):
+            raise fence.lost()
+        found = await self.get_session(**key)
+        if found is None:
+            try:
+                return await self.create_session(**key)
+            except AlreadyExistsError:
+                found = await self.get_session(**key)
+        if found is None:
+            raise RuntimeError(f"session {fence.session_id!r} exists and cannot be read")
+        return found
+
+    async def append_event(self, session: Session, event: Event) -> Event:
+        try:
+            return await super().append_event(session, event)
+        except StaleSessionError:
+            # Somebody wrote in between. Who holds the fence tells a late run from a conflict.
+            fence = holding.get()
+            if fence is not None and not await self._finds(HOLD, fence):
+                raise fence.lost() from None
+            raise
+
+    async def _finds(self, statement: LiteralString, fence: Fence) -> bool:
+        async with self.db_engine.begin() as connection:
+            return (await connection.exec_driver_sql(statement, fence.parameters())).first() is not None
+
+
+class _FencedSession(SqlSession):
+    """SQLAlchemy's session, checking the fence before it writes."""
+
+
+@sqlalchemy_event.listens_for(_FencedSession, "before_flush")
+def _check(session: SqlSession, _flush: UOWTransaction, _instances: Any) -> None:
+    fence = holding.get()
+    if fence is not None and session.connection().exec_driver_sql(HOLD, fence.parameters()).first() is None:
+        raise fence.lost()

@@ -1,0 +1,199 @@
+"""Where conversations are kept: in ADK's tables, in the schema ``adk`` of a Postgres, or in memory.
+
+One service per process and database. The template warms it and closes its connection; a forked executor inherits the
+knowledge that the tables are there, and opens a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from google.adk.sessions import BaseSessionService, InMemorySessionService
+
+from agentjobs.agents.run.lease_gate import wait_for_lease
+from agentjobs.agents.sessions import sql
+from agentjobs.agents.sessions.connection import Connection, SessionConnection, fetch, own_store
+from agentjobs.agents.sessions.fence import FENCE_TABLE
+from agentjobs.agents.sessions.store import PostgresSessions
+from agentjobs.dsn import Dsn, DsnFile
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
+    from google.adk.sessions import Session
+    from google.adk.sessions.base_session_service import GetSessionConfig, ListSessionsResponse
+
+    from agentjobs.agents.sessions.adk import AdkSessions
+    from agentjobs.agents.sessions.fence import Fence
+
+log = logging.getLogger(__name__)
+
+
+class JobSessions(BaseSessionService):
+    """The service of a run: our store for the tables that it knows, ADK's own for others.
+
+    Every method raises SessionStoreUnavailable where the database cannot be reached, was lost, or does not let us.
+    """
+
+    def __init__(self, dsn: Dsn) -> None:
+        """
+        :raises ValueError: the URL is none of Postgres.
+        """
+        self._dsn = dsn
+        self._connection = SessionConnection(dsn)
+        self._chosen: PostgresSessions | AdkSessions | None = None
+        self._preparing = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Makes schema and tables where they are missing, and finds out of which version they are; once per process."""
+        if self._chosen is not None:
+            return
+        async with self._preparing, own_store():
+            if self._chosen is None:
+                self._chosen = await self._choose()
+
+    @property
+    def is_prepared(self) -> bool:
+        return self._chosen is not None
+
+    async def connect(self) -> None:
+        """Opens the connection ahead of the run that needs it, and lets the server learn the tables."""
+        if isinstance(self._chosen, PostgresSessions):
+            async with own_store():
+                await self._chosen.connect()
+
+    async def open(self, fence: Fence) -> Session:
+        """Takes the session for the fence's run, and reads it; makes it where it is missing.
+
+        :raises SessionFenced: a later run of the job has it.
+        """
+        store = await self._store()
+        async with own_store():
+            return await store.open(fence)
+
+    async def release(self) -> None:
+        """Closes this process's connections, and keeps all that was learned."""
+        await self._connection.release()
+        if self._chosen is not None and not isinstance(self._chosen, PostgresSessions):
+            await self._chosen.db_engine.dispose()
+
+    async def create_session(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        state: dict[str, Any] | None = None,
+        session_id: str | None = None,
+    ) -> Session:
+        store = await self._store()
+        async with own_store():
+            return await store.create_session(
+                app_name=app_name, user_id=user_id, state=state, session_id=session_id
+            )
+
+    async def get_session(
+        self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
+    ) -> Session | None:
+        store = await self._store()
+        async with own_store():
+            return await store.get_session(
+                app_name=app_name, user_id=user_id, session_id=session_id, config=config
+            )
+
+    async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
+        store = await self._store()
+        async with own_store():
+            return await store.list_sessions(app_name=app_name, user_id=user_id)
+
+    async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
+        store = await self._store()
+        async with own_store():
+            await store.delete_session(app_name=app_name, user_id=user_id, session_id=session_id)
+
+    async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
+        store = await self._store()
+        async with own_store():
+            return await store.get_user_state(app_name=app_name, user_id=user_id)
+
+    async def append_event(self, session: Session, event: Event) -> Event:
+        await wait_for_lease()
+        store = await self._store()
+        async with own_store():
+            return await store.append_event(session, event)
+
+    async def _store(self) -> PostgresSessions | AdkSessions:
+        await self.prepare()
+        assert self._chosen is not None
+        return self._chosen
+
+    async def _choose(self) -> PostgresSessions | AdkSessions:
+        async with self._connection.use() as connection:
+            version = await _version(connection)
+            if version is None:
+                async with connection.transaction():
+                    await connection.execute(sql.LOCK)
+                    version = await _version(connection) or await _make_tables(connection)
+        if version == sql.SCHEMA_VERSION:
+            return PostgresSessions(self._connection)
+        return await self._adk(version)
+
+    async def _adk(self, version: str) -> AdkSessions:
+        log.warning(
+            "the session store's tables are of ADK's schema version %s, not %s: ADK's own service is used, which "
+            "takes more time and memory per run; a newer agentjobs may know them",
+            version,
+            sql.SCHEMA_VERSION,
+        )
+        from agentjobs.agents.sessions.adk import AdkSessions
+
+        store = AdkSessions(self._dsn)
+        async with self._connection.use() as connection, connection.transaction():
+            await connection.execute(sql.LOCK)
+            await connection.execute(FENCE_TABLE)
+            await store.prepare_tables()
+        return store
+
+
+async def _version(connection: Connection) -> str | None:
+    """The version of the tables that are there; None: some are missing."""
+    ((metadata, events, rest),) = await fetch(connection, sql.THERE, {})
+    if not metadata:
+        return "0" if events else None
+    rows = await fetch(connection, sql.VERSION, {})
+    found = str(rows[0][0]) if rows else None
+    return found if found != sql.SCHEMA_VERSION or (events and rest) else None
+
+
+async def _make_tables(connection: Connection) -> str:
+    ((exists,),) = await fetch(connection, sql.SCHEMA_EXISTS, {})
+    if not exists:  # the role may own the schema without being allowed to make one
+        await connection.execute(sql.CREATE_SCHEMA)
+    await connection.execute(sql.TABLES)
+    await connection.execute(FENCE_TABLE)
+    return sql.SCHEMA_VERSION
+
+
+_by_dsn: dict[str, JobSessions] = {}
+_memory: list[InMemorySessionService] = []
+
+
+def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
+    """The service of this process: the warmed one where the template made it. ``None``: in memory.
+
+    :param file: holds the URL, and is read at each connect; ``dsn`` is what it held at the start.
+    """
+    if dsn is None:
+        if not _memory:
+            _memory.append(InMemorySessionService())
+        return _memory[0]
+    if dsn not in _by_dsn:
+        _by_dsn[dsn] = JobSessions(DsnFile(Path(file), dsn) if file else dsn)
+    return _by_dsn[dsn]
+
+
+def forget_services() -> None:
+    """Drops what this process made; for tests that want a process of their own."""
+    _by_dsn.clear()
+    _memory.clear()

@@ -1,0 +1,238 @@
+"""ADK's sessions in ADK's own tables, without its ORM: a statement and a commit per event.
+
+ADK's DatabaseSessionService reads what this one wrote and goes on in it, and the other way round; what it promises
+about state, order and conflicting writers holds here too (tests/queue/test_session_stores.py runs both). The
+difference is the price: docs/performance.md has it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from google.adk.errors._stale_session_error import StaleSessionError
+from google.adk.errors.already_exists_error import AlreadyExistsError
+from google.adk.errors.session_not_found_error import SessionNotFoundError
+from google.adk.events.event import Event
+from google.adk.sessions import BaseSessionService, Session
+from google.adk.sessions._session_util import extract_json_safe_state_delta
+from google.adk.sessions.base_session_service import ListSessionsResponse
+from psycopg import errors as pg
+
+from agentjobs.agents.sessions import sql
+from agentjobs.agents.sessions.connection import Connection, Row, SessionConnection, fetch
+from agentjobs.agents.sessions.fence import HOLD, RAISE, Fence, holding
+from agentjobs.agents.sessions.rows import (
+    column_time,
+    event_json,
+    event_of,
+    mark,
+    merged,
+    revision_of,
+    seconds_of,
+    session_of,
+)
+from agentjobs.agents.text import storable_json
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from google.adk.sessions.base_session_service import GetSessionConfig
+
+_ALL: dict[str, Any] = {"after": None, "limit": None}
+
+
+class PostgresSessions(BaseSessionService):
+    """The tables must be there: JobSessions looks after that."""
+
+    def __init__(self, connection: SessionConnection) -> None:
+        self._connection = connection
+
+    async def open(self, fence: Fence) -> Session:
+        """Takes the session for the fence's run, and reads it; makes it where it is missing. One round trip.
+
+        :raises SessionFenced: a later run of the job has it.
+        """
+        key = _key(fence.app_name, fence.user_id, fence.session_id)
+        # Statements of their own: the session is read after the wait for a write that had begun, not before it.
+        async with self._connection.use() as connection, connection.pipeline():
+            taken = await connection.execute(RAISE, fence.parameters())
+            await connection.execute(sql.CREATE, {**key, **_new_session({})})
+            read = await connection.execute(sql.READ, key)
+            events = await connection.execute(sql.EVENTS, {**key, **_ALL})
+            if not await taken.fetchone():
+                raise fence.lost()
+            found = _session(key, await read.fetchone(), await events.fetchall())
+        if found is None:
+            raise SessionNotFoundError(f"Session {fence.session_id} was deleted while it was opened.")
+        return found
+
+    async def connect(self) -> None:
+        """Opens the connection, and asks for nothing by the statements of a run: the server then knows the tables."""
+        nobody = Session(app_name="", user_id="", id="")
+        values = _new_event(nobody, Event(author="user"), Fence("", "", "", job="", run=0))
+        async with self._connection.use() as connection, connection.pipeline():
+            await connection.execute(sql.READ, values)
+            await connection.execute(sql.EVENTS, {**values, **_ALL})
+            await connection.execute(sql.APPEND, {**values, "revision": values["at"]})
+
+    async def create_session(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        state: dict[str, Any] | None = None,
+        session_id: str | None = None,
+    ) -> Session:
+        key = _key(app_name, user_id, str(uuid.uuid4()) if session_id is None else session_id)
+        new = _new_session(state or {})
+        async with self._connection.use() as connection, connection.pipeline():
+            made = await connection.execute(sql.CREATE, {**key, **new})
+            read = await connection.execute(sql.READ, key)
+            if await made.fetchone() != (1,):
+                raise AlreadyExistsError(f"Session with id {key['session_id']} already exists.")
+            session = _session(key, await read.fetchone(), [])
+        if session is None:
+            raise SessionNotFoundError(f"Session {key['session_id']} was deleted while it was made.")
+        return session
+
+    async def get_session(
+        self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
+    ) -> Session | None:
+        key = _key(app_name, user_id, session_id)
+        async with self._connection.use() as connection, connection.pipeline():
+            read = await connection.execute(sql.READ, key)
+            events = await connection.execute(sql.EVENTS, {**key, **_window(config)})
+            return _session(key, await read.fetchone(), await events.fetchall())
+
+    async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
+        async with self._connection.use() as connection:
+            rows = await fetch(connection, sql.LIST, {"app_name": app_name, "user_id": user_id})
+        return ListSessionsResponse(
+            sessions=[
+                session_of(app_name, user, session_id, merged(of_app, of_user, state), [], update_time)
+                for user, session_id, state, update_time, of_app, of_user in rows
+            ]
+        )
+
+    async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
+        async with self._connection.use() as connection:
+            await connection.execute(sql.DELETE, _key(app_name, user_id, session_id))
+
+    async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
+        async with self._connection.use() as connection:
+            rows = await fetch(connection, sql.USER_STATE, {"app_name": app_name, "user_id": user_id})
+        return dict(rows[0][0]) if rows else {}
+
+    async def append_event(self, session: Session, event: Event) -> Event:
+        """Stores the event, in one statement.
+
+        :raises SessionFenced: a later run has the session; nothing was written.
+        :raises StaleSessionError: somebody else wrote to the session since it was read.
+        """
+        if event.partial:
+            return event
+        self._apply_temp_state(session, event)
+        event = self._trim_temp_delta_state(event)
+        fence = holding.get()
+        values = _new_event(session, event, fence)
+        async with self._connection.use() as connection:
+            revision = revision_of(session) or await _revision_without_marker(connection, session, values)
+            try:
+                ((written,),) = await fetch(connection, sql.APPEND, {**values, "revision": revision})
+            except pg.UniqueViolation as error:
+                raise AlreadyExistsError(f"Event {event.id} is in session {session.id} already.") from error
+            if not written:
+                raise await _refusal(connection, session, values, fence)
+            mark(session, values["at"])
+        return self._commit_event_to_session(session, event)
+
+
+def _key(app_name: str, user_id: str, session_id: str) -> dict[str, Any]:
+    return {"app_name": app_name, "user_id": user_id, "session_id": session_id}
+
+
+def _new_session(state: dict[str, Any]) -> dict[str, Any]:
+    scopes = extract_json_safe_state_delta(state)
+    return {
+        "at": column_time(time.time()),
+        **{f"{scope}_state": storable_json(values) for scope, values in scopes.items()},
+    }
+
+
+def _new_event(session: Session, event: Event, fence: Fence | None) -> dict[str, Any]:
+    delta = extract_json_safe_state_delta(event.actions.state_delta or {})
+    return {
+        **_key(session.app_name, session.user_id, session.id),
+        "at": column_time(event.timestamp),
+        "event_id": event.id,
+        "invocation_id": event.invocation_id,
+        "event": event_json(event),
+        **{f"{scope}_delta": storable_json(changes) for scope, changes in delta.items()},
+        "job": None if fence is None else fence.job,
+        "run": None if fence is None else fence.run,
+    }
+
+
+def _window(config: GetSessionConfig | None) -> dict[str, Any]:
+    """Which of the events. A time of 0 is none, as in ADK."""
+    if config is None:
+        return _ALL
+    after = column_time(config.after_timestamp) if config.after_timestamp else None
+    return {"after": after, "limit": config.num_recent_events}
+
+
+def _session(key: dict[str, Any], row: Row | None, newest_first: list[Row]) -> Session | None:
+    if row is None:
+        return None
+    state, update_time, of_app, of_user = row
+    return session_of(
+        key["app_name"],
+        key["user_id"],
+        key["session_id"],
+        merged(of_app, of_user, state),
+        [event_of(*event) for event in reversed(newest_first)],
+        update_time,
+    )
+
+
+async def _revision_without_marker(
+    connection: Connection, session: Session, key: dict[str, Any]
+) -> datetime | None:
+    """For a session that no store read: its revision is the stored one where it ends with the same event."""
+    rows = await fetch(connection, sql.REVISION, key)
+    if not rows:
+        return None
+    stored, last_event, *_ = rows[0]
+    own_last = session.events[-1].id if session.events else None
+    if seconds_of(stored) > session.last_update_time and last_event != own_last:
+        raise _stale()
+    mark(session, stored)
+    return stored  # type: ignore[no-any-return]
+
+
+async def _refusal(
+    connection: Connection, session: Session, key: dict[str, Any], fence: Fence | None
+) -> Exception:
+    """Why nothing was written. The fence first: a late run must not take itself for one that met a conflict."""
+    if fence is not None and not await fetch(connection, HOLD, fence.parameters()):
+        return fence.lost()
+    rows = await fetch(connection, sql.REVISION, key)
+    if not rows:
+        return SessionNotFoundError(f"Session {session.id} not found.")
+    _, _, has_app_state, has_user_state = rows[0]
+    for there, scope in ((has_app_state, "App"), (has_user_state, "User")):
+        if not there:
+            return ValueError(
+                f"{scope} state missing for app_name={session.app_name!r}, user_id={session.user_id!r}. "
+                f"create_session makes it."
+            )
+    return _stale()
+
+
+def _stale() -> StaleSessionError:
+    return StaleSessionError(
+        "The session has been modified in storage since it was loaded. "
+        "Please reload the session before appending more events."
+    )

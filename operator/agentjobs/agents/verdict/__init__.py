@@ -1,0 +1,1 @@
+"""What an attempt's end means: errors judged by a table."""

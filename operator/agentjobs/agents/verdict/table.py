@@ -1,0 +1,281 @@
+"""What each kind of error means for a job. Data: the code that reads it is in classify.py.
+
+A class is named by its top package and its name, and found along an exception's MRO: ADK and the providers' clients
+put private subclasses and ValueErrors in between. Nothing of them is imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentjobs.agents.verdict.outcome import Health, Verdict
+from agentjobs.api.conditions import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What follows, and what to tell people."""
+
+    verdict: Verdict
+    reason: Reason
+    told: str
+    """What happened and what to do, as one or two sentences."""
+    quote: bool = True
+    """Whether the error's own text may follow. False where it is known to hold what the model was told or said."""
+    health: Health | None = None
+    """What it says about the model, where the model's call raised it; None: nothing, or only about the request."""
+
+
+RATE_LIMITED = Rule(
+    Verdict.SNOOZE,
+    Reason.MODEL_RATE_LIMITED,
+    "The model provider's rate limit or quota is reached. The attempt is not charged; it goes on by itself.",
+    health=Health.RATE_LIMITED,
+)
+OVERLOADED = Rule(
+    Verdict.SNOOZE,
+    Reason.MODEL_UNAVAILABLE,
+    "The model provider is overloaded and said when to come back. The attempt is not charged.",
+    health=Health.UNAVAILABLE,
+)
+SERVER_ERROR = Rule(
+    Verdict.RETRY,
+    Reason.MODEL_SERVER_ERROR,
+    "The model provider failed. It is tried again after the backoff.",
+    health=Health.UNAVAILABLE,
+)
+REQUEST_INVALID = Rule(
+    Verdict.FAIL,
+    Reason.MODEL_REQUEST_INVALID,
+    "The model provider refused the request, and would again. Correct message, agent or its configuration.",
+)
+AUTH_FAILED = Rule(
+    Verdict.FAIL,
+    Reason.MODEL_AUTH_FAILED,
+    "The model provider refused the key. Correct the worker pool's model key and its rights.",
+    health=Health.KEY_REFUSED,
+)
+MODEL_NOT_FOUND = Rule(
+    Verdict.FAIL,
+    Reason.MODEL_NOT_FOUND,
+    "There is no such model. Correct the agent's model, or install what provides it in the worker's image.",
+)
+TIMED_OUT = Rule(
+    Verdict.RETRY,
+    Reason.MODEL_TIMEOUT,
+    "The model provider did not answer in time (setting model_timeout_seconds). It is tried again.",
+    health=Health.UNAVAILABLE,
+)
+UNREACHABLE = Rule(
+    Verdict.RETRY,
+    Reason.MODEL_UNREACHABLE,
+    "The model provider could not be reached. It is tried again.",
+    health=Health.UNAVAILABLE,
+)
+UNREADABLE = Rule(
+    Verdict.RETRY,
+    Reason.MODEL_RESPONSE_INVALID,
+    "The model's answer could not be read. It is tried again.",
+    quote=False,
+)
+BLOCKED = Rule(
+    Verdict.FAIL,
+    Reason.MODEL_SAFETY_BLOCKED,
+    "The model provider blocked the prompt or the answer, and would again. Change message or instruction.",
+)
+TRUNCATED = Rule(
+    Verdict.FAIL,
+    Reason.MODEL_OUTPUT_TRUNCATED,
+    "The answer was cut at the model's output limit. Raise maxOutputTokens, or ask for less.",
+)
+EMPTY = Rule(
+    Verdict.RETRY,
+    Reason.EMPTY_ANSWER,
+    "The run ended without a final answer, or with an empty one. It is tried again.",
+)
+MODEL_ERROR = Rule(Verdict.RETRY, Reason.MODEL_ERROR, "The model reported an error. It is tried again.")
+BUDGET = Rule(
+    Verdict.FAIL,
+    Reason.BUDGET_EXCEEDED,
+    "The next model call would exceed the job's budget (spec.budget). Raise it in a new job.",
+)
+CALL_LIMIT = Rule(
+    Verdict.FAIL,
+    Reason.LLM_CALLS_EXCEEDED,
+    "One run made more model calls than ADK's limit (ADK_MAX_LLM_CALLS, 500). The agent loops; correct it.",
+)
+ASK = Rule(
+    Verdict.ASK,
+    Reason.INPUT_REQUIRED,
+    "The agent asks whether it may call a tool, and waits for the answer.",
+)
+INPUT_UNSUPPORTED = Rule(
+    Verdict.FAIL,
+    Reason.INPUT_UNSUPPORTED,
+    "The agent waits for a person or for a long-running tool, and nobody can answer it there; the tool was not begun.",
+)
+CONFLICT = Rule(
+    Verdict.RETRY,
+    Reason.SESSION_CONFLICT,
+    "Something else wrote to the session during the run. It is tried again on the new state.",
+)
+AGENT_INVALID = Rule(Verdict.FAIL, Reason.AGENT_INVALID, "ADK does not accept the agent. Correct it.")
+OUT_OF_MEMORY = Rule(
+    Verdict.RETRY,
+    Reason.OUT_OF_MEMORY,
+    "The run took more memory than the pool gives to one job (setting memory_limit_mib). Let the agent take less, or "
+    "raise the limit. It is tried again.",
+)
+TOOL_FAILED = Rule(Verdict.RETRY, Reason.TOOL_FAILED, "A tool failed. It is tried again.")
+AGENT_FAILED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent's own code failed. It is tried again.")
+UNKNOWN = Rule(
+    Verdict.RETRY, Reason.UNKNOWN_ERROR, "An error that is not known to this version. It is tried again."
+)
+CANCELLED = Rule(Verdict.CANCELLED, Reason.CANCELLED, "The run was stopped because it was asked to.")
+
+BY_STATUS: dict[int, Rule] = {
+    401: AUTH_FAILED,
+    403: AUTH_FAILED,
+    404: MODEL_NOT_FOUND,
+    408: TIMED_OUT,
+    409: SERVER_ERROR,
+    425: SERVER_ERROR,
+    429: RATE_LIMITED,
+    499: SERVER_ERROR,
+    504: TIMED_OUT,
+}
+"""HTTP status of a model provider. Other 4xx are REQUEST_INVALID, other 5xx SERVER_ERROR."""
+
+SNOOZES_WHEN_IT_NAMES_A_DELAY = frozenset({503, 529})
+"""Overload. Without a delay it is charged like any 5xx: it may be the prompt. Model health counts both."""
+
+API_ERRORS = frozenset(
+    {
+        "google.APIError",
+        "google.GoogleAPICallError",
+        "openai.APIStatusError",
+        "openai.APIError",
+        "anthropic.APIStatusError",
+        "httpx.HTTPStatusError",
+        "httpx2.HTTPStatusError",
+        "aiohttp.ClientResponseError",
+        "litellm.APIError",
+        "litellm.APIConnectionError",
+    }
+)
+"""Classes whose instances carry an HTTP status, in ``code``, ``status_code``, ``status`` or their ``response``."""
+
+WHEREVER_RAISED: dict[str, Rule] = {"builtins.MemoryError": OUT_OF_MEMORY}
+"""By class, also where a tool raised it; looked at first."""
+
+BY_CLASS: dict[str, Rule] = {
+    # asked for, and no errors
+    "asyncio.CancelledError": CANCELLED,
+    # the session
+    "google.StaleSessionError": CONFLICT,
+    "google.AlreadyExistsError": CONFLICT,
+    "google.SessionNotFoundError": CONFLICT,
+    "sqlalchemy.IntegrityError": CONFLICT,
+    # the agent
+    "google.LlmCallsLimitExceededError": CALL_LIMIT,
+    "google.WorkflowConfigurationError": AGENT_INVALID,
+    "google.NodeTimeoutError": Rule(
+        Verdict.RETRY, Reason.AGENT_FAILED, "A step of the agent exceeded its own timeout. It is tried again."
+    ),
+    # answers
+    "google.UnknownApiResponseError": UNREADABLE,
+    "json.JSONDecodeError": UNREADABLE,
+    "pydantic_core.ValidationError": UNREADABLE,
+    "aiohttp.ClientPayloadError": UNREACHABLE,
+    # time
+    "builtins.TimeoutError": TIMED_OUT,
+    "httpx.TimeoutException": TIMED_OUT,
+    "httpx2.TimeoutException": TIMED_OUT,
+    "aiohttp.ServerTimeoutError": TIMED_OUT,
+    "openai.APITimeoutError": TIMED_OUT,
+    # transport
+    "httpx.TransportError": UNREACHABLE,
+    "httpx2.TransportError": UNREACHABLE,
+    "aiohttp.ClientConnectionError": UNREACHABLE,
+    "openai.APIConnectionError": UNREACHABLE,
+    "builtins.ConnectionError": UNREACHABLE,
+    "socket.gaierror": UNREACHABLE,
+    "ssl.SSLError": UNREACHABLE,
+    "google.TransportError": UNREACHABLE,
+    "google.RefreshError": AUTH_FAILED,
+    "google.DefaultCredentialsError": AUTH_FAILED,
+}
+"""By class. A class with an HTTP status is judged by that first."""
+
+LITELLM_KNOWS_BETTER: dict[str, Rule] = {
+    "litellm.ContextWindowExceededError": REQUEST_INVALID,
+    "litellm.ContentPolicyViolationError": BLOCKED,
+    "litellm.JSONSchemaValidationError": UNREADABLE,
+    "litellm.Timeout": TIMED_OUT,
+}
+"""Classes of LiteLLM's that tell more than a status does. Of its others, what is beneath them decides (``told_by``)."""
+
+BY_MODEL_CLASS: dict[str, Rule] = {
+    # raised while the request was built, before any answer
+    "pydantic_core.ValidationError": Rule(
+        Verdict.FAIL, REQUEST_INVALID.reason, REQUEST_INVALID.told, quote=False
+    ),
+}
+"""By class, only where the model call itself raised it; looked at before BY_CLASS."""
+
+BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
+    # ADK and google-genai raise plain ValueErrors and KeyErrors for these
+    ("builtins.ValueError", r"^Model \S+ not found\.", MODEL_NOT_FOUND),
+    ("builtins.ValueError", r"^No API key was provided\.", AUTH_FAILED),
+    ("builtins.ValueError", r"^Project or API key must be set\b", AUTH_FAILED),
+    (
+        "builtins.KeyError",
+        r"Context variable not found",
+        Rule(
+            Verdict.FAIL,
+            Reason.AGENT_INVALID,
+            "The agent's instruction names a {variable} that the session's state does not have. Write {variable?} to "
+            "leave it empty, or set it.",
+        ),
+    ),
+)
+"""(class, regular expression of its text) of errors without a class of their own."""
+
+API_KEY_TEXTS = ("API_KEY_INVALID", "API key not valid", "API key expired")
+"""A 400 with one of these is about the key, not about the request."""
+
+BY_EVENT_CODE: dict[str, Rule] = {
+    # blocked: finish reasons and block reasons of Gemini (ADK gives LiteLLM's these names)
+    **dict.fromkeys(
+        (
+            "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR",
+            "JAILBREAK", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "LANGUAGE",
+        ),
+        BLOCKED,
+    ),
+    "MAX_TOKENS": TRUNCATED,
+    "MALFORMED_FUNCTION_CALL": UNREADABLE,
+    "UNEXPECTED_TOOL_CALL": UNREADABLE,
+    "TOO_MANY_TOOL_CALLS": UNREADABLE,
+    "MODEL_RETURNED_NO_CONTENT": EMPTY,
+    "NO_IMAGE": EMPTY,
+    "INVOCATION_ABORTED": CANCELLED,
+}  # fmt: skip
+"""Error codes of ADK events that no exception follows. Others: a number is an HTTP status, a name a class, else
+MODEL_ERROR."""
+
+
+def rows() -> frozenset[str]:
+    """The name of each row, as a judgement carries it."""
+    return frozenset(
+        (
+            *(f"status {status}" for status in BY_STATUS),
+            *(f"status {status} with a delay" for status in SNOOZES_WHEN_IT_NAMES_A_DELAY),
+            *("status 400 about the key", "status 4xx", "status 5xx"),
+            *(f"class {name}" for name in (*BY_CLASS, *LITELLM_KNOWS_BETTER)),
+            *(f"model's class {name}" for name in BY_MODEL_CLASS),
+            *(f"text {pattern}" for _, pattern, _ in BY_TEXT),
+            *(f"code {code}" for code in BY_EVENT_CODE),
+            *("code of no row", "tool", "agent", "unknown"),
+        )
+    )

@@ -1,0 +1,1 @@
+"""AgentJobs: from object to job (intake), from job to status and Events, and one file per policy."""

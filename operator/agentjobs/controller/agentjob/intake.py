@@ -1,0 +1,195 @@
+"""Intake: events of objects go to a queue in memory, and from there in batches to the database.
+
+Nothing is lost while the database is away: the newest event per object is kept and tried again. A change of
+status alone (mostly our own write coming back) is ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from agentjobs.api.meta import TRACEPARENT
+from agentjobs.api.payload import traceparent_problem
+from agentjobs.controller.agentjob.events import response_refused, retry_refused, traceparent_ignored
+from agentjobs.controller.agentjob.object_change import Fingerprint, Gate, change_of, fingerprint, wiped
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.metrics.counters import CHANGES_APPLIED, EVENTS_SEEN, TASK_FAILURES, Counters
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.kubernetes import Applied
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import ChangeOutcome, ObjectChange
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+GAP_SECONDS = 0.02
+"""Between two batches."""
+SLOWEST_RETRY_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Intake:
+    """Takes what the watch and the sweeper saw, and tells the queue."""
+
+    queue: Queue
+    gate: Gate
+    meter: Counters
+    window_seconds: float = 0.002
+    on_wiped: Callable[[Iterable[UUID]], None] = lambda uids: None
+    """Told before these objects are marked stale: whatever was remembered of their status is not there."""
+    on_refused: Callable[[ObjectEvent], None] = lambda event: None
+    _pending: dict[str, WatchEvent] = field(default_factory=dict)
+    _taken: dict[str, Fingerprint] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, batch: Iterable[WatchEvent]) -> None:
+        """Remembers the newest event per object; never waits. A delete is the last word on a uid."""
+        for seen in batch:
+            uid = seen.object["metadata"]["uid"]
+            print_ = fingerprint(seen.object, self.gate)
+            echo = not seen.deleted and uid not in self._pending and print_.is_echo_of(self._taken.get(uid))
+            self.meter.add(EVENTS_SEEN, taken="no" if echo else "yes")
+            if echo:
+                self._taken[uid] = print_
+                continue
+            waiting = self._pending.get(uid)
+            if waiting is None or not waiting.deleted:
+                self._pending[uid] = seen
+        if self._pending:
+            self._wake.set()
+
+    def has(self, uid: str, generation: int) -> bool:
+        """Whether this object, in this generation or a later one, was taken in or is about to be."""
+        if uid in self._pending:
+            return True
+        taken = self._taken.get(uid)
+        return taken is not None and taken.generation >= generation
+
+    async def run(self) -> None:
+        """Flushes until cancelled."""
+        failures, flushed_at = 0, 0.0
+        while True:
+            await self._wake.wait()
+            if len(self._pending) < BATCH:
+                # a lone one goes at once, many together
+                await asyncio.sleep(max(self.window_seconds, flushed_at + GAP_SECONDS - time.monotonic()))
+            flushed_at = time.monotonic()
+            batch = dict(list(self._pending.items())[:BATCH])
+            try:
+                await self._flush(batch)
+                failures = 0
+            except QueueError as error:
+                failures += 1
+                delay = min(0.1 * 2**failures, SLOWEST_RETRY_SECONDS) * random.uniform(0.8, 1.2)
+                log.warning("intake waits %.1f s with %d objects: %s", delay, len(self._pending), error)
+                await asyncio.sleep(delay)
+
+    async def flush(self) -> None:
+        """What is left, once: for an end in good order."""
+        while self._pending:
+            await self._flush(dict(list(self._pending.items())[:BATCH]))
+
+    async def _flush(self, batch: dict[str, WatchEvent]) -> None:
+        """One batch to the queue; on QueueError everything stays as it was."""
+        changes = [change for seen in batch.values() if (change := self._change(seen)) is not None]
+        answers = await self._apply(changes)
+        stale: list[UUID] = []
+        for change in changes:
+            answer = answers.get(change.uid)
+            if answer is None:
+                continue
+            self.meter.add(CHANGES_APPLIED, outcome=answer.outcome.value)
+            if answer.outcome is ChangeOutcome.RETRY_REFUSED:
+                self._refused(change, answer)
+            elif answer.outcome is ChangeOutcome.INSERTED:
+                self._warn(change, batch[str(change.uid)].object)
+            elif answer.outcome is ChangeOutcome.UNCHANGED and wiped(batch[str(change.uid)].object):
+                stale.append(change.uid)
+        await self._respond(changes)
+        if stale:
+            self.on_wiped(stale)
+            await self.queue.touch(stale)
+        self._settle(batch)
+
+    def _change(self, seen: WatchEvent) -> ObjectChange | None:
+        try:
+            return change_of(seen.object, self.gate, deleted=seen.deleted)
+        except (KeyError, ValueError, TypeError):
+            # what no API server sends: counted, and not allowed to hold up the others
+            log.exception("an object cannot be read: %.200r", seen.object.get("metadata"))
+            self.meter.add(TASK_FAILURES, part="translate")
+            return None
+
+    async def _apply(self, changes: Sequence[ObjectChange]) -> dict[UUID, Applied]:
+        """As one statement; where that fails for a reason of its own, one by one."""
+        try:
+            return await self.queue.apply(changes)
+        except QueueError:
+            raise
+        except Exception as error:
+            log.exception("a batch of %d objects was refused", len(changes))
+            self.meter.add(TASK_FAILURES, part="intake")
+            if len(changes) <= 1:
+                return {}  # the next sweep tries it again
+            answers: dict[UUID, Applied] = {}
+            for change in changes:
+                answers |= await self._apply([change])
+            if not answers:
+                raise QueueError(f"nothing of {len(changes)} objects could be applied: {error}") from error
+            return answers
+
+    async def _respond(self, changes: Sequence[ObjectChange]) -> None:
+        """The answers to tools' questions, after the changes themselves."""
+        said = {c.uid: (c, c.input_response) for c in changes if c.input_response is not None}
+        told = await self.queue.respond({uid: response for uid, (_, response) in said.items()})
+        for uid, why in told.items():
+            change, response = said[uid]
+            answer = response.answer
+            log.info(
+                "input response",
+                extra={
+                    "job": str(uid),
+                    "object": change.ref.name,
+                    "approved": None if answer is None else answer.approved,
+                    "claims_to_be": None if answer is None else answer.by or None,
+                    "refused": why or None,
+                },
+            )
+            if why:
+                self.on_refused(response_refused(uid, change.ref, response.value, why, datetime.now(UTC)))
+
+    def _refused(self, change: ObjectChange, answer: Applied) -> None:
+        log.info(
+            "retry refused", extra={"job": str(change.uid), "object": change.ref.name, "why": answer.detail}
+        )
+        self.on_refused(
+            retry_refused(
+                change.uid, change.ref, change.retry_requested or "", answer.detail, datetime.now(UTC)
+            )
+        )
+
+    def _warn(self, change: ObjectChange, obj: dict[str, Any]) -> None:
+        """What of a new object is ignored and yet no reason to refuse it."""
+        given = (obj["metadata"].get("annotations") or {}).get(TRACEPARENT)
+        if given and (why := traceparent_problem(str(given))):
+            self.on_refused(traceparent_ignored(change, why, datetime.now(UTC)))
+
+    def _settle(self, batch: dict[str, WatchEvent]) -> None:
+        for uid, seen in batch.items():
+            if self._pending.get(uid) is seen:
+                del self._pending[uid]
+            if seen.deleted:
+                self._taken.pop(uid, None)
+            else:
+                self._taken[uid] = fingerprint(seen.object, self.gate)
+        if not self._pending:
+            self._wake.clear()

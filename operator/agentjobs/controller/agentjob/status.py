@@ -1,0 +1,284 @@
+"""The status of an AgentJob as a function of its rows: whole, deterministic, small.
+
+Every time in it comes from a row and none from a clock, so a status that was wiped is rebuilt as it was,
+byte for byte except ``revision`` (invariant 11).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from agentjobs.api.agentjob_status import (
+    ATTEMPT_MESSAGE_MAX_LENGTH,
+    INPUT_TEXT_MAX_LENGTH,
+    RECENT_ATTEMPTS_MAX_ITEMS,
+    RESULT_MAX_LENGTH,
+)
+from agentjobs.api.conditions import ConditionType, Reason
+from agentjobs.api.job_spec import OWN_SESSION_PREFIX
+from agentjobs.api.meta import format_time
+from agentjobs.queue.records import AttemptRecord, JobView, State
+from agentjobs.queue.text import cut
+
+MESSAGE_CHARACTERS = 1024
+"""Of ``status.message`` and of a condition's; the whole text is in the database."""
+WORKER_CHARACTERS = 253
+
+JsonObject = dict[str, Any]
+
+
+def status_of(job: JobView, revision: int) -> JsonObject:
+    """The whole ``status`` of the object that mirrors ``job``; keys without a value are left out.
+
+    ``revision`` is the outbox version that the job was read at: a definition's transition rule refuses a
+    lower one, so an older projector cannot overwrite newer status (H3).
+    """
+    if job.imported_status is not None:
+        return {**job.imported_status, "revision": max(revision, _int(job.imported_status.get("revision")))}
+    reason = reason_of(job)
+    status: JsonObject = {
+        "observedGeneration": job.generation,
+        "revision": revision,
+        "state": job.state.value,
+        "reason": reason,
+        "message": cut_text(_message_of(job), MESSAGE_CHARACTERS) or None,
+        "conditions": conditions_of(job),
+        "attempts": job.attempts,
+        "round": job.round,
+        "nextAttemptTime": time_text(_next_attempt(job)),
+        "queuedTime": time_text(_queued(job)),
+        "startTime": time_text(job.started_at),
+        "completionTime": time_text(job.finished_at),
+        "duration": _duration_of(job),
+        "worker": cut_text(job.worker, WORKER_CHARACTERS) or None,
+        "sessionID": _session_of(job) if job.started_at else None,
+        "eventCount": job.event_count if job.started_at else None,
+        "usage": job.usage.as_json() if job.started_at else None,
+        "inputRequest": _input_request(job),
+        "recentAttempts": [_attempt(record) for record in job.attempts_log[-RECENT_ATTEMPTS_MAX_ITEMS:]]
+        or None,
+        "traceID": job.trace_id or None,
+    }
+    if job.state is State.COMPLETE and job.result is not None:
+        text, shortened = cut(job.result, RESULT_MAX_LENGTH)
+        status["result"] = text
+        if shortened or job.result_truncated:
+            status["resultTruncated"] = True
+    return {key: value for key, value in status.items() if value is not None}
+
+
+def minimal_status(status: JsonObject) -> JsonObject:
+    """What any definition of this resource accepts: for one that is older than this operator."""
+    keys = ("observedGeneration", "revision", "state", "reason", "message", "conditions", "attempts")
+    return {key: status[key] for key in keys if key in status}
+
+
+def reason_of(job: JobView) -> str:
+    """Why the job is where it is; never empty."""
+    if job.reason:
+        return job.reason
+    defaults = {
+        State.SCHEDULED: Reason.SCHEDULED,
+        State.SUSPENDED: Reason.SUSPENDED,
+        State.QUEUED: Reason.QUEUED,
+        State.RUNNING: Reason.RUNNING,
+        State.RETRYING: Reason.BACKOFF,
+        State.INPUT_REQUIRED: Reason.INPUT_REQUIRED,
+        State.COMPLETE: Reason.COMPLETED,
+        State.CANCELLED: Reason.CANCELLED,
+        State.REJECTED: Reason.INVALID_SPEC,
+    }
+    return str(defaults.get(job.state, job.state).value)
+
+
+# conditions ------------------------------------------------------------------------------------------
+
+
+def conditions_of(job: JobView) -> list[JsonObject]:
+    """The conditions, in one order; each ``lastTransitionTime`` is a time of the job's rows."""
+    found = [
+        _accepted(job),
+        _suspended(job),
+        _running(job),
+        _input_required(job),
+        _end(job, ConditionType.COMPLETE, job.state is State.COMPLETE),
+        _end(job, ConditionType.FAILED, job.state in (State.FAILED, State.CANCELLED, State.REJECTED)),
+        _end(job, ConditionType.FINISHED, job.state.final),
+    ]
+    return [condition for condition in found if condition is not None]
+
+
+def _accepted(job: JobView) -> JsonObject:
+    refused = job.state is State.REJECTED or (job.held and job.reason == Reason.QUEUE_NOT_ALLOWED.value)
+    if refused:
+        return _condition(job, ConditionType.ACCEPTED, False, reason_of(job), job.message, job.accepted_at)
+    return _condition(job, ConditionType.ACCEPTED, True, Reason.ACCEPTED.value, "", job.accepted_at)
+
+
+def _suspended(job: JobView) -> JsonObject | None:
+    if job.state is State.SUSPENDED and not (job.held and job.reason == Reason.QUEUE_NOT_ALLOWED.value):
+        return _condition(
+            job, ConditionType.SUSPENDED, True, reason_of(job), job.message, job.suspended_at or job.since
+        )
+    if job.resumed_at is not None:
+        return _condition(job, ConditionType.SUSPENDED, False, Reason.RESUMED.value, "", job.resumed_at)
+    return None
+
+
+def _running(job: JobView) -> JsonObject | None:
+    if job.state is State.RUNNING:
+        since = job.run_started_at or job.since
+        return _condition(job, ConditionType.RUNNING, True, Reason.RUNNING.value, "", since)
+    ended = job.attempts_log[-1].ended_at if job.attempts_log else job.finished_at
+    if not job.run or ended is None:
+        return None
+    return _condition(job, ConditionType.RUNNING, False, reason_of(job), "", ended)
+
+
+def _input_required(job: JobView) -> JsonObject | None:
+    if job.state is State.INPUT_REQUIRED:
+        return _condition(job, ConditionType.INPUT_REQUIRED, True, reason_of(job), job.message, job.since)
+    asked = next((record.ended_at for record in reversed(job.attempts_log) if record.outcome == "ask"), None)
+    answer = job.input_answered
+    if answer is not None and (asked is None or answer.at >= asked):
+        reason = Reason.INPUT_APPROVED if answer.approved else Reason.INPUT_REJECTED
+        by = f", by {answer.by} as the answer says" if answer.by else ""
+        why = f": {answer.reason}" if answer.reason else ""
+        return _condition(
+            job, ConditionType.INPUT_REQUIRED, False, reason.value, f"tool {answer.tool}{by}{why}", answer.at
+        )
+    if asked is None:
+        return None
+    since = job.finished_at or job.suspended_at or max(asked, job.round_at)
+    return _condition(job, ConditionType.INPUT_REQUIRED, False, reason_of(job), "", since)
+
+
+def _end(job: JobView, kind: ConditionType, true: bool) -> JsonObject | None:
+    if true:
+        return _condition(job, kind, True, reason_of(job), job.message, job.finished_at or job.since)
+    if job.round > 1 and kind is not ConditionType.COMPLETE:
+        # a Complete job has no next round, so that condition was never true
+        return _condition(job, kind, False, Reason.RETRY_REQUESTED.value, "", job.round_at)
+    return None
+
+
+def _condition(
+    job: JobView, kind: ConditionType, true: bool, reason: str, message: str, since: datetime
+) -> JsonObject:
+    return {
+        "type": kind.value,
+        "status": "True" if true else "False",
+        "observedGeneration": job.generation,
+        "lastTransitionTime": time_text(since),
+        "reason": reason,
+        "message": cut_text(message, MESSAGE_CHARACTERS),
+    }
+
+
+# fields ----------------------------------------------------------------------------------------------
+
+
+def _message_of(job: JobView) -> str:
+    if job.state is State.RUNNING and not job.message and job.step:
+        return f"at {job.step}"
+    return job.message
+
+
+def _input_request(job: JobView) -> JsonObject | None:
+    request = job.input_request
+    if request is None:
+        return None
+    shown: JsonObject = {
+        "id": request.id,
+        "tool": cut_text(request.tool, 256),
+        "arguments": cut_text(request.arguments, INPUT_TEXT_MAX_LENGTH),
+        "hint": cut_text(request.hint, INPUT_TEXT_MAX_LENGTH),
+        "payload": cut_text(request.payload, INPUT_TEXT_MAX_LENGTH),
+        "askedTime": time_text(job.since),
+        "expiryTime": time_text(job.input_deadline),
+        "remaining": job.input_requests_left,
+    }
+    return {key: value for key, value in shown.items() if value}
+
+
+def _next_attempt(job: JobView) -> datetime | None:
+    return job.next_attempt_at if job.state in (State.SCHEDULED, State.RETRYING) else None
+
+
+def _queued(job: JobView) -> datetime | None:
+    """When it became due; absent before that, and where it never was."""
+    if job.state in (State.SCHEDULED, State.REJECTED) or job.held:
+        return None
+    if job.state is State.CANCELLED and job.finished_at is not None and job.due_at > job.finished_at:
+        return None
+    return max(job.due_at, job.round_at)
+
+
+def _duration_of(job: JobView) -> str | None:
+    """From the round's first start to its end; absent while it runs (a status has no clock of its own)."""
+    if job.started_at is None or job.finished_at is None:
+        return None
+    return duration_text((job.finished_at - job.started_at).total_seconds())
+
+
+def _session_of(job: JobView) -> str:
+    named = (job.payload or {}).get("sessionID")
+    return job.session_id or (str(named) if named else f"{OWN_SESSION_PREFIX}{job.uid}")
+
+
+def _attempt(record: AttemptRecord) -> JsonObject:
+    entry: JsonObject = {
+        "number": record.attempt,
+        "reason": record.reason or Reason.COMPLETED.value,
+        "message": cut_text(record.message, ATTEMPT_MESSAGE_MAX_LENGTH),
+        "startTime": time_text(record.started_at),
+        "endTime": time_text(record.ended_at),
+    }
+    return {key: value for key, value in entry.items() if value not in (None, "")}
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """As metav1.Time writes it; None stays None."""
+    return None if moment is None else format_time(moment)
+
+
+def duration_text(seconds: float) -> str:
+    """As kubectl prints durations: ``12s``, ``3m20s``, ``5h``, ``2d3h``.
+
+    https://github.com/kubernetes/apimachinery/blob/master/pkg/util/duration/duration.go (HumanDuration)
+    """
+    total = int(seconds)
+    if total < 0:
+        return "0s"
+    if total < 120:
+        return f"{total}s"
+    minutes = total // 60
+    if minutes < 10:
+        return _two(minutes, "m", total % 60, "s")
+    if minutes < 180:
+        return f"{minutes}m"
+    hours = total // 3600
+    if hours < 8:
+        return _two(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if hours < 192:
+        return _two(hours // 24, "d", hours % 24, "h")
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24}d"
+    if hours < 24 * 365 * 8:
+        return _two(hours // 24 // 365, "y", (hours // 24) % 365, "d")
+    return f"{hours // 24 // 365}y"
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+
+
+def cut_text(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0

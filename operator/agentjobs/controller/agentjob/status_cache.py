@@ -1,0 +1,98 @@
+"""What the objects of unfinished jobs show, as far as this process wrote it: nothing is written twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+JsonObject = dict[str, Any]
+
+PROGRESS_KEYS = frozenset({"eventCount", "usage", "message"})
+"""What changes all the time while a job runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStatus:
+    """A status without its revision, as digests."""
+
+    state: str
+    whole: bytes
+    core: bytes
+    """Without progress."""
+    written_at: float
+
+    @classmethod
+    def of(cls, status: JsonObject, now: float) -> WrittenStatus:
+        plain = {key: value for key, value in status.items() if key != "revision"}
+        core = {key: value for key, value in plain.items() if key not in PROGRESS_KEYS}
+        return cls(str(status.get("state", "")), _digest(plain), _digest(core), now)
+
+
+FINALS = 10_000
+FINAL_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class StatusCache:
+    """Unfinished jobs, and for a while finished ones: of two leaders that wrote the same, each finds that it
+    is there already when the other has it marked stale once more (H3)."""
+
+    _by_uid: dict[UUID, WrittenStatus] = field(default_factory=dict)
+    _finals: OrderedDict[UUID, WrittenStatus] = field(default_factory=OrderedDict)
+    _running: set[UUID] = field(default_factory=set)
+
+    def needs(self, uid: UUID, wanted: WrittenStatus, progress_seconds: float) -> bool:
+        """Whether ``wanted`` must be written now."""
+        shown = self._by_uid.get(uid) or self._final(uid, wanted.written_at)
+        if shown is None or shown.core != wanted.core:
+            return True
+        if shown.whole == wanted.whole:
+            return False
+        return wanted.state != "Running" or wanted.written_at - shown.written_at >= progress_seconds
+
+    def wrote(self, uid: UUID, status: WrittenStatus, *, running: bool, final: bool) -> None:
+        if final:
+            self.forget([uid])
+            self._finals[uid] = status
+            if len(self._finals) > FINALS:
+                self._finals.popitem(last=False)
+            return
+        self._by_uid[uid] = status
+        (self._running.add if running else self._running.discard)(uid)
+
+    def skipped(self, uid: UUID, status: WrittenStatus) -> None:
+        """Nothing was written: where only progress was held back, the object still shows the older one."""
+        shown = self._by_uid.get(uid)
+        if shown is not None and shown.whole == status.whole:
+            self._by_uid[uid] = status
+
+    def adopt(self, uids: Iterable[UUID], now: float) -> None:
+        """Running jobs of which only that is known."""
+        for uid in uids:
+            if uid not in self._by_uid:
+                self._by_uid[uid] = WrittenStatus("Running", b"", b"", now)
+                self._running.add(uid)
+
+    def forget(self, uids: Iterable[UUID]) -> None:
+        for uid in uids:
+            self._by_uid.pop(uid, None)
+            self._finals.pop(uid, None)
+            self._running.discard(uid)
+
+    def _final(self, uid: UUID, now: float) -> WrittenStatus | None:
+        shown = self._finals.get(uid)
+        return shown if shown is not None and now - shown.written_at < FINAL_SECONDS else None
+
+    def running_since(self, moment: float) -> list[UUID]:
+        """Running jobs whose status was written before ``moment``."""
+        return [uid for uid in self._running if self._by_uid[uid].written_at < moment]
+
+
+def _digest(value: JsonObject) -> bytes:
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=12).digest()

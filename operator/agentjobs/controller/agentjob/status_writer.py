@@ -1,0 +1,302 @@
+"""The projector: what the table knows, written to the objects' status, and told as Events.
+
+It reads the outbox, writes, and removes exactly the versions that it wrote; whatever fails stays in the
+outbox. Final states go at once, others coalesce, and nothing is written where nothing changed (invariant 10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from uuid import UUID
+
+from agentjobs.controller.agentjob.events import events_of, posted_run_of
+from agentjobs.controller.agentjob.status import minimal_status, status_of
+from agentjobs.controller.agentjob.status_cache import StatusCache, WrittenStatus
+from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable, JsonObject
+from agentjobs.controller.apiserver.writes import Result, Written, post_event, write_status
+from agentjobs.controller.kit.backoff import Backoff
+from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.periodic import wait_for
+from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import OutboxEntry, State
+
+log = logging.getLogger(__name__)
+
+READ_LIMIT = 256
+READ_GAP_SECONDS = 0.02
+"""Between two reads of the outbox: a lone job is read at once, many together."""
+CONFIRM_SECONDS = 0.05
+"""What was written within it is confirmed together; until then it is not read again."""
+EVENT_BACKLOG = 1000
+CROWDED_SECONDS = 30.0
+"""In a crowd a status that is not final waits this long at most."""
+
+
+class Busy(Exception):
+    """The API server wants everybody to wait."""
+
+    def __init__(self, why: str, seconds: float | None = None) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+@dataclass(slots=True)
+class StatusWriter:
+    """One per leading operator; two do no harm (uid, revision)."""
+
+    queue: Queue
+    api: ApiServer
+    coalesce_seconds: float = 1.0
+    poll_seconds: float = 5.0
+    progress_seconds: float = 60.0
+    parallel: int = 16
+    on_ended: Callable[[UUID], None] = lambda uid: None
+    """Told when an object shows that its job has ended."""
+    crowded: Callable[[], bool] = lambda: False
+    """Whether something more urgent asks much of the API server: then only final states are written."""
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _confirming: set[int] = field(default_factory=set)
+    _busy: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(init=False)
+    _done: list[tuple[int, int, int]] = field(default_factory=list)
+    _same: list[tuple[int, int]] = field(default_factory=list)
+    _drop: list[int] = field(default_factory=list)
+    _stale: list[UUID] = field(default_factory=list)
+    _backoff: Backoff = field(default_factory=Backoff)
+    _shown: StatusCache = field(default_factory=StatusCache)
+    _events: list[ObjectEvent] = field(default_factory=list)
+    _fresh_until: float = 0.0
+    _read_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.parallel)
+
+    def wake(self) -> None:
+        """Something was marked stale."""
+        self._wake.set()
+
+    def forget(self, uids: Iterable[UUID]) -> None:
+        """What these objects show is not what we wrote: their status was wiped."""
+        self._shown.forget(uids)
+
+    def found_running(self, uids: Iterable[UUID]) -> None:
+        """These objects show a running job that another operator wrote: their progress is ours to refresh."""
+        self._shown.adopt(uids, time.monotonic())
+
+    def tell(self, event: ObjectEvent) -> None:
+        """Posts an Event that no row stands for; lost with the process."""
+        if len(self._events) < EVENT_BACKLOG:
+            self._events.append(event)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Projects until cancelled; then what was written is confirmed before it ends."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in (self._read_on(), self._confirm_on(), self._refresh_progress()):
+                    group.create_task(part)
+        finally:
+            for task in self._busy.values():
+                task.cancel()
+            with contextlib.suppress(QueueError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._confirm()
+
+    # the outbox ------------------------------------------------------------------------------------------
+
+    async def _read_on(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except QueueError as error:
+                log.warning("the projector waits for the database: %s", error)
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Until something is marked; for a while after that also until what coalesces is due."""
+        await asyncio.sleep(self._backoff.paused_seconds(time.monotonic()))
+        now = time.monotonic()
+        timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
+        timeout = min(timeout, self._backoff.soonest_seconds(now, timeout))
+        if await wait_for(self._wake, timeout + 0.001):
+            await asyncio.sleep(self._read_at + READ_GAP_SECONDS - time.monotonic())
+            self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
+
+    async def _read(self) -> None:
+        """Reads what is stale, and starts writing it."""
+        now = time.monotonic()
+        ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
+        room = READ_LIMIT - len(self._busy) - len(ended)
+        self._read_at = now  # also where nothing is read: whoever wakes again and again must not make it spin
+        if self._backoff.paused_seconds(now) or room <= 0:
+            return
+        self._wake.clear()
+        while self._events:
+            event = self._events.pop()
+            self._start(-len(self._busy) - 1, partial(self._post, event))
+        held = list({*self._busy, *ended, *self._backoff.delayed(now)})
+        coalesce = CROWDED_SECONDS if self.crowded() else self.coalesce_seconds
+        found = await self.queue.outbox(room, coalesce, exclude=held)
+        for entry in found:
+            self._start(entry.job.id, partial(self._write, entry))
+        if len(found) == room:
+            self._wake.set()  # there may be more
+
+    async def _confirm_on(self) -> None:
+        while True:
+            await self._ended.wait()
+            await asyncio.sleep(CONFIRM_SECONDS)
+            self._ended.clear()
+            try:
+                await self._confirm()
+            except QueueError as error:
+                log.warning("what was written is confirmed later: %s", error)
+                self._ended.set()
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+
+    async def _confirm(self) -> None:
+        """Removes exactly the versions that were written."""
+        done, self._done = self._done, []
+        same, self._same = self._same, []
+        drop, self._drop = self._drop, []
+        stale, self._stale = self._stale, []
+        self._confirming = {*(i for i, _, _ in done), *(i for i, _ in same), *drop}
+        try:
+            if done and await self.queue.projected(done):
+                self._wake.set()  # something newer is there already
+            if same:
+                await self.queue.unchanged(same)
+            if drop:
+                await self.queue.drop_projection(drop)
+            if stale:
+                await self.queue.touch(stale)
+        except QueueError:
+            self._done, self._same = done + self._done, same + self._same
+            self._drop, self._stale = drop + self._drop, stale + self._stale
+            raise
+        finally:
+            self._confirming = set()
+
+    # writing ---------------------------------------------------------------------------------------------
+
+    def _start(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
+        async def guarded() -> None:
+            try:
+                async with self._slots:
+                    await work()
+                self._backoff.answered()
+            except (ApiUnavailable, Busy) as error:
+                self._pause(error)
+            except Exception:
+                # a bug in one job's projection must not stop the others
+                log.exception("a status could not be projected", extra={"job_id": key})
+                self.api.meter.add(TASK_FAILURES, part="projection")
+                self._backoff.delay(key, time.monotonic())
+            finally:
+                self._busy.pop(key, None)
+                self._ended.set()
+
+        self._busy[key] = asyncio.create_task(guarded())
+
+    async def _post(self, event: ObjectEvent) -> None:
+        if not await post_event(self.api, event):
+            self._events.append(event)
+            raise Busy("events")
+
+    async def _write(self, entry: OutboxEntry) -> None:
+        job = entry.job
+        if job.ref is None or (job.state.final and job.finished_at is None):
+            # past retention only a tombstone is left, which knows less than the object shows
+            self._drop.append(job.id)
+            return
+        status = status_of(job, entry.version)
+        shown = WrittenStatus.of(status, time.monotonic())
+        if not self._shown.needs(job.uid, shown, self.progress_seconds):
+            self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
+            self._shown.skipped(job.uid, shown)
+            self._same.append((job.id, entry.version))
+            return
+        result = await self._write_status(entry, status)
+        if result.written is Written.DONE:
+            for event in events_of(entry):
+                if not await post_event(self.api, event):
+                    raise Busy("events")
+            self._done.append((job.id, entry.version, posted_run_of(entry)))
+            self._backoff.clear(job.id)
+            if job.state.final:
+                self.on_ended(job.uid)
+            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
+        elif result.written is Written.GONE:
+            self.api.meter.add(STATUS_SKIPPED, reason="gone")
+            self._shown.forget([job.uid])
+            self._drop.append(job.id)
+        else:
+            self._refused(entry, result)
+
+    async def _write_status(self, entry: OutboxEntry, status: JsonObject) -> Result:
+        job = entry.job
+        assert job.ref is not None
+        result = await write_status(self.api, job.ref, job.uid, status)
+        if result.written is Written.INVALID:
+            log.error(
+                "the installed definition refuses a status (is it older than this operator? apply `agentjobs crds`): %s",
+                result.reply.message,
+                extra={"job": str(job.uid)},
+            )
+            result = await write_status(self.api, job.ref, job.uid, minimal_status(status))
+        return result
+
+    def _refused(self, entry: OutboxEntry, result: Result) -> None:
+        job, reply = entry.job, result.reply
+        if reply.busy:
+            raise Busy(f"{reply.status} {reply.message}", reply.retry_after_seconds)
+        failures = self._backoff.delay(job.id, time.monotonic())
+        if result.written is Written.OLDER:
+            self._shown.forget([job.uid])
+            self._stale.append(job.uid)  # a new version, from what the rows say now
+            if failures > 3:
+                log.error(
+                    "object %s/%s shows a newer revision than the database gives out: was the database restored? "
+                    "its status stays as it is until revisions have caught up",
+                    job.ref and job.ref.namespace,
+                    job.ref and job.ref.name,
+                    extra={"job": str(job.uid), "revision": entry.version},
+                )
+        else:
+            log.warning(
+                "a status was refused (%d %s): %s",
+                reply.status,
+                reply.reason,
+                reply.message,
+                extra={"job": str(job.uid)},
+            )
+
+    def _pause(self, error: ApiUnavailable | Busy) -> None:
+        """Nobody writes for a while; everything stays in the outbox."""
+        asked = error.seconds if isinstance(error, Busy) else None
+        seconds = self._backoff.pause(time.monotonic(), asked)
+        if seconds is not None:
+            log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
+        self._wake.set()  # what failed is read again after that
+
+    async def _refresh_progress(self) -> None:
+        """Marks running jobs whose object has shown the same for a while."""
+        while True:
+            await asyncio.sleep(self.progress_seconds / 4)
+            due = self._shown.running_since(time.monotonic() - self.progress_seconds)
+            if due:
+                try:
+                    await self.queue.touch(due)
+                except QueueError as error:
+                    log.warning("progress is not refreshed: %s", error)

@@ -1,0 +1,59 @@
+"""All objects of a kind by their metadata, in pages: what the sweeps compare their tables with."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from uuid import UUID
+
+from agentjobs.controller.agentjob.sweep import Listed
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, ApiUnavailable, JsonObject
+from agentjobs.controller.apiserver.resources import Resource
+from agentjobs.queue.errors import QueueError
+
+CHUNK = 500
+"""Objects in a page."""
+
+
+class SweepAborted(Exception):
+    """The LIST or a page of it failed; nothing was concluded from what is missing in it."""
+
+
+SWEEP_FAILURES = (ApiUnavailable, QueueError, SweepAborted)
+
+
+async def list_objects(
+    api: ApiServer, resource: Resource, namespaces: Set[str], chunk: int = CHUNK
+) -> dict[UUID, Listed]:
+    """By uid; of these namespaces, or of all where none is named. Raises ApiUnavailable, SweepAborted."""
+    listed: dict[UUID, Listed] = {}
+    for namespace in sorted(namespaces) or (None,):
+        params = {"limit": str(chunk)}
+        while True:
+            reply = await api.request(
+                "GET",
+                resource.collection(namespace),
+                resource=resource.plural,
+                accept=METADATA_LIST,
+                params=params,
+            )
+            if not reply.ok:  # 410 too: the list was too old to go on with; the next sweep starts anew
+                raise SweepAborted(f"LIST {resource.plural}: {reply.status} {reply.message}")
+            for item in reply.body.get("items") or ():
+                found = _listed(item)
+                listed[found.uid] = found
+            token = (reply.body.get("metadata") or {}).get("continue")
+            if not token:
+                break
+            params = {"limit": str(chunk), "continue": token}
+    return listed
+
+
+def _listed(item: JsonObject) -> Listed:
+    meta = item["metadata"]
+    return Listed(
+        UUID(meta["uid"]),
+        meta["namespace"],
+        meta["name"],
+        int(meta.get("generation", 1)),
+        bool(meta.get("deletionTimestamp")),
+    )

@@ -1,0 +1,119 @@
+"""The writes on objects, and what the API server's answers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from uuid import UUID
+
+from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, JsonObject, Reply
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, Resource
+from agentjobs.controller.kit.event import ObjectEvent, body_of
+from agentjobs.queue.records import ObjectRef
+
+
+class Written(Enum):
+    """What became of a status write."""
+
+    DONE = "done"
+    GONE = "gone"
+    """The object is not there, or another one has its name: there is nothing to write to (H2)."""
+    OLDER = "older"
+    """The object shows a newer revision: a newer projector was here (H3)."""
+    LATER = "later"
+    """Busy, not allowed at the moment, or the definition is missing: everything is kept."""
+    INVALID = "invalid"
+    """The installed definition does not accept this status: it is older than this operator, or this is a bug."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    written: Written
+    reply: Reply
+
+
+async def write_status(
+    api: ApiServer, ref: ObjectRef, uid: UUID, status: JsonObject, resource: Resource = AGENT_JOBS
+) -> Result:
+    """Replaces the whole status of exactly this object.
+
+    A merge patch ignores the uid and leaves old keys behind; JSON Patch does neither. Only metadata comes
+    back: the answer would carry the whole spec. Raises ApiUnavailable.
+    """
+    reply = await api.request(
+        "PATCH",
+        resource.object(ref.namespace, ref.name, "status"),
+        resource=f"{resource.plural}/status",
+        body=[
+            {"op": "test", "path": "/metadata/uid", "value": str(uid)},
+            {"op": "add", "path": "/status", "value": status},
+        ],
+        content_type=JSON_PATCH,
+        accept=METADATA_ONLY,
+    )
+    return Result(meaning_of(reply), reply)
+
+
+def meaning_of(reply: Reply) -> Written:
+    """The outcome of a status write by the server's answer."""
+    if reply.ok:
+        return Written.DONE
+    if reply.object_missing:
+        return Written.GONE
+    if reply.status == 422:
+        causes = (reply.body.get("details") or {}).get("causes") or []
+        fields = {str(cause.get("field", "")) for cause in causes}
+        if "status.revision" in fields:
+            return Written.OLDER
+        if not fields:
+            # a failed test has no causes: "the server rejected our request due to an error in our request"
+            return Written.GONE
+        return Written.INVALID
+    return Written.LATER
+
+
+async def post_event(api: ApiServer, event: ObjectEvent) -> bool:
+    """Posts an Event; True where nothing more is to be done (AlreadyExists, a namespace that is going away)."""
+    reply = await api.request(
+        "POST",
+        EVENTS.collection(event.ref.namespace),
+        resource=EVENTS.plural,
+        body=body_of(event),
+        accept=METADATA_ONLY,
+    )
+    return not reply.busy
+
+
+async def get_object(
+    api: ApiServer, namespace: str, name: str, *, metadata_only: bool = False, resource: Resource = AGENT_JOBS
+) -> Reply:
+    """One object. Raises ApiUnavailable."""
+    return await api.request(
+        "GET",
+        resource.object(namespace, name),
+        resource=resource.plural,
+        accept=METADATA_ONLY if metadata_only else "application/json",
+    )
+
+
+async def delete_object(
+    api: ApiServer,
+    namespace: str,
+    name: str,
+    uid: str,
+    resource_version: str,
+    resource: Resource = AGENT_JOBS,
+) -> Reply:
+    """Deletes exactly this object in exactly this version. Raises ApiUnavailable."""
+    return await api.request(
+        "DELETE",
+        resource.object(namespace, name),
+        resource=resource.plural,
+        body={
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+            "propagationPolicy": "Background",
+        },
+        accept=METADATA_ONLY,
+    )

@@ -1,0 +1,1 @@
+"""Mechanisms that both kinds of objects use."""

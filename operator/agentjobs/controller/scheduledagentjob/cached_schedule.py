@@ -1,0 +1,94 @@
+"""One schedule in the scheduler's memory."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
+from agentjobs.controller.scheduledagentjob.status import digest
+from agentjobs.queue.schedules import ScheduleRow, Tick
+from agentjobs.schedule.decide import State
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(slots=True)
+class CachedSchedule:
+    """What its object says, what the database knows, and what is going on with it now."""
+
+    reading: ParsedSchedule
+    observed: bytes
+    """Digest of the status that the object shows."""
+    row: ScheduleRow | None = None
+    """None: not read yet."""
+    row_asked_at: float = 0.0
+    """Monotonic: when the row was asked for; claims in it hold from then on at least."""
+    written: bytes = b""
+    """Digest of the status that this process wrote last: an older definition keeps less of it."""
+    next_tick: datetime | None = None
+    over: bool = False
+    """A one shot that has come to its end."""
+    held: datetime | None = None
+    """The tick of which people were told that it waits."""
+    busy: bool = False
+    """A request for one of its children is under way: no decision meanwhile."""
+    absent: str | None = None
+    """A claimed child that is certainly not there."""
+    failures: int = 0
+    """Creations in a row that failed."""
+    retry_at: float = 0.0
+    """Monotonic: no creation before it."""
+    told: tuple[str, ...] = ()
+    """Ticks of which people were told that they failed."""
+
+    @classmethod
+    def of(cls, reading: ParsedSchedule, obj: JsonObject) -> CachedSchedule:
+        return cls(reading, digest(obj.get("status") or {}))
+
+    @property
+    def current(self) -> bool:
+        """The row and the object are of one generation; else one of them is on its way."""
+        return self.row is not None and self.row.generation == self.reading.generation
+
+    @property
+    def pending(self) -> Tick | None:
+        """The decided tick whose child is not there."""
+        ticks = self.row.ticks if self.row else ()
+        return next((tick for tick in ticks if tick.uid is None and not tick.manual), None)
+
+    @property
+    def uncreated(self) -> list[Tick]:
+        """Ticks without a child, requested runs included."""
+        return [tick for tick in self.row.ticks if tick.uid is None] if self.row else []
+
+    def tick(self, child: str) -> Tick | None:
+        return next((tick for tick in self.row.ticks if tick.child == child), None) if self.row else None
+
+    def claimed_seconds(self, tick: Tick, claimant: UUID) -> float:
+        """How long this process alone may still create it; 0: not at all."""
+        if tick.claimant != claimant:
+            return 0.0
+        return max(0.0, self.row_asked_at + tick.claimed_for_seconds - time.monotonic())
+
+    def take(self, row: ScheduleRow, asked_at: float) -> None:
+        """A newer row; an older one that comes late is ignored."""
+        if self.row is None or row.version >= self.row.version:
+            self.row, self.row_asked_at = row, asked_at
+
+    def state(self, active: tuple[str, ...]) -> State:
+        assert self.row is not None
+        row, pending = self.row, self.pending
+        return State(
+            created=row.created_at,
+            changed=row.changed_at,
+            unsuspended=row.unsuspended_at,
+            last_tick=row.last_tick,
+            pending=pending.tick if pending else None,
+            active=active,
+            run_requested=self.reading.run_requested,
+            run_handled=row.run_handled,
+        )

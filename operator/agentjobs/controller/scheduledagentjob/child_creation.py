@@ -1,0 +1,251 @@
+"""Creating the children of decided ticks: each at most once, whatever dies, and whoever else tries.
+
+A decided tick is a row that one process has claimed. Only while its claim holds may it ask for the child, and
+only a claim that was made when the child was not known to exist counts. So of two processes one creates it; the
+child's name is the second lock (H29).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES
+from agentjobs.controller.scheduledagentjob import events
+from agentjobs.controller.scheduledagentjob.cache import ScheduleCache, child_of_tick
+from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
+from agentjobs.controller.scheduledagentjob.children import child_of
+from agentjobs.controller.scheduledagentjob.keeper import Keeper
+from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, ObjectsUnavailable, Refused
+from agentjobs.controller.scheduledagentjob.teller import Teller
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.schedules import ScheduleDecision, Tick
+from agentjobs.schedule.decide import ConcurrencyPolicy
+
+log = logging.getLogger(__name__)
+
+CLAIM_LEFT_SECONDS = CREATE_SECONDS + 2.0
+"""A creation begins only where its claim holds for longer than the creation can take."""
+CONFIRM_SECONDS = 0.02
+"""Children that are there within it are confirmed together."""
+SLOWEST_RETRY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class ChildCreation:
+    """Carries out what was decided, one request per schedule at a time."""
+
+    book: ScheduleCache
+    teller: Teller
+    keeper: Keeper
+    parallel: int = 24
+    _slots: asyncio.Semaphore = field(init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _created: list[tuple[UUID, Tick, UUID, asyncio.Future[None]]] = field(default_factory=list)
+    _confirm: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.parallel)
+
+    def create(self, entry: CachedSchedule, child: str) -> None:
+        """Tries once to create the child of a decided tick."""
+        self._start(entry, self._create(entry, child))
+
+    def look_for(self, entry: CachedSchedule, child: str) -> None:
+        """Finds out whether a child that comes too late is there, before its tick is given up."""
+        self._start(entry, self._look_for(entry, child))
+
+    async def run(self) -> None:
+        """Confirms what was created, until cancelled."""
+        try:
+            while True:
+                await self._confirm.wait()
+                await asyncio.sleep(CONFIRM_SECONDS)
+                self._confirm.clear()
+                await self._confirm_all()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    # one attempt -------------------------------------------------------------------------------------
+
+    def _start(self, entry: CachedSchedule, work: Coroutine[None, None, None]) -> None:
+        entry.busy = True
+        self.book.creating(1)
+        task = asyncio.create_task(self._guarded(entry, work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, entry: CachedSchedule, work: Coroutine[None, None, None]) -> None:
+        uid = entry.reading.uid
+        try:
+            await work
+        except ObjectsUnavailable as error:
+            self._later(entry, self.book.pause(error))
+        except QueueError as error:
+            log.warning("a child waits for the database: %s", error)
+            self._later(entry, 1.0)
+        except Exception:
+            log.exception("a child could not be created", extra={"schedule": str(uid)})
+            self.book.meter.add(TASK_FAILURES, part="scheduler")
+            self._later(entry, self._backoff(entry))
+        finally:
+            entry.busy = False
+            self.book.creating(-1)
+            self.book.mark(uid)
+
+    def _later(self, entry: CachedSchedule, seconds: float) -> None:
+        seconds += 0.05
+        entry.retry_at = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self.book.mark, entry.reading.uid)
+
+    def _backoff(self, entry: CachedSchedule) -> float:
+        entry.failures += 1
+        return min(0.5 * 2.0 ** min(entry.failures, 10), SLOWEST_RETRY_SECONDS)
+
+    async def _create(self, entry: CachedSchedule, child: str) -> None:
+        uid = entry.reading.uid
+        async with self._slots:
+            tick = await self._claimed(entry, child)
+            if tick is None or self.book.entries.get(uid) is not entry or entry.row is None:
+                return
+            stopped = await self._stop_others(entry, tick)
+            if not self._still_claimed(entry, child):
+                self._later(entry, 0.0)
+                return
+            manifest = child_of(entry.reading, tick, entry.row.last_successful)
+            answer = await self.book.objects.create(manifest, uid)
+            self.book.answered()
+        if isinstance(answer, Refused):
+            await self._refused(entry, tick, answer)
+            return
+        entry.failures = 0
+        confirmed = asyncio.get_running_loop().create_future()
+        self._created.append((uid, tick, answer.uid, confirmed))
+        self._confirm.set()
+        await confirmed
+        self.book.meter.add(SCHEDULE_TICKS, outcome="created")
+        late = (self.book.now() - (tick.decided_at if tick.manual else tick.tick)).total_seconds()
+        log.info(
+            "created %s/%s, %.3f s after its time",
+            entry.reading.ref.namespace,
+            child,
+            late,
+            extra={"schedule": str(uid), "job": str(answer.uid)},
+        )
+        self.teller.tell(events.created(entry.reading, tick, stopped, self.book.now()))
+
+    async def _claimed(self, entry: CachedSchedule, child: str) -> Tick | None:
+        """The tick, claimed for long enough; None: its child is there already, or another process has it."""
+        await asyncio.sleep(self.book.paused_seconds())
+        tick = entry.tick(child)
+        if tick is None or tick.uid is not None:
+            return None
+        if entry.claimed_seconds(tick, self.book.id) >= CLAIM_LEFT_SECONDS:
+            return tick
+        asked_at = time.monotonic()
+        self.book.take(
+            await self.book.queue.claim_children(self.book.id, [(entry.reading.uid, child)]), asked_at
+        )
+        tick = entry.tick(child)
+        if tick is None or tick.uid is not None:
+            return None
+        if entry.claimed_seconds(tick, self.book.id) >= CLAIM_LEFT_SECONDS:
+            return tick
+        self._later(entry, max(0.0, tick.claimed_for_seconds))
+        return None
+
+    def _still_claimed(self, entry: CachedSchedule, child: str) -> bool:
+        """Right before the request: what came before it may have taken its time."""
+        tick = entry.tick(child)
+        if tick is None or tick.uid is not None:
+            return False
+        return entry.claimed_seconds(tick, self.book.id) >= CREATE_SECONDS
+
+    async def _stop_others(self, entry: CachedSchedule, tick: Tick) -> list[str]:
+        """Under Replace: asks the unfinished children to end."""
+        spec = entry.reading.spec
+        if tick.manual or spec is None or spec.concurrency is not ConcurrencyPolicy.REPLACE:
+            return []
+        others = [child for child in self.book.children.active(entry.reading.uid) if child.name != tick.child]
+        namespace = entry.reading.ref.namespace
+        await asyncio.gather(*(self.book.objects.cancel(namespace, o.name, o.uid) for o in others))
+        return [other.name for other in others]
+
+    async def _refused(self, entry: CachedSchedule, tick: Tick, answer: Refused) -> None:
+        if answer.final:
+            await self._give_up(entry, tick)
+        else:
+            self._later(entry, self._backoff(entry))
+        if tick.child not in entry.told:
+            entry.told = (*entry.told[-9:], tick.child)
+            log.warning(
+                "%s/%s was not created: %s",
+                entry.reading.ref.namespace,
+                tick.child,
+                answer.why,
+                extra={"schedule": str(entry.reading.uid)},
+            )
+            self.teller.tell(
+                events.refused(entry.reading, tick, answer.why, self.book.now(), again=not answer.final)
+            )
+
+    async def _give_up(self, entry: CachedSchedule, tick: Tick) -> None:
+        """Where the row has moved on meanwhile, the next attempt comes here again."""
+        assert entry.row is not None
+        asked_at = time.monotonic()
+        decision = ScheduleDecision(
+            entry.reading.uid, entry.row.version, missed=0 if tick.manual else 1, abandon=tick.child
+        )
+        decided, found = await self.book.queue.decide_schedules(self.book.id, [decision])
+        if decided:
+            self.book.meter.add(SCHEDULE_TICKS, outcome="refused")
+        self.book.take(found, asked_at)
+
+    async def _look_for(self, entry: CachedSchedule, child: str) -> None:
+        async with self._slots:
+            tick = await self._claimed(entry, child)
+            if tick is None:
+                return
+            found = await self.book.objects.find(entry.reading.ref.namespace, child, entry.reading.uid)
+            self.book.answered()
+        if found is None:
+            entry.absent = child
+            return
+        confirmed = asyncio.get_running_loop().create_future()
+        self._created.append((entry.reading.uid, tick, found, confirmed))
+        self._confirm.set()
+        await confirmed
+
+    # confirming --------------------------------------------------------------------------------------
+
+    async def _confirm_all(self) -> None:
+        """Until the database knows."""
+        created, self._created = self._created, []
+        while created:
+            asked_at = time.monotonic()
+            try:
+                found = await self.book.queue.confirm_children(
+                    (schedule, tick.child, uid) for schedule, tick, uid, _ in created
+                )
+                break
+            except QueueError as error:
+                log.warning("created children are confirmed later: %s", error)
+                await asyncio.sleep(1)
+        else:
+            return
+        self.book.take(found, asked_at)
+        for schedule, tick, uid, confirmed in created:
+            known = self.book.children.created(schedule, child_of_tick(_with_uid(tick, uid)))
+            if known is None or known.succeeded is not None:
+                self.keeper.ended(uid, gone=known is None)
+            if not confirmed.done():
+                confirmed.set_result(None)
+
+
+def _with_uid(tick: Tick, uid: UUID) -> Tick:
+    return Tick(tick.child, tick.tick, tick.manual, tick.decided_at, uid, tick.claimant, 0.0)

@@ -1,0 +1,92 @@
+"""The status of a ScheduledAgentJob as a function of its row, its object and its children (invariant 11).
+
+Every time in it comes from the row, so a status that was wiped is rebuilt as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from agentjobs.api.conditions import ConditionType, Reason
+from agentjobs.api.scheduledagentjob import ACTIVE_MAX_ITEMS
+from agentjobs.controller.agentjob.status import MESSAGE_CHARACTERS, cut_text, time_text
+from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
+from agentjobs.queue.schedules import ScheduleRow
+from agentjobs.schedule.history import Child
+
+JsonObject = dict[str, Any]
+
+
+def schedule_status(
+    reading: ParsedSchedule,
+    row: ScheduleRow,
+    active: Sequence[Child],
+    next_tick: datetime | None,
+    *,
+    over: bool,
+) -> JsonObject:
+    """The whole ``status``; keys without a value are left out. ``over``: a one shot has come to its end."""
+    status: JsonObject = {
+        "observedGeneration": reading.generation,
+        "revision": row.version,
+        "conditions": _conditions(reading, row, over=over),
+        "lastScheduleTime": time_text(row.last_tick),
+        "lastSuccessfulTime": time_text(row.last_successful),
+        "lastResult": row.last_result.value if row.last_result else None,
+        "nextScheduleTime": time_text(next_tick) if reading.spec else None,
+        "activeCount": len(active),
+        "active": [{"name": child.name, "uid": child.uid} for child in active[:ACTIVE_MAX_ITEMS]] or None,
+        "missedRuns": row.missed or None,
+    }
+    return {key: value for key, value in status.items() if value is not None}
+
+
+def digest(status: JsonObject) -> bytes:
+    """Of all but the revision: two statuses that say the same have the same."""
+    plain = {key: value for key, value in status.items() if key != "revision"}
+    return hashlib.blake2b(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), digest_size=12).digest()
+
+
+def _conditions(reading: ParsedSchedule, row: ScheduleRow, *, over: bool) -> list[JsonObject]:
+    problem = reading.problem
+    found = [
+        _condition(
+            reading,
+            ConditionType.ACCEPTED,
+            problem is None,
+            problem.reason if problem else Reason.ACCEPTED,
+            problem.message if problem else "",
+            row.accepted_at,
+        )
+    ]
+    if row.suspended:
+        since = row.suspended_at or row.created_at
+        found.append(_condition(reading, ConditionType.SUSPENDED, True, Reason.SUSPENDED, "", since))
+    elif row.unsuspended_at is not None:
+        found.append(
+            _condition(reading, ConditionType.SUSPENDED, False, Reason.RESUMED, "", row.unsuspended_at)
+        )
+    if over:
+        fired = row.last_finished is not None
+        reason = Reason.ONE_SHOT_FIRED if fired else Reason.ONE_SHOT_MISSED
+        since = row.last_finished or row.last_tick or row.created_at
+        found.append(_condition(reading, ConditionType.FINISHED, True, reason, "", since))
+    return found
+
+
+def _condition(
+    reading: ParsedSchedule, kind: ConditionType, true: bool, reason: Reason, message: str, since: datetime
+) -> JsonObject:
+    return {
+        "type": kind.value,
+        "status": "True" if true else "False",
+        "observedGeneration": reading.generation,
+        "lastTransitionTime": time_text(since),
+        "reason": reason.value,
+        "message": cut_text(message, MESSAGE_CHARACTERS),
+    }

@@ -1,1 +1,0 @@
-"""Schedules: from ScheduledAgentJobs to AgentJobs, each tick once. Decisions are ``agentjobs.schedule``'s."""

@@ -1,0 +1,231 @@
+"""The executor: the forked process in which one run happens, and nothing else ever after."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Coroutine
+from dataclasses import asdict, replace
+from typing import Any, NoReturn
+
+from agentjobs.agents.verdict.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
+from agentjobs.telemetry import relay
+from agentjobs.worker.process import linux
+from agentjobs.worker.process.lease import LeaseTerms
+from agentjobs.worker.process.wire import (
+    MAX_MESSAGE_CHARACTERS,
+    MAX_RESULT_CHARACTERS,
+    Lines,
+    Message,
+    Op,
+    decode,
+    encode_line,
+)
+
+_OOM_SCORE = 800
+"""The kernel takes an executor before the supervisor or the template."""
+_LEASE_LOOK_SECONDS = 30.0
+"""At least so often the lease is looked at: asyncio's clock stands still in a suspended machine."""
+
+
+def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
+    """Right after the fork: a session of its own, an end with the template, bounds, and an own output."""
+    os.setsid()
+    linux.set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != template:  # it died before the line above
+        os._exit(70)
+    linux.become_subreaper()
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(_OOM_SCORE))
+    os.dup2(log_pipe, 1)
+    os.dup2(log_pipe, 2)
+    os.close(log_pipe)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if data_limit_bytes is not None:
+        # Not RLIMIT_AS: that one counts the stacks and arenas that threads only reserve.
+        limit = linux.data_bytes() + data_limit_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    gc.enable()
+
+
+def main(job_socket: int, settings: AgentSettings, lease: LeaseTerms, *, touch: bool) -> None:
+    """Waits for the job, runs it, says how it ended, and ends the process."""
+    link = _Link(socket.socket(fileno=job_socket))
+    if touch:
+        _touch(settings)
+        link.send({"op": Op.IDLE})
+    spec = AttemptSpec.from_json(link.receive(Op.JOB)["spec"])
+    try:
+        # Never closed: closing cancels the run's task, and a tool's sys.exit(), which comes out of the loop,
+        # would look like a cancel; it also waits for tools' threads, which may never end.
+        asyncio.Runner().run(_run(link, spec, settings, lease))
+    except SystemExit as error:
+        _finish(link, {"op": Op.RESULT, "crash": f"sys.exit({error.code!r}) was called inside the run"})
+    except MemoryError:  # outside of the agent's code, or too little left to judge it there
+        _finish(link, {"op": Op.RESULT, "crash": "MemoryError", "out_of_memory": True})
+    except KeyboardInterrupt:
+        _finish(link, {"op": Op.RESULT, "crash": "KeyboardInterrupt was raised inside the run"})
+
+
+async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: LeaseTerms) -> NoReturn:
+    from agentjobs.agents.run.attempt import run_attempt
+    from agentjobs.agents.run.lease_gate import leased
+
+    abort = asyncio.Event()
+    asked_to_cancel = lapsed = False
+
+    def report(event: AgentEvent) -> None:
+        link.send({"op": Op.EVENT, "event": event.as_json()})
+
+    def report_usage(usage: TokenUsage) -> None:
+        link.send({"op": Op.USAGE, "usage": asdict(usage)})
+
+    if spec.traceparent:
+        relay.begin(spec.traceparent, lambda span: link.send({"op": Op.SPAN, "span": span}))
+    run: Coroutine[Any, Any, Outcome] = run_attempt(
+        spec, settings, on_event=report, on_usage=report_usage, abort=abort
+    )
+    with leased(lease.reader.seconds_left):
+        task = asyncio.ensure_future(run)
+
+    async def end_with_the_lease() -> None:
+        nonlocal lapsed
+        while (left := lease.seconds_until_lapse()) > 0:  # noqa: ASYNC110, a page of memory has no event
+            await asyncio.sleep(lease.look_after_seconds(left, _LEASE_LOOK_SECONDS))
+        lapsed = True
+        task.cancel("the worker's lease was not renewed")
+
+    def hear() -> None:
+        nonlocal asked_to_cancel
+        for message in link.receive_ready():
+            if message["op"] == Op.ABORT:
+                abort.set()
+            elif message["op"] == Op.CANCEL:
+                asked_to_cancel = True
+                task.cancel("asked by the supervisor")
+
+    asyncio.get_running_loop().add_reader(link.fileno(), hear)
+    hear()  # what came together with the job
+    watch = asyncio.ensure_future(end_with_the_lease())
+    try:
+        outcome = await task
+    except asyncio.CancelledError:
+        if asked_to_cancel:
+            _finish(link, {"op": Op.RESULT, "cancelled": True})
+        if lapsed:
+            _finish(link, {"op": Op.RESULT, "lapsed": True})
+        _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
+    finally:
+        watch.cancel()
+    _finish(link, {"op": Op.RESULT, "outcome": _cut(outcome).as_json()})
+
+
+def _cut(outcome: Outcome) -> Outcome:
+    """Bounds what crosses to the supervisor; the queue's own limits are lower and leave a flag."""
+    result = outcome.result[:MAX_RESULT_CHARACTERS] if outcome.result is not None else None
+    return replace(outcome, result=result, message=outcome.message[:MAX_MESSAGE_CHARACTERS])
+
+
+def _finish(link: _Link, result: Message) -> NoReturn:
+    """The result before the exit, always. All that was printed comes before the result, and its end says so:
+    the supervisor need not wait for the kernel to take this process apart."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    with contextlib.suppress(OSError):
+        # Not only closed: a socket that an exporter opens now must not get the number.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+    own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = {
+        "cpu_seconds": sum(u.ru_utime + u.ru_stime for u in (own, others)),
+        "max_resident_bytes": max(own.ru_maxrss, others.ru_maxrss) * 1024,
+    }
+    link.send({**result, **spent})
+    _flush_telemetry()
+    os._exit(0)
+
+
+_PROVIDERS = {
+    "opentelemetry.trace": "get_tracer_provider",
+    "opentelemetry.metrics": "get_meter_provider",
+    "opentelemetry._logs": "get_logger_provider",
+}
+
+
+def _flush_telemetry() -> None:
+    """What exporters of the agent's own still hold: their threads do not survive os._exit. The slot is free by now;
+    the supervisor kills a process that takes too long for this."""
+    for name, getter in _PROVIDERS.items():
+        if (module := sys.modules.get(name)) is not None:
+            with contextlib.suppress(Exception):
+                provider = getattr(module, getter)()
+                if hasattr(provider, "force_flush"):
+                    provider.force_flush()
+
+
+def _touch(settings: AgentSettings) -> None:
+    """One echo run in memory: copies the pages and fills the caches that the real run would have to."""
+    from agentjobs.agents.prefork.standby import touch
+
+    try:
+        asyncio.run(touch(settings))
+    except Exception as error:  # the real run will say what is wrong, if anything is
+        print(f"the warm-up run of an executor failed: {error!r}", file=sys.stderr)  # noqa: T201
+
+
+class _Link:
+    """The executor's end of the job socket. Ends the process when the supervisor's end is closed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lines = Lines()
+        self._received: list[Message] = []
+        self._sending = threading.Lock()
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def send(self, message: Message) -> None:
+        """Blocks while the supervisor is behind: that is what keeps a flood of events bounded."""
+        try:
+            with self._sending:
+                self._sock.sendall(encode_line(message))
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(70)
+
+    def receive(self, op: Op) -> Message:
+        """Waits for the first message of that kind; others before it are kept for ``receive_ready``."""
+        while True:
+            for index, message in enumerate(self._received):
+                if message["op"] == op:
+                    return self._received.pop(index)
+            self._read(0)
+
+    def receive_ready(self) -> list[Message]:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._read(socket.MSG_DONTWAIT)
+        received, self._received = self._received, []
+        return received
+
+    def _read(self, flags: int) -> None:
+        try:
+            data = self._sock.recv(65536, flags)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            os._exit(70)
+        self._received.extend(decode(line) for line in self._lines.feed(data))

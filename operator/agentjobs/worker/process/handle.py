@@ -1,0 +1,276 @@
+"""The supervisor's handle of one executor: its events, its stopping ladder, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from agentjobs.agents.verdict.outcome import AgentEvent, AttemptSpec, Outcome, TokenUsage
+from agentjobs.telemetry.spans import Span
+from agentjobs.worker.process.ended import Ended
+from agentjobs.worker.process.output import Output
+from agentjobs.worker.process.stopping import Step, Why, heavier, ladder
+from agentjobs.worker.process.wire import Lines, Message, Op, decode, encode_line
+
+log = logging.getLogger(__name__)
+
+_DRAIN_SECONDS = 2.0
+"""After the exit: how long the sockets' ends are waited for. Only a descendant that survived SIGKILL for so
+long can hold them."""
+
+_PRINTED_SECONDS = 0.25
+"""After the result: how long the end of the output is waited for. Descendants may still hold the pipe."""
+_EXIT_SECONDS = 2.0
+"""A process that is still there so long after its result is killed."""
+
+OnEvent = Callable[[AgentEvent], None]
+OnSpan = Callable[[Span], None]
+OnUsage = Callable[[], None]
+
+
+class ExecutorHandle(asyncio.Protocol):
+    """One process, one run. Made by ``Executors``; a standby until ``give``."""
+
+    def __init__(self, number: int, output: Output, *, grace_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.number = number
+        self.pid: int | None = None
+        self.idle = loop.create_future()
+        """Done when a standby is touched and waits."""
+        self._pidfd: int | None = None
+        self._output = output
+        self._grace_seconds = grace_seconds
+        self._transport: asyncio.WriteTransport | None = None
+        self._lines = Lines()
+        self._socket_closed = loop.create_future()
+        self._ended: asyncio.Future[Ended] = loop.create_future()
+        self._on_event: OnEvent = lambda _: None
+        self._on_span: OnSpan = lambda _: None
+        self._on_usage: OnUsage = lambda: None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._why: Why | None = None
+        self._killed = False
+        self._began = time.monotonic()
+        self._outcome: Outcome | None = None
+        self._cancelled = False
+        self._crash = ""
+        self._settling: asyncio.Task[None] | None = None
+        self.event_count = 0
+        self.usage = TokenUsage()
+
+    # what the worker does with it
+
+    def give(
+        self,
+        spec: AttemptSpec,
+        on_event: OnEvent,
+        on_span: OnSpan | None = None,
+        on_usage: OnUsage | None = None,
+    ) -> None:
+        """Hands the run over and starts its attempt timeout. The process need not exist yet.
+
+        :param on_usage: ``usage`` has changed.
+        """
+        self._on_event = on_event
+        self._on_span = on_span or self._on_span
+        self._on_usage = on_usage or self._on_usage
+        self._began = time.monotonic()
+        self._output.fields = {
+            "uid": spec.uid,
+            "namespace": spec.namespace,
+            "name": spec.name,
+            "run": spec.run,
+            "attempt": spec.attempt,
+        }
+        if self.done:
+            return
+        self._send({"op": Op.JOB, "spec": spec.as_json()})
+        self._later(spec.attempt_timeout_seconds, partial(self.stop, Why.TIMEOUT))
+
+    def stop(self, why: Why) -> None:
+        """Begins the ladder of ``why``. A heavier reason replaces a lighter one; a ladder never starts over,
+        but a reason that kills at once does so."""
+        if self._ended.done() or not heavier(self._why, why):
+            return
+        first = self._why is None
+        self._why = why
+        steps = ladder(why, self._grace_seconds)
+        if first:
+            for after, step in steps:
+                self._later(after, partial(self._take, step))
+        elif steps[0][1] == Step.KILL:
+            self._take(Step.KILL)
+
+    def kill(self) -> None:
+        """SIGKILL now; through the pidfd, so never to a stranger that got the number."""
+        self._killed = True
+        self._signal(signal.SIGKILL)
+
+    async def ended(self) -> Ended:
+        """Waits for the end."""
+        return await asyncio.shield(self._ended)
+
+    @property
+    def done(self) -> bool:
+        return self._ended.done()
+
+    # what the template reports
+
+    def spawned(self, pid: int, pidfd: int) -> None:
+        self.pid, self._pidfd = pid, pidfd
+        if self._killed:
+            self._signal(signal.SIGKILL)
+
+    async def exited(
+        self,
+        status: int | None,
+        *,
+        never_ran: str = "",
+        lapsed: bool = False,
+        cpu_seconds: float = 0.0,
+        max_resident_bytes: int = 0,
+    ) -> None:
+        """The process is gone. Reads what is still in its sockets before anything is decided."""
+        self._cancel_timers()
+        if lapsed:
+            self._because(Why.LEASE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await asyncio.gather(asyncio.shield(self._socket_closed), asyncio.shield(self._output.closed))
+        self._settle(
+            exit_status=status,
+            never_ran=never_ran,
+            cpu_seconds=cpu_seconds,
+            max_resident_bytes=max_resident_bytes,
+        )
+        self._let_go()
+
+    async def _answered(self, spent: Message) -> None:
+        """The result is the truth, so nobody waits for the kernel to take the process apart."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PRINTED_SECONDS):
+                await asyncio.shield(self._output.closed)
+        self._settle(
+            cpu_seconds=float(spent.get("cpu_seconds", 0.0)),
+            max_resident_bytes=int(spent.get("max_resident_bytes", 0)),
+        )
+        self._later(_EXIT_SECONDS, self.kill)
+
+    def _settle(self, **known: Any) -> None:
+        if not self._ended.done():
+            ended = Ended(
+                outcome=self._outcome,
+                cancelled=self._cancelled,
+                crash=self._crash,
+                why=self._why,
+                event_count=self.event_count,
+                usage=self.usage,
+                log_tail=self._output.tail(),
+                duration_seconds=time.monotonic() - self._began,
+                **known,
+            )
+            self._ended.set_result(ended)
+
+    # asyncio.Protocol: the job socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are of no such class
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for line in self._lines.feed(data):
+                self._hear(decode(line))
+        except (ValueError, TypeError, KeyError) as error:
+            log.error("executor %s sent what is no message (%s): it is killed", self.pid, error)
+            self._crash = f"the executor sent what is no message: {error}"
+            self.kill()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._socket_closed.done():
+            self._socket_closed.set_result(None)
+        if not self.done and self._settling is None:
+            self._later(_EXIT_SECONDS, self._abandon)
+
+    def _abandon(self) -> None:
+        """It can tell nothing any more, and hears nothing: a tool has closed its socket."""
+        self._crash = "something inside the run closed its connection to the worker"
+        self.kill()
+
+    def _because(self, why: Why) -> None:
+        """The run ended for that, and not because it was stopped from here."""
+        if heavier(self._why, why):
+            self._why = why
+
+    def _hear(self, message: Message) -> None:
+        match message["op"]:
+            case Op.EVENT:
+                event = AgentEvent.from_json(message["event"])
+                self.event_count += 1
+                self._on_event(event)
+            case Op.SPAN:
+                self._on_span(Span.from_json(message["span"]))
+            case Op.USAGE:
+                self.usage = TokenUsage(**message["usage"])
+                self._on_usage()
+            case Op.IDLE:
+                if not self.idle.done():
+                    self.idle.set_result(None)
+            case Op.RESULT:
+                self._cancelled = bool(message.get("cancelled"))
+                self._crash = str(message.get("crash", ""))
+                if message.get("lapsed"):
+                    self._because(Why.LEASE)
+                if message.get("out_of_memory"):
+                    self._because(Why.MEMORY)
+                if "outcome" in message:
+                    self._outcome = Outcome.from_json(message["outcome"])
+                self._settling = asyncio.ensure_future(self._answered(message))
+
+    # steps
+
+    def _take(self, step: Step) -> None:
+        match step:
+            case Step.ABORT:
+                self._send({"op": Op.ABORT})
+            case Step.CANCEL:
+                self._send({"op": Op.CANCEL})
+            case Step.TERMINATE:
+                self._signal(signal.SIGTERM)
+            case Step.KILL:
+                self.kill()
+
+    def _send(self, message: Message) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode_line(message))
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        if seconds <= 0:
+            action()
+        else:
+            self._timers.append(asyncio.get_running_loop().call_later(seconds, action))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _let_go(self) -> None:
+        self._cancel_timers()
+        if self._transport is not None:
+            self._transport.close()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        self.idle.cancel()

@@ -1,0 +1,311 @@
+"""The supervisor's executors: keeps a warm template, hands runs to processes forked from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.telemetry.log import tell
+from agentjobs.worker.process import linux
+from agentjobs.worker.process.handle import ExecutorHandle, OnEvent, OnSpan, OnUsage
+from agentjobs.worker.process.lease import Lease
+from agentjobs.worker.process.memory import over_limit
+from agentjobs.worker.process.output import Output
+from agentjobs.worker.process.stopping import Why
+from agentjobs.worker.process.template_handle import TemplateHandle, init_message
+from agentjobs.worker.process.wire import Message, Op
+
+log = logging.getLogger(__name__)
+
+_RESTART_SECONDS = (0.2, 10.0)
+"""Between the end of a template and the next one: first, and at most."""
+_WARM_SECONDS = 120.0
+"""A template that is not warm by then hangs in an import."""
+_REFILL_SECONDS = 0.03
+"""Between the start of a run and the making of the next standby."""
+_WATCH_SECONDS = 0.25
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    agents: AgentSettings
+    standbys: int = 1
+    """Touched processes that wait for the next run: 0 to 2. Each hides about 20 ms and takes 11 MB."""
+    grace_seconds: float = 5.0
+    """The unit of the stopping ladders."""
+    lease_grace_seconds: float = 120.0
+    """How long runs wait for the renewal of a lease that is over, before they end."""
+    memory_limit_mib: int | None = 512
+    """Per run: data of each process, and the sum over its processes. None: no limit."""
+    path: tuple[str, ...] = ()
+    """Put before sys.path: where the pool's modules are."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The template's whole environment. Whatever is in it, agents can read."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.standbys <= 2:
+            raise ValueError(f"standbys is {self.standbys}; it must be 0, 1 or 2")
+
+
+class ExecutorPool:
+    """Makes executors while it is open; starts a new template whenever the old one ends."""
+
+    def __init__(self, settings: ExecutorSettings, *, on_ready: Callable[[], None] = lambda: None) -> None:
+        self.settings = settings
+        self._on_ready = on_ready
+        self.lease = Lease()
+        """Past it no executor begins anything; nobody has to renew it who never did (H13)."""
+        self.warnings: list[str] = []
+        """Of the present template: modules that it had to leave out, a database that it could not reach."""
+        self.templates = 0
+        """Started so far."""
+        self._unfit: dict[str, str] = {}
+        self._loading = ""
+        """The module that the template imports at the moment."""
+        self._number = 0
+        self._executors: dict[int, ExecutorHandle] = {}
+        self._standbys: deque[ExecutorHandle] = deque()
+        self._template: TemplateHandle | None = None
+        self._ready = asyncio.Event()
+        self._closing = False
+        self._refilling = False
+        self._keepers: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> ExecutorPool:
+        self._keepers = [asyncio.ensure_future(c) for c in (self._keep_template(), self._watch_memory())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Kills what still runs and ends the template."""
+        self._closing = True
+        self._ready.clear()
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, *self._tasks, return_exceptions=True)
+        self.lease.close()
+
+    @property
+    def ready(self) -> bool:
+        """The template is warm."""
+        return self._ready.is_set()
+
+    @property
+    def template_pid(self) -> int | None:
+        return self._template.pid if self._template is not None else None
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    @property
+    def idle_standbys(self) -> int:
+        """Standbys that are touched and wait."""
+        return sum(executor.idle.done() for executor in self._standbys)
+
+    async def spawn(
+        self,
+        spec: AttemptSpec,
+        on_event: OnEvent,
+        on_span: OnSpan | None = None,
+        on_usage: OnUsage | None = None,
+    ) -> ExecutorHandle:
+        """Hands the run to a standby, or to a new process. Waits while there is no warm template."""
+        await self._ready.wait()
+        while self._standbys:
+            executor = self._standbys.popleft()
+            if not executor.done:
+                break
+        else:
+            executor = await self._fork(touch=False)
+        executor.give(spec, on_event, on_span, on_usage)
+        # Not at once: on a busy machine the new standby would take its CPU from the run that has just begun.
+        if not self._refilling:
+            self._refilling = True
+            asyncio.get_running_loop().call_later(_REFILL_SECONDS, self._refill)
+        return executor
+
+    # the template's life
+
+    async def _keep_template(self) -> None:
+        delay, most = _RESTART_SECONDS
+        while True:
+            known_unfit = len(self._unfit)
+            try:
+                was_ready = await self._one_template()
+            except OSError:
+                log.exception("the template could not be started; it is tried again")
+                was_ready = False
+            if was_ready or len(self._unfit) > known_unfit:
+                delay = _RESTART_SECONDS[0]
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+            delay = min(most, delay * 2)
+
+    async def _one_template(self) -> bool:
+        """From the start of a template to its end. True: it was warm once."""
+        template = TemplateHandle(self._obey)
+        self.templates += 1
+        init = init_message(
+            self.settings.agents.as_json(),
+            self.settings.path,
+            list(self._unfit),
+            lapse_seconds=self.settings.lease_grace_seconds,
+            kill_seconds=self.settings.grace_seconds,
+        )
+        await template.start(init, self.settings.environment, [os.dup(self.lease.descriptor)])
+        self._template = template
+        self._loading = ""
+        warming = asyncio.get_running_loop().call_later(_WARM_SECONDS, self._give_up_warming, template)
+        try:
+            await template.ended
+            if not self._ready.is_set() and self._loading and self._loading not in self._unfit:
+                self._leave_out(self._loading, "the process died while importing it, or hung")
+            return self._ready.is_set()
+        finally:
+            warming.cancel()
+            self._ready.clear()
+            await self._bury(template)
+
+    def _give_up_warming(self, template: TemplateHandle) -> None:
+        if not self._ready.is_set():
+            tell(
+                log,
+                "template.hangs",
+                level=logging.ERROR,
+                seconds=_WARM_SECONDS,
+                loading=self._loading or None,
+            )
+            template.kill()
+
+    def _leave_out(self, module: str, why: str) -> None:
+        """A thread cannot be taken back, nor a failed import undone: the next template begins without it."""
+        self._unfit[module] = why
+        tell(log, "template.module_unfit", level=logging.WARNING, module=module, why=why)
+
+    async def _bury(self, template: TemplateHandle) -> None:
+        """Ends the executors that died with their template: not their fault, and said so."""
+        self._template = None
+        lost = list(self._executors.values())
+        self._executors.clear()
+        running = len(lost) - len(self._standbys)
+        self._standbys.clear()
+        for executor in lost:
+            executor.kill()
+        status = await template.bury([e.pid for e in lost if e.pid is not None])
+        if not self._closing:
+            tell(log, "template.lost", level=logging.ERROR, executors=running, status=status)
+        why = f"the worker's template process ended with status {status}, and its executors with it"
+        await asyncio.gather(*(executor.exited(None, never_ran=why) for executor in lost))
+
+    def _obey(self, message: Message, descriptors: list[int]) -> None:
+        match message["op"]:
+            case Op.READY:
+                self._warmed(message)
+            case Op.UNFIT:
+                self._leave_out(message["module"], message["why"])
+            case Op.LOADING:
+                self._loading = message["module"]
+            case Op.SPAWNED:
+                if (executor := self._executors.get(message["n"])) is not None:
+                    executor.spawned(message["pid"], descriptors.pop())
+            case Op.EXIT:
+                self._exited(message)
+
+    def _warmed(self, message: Message) -> None:
+        left_out = [f"{module} is not preloaded: {why}" for module, why in self._unfit.items()]
+        self.warnings = [*left_out, *message["warnings"]]
+        tell(
+            log,
+            "template.ready",
+            level=logging.WARNING if self.warnings else logging.INFO,
+            pid=self.template_pid,
+            seconds=message["seconds"],
+            warnings=self.warnings or None,
+        )
+        self._ready.set()
+        self._refill()
+        self._on_ready()
+
+    def _exited(self, message: Message) -> None:
+        executor = self._executors.pop(message["n"], None)
+        if executor is None:
+            return
+        if executor in self._standbys:
+            self._standbys.remove(executor)
+        self._start(
+            executor.exited(
+                message["status"],
+                never_ran=message["error"],
+                lapsed=message.get("lapsed", False),
+                cpu_seconds=message.get("cpu_seconds", 0.0),
+                max_resident_bytes=message.get("max_resident_bytes", 0),
+            )
+        )
+
+    # executors
+
+    async def _fork(self, *, touch: bool) -> ExecutorHandle:
+        """The process need not exist when this returns: what is written to it waits in its socket."""
+        loop = asyncio.get_running_loop()
+        self._number += 1
+        output = Output(logging.getLogger("agentjobs.executor"))
+        executor = ExecutorHandle(self._number, output, grace_seconds=self.settings.grace_seconds)
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        await loop.create_unix_connection(lambda: executor, sock=ours)
+        await loop.connect_read_pipe(lambda: output, os.fdopen(read_end, "rb", buffering=0))
+        limit = self.settings.memory_limit_mib
+        if self._template is None:  # it died meanwhile
+            theirs.close()
+            os.close(write_end)
+            self._start(executor.exited(None, never_ran="the worker's template process has just ended"))
+            return executor
+        self._executors[executor.number] = executor
+        message = {
+            "op": Op.SPAWN,
+            "n": executor.number,
+            "touch": touch,
+            "data_limit_bytes": None if limit is None else limit * _MIB,
+        }
+        self._template.tell(message, [theirs, write_end])
+        return executor
+
+    def _refill(self) -> None:
+        self._refilling = False
+        for _ in range(self.settings.standbys - len(self._standbys)):
+            self._start(self._add_standby())
+
+    async def _add_standby(self) -> None:
+        if self.ready and len(self._standbys) < self.settings.standbys:
+            executor = await self._fork(touch=True)
+            if len(self._standbys) < self.settings.standbys and not executor.done:
+                self._standbys.append(executor)
+            else:
+                executor.kill()
+
+    async def _watch_memory(self) -> None:
+        limit = self.settings.memory_limit_mib
+        while limit is not None:
+            await asyncio.sleep(_WATCH_SECONDS)
+            running = {e.pid: e for e in self._executors.values() if e.pid is not None and not e.done}
+            if len(running) <= len(self._standbys):
+                continue
+            over = over_limit(running, linux.processes(), limit * _MIB, linux.proportional_bytes)
+            for pid, taken in over.items():
+                tell(
+                    log, "executor.over_memory", level=logging.WARNING, pid=pid, bytes=taken, limit_mib=limit
+                )
+                running[pid].stop(Why.MEMORY)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

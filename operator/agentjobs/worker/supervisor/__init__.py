@@ -1,0 +1,1 @@
+"""The supervisor: claims jobs, keeps their leases, tells the queue how runs ended. It never imports google-adk."""

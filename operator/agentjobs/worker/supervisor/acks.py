@@ -1,0 +1,191 @@
+"""What the queue is told about a run that ended. Pure.
+
+The result message is the truth where there is one, else the exit status. What we asked for ourselves (drain,
+suspend, cancel) explains every end except an answer, a question and a permanent error: those were there first (H15).
+"""
+
+from __future__ import annotations
+
+import signal
+from random import Random
+
+from agentjobs.agents.verdict.outcome import Health, Outcome, TokenUsage, Verdict
+from agentjobs.api.conditions import Reason
+from agentjobs.queue.breakers import target_of
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, InputRequest, ModelAnswer, ModelReport, Usage
+from agentjobs.queue.retry import backoff, snooze
+from agentjobs.worker.process.ended import Ended
+from agentjobs.worker.process.stopping import Why
+from agentjobs.worker.supervisor.payload import input_deadline_seconds
+
+_NEVER_RAN_SECONDS = (0.5, 2.0)
+"""A run whose process could not be made comes back after this: the cause may take a moment to go."""
+_TOO_NEW_SECONDS = (20.0, 40.0)
+"""A payload for a newer worker: time for one of those to take it."""
+_ANSWERS = {
+    Health.UNAVAILABLE: ModelAnswer.UNAVAILABLE,
+    Health.KEY_REFUSED: ModelAnswer.KEY_REFUSED,
+    Health.RATE_LIMITED: ModelAnswer.RATE_LIMITED,
+}
+
+
+def ack_of(job: ClaimedJob, ended: Ended, rng: Random, *, model_health: bool = True) -> Ack | None:
+    """None: the run was lost, and there is nothing to say about it any more.
+
+    :param model_health: the queue is told how the models answered, and a refused key lets the job wait. False: it
+        fails at once.
+    """
+    if ended.why is Why.LOST:
+        return None
+    outcome = ended.outcome
+    answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL, Verdict.ASK)
+    if not answered and (asked := _asked(ended)) is not None:
+        kind, reason, message = asked
+        delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
+        return _ack(job, ended, kind, reason, message, delay)
+    if outcome is not None and outcome.verdict is not Verdict.CANCELLED:
+        return _told(job, ended, outcome, rng, model_health=model_health)
+    if ended.never_ran:
+        delay = rng.uniform(*_NEVER_RAN_SECONDS)
+        return _ack(job, ended, AckKind.RELEASE, Reason.EXECUTOR_CRASHED, ended.never_ran, delay)
+    delay = backoff(job.retry, job.attempt, rng)
+    return _ack(job, ended, AckKind.RETRY, Reason.EXECUTOR_CRASHED, crash_message(ended), delay)
+
+
+def too_new(job: ClaimedJob, message: str, rng: Random) -> Ack:
+    """The payload is newer than this worker (H30)."""
+    delay = rng.uniform(*_TOO_NEW_SECONDS)
+    return _ack(job, Ended(), AckKind.RELEASE, Reason.PAYLOAD_UNSUPPORTED, message, delay)
+
+
+def invalid(job: ClaimedJob, message: str) -> Ack:
+    """The payload can be run by nobody."""
+    return _ack(job, Ended(), AckKind.FAIL, Reason.INVALID_SPEC, message, 0.0)
+
+
+def session_of(job: ClaimedJob) -> str:
+    """The conversation's id: the user's, else the job's own (H18)."""
+    given = job.payload.get("sessionID")
+    return given if isinstance(given, str) and given else f"job-{job.uid}"
+
+
+def crash_message(ended: Ended) -> str:
+    """How a process ended that left no result."""
+    if ended.crash:
+        return f"{ended.crash}; the run's process ended without a result"
+    status = ended.exit_status
+    if status is None:
+        return "the run's process is gone, and nothing is known of its end"
+    if status < 0:
+        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+        hint = ": the kernel does that when the container runs out of memory" if name == "SIGKILL" else ""
+        return f"the run's process was killed by {name}{hint}"
+    return f"the run's process ended with status {status} and without a result"
+
+
+def _asked(ended: Ended) -> tuple[AckKind, Reason, str] | None:
+    """What our own request makes of an end that is neither an answer nor a permanent error."""
+    seconds = f"after {ended.duration_seconds:.0f} s"
+    match ended.why:
+        case Why.CANCEL:
+            return AckKind.CANCEL, Reason.CANCELLED, f"stopped on request {seconds}"
+        case Why.DEADLINE:
+            return AckKind.CANCEL, Reason.DEADLINE_EXCEEDED, f"stopped at its deadline {seconds}"
+        case Why.MEMORY:
+            return (
+                AckKind.RETRY,
+                Reason.OUT_OF_MEMORY,
+                (
+                    f"ended {seconds}: it took more memory than this pool gives to one job; "
+                    "let the agent take less, or raise memory_limit_mib"
+                ),
+            )
+        case Why.LEASE:
+            return (
+                AckKind.RELEASE,
+                Reason.LEASE_EXPIRED,
+                f"ended {seconds}: its worker reached the queue's database no more; nothing is charged",
+            )
+        case Why.TIMEOUT:
+            return (
+                AckKind.RETRY,
+                Reason.ATTEMPT_TIMEOUT,
+                (f"stopped {seconds}: longer than attemptTimeoutSeconds allows"),
+            )
+        case Why.SUSPEND:
+            return AckKind.RELEASE, Reason.SUSPENDED, f"suspended {seconds}"
+        case Why.DRAIN:
+            return AckKind.RELEASE, Reason.DRAINED, f"given back by a worker that shuts down, {seconds}"
+        case _:
+            return None
+
+
+def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model_health: bool) -> Ack:
+    """What the executor says about itself."""
+    delay = outcome.delay_seconds
+    verdict = outcome.verdict
+    if model_health and outcome.health is Health.KEY_REFUSED:
+        verdict = Verdict.SNOOZE  # not the job's fault, and it ends when the key is corrected
+    match verdict:
+        case Verdict.COMPLETE:
+            kind, seconds = AckKind.COMPLETE, 0.0
+        case Verdict.FAIL:
+            kind, seconds = AckKind.FAIL, 0.0
+        case Verdict.ASK:
+            kind, seconds = AckKind.ASK, 0.0
+        case Verdict.SNOOZE:
+            kind, seconds = AckKind.SNOOZE, snooze(job.snoozes, delay, rng)
+        case _:
+            kind = AckKind.RETRY
+            seconds = delay if delay is not None else backoff(job.retry, job.attempt, rng)
+    models = _models(job, outcome, seconds) if model_health else ()
+    return _ack(job, ended, kind, outcome.reason, outcome.message, seconds, models)
+
+
+def _models(job: ClaimedJob, outcome: Outcome, seconds: float) -> tuple[ModelReport, ...]:
+    """How the models of a run answered. An inline agent has one, known by the name that its jobs wait under."""
+    own = target_of(job.payload) or ""
+    inline = own if "inline" in (job.payload.get("agent") or {}) else ""
+    answered = (inline,) if inline and outcome.answered else outcome.answered
+    reports = [ModelReport(model, ModelAnswer.ANSWERED) for model in answered if model]
+    if outcome.health is not None and (failed := inline or outcome.model or own):
+        reports = [report for report in reports if report.model != failed]
+        delay = seconds if outcome.health is Health.RATE_LIMITED else 0.0
+        reports.append(ModelReport(failed, _ANSWERS[outcome.health], outcome.reason, delay))
+    return tuple(reports)
+
+
+def _ack(
+    job: ClaimedJob,
+    ended: Ended,
+    kind: AckKind,
+    reason: str,
+    message: str,
+    delay_seconds: float,
+    models: tuple[ModelReport, ...] = (),
+) -> Ack:
+    outcome = ended.outcome
+    return Ack(
+        id=job.id,
+        token=job.token,
+        kind=kind,
+        delay_seconds=delay_seconds,
+        reason=str(reason),
+        message=message,
+        result=outcome.result if outcome is not None and kind is AckKind.COMPLETE else None,
+        usage=usage_of(outcome.usage if outcome is not None else ended.usage),
+        event_count=outcome.event_count if outcome is not None else ended.event_count,
+        log_tail=ended.log_tail,
+        session_id=session_of(job),
+        models=models,
+        requests=tuple(InputRequest(**request.as_json()) for request in outcome.requests)
+        if outcome is not None and kind is AckKind.ASK
+        else (),
+        input_deadline_seconds=input_deadline_seconds(job) if kind is AckKind.ASK else None,
+    )
+
+
+def usage_of(usage: TokenUsage) -> Usage:
+    return Usage(
+        usage.prompt_tokens, usage.output_tokens, usage.total_tokens, usage.llm_calls, usage.tool_calls
+    )

@@ -1,0 +1,131 @@
+"""The dispatcher: one per process; acks what ended and claims for all free slots in one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
+
+from agentjobs.queue import numbers
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import AckAnswer, AckKind, ClaimedJob, StepResult
+from agentjobs.telemetry.log import tell
+from agentjobs.worker.supervisor.identity import Identity, wait_for
+from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.outage import Outage
+from agentjobs.worker.supervisor.runs import Run, Runs
+
+log = logging.getLogger(__name__)
+
+_ACKS = 256
+"""Acks in one step: each may carry 1 MiB of result and 64 KiB of log."""
+_GATHER_SECONDS = 0.003
+"""Between two steps: runs that end close together are acked, and their slots filled, in one commit. An idle
+worker's first step waits for nothing."""
+
+
+class Dispatcher:
+    """Woken by an ended run, a notification, a freed slot; else every ``poll_seconds``.
+
+    An ack is sent again until it is answered; a repeat is answered ``already`` (H9). A claim whose reply is
+    lost is left to the heartbeat, which finds the run and gives it back (H8).
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        identity: Identity,
+        runs: Runs,
+        *,
+        poll_seconds: float,
+        ready: Callable[[], bool],
+        start: Callable[[ClaimedJob, UUID], None],
+        acked: Callable[[Run, AckAnswer], None],
+        stepped: Callable[[], None],
+        measures: Measures,
+    ) -> None:
+        """
+        :param stepped: called after each step, when its jobs have been started.
+        """
+        self._queue = queue
+        self._identity = identity
+        self._runs = runs
+        self._poll_seconds = poll_seconds
+        self._ready = ready
+        self._start = start
+        self._acked = acked
+        self._stepped = stepped
+        self._measures = measures
+        self.outage = Outage("dispatch", log)
+
+    async def run(self) -> None:
+        more, ended = True, 0.0
+        while True:
+            if not more:
+                await wait_for(self._identity.work_wanted, self._poll_seconds * random.uniform(0.9, 1.1))
+            await asyncio.sleep(max(0.0, ended + _GATHER_SECONDS - time.monotonic()))
+            try:
+                more = await self._once()
+                ended = time.monotonic()
+                self.outage.over()
+            except Exception as error:  # whatever it is: executors go on, acks are kept
+                await asyncio.sleep(self.outage.failed(error))
+                more = True
+
+    async def _once(self) -> bool:
+        """One step. True: there is more to do at once."""
+        await self._ack_for_others()
+        identity = self._identity
+        worker = identity.uuid
+        slots = self._runs.free() if identity.claims and self._ready() else {}
+        acks = self._runs.acks_of(worker, _ACKS)
+        if not acks and not slots:
+            return False
+        asked = min(sum(slots.values()), numbers.CLAIM_JOBS)
+        token = identity.next_token()
+        identity.in_flight.add(token)
+        began = time.monotonic()
+        try:
+            result = await self._queue.step(
+                worker, token, acks, slots, total=asked, idle=not self._runs.running
+            )
+            if asked:
+                self._measures.asked(time.monotonic() - began, (job.queue for job in result.jobs))
+            self._answers(worker, result)
+            # A worker that expired while the reply was under way must not begin them: they are rescued.
+            if identity.registered and identity.uuid == worker:
+                for job in result.jobs:
+                    self._start(job, worker)
+        finally:
+            identity.in_flight.discard(token)
+            self._stepped()
+        if not result.alive:
+            # The beat decides whether this worker was given up, or merely could not beat for a while (H11).
+            identity.beat_wanted.set()
+            return False
+        return bool(self._runs.unacked) or (
+            asked > 0 and len(result.jobs) == asked and bool(self._runs.free())
+        )
+
+    async def _ack_for_others(self) -> None:
+        """What ended under a uuid that this worker had before it expired. Mostly lost; the queue decides."""
+        for worker in self._runs.workers() - {self._identity.uuid}:
+            acks = self._runs.acks_of(worker, _ACKS)
+            self._answers(worker, await self._queue.step(worker, self._identity.next_token(), acks, {}))
+
+    def _answers(self, worker: UUID, result: StepResult) -> None:
+        by_job = {run.job.id: run for run in reversed(self._runs.unacked.values()) if run.worker == worker}
+        for job_id, answer in result.answers.items():
+            run = by_job.get(job_id)
+            if run is None:
+                continue
+            self._runs.answered(run.key)
+            if job_id in result.held and run.ack is not None:  # what is told of it is what became of it
+                run.ack = replace(run.ack, kind=AckKind.SNOOZE, delay_seconds=0.0)
+            if answer is AckAnswer.LOST:
+                tell(log, "ack.lost", level=logging.WARNING, **run.names())
+            self._acked(run, answer)

@@ -1,0 +1,138 @@
+"""The heartbeat: says that this worker lives and what it holds; hears what is asked of its runs.
+
+On a task and a connection of its own, so that neither an agent nor a slow claim can stall it. A database
+that is away stops nothing here: only a database that answers *you are gone* does (H11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import BeatResult, Control, WorkerInfo
+from agentjobs.telemetry.log import tell
+from agentjobs.worker.process.lease import Lease, boot_seconds
+from agentjobs.worker.process.stopping import Why
+from agentjobs.worker.supervisor.identity import Identity, wait_for
+from agentjobs.worker.supervisor.outage import Outage
+from agentjobs.worker.supervisor.runs import Key, Runs
+
+log = logging.getLogger(__name__)
+
+_LEAST_SECONDS = 0.1
+"""Between two beats, however often a control notification asks for one."""
+_WHY = {Control.CANCEL: Why.CANCEL, Control.DEADLINE: Why.DEADLINE, Control.SUSPEND: Why.SUSPEND}
+
+
+class Heartbeat:
+    def __init__(
+        self,
+        queue: Queue,
+        identity: Identity,
+        runs: Runs,
+        lease: Lease,
+        *,
+        seconds: float,
+        expiry_seconds: float,
+        info: Callable[[], WorkerInfo],
+        lost: Callable[[], Awaitable[None]],
+        versions: tuple[int, int],
+        drain: Callable[[str], None],
+    ) -> None:
+        """``lost``: stops every executor and returns when they are gone. ``versions``: of the schema, from
+        and to, that this worker can work with; else it drains (H30)."""
+        self._queue = queue
+        self._identity = identity
+        self._runs = runs
+        self._lease = lease
+        self._seconds = seconds
+        self._expiry_seconds = expiry_seconds
+        self._info = info
+        self._lost = lost
+        self._versions = versions
+        self._drain = drain
+        self.outage = Outage("heartbeat", log)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._once()
+                self.outage.over()
+                pause = self._seconds * random.uniform(0.9, 1.0)
+            except Exception as error:
+                pause = min(self._seconds, self.outage.failed(error))
+            await asyncio.sleep(min(_LEAST_SECONDS, pause))
+            await wait_for(self._identity.beat_wanted, max(0.0, pause - _LEAST_SECONDS))
+
+    async def _once(self) -> None:
+        identity = self._identity
+        if not identity.registered:
+            await self._register()
+        newest = identity.last_token
+        held = self._runs.held(identity.uuid)
+        sent = boot_seconds()
+        beat = await self._queue.beat(identity.uuid, held, sorted(identity.in_flight))
+        if not beat.alive:
+            await self._expired()
+            return
+        identity.beaten()
+        self._renew_lease(sent)
+        self._obey(beat)
+        await self._disown(beat, newest)
+
+    async def _register(self) -> None:
+        info = self._info()
+        sent = boot_seconds()
+        await self._queue.register(info)
+        self._renew_lease(sent)
+        self._identity.registered = True
+        self._identity.reached.set()
+        self._identity.beaten()
+        self._identity.work_wanted.set()
+        tell(log, "worker.registered", worker=info.name, worker_uuid=str(info.id), queues=dict(info.queues))
+
+    def _renew_lease(self, sent: float) -> None:
+        """From the sending of the beat, not from its reply: the database's clock for this worker cannot have
+        started before, however long the reply was under way or this process was stopped (H13)."""
+        self._lease.renew(sent + self._expiry_seconds)
+
+    async def _expired(self) -> None:
+        """This worker's jobs belong to others now: stop, before anything else; then begin anew (H10)."""
+        tell(log, "worker.expired", level=logging.ERROR, running=len(self._runs.running))
+        self._identity.registered = False
+        await self._lost()
+        self._identity.renew()
+        self._identity.beat_wanted.set()
+
+    def _obey(self, beat: BeatResult) -> None:
+        identity = self._identity
+        if beat.recovering != identity.recovering:
+            identity.recovering = beat.recovering
+            tell(log, "queue.recovering" if beat.recovering else "queue.recovered", level=logging.WARNING)
+        oldest, newest = self._versions
+        if not oldest <= beat.schema_version <= newest:
+            self._drain(
+                f"the database's schema is version {beat.schema_version}, and this worker works with"
+                f" {oldest} to {newest}: use a worker of the schema's release"
+            )
+        for key, control in beat.controls.items():
+            run = self._runs.running.get(key)
+            if run is not None:
+                run.stop(_WHY[control])
+
+    async def _disown(self, beat: BeatResult, newest: int) -> None:
+        """Gives back claims whose reply was lost (H8). Those that came in while the beat was under way are
+        this worker's own: their token is newer than the beat, or it holds them by now."""
+        identity = self._identity
+        held = set(self._runs.held(identity.uuid))
+        strangers: list[Key] = [
+            (job, token)
+            for job, token in beat.disowned
+            if token <= newest and token not in identity.in_flight and (job, token) not in held
+        ]
+        if strangers:
+            count = await self._queue.disown(identity.uuid, strangers)
+            tell(log, "claim.disowned", level=logging.WARNING, runs=count)

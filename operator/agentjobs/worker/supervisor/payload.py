@@ -1,0 +1,88 @@
+"""From a claimed job to the spec of its attempt. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agentjobs.agents.verdict.outcome import AttemptSpec, TokenUsage
+from agentjobs.queue.records import ClaimedJob
+
+VERSION = 2
+"""The newest payload that this worker understands. 2: with people's answers, which the queue puts in."""
+
+
+class PayloadTooNew(Exception):
+    """Written by a newer version: another worker can run it (H30)."""
+
+
+class PayloadInvalid(Exception):
+    """No worker can run it; the message names field, value and what is wanted."""
+
+
+def attempt_spec(job: ClaimedJob) -> AttemptSpec:
+    """Raises PayloadTooNew, PayloadInvalid."""
+    payload = job.payload
+    version = payload.get("v", 1)
+    if not isinstance(version, int) or version < 1:
+        raise PayloadInvalid(f"payload.v is {version!r}; a whole number from 1 is wanted")
+    if version > VERSION:
+        raise PayloadTooNew(f"payload.v is {version}, and this worker understands versions up to {VERSION}")
+    agent = payload.get("agent")
+    if not isinstance(agent, Mapping) or len(agent.keys() & {"module", "inline"}) != 1:
+        raise PayloadInvalid("payload.agent must be an object with either module or inline")
+    budget = payload.get("budget") or {}
+    if not isinstance(budget, Mapping):
+        raise PayloadInvalid(f"payload.budget is {budget!r}; an object is wanted")
+    spent = job.spent
+    return AttemptSpec(
+        uid=str(job.uid),
+        namespace=_text(payload, "namespace", "default"),
+        name=_text(payload, "name", str(job.uid)),
+        queue=job.queue,
+        run=job.run,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        round=job.round,
+        agent=dict(agent),
+        message=_text(payload, "message", ""),
+        user_id=_text(payload, "userID", "system"),
+        app_name=_text(payload, "appName", "agentjobs"),
+        session_id=_text(payload, "sessionID", "") or None,
+        max_tokens=_number(budget, "maxTokens"),
+        max_llm_calls=_number(budget, "maxLLMCalls"),
+        spent=TokenUsage(
+            spent.prompt_tokens, spent.output_tokens, spent.total_tokens, spent.llm_calls, spent.tool_calls
+        ),
+        attempt_timeout_seconds=job.attempt_timeout_seconds,
+        answers=_answers(payload),
+    )
+
+
+def input_deadline_seconds(job: ClaimedJob) -> int | None:
+    """How long a tool's question may wait for an answer; None: as long as the job."""
+    value = job.payload.get("inputDeadlineSeconds")
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _answers(payload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    answers = payload.get("answers") or {}
+    if not isinstance(answers, Mapping) or not all(isinstance(one, Mapping) for one in answers.values()):
+        raise PayloadInvalid("payload.answers must be an object of objects")
+    return dict(answers)
+
+
+def _text(payload: Mapping[str, Any], field: str, default: str) -> str:
+    value = payload.get(field)
+    if value is None:
+        return default
+    if not isinstance(value, str):
+        raise PayloadInvalid(f"payload.{field} is {value!r}; a text is wanted")
+    return value
+
+
+def _number(budget: Mapping[str, Any], field: str) -> int | None:
+    value = budget.get(field)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise PayloadInvalid(f"payload.budget.{field} is {value!r}; a whole number is wanted")
+    return value

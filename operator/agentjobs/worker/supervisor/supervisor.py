@@ -1,0 +1,300 @@
+"""The worker's supervisor: claims jobs, runs each in an executor, tells the queue how it ended.
+
+It never imports google-adk: it stays small, starts in no time, and no agent's code shares its process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from agentjobs.agents.verdict.outcome import AgentEvent
+from agentjobs.queue.errors import QueueUnavailable
+from agentjobs.queue.migrate import SCHEMA_VERSION
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckAnswer, ClaimedJob, WorkerInfo
+from agentjobs.telemetry import signals
+from agentjobs.telemetry.job_ends import JobEnds
+from agentjobs.telemetry.log import tell
+from agentjobs.telemetry.tracing import open_tracing
+from agentjobs.worker.process import linux
+from agentjobs.worker.process.ended import Ended
+from agentjobs.worker.process.pool import ExecutorPool, ExecutorSettings
+from agentjobs.worker.process.stopping import Why
+from agentjobs.worker.supervisor import acks, extensions, reports
+from agentjobs.worker.supervisor.config import WorkerConfig, executor_environment
+from agentjobs.worker.supervisor.dispatch import Dispatcher
+from agentjobs.worker.supervisor.drain import Drain
+from agentjobs.worker.supervisor.health import Answer, HealthServer
+from agentjobs.worker.supervisor.heartbeat import Heartbeat
+from agentjobs.worker.supervisor.identity import Identity
+from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.payload import PayloadInvalid, PayloadTooNew, attempt_spec
+from agentjobs.worker.supervisor.progress import ProgressReport
+from agentjobs.worker.supervisor.runs import Run, Runs
+from agentjobs.worker.supervisor.ticking import Listener, Ticker
+from agentjobs.worker.supervisor.traces import Traces, traceparent_of
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSIONS = (SCHEMA_VERSION, SCHEMA_VERSION + 1)
+"""This worker runs on its own schema and on the next release's (H30)."""
+_UNREGISTER_SECONDS = 3.0
+
+
+async def run_worker(config: WorkerConfig) -> int:
+    """Runs until it is drained. Returns the process's exit status: 0 drained, 1 broken."""
+    return await Worker(config).run()
+
+
+def main(config: WorkerConfig) -> int:
+    """``run_worker`` on a loop of its own."""
+    import uvloop
+
+    status: int = uvloop.run(run_worker(config))
+    return status
+
+
+class Worker:
+    """Made inside a running event loop."""
+
+    def __init__(self, config: WorkerConfig, *, queue: type[Queue] = Queue) -> None:
+        """``queue``: tests give one that loses replies."""
+        self.config = config
+        self._queue_type = queue
+        self.identity = Identity()
+        self.runs = Runs(config.queues)
+        self.measures = Measures(config.queues)
+        self.executors = ExecutorPool(
+            ExecutorSettings(
+                agents=config.settings,
+                standbys=config.standbys,
+                grace_seconds=config.stop_grace_seconds,
+                lease_grace_seconds=config.lease_grace_seconds,
+                memory_limit_mib=config.memory_limit_mib,
+                path=config.path,
+                environment=executor_environment(os.environ, config),
+            ),
+            on_ready=self.identity.work_wanted.set,
+        )
+        pages: dict[str, Callable[[], Answer]] = {
+            "/healthz": lambda: (200, "ok\n"),
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+        }
+        self.health = HealthServer(config.health_host, config.health_port, pages)
+        self.tracing = open_tracing(os.environ, service="agentjobs-worker", instance=config.name)
+        self.traces = Traces(self.tracing, config.name)
+        self._drain = Drain(self.identity, self.runs, seconds=config.drain_seconds)
+        self._random = random.Random()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def drain(self, why: str) -> None:
+        """Once: drains. Twice: in a hurry. Three times: kills."""
+        self._drain.ask(why)
+
+    def problems(self) -> list[str]:
+        """Why this worker is not ready; empty: it is."""
+        found = []
+        if not self.executors.ready:
+            found.append("the template is not warm yet")
+        if not self.identity.registered:
+            found.append("not registered with the queue: the database is away, or has not been reached yet")
+        elif (age := self.identity.beat_age_seconds()) > self.config.expiry_seconds:
+            found.append(f"the last heartbeat is {age:.0f} s old")
+        if self.identity.draining:
+            found.append("draining")
+        return found
+
+    async def run(self) -> int:
+        config = self.config
+        if config.own_process:
+            linux.forbid_dumping()
+            self._handle_signals()
+        try:
+            extensions.load(config.signal_modules, config.path)
+        except extensions.SignalModuleFailed as error:
+            log.critical("the worker does not start: %s", error, exc_info=error.__cause__)
+            return 1
+        tell(log, "worker.start", worker=config.name, queues=dict(config.queues), pid=os.getpid())
+        queue = await self._queue_type.open(
+            config.dsn,
+            direct_dsn=config.direct_dsn,
+            application_name="agentjobs-worker",
+            expiry_seconds=config.expiry_seconds,
+        )
+        try:
+            async with self.health:
+                return await self._serve(queue)
+        finally:
+            await queue.close()
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)
+            signals.flush()
+
+    async def _serve(self, queue: Queue) -> int:
+        config, identity = self.config, self.identity
+        ends = JobEnds(
+            self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: job.acked
+        )
+        self.traces.job_acked = ends.put
+        loops = [
+            Dispatcher(
+                queue,
+                identity,
+                self.runs,
+                poll_seconds=config.poll_seconds,
+                ready=lambda: self.executors.ready,
+                start=self._start,
+                acked=self._acked,
+                stepped=self._drain.changed.set,
+                measures=self.measures,
+            ).run(),
+            Heartbeat(
+                queue,
+                identity,
+                self.runs,
+                self.executors.lease,
+                seconds=config.heartbeat_seconds,
+                expiry_seconds=config.expiry_seconds,
+                info=self._info,
+                lost=self._stop_all_lost,
+                versions=SCHEMA_VERSIONS,
+                drain=self._drain_once,
+            ).run(),
+            ProgressReport(queue, identity, self.runs).run(),
+            Ticker(queue, identity, seconds=config.tick_seconds).run(),
+            Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
+            ends.run(),
+        ]
+        tasks = [asyncio.ensure_future(loop) for loop in loops]
+        draining = asyncio.ensure_future(self._drain.run())
+        reached: asyncio.Task[Any] = asyncio.ensure_future(identity.reached.wait())
+        everything: list[asyncio.Task[Any]] = [reached, draining, *tasks]
+        try:
+            # The template warms the session store too, so it begins when the database is there.
+            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+            async with self.executors if reached.done() else contextlib.nullcontext():
+                await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            broken = [task for task in tasks if task.done()]
+            for task in broken:
+                log.critical("a loop of the worker ended", exc_info=task.exception())
+            return 1 if broken else 0
+        finally:
+            for task in everything:
+                task.cancel()
+            await asyncio.gather(*everything, return_exceptions=True)
+            await ends.flush()
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_UNREGISTER_SECONDS):
+                    await queue.unregister(identity.uuid)
+
+    # one run
+
+    def _start(self, job: ClaimedJob, worker: UUID) -> None:
+        run = Run(job, worker)
+        self.runs.add(run)
+        task = asyncio.ensure_future(self._run(run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, run: Run) -> None:
+        self.traces.begin(run)
+        try:
+            ack = await self._ack_of(run)
+        except Exception as error:  # a defect of ours: the slot and the job must not be lost with it
+            log.exception("the supervisor failed in a run of job %s", run.job.uid)
+            run.ended = Ended(never_ran=f"the worker failed: {type(error).__name__}: {error}")
+            ack = acks.ack_of(run.job, run.ended, self._random)
+        self.traces.ended(run)
+        if ack is not None and run.traced is not None:
+            ack = replace(ack, trace_id=run.traced.trace_id)
+        self.runs.end(run, ack)
+        self.identity.work_wanted.set()
+        self._drain.changed.set()
+
+    async def _ack_of(self, run: Run) -> Ack | None:
+        try:
+            spec = attempt_spec(run.job)
+        except PayloadTooNew as error:
+            return acks.too_new(run.job, str(error), self._random)
+        except PayloadInvalid as error:
+            return acks.invalid(run.job, str(error))
+        if await _first(self.executors.wait_ready(), run.stop_wanted.wait()):
+            spec = replace(spec, traceparent=traceparent_of(run))
+            run.executor = await self.executors.spawn(
+                spec, partial(self._saw, run), partial(self.traces.saw, run), self.runs.moved.set
+            )
+            if run.stop_asked is not None:
+                run.executor.stop(run.stop_asked)
+            reports.started(run)
+            run.ended = await run.executor.ended()
+        else:
+            run.ended = Ended(why=run.stop_asked)
+        return acks.ack_of(run.job, run.ended, self._random, model_health=self.config.model_health)
+
+    def _saw(self, run: Run, event: AgentEvent) -> None:
+        run.saw(event)
+        self.runs.moved.set()
+        self.measures.saw(run, event)
+        reports.event(run, event)
+
+    def _acked(self, run: Run, answer: AckAnswer) -> None:
+        reports.acked(run, answer)
+        self.traces.acked(run, answer)
+        self.measures.acked(run, answer)
+        self._drain.changed.set()
+
+    async def _stop_all_lost(self) -> None:
+        """Kills every executor, and returns when they are gone."""
+        for run in list(self.runs.running.values()):
+            run.stop(Why.LOST)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    # the process
+
+    def _info(self) -> WorkerInfo:
+        config = self.config
+        name = config.name or socket.gethostname()
+        return WorkerInfo(self.identity.uuid, name, config.queues, config.version, config.pool)
+
+    def _handle_signals(self) -> None:
+        """PID 1 has no default handlers: without these, SIGTERM would do nothing in a container."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.drain, number.name)
+
+    def _drain_once(self, why: str) -> None:
+        if not self.identity.draining:
+            self.drain(why)
+
+    def _readyz(self) -> Answer:
+        problems = self.problems()
+        warnings = "".join(f"warning: {warning}\n" for warning in self.executors.warnings)
+        return (503, "\n".join(problems) + "\n") if problems else (200, "ready\n" + warnings)
+
+    def _metrics(self) -> Answer:
+        ready, templates = not self.problems(), self.executors.templates
+        return 200, self.measures.page(self.identity, self.runs, ready=ready, templates=templates)
+
+
+async def _first(wanted: Coroutine[Any, Any, object], instead: Coroutine[Any, Any, object]) -> bool:
+    """Waits for either; True: for the first one."""
+    tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(instead)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].done() and not tasks[1].done()
+    finally:
+        for task in tasks:
+            task.cancel()

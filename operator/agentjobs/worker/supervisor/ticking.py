@@ -1,0 +1,103 @@
+"""The worker's part in what time does: ticks, and the notifications that say when the next one is worth it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Collection
+
+from agentjobs.queue.listen import Note
+from agentjobs.queue.queue import Queue
+from agentjobs.worker.supervisor.identity import Identity, wait_for
+from agentjobs.worker.supervisor.outage import Outage
+
+log = logging.getLogger(__name__)
+
+_LEAST_SECONDS = 0.02
+"""Between two ticks, however dense the due times are."""
+_SHARED_SECONDS = 0.1
+"""After a notified tick found another process ticking: that one may have begun before the news."""
+
+
+def pause(jittered_seconds: float, next_due_seconds: float | None, *, unheard: bool) -> float:
+    """Seconds until the next tick: precisely at the next due time, else about every second (H24, H26)."""
+    wanted = [jittered_seconds]
+    if next_due_seconds is not None:
+        wanted.append(next_due_seconds)
+    if unheard:
+        wanted.append(_SHARED_SECONDS)
+    return max(_LEAST_SECONDS, min(wanted))
+
+
+class Ticker:
+    def __init__(self, queue: Queue, identity: Identity, *, seconds: float) -> None:
+        self._queue = queue
+        self._identity = identity
+        self._seconds = seconds
+        self.outage = Outage("tick", log)
+
+    async def run(self) -> None:
+        notified = False
+        while True:
+            seconds = self._seconds * random.uniform(0.9, 1.2)
+            try:
+                if self._identity.registered:
+                    tick = await self._queue.tick(self._identity.uuid)
+                    self.outage.over()
+                    seconds = pause(seconds, tick.next_due_seconds, unheard=notified and tick.held_elsewhere)
+                    if tick.promoted or tick.admitted:
+                        self._identity.work_wanted.set()
+            except Exception as error:
+                seconds = max(seconds, self.outage.failed(error))
+            notified = await wait_for(self._identity.tick_wanted, seconds)
+            if notified:
+                await asyncio.sleep(_LEAST_SECONDS)
+
+
+class Listener:
+    """Notifications only wake: whoever misses one finds the same by polling."""
+
+    def __init__(self, queue: Queue, identity: Identity, queues: Collection[str], *, seconds: float) -> None:
+        self._queue = queue
+        self._identity = identity
+        self._queues = frozenset(queues)
+        self._seconds = seconds
+        self.outage = Outage("listen", log)
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async for note in self._queue.listen():
+                    self.outage.over()
+                    self._hear(note)
+            except Exception as error:
+                await asyncio.sleep(self.outage.failed(error))
+
+    def _hear(self, note: Note) -> None:
+        identity = self._identity
+        match note.kind:
+            case "ready":
+                if note.payload in self._queues:
+                    identity.work_wanted.set()
+            case "control":
+                if note.payload in ("", str(identity.uuid)):
+                    identity.beat_wanted.set()
+            case "admit":
+                identity.tick_wanted.set()
+            case "due":
+                self._due(note.payload)
+            case "poll":
+                identity.work_wanted.set()
+            case _:
+                pass
+
+    def _due(self, payload: str) -> None:
+        """The ordinary tick finds what is due later than that; a sooner one gets a tick of its own."""
+        try:
+            seconds = float(payload) - time.time()
+        except ValueError:
+            seconds = 0.0
+        if seconds < self._seconds:
+            asyncio.get_running_loop().call_later(max(0.0, seconds), self._identity.tick_wanted.set)

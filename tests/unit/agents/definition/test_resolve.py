@@ -1,0 +1,268 @@
+"""From ``agent.module`` to an agent: what is found, in which order, and what each refusal says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from agent_modules import Write, write_module
+from google.adk.agents import BaseAgent, LlmAgent, LoopAgent, ParallelAgent, SequentialAgent
+from google.adk.workflow import FunctionNode, Workflow
+
+from agentjobs.agents.definition.resolve import Resolved, resolve
+from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
+from agentjobs.agents.verdict.outcome import AgentSettings
+
+__all__ = ["write_module"]
+
+HEAD = """
+    from google.adk.agents import LlmAgent
+    from google.adk.apps import App
+    def made(name): return LlmAgent(name=name, model="echo")
+"""
+
+
+async def found(reference: str, *modules: str) -> Resolved:
+    return await resolve(
+        reference, AgentSettings(modules=modules or (reference.split(":")[0],), pool="small")
+    )
+
+
+async def refusal(kind: type[AgentError], reference: str, *modules: str) -> str:
+    with pytest.raises(kind) as caught:
+        await found(reference, *modules)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+async def test_an_app_comes_before_root_agent_and_agent(write_module: Write) -> None:
+    write_module(
+        "m1",
+        HEAD
+        + """
+    app = App(name="own", root_agent=made("of_app"))
+    root_agent = made("root")
+    def agent(): return made("factory")
+    """,
+    )
+    resolved = await found("m1")
+    assert (resolved.root.name, resolved.app is not None) == ("of_app", True)
+
+
+async def test_root_agent_comes_before_agent(write_module: Write) -> None:
+    write_module(
+        "m2",
+        HEAD
+        + """
+    root_agent = made("root")
+    def agent(): return made("factory")
+    """,
+    )
+    assert (await found("m2")).root.name == "root"
+
+
+@pytest.mark.parametrize("definition", ["def agent():", "async def agent():", "def agent(greeting='hi'):"])
+async def test_an_agent_function_is_called_each_time(write_module: Write, definition: str) -> None:
+    write_module(
+        "m3",
+        HEAD
+        + f"""
+    {definition}
+        return made("factory")
+    """,
+    )
+    first, second = await found("m3"), await found("m3")
+    assert first.root.name == "factory"
+    assert first.root is not second.root
+
+
+async def test_an_agent_function_may_return_an_app(write_module: Write) -> None:
+    write_module(
+        "m4",
+        HEAD
+        + """
+    def agent(): return App(name="own", root_agent=made("x"))
+    """,
+    )
+    assert (await found("m4")).app is not None
+
+
+async def test_an_attribute_can_be_named(write_module: Write) -> None:
+    write_module(
+        "m5",
+        HEAD
+        + """
+    root_agent = made("root")
+    other = made("other")
+    async def third(): return made("third")
+    """,
+    )
+    assert (await found("m5:other")).root.name == "other"
+    assert (await found("m5:third")).root.name == "third"
+
+
+def adk_create(folder: Path, name: str, kind: str) -> None:
+    """ADK's own command, without questions."""
+    from click.testing import CliRunner
+    from google.adk.cli.cli_tools_click import main
+
+    arguments = ["create", str(folder / name), "--type", kind, "--model", "echo", "--api_key", "a-key"]
+    made = CliRunner().invoke(main, arguments)
+    assert made.exit_code == 0, made.output
+
+
+async def test_what_adk_create_writes_is_found(write_module: Write, tmp_path: Path) -> None:
+    """`from . import agent` makes the submodule an attribute named agent."""
+    adk_create(tmp_path, "my_agent", "code")
+    assert (await found("my_agent")).root.name == "root_agent"
+    assert (await found("my_agent.agent")).root.name == "root_agent"
+
+
+async def test_what_adk_create_writes_as_configuration_is_refused_with_what_to_do(
+    write_module: Write, tmp_path: Path
+) -> None:
+    adk_create(tmp_path, "my_config", "config")
+    message = await refusal(AgentNotFound, "my_config")
+    assert "root_agent.yaml" in message
+    assert "my_config/agent.py with root_agent" in message
+
+
+async def test_a_package_whose_init_is_empty_is_looked_into(write_module: Write) -> None:
+    write_module(
+        "plain.agent",
+        HEAD
+        + """
+    root_agent = made("inner")
+    """,
+    )
+    assert (await found("plain")).root.name == "inner"
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("SequentialAgent(name='r', sub_agents=[made('a'), made('b')])", SequentialAgent),
+        ("LoopAgent(name='r', sub_agents=[made('a')], max_iterations=1)", LoopAgent),
+        ("ParallelAgent(name='r', sub_agents=[made('a')])", ParallelAgent),
+        ("Own(name='r')", BaseAgent),
+        ("made('r')", LlmAgent),
+        ("Workflow(name='r', edges=[(START, made('a'))])", Workflow),
+        ("FunctionNode(func=lambda node_input: node_input, name='r')", FunctionNode),
+    ],
+)
+async def test_any_kind_of_root_is_taken(write_module: Write, source: str, kind: type) -> None:
+    write_module(
+        "roots",
+        HEAD
+        + f"""
+    from google.adk.agents import BaseAgent, LoopAgent, ParallelAgent, SequentialAgent
+    from google.adk.workflow import FunctionNode, START, Workflow
+    class Own(BaseAgent):
+        async def _run_async_impl(self, ctx):
+            yield
+    root_agent = {source}
+    """,
+    )
+    assert isinstance((await found("roots")).root, kind)
+
+
+async def test_a_missing_module_names_what_was_looked_for() -> None:
+    message = await refusal(AgentNotFound, "no_such.module")
+    assert "no module 'no_such'" in message
+    assert "looked for 'no_such.module'" in message
+
+
+async def test_a_missing_submodule_names_it(write_module: Write) -> None:
+    write_module("pk.one", "")
+    assert "no module 'pk.two'" in await refusal(AgentNotFound, "pk.two")
+
+
+async def test_a_module_with_a_missing_dependency_is_invalid_not_missing(write_module: Write) -> None:
+    write_module("dep", "import not_installed_here")
+    message = await refusal(AgentInvalid, "dep")
+    assert "'dep' failed at import" in message
+    assert "'not_installed_here'" in message
+
+
+@pytest.mark.parametrize("source", ["1/0", "import sys; sys.exit(3)", "def broken(:", "raise KeyError('x')"])
+async def test_a_module_that_fails_at_import_is_invalid(write_module: Write, source: str) -> None:
+    write_module("fails", source)
+    assert "'fails' failed at import" in await refusal(AgentInvalid, "fails")
+
+
+async def test_nothing_to_run_lists_what_was_looked_for_and_found(write_module: Write) -> None:
+    write_module("nothing", "import os\ndef helper(): ...\nVALUE = 1")
+    message = await refusal(AgentNotFound, "nothing")
+    assert "nothing:app, nothing:root_agent, nothing:agent" in message
+    assert "it has VALUE, helper" in message
+
+
+async def test_a_missing_attribute_lists_what_there_is(write_module: Write) -> None:
+    write_module("one_attribute", "one = 1")
+    assert "has no attribute 'two'. It has: one" in await refusal(AgentNotFound, "one_attribute:two")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("root_agent = 7", "is of type int"),
+        ("def agent(): return 'text'", "is of type str"),
+        ("def agent(city): ...", "needs some: missing a required argument: 'city'"),
+        ("def agent(): raise KeyError('x')", "agent() failed: KeyError: 'x'"),
+        ("def agent(): raise SystemExit(1)", "agent() failed: SystemExit: 1"),
+        ("async def agent(): return 1/0", "failed: ZeroDivisionError"),
+        ("class agent: ...", "is the class agent"),
+    ],
+)
+async def test_what_is_no_agent_is_invalid(write_module: Write, source: str, told: str) -> None:
+    write_module("bad", source)
+    assert told in await refusal(AgentInvalid, "bad")
+
+
+@pytest.mark.parametrize(
+    "reference", ["", ":x", "a:", "a..b", "a/b", "a b", "a:b.c", "a:_b", "1a", "a\n", "é", "x" * 600]
+)
+async def test_what_is_no_reference_is_invalid(reference: str) -> None:
+    await refusal(AgentInvalid, reference, "a")
+
+
+# invariant 12 ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reference", "allowed"),
+    [
+        ("os", ("my_agents",)),
+        ("os:system", ("my_agents",)),
+        ("my_agents_evil", ("my_agents",)),
+        ("my_agent", ("my_agents",)),
+        ("my_agents.x", ("my_agents.y",)),
+        ("my_agents", ()),
+        ("my_agents", ("",)),
+        ("subprocess:run", ("sub",)),
+    ],
+)
+async def test_invariant_12_a_module_outside_the_allow_list_is_not_imported(
+    reference: str, allowed: tuple[str, ...], write_module: Write
+) -> None:
+    write_module("my_agents_evil", "raise SystemExit('imported')")
+    with pytest.raises(ModuleNotAllowed) as caught:
+        await resolve(reference, AgentSettings(modules=allowed, pool="small"))
+    message = str(caught.value)
+    assert "pool 'small'" in message
+    assert "AGENTJOBS_MODULES" in message
+    assert all(name in message for name in allowed if name) or allowed == ("",)
+    assert "my_agents_evil" not in sys.modules
+
+
+async def test_invariant_12_a_function_that_an_allowed_module_only_imported_is_not_called(
+    write_module: Write,
+) -> None:
+    write_module(
+        "innocent",
+        "from os import getcwd\nfrom functools import partial\nimport os\npart = partial(os.remove, '/')",
+    )
+    assert "is a function of module 'posix'" in await refusal(ModuleNotAllowed, "innocent:getcwd")
+    assert "'posix'" in await refusal(ModuleNotAllowed, "innocent:part")
+    assert "is of type module" in await refusal(AgentInvalid, "innocent:os")

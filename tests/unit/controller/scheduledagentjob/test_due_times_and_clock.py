@@ -1,0 +1,61 @@
+"""When to look at which schedule, and what time it is."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentjobs.controller.kit.due_times import DueTimes
+from agentjobs.controller.scheduledagentjob.clock import DatabaseClock
+from scheduler_builders import HOUR, NOON
+
+A, B = UUID(int=1), UUID(int=2)
+
+
+def test_a_schedule_has_one_time_and_is_told_once() -> None:
+    agenda = DueTimes()
+    agenda.put(A, NOON + 2 * HOUR)
+    agenda.put(A, NOON + HOUR)
+    agenda.put(B, NOON + HOUR)
+    assert agenda.next() == NOON + HOUR
+    assert set(agenda.due(NOON + HOUR)) == {A, B}
+    assert agenda.due(NOON + 9 * HOUR) == []
+    agenda.put(A, NOON)
+    agenda.put(A, None)
+    assert agenda.next() is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.one_of(st.none(), st.integers(0, 20))), max_size=60),
+    st.integers(0, 20),
+)
+def test_the_agenda_agrees_with_a_dictionary(puts: list[tuple[int, int | None]], now: int) -> None:
+    agenda, plain = DueTimes(), dict[int, int | None]()
+    for who, at in puts:
+        agenda.put(UUID(int=who), None if at is None else NOON + at * HOUR)
+        plain[who] = at
+    waiting = {who: at for who, at in plain.items() if at is not None}
+    assert agenda.next() == (NOON + min(waiting.values()) * HOUR if waiting else None)
+    due = agenda.due(NOON + now * HOUR)
+    assert sorted(uid.int for uid in due) == sorted(who for who, at in waiting.items() if at <= now)
+
+
+def test_the_time_is_the_databases_however_wrong_this_machine_is() -> None:
+    clock = DatabaseClock()
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=5), "until the database has spoken"
+    asked_at = time.monotonic()
+    clock.set(NOON, asked_at)
+    assert timedelta() <= clock.now() - NOON < timedelta(seconds=5)
+    clock.set(NOON - HOUR, time.monotonic())
+    assert clock.now() < NOON, "it follows the database back, too"
+
+
+def test_uids_that_are_due_at_one_time_can_be_compared() -> None:
+    agenda = DueTimes()
+    for _ in range(100):
+        agenda.put(uuid4(), NOON)
+    assert len(agenda.due(NOON)) == 100
