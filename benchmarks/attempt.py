@@ -20,7 +20,9 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from agentjobs.agents.verdict.outcome import AgentEvent, AgentSettings, AttemptSpec, Verdict
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.verdict.outcome import AgentEvent, Verdict
 from agentjobs.worker.process.pool import ExecutorPool, ExecutorSettings
 from benchmarks import report
 from benchmarks.clients import ROOT

@@ -18,8 +18,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run.attempt import run_attempt
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec, Verdict
+from agentjobs.agents.verdict.outcome import Verdict
 
 MESSAGE = 'Say it.\necho:call nothing {"word": "x"}'
 INLINE = {"type": "llm", "name": "agent", "model": "echo", "instruction": "Answer."}

@@ -20,13 +20,14 @@ from uuid import uuid4
 
 import aiohttp
 
-from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, JsonObject
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.local.controlplane import ControlPlane
 from agentjobs.local.process import free_port
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckKind, WorkerInfo
+from agentjobs.values.json import JsonObject
 from benchmarks import report
 from benchmarks.cluster import NoControlPlane, control_plane
 from benchmarks.machine import Meter

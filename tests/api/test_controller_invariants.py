@@ -16,7 +16,8 @@ from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
-from agentjobs.queue.records import AckKind, Progress, State, Usage
+from agentjobs.queue.records import AckKind, Progress, State
+from agentjobs.values.usage import Usage
 from clusters import Cluster
 from operators import QUICK, Bench, bench, eventually, serving
 

@@ -7,7 +7,10 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from agentjobs.agents.verdict.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.verdict.outcome import AgentEvent, Outcome
+from agentjobs.values.usage import Usage
 
 ECHO: dict[str, Any] = {"inline": {"type": "llm", "name": "agent", "model": "echo", "instruction": "Answer."}}
 GEMINI: dict[str, Any] = {
@@ -43,7 +46,7 @@ class Job:
         self.events: list[AgentEvent] = []
         """Of the last attempt."""
         self.abort = asyncio.Event()
-        self.spent = TokenUsage()
+        self.spent = Usage()
 
     def spec(self) -> AttemptSpec:
         return AttemptSpec(

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from gemini import FakeGemini, call, hangs, text
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob, State
 from agentjobs.worker.supervisor.supervisor import Worker

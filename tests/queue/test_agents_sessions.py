@@ -13,7 +13,7 @@ from agent_modules import Write, write_module
 from gemini import FakeGemini, call, error, gemini, text
 from runs import ECHO, GEMINI, Job, module, until
 
-from agentjobs.agents.run.lease_gate import leased
+from agentjobs.agents.lease_gate import leased
 from agentjobs.agents.sessions.fence import Fence
 from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
 from agentjobs.agents.verdict.errors import SessionFenced, SessionStoreUnavailable

@@ -11,7 +11,8 @@ import psycopg
 
 BODY = """
 import asyncio, json, os, sys
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork.imports import threads
 from agentjobs.agents.prefork.template import warm
 settings = AgentSettings(session_dsn=sys.argv[1])
@@ -67,7 +68,8 @@ def test_a_forked_child_opens_its_own_connection_and_inherits_the_rest(dsn: str,
 
 TOUCHED = """
 import asyncio, json, os, sys
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork.standby import touch
 from agentjobs.agents.prefork.template import warm
 import psycopg

@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 from gemini import FakeGemini, call, error, hangs, rate_limited, text
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import NewJob, State, Usage
+from agentjobs.queue.records import NewJob, State
+from agentjobs.values.usage import Usage
 from agentjobs.worker.supervisor.supervisor import Worker
 from workers import job, running_worker, state_of, submit, worker_config
 

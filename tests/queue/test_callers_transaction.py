@@ -11,7 +11,8 @@ from psycopg.rows import dict_row
 
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind, Progress, State, Usage
+from agentjobs.queue.records import AckKind, Progress, State
+from agentjobs.values.usage import Usage
 from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, waits_for_a_lock, whereabouts
 
 S = "team/app/user/talk"

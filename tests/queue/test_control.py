@@ -10,7 +10,8 @@ import pytest
 
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind, NewJob, State, Usage
+from agentjobs.queue.records import Ack, AckKind, NewJob, State
+from agentjobs.values.usage import Usage
 from queue_builders import (
     TestWorker,
     change,

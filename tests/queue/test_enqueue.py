@@ -10,16 +10,9 @@ import pytest
 
 from agentjobs.queue.errors import JobRejected, QueueUnavailable, SchemaMismatch
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import (
-    Ack,
-    AckKind,
-    ChangeOutcome,
-    NewJob,
-    Reason,
-    RetryPolicy,
-    State,
-    Usage,
-)
+from agentjobs.queue.records import Ack, AckKind, ChangeOutcome, NewJob, RetryPolicy, State
+from agentjobs.values.reasons import Reason
+from agentjobs.values.usage import Usage
 from queue_builders import TestWorker, change, new_job, shown, sql, whereabouts
 
 

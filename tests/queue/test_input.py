@@ -10,15 +10,8 @@ import pytest
 
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import (
-    AckKind,
-    ClaimedJob,
-    InputAnswer,
-    InputRequest,
-    InputResponse,
-    NewJob,
-    State,
-)
+from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, InputResponse, NewJob, State
+from agentjobs.values.requests import InputRequest
 from queue_builders import (
     TestWorker,
     change,

@@ -7,7 +7,8 @@ import asyncio
 import psycopg
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind, Reason
+from agentjobs.queue.records import AckKind
+from agentjobs.values.reasons import Reason
 from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, until, waits_for_a_lock, whereabouts
 
 

@@ -36,16 +36,8 @@ import queue_model as model
 from agentjobs.queue import codec
 from agentjobs.queue.claim_hint import Watermark
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import (
-    AckKind,
-    ClaimedJob,
-    InputAnswer,
-    InputRequest,
-    JobView,
-    NewJob,
-    ObjectRef,
-    RetryPolicy,
-)
+from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, JobView, NewJob, ObjectRef, RetryPolicy
+from agentjobs.values.requests import InputRequest
 from queue_builders import CLUSTER, TestWorker, time_passing
 
 EXPIRY = 3600.0

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelReport, NewJob, Reason, RetryPolicy, State
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelReport, NewJob, RetryPolicy, State
+from agentjobs.values.reasons import Reason
 from model_jobs import (
     ANSWERED,
     DOWN,

@@ -8,7 +8,8 @@ import itertools
 import pytest
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind, ChangeOutcome, ObjectChange, Reason, State
+from agentjobs.queue.records import AckKind, ChangeOutcome, ObjectChange, State
+from agentjobs.values.reasons import Reason
 from queue_builders import CLUSTER, TestWorker, change, shown, sql, whereabouts
 
 

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind, OutboxEntry, Progress, Usage
+from agentjobs.queue.records import AckKind, OutboxEntry, Progress
+from agentjobs.values.usage import Usage
 from queue_builders import TestWorker, change, mirrored_job, new_job, pass_time, shown, sql
 
 

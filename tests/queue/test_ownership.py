@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind, NewJob, Progress, State, Usage
+from agentjobs.queue.records import Ack, AckKind, NewJob, Progress, State
+from agentjobs.values.usage import Usage
 from queue_builders import (
     TestWorker,
     expire_worker,

@@ -17,7 +17,7 @@ from psycopg import sql as compose
 from typer.testing import CliRunner
 
 import agentjobs.queue
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.cli.main import app
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob, State

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.dsn import DsnFile
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.queue import Queue

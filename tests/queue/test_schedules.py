@@ -12,17 +12,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import (
-    Ack,
-    AckKind,
-    InputAnswer,
-    InputRequest,
-    NewJob,
-    ObjectRef,
-    State,
-    WorkerInfo,
-)
+from agentjobs.queue.records import Ack, AckKind, InputAnswer, NewJob, ObjectRef, State, WorkerInfo
 from agentjobs.queue.schedules import ScheduleDecision, ScheduleRow, SeenSchedule
+from agentjobs.values.requests import InputRequest
 from queue_builders import TestWorker
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

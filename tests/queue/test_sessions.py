@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind, NewJob, Reason, State
+from agentjobs.queue.records import AckKind, NewJob, State
+from agentjobs.values.reasons import Reason
 from queue_builders import TestWorker, mirrored_job, new_job, pass_time, shown, sql
 
 S = "team/app/user/talk"

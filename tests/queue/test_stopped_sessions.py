@@ -16,7 +16,9 @@ import pytest
 import pytest_asyncio
 from gemini import FakeGemini, call, hangs, text
 
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec, Outcome
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.verdict.outcome import Outcome
 from agentjobs.worker.process.pool import ExecutorPool
 from agentjobs.worker.process.stopping import Why
 from processes import until

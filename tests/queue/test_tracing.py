@@ -13,7 +13,7 @@ from gemini import call as tool_call
 from gemini import error as model_error
 from gemini import text as answer
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, NewJob, RetryPolicy, State
 from agentjobs.telemetry.job_spans import spans_of

@@ -12,7 +12,8 @@ import pytest
 from agentjobs.queue.claim_hint import RESCAN_SECONDS
 from agentjobs.queue.listen import Note
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind, Reason, RetryPolicy, State
+from agentjobs.queue.records import AckKind, RetryPolicy, State
+from agentjobs.values.reasons import Reason
 from queue_builders import TestWorker, change, make_steady, new_job, pass_time, shown, sql
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from gemini import FakeGemini, error, gemini, rate_limited
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob, State
 from agentjobs.worker.supervisor.config import WorkerConfig

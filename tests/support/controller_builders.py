@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef, OutboxEntry, State, Usage
+from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef, OutboxEntry, State
+from agentjobs.values.usage import Usage
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 UID = UUID("11111111-2222-3333-4444-555555555555")

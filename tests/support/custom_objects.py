@@ -12,9 +12,9 @@ from kubernetes.client.exceptions import ApiException
 
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
+from agentjobs.values.json import JsonObject
 from clusters import Cluster
 
-JsonObject = dict[str, Any]
 MODELS: Mapping[str, type[AgentJob] | type[ScheduledAgentJob]] = {
     "job": AgentJob,
     "schedule": ScheduledAgentJob,

@@ -7,7 +7,8 @@ from typing import Any
 
 from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelAnswer, ModelReport, NewJob, StepResult
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelReport, NewJob, StepResult
+from agentjobs.values.model_answer import ModelAnswer
 from queue_builders import TestWorker, mirrored_job, new_job, sql
 
 MODEL = "gemini-test"

@@ -22,14 +22,15 @@ from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.controller.operator import Operator
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind, ClaimedJob, Usage, WorkerInfo
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, WorkerInfo
+from agentjobs.values.json import JsonObject
+from agentjobs.values.usage import Usage
 from clusters import Cluster
 
 DEADLINE_SECONDS = 30.0
 QUICK = Intervals(
     coalesce=0.3, outbox_poll=2.0, sweep=3600, first_sweep=1.0, explain=0.5, beat=1.0, tend=0.5, tick=0.5
 )
-JsonObject = dict[str, Any]
 
 
 async def eventually(

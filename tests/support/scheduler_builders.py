@@ -8,12 +8,12 @@ from uuid import UUID
 
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule
 from agentjobs.queue.schedules import ScheduleRow, Tick
+from agentjobs.values.json import JsonObject
 
 UID = UUID("11111111-2222-3333-4444-555555555555")
 ME = UUID(int=1)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-JsonObject = dict[str, Any]
 
 
 def schedule_object(

@@ -9,9 +9,9 @@ from typing import Any
 
 from agentjobs.controller.apiserver.client import ApiServer, Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, SCHEDULED_AGENT_JOBS
+from agentjobs.values.json import JsonObject
 from operators import DEADLINE_SECONDS, eventually
 
-JsonObject = dict[str, Any]
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
-from agentjobs.queue.records import ClaimedJob, RetryPolicy, Usage
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.queue.records import ClaimedJob, RetryPolicy
+from agentjobs.values.usage import Usage
 from agentjobs.worker.process.pool import ExecutorSettings
 
 MEMORY_MIB = 256

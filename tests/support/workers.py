@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import FINAL_STATES, JobView, NewJob, RetryPolicy, State

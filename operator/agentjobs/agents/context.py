@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from agentjobs.agents.verdict.outcome import AttemptSpec
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.values.names import own_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class JobContext:
     @property
     def idempotency_key(self) -> str:
         """Stable over all runs, attempts and rounds of the job."""
-        return f"job-{self.uid}"
+        return own_session(self.uid)
 
     def key(self, *parts: object) -> str:
         """Stable over runs for one call: give it the tool's name and the arguments that make the call unique."""

@@ -8,13 +8,13 @@ from pydantic import AfterValidator, Field
 
 from agentjobs.api.agent import Agent
 from agentjobs.api.meta import ApiModel, refuse, rule, validations
+from agentjobs.values.names import DNS_LABEL_PATTERN, OWN_SESSION_PREFIX
 
 MESSAGE_MAX_LENGTH = 65_536
 IDENTITY_MAX_LENGTH = 63
 YEAR_SECONDS = 31_536_000
 WEEK_SECONDS = 604_800
 
-OWN_SESSION_PREFIX = "job-"
 """Session ids of jobs that share none: ``job-<uid>``. Users cannot write it (H18)."""
 
 # No white space, no control or format characters: two ids that look alike are alike.
@@ -32,7 +32,7 @@ def _shared_session(session_id: str) -> str:
     return session_id
 
 
-QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{DNS_LABEL_PATTERN}$")]
 Priority = Annotated[int, Field(ge=0, le=9)]
 
 QUEUE_DESCRIPTION = (

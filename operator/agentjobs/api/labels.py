@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from agentjobs.api.meta import GROUP, refuse, rule, validations
+from agentjobs.values.names import DNS_LABEL_PATTERN
 
 MAX_ITEMS = 32
 RESERVED_KEYS = f"keys of {GROUP} are set by the operator: take it out"
@@ -21,8 +22,7 @@ LABEL_VALUES = (
 )
 
 _NAME = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_QUALIFIED_NAME = re.compile(rf"(?:(?=.{{1,253}}/){_DNS_LABEL}(?:\.{_DNS_LABEL})*/)?{_NAME}")
+_QUALIFIED_NAME = re.compile(rf"(?:(?=.{{1,253}}/){DNS_LABEL_PATTERN}(?:\.{DNS_LABEL_PATTERN})*/)?{_NAME}")
 _LABEL_VALUE = re.compile(f"(?:{_NAME})?")
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from agentjobs.api import meta
-from agentjobs.api.conditions import ConditionType, Follows, Reason
+from agentjobs.api.conditions import ConditionType
 from agentjobs.api.crd import RESOURCES, Resource, schema_of
 from agentjobs.api.cron import MACROS
 from agentjobs.api.meta import Schema
+from agentjobs.values.reasons import Follows, Reason
 
 HEAD = """\
 <!-- Generated from operator/agentjobs/api by `make crds`; do not edit. -->

@@ -19,11 +19,12 @@ from pydantic_core import ErrorDetails
 
 from agentjobs.api import agentjob, scheduledagentjob
 from agentjobs.api.agentjob import AgentJob
-from agentjobs.api.conditions import Reason
 from agentjobs.api.job_spec import MESSAGE_MAX_LENGTH
 from agentjobs.api.meta import API_VERSION
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.schedule.cron import UnknownTimeZone, zone_of
+from agentjobs.values.names import DNS_LABEL_PATTERN
+from agentjobs.values.reasons import Reason
 
 KINDS: Mapping[str, type[AgentJob] | type[ScheduledAgentJob]] = {
     AgentJob.KIND: AgentJob,
@@ -36,7 +37,7 @@ NAME_MAX_LENGTHS = {
 TEXTS = frozenset({"message", "instruction", "description", "stopSequences"})
 """Fields whose text is never repeated in a problem: problems go into logs and events."""
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_SUBDOMAIN = re.compile(rf"{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*")
 _VALUE_CHARACTERS = 80
 # $(NAME) in a schedule's message and the longest text that it can become
 _EXPANDED_LENGTHS = {"$(SCHEDULED_TIME)": 25, "$(SCHEDULED_DATE)": 10, "$(LAST_SUCCESSFUL_TIME)": 25}

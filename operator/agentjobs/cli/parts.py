@@ -24,7 +24,7 @@ def start_worker(settings: Settings) -> int:
     import uvloop
 
     from agentjobs import __version__
-    from agentjobs.agents.verdict.outcome import AgentSettings
+    from agentjobs.agents.definition.settings import AgentSettings
     from agentjobs.worker.supervisor.config import WorkerConfig
     from agentjobs.worker.supervisor.supervisor import run_worker
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from agentjobs.queue.connection import Database
-from agentjobs.queue.records import Ack, JsonObject
-from agentjobs.queue.text import clean
+from agentjobs.queue.records import Ack
+from agentjobs.values.json import JsonObject
+from agentjobs.values.text import clean
 
 TARGET_CHARACTERS = 253
 MODULE = "module:"

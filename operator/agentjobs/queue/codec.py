@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -20,23 +19,23 @@ from agentjobs.queue.records import (
     ClaimedJob,
     Control,
     InputAnswer,
-    InputRequest,
     InputResponse,
     JobView,
-    JsonObject,
     NewJob,
     ObjectChange,
     ObjectRef,
     RetryPolicy,
     State,
-    Usage,
 )
-from agentjobs.queue.text import clean, cut, dumps, tail
 from agentjobs.telemetry.job_spans import RunTimes, Timeline
+from agentjobs.values.bounds import ERROR_BYTES, LOG_TAIL_BYTES, RESULT_BYTES
+from agentjobs.values.json import JsonObject
+from agentjobs.values.names import is_dns_label
+from agentjobs.values.requests import InputRequest
+from agentjobs.values.text import clean, cut, dumps, tail
+from agentjobs.values.usage import NO_USAGE, Usage
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _DEFAULT_RETRY = RetryPolicy()
-_NOTHING = Usage()
 FINAL_STATES_BY_CODE = {"c": State.COMPLETE, "f": State.FAILED, "k": State.CANCELLED, "x": State.REJECTED}
 _FINAL_CODES = {state: code for code, state in FINAL_STATES_BY_CODE.items()}
 _CONTROLS = {"k": Control.CANCEL, "d": Control.DEADLINE, "s": Control.SUSPEND}
@@ -45,7 +44,7 @@ _ENDS = {AckKind.COMPLETE: "c", AckKind.FAIL: "f"}
 
 def check_queue(name: str) -> None:
     """Raises JobRejected where this cannot be a queue's name."""
-    if not _DNS_LABEL.fullmatch(name):
+    if not is_dns_label(name):
         raise JobRejected("queue", name, "a DNS label is wanted: a-z, 0-9 and '-', at most 63 characters")
 
 
@@ -194,19 +193,19 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
         if ack.reason:
             row["y"] = ack.reason
         if ack.message:
-            row["m"] = cut(clean(ack.message), numbers.ERROR_BYTES)[0]
-        if ack.usage is not _NOTHING and ack.usage != _NOTHING:
+            row["m"] = cut(clean(ack.message), ERROR_BYTES)[0]
+        if ack.usage is not NO_USAGE and ack.usage != NO_USAGE:
             row["u"] = usage_row(ack.usage)
         if ack.event_count:
             row["e"] = ack.event_count
         if ack.log_tail:
-            row["l"] = tail(clean(ack.log_tail), numbers.LOG_TAIL_BYTES)
+            row["l"] = tail(clean(ack.log_tail), LOG_TAIL_BYTES)
         if ack.trace_id:
             row["c"] = clean(ack.trace_id)
         if (end := _ENDS.get(ack.kind)) is not None:
             row["s"] = end
             if ack.result is not None:
-                result, row["x"] = cut(clean(ack.result), numbers.RESULT_BYTES)
+                result, row["x"] = cut(clean(ack.result), RESULT_BYTES)
                 row["r"] = result
             if ack.session_id:
                 row["d"] = clean(ack.session_id)
@@ -252,7 +251,7 @@ def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
         snoozes or 0,
         losses or 0,
         solo,
-        _NOTHING if spent is None else Usage(*spent),
+        NO_USAGE if spent is None else Usage(*spent),
         pos,
     )
 
@@ -300,7 +299,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         control=None if v["control"] is None else _CONTROLS[v["control"]],
         step=v["step"],
         event_count=v["event_count"],
-        usage=_NOTHING if v["usage"] is None else Usage(*v["usage"]),
+        usage=NO_USAGE if v["usage"] is None else Usage(*v["usage"]),
         result=v["result"],
         result_truncated=v["result_truncated"],
         session_id=v["session_id"],
@@ -351,7 +350,7 @@ def _attempt(a: Mapping[str, Any]) -> AttemptRecord:
         message=a["message"],
         charged=a["charged"],
         next_at=maybe_time(a["next_at"]),
-        usage=_NOTHING if a["usage"] is None else Usage(*a["usage"]),
+        usage=NO_USAGE if a["usage"] is None else Usage(*a["usage"]),
         event_count=a["event_count"],
         log_tail=a["log_tail"],
     )

@@ -12,15 +12,10 @@ import psycopg
 from agentjobs.queue import codec
 from agentjobs.queue.connection import Database, is_data_error
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.records import (
-    ChangeOutcome,
-    InputResponse,
-    JsonObject,
-    ObjectChange,
-    OutboxEntry,
-    Reason,
-)
-from agentjobs.queue.text import clean, dumps
+from agentjobs.queue.records import ChangeOutcome, InputResponse, ObjectChange, OutboxEntry
+from agentjobs.values.json import JsonObject
+from agentjobs.values.reasons import Reason
+from agentjobs.values.text import clean, dumps
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,6 @@ RETENTION_SECONDS = 7 * 86400
 
 CLAIM_JOBS = 64
 """Jobs in one claim's reply (H7); its bytes are bounded in SQL."""
-RESULT_BYTES = 1 << 20
-"""A longer answer is cut and flagged; the whole conversation is in the session (H7)."""
-ERROR_BYTES = 64 << 10
-LOG_TAIL_BYTES = 64 << 10
 PAYLOAD_BYTES = 1 << 20
 ANSWER_BYTES = 16 << 10
 """Of what a person fills in for a tool's question: it comes in an annotation, and goes into the job's payload."""

@@ -32,15 +32,15 @@ from agentjobs.queue.records import (
     NewJob,
     Progress,
     QueueState,
-    Reason,
     State,
     StepResult,
     TickResult,
     WorkerInfo,
 )
 from agentjobs.queue.schedules import Schedules
-from agentjobs.queue.text import dumps
 from agentjobs.telemetry.job_spans import Timeline
+from agentjobs.values.reasons import Reason
+from agentjobs.values.text import dumps
 
 
 class Queue(Mirror, Breakers, Schedules):

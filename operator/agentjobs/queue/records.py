@@ -13,7 +13,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
+from agentjobs.values.model_answer import ModelAnswer
+from agentjobs.values.reasons import Reason
+from agentjobs.values.requests import InputRequest
+from agentjobs.values.usage import NO_USAGE, Usage
 
 
 class State(StrEnum):
@@ -40,39 +44,6 @@ class State(StrEnum):
 FINAL_STATES = frozenset({State.COMPLETE, State.FAILED, State.CANCELLED, State.REJECTED})
 
 
-class Reason(StrEnum):
-    """The reasons that the queue itself gives. Agents and controller add their own."""
-
-    # waiting
-    SCHEDULED = "Scheduled"
-    BACKOFF = "Backoff"
-    BEHIND_SESSION = "BehindSession"
-    QUEUE_PAUSED = "QueuePaused"
-    QUEUE_FULL = "QueueFull"
-    NO_WORKERS = "NoWorkers"
-    QUARANTINED = "Quarantined"
-    MODEL_UNAVAILABLE = "ModelUnavailable"
-    MODEL_AUTH_FAILED = "ModelAuthFailed"
-    MODEL_RATE_LIMITED = "ModelRateLimited"
-    SUSPENDED = "Suspended"
-    INPUT_REQUIRED = "InputRequired"
-    QUEUE_NOT_ALLOWED = "QueueNotAllowed"
-    RESTORED = "Restored"
-    # why a run ended without an answer
-    WORKER_LOST = "WorkerLost"
-    DRAINED = "Drained"
-    CLAIM_LOST = "ClaimLost"
-    # why a job ended
-    ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
-    WAIT_EXCEEDED = "WaitExceeded"
-    DEADLINE_EXCEEDED = "DeadlineExceeded"
-    STARTING_DEADLINE_EXCEEDED = "StartingDeadlineExceeded"
-    INPUT_DEADLINE_EXCEEDED = "InputDeadlineExceeded"
-    CANCELLED = "Cancelled"
-    RESULT_UNSTORABLE = "ResultUnstorable"
-    INVALID_SPEC = "InvalidSpec"
-
-
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
     """The Kubernetes object that a job mirrors. ``cluster_id`` is the uid of the namespace kube-system."""
@@ -93,17 +64,6 @@ class RetryPolicy:
     factor: int = 2
     max_delay_seconds: int = 3600
     max_wait_seconds: int = 86400
-
-
-@dataclass(frozen=True, slots=True)
-class InputRequest:
-    """A tool's question to a person, as it is shown: bounded texts. ``arguments`` and ``payload`` are JSON."""
-
-    id: str
-    tool: str
-    arguments: str = ""
-    hint: str = ""
-    payload: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,37 +162,6 @@ class ChangeOutcome(StrEnum):
     RETRY_REFUSED = "retry_refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What was spent. Counts, never text."""
-
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
-    llm_calls: int = 0
-    tool_calls: int = 0
-
-    def as_json(self) -> JsonObject:
-        return {
-            "promptTokens": self.prompt_tokens,
-            "outputTokens": self.output_tokens,
-            "totalTokens": self.total_tokens,
-            "llmCalls": self.llm_calls,
-            "toolCalls": self.tool_calls,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any] | None) -> Usage:
-        v = value or {}
-        return cls(
-            v.get("promptTokens", 0),
-            v.get("outputTokens", 0),
-            v.get("totalTokens", 0),
-            v.get("llmCalls", 0),
-            v.get("toolCalls", 0),
-        )
-
-
 @dataclass(slots=True)  # not frozen: that would triple the cost of making one, and one is made per run
 class ClaimedJob:
     """One run, handed to a worker. Not to be changed."""
@@ -278,17 +207,6 @@ class AckKind(StrEnum):
     """Refunded: a tool's questions wait for a person, and the job with them."""
 
 
-class ModelAnswer(StrEnum):
-    """What a run heard from a model. The values are those of the statements."""
-
-    ANSWERED = "o"
-    UNAVAILABLE = "u"
-    """Transport, 5xx or time-out."""
-    KEY_REFUSED = "a"
-    """401, 403, or there is no key."""
-    RATE_LIMITED = "r"
-
-
 @dataclass(frozen=True, slots=True)
 class ModelReport:
     """What a run says about one model; breakers decide by it."""
@@ -314,7 +232,7 @@ class Ack:
     message: str = ""
     result: str | None = None
     """COMPLETE: the final answer, whole; cut at 1 MiB here (H7)."""
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     event_count: int = 0
     log_tail: str = ""
     """The last 64 KiB of the executor's stdout and stderr."""

@@ -10,8 +10,9 @@ from uuid import UUID
 
 from agentjobs.queue.codec import FINAL_STATES_BY_CODE, maybe_time
 from agentjobs.queue.connection import Database
-from agentjobs.queue.records import JsonObject, State
-from agentjobs.queue.text import dumps
+from agentjobs.queue.records import State
+from agentjobs.values.json import JsonObject
+from agentjobs.values.text import dumps
 
 CLAIM_SECONDS = 15.0
 """How long one process alone may create a decided child; where it dies, another one does so after that."""

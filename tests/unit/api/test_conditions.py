@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+import agentjobs.queue
 from agentjobs.agents.verdict import table
-from agentjobs.agents.verdict.outcome import Health, Verdict
+from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.api import reference
-from agentjobs.api.conditions import ConditionType, Follows, Reason
-from agentjobs.queue.records import Reason as QueueReason
+from agentjobs.api.conditions import ConditionType
+from agentjobs.queue.records import State
+from agentjobs.values.model_answer import ModelAnswer
+from agentjobs.values.reasons import Follows, Reason
 
 PAGE = reference.reference()
 RULES = [rule for rule in vars(table).values() if isinstance(rule, table.Rule)]
 
 
-@pytest.mark.parametrize("reason", QueueReason)
-def test_a_reason_of_the_queue_is_documented(reason: QueueReason) -> None:
-    assert reason.value in set(Reason)
+SQL = "".join(file.read_text() for file in Path(agentjobs.queue.__file__).parent.rglob("*.sql"))
+# a quoted word in CamelCase is a state or a reason; others (NUL, a raised text) have another form
+WORDS_OF_SQL = sorted(set(re.findall(r"'((?:[A-Z][a-z]+)+)'", SQL)) - set(State))
+
+
+@pytest.mark.parametrize("reason", WORDS_OF_SQL)
+def test_a_reason_of_the_queue_is_documented(reason: str) -> None:
+    assert reason in set(Reason)
+
+
+def test_the_reasons_of_the_queue_are_found() -> None:
+    assert {"WorkerLost", "AttemptsExhausted", "BehindSession"} <= set(WORDS_OF_SQL)
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -58,7 +71,7 @@ def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: table
         Verdict.SNOOZE: Follows.REFUNDS,
         Verdict.ASK: Follows.WAITS,
     }.get(rule.verdict, Follows.ENDS)
-    if rule.health is Health.KEY_REFUSED:  # the worker lets it wait
+    if rule.health is ModelAnswer.KEY_REFUSED:  # the worker lets it wait
         follows = Follows.REFUNDS
     assert rule.reason.follows is follows
 

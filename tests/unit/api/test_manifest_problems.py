@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agentjobs.api.agentjob import AgentJob
-from agentjobs.api.conditions import Reason
 from agentjobs.api.validation import Problem, problems_of
+from agentjobs.values.reasons import Reason
 from manifests import BASES, Case, changed, name_of, table
 
 BAD = [*table("bad_manifests.yaml", "create"), *table("bad_manifests.yaml", "later")]

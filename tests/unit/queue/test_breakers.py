@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agentjobs.queue.breakers import TARGET_CHARACTERS, model_rows, target_of
-from agentjobs.queue.records import Ack, AckKind, ModelAnswer, ModelReport
+from agentjobs.queue.records import Ack, AckKind, ModelReport
+from agentjobs.values.model_answer import ModelAnswer
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,14 @@ from agentjobs.queue.records import (
     Ack,
     AckKind,
     ImportedEnd,
-    InputRequest,
     NewJob,
     ObjectChange,
     ObjectRef,
     RetryPolicy,
     State,
-    Usage,
 )
+from agentjobs.values.requests import InputRequest
+from agentjobs.values.usage import Usage
 
 REF = ObjectRef("cluster", "team", "a")
 UID = UUID("00000000-0000-0000-0000-000000000001")

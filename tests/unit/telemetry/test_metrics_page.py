@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from agentjobs.api.conditions import Reason
 from agentjobs.telemetry.metrics import Kind, Metric
+from agentjobs.values.reasons import Reason
 from agentjobs.worker.supervisor.metrics import OUTCOMES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentInvalid, ModelNotAllowed, ModuleNotAllowed
-from agentjobs.agents.verdict.outcome import AgentSettings
 
 # Not only a matter of taste: LiteLLM takes a host from names such as huggingface/https://host, and the Gemini
 # client puts the name into its URL's path.

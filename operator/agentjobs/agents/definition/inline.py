@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentjobs.agents.definition.allow import check_model
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentInvalid
-from agentjobs.agents.verdict.outcome import AgentSettings
 
 if TYPE_CHECKING:
     from google.adk.agents import LlmAgent

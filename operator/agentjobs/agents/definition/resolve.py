@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentjobs.agents.definition.allow import check_module, module_allowed
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
-from agentjobs.agents.verdict.outcome import AgentSettings
 
 if TYPE_CHECKING:
     from google.adk.apps import App

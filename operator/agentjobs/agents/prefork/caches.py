@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from agentjobs.agents.definition.allow import module_allowed
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork import standby
-from agentjobs.agents.verdict.outcome import AgentSettings
 
 if TYPE_CHECKING:
     from google.adk.agents import BaseAgent

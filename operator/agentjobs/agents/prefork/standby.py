@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
 
 if TYPE_CHECKING:
     from google.adk.agents import LlmAgent

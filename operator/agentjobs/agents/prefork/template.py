@@ -21,6 +21,7 @@ from google.adk.sessions import BaseSessionService
 from google.genai import types
 
 from agentjobs.agents.definition import echo
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork import caches
 from agentjobs.agents.prefork.imports import threads
 from agentjobs.agents.run import attempt
@@ -28,7 +29,6 @@ from agentjobs.agents.run.budget import Budget, GatePlugin, Meter, MeterPlugin
 from agentjobs.agents.run.events import ending_of, seen
 from agentjobs.agents.sessions.service import JobSessions, service_for
 from agentjobs.agents.verdict.errors import AgentError
-from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.telemetry import relay, tracing
 
 APP = "agentjobs/warm-up"

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from agentjobs.agents.context import running
 from agentjobs.agents.definition import echo
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.inline import build
 from agentjobs.agents.definition.providers import without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run.budget import BUDGET_EXCEEDED, Budget, GatePlugin, Meter, MeterPlugin
 from agentjobs.agents.run.conversation import Conversation, open_conversation
 from agentjobs.agents.run.events import Ending, code_of, ending_of, seen, texts_in, waits_ahead
@@ -27,20 +29,16 @@ from agentjobs.agents.run.questions import (
     remaining,
     reply_to,
 )
-from agentjobs.agents.text import MAX_RESULT_BYTES, bounded_error, cut, secrets_of, without
 from agentjobs.agents.verdict import table
 from agentjobs.agents.verdict.classify import Judgement, Origin, judge_code, judge_exception
 from agentjobs.agents.verdict.errors import AgentInvalid
-from agentjobs.agents.verdict.outcome import (
-    AgentEvent,
-    AgentSettings,
-    AttemptSpec,
-    Outcome,
-    TokenUsage,
-    Verdict,
-)
+from agentjobs.agents.verdict.outcome import AgentEvent, Outcome, Verdict
+from agentjobs.agents.verdict.redaction import bounded_error, secrets_of, without
 from agentjobs.agents.verdict.table import Rule
-from agentjobs.api.conditions import Reason
+from agentjobs.values.bounds import RESULT_BYTES
+from agentjobs.values.reasons import Reason
+from agentjobs.values.text import shortened
+from agentjobs.values.usage import Usage
 
 if TYPE_CHECKING:
     from google.adk.agents import BaseAgent
@@ -65,7 +63,7 @@ async def run_attempt(
     *,
     on_event: Callable[[AgentEvent], None],
     abort: asyncio.Event,
-    on_usage: Callable[[TokenUsage], None] = lambda _: None,
+    on_usage: Callable[[Usage], None] = lambda _: None,
 ) -> Outcome:
     """Runs the agent once.
 
@@ -110,7 +108,7 @@ class _Attempt:
         spec: AttemptSpec,
         settings: AgentSettings,
         on_event: Callable[[AgentEvent], None],
-        on_usage: Callable[[TokenUsage], None],
+        on_usage: Callable[[Usage], None],
         abort: asyncio.Event,
     ) -> None:
         self._spec = spec
@@ -154,11 +152,11 @@ class _Attempt:
         error: Exception | None = None
         try:
             async with asyncio.timeout(None) as deadline:
-                cut = asyncio.create_task(self._cut_when_aborted(deadline))
+                shortened = asyncio.create_task(self._cut_when_aborted(deadline))
                 try:
                     await self._play(runner, conversation, message)
                 finally:
-                    cut.cancel()
+                    shortened.cancel()
         except Exception as raised:
             error = raised
         finally:
@@ -323,7 +321,7 @@ class _Attempt:
             reason=reason.value,
             message=message,
             delay_seconds=delay_seconds,
-            result=None if result is None else cut(result, MAX_RESULT_BYTES),
+            result=None if result is None else shortened(result, RESULT_BYTES),
             usage=self._meter.usage,
             event_count=len(self._events),
             answered=tuple(sorted(self._meter.answered)),

@@ -11,10 +11,11 @@ from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.genai import types
 
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.run.events import tokens
-from agentjobs.agents.run.lease_gate import wait_for_lease
 from agentjobs.agents.verdict.classify import Origin, chain, told_by
-from agentjobs.agents.verdict.outcome import AttemptSpec, TokenUsage
+from agentjobs.values.usage import Usage
 
 if TYPE_CHECKING:
     from google.adk.agents.callback_context import CallbackContext
@@ -33,13 +34,13 @@ class Budget:
 
     max_tokens: int | None = None
     max_llm_calls: int | None = None
-    spent: TokenUsage = field(default_factory=TokenUsage)
+    spent: Usage = field(default_factory=Usage)
 
     @classmethod
     def of(cls, spec: AttemptSpec) -> Budget:
         return cls(spec.max_tokens, spec.max_llm_calls, spec.spent)
 
-    def refusal(self, used: TokenUsage, floor_tokens: int = 0) -> str | None:
+    def refusal(self, used: Usage, floor_tokens: int = 0) -> str | None:
         """Why the next call may not be made; None: it may.
 
         :param used: in this run so far, ``llm_calls`` counting the calls that have begun.
@@ -95,12 +96,12 @@ class Raised:
 class Meter:
     """Counts one run. Tools may run agents of their own in other threads."""
 
-    def __init__(self, budget: Budget, on_usage: Callable[[TokenUsage], None] = lambda _: None) -> None:
+    def __init__(self, budget: Budget, on_usage: Callable[[Usage], None] = lambda _: None) -> None:
         """:param on_usage: called with the sum so far whenever it changes, in order."""
         self._budget = budget
         self._on_usage = on_usage
         self._lock = threading.Lock()
-        self._used = TokenUsage()
+        self._used = Usage()
         self._prompts: dict[str, Prompt] = {}
         self._errors: list[tuple[BaseException, Raised]] = []
         self._models: dict[str, str] = {}
@@ -111,7 +112,7 @@ class Meter:
         """Why the run was ended by its budget."""
 
     @property
-    def usage(self) -> TokenUsage:
+    def usage(self) -> Usage:
         with self._lock:
             return self._used
 
@@ -135,11 +136,11 @@ class Meter:
                 return refusal
             self._prompts[speaker] = Prompt.of(contents)
             self._models[speaker] = self.called = model
-            self._add(TokenUsage(llm_calls=1))
+            self._add(Usage(llm_calls=1))
             return None
 
     def add_answer(
-        self, speaker: str, usage: TokenUsage, repeated_tokens: int | None = None, *, good: bool = True
+        self, speaker: str, usage: Usage, repeated_tokens: int | None = None, *, good: bool = True
     ) -> None:
         """
         :param repeated_tokens: what the next prompt holds of this call; None: prompt and output.
@@ -156,14 +157,14 @@ class Meter:
 
     def add_tool_call(self) -> None:
         with self._lock:
-            self._add(TokenUsage(tool_calls=1))
+            self._add(Usage(tool_calls=1))
 
     def take_back_tool_call(self) -> None:
         """The tool was not called after all."""
         with self._lock:
-            self._add(TokenUsage(tool_calls=-1))
+            self._add(Usage(tool_calls=-1))
 
-    def _add(self, usage: TokenUsage) -> None:
+    def _add(self, usage: Usage) -> None:
         self._used = self._used.plus(usage)
         self._on_usage(self._used)
 

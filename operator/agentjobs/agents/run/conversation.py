@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from google.adk.events.event import Event
 
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.run.events import Ending, ending_of
 from agentjobs.agents.run.invocation import choose
-from agentjobs.agents.run.lease_gate import wait_for_lease
 from agentjobs.agents.sessions.fence import Fence, holding
 from agentjobs.agents.sessions.service import JobSessions, service_for
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.values.names import own_session
 
 if TYPE_CHECKING:
     from google.adk.sessions import BaseSessionService, Session
@@ -71,7 +73,7 @@ async def open_conversation(
     """
     service = service_for(settings.session_dsn, settings.session_dsn_file)
     app_name = f"{spec.namespace}/{spec.app_name}"
-    session_id = spec.session_id or f"job-{spec.uid}"
+    session_id = spec.session_id or own_session(spec.uid)
     token = None
     try:
         if isinstance(service, JobSessions):

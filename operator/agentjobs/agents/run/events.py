@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from agentjobs.agents.verdict.outcome import AgentEvent, TokenUsage
+from agentjobs.agents.verdict.outcome import AgentEvent
+from agentjobs.values.usage import Usage
 
 if TYPE_CHECKING:
     from google.adk.events.event import Event
@@ -47,13 +48,13 @@ def seen(event: Event) -> AgentEvent:
     )
 
 
-def tokens(usage: GenerateContentResponseUsageMetadata | None) -> TokenUsage:
+def tokens(usage: GenerateContentResponseUsageMetadata | None) -> Usage:
     """What one model call spent; thoughts are output. Providers leave out what is zero."""
     if usage is None:
-        return TokenUsage()
+        return Usage()
     prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
     output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
-    return TokenUsage(
+    return Usage(
         prompt_tokens=prompt, output_tokens=output, total_tokens=usage.total_token_count or prompt + output
     )
 

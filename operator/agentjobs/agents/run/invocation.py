@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agentjobs.values.names import own_session
+
 
 def invocation_of(uid: str, round: int) -> str:
     """``job-<uid>``, in later rounds ``job-<uid>-r<n>``."""
-    return f"job-{uid}" if round <= 1 else f"job-{uid}-r{round}"
+    return own_session(uid) if round <= 1 else f"{own_session(uid)}-r{round}"
 
 
 def choose(uid: str, round: int, history: Sequence[str]) -> str:

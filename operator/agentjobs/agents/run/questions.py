@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from agentjobs.agents.run.events import CONFIRMATION, answered_by_user
-from agentjobs.agents.text import clean, cut, secrets_of, without
-from agentjobs.agents.verdict.outcome import InputRequest
+from agentjobs.agents.verdict.redaction import secrets_of, without
+from agentjobs.values.requests import InputRequest
+from agentjobs.values.text import clean, shortened
 
 if TYPE_CHECKING:
     from google.adk.agents import SequentialAgent
@@ -50,7 +51,7 @@ class Question:
         """As people are shown it: bounded, without the worker's keys."""
         return InputRequest(
             id=self.id,
-            tool=cut(self.tool, 128),
+            tool=shortened(self.tool, 128),
             arguments=_shown(self._arguments or {}),
             hint="" if self._hint.startswith(_HINT_OF_ADK) else _bounded(self._hint),
             payload="" if self._payload is None else _shown(self._payload),
@@ -192,7 +193,7 @@ def _shown(value: Any) -> str:
 
 
 def _bounded(text: str) -> str:
-    return cut(without(clean(text), secrets_of()), MAX_SHOWN_BYTES)
+    return shortened(without(clean(text), secrets_of()), MAX_SHOWN_BYTES)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session as SqlSession
 
 from agentjobs.agents.sessions.connection import OPTIONS, connect
 from agentjobs.agents.sessions.fence import HOLD, RAISE, Fence, holding
+from agentjobs.agents.sessions.rows import storable_json
 from agentjobs.agents.sessions.url import SCHEMA
-from agentjobs.agents.text import storable_json
 from agentjobs.dsn import Dsn
 
 if TYPE_CHECKING:

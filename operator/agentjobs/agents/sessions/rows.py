@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +11,18 @@ from google.adk.events.event import Event
 from google.adk.sessions import Session
 from pydantic_core import PydanticSerializationError
 
-from agentjobs.agents.text import storable_json
+from agentjobs.values.text import clean_json
 
 State = dict[str, Any]
+_UNSTORABLE_ESCAPES = ("\\u0000", "\\ud")
+
+
+def storable_json(value: Any) -> str:
+    """JSON for a column of type jsonb, as ``json.dumps`` writes it. A model's answer may hold what Postgres refuses."""
+    text = json.dumps(value)
+    if any(escape in text for escape in _UNSTORABLE_ESCAPES):
+        return json.dumps(clean_json(json.loads(text)))
+    return text
 
 
 def event_json(event: Event) -> str:

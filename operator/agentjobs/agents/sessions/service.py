@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
-from agentjobs.agents.run.lease_gate import wait_for_lease
+from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
 from agentjobs.agents.sessions.connection import Connection, SessionConnection, fetch, own_store
 from agentjobs.agents.sessions.fence import FENCE_TABLE

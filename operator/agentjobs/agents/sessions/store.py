@@ -32,8 +32,8 @@ from agentjobs.agents.sessions.rows import (
     revision_of,
     seconds_of,
     session_of,
+    storable_json,
 )
-from agentjobs.agents.text import storable_json
 
 if TYPE_CHECKING:
     from datetime import datetime

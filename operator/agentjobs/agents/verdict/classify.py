@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 
-from agentjobs.agents.text import bounded_error, without
 from agentjobs.agents.verdict import table
 from agentjobs.agents.verdict.delays import accounts, delay_of
 from agentjobs.agents.verdict.errors import AgentError
-from agentjobs.agents.verdict.outcome import Health, Verdict
+from agentjobs.agents.verdict.outcome import Verdict
+from agentjobs.agents.verdict.redaction import bounded_error, without
 from agentjobs.agents.verdict.table import Rule
-from agentjobs.api.conditions import Reason
+from agentjobs.values.model_answer import ModelAnswer
+from agentjobs.values.reasons import Reason
 
 QUOTE_CHARACTERS = 1000
 """Of an error's own text."""
@@ -38,7 +39,7 @@ class Judgement:
     reason: Reason
     message: str
     delay_seconds: float | None = None
-    health: Health | None = None
+    health: ModelAnswer | None = None
     """What it says about the model that was called."""
     row: str = ""
     """Which row of the table decided, such as ``status 429`` or ``class httpx.TimeoutException``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentjobs.agents.verdict.outcome import Verdict
-from agentjobs.api.conditions import Reason
+from agentjobs.values.reasons import Reason
 
 
 class AgentError(Exception):

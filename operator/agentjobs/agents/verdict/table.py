@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentjobs.agents.verdict.outcome import Health, Verdict
-from agentjobs.api.conditions import Reason
+from agentjobs.agents.verdict.outcome import Verdict
+from agentjobs.values.model_answer import ModelAnswer
+from agentjobs.values.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Rule:
     """What happened and what to do, as one or two sentences."""
     quote: bool = True
     """Whether the error's own text may follow. False where it is known to hold what the model was told or said."""
-    health: Health | None = None
+    health: ModelAnswer | None = None
     """What it says about the model, where the model's call raised it; None: nothing, or only about the request."""
 
 
@@ -30,19 +31,19 @@ RATE_LIMITED = Rule(
     Verdict.SNOOZE,
     Reason.MODEL_RATE_LIMITED,
     "The model provider's rate limit or quota is reached. The attempt is not charged; it goes on by itself.",
-    health=Health.RATE_LIMITED,
+    health=ModelAnswer.RATE_LIMITED,
 )
 OVERLOADED = Rule(
     Verdict.SNOOZE,
     Reason.MODEL_UNAVAILABLE,
     "The model provider is overloaded and said when to come back. The attempt is not charged.",
-    health=Health.UNAVAILABLE,
+    health=ModelAnswer.UNAVAILABLE,
 )
 SERVER_ERROR = Rule(
     Verdict.RETRY,
     Reason.MODEL_SERVER_ERROR,
     "The model provider failed. It is tried again after the backoff.",
-    health=Health.UNAVAILABLE,
+    health=ModelAnswer.UNAVAILABLE,
 )
 REQUEST_INVALID = Rule(
     Verdict.FAIL,
@@ -53,7 +54,7 @@ AUTH_FAILED = Rule(
     Verdict.FAIL,
     Reason.MODEL_AUTH_FAILED,
     "The model provider refused the key. Correct the worker pool's model key and its rights.",
-    health=Health.KEY_REFUSED,
+    health=ModelAnswer.KEY_REFUSED,
 )
 MODEL_NOT_FOUND = Rule(
     Verdict.FAIL,
@@ -64,13 +65,13 @@ TIMED_OUT = Rule(
     Verdict.RETRY,
     Reason.MODEL_TIMEOUT,
     "The model provider did not answer in time (setting model_timeout_seconds). It is tried again.",
-    health=Health.UNAVAILABLE,
+    health=ModelAnswer.UNAVAILABLE,
 )
 UNREACHABLE = Rule(
     Verdict.RETRY,
     Reason.MODEL_UNREACHABLE,
     "The model provider could not be reached. It is tried again.",
-    health=Health.UNAVAILABLE,
+    health=ModelAnswer.UNAVAILABLE,
 )
 UNREADABLE = Rule(
     Verdict.RETRY,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 from zoneinfo import ZoneInfo
 
@@ -27,8 +27,8 @@ from agentjobs.controller.scheduledagentjob.port import Created, Refused
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, NewJob, ObjectRef
+from agentjobs.values.json import JsonObject
 
-JsonObject = dict[str, Any]
 CLUSTER = "local"
 TOLD = frozenset(ScheduleEventReason) - {
     ScheduleEventReason.SUCCESSFUL_CREATE,

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from agentjobs.api.conditions import Reason
 from agentjobs.controller.agentjob.status import cut_text, duration_text, reason_of, time_text
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectChange, ObjectRef, OutboxEntry, State
+from agentjobs.values.reasons import Reason
 
 
 class EventReason(StrEnum):

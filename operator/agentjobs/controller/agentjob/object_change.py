@@ -6,13 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from agentjobs.api.agentjob import AgentJob, AgentJobSpec
-from agentjobs.api.conditions import Reason as ApiReason
 from agentjobs.api.input_response import parse
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
 from agentjobs.api.names import INPUT_RESPONSE
@@ -26,12 +24,12 @@ from agentjobs.queue.records import (
     NewJob,
     ObjectChange,
     ObjectRef,
-    Reason,
     RetryPolicy,
     State,
 )
-
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
+from agentjobs.values.reasons import Reason
+from agentjobs.values.reasons import Reason as ApiReason
 
 ANNOTATION_CHARACTERS = 256
 """Of an annotation's value that is kept; only whether it differs matters."""

@@ -7,7 +7,6 @@ byte for byte except ``revision`` (invariant 11).
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from agentjobs.api.agentjob_status import (
     ATTEMPT_MESSAGE_MAX_LENGTH,
@@ -15,17 +14,17 @@ from agentjobs.api.agentjob_status import (
     RECENT_ATTEMPTS_MAX_ITEMS,
     RESULT_MAX_LENGTH,
 )
-from agentjobs.api.conditions import ConditionType, Reason
-from agentjobs.api.job_spec import OWN_SESSION_PREFIX
+from agentjobs.api.conditions import ConditionType
 from agentjobs.api.meta import format_time
 from agentjobs.queue.records import AttemptRecord, JobView, State
-from agentjobs.queue.text import cut
+from agentjobs.values.json import JsonObject
+from agentjobs.values.names import own_session
+from agentjobs.values.reasons import Reason
+from agentjobs.values.text import cut
 
 MESSAGE_CHARACTERS = 1024
 """Of ``status.message`` and of a condition's; the whole text is in the database."""
 WORKER_CHARACTERS = 253
-
-JsonObject = dict[str, Any]
 
 
 def status_of(job: JobView, revision: int) -> JsonObject:
@@ -224,7 +223,7 @@ def _duration_of(job: JobView) -> str | None:
 
 def _session_of(job: JobView) -> str:
     named = (job.payload or {}).get("sessionID")
-    return job.session_id or (str(named) if named else f"{OWN_SESSION_PREFIX}{job.uid}")
+    return job.session_id or (str(named) if named else own_session(job.uid))
 
 
 def _attempt(record: AttemptRecord) -> JsonObject:

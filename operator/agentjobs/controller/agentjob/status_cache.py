@@ -6,12 +6,11 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import orjson
 
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
 
 PROGRESS_KEYS = frozenset({"eventCount", "usage", "message"})
 """What changes all the time while a job runs."""

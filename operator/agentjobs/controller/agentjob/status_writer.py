@@ -19,7 +19,7 @@ from uuid import UUID
 from agentjobs.controller.agentjob.events import events_of, posted_run_of
 from agentjobs.controller.agentjob.status import minimal_status, status_of
 from agentjobs.controller.agentjob.status_cache import StatusCache, WrittenStatus
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable, JsonObject
+from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
 from agentjobs.controller.apiserver.writes import Result, Written, post_event, write_status
 from agentjobs.controller.kit.backoff import Backoff
 from agentjobs.controller.kit.event import ObjectEvent
@@ -28,6 +28,7 @@ from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import OutboxEntry, State
+from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 

@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from agentjobs.api.meta import parse_time
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable, JsonObject
+from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import delete_object, get_object
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.scheduledagentjob.children import schedule_of
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import FINAL_STATES
+from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 

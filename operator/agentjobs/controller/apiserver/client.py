@@ -11,7 +11,6 @@ import logging
 import os
 import ssl
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import orjson
@@ -19,6 +18,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
+from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,6 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,ap
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
-
-JsonObject = dict[str, Any]
 
 
 class ApiUnavailable(Exception):

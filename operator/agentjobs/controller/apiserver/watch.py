@@ -33,7 +33,6 @@ logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 for _name in ("kopf.objects", "kopf.activities", "kopf._core.engines.activities"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-JsonObject = dict[str, Any]
 
 RETRY_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0)
 STOP_SECONDS = 3.0

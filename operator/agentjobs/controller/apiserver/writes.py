@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, JsonObject, Reply
+from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, Resource
 from agentjobs.controller.kit.event import ObjectEvent, body_of
 from agentjobs.queue.records import ObjectRef
+from agentjobs.values.json import JsonObject
 
 
 class Written(Enum):

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
 from agentjobs.controller.scheduledagentjob.status import digest
 from agentjobs.queue.schedules import ScheduleRow, Tick
 from agentjobs.schedule.decide import State
-
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -18,8 +17,7 @@ from agentjobs.queue.schedules import Tick
 from agentjobs.schedule.cron import zone_of
 from agentjobs.schedule.expand import expand
 from agentjobs.schedule.history import Child
-
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
 
 DELETED_REMEMBERED = 10_000
 

@@ -19,8 +19,7 @@ from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.scheduledagentjob.children import schedule_of
 from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, Created, ObjectsUnavailable, Refused
 from agentjobs.queue.records import FINAL_STATES, ObjectRef
-
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
 
 
 class ApiServerObjects:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import orjson
 from pydantic import ValidationError
 
-from agentjobs.api.conditions import Reason
 from agentjobs.api.meta import RUN_REQUESTED_AT, format_time, parse_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob, ScheduledAgentJobSpec
 from agentjobs.api.validation import problems_of
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.queue.records import ObjectRef
 from agentjobs.queue.schedules import SeenSchedule
-from agentjobs.queue.text import clean
 from agentjobs.schedule.cron import Schedule, UnknownTimeZone, UnparseableSchedule, parse, zone_of
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy, Spec
-
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
+from agentjobs.values.reasons import Reason
+from agentjobs.values.text import clean
 
 REQUEST_CHARACTERS = 256
 """Of the run-now annotation's value; only whether it differs matters."""

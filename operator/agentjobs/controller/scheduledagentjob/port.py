@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.queue.records import ObjectRef
-
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
 
 CREATE_SECONDS = 5.0
 """A creation that has no answer by then is broken off: it must end while the claim on its tick holds."""

@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import orjson
 
-from agentjobs.api.conditions import ConditionType, Reason
+from agentjobs.api.conditions import ConditionType
 from agentjobs.api.scheduledagentjob import ACTIVE_MAX_ITEMS
 from agentjobs.controller.agentjob.status import MESSAGE_CHARACTERS, cut_text, time_text
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
 from agentjobs.queue.schedules import ScheduleRow
 from agentjobs.schedule.history import Child
-
-JsonObject = dict[str, Any]
+from agentjobs.values.json import JsonObject
+from agentjobs.values.reasons import Reason
 
 
 def schedule_status(

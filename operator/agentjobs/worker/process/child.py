@@ -12,11 +12,14 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
-from agentjobs.agents.verdict.outcome import AgentEvent, AgentSettings, AttemptSpec, Outcome, TokenUsage
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.verdict.outcome import AgentEvent, Outcome
 from agentjobs.telemetry import relay
+from agentjobs.values.usage import Usage
 from agentjobs.worker.process import linux
 from agentjobs.worker.process.lease import LeaseTerms
 from agentjobs.worker.process.wire import (
@@ -79,8 +82,8 @@ def main(job_socket: int, settings: AgentSettings, lease: LeaseTerms, *, touch: 
 
 
 async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: LeaseTerms) -> NoReturn:
+    from agentjobs.agents.lease_gate import leased
     from agentjobs.agents.run.attempt import run_attempt
-    from agentjobs.agents.run.lease_gate import leased
 
     abort = asyncio.Event()
     asked_to_cancel = lapsed = False
@@ -88,8 +91,8 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
 
-    def report_usage(usage: TokenUsage) -> None:
-        link.send({"op": Op.USAGE, "usage": asdict(usage)})
+    def report_usage(usage: Usage) -> None:
+        link.send({"op": Op.USAGE, "usage": usage.as_json()})
 
     if spec.traceparent:
         relay.begin(spec.traceparent, lambda span: link.send({"op": Op.SPAN, "span": span}))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from agentjobs.agents.verdict.outcome import Outcome, TokenUsage
+from agentjobs.agents.verdict.outcome import Outcome
+from agentjobs.values.usage import Usage
 from agentjobs.worker.process.stopping import Why
 
 
@@ -24,7 +25,7 @@ class Ended:
     never_ran: str = ""
     """Not the job's doing: the template died, or no process could be started. Says what happened."""
     event_count: int = 0
-    usage: TokenUsage = field(default_factory=TokenUsage)
+    usage: Usage = field(default_factory=Usage)
     """As told while it ran: what is known of a run that left no outcome."""
     log_tail: str = ""
     duration_seconds: float = 0.0

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from agentjobs.agents.verdict.outcome import AgentEvent, AttemptSpec, Outcome, TokenUsage
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.verdict.outcome import AgentEvent, Outcome
 from agentjobs.telemetry.spans import Span
+from agentjobs.values.usage import Usage
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.output import Output
 from agentjobs.worker.process.stopping import Step, Why, heavier, ladder
@@ -63,7 +65,7 @@ class ExecutorHandle(asyncio.Protocol):
         self._crash = ""
         self._settling: asyncio.Task[None] | None = None
         self.event_count = 0
-        self.usage = TokenUsage()
+        self.usage = Usage()
 
     # what the worker does with it
 
@@ -217,7 +219,7 @@ class ExecutorHandle(asyncio.Protocol):
             case Op.SPAN:
                 self._on_span(Span.from_json(message["span"]))
             case Op.USAGE:
-                self.usage = TokenUsage(**message["usage"])
+                self.usage = Usage.from_json(message["usage"])
                 self._on_usage()
             case Op.IDLE:
                 if not self.idle.done():

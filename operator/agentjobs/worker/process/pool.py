@@ -12,7 +12,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.telemetry.log import tell
 from agentjobs.worker.process import linux
 from agentjobs.worker.process.handle import ExecutorHandle, OnEvent, OnSpan, OnUsage

@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.worker.process import child, linux
 from agentjobs.worker.process.lease import LeaseReader, LeaseTerms
 from agentjobs.worker.process.wire import Message, Op, receive_packet, send_packet

@@ -60,7 +60,7 @@ class Op(StrEnum):
     SPAN = "span"
     """span (``telemetry.spans.Span``): one that has begun or ended."""
     USAGE = "usage"
-    """usage (TokenUsage): what the run has spent so far, agents inside of tools and the call that has just begun
+    """usage (Usage): what the run has spent so far, agents inside of tools and the call that has just begun
     included."""
     RESULT = "result"
     """outcome (Outcome), or cancelled: true, or lapsed: true, or crash: why (and

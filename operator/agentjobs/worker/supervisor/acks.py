@@ -9,11 +9,13 @@ from __future__ import annotations
 import signal
 from random import Random
 
-from agentjobs.agents.verdict.outcome import Health, Outcome, TokenUsage, Verdict
-from agentjobs.api.conditions import Reason
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
 from agentjobs.queue.breakers import target_of
-from agentjobs.queue.records import Ack, AckKind, ClaimedJob, InputRequest, ModelAnswer, ModelReport, Usage
+from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelReport
 from agentjobs.queue.retry import backoff, snooze
+from agentjobs.values.model_answer import ModelAnswer
+from agentjobs.values.names import own_session
+from agentjobs.values.reasons import Reason
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.stopping import Why
 from agentjobs.worker.supervisor.payload import input_deadline_seconds
@@ -22,11 +24,6 @@ _NEVER_RAN_SECONDS = (0.5, 2.0)
 """A run whose process could not be made comes back after this: the cause may take a moment to go."""
 _TOO_NEW_SECONDS = (20.0, 40.0)
 """A payload for a newer worker: time for one of those to take it."""
-_ANSWERS = {
-    Health.UNAVAILABLE: ModelAnswer.UNAVAILABLE,
-    Health.KEY_REFUSED: ModelAnswer.KEY_REFUSED,
-    Health.RATE_LIMITED: ModelAnswer.RATE_LIMITED,
-}
 
 
 def ack_of(job: ClaimedJob, ended: Ended, rng: Random, *, model_health: bool = True) -> Ack | None:
@@ -66,7 +63,7 @@ def invalid(job: ClaimedJob, message: str) -> Ack:
 def session_of(job: ClaimedJob) -> str:
     """The conversation's id: the user's, else the job's own (H18)."""
     given = job.payload.get("sessionID")
-    return given if isinstance(given, str) and given else f"job-{job.uid}"
+    return given if isinstance(given, str) and given else own_session(job.uid)
 
 
 def crash_message(ended: Ended) -> str:
@@ -124,7 +121,7 @@ def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model
     """What the executor says about itself."""
     delay = outcome.delay_seconds
     verdict = outcome.verdict
-    if model_health and outcome.health is Health.KEY_REFUSED:
+    if model_health and outcome.health is ModelAnswer.KEY_REFUSED:
         verdict = Verdict.SNOOZE  # not the job's fault, and it ends when the key is corrected
     match verdict:
         case Verdict.COMPLETE:
@@ -150,8 +147,8 @@ def _models(job: ClaimedJob, outcome: Outcome, seconds: float) -> tuple[ModelRep
     reports = [ModelReport(model, ModelAnswer.ANSWERED) for model in answered if model]
     if outcome.health is not None and (failed := inline or outcome.model or own):
         reports = [report for report in reports if report.model != failed]
-        delay = seconds if outcome.health is Health.RATE_LIMITED else 0.0
-        reports.append(ModelReport(failed, _ANSWERS[outcome.health], outcome.reason, delay))
+        delay = seconds if outcome.health is ModelAnswer.RATE_LIMITED else 0.0
+        reports.append(ModelReport(failed, outcome.health, outcome.reason, delay))
     return tuple(reports)
 
 
@@ -173,19 +170,11 @@ def _ack(
         reason=str(reason),
         message=message,
         result=outcome.result if outcome is not None and kind is AckKind.COMPLETE else None,
-        usage=usage_of(outcome.usage if outcome is not None else ended.usage),
+        usage=outcome.usage if outcome is not None else ended.usage,
         event_count=outcome.event_count if outcome is not None else ended.event_count,
         log_tail=ended.log_tail,
         session_id=session_of(job),
         models=models,
-        requests=tuple(InputRequest(**request.as_json()) for request in outcome.requests)
-        if outcome is not None and kind is AckKind.ASK
-        else (),
+        requests=outcome.requests if outcome is not None and kind is AckKind.ASK else (),
         input_deadline_seconds=input_deadline_seconds(job) if kind is AckKind.ASK else None,
-    )
-
-
-def usage_of(usage: TokenUsage) -> Usage:
-    return Usage(
-        usage.prompt_tokens, usage.output_tokens, usage.total_tokens, usage.llm_calls, usage.tool_calls
     )

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import numbers
 from agentjobs.telemetry.tracing import SECRETS
-
-_QUEUE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+from agentjobs.values.names import is_dns_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class WorkerConfig:
         if not self.queues:
             raise ValueError("queues is empty; name at least one queue with its slots")
         for queue, slots in self.queues.items():
-            if not _QUEUE.fullmatch(queue):
+            if not is_dns_label(queue):
                 raise ValueError(f"queues: {queue!r} is not a DNS label (a-z, 0-9 and '-', at most 63)")
             if not 1 <= slots <= 1000:
                 raise ValueError(f"queues: {queue} has {slots} slots; 1 to 1000 are possible")

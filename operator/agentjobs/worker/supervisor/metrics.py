@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from agentjobs.agents.verdict.outcome import AgentEvent
-from agentjobs.api.conditions import Reason
 from agentjobs.queue.records import AckAnswer
 from agentjobs.telemetry.exposition import Family, family, page
 from agentjobs.telemetry.metrics import MOST_MODELS, OTHER, Metric
 from agentjobs.telemetry.signals import Signal
 from agentjobs.telemetry.tally import Tally
+from agentjobs.values.reasons import Reason
 from agentjobs.worker.supervisor.identity import Identity
 from agentjobs.worker.supervisor.reports import ending, is_last
 from agentjobs.worker.supervisor.runs import Run, Runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agentjobs.agents.verdict.outcome import AttemptSpec, TokenUsage
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.queue.records import ClaimedJob
 
 VERSION = 2
@@ -34,7 +34,6 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
     budget = payload.get("budget") or {}
     if not isinstance(budget, Mapping):
         raise PayloadInvalid(f"payload.budget is {budget!r}; an object is wanted")
-    spent = job.spent
     return AttemptSpec(
         uid=str(job.uid),
         namespace=_text(payload, "namespace", "default"),
@@ -51,9 +50,7 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
         session_id=_text(payload, "sessionID", "") or None,
         max_tokens=_number(budget, "maxTokens"),
         max_llm_calls=_number(budget, "maxLLMCalls"),
-        spent=TokenUsage(
-            spent.prompt_tokens, spent.output_tokens, spent.total_tokens, spent.llm_calls, spent.tool_calls
-        ),
+        spent=job.spent,
         attempt_timeout_seconds=job.attempt_timeout_seconds,
         answers=_answers(payload),
     )

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from agentjobs.agents.verdict.outcome import AgentEvent, TokenUsage
-from agentjobs.queue.records import Ack, ClaimedJob, Progress, Usage
+from agentjobs.agents.verdict.outcome import AgentEvent
+from agentjobs.queue.records import Ack, ClaimedJob, Progress
 from agentjobs.telemetry.signals import EVENTS_CARRIED
 from agentjobs.telemetry.spans import Span
 from agentjobs.telemetry.traceparent import TraceParent
+from agentjobs.values.usage import Usage
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.handle import ExecutorHandle
 from agentjobs.worker.process.stopping import Why, heavier
-from agentjobs.worker.supervisor.acks import usage_of
 
 Key = tuple[int, int]
 """(job id, token)."""
@@ -80,8 +80,8 @@ class Run:
         return self.executor.event_count if self.executor is not None else 0
 
     @property
-    def usage(self) -> TokenUsage:
-        return self.executor.usage if self.executor is not None else TokenUsage()
+    def usage(self) -> Usage:
+        return self.executor.usage if self.executor is not None else Usage()
 
     def saw(self, event: AgentEvent) -> None:
         self.step = event.tool or event.author
@@ -155,9 +155,9 @@ class Runs:
     def progress(self, worker: UUID) -> list[Progress]:
         """What changed since it was told last."""
         return [
-            Progress(run.job.id, run.job.token, run.step, run.event_count, usage_of(run.usage))
+            Progress(run.job.id, run.job.token, run.step, run.event_count, run.usage)
             for run in self.running.values()
-            if run.worker == worker and run.told != (run.step, run.event_count, usage_of(run.usage))
+            if run.worker == worker and run.told != (run.step, run.event_count, run.usage)
         ]
 
     def told(self, rows: list[Progress]) -> None:

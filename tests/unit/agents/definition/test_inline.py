@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from agentjobs.agents.definition.inline import GENERATION, KEYS, build
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentInvalid, ModelNotAllowed
-from agentjobs.agents.verdict.outcome import AgentSettings
 from agentjobs.api.agent import GenerateContentConfig, InlineAgent
 
 SETTINGS = AgentSettings(models=("echo", "gemini-2.*", "openai/*"), pool="small")

@@ -11,8 +11,8 @@ from google.adk.agents import BaseAgent, LlmAgent, LoopAgent, ParallelAgent, Seq
 from google.adk.workflow import FunctionNode, Workflow
 
 from agentjobs.agents.definition.resolve import Resolved, resolve
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
-from agentjobs.agents.verdict.outcome import AgentSettings
 
 __all__ = ["write_module"]
 

@@ -12,7 +12,8 @@ from typing import Any
 SCRIPT = """
 import asyncio, gc, json, os, sys, threading
 sys.path.insert(0, sys.argv[1])
-from agentjobs.agents.verdict.outcome import AgentSettings, AttemptSpec
+from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork.imports import load, threads
 from agentjobs.agents.prefork.template import warm
 told = {}

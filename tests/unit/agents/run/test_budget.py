@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agentjobs.agents.run.budget import Budget, Meter
-from agentjobs.agents.verdict.outcome import TokenUsage
+from agentjobs.values.usage import Usage
 
 
-def used(total: int = 0, calls: int = 0) -> TokenUsage:
-    return TokenUsage(total_tokens=total, llm_calls=calls)
+def used(total: int = 0, calls: int = 0) -> Usage:
+    return Usage(total_tokens=total, llm_calls=calls)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def used(total: int = 0, calls: int = 0) -> TokenUsage:
     ],
 )
 def test_a_call_is_refused_before_it_would_exceed(
-    budget: Budget, now: TokenUsage, floor: int, refused: bool
+    budget: Budget, now: Usage, floor: int, refused: bool
 ) -> None:
     assert (budget.refusal(now, floor) is not None) is refused
 
@@ -40,7 +40,7 @@ def after_a_call(*, repeated_tokens: int | None = None) -> Meter:
     """40 tokens were asked and 15 answered, of 100."""
     meter = Meter(Budget(max_tokens=100))
     assert meter.begin_call("a", ASKED) is None
-    meter.add_answer("a", TokenUsage(prompt_tokens=40, output_tokens=15, total_tokens=55), repeated_tokens)
+    meter.add_answer("a", Usage(prompt_tokens=40, output_tokens=15, total_tokens=55), repeated_tokens)
     return meter
 
 
@@ -60,9 +60,9 @@ def test_thoughts_are_not_repeated() -> None:
 
 
 def test_usage_is_told_as_it_grows_a_call_that_has_begun_included() -> None:
-    told: list[TokenUsage] = []
+    told: list[Usage] = []
     meter = Meter(Budget(), told.append)
     meter.begin_call("a", ASKED)
-    meter.add_answer("a", TokenUsage(10, 5, 15))
+    meter.add_answer("a", Usage(10, 5, 15))
     meter.add_tool_call()
-    assert told == [TokenUsage(llm_calls=1), TokenUsage(10, 5, 15, 1), TokenUsage(10, 5, 15, 1, 1)]
+    assert told == [Usage(llm_calls=1), Usage(10, 5, 15, 1), Usage(10, 5, 15, 1, 1)]

@@ -33,7 +33,7 @@ from agentjobs.agents.verdict.errors import (
     SessionStoreUnavailable,
 )
 from agentjobs.agents.verdict.outcome import Verdict
-from agentjobs.api.conditions import Follows, Reason
+from agentjobs.values.reasons import Follows, Reason
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 FAIL, RETRY, SNOOZE, CANCELLED = Verdict.FAIL, Verdict.RETRY, Verdict.SNOOZE, Verdict.CANCELLED

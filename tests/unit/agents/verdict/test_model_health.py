@@ -7,7 +7,8 @@ from gemini import Answer, FakeGemini, error, gemini, rate_limited, text
 from runs import GEMINI, Job
 
 from agentjobs.agents.verdict.classify import Origin, judge_code, judge_exception
-from agentjobs.agents.verdict.outcome import Health, Outcome, Verdict
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
+from agentjobs.values.model_answer import ModelAnswer
 
 __all__ = ["gemini"]
 
@@ -17,18 +18,18 @@ MODEL = str(GEMINI["inline"]["model"])
 @pytest.mark.parametrize(
     ("answer", "health"),
     [
-        (error(500), Health.UNAVAILABLE),
-        (error(503), Health.UNAVAILABLE),
-        (error(503, retry_after="3"), Health.UNAVAILABLE),
-        (error(504), Health.UNAVAILABLE),
-        (error(401), Health.KEY_REFUSED),
-        (error(403), Health.KEY_REFUSED),
-        (error(400, "API key not valid. Please pass a valid API key."), Health.KEY_REFUSED),
-        (rate_limited(delay="3s"), Health.RATE_LIMITED),
+        (error(500), ModelAnswer.UNAVAILABLE),
+        (error(503), ModelAnswer.UNAVAILABLE),
+        (error(503, retry_after="3"), ModelAnswer.UNAVAILABLE),
+        (error(504), ModelAnswer.UNAVAILABLE),
+        (error(401), ModelAnswer.KEY_REFUSED),
+        (error(403), ModelAnswer.KEY_REFUSED),
+        (error(400, "API key not valid. Please pass a valid API key."), ModelAnswer.KEY_REFUSED),
+        (rate_limited(delay="3s"), ModelAnswer.RATE_LIMITED),
     ],
 )
 async def test_a_failed_call_names_its_model_and_what_it_says_about_it(
-    gemini: FakeGemini, answer: Answer, health: Health
+    gemini: FakeGemini, answer: Answer, health: ModelAnswer
 ) -> None:
     gemini.script(answer)
     outcome = await Job(GEMINI).attempt()
@@ -53,11 +54,11 @@ async def test_an_answer_names_its_model(gemini: FakeGemini) -> None:
 def test_errors_that_no_models_call_raised_say_nothing_about_a_model(origin: Origin) -> None:
     for raised in (ConnectionError("x"), TimeoutError("x")):
         assert judge_exception(raised, origin).health is None
-    assert judge_exception(ConnectionError("x"), Origin.MODEL).health is Health.UNAVAILABLE
+    assert judge_exception(ConnectionError("x"), Origin.MODEL).health is ModelAnswer.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
-    ("code", "health"), [("503", Health.UNAVAILABLE), ("401", Health.KEY_REFUSED), ("SAFETY", None)]
+    ("code", "health"), [("503", ModelAnswer.UNAVAILABLE), ("401", ModelAnswer.KEY_REFUSED), ("SAFETY", None)]
 )
-def test_an_error_event_without_an_exception_says_the_same(code: str, health: Health | None) -> None:
+def test_an_error_event_without_an_exception_says_the_same(code: str, health: ModelAnswer | None) -> None:
     assert judge_code(code).health is health

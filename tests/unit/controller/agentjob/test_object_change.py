@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from agentjobs.controller.agentjob.object_change import Gate, QueueAccess, change_of, fingerprint, wiped
-from agentjobs.queue.records import Reason, State
+from agentjobs.queue.records import State
+from agentjobs.values.reasons import Reason
 
 UID = "11111111-2222-3333-4444-555555555555"
 GATE = Gate("cluster-1")

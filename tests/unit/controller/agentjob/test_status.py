@@ -9,8 +9,10 @@ import pytest
 
 from agentjobs.api.agentjob_status import AgentJobStatus
 from agentjobs.controller.agentjob.status import duration_text, minimal_status, status_of
-from agentjobs.queue.records import AnsweredInput, InputRequest, JobView, State, Usage
-from agentjobs.queue.text import cut
+from agentjobs.queue.records import AnsweredInput, JobView, State
+from agentjobs.values.requests import InputRequest
+from agentjobs.values.text import cut
+from agentjobs.values.usage import Usage
 from controller_builders import AT, attempt, job
 
 MINUTE = timedelta(minutes=1)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentjobs.api.conditions import Reason
 from agentjobs.controller.scheduledagentjob.parsed_schedule import edited_at, parsed_schedule
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy
+from agentjobs.values.reasons import Reason
 from scheduler_builders import NOON, reading, schedule_object
 
 

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from agentjobs.agents.run.lease_gate import leased, wait_for_lease
+from agentjobs.agents.lease_gate import leased, wait_for_lease
 from agentjobs.worker.process.lease import Lease, LeaseReader, boot_seconds
 from processes import until
 

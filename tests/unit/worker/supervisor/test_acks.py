@@ -8,8 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from agentjobs.agents.verdict.outcome import InputRequest, Outcome, TokenUsage, Verdict
-from agentjobs.queue.records import AckKind, Usage
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
+from agentjobs.queue.records import AckKind
+from agentjobs.values.requests import InputRequest
+from agentjobs.values.usage import Usage
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.stopping import Why
 from agentjobs.worker.supervisor.acks import ack_of, crash_message, invalid, too_new
@@ -19,7 +21,7 @@ RNG = Random(1)
 
 
 def answer(verdict: Verdict, **changes: object) -> Outcome:
-    return Outcome(verdict, usage=TokenUsage(1, 2, 3, 1, 0), event_count=2, **changes)  # type: ignore[arg-type]
+    return Outcome(verdict, usage=Usage(1, 2, 3, 1, 0), event_count=2, **changes)  # type: ignore[arg-type]
 
 
 def test_an_answer_completes_the_job_with_what_it_cost() -> None:
@@ -93,7 +95,7 @@ def test_a_lost_run_says_nothing() -> None:
     ],
 )
 def test_a_crash_is_charged_and_says_how(end: Ended, message: str) -> None:
-    ack = ack_of(claimed(attempt=2), replace(end, usage=TokenUsage(5, 0, 5, 1, 0), event_count=1), RNG)
+    ack = ack_of(claimed(attempt=2), replace(end, usage=Usage(5, 0, 5, 1, 0), event_count=1), RNG)
     assert ack is not None
     assert (ack.kind, ack.reason) == (AckKind.RETRY, "ExecutorCrashed")
     assert message in ack.message

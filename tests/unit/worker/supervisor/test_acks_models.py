@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentjobs.agents.verdict.outcome import Health, Outcome, Verdict
-from agentjobs.queue.records import Ack, AckKind, ModelAnswer, ModelReport
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
+from agentjobs.queue.records import Ack, AckKind, ModelReport
+from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.stopping import Why
 from agentjobs.worker.supervisor.acks import ack_of
@@ -16,10 +17,10 @@ from worker_builders import claimed
 
 RNG = Random(1)
 INLINE = {"v": 1, "agent": {"inline": {"model": "gemini-test"}}, "message": "hello"}
-DOWN = Outcome(Verdict.RETRY, "ModelServerError", health=Health.UNAVAILABLE, model="gemini-pro")
-REFUSED = Outcome(Verdict.FAIL, "ModelAuthFailed", health=Health.KEY_REFUSED, model="gemini-pro")
+DOWN = Outcome(Verdict.RETRY, "ModelServerError", health=ModelAnswer.UNAVAILABLE, model="gemini-pro")
+REFUSED = Outcome(Verdict.FAIL, "ModelAuthFailed", health=ModelAnswer.KEY_REFUSED, model="gemini-pro")
 LIMITED = Outcome(
-    Verdict.SNOOZE, "ModelRateLimited", delay_seconds=7, health=Health.RATE_LIMITED, model="gemini-pro"
+    Verdict.SNOOZE, "ModelRateLimited", delay_seconds=7, health=ModelAnswer.RATE_LIMITED, model="gemini-pro"
 )
 
 
@@ -39,7 +40,7 @@ def test_an_answer_is_told_of_each_model_that_gave_one() -> None:
 
 def test_a_models_last_word_is_what_counts() -> None:
     outcome = Outcome(
-        Verdict.RETRY, "ModelTimeout", health=Health.UNAVAILABLE, model="a", answered=("a", "b")
+        Verdict.RETRY, "ModelTimeout", health=ModelAnswer.UNAVAILABLE, model="a", answered=("a", "b")
     )
     assert ack(outcome).models == (
         ModelReport("b", ModelAnswer.ANSWERED),
@@ -62,7 +63,9 @@ def test_a_failure_names_its_model_and_what_was_wrong(
 
 
 def test_an_inline_agents_model_is_the_one_that_its_jobs_wait_under() -> None:
-    renamed = Outcome(Verdict.RETRY, "ModelTimeout", health=Health.UNAVAILABLE, model="models/gemini-test")
+    renamed = Outcome(
+        Verdict.RETRY, "ModelTimeout", health=ModelAnswer.UNAVAILABLE, model="models/gemini-test"
+    )
     (report,) = ack(renamed, payload=INLINE).models
     assert report.model == "gemini-test"
     (report,) = ack(Outcome(Verdict.COMPLETE, result="x", answered=("gemini-x",)), payload=INLINE).models
@@ -70,7 +73,7 @@ def test_an_inline_agents_model_is_the_one_that_its_jobs_wait_under() -> None:
 
 
 def test_a_module_stands_for_its_model_where_nobody_knows_that() -> None:
-    (report,) = ack(Outcome(Verdict.RETRY, "ModelTimeout", health=Health.UNAVAILABLE)).models
+    (report,) = ack(Outcome(Verdict.RETRY, "ModelTimeout", health=ModelAnswer.UNAVAILABLE)).models
     assert report.model == "module:m"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentjobs.agents.verdict.outcome import AgentSettings
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.worker.supervisor.config import WorkerConfig, executor_environment
 
 DSN = "postgresql://owner:s3cr%21t@db:5432/agents"

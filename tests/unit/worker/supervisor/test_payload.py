@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentjobs.agents.verdict.outcome import TokenUsage
-from agentjobs.queue.records import Usage
+from agentjobs.values.usage import Usage
 from agentjobs.worker.supervisor.payload import PayloadInvalid, PayloadTooNew, attempt_spec
 from worker_builders import claimed
 
@@ -33,7 +32,7 @@ def test_every_field_arrives() -> None:
     )
     assert spec.answers == {"q-1": {"approved": True}}
     assert (spec.user_id, spec.app_name, spec.session_id) == ("me", "chat", "s1")
-    assert (spec.max_tokens, spec.max_llm_calls, spec.spent) == (100, 3, TokenUsage(1, 2, 3, 4, 5))
+    assert (spec.max_tokens, spec.max_llm_calls, spec.spent) == (100, 3, Usage(1, 2, 3, 4, 5))
     assert (spec.uid, spec.run, spec.attempt, spec.queue) == (str(job.uid), 4, 2, "agents")
 
 

@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 
 from agentjobs.agents.verdict.outcome import AgentEvent
-from agentjobs.queue.records import Ack, AckAnswer, AckKind, Usage
+from agentjobs.queue.records import Ack, AckAnswer, AckKind
 from agentjobs.telemetry import signals
 from agentjobs.telemetry.signals import Signal
+from agentjobs.values.usage import Usage
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.supervisor import reports
 from agentjobs.worker.supervisor.runs import Run

@@ -1,4 +1,4 @@
-"""Text on its way out."""
+"""Messages on their way out of a run, and JSON on its way into the session store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from agentjobs.agents.text import clean, cut, secrets_of, storable_json, without
+from agentjobs.agents.sessions.rows import storable_json
+from agentjobs.agents.verdict.redaction import secrets_of, without
+from agentjobs.values.text import clean, shortened
 
 
 def test_h6_nul_and_lone_surrogates_are_replaced() -> None:
@@ -39,7 +41,7 @@ def test_an_escaped_backslash_is_not_taken_for_nul() -> None:
     ("text", "limit", "kept"), [("abc", 3, "abc"), ("abcdef", 5, "ab…"), ("ééé", 5, "é…")]
 )
 def test_h7_text_is_cut_between_characters(text: str, limit: int, kept: str) -> None:
-    assert cut(text, limit) == kept
+    assert shortened(text, limit) == kept
 
 
 def test_what_was_said_is_taken_out() -> None:

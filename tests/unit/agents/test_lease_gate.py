@@ -11,7 +11,7 @@ import pytest
 from agent_modules import Write, write_module
 from runs import Job, module, until
 
-from agentjobs.agents.run.lease_gate import leased
+from agentjobs.agents.lease_gate import leased
 from agentjobs.agents.verdict.outcome import Outcome, Verdict
 
 __all__ = ["write_module"]

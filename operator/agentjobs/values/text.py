@@ -1,4 +1,4 @@
-"""Text that Postgres can store. NUL and lone surrogates pass an API server and break JSON here (H6)."""
+"""Text that Postgres can store, and bounds. NUL and lone surrogates pass an API server and break JSON there (H6)."""
 
 from __future__ import annotations
 
@@ -46,6 +46,16 @@ def cut(text: str, limit: int) -> tuple[str, bool]:
     if len(data) <= limit:
         return text, False
     return data[:limit].decode("utf-8", "ignore"), True
+
+
+def shortened(text: str, limit: int) -> str:
+    """``text`` cleaned, at most ``limit`` bytes of UTF-8, cut on a character's border; ends in … where it was cut."""
+    whole = clean(text)
+    raw = whole.encode()
+    if len(raw) <= limit:
+        return whole
+    mark = "…"
+    return raw[: limit - len(mark.encode())].decode(errors="ignore") + mark
 
 
 def tail(text: str, limit: int) -> str:

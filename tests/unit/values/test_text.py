@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentjobs.queue.text import REPLACEMENT, clean, clean_json, cut, dumps, tail
+from agentjobs.values.text import REPLACEMENT, clean, clean_json, cut, dumps, tail
 
 ANY = st.text(st.characters())  # surrogates and NUL too
 VALUES = st.recursive(

@@ -1,0 +1,1 @@
+"""Values that cross the borders between packages. This package imports nothing of agentjobs."""

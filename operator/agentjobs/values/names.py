@@ -1,0 +1,23 @@
+"""Names, and the patterns that they follow."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+DNS_LABEL_PATTERN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+"""A DNS label of any length; the field's own maximum bounds it."""
+_DNS_LABEL = re.compile("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+OWN_SESSION_PREFIX = "job-"
+"""Before a job's uid: the id of a session of its own. Users cannot choose such an id (H18)."""
+
+
+def own_session(uid: UUID | str) -> str:
+    """The id of a job's own session."""
+    return f"{OWN_SESSION_PREFIX}{uid}"
+
+
+def is_dns_label(text: str) -> bool:
+    """Whether ``text`` is a DNS label of at most 63 characters (RFC 1123)."""
+    return _DNS_LABEL.fullmatch(text) is not None
