@@ -1,4 +1,4 @@
-"""The operator's rights, as docs/operator.md names them."""
+"""The operator's RBAC, as docs/operator.md names it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ GROUPS = {
 
 
 def documented() -> list[dict[str, Any]]:
-    """The rules of the table under "Rights"."""
-    section = PAGE.read_text().split("## Rights", 1)[1].split("\n## ", 1)[0]
+    """The rules of the table under "RBAC"."""
+    section = PAGE.read_text().split("## RBAC", 1)[1].split("\n## ", 1)[0]
     rows = re.findall(r"^\| `([a-z/]+)`[^|]*\| ([a-z, ]+) \|", section, re.MULTILINE)
     return [
         {"apiGroups": [GROUPS.get(resource, "")], "resources": [resource], "verbs": verbs.split(", ")}

@@ -14,26 +14,57 @@ ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
 
 
-def proofs() -> Iterator[tuple[str, str]]:
-    """(file, test) of each row of the README's feature table that names one."""
-    for line in (ROOT / "README.md").read_text().splitlines():
-        if match := re.search(r"\[\w+\]\((tests/[\w/]+\.py)\) `(test_\w+)` \|$", line):
-            yield match[1], match[2]
+FEATURES = [ROOT / "README.md", ROOT / "docs" / "features.md"]
 
 
-@pytest.mark.parametrize(("path", "test"), list(proofs()), ids=lambda value: Path(value).stem)
-def test_a_feature_in_the_readme_has_the_test_that_proves_it(path: str, test: str) -> None:
+def proofs() -> Iterator[tuple[str, str, str]]:
+    """(page, file, test) of each row of a feature table that names one."""
+    for page in FEATURES:
+        for line in page.read_text().splitlines():
+            if match := re.search(r"\[\w+\]\((?:\.\./)?(tests/[\w/]+\.py)\) `(test_\w+)` \|$", line):
+                yield page.name, match[1], match[2]
+
+
+@pytest.mark.parametrize(("page", "path", "test"), list(proofs()), ids=lambda value: Path(value).stem)
+def test_a_feature_of_a_table_has_the_test_that_proves_it(page: str, path: str, test: str) -> None:
     assert re.search(rf"^(async )?def {test}\(", (ROOT / path).read_text(), re.MULTILINE), (
-        f"README.md says that {path} has {test}"
+        f"{page} says that {path} has {test}"
     )
 
 
-def test_a_feature_without_a_proof_is_said_not_to_be_there() -> None:
-    table = (ROOT / "README.md").read_text().partition("## What it does")[2].partition("## Read on")[0]
-    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) >= 20
+@pytest.mark.parametrize(
+    ("page", "least"), list(zip(FEATURES, (10, 36), strict=True)), ids=["readme", "features"]
+)
+def test_a_feature_without_a_proof_is_said_not_to_be_there(page: Path, least: int) -> None:
+    table = page.read_text().partition("| Feature |")[2].partition("## Read on")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) >= least
     for row in rows:
         assert "`test_" in row or re.search(r"\*[^*]+ yet\* \|$", row), row
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_into_a_page_names_one_of_its_headings(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", text):
+        other = page.parent / target if target else page
+        if "://" not in target and other.suffix == ".md":
+            assert anchor in anchors(other), f"{page.name} links to {target}#{anchor}"
+
+
+def test_every_page_of_the_docs_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"]({page.name})" in index, (
+            f"docs/index.md does not name {page.name}"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
