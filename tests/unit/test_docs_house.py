@@ -11,8 +11,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "agentjobs"
 COMING = {
-    "values",
-    "values/reasons.py",
     "queue/sql/schema",
     "queue/sql/functions",
     "queue/sql/functions/40_claim.sql",
