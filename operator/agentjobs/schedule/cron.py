@@ -2,7 +2,8 @@
 
 The grammar is that of robfig/cron v3's ``ParseStandard``, field for field, without its ``TZ=`` prefix and
 ``@every``. It is read here and not by croniter, which takes the same texts for other schedules: to croniter
-``9-9`` means every hour, ``fri-mon`` wraps around the week, 7 is Sunday, and L, W and # exist.
+``9-9`` means every hour, ``fri-mon`` wraps around the week, 7 is Sunday, and L, W and # exist. croniter gets the
+fields written anew (``Schedule.fields``).
 https://github.com/robfig/cron/blob/v3.0.1/parser.go
 """
 
@@ -68,6 +69,8 @@ class Schedule:
     """The minutes that a schedule chooses, by the wall clock of its zone. Made by ``parse``."""
 
     text: str
+    fields: str
+    """The text written anew for croniter: ``0 6 * * mon-fri`` is ``0 6 * * 1,2,3,4,5``."""
     zone: ZoneInfo
     minutes_of_day: tuple[int, ...]
     """0…1439, ascending."""
@@ -101,6 +104,7 @@ def parse(text: str, time_zone: str = "UTC") -> Schedule:
     minutes, hours, days, months, weekdays = values
     return Schedule(
         text=text,
+        fields=" ".join(map(_written_anew, texts, values)),
         zone=zone,
         minutes_of_day=_minutes_of_day(minutes, hours),
         months=months,
@@ -120,6 +124,15 @@ def zone_of(name: str) -> ZoneInfo:
     raise UnknownTimeZone(
         f"timeZone {name!r} is unknown: name an IANA time zone, such as Europe/Berlin or UTC"
     )
+
+
+def _written_anew(text: str, chosen: frozenset[int]) -> str:
+    """One field for croniter: ``*/20`` is ``0,20,40``, ``mon-fri`` is ``1,2,3,4,5``, ``?`` and ``*/1`` are ``*``.
+
+    croniter goes by a ``*`` when it decides whether one day field suffices, so there is one exactly where a field is
+    starred: ``1-31`` becomes a list of 31 days.
+    """
+    return "*" if _starred(text) else ",".join(map(str, sorted(chosen)))
 
 
 def _starred(text: str) -> bool:

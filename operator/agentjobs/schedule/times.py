@@ -5,7 +5,9 @@ zone's wall clock shows a time that its fields choose. So a wall-clock time that
 for, and one that exists twice is due twice, as with CronJob.
 
 Real time is cut into pieces of a few days in which the zone's offset does not change. Inside of one the wall
-clock is real time plus a number, and days are counted whole: ten years of a minutely schedule cost milliseconds.
+clock is real time plus a number. The next time is found by croniter, on the wall clock of each piece
+(``agentjobs.schedule.calendar``). Times that were missed are counted by arithmetic, whole days at once: croniter can
+only step from one to the next, and ten years of a minutely schedule are five million steps.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from itertools import islice
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from agentjobs.schedule.calendar import calendar_of
 from agentjobs.schedule.cron import Schedule
 
 NEXT_WITHIN_YEARS = 5
@@ -56,11 +59,14 @@ def next_time(schedule: Schedule, after: datetime) -> datetime | None:
         return None
     last_year = (max(after, _EPOCH) + timedelta(seconds=1)).astimezone(schedule.zone).year + NEXT_WITHIN_YEARS
     beyond = (date(min(last_year + 1, 9999), 1, 1).toordinal() - _EPOCH_DAY + 1) * _DAY
+    calendar = calendar_of(schedule.fields, schedule.zone.key)
     for piece in _pieces(schedule.zone, start, min(beyond, _LAST_MINUTE)):
-        for first, last, day in _matches(schedule, piece):
-            if first < last:
-                found = _moment(day * _DAY + schedule.minutes_of_day[first] - piece.offset)
-                return found if found.astimezone(schedule.zone).year <= last_year else None
+        on_wall = calendar.first_from(piece.start + piece.offset)
+        if on_wall is None:
+            return None
+        if on_wall < piece.end + piece.offset:
+            found = _moment(on_wall - piece.offset)
+            return found if found.astimezone(schedule.zone).year <= last_year else None
     return None
 
 

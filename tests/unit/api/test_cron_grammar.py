@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentjobs.api.cron import MACROS, expand_macro, problem_of
+from agentjobs.schedule.cron import parse
+from agentjobs.schedule.times import next_time
 
 
 def part(low: int, high: int) -> st.SearchStrategy[str]:
@@ -23,6 +27,8 @@ def part(low: int, high: int) -> st.SearchStrategy[str]:
 def test_what_is_accepted_can_be_computed_with(schedule: str) -> None:
     assert problem_of(schedule) is None
     assert croniter.is_valid(schedule)
+    assert croniter.is_valid(parse(schedule).fields), "what it is given"
+    assert next_time(parse(schedule), datetime(2026, 11, 23, tzinfo=UTC)) is not None
 
 
 @given(st.text(alphabet="0123456789*/,-?@ LW#HRMONjan", max_size=20))

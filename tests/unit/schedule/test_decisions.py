@@ -153,6 +153,15 @@ def test_an_edit_of_the_times_begins_anew() -> None:
     assert effects(decide(spec(), before, NOON + HOUR)) == (Create(NOON + HOUR, name(NOON + HOUR)),)
 
 
+def test_a_run_that_cronjob_overlooks_is_created() -> None:
+    """CronJob estimates from the gap between the first two times, and finds none missed (its TestMostRecentScheduleTime)."""
+    weekdays = Spec("watch", parse("30 10,11,12 * * 1-5"))
+    thursday, friday = datetime(2026, 11, 19, 10, 30, tzinfo=UTC), datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+    decision = decide(weekdays, state(last_tick=thursday), friday + 4 * HOUR)
+    assert effects(decision) == (Missed(4, friday - HOUR), Create(friday, name(friday)))
+    assert decision.next_tick == friday + 70 * HOUR
+
+
 @pytest.mark.parametrize("since_tick", [0, 1])
 def test_invariant_9_a_schedule_created_again_within_its_minute_does_not_repeat_the_tick(
     since_tick: int,
