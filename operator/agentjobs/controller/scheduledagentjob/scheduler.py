@@ -48,6 +48,7 @@ from agentjobs.schedule.decide import (
 log = logging.getLogger(__name__)
 
 BATCH = 500
+SLICE_SECONDS = 0.005
 LONGEST_SLEEP_SECONDS = 60.0
 
 
@@ -208,19 +209,32 @@ class Scheduler:
         self.book.take(found, asked_at)
 
     async def _decide(self, due: set[UUID]) -> None:
-        """Decides upon these schedules, stores the decisions, and starts to carry them out."""
-        now = self.book.now()
+        """Decides upon these schedules, stores the decisions, and starts to carry them out. A batch at a time: when an
+        operator starts they are all of them, and a decision must not wait until the last one is made."""
+        waiting = list(due)
+        for start in range(0, len(waiting), BATCH):
+            now = self.book.now()
+            decisions = await self._look_at(waiting[start : start + BATCH], now)
+            if decisions:
+                await self._store(decisions, now)
+
+    async def _look_at(
+        self, batch: list[UUID], now: datetime
+    ) -> dict[UUID, tuple[Decision, ScheduleDecision]]:
+        """The decisions to store. The event loop turns at least every SLICE_SECONDS: a next time costs 0.1 ms."""
         decisions: dict[UUID, tuple[Decision, ScheduleDecision]] = {}
-        for uid in due:
+        slice_ends = time.monotonic() + SLICE_SECONDS
+        for uid in batch:
+            if time.monotonic() > slice_ends:
+                await asyncio.sleep(0)
+                slice_ends = time.monotonic() + SLICE_SECONDS
             entry = self.book.entries.get(uid)
             if entry is None or entry.busy or uid in self._unsaved or not entry.current:
                 continue  # each of these ends with a mark
             decision = self._look(entry, now)
             if decision is not None and (stored := _stored(entry, decision)) is not None:
                 decisions[uid] = (decision, stored)
-        chosen = list(decisions)
-        for start in range(0, len(chosen), BATCH):
-            await self._store({uid: decisions[uid] for uid in chosen[start : start + BATCH]}, now)
+        return decisions
 
     def _look(self, entry: CachedSchedule, now: datetime) -> Decision | None:
         """The decision, where it can be stored now; what needs no storing is done here."""
