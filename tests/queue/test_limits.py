@@ -6,6 +6,7 @@ import asyncio
 
 import psycopg
 
+from agentjobs.dsn import current
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, Reason
 from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, until, waits_for_a_lock, whereabouts
@@ -194,4 +195,4 @@ async def test_counts_and_lists_agree_with_the_states(queue: Queue, worker: Test
     assert [v.id for v in await queue.list(state=listed[0].state, queue="b")] == [listed[0].id]
     await worker.ack(two)
     assert (await queue.list(namespace="nowhere")) == []
-    assert await sql(worker.queue._direct_dsn, "select count(*) from outcome") == [(1,)]
+    assert await sql(current(worker.queue._direct_dsn), "select count(*) from outcome") == [(1,)]
