@@ -50,6 +50,7 @@ class HollowWorker:
             ready=lambda: True,
             start=self._start,
             acked=self._acked,
+            stepped=lambda: None,
             measures=self._measures,
         )
         heartbeat = Heartbeat(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
+from typing import ClassVar
 
 import uvloop
 from oban import Oban, worker
@@ -17,6 +19,8 @@ counter = Counter()
 
 @worker(queue="default")
 class Noop:
+    new: ClassVar[Callable[[dict[str, int]], object]]  # the decorator's
+
     async def process(self, job: object) -> None:
         counter.add(1)
 

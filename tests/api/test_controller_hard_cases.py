@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -209,10 +210,12 @@ async def test_h4_within_one_batch_a_delete_is_the_last_word(b: Bench) -> None:
 # H5 --------------------------------------------------------------------------------------------------
 
 
-def sweeper(b: Bench, sink: object = lambda batch: None, **settings: object) -> Sweeper:
+def sweeper(
+    b: Bench, sink: Callable[[list[WatchEvent]], None] = lambda batch: None, **settings: Any
+) -> Sweeper:
     return Sweeper(
         b.queue, b.objects.api, GATE.cluster_id, sink, frozenset({b.objects.namespace}), **settings
-    )  # type: ignore[arg-type]
+    )
 
 
 async def enqueue_mirrored(b: Bench, n: int, **ref: str) -> list[UUID]:

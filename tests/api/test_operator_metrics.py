@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from agentjobs.controller.config import LeaseSettings
 from agentjobs.local.postgres import EmbeddedPostgres
@@ -16,7 +17,7 @@ OF_THE_QUEUE = {
     Metric.QUEUE_DEPTH, Metric.QUEUE_READY, Metric.QUEUE_OLDEST, Metric.QUEUE_RUNNING, Metric.QUEUE_SLOTS, Metric.QUEUE_PAUSED,
     Metric.WORKERS, Metric.OUTBOX_DEPTH, Metric.OUTBOX_LAG,
 }  # fmt: skip
-LOCAL = {"health_port": 0, "health_host": "127.0.0.1"}
+LOCAL: dict[str, Any] = {"health_port": 0, "health_host": "127.0.0.1"}
 
 
 async def until(b: Bench, accept: Callable[[Scrape], object]) -> Scrape:

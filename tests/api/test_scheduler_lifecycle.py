@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ async def test_a_tick_creates_a_child_that_says_where_it_comes_from(
     b: Bench, s: Schedules, clock: TestClock
 ) -> None:
     async with b.running():
-        spec = {
+        spec: dict[str, Any] = {
             "schedule": "0 * * * *",
             "timeZone": "Europe/Berlin",
             "job": {"message": "It is $(SCHEDULED_TIME); before: $(LAST_SUCCESSFUL_TIME), $$(HOME)"},
@@ -127,7 +129,7 @@ async def test_an_unreadable_schedule_is_told_and_harms_no_other(
             assert (found["status"], found["reason"]) == ("False", reason)
             assert said in found["message"]
             assert "nextScheduleTime" not in await s.status(name)
-            events = await eventually(lambda name=name: s.events(name), bool)
+            events = await eventually(partial(s.events, name), bool)
             assert said in events[reason][0]
         await eventually(s.names, lambda names: names == {child_name("good", tick)})
         await s.patch("zone", {"spec": {"timeZone": "UTC"}})

@@ -31,7 +31,9 @@ def settings_of(objects: list[Object], name: str) -> Settings:
     """A Deployment's variables as the settings model reads them, with the secrets' files left out."""
     variables = environment(objects, name)
     assert misspelt_variables(variables) == []
-    fields = {key.removeprefix("AGENTJOBS_").lower(): value for key, value in variables.items()}
+    fields: dict[str, Any] = {
+        key.removeprefix("AGENTJOBS_").lower(): value for key, value in variables.items()
+    }
     return Settings(**{key: value for key, value in fields.items() if not key.endswith("_file")})
 
 

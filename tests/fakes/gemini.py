@@ -55,7 +55,8 @@ class Recorded:
 
     @property
     def contents(self) -> list[dict[str, Any]]:
-        return self.body.get("contents", [])
+        found: list[dict[str, Any]] = self.body.get("contents", [])
+        return found
 
     @property
     def agent(self) -> str:

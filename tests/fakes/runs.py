@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
@@ -20,6 +20,14 @@ GEMINI: dict[str, Any] = {
 
 def module(name: str) -> dict[str, Any]:
     return {"module": name}
+
+
+class SessionKey(TypedDict):
+    """A session, as ADK's services take it."""
+
+    app_name: str
+    user_id: str
+    session_id: str
 
 
 class Job:
@@ -75,13 +83,12 @@ class Job:
         return outcome
 
     @property
-    def session_key(self) -> dict[str, str]:
-        """As ADK's session services take it."""
-        return {
-            "app_name": f"{self.fields['namespace']}/{self.fields.get('app_name', 'agentjobs')}",
-            "user_id": self.fields.get("user_id", "system"),
-            "session_id": self.fields.get("session_id") or f"job-{self.uid}",
-        }
+    def session_key(self) -> SessionKey:
+        return SessionKey(
+            app_name=f"{self.fields['namespace']}/{self.fields.get('app_name', 'agentjobs')}",
+            user_id=self.fields.get("user_id", "system"),
+            session_id=self.fields.get("session_id") or f"job-{self.uid}",
+        )
 
     async def stored(self) -> list[Any]:
         """The events in its session."""

@@ -397,8 +397,8 @@ async def test_h22_fewer_attempts_than_used_mean_no_further_one_and_never_a_kill
     waiting, busy, fresh = (new_job(max_attempts=5) for _ in range(3))
     await queue.enqueue([waiting, busy])
     one, two = await worker.claim(2)
-    for job in (one, two):
-        await worker.ack(job, AckKind.RETRY)
+    for claimed in (one, two):
+        await worker.ack(claimed, AckKind.RETRY)
     one, two = await worker.claim(2)
     await worker.ack(one, AckKind.RETRY, delay_seconds=60, reason="Boom")
     await queue.enqueue([fresh])

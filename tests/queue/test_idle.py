@@ -27,7 +27,7 @@ async def test_h26_nothing_to_do_writes_nothing(queue: Queue, worker: TestWorker
 
 @pytest.mark.parametrize("paused", [False, True])
 async def test_h26_an_idle_worker_costs_at_most_two_statements_a_second(
-    queue: Queue, worker: TestWorker, paused: bool
+    queue: Queue, worker: TestWorker, paused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A minute by the intervals that a worker is built with, every statement counted."""
     if paused:
@@ -45,7 +45,7 @@ async def test_h26_an_idle_worker_costs_at_most_two_statements_a_second(
         return counted
 
     for database in (queue._db, queue._beats):
-        database.fetch = counting(database.fetch)  # type: ignore[method-assign]
+        monkeypatch.setattr(database, "fetch", counting(database.fetch))
     for _ in range(int(60 / numbers.TICK_SECONDS)):
         await queue.tick(worker.id)
     for _ in range(int(60 / numbers.HEARTBEAT_SECONDS)):

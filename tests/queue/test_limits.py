@@ -6,6 +6,7 @@ import asyncio
 
 import psycopg
 
+from agentjobs.dsn import current
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
 from agentjobs.values.reasons import Reason
@@ -195,4 +196,4 @@ async def test_counts_and_lists_agree_with_the_states(queue: Queue, worker: Test
     assert [v.id for v in await queue.list(state=listed[0].state, queue="b")] == [listed[0].id]
     await worker.ack(two)
     assert (await queue.list(namespace="nowhere")) == []
-    assert await sql(worker.queue._direct_dsn, "select count(*) from outcome") == [(1,)]
+    assert await sql(current(worker.queue._direct_dsn), "select count(*) from outcome") == [(1,)]

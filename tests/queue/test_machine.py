@@ -490,7 +490,7 @@ def test_machine(dsn: str) -> None:
 
         try:
             run_state_machine_as_test(
-                machine,
+                machine,  # type: ignore[arg-type]  # any factory will do, says its documentation
                 settings=settings(
                     max_examples=int(os.environ.get("AGENTJOBS_MACHINE_EXAMPLES", "25")),
                     stateful_step_count=int(os.environ.get("AGENTJOBS_MACHINE_STEPS", "40")),

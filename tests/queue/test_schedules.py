@@ -43,7 +43,7 @@ async def saved(queue: Queue, what: SeenSchedule, now: datetime = NOON) -> Sched
 
 async def decided(queue: Queue, row: ScheduleRow, claimant: UUID = ME, **fields: Any) -> ScheduleRow:
     """A decision that counts; its tick is noon's."""
-    tick = {"last_tick": NOON, "child": "brief-1", "tick": NOON} | fields
+    tick: dict[str, Any] = {"last_tick": NOON, "child": "brief-1", "tick": NOON} | fields
     done, found = await queue.decide_schedules(claimant, [ScheduleDecision(row.uid, row.version, **tick)])
     assert done == {row.uid}
     return found.rows[row.uid]

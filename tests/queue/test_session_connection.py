@@ -37,7 +37,7 @@ async def test_nothing_stays_behind_in_a_connection_that_another_client_gets_nex
     await sessions.append_event(session, said())
     await sessions.get_session(**KEY)
     async with sessions._connection.use() as connection:
-        kept = await connection.fetch(
+        kept = await session_connection.fetch(
             connection,
             "select (select count(*) from pg_prepared_statements), current_setting('search_path')",
             {},
@@ -50,7 +50,7 @@ async def test_options_of_the_url_are_kept_beside_ours(dsn: str) -> None:
     sessions = JobSessions(dsn + "?options=-cwork_mem%3D5MB")
     async with sessions._connection.use() as connection:
         settings = "select current_setting('work_mem'), current_setting('statement_timeout')"
-        assert await connection.fetch(connection, settings, {}) == [("5MB", "30s")]
+        assert await session_connection.fetch(connection, settings, {}) == [("5MB", "30s")]
     await sessions.release()
 
 
@@ -72,7 +72,7 @@ async def test_a_connection_that_was_silent_for_long_is_asked_before_it_is_trust
             raise psycopg.OperationalError("no answer")
         return await execute(statement, *rest)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(session_connection, "execute", dies_when_asked)
+    monkeypatch.setattr(connection, "execute", dies_when_asked)
     await sessions.append_event(session, said())
     assert (asked, connection.closed) == (1, True)
     assert len((await sessions.get_session(**KEY)).events) == 1  # type: ignore[union-attr]

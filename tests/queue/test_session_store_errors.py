@@ -33,7 +33,7 @@ def _a_process_of_its_own() -> None:
 
 async def execute(dsn: str, statements: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        await connection.execute(statements)  # type: ignore[call-overload]
+        await connection.execute(statements)
 
 
 @pytest.mark.parametrize(

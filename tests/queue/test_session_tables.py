@@ -39,7 +39,7 @@ def _a_process_of_its_own() -> Iterator[None]:
 
 def run(dsn: str, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(dsn, autocommit=True) as connection:
-        done = connection.execute(statement)  # type: ignore[call-overload]
+        done = connection.execute(statement)
         return done.fetchall() if done.description else []
 
 

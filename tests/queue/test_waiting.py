@@ -304,12 +304,13 @@ async def test_h24_whoever_stores_a_later_due_time_says_so(
 async def test_h24_a_due_job_is_promoted_by_the_databases_clock_and_wakes_the_workers(
     queue: Queue, worker: TestWorker, notes: asyncio.Queue[Note]
 ) -> None:
-    job = new_job(run_at=soon(0.5))
+    due = soon(0.5)
+    job = new_job(run_at=due)
     await queue.enqueue([job])
     async with asyncio.timeout(20):
         while (await queue.tick(worker.id)).promoted == 0:
             pass
-    assert datetime.now(UTC) >= job.run_at
+    assert datetime.now(UTC) >= due
     assert (await next_note(notes, "ready")).payload == "agents"
     assert (await worker.one()).uid == job.uid
 

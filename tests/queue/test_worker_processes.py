@@ -83,7 +83,7 @@ async def test_sigterm_lets_short_runs_finish_gives_back_long_ones_and_claims_no
         await worker.event("worker.drain")
         (late,) = await submit(queue, job(module="innocent"))
         assert await worker.exit() == 0
-        views = {uid: await queue.show(uid) for uid in (short, long, late)}
+        views = {uid: await state_of(queue, uid, *State) for uid in (short, long, late)}
     assert views[short].state is State.COMPLETE
     assert (views[long].state, views[long].attempts) == (State.QUEUED, 0)
     given_back = views[long].attempts_log[-1]

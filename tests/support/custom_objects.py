@@ -25,7 +25,7 @@ class CustomObjects:
     """Creates, replaces and selects AgentJobs ("job") and ScheduledAgentJobs ("schedule") in one namespace."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self.api = client.CustomObjectsApi(config.new_client_from_config(str(cluster.kubeconfig)))
+        self.api = client.CustomObjectsApi(config.new_client_from_config(str(cluster.kubeconfig)))  # type: ignore[no-untyped-call]
         self.namespace = namespace
         self._numbers = itertools.count()
 
@@ -33,37 +33,43 @@ class CustomObjects:
         """The stored object; one that is named ``case`` gets a name of its own. Raises ApiException."""
         if manifest.get("metadata") == {"name": "case"}:
             manifest = {**manifest, "metadata": {"name": f"case-{next(self._numbers)}"}}
-        stored: JsonObject = self.api.create_namespaced_custom_object(
-            **self._where(resource), body=manifest, field_validation="Strict"
+        return _object(
+            self.api.create_namespaced_custom_object(
+                **self._where(resource), body=dict(manifest), field_validation="Strict"
+            )
         )
-        return stored
 
     def replace(self, resource: str, stored: Mapping[str, Any]) -> JsonObject:
         """The stored object after an update. Raises ApiException."""
-        replaced: JsonObject = self.api.replace_namespaced_custom_object(
-            **self._where(resource), name=stored["metadata"]["name"], body=stored, field_validation="Strict"
+        return _object(
+            self.api.replace_namespaced_custom_object(
+                **self._where(resource),
+                name=stored["metadata"]["name"],
+                body=dict(stored),
+                field_validation="Strict",
+            )
         )
-        return replaced
 
     def write_status(self, name: str, status: Mapping[str, Any] | None) -> JsonObject:
         """As the projector does: the whole status of an AgentJob, or, with None, all of it removed."""
         add, remove = {"op": "add", "path": "/status", "value": status}, {"op": "remove", "path": "/status"}
-        patched: JsonObject = self.api.patch_namespaced_custom_object_status(
-            **self._where("job"),
-            name=name,
-            body=[remove if status is None else add],
-            _content_type="application/json-patch+json",
+        return _object(
+            self.api.patch_namespaced_custom_object_status(
+                **self._where("job"),
+                name=name,
+                body=[remove if status is None else add],
+                _content_type="application/json-patch+json",
+            )
         )
-        return patched
 
     def names(self, resource: str, field_selector: str) -> list[str]:
         """The objects that a field selector finds."""
-        listed = self.api.list_namespaced_custom_object(
-            **self._where(resource), field_selector=field_selector
+        listed = _object(
+            self.api.list_namespaced_custom_object(**self._where(resource), field_selector=field_selector)
         )
         return [item["metadata"]["name"] for item in listed["items"]]
 
-    def _where(self, resource: str) -> dict[str, str]:
+    def _where(self, resource: str) -> dict[str, Any]:
         plural = MODELS[resource].PLURAL
         return {
             "group": "agentjobs.dev",
@@ -73,6 +79,12 @@ class CustomObjects:
         }
 
 
+def _object(answer: object) -> JsonObject:
+    assert isinstance(answer, dict)
+    return answer
+
+
 def message_of(refusal: ApiException) -> str:
     """What a person reads of a refusal."""
+    assert refusal.body is not None
     return str(json.loads(refusal.body)["message"])

@@ -20,6 +20,7 @@ from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, NAMESPA
 from agentjobs.controller.config import Intervals, OperatorConfig
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.controller.operator import Operator
+from agentjobs.dsn import current
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckKind, ClaimedJob, WorkerInfo
@@ -268,7 +269,7 @@ async def bench(
 async def operator_process(b: Bench, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """``agentjobs operator`` as a process of its own; killed at the end if it still runs."""
     settings = {
-        "AGENTJOBS_DATABASE_URL": b.config.dsn,
+        "AGENTJOBS_DATABASE_URL": current(b.config.dsn),
         "AGENTJOBS_KUBECONFIG": str(b.cluster.kubeconfig),
         "AGENTJOBS_NAMESPACES": b.objects.namespace,
         "AGENTJOBS_LEASE_NAMESPACE": b.objects.namespace,

@@ -21,6 +21,8 @@ DEADLOCK_REPEATS = 5
 Row = tuple[Any, ...]
 Params = Sequence[Any] | Mapping[str, Any]
 Connection = psycopg.AsyncConnection[Row]
+CallersConnection = psycopg.AsyncConnection[Any]
+"""One that the caller opened, whatever rows it makes."""
 
 
 class Database:
@@ -72,7 +74,7 @@ class Database:
         raise AssertionError("unreachable")
 
 
-async def fetch(conn: Connection, statement: LiteralString, params: Params = ()) -> list[Row]:
+async def fetch(conn: CallersConnection, statement: LiteralString, params: Params = ()) -> list[Row]:
     # a caller's own connection may make other rows, or server-side cursors
     cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
     await cursor.execute(statement, params)

@@ -18,7 +18,7 @@ from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, stats
 from agentjobs.queue.breakers import Breakers, model_rows
 from agentjobs.queue.claim_hint import Watermark
-from agentjobs.queue.connection import Connection, Database, fetch, is_data_error
+from agentjobs.queue.connection import CallersConnection, Database, fetch, is_data_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
 from agentjobs.queue.kubernetes import Mirror
 from agentjobs.queue.listen import Note, listen
@@ -88,7 +88,9 @@ class Queue(Mirror, Breakers, Schedules):
 
     # -- in ---------------------------------------------------------------------------------------
 
-    async def enqueue(self, jobs: Sequence[NewJob], conn: Connection | None = None) -> dict[UUID, bool]:
+    async def enqueue(
+        self, jobs: Sequence[NewJob], conn: CallersConnection | None = None
+    ) -> dict[UUID, bool]:
         """Stores jobs, idempotent by uid; True for those that are new.
 
         With ``conn`` it happens in the caller's own transaction, and takes no lock that could stall a worker
@@ -100,7 +102,7 @@ class Queue(Mirror, Breakers, Schedules):
         new = set(rows[0][0] or ())
         return {job.uid: job.uid in new for job in jobs}
 
-    async def _fetch_on(self, conn: Connection | None, statement: Any, params: Sequence[Any]) -> Any:
+    async def _fetch_on(self, conn: CallersConnection | None, statement: Any, params: Sequence[Any]) -> Any:
         try:
             return await (fetch(conn, statement, params) if conn else self._db.fetch(statement, params))
         except psycopg.DataError as error:

@@ -6,7 +6,7 @@ from google.adk.tools.tool_context import ToolContext
 COMPLETION_PHRASE = "No major issues found."
 
 
-def exit_loop(tool_context: ToolContext) -> dict:
+def exit_loop(tool_context: ToolContext) -> dict[str, object]:
     """Call this only when the critique says that nothing is left to improve: it ends the iteration."""
     tool_context.actions.escalate = True
     tool_context.actions.skip_summarization = True

@@ -3,7 +3,7 @@
 from google.adk.agents import LlmAgent
 
 
-def find_invoice(number: str) -> dict:
+def find_invoice(number: str) -> dict[str, object]:
     """Looks an invoice up.
 
     Args:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 try:
-    from mcp.server.fastmcp import FastMCP as Server
-except ImportError:  # mcp 2
     from mcp.server import MCPServer as Server
+except ImportError:  # mcp 1
+    from mcp.server.fastmcp import FastMCP as Server  # type: ignore[attr-defined, no-redef]
 
 server = Server("library")
 

@@ -77,6 +77,7 @@ def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: table
 
 
 def test_a_reason_is_its_text_for_json_and_comparison() -> None:
-    assert Reason.BACKOFF == "Backoff"
+    text: str = Reason.BACKOFF
+    assert text == "Backoff"
     assert f"{Reason.BACKOFF}" == "Backoff"
-    assert Reason("Backoff") is Reason.BACKOFF
+    assert Reason("Backoff") is Reason.BACKOFF  # type: ignore[call-arg]  # mypy reads a look-up as `__new__`

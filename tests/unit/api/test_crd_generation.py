@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from agentjobs.api import crd, reference
 from agentjobs.api.agentjob import MUTABLE_FIELDS, AgentJob
 from agentjobs.api.crd import RESOURCES, definitions
+from agentjobs.api.meta import parse_time
 
 ROOT = Path(__file__).parents[3]
 JOB, SCHEDULE = (d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for d in definitions())
@@ -35,7 +37,10 @@ def test_a_written_definition_reads_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: r.model.KIND)
 def test_every_field_of_the_models_is_named_in_the_reference(resource: crd.Resource) -> None:
     page = reference.reference()
-    names = [f.alias or n for n, f in resource.model.model_fields["spec"].annotation.model_fields.items()]
+    spec = resource.model.model_fields["spec"].annotation
+    assert isinstance(spec, type)
+    assert issubclass(spec, BaseModel)
+    names = [f.alias or n for n, f in spec.model_fields.items()]
     assert [name for name in names if f"| `{name}` |" not in page] == []
 
 
@@ -80,7 +85,7 @@ def test_a_template_differs_from_a_job_in_the_defaults_of_queue_and_priority_onl
 
 
 def test_the_due_time_of_a_delay_counts_from_the_objects_creation() -> None:
-    created = crd.agentjob.parse_time("2026-12-01T09:00:00Z")
+    created = parse_time("2026-12-01T09:00:00Z")
     spec = {"agent": {"module": "a"}, "message": "m", "delaySeconds": 90}
     due = AgentJob.model_validate({"spec": spec}).spec.due_at(created)
-    assert due == crd.agentjob.parse_time("2026-12-01T09:01:30Z")
+    assert due == parse_time("2026-12-01T09:01:30Z")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_run_that_came_and_went_between_two_looks_is_told_and_one_of_before_is
         ),
     ],
 )
-def test_a_change_is_one_line(changed: dict[str, object], line: str) -> None:
+def test_a_change_is_one_line(changed: dict[str, Any], line: str) -> None:
     assert change(Shown("a", view(**changed)), NOW) == line
 
 

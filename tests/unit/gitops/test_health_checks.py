@@ -9,6 +9,7 @@ from typing import Any
 import celpy
 import pytest
 import yaml
+from celpy.adapter import json_to_cel
 from lupa import LuaRuntime
 
 from agentjobs.controller.agentjob.status import status_of
@@ -58,7 +59,7 @@ def flux(kind: str, found: dict[str, Any]) -> str:
     environment = celpy.Environment()
     for outcome in ("failed", "current"):
         program = environment.program(environment.compile(checks[outcome]))
-        if program.evaluate({key: celpy.json_to_cel(value) for key, value in found.items()}):
+        if program.evaluate({key: json_to_cel(value) for key, value in found.items()}):
             return outcome
     return "in progress"
 

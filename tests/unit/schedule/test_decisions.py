@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,8 @@ def spec(
     return Spec("watch", HOURLY, suspend, concurrency, deadline, missed_runs)
 
 
-def state(last_tick: datetime = NOON - HOUR, active: tuple[str, ...] = (), **more: datetime | str) -> State:
-    return State(created=NOON - 100 * WEEK, last_tick=last_tick, active=active, **more)  # type: ignore[arg-type]
+def state(last_tick: datetime = NOON - HOUR, active: tuple[str, ...] = (), **more: Any) -> State:
+    return State(created=NOON - 100 * WEEK, last_tick=last_tick, active=active, **more)
 
 
 def name(tick: datetime) -> str:
@@ -237,7 +238,7 @@ def test_a_tick_in_the_repeated_hour_has_a_name_of_its_own() -> None:
 # a tick whose child is not there yet -----------------------------------------------------------------
 
 
-def pending(**more: datetime | str) -> State:
+def pending(**more: Any) -> State:
     return state(last_tick=NOON, pending=NOON, **more)
 
 

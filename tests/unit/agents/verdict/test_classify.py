@@ -43,11 +43,19 @@ REQUEST = httpx.Request("POST", "http://model/")
 
 def genai(code: int, details: list[Any] | None = None, message: str = "said") -> errors.APIError:
     kind = errors.ClientError if code < 500 else errors.ServerError
-    return kind(code, {"error": {"code": code, "message": message, "status": "X", "details": details or []}})
+    return kind(code, said(code, details, message))
+
+
+def said(code: int, details: list[Any] | None = None, message: str = "said") -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "status": "X", "details": details or []}}
 
 
 def retry_info(delay: str) -> list[dict[str, str]]:
     return [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
+
+
+def exhausted(delay: str) -> _ResourceExhaustedError:
+    return _ResourceExhaustedError(errors.ClientError(429, said(429, retry_info(delay))))
 
 
 def status_error(code: int, headers: dict[str, str] | None = None) -> httpx.HTTPStatusError:
@@ -81,7 +89,7 @@ CASES: list[tuple[BaseException, Origin, Verdict, Reason, float | None]] = [
     (genai(499), MODEL, RETRY, Reason.MODEL_SERVER_ERROR, None),
     (genai(429), MODEL, SNOOZE, Reason.MODEL_RATE_LIMITED, None),
     (genai(429, retry_info("30s")), MODEL, SNOOZE, Reason.MODEL_RATE_LIMITED, 30),
-    (_ResourceExhaustedError(genai(429, retry_info("1.5s"))), MODEL, SNOOZE, Reason.MODEL_RATE_LIMITED, 1.5),
+    (exhausted("1.5s"), MODEL, SNOOZE, Reason.MODEL_RATE_LIMITED, 1.5),
     (genai(500), MODEL, RETRY, Reason.MODEL_SERVER_ERROR, None),
     (genai(500, retry_info("30s")), MODEL, RETRY, Reason.MODEL_SERVER_ERROR, 30),
     (genai(503), MODEL, RETRY, Reason.MODEL_SERVER_ERROR, None),

@@ -199,7 +199,7 @@ async def _no_json_of_the_schema(_: str) -> None:
     validate_schema({"type": "object", "required": ["a"]}, "{}")
 
 
-async def _session_twice(_: str) -> None:
+async def _session_twice(__: str) -> None:
     from google.adk.sessions import InMemorySessionService
 
     service = InMemorySessionService()
@@ -207,7 +207,7 @@ async def _session_twice(_: str) -> None:
         await service.create_session(app_name="a", user_id="u", session_id="s")
 
 
-async def _no_session(_: str) -> None:
+async def _no_session(__: str) -> None:
     from google.adk.agents import LlmAgent
     from google.adk.runners import Runner
     from google.adk.sessions import InMemorySessionService
@@ -220,7 +220,7 @@ async def _no_session(_: str) -> None:
         pass
 
 
-async def _key_twice(_: str) -> None:
+async def _key_twice(__: str) -> None:
     from sqlalchemy import create_engine, text
 
     with create_engine("sqlite://").connect() as connection:

@@ -70,7 +70,7 @@ def test_what_the_objects_own_status_tells_is_remembered() -> None:
 
 
 def field(manager: str, time: str, *fields: str, **more: Any) -> dict[str, Any]:
-    owned = {f"f:{name}": {} for name in fields}
+    owned: dict[str, dict[str, Any]] = {f"f:{name}": {} for name in fields}
     return {"manager": manager, "time": time, "fieldsV1": {"f:spec": owned}, **more}
 
 
