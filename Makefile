@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check crds image kind bench build-kube constraints clean
 BIN := .venv/bin
-# How many processes the tests run in, and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
-JOBS ?= 2
+# Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
+JOBS ?= 6
 ARGS ?=
 
 help: ## this list

@@ -17,8 +17,9 @@ from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.local.postgres import EmbeddedPostgres
+from agentjobs.values.json import JsonObject
 from clusters import Cluster
-from operators import JsonObject, Objects, eventually
+from operators import Objects, eventually
 from stack import Part, Stack, stack
 
 pytestmark = pytest.mark.timeout(420)

@@ -1,17 +1,17 @@
 """One cluster, one build of the images and one database for all tests of pods.
 
-They share the release, so they run in one process: ``pytest tests/pods``. Each test has a namespace of its own for
+They share the release, so they run in one process, also under ``-n`` (``lanes``). Each test has a namespace of its own for
 its jobs, and leaves the release as it found it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from charts import Helm
+from lanes import may_run_pods
 from pods import (
     NAMESPACE,
     OPERATOR,
@@ -39,8 +39,8 @@ def pods(
     request: pytest.FixtureRequest, helm: Helm, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pods]:
     """The cluster with a database and our release in it."""
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        leave_out("these tests share one cluster and run in one process: pytest tests/pods")
+    if not may_run_pods(request.config):
+        leave_out("these tests share one cluster and run in one process: leave --dist as it is")
     with kind_with_images(request.config, tmp_path_factory.mktemp("kind"), helm) as made:
         restricted_namespace(made, NAMESPACE)
         claim = disk_for_postgres(made)

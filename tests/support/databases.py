@@ -40,9 +40,20 @@ class GivenPostgres:
         return urlunsplit(self.given._replace(path=f"/{database}" if database else self.given.path))
 
 
+_kept: dict[str, psycopg.Connection[object]] = {}
+"""The connection that makes and drops databases, one per server: to connect takes as long as to copy a database."""
+
+
 def _run(statement: sql.Composed, server: EmbeddedPostgres | GivenPostgres) -> None:
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(statement)
+    dsn = server.dsn()
+    if dsn not in _kept or _kept[dsn].closed:
+        _kept[dsn] = psycopg.connect(dsn, autocommit=True)
+    _kept[dsn].execute(statement)
+
+
+def _disconnect(server: EmbeddedPostgres | GivenPostgres) -> None:
+    if connection := _kept.pop(server.dsn(), None):
+        connection.close()
 
 
 @contextmanager
@@ -88,7 +99,10 @@ def postgres() -> Iterator[EmbeddedPostgres | GivenPostgres]:
             _run(sql.SQL("SELECT 1").format(), server)
         except psycopg.OperationalError as error:
             leave_out(f"{GIVEN} does not answer: {error}".strip())
-        yield server
+        try:
+            yield server
+        finally:
+            _disconnect(server)
         return
     try:
         embedded = EmbeddedPostgres(options=OPTIONS).start()
@@ -97,6 +111,7 @@ def postgres() -> Iterator[EmbeddedPostgres | GivenPostgres]:
     try:
         yield embedded
     finally:
+        _disconnect(embedded)
         embedded.stop()
 
 

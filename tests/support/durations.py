@@ -1,0 +1,193 @@
+"""How long each test took, and how much of that was work: a table per run under ``.cache/durations/``.
+
+The fixtures that a module or a session shares are in the row of the first test that takes them. ``own`` is the CPU time of pytest's process, ``below`` that of all
+processes below it: workers, Postgres, the API server. What is left of ``wall`` is waiting, or another process's turn.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Generator, Mapping
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import pytest
+
+from lanes import LONGEST_FIRST, PODS
+from tiers import TIERS
+
+FOLDER = Path(__file__).parents[2] / ".cache" / "durations"
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+PROPERTY = "seconds"
+NAMED = "AGENTJOBS_DURATIONS"
+FILES_SHOWN, TESTS_SHOWN = 12, 12
+LONG_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """What one test, or several, took."""
+
+    wall: float = 0.0
+    own: float = 0.0
+    below: float = 0.0
+
+    def __add__(self, other: Seconds) -> Seconds:
+        return Seconds(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: Seconds) -> Seconds:
+        return Seconds(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def waiting(self) -> float:
+        return max(0.0, self.wall - self.own - self.below)
+
+
+def now() -> Seconds:
+    """The clock, and the CPU time so far of this process and of all below it, with those of them that have ended."""
+    own = time.process_time()
+    return Seconds(time.monotonic(), own, _cpu_of_family() - own)
+
+
+def _cpu_of_family() -> float:
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat") as stat:
+                values = stat.read().rpartition(")")[2].split()
+        except OSError:  # it ended while we looked
+            continue
+        parents[int(name)] = int(values[1])
+        ticks[int(name)] = sum(map(int, values[11:15]))
+    children: dict[int, list[int]] = defaultdict(list)
+    for process, parent in parents.items():
+        children[parent].append(process)
+    family = [os.getpid()]
+    for process in family:
+        family += children[process]
+    return sum(ticks.get(process, 0) for process in family) / TICKS_PER_SECOND
+
+
+class DurationsPlugin:
+    """Measures in the process that runs a test, keeps and writes in the one that reports."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.is_worker = hasattr(config, "workerinput")
+        self.begun = self.last = now()
+        self.tests: dict[str, Seconds] = defaultdict(Seconds)
+        self.lanes: dict[str, list[tuple[str, float]]] = defaultdict(list)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Send what the phase took with its report."""
+        report = yield
+        reached = now()
+        report.user_properties.append((PROPERTY, astuple(reached - self.last)))
+        self.last = reached
+        return report
+
+    def pytest_runtest_logstart(self) -> None:
+        """Leave out what passes between two tests: the collection, and a lane's waiting for its next file."""
+        self.last = now()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add up the phases of each test."""
+        if self.is_worker:
+            return
+        for name, value in report.user_properties:
+            if name == PROPERTY:
+                assert isinstance(value, (tuple, list))
+                self.tests[report.nodeid] += Seconds(*value)
+        lane = getattr(report, "node", None)
+        if lane is not None and report.when == "teardown":
+            self.lanes[lane.gateway.id].append((report.nodeid, time.monotonic() - self.begun.wall))
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the table."""
+        if not self.is_worker and self.tests:
+            write(table_path(), self.tests)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say where the time went, when somebody asked for it by naming a table."""
+        if NAMED in os.environ and self.tests:
+            terminalreporter.section(f"seconds, all of them in {table_path().relative_to(FOLDER.parents[1])}")
+            for line in [*describe(self.tests), *ends(self.lanes, self.tests)]:
+                terminalreporter.write_line(line)
+
+
+def known(file: str, seconds: float) -> bool:
+    """Whether the order of files has its place, or needs none."""
+    return file in LONGEST_FIRST or file.startswith(PODS) or seconds < LONG_SECONDS
+
+
+def describe(tests: Mapping[str, Seconds]) -> list[str]:
+    """At most 30 lines: each tier, the files and the tests that took longest."""
+    tiers: dict[str, Seconds] = defaultdict(Seconds)
+    files: dict[str, Seconds] = defaultdict(Seconds)
+    for test, seconds in tests.items():
+        file = test.partition("::")[0]
+        files[file] += seconds
+        tiers[file.split("/")[1] if file.startswith("tests/") else file] += seconds
+    rows = [
+        (seconds, tier)
+        for tier, seconds in sorted(
+            tiers.items(), key=lambda row: TIERS.index(row[0]) if row[0] in TIERS else -1
+        )
+    ]
+    rows += _longest(
+        {
+            f"{file}{'' if known(file, s.wall) else '  (to be added to lanes.LONGEST_FIRST)'}": s
+            for file, s in files.items()
+        },
+        FILES_SHOWN,
+    )
+    rows += _longest(tests, TESTS_SHOWN)
+    head = f"{'wall':>7} {'own CPU':>8} {'below':>7}"
+    return [head, *(f"{s.wall:7.0f} {s.own:8.0f} {s.below:7.0f}  {name}" for s, name in rows)]
+
+
+def _longest(rows: Mapping[str, Seconds], count: int) -> list[tuple[Seconds, str]]:
+    return [(seconds, name) for name, seconds in sorted(rows.items(), key=lambda row: -row[1].wall)[:count]]
+
+
+def ends(lanes: Mapping[str, list[tuple[str, float]]], tests: Mapping[str, Seconds]) -> list[str]:
+    """One line per lane: how long it was busy, when it was done, and with what."""
+    lines = []
+    for lane, done in sorted(lanes.items()):
+        last, at = done[-1]
+        busy = sum(tests[test].wall for test, _ in done)
+        lines.append(f"{lane}: {len(done)} tests in {busy:.0f} s, done after {at:.0f} s with {last[:80]}")
+    return lines
+
+
+def table_path() -> Path:
+    """``AGENTJOBS_DURATIONS`` names the table; without it each run overwrites the last one."""
+    return FOLDER / f"{os.environ.get(NAMED, 'last')}.tsv"
+
+
+def write(path: Path, tests: Mapping[str, Seconds]) -> None:
+    """One line per test, the longest first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join([*(field.name for field in fields(Seconds)), "test"])]
+    for test, seconds in sorted(tests.items(), key=lambda row: -row[1].wall):
+        lines.append("\t".join([*(f"{value:.2f}" for value in astuple(seconds)), test]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def read(path: Path) -> dict[str, Seconds]:
+    """The rows of a table."""
+    _, *lines = path.read_text().splitlines()
+    rows = (line.split("\t", 3) for line in lines)
+    return {test: Seconds(float(wall), float(own), float(below)) for wall, own, below, test in rows}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the plugin."""
+    config.pluginmanager.register(DurationsPlugin(config), "agentjobs-durations")
