@@ -1,6 +1,7 @@
 """All benches, one after another: prints their tables, and writes them into the documentation with ``--write``.
 
-About 30 minutes on two cores, half of them for the 10,000 jobs of `endurance`. What is at hand decides what is measured; what is left out says why.
+About 30 minutes on two cores, half of them for the 10,000 jobs of `endurance`. What is at hand decides what is measured; what is left out says why. A bench that fails has no table, what ``--write``
+finds of it stays, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,16 +59,15 @@ def measured() -> str:
     return f"Measured on {day}{commit}.\n"
 
 
-def run(name: str, options: Options) -> Sequence[Table]:
-    """The tables of one bench; a failure becomes a table too, so that the others still run."""
+def run(name: str, options: Options) -> Sequence[Table] | None:
+    """The tables of one bench. None: it failed, standard error has the traceback, and the others may still run."""
     begin = time.monotonic()
     print(f"{name} …", file=sys.stderr, flush=True)
     try:
         tables: Sequence[Table] = importlib.import_module(f"benchmarks.{name}").run(options)
-    except Exception as error:
-        tables = [
-            Table(name, f"python -m benchmarks.{name}", ("failed",), [(f"{type(error).__name__}: {error}",)])
-        ]
+    except Exception:
+        traceback.print_exc()
+        return None
     print(f"{name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     return tables
 
@@ -80,22 +81,23 @@ def replaced(text: str, name: str, block: str) -> str:
     return f"{head}{begin}\n{block}{end}{rest.split(end, 1)[1]}"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     report.add_options(parser)
     parser.add_argument("--only", action="append", choices=BENCHES, help="this bench alone; may be repeated")
     parser.add_argument("--write", type=Path, help="put the tables between the markers of this file")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     options = report.options(args)
     blocks = {MACHINE: machine()}
     if args.write:  # before the minutes are spent
         for name in (MACHINE, *(args.only or BENCHES)):
             replaced(args.write.read_text(), name, "")
     print(blocks[MACHINE], flush=True)
-    failed = False
+    failed = []
     for name in args.only or BENCHES:
-        tables = run(name, options)
-        failed = failed or any(tuple(table.columns) == ("failed",) for table in tables)
+        if (tables := run(name, options)) is None:
+            failed.append(name)
+            continue
         blocks[name] = "\n".join([*(markdown(table) for table in tables), measured()])
         print(blocks[name], flush=True)
     if args.write:
@@ -103,7 +105,9 @@ def main() -> int:
         for name, block in blocks.items():
             text = replaced(text, name, block)
         args.write.write_text(text)
-    return int(failed)
+    if failed:
+        print(f"failed, and without a table: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

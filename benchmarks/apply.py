@@ -102,8 +102,7 @@ async def measure(system: System, options: Options) -> Sequence[tuple[str, ...]]
             meter.stop()
             latencies = number(percentile(took, 0.5)), number(percentile(took, 0.95))
             rows.append((label, str(n), *latencies, "–", "–", "–", "–", share(meter.foreign_share)))
-        for n_ in TOGETHER:
-            n = options.count(n_, 5)
+        for n in sorted({options.count(n, 5) for n in TOGETHER}):
             before, meter = system.status_writes(), system.meter().start()
             seconds = await together(jobs, n)
             meter.stop()

@@ -32,6 +32,8 @@ from benchmarks.server import Server
 
 RUNS, SPAWNED = 40, 3
 TOGETHER = (10, 50)
+KEPT = ("in memory", "in Postgres")
+"""The sessions."""
 MODULE = "benchmarks.agents"
 MESSAGES = {
     "note": 'hello\necho:call note {"text": "noted"}',
@@ -156,7 +158,7 @@ def _row(label: str, took: Took, bare: Took, foreign: float) -> tuple[str, ...]:
 def overhead(server: Server, options: Options) -> Table:
     runs, spawned = options.count(RUNS, 4), options.count(SPAWNED, 1)
     rows = []
-    for kept in ("in memory", "in Postgres"):
+    for kept in KEPT:
         with server.database() as dsn_:
             dsn = dsn_ if kept == "in Postgres" else None
             bare: Took | None = None
@@ -184,9 +186,8 @@ def overhead(server: Server, options: Options) -> Table:
 
 def memories(server: Server, options: Options) -> Table:
     rows = []
-    for kept in ("in memory", "in Postgres"):
-        for jobs in TOGETHER:
-            n = options.count(jobs, 2)
+    for kept in KEPT:
+        for n in sorted({options.count(n, 2) for n in TOGETHER}):
             with server.database() as dsn:
                 private, proportional = asyncio.run(memory(dsn if kept == "in Postgres" else None, n))
             rows.append((kept, str(n), number(private), number(proportional)))

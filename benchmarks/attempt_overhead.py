@@ -15,7 +15,7 @@ import asyncio
 import statistics
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
@@ -117,13 +117,13 @@ async def _bare(service: object) -> None:
         pass
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--dsn", help="a database for sessions; without: an embedded one")
-    arguments = parser.parse_args()
+    args = parser.parse_args(arguments)
     print(f"{'sessions':10} {'':8} {'p50 ms':>8} {'p95 ms':>8} {'CPU ms':>8}")
-    for overhead in _all(arguments.runs, arguments.dsn):
+    for overhead in _all(args.runs, args.dsn):
         for name, figures in (("bare", overhead.bare), ("attempt", overhead.attempt)):
             print(f"{overhead.sessions:10} {name:8} {figures.p50:8.1f} {figures.p95:8.1f} {figures.cpu:8.1f}")
         print(f"{overhead.sessions:10} {'overhead':8} {overhead.p50:8.1f}")

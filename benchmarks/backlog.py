@@ -40,9 +40,8 @@ def measure(server: Server, jobs: int, *, pinned: bool, seconds: float = SECONDS
         seed.seed(dsn, jobs)
         server.checkpoint()
         with pinned_snapshot(dsn, pinned):
-            return drain(
-                [Client([sys.executable, "-m", "benchmarks.drain_client", dsn])], jobs, server.pid, seconds
-            )
+            client = Client([sys.executable, "-m", "benchmarks.drain_client", dsn])
+            return drain([client], jobs, server.pid, seconds, partly=True)
 
 
 def run(options: Options) -> list[Table]:

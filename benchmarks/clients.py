@@ -114,8 +114,14 @@ def counted(lines: Sequence[bytes]) -> int:
     return sum(int(line[2:]) for line in lines if line.startswith(b"n "))
 
 
-def drain(clients: Sequence[Client], jobs: int, postgres: int, limit_seconds: float) -> Drained:
-    """Lets ready clients go until ``jobs`` are done or the time is over, then stops them."""
+def drain(
+    clients: Sequence[Client], jobs: int, postgres: int, limit_seconds: float, *, partly: bool = False
+) -> Drained:
+    """Lets ready clients go until ``jobs`` are done, then stops them.
+
+    ``partly``: what is done when the time is over will do, if it is anything; else that raises ClientError, as the end
+    of a client does.
+    """
     try:
         for client in clients:
             client.wait_ready()
@@ -138,13 +144,15 @@ def drain(clients: Sequence[Client], jobs: int, postgres: int, limit_seconds: fl
                 while now - begin >= len(seconds) + 1:
                     seconds.append(done)
             meter.stop()
+        if done < jobs and not (partly and done):
+            raise ClientError(f"{done} of {jobs} jobs were done in {limit_seconds:.0f} s")
         rates = tuple(float(b - a) for a, b in itertools.pairwise([0, *seconds]))
         cpu = meter.cpu_seconds
         return Drained(
             done,
             meter.wall_seconds,
-            cpu["client"] / max(done, 1) * 1e6,
-            cpu["postgres"] / max(done, 1) * 1e6,
+            cpu["client"] / done * 1e6,
+            cpu["postgres"] / done * 1e6,
             meter.foreign_share,
             rates,
         )

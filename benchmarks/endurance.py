@@ -149,6 +149,8 @@ async def endure(worker: Part, dsn: str, folder: Path, options: Options) -> Tabl
             await finish(queue, jobs // STEPS)
             rows.append((await left_of(worker, dsn, folder)).row(warm + step * (jobs // STEPS)))
         failed = sum(n for (_, state), n in (await queue.counts()).items() if state is State.FAILED)
+    if failed:
+        raise RuntimeError(f"{failed} of {jobs + warm} jobs failed")
     return Table(
         f"{jobs:,} short jobs through one worker",
         "python -m benchmarks.endurance",
@@ -158,7 +160,6 @@ async def endure(worker: Part, dsn: str, folder: Path, options: Options) -> Tabl
         ),
         rows,
         "Resident memory, idle, supervisor + template; the standby is the third process. Aim: flat, and nothing left over",
-        [f"{failed} of the jobs failed."],
     )
 
 

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -33,9 +33,11 @@ from benchmarks.cluster import NoControlPlane, control_plane
 from benchmarks.machine import Meter
 from benchmarks.report import Options, Table, number, percentile, share
 from benchmarks.server import Server
+from benchmarks.waiting import until
 
 COMMAND = "python -m benchmarks.operator_load"
 IDLE_JOBS, BUSY_JOBS = 30, 1000
+LIMIT_SECONDS = 300.0
 SPEC = {"agent": {"module": "bench.agent"}, "message": "hello"}
 
 
@@ -120,8 +122,10 @@ class Objects:
         return len(reply.body["items"])
 
     async def until_complete(self, name: str) -> None:
-        while await self.state(name) != "Complete":  # noqa: ASYNC110 - what a user does, too
-            await asyncio.sleep(0.003)
+        async def complete() -> bool:
+            return await self.state(name) == "Complete"
+
+        await until(complete, f"{name} is Complete", every=0.003)  # what a user does, too
 
 
 async def one_at_a_time(objects: Objects, jobs: int) -> list[float]:
@@ -147,9 +151,11 @@ async def all_at_once(objects: Objects, jobs: int) -> float:
 
     started = time.perf_counter()
     await asyncio.gather(*(one(n) for n in range(jobs)))
-    while await objects.complete() < done + jobs:  # noqa: ASYNC110
-        await asyncio.sleep(0.1)
-    return time.perf_counter() - started
+
+    async def all_complete() -> bool:
+        return await objects.complete() >= done + jobs
+
+    return await until(all_complete, f"{jobs} jobs are Complete", within=LIMIT_SECONDS, every=0.1) - started
 
 
 def peak_mib(pid: int) -> int:
@@ -157,13 +163,18 @@ def peak_mib(pid: int) -> int:
     return int(found[1]) // 1024 if found else 0
 
 
-async def started_anew(dsn: str, kubeconfig: Path, objects: int) -> tuple[str, ...]:
+async def started_anew(
+    dsn: str, kubeconfig: Path, objects: int, settings: Mapping[str, str]
+) -> tuple[str, ...]:
     """An operator that finds them all there, until it has told the queue of each."""
-    with operator(dsn, kubeconfig, AGENTJOBS_HEALTH_PORT=str(port := free_port())) as pid:
+    with operator(dsn, kubeconfig, AGENTJOBS_HEALTH_PORT=str(port := free_port()), **settings) as pid:
         meter = Meter(operator=pid).start()
         async with aiohttp.ClientSession() as session:
-            while await applied(session, port) < objects:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+
+            async def all_applied() -> bool:
+                return await applied(session, port) >= objects
+
+            await until(all_applied, f"{objects} objects are applied", within=LIMIT_SECONDS, every=0.1)
         meter.stop()
         peak = peak_mib(pid)
     return (
@@ -190,7 +201,8 @@ async def measure(server: Server, plane: ControlPlane, dsn: str, options: Option
         objects = Objects(api)
         await objects.open()
         hand = asyncio.create_task(complete_all(queue))
-        with operator(dsn, plane.kubeconfig) as pid:
+        namespace = {"AGENTJOBS_NAMESPACES": objects.namespace}
+        with operator(dsn, plane.kubeconfig, **namespace) as pid:
             await objects.create("first")
             await objects.until_complete("first")
             meter = Meter(operator=pid).start()
@@ -211,7 +223,7 @@ async def measure(server: Server, plane: ControlPlane, dsn: str, options: Option
                     number(meter.cpu_seconds["operator"] / busy * 1000), share(meter.foreign_share),
                 )
             )  # fmt: skip
-        rows.append(await started_anew(dsn, plane.kubeconfig, idle + busy + 1))
+        rows.append(await started_anew(dsn, plane.kubeconfig, idle + busy + 1, namespace))
         hand.cancel()
         with suppress(asyncio.CancelledError, ExceptionGroup):
             await hand

@@ -59,7 +59,7 @@ def part(
     )
     try:
         ready = wait_until(
-            lambda: process.poll() is not None or _ready(port), READY_SECONDS, every_seconds=0.1
+            lambda: process.poll() is not None or is_ready(port), READY_SECONDS, every_seconds=0.1
         )
         if not ready or process.poll() is not None:
             raise RuntimeError(f"agentjobs {kind} did not become ready; end of its log:\n{tail(log, 30)}")
@@ -72,7 +72,8 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("AGENTJOBS_")}
 
 
-def _ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """What its /readyz says."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
             return bool(answer.status == 200)

@@ -28,12 +28,14 @@ class Counter:
 
 
 async def serve(work: Callable[[], Awaitable[None]]) -> None:
-    """``work`` from the line ``go`` to the end of standard input; raises what it raises."""
-    loop = asyncio.get_running_loop()
+    """``work`` from the line ``go`` to the end of standard input, a pipe; raises what it raises."""
+    # read by the loop, not by a thread: that one would keep a process whose work failed alive until standard input ends
+    lines = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(lines)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
     print("ready", flush=True)
-    await loop.run_in_executor(None, sys.stdin.readline)
-    working = asyncio.ensure_future(work())
-    end = loop.run_in_executor(None, sys.stdin.read)
+    await lines.readline()
+    working, end = asyncio.ensure_future(work()), asyncio.ensure_future(lines.read())
     await asyncio.wait((working, end), return_when=asyncio.FIRST_COMPLETED)
     if working.done():
         await working

@@ -84,7 +84,7 @@ def share(value: float) -> str:
 
 
 def main(run: Callable[[Options], list[Table]], doc: str | None) -> None:
-    """``python -m benchmarks.<name>``: one bench alone."""
+    """``python -m benchmarks.<name>``: one bench alone. What ``run`` raises ends it, before any table is printed."""
     parser = argparse.ArgumentParser(description=doc)
     add_options(parser)
     for table in run(options(parser.parse_args())):

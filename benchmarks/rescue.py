@@ -10,6 +10,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -20,20 +21,10 @@ from benchmarks import report
 from benchmarks.parts import Part, part
 from benchmarks.report import Options, Table, number
 from benchmarks.server import Server
+from benchmarks.waiting import until
 
-_LIMIT_SECONDS = 60.0
 _FLAGS = ("--queue=agents=2", "--model=echo", "--drain-seconds=0")
 _ENV = {"AGENTJOBS_STOP_GRACE_SECONDS": "1"}
-
-
-async def until(reached: Callable[[], Awaitable[bool]], what: str) -> float:
-    """The ``perf_counter`` at which it was."""
-    deadline = time.monotonic() + _LIMIT_SECONDS
-    while not await reached():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"not within {_LIMIT_SECONDS:.0f} s: {what}")
-        await asyncio.sleep(0.02)
-    return time.perf_counter()
 
 
 async def start_job(queue: Queue) -> UUID:
@@ -73,18 +64,19 @@ async def kill_and_wait(
 
 def measure(server: Server, wait: float) -> float:
     """``wait``: seconds between the other worker's readiness and the kill."""
-    with server.database() as dsn, tempfile.TemporaryDirectory(prefix="agentjobs-bench-") as name:
-        folder = Path(name)
-        with part("worker", *_FLAGS, "--name=victim", dsn=dsn, folder=folder, env=_ENV) as victim:
-            other = part("worker", *_FLAGS, "--name=other", dsn=dsn, folder=folder, env=_ENV)
+    with ExitStack() as stack:
+        dsn = stack.enter_context(server.database())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentjobs-bench-")))
 
-            async def start_other() -> None:
-                await asyncio.to_thread(other.__enter__)
+        def worker(name: str) -> Part:
+            return stack.enter_context(
+                part("worker", *_FLAGS, f"--name={name}", dsn=dsn, folder=folder, env=_ENV)
+            )
 
-            try:
-                return asyncio.run(kill_and_wait(dsn, victim, start_other, wait))
-            finally:
-                other.__exit__(None, None, None)
+        async def start_other() -> None:
+            await asyncio.to_thread(worker, "other")
+
+        return asyncio.run(kill_and_wait(dsn, worker("victim"), start_other, wait))
 
 
 def run(options: Options) -> list[Table]:

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,25 +24,32 @@ from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.local.controlplane import ControlPlane
+from agentjobs.local.process import free_port
 from benchmarks import report
 from benchmarks.cluster import NoControlPlane, control_plane
 from benchmarks.machine import Meter
 from benchmarks.operator_load import peak_mib
+from benchmarks.parts import is_ready
 from benchmarks.report import Options, Table, number, percentile, share
 from benchmarks.server import Server
+from benchmarks.waiting import until
 
 COMMAND = "python -m benchmarks.schedules"
 AT_ONCE, MANY = 500, 10_000
 ASKED = 20
 """Run-now requests, spread over all schedules: when each has its child, a new operator has read them all."""
 IDLE_SECONDS = 30
+SETTLE_SECONDS = 20
+"""For what follows a start: sweep, statuses, garbage."""
+LIMIT_SECONDS = 600.0
 LATE = re.compile(r"created \S+/\S+, (\d+\.\d+) s after its time")
 
 
 @contextmanager
-def operator(dsn: str, kubeconfig: Path, namespace: str) -> Iterator[tuple[int, Path]]:
-    """``agentjobs operator`` of one namespace; its pid and its log."""
+def operator(dsn: str, kubeconfig: Path, namespace: str, port: int = 0) -> Iterator[tuple[int, Path]]:
+    """``agentjobs operator`` of one namespace, its health at ``port`` (0: any); its pid and its log."""
     settings = {
+        "AGENTJOBS_HEALTH_PORT": str(port),
         "AGENTJOBS_DATABASE_URL": dsn,
         "AGENTJOBS_KUBECONFIG": str(kubeconfig),
         "AGENTJOBS_NAMESPACES": namespace,
@@ -72,16 +79,17 @@ class Objects:
         body = {"metadata": {"name": self.namespace}}
         await self.api.request("POST", NAMESPACES.collection(), resource="bench", body=body)
 
-    async def create(self, count: int, schedule: str) -> None:
-        await asyncio.gather(*(self._create(f"s-{n:05}", schedule) for n in range(count)))
+    async def create(self, count: int, when: Mapping[str, str]) -> None:
+        """``when``: the fields of the spec that say it."""
+        await asyncio.gather(*(self._create(f"s-{n:05}", when) for n in range(count)))
 
-    async def _create(self, name: str, schedule: str) -> None:
+    async def _create(self, name: str, when: Mapping[str, str]) -> None:
         body = {
             "apiVersion": SCHEDULED_AGENT_JOBS.api_version,
             "kind": SCHEDULED_AGENT_JOBS.kind,
             "metadata": {"name": name},
             "spec": {
-                "schedule": schedule,
+                **when,
                 "jobTemplate": {"spec": {"agent": {"module": "bench.agent"}, "message": "hello"}},
             },
         }
@@ -120,29 +128,48 @@ class Objects:
         return bool((reply.body.get("status") or {}).get("nextScheduleTime"))
 
 
+async def each_minute() -> tuple[Mapping[str, str], float]:
+    """What makes a schedule due at the next full minute, and that time; there is half a minute to create them all."""
+    if time.time() % 60 > 30:
+        await asyncio.sleep(61 - time.time() % 60)
+    return {"schedule": "* * * * *"}, (time.time() // 60 + 1) * 60
+
+
 async def rows(dsn: str, wanted: int) -> None:
+    """Until so many schedules are stored."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-        while True:
+
+        async def stored() -> bool:
             cursor = await conn.execute("select count(*) from agentjobs.schedule")
-            if (await cursor.fetchone() or (0,))[0] >= wanted:
-                return
-            await asyncio.sleep(0.2)
+            row = await cursor.fetchone()
+            return row is not None and row[0] >= wanted
+
+        await until(stored, f"{wanted} schedules are stored", every=0.2)
 
 
 async def due_at_once(api: ApiServer, dsn: str, plane: ControlPlane, count: int) -> tuple[str, ...]:
     objects = Objects(api)
     await objects.open()
-    with operator(dsn, plane.kubeconfig, objects.namespace) as (pid, log):
-        if time.time() % 60 > 30:
-            await asyncio.sleep(61 - time.time() % 60)
-        await objects.create(count, "* * * * *")
+    with operator(dsn, plane.kubeconfig, objects.namespace, port := free_port()) as (pid, log):
+
+        async def up() -> bool:
+            return await asyncio.to_thread(is_ready, port)
+
+        await until(up, "the operator is ready", every=0.2)
+        when, moment = await each_minute()
+        await objects.create(count, when)
         await rows(dsn, count)
-        await asyncio.sleep(58 - time.time() % 60)
+        if time.time() > moment - 2:
+            raise RuntimeError(f"{count} schedules were not created and stored before they were due")
+        await asyncio.sleep(moment - 2 - time.time())
         meter = Meter(operator=pid).start()
-        while len(late := LATE.findall(log.read_text())) < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+
+        async def all_created() -> bool:
+            return len(LATE.findall(log.read_text())) >= count
+
+        await until(all_created, f"{count} children are created", every=0.1)
         meter.stop()
-        seconds = [float(text) for text in late]
+        seconds = [float(text) for text in LATE.findall(log.read_text())]
         children = await objects.children()
     return (
         f"{count} due in one second", number(percentile(seconds, 0.5)), number(percentile(seconds, 0.99)),
@@ -156,7 +183,7 @@ async def idle_without(api: ApiServer, dsn: str, plane: ControlPlane) -> tuple[s
     objects = Objects(api)
     await objects.open()
     with operator(dsn, plane.kubeconfig, objects.namespace) as (pid, _):
-        await asyncio.sleep(20)
+        await asyncio.sleep(SETTLE_SECONDS)
         meter = Meter(operator=pid).start()
         await asyncio.sleep(IDLE_SECONDS)
         meter.stop()
@@ -169,9 +196,8 @@ async def many(api: ApiServer, dsn: str, plane: ControlPlane, count: int) -> lis
     found: list[tuple[str, ...]] = []
     with operator(dsn, plane.kubeconfig, objects.namespace) as (pid, _):
         meter = Meter(operator=pid).start()
-        await objects.create(count, "0 6 1 1 *")
-        while not await objects.shown():  # noqa: ASYNC110
-            await asyncio.sleep(0.5)
+        await objects.create(count, {"schedule": "0 6 1 1 *"})
+        await until(objects.shown, "the last schedule shows its next time", within=LIMIT_SECONDS, every=0.5)
         meter.stop()
         found.append(_row(f"{count:,} created, stored and shown", meter, pid))
     step = max(1, count // ASKED)
@@ -180,11 +206,14 @@ async def many(api: ApiServer, dsn: str, plane: ControlPlane, count: int) -> lis
     await objects.run_now(asked)
     with operator(dsn, plane.kubeconfig, objects.namespace) as (pid, _):
         meter = Meter(operator=pid).start()
-        while await objects.children() < before + len(asked):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+
+        async def all_asked() -> bool:
+            return await objects.children() >= before + len(asked)
+
+        await until(all_asked, f"{len(asked)} children are created", within=LIMIT_SECONDS, every=0.1)
         meter.stop()
         found.append(_row(f"a new operator that finds {count:,}", meter, pid))
-        await asyncio.sleep(20)  # what follows a start: sweep, statuses, garbage
+        await asyncio.sleep(SETTLE_SECONDS)
         meter = Meter(operator=pid).start()
         await asyncio.sleep(IDLE_SECONDS)
         meter.stop()

@@ -19,6 +19,7 @@ from benchmarks.server import Server
 RUNS = 60
 STORES = {"in memory": None, "ADK's own, asyncpg": (), "**agentjobs**": ("--ours",)}
 """By name: the flags of ``bare_adk``; None: without a database."""
+CONNECTIONS: Sequence[tuple[str, Sequence[str]]] = (("connection kept", ()), ("new connection", ("--anew",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def all_cpu(measured: Measured) -> float:
 def run(options: Options) -> list[Table]:
     rows = []
     with Server() as server:
-        for label, anew in (("connection kept", ()), ("new connection", ("--anew",))):
+        for label, anew in CONNECTIONS:
             found = rounds(server, options, anew)
             adks = found["ADK's own, asyncpg"]
             rows += [

@@ -32,6 +32,7 @@ LONGEST_FIRST = (
     "tests/api/test_crds.py",
     "tests/queue/test_worker_faults.py",
     "tests/queue/test_machine.py",
+    "tests/queue/test_benchmarks.py",
     "tests/queue/test_migrations.py",
     "tests/queue/test_cli_local.py",
     "tests/unit/worker/process/test_template.py",
