@@ -5,4 +5,5 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [[ -n ${ARGS:-} ]] || export AGENTJOBS_DURATIONS=${AGENTJOBS_DURATIONS:-all}
 # shellcheck disable=SC2086
+export PYTHONDONTWRITEBYTECODE= # hundreds of processes import the package: it is compiled once
 exec .venv/bin/pytest -n "${JOBS:-6}" ${ARGS:-}

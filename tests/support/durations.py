@@ -105,9 +105,10 @@ class DurationsPlugin:
             if name == PROPERTY:
                 assert isinstance(value, (tuple, list))
                 self.tests[report.nodeid] += Seconds(*value)
-        lane = getattr(report, "node", None)
-        if lane is not None and report.when == "teardown":
-            self.lanes[lane.gateway.id].append((report.nodeid, time.monotonic() - self.begun.wall))
+        if report.when == "teardown":
+            node = getattr(report, "node", None)
+            lane = node.gateway.id if node is not None else "alone"
+            self.lanes[lane].append((report.nodeid, time.monotonic() - self.begun.wall))
 
     def pytest_sessionfinish(self) -> None:
         """Write the table."""
@@ -118,7 +119,11 @@ class DurationsPlugin:
         """Say where the time went, when somebody asked for it by naming a table."""
         if NAMED in os.environ and self.tests:
             terminalreporter.section(f"seconds, all of them in {table_path().relative_to(FOLDER.parents[1])}")
-            for line in [*describe(self.tests), *ends(self.lanes, self.tests)]:
+            for line in [
+                *describe(self.tests),
+                *spans(self.lanes, self.tests),
+                *ends(self.lanes, self.tests),
+            ]:
                 terminalreporter.write_line(line)
 
 
@@ -127,34 +132,44 @@ def known(file: str, seconds: float) -> bool:
     return file in LONGEST_FIRST or file.startswith(PODS) or seconds < LONG_SECONDS
 
 
+def tier_of_file(test: str) -> str:
+    """The folder below ``tests/``; what lies elsewhere goes by its first folder."""
+    first, _, rest = test.partition("/")
+    return rest.partition("/")[0] if first == "tests" else first
+
+
 def describe(tests: Mapping[str, Seconds]) -> list[str]:
-    """At most 30 lines: each tier, the files and the tests that took longest."""
+    """At most 32 lines: each tier, the files and the tests that took longest."""
     tiers: dict[str, Seconds] = defaultdict(Seconds)
     files: dict[str, Seconds] = defaultdict(Seconds)
     for test, seconds in tests.items():
         file = test.partition("::")[0]
         files[file] += seconds
-        tiers[file.split("/")[1] if file.startswith("tests/") else file] += seconds
-    rows = [
-        (seconds, tier)
-        for tier, seconds in sorted(
-            tiers.items(), key=lambda row: TIERS.index(row[0]) if row[0] in TIERS else -1
+        tiers[tier_of_file(file)] += seconds
+    rows = [(tiers[tier], tier) for tier in (*TIERS, *sorted(set(tiers) - set(TIERS))) if tier in tiers]
+    for seconds, file in _longest(files, FILES_SHOWN):
+        rows.append(
+            (seconds, file if known(file, seconds.wall) else f"{file}  (to be added to lanes.LONGEST_FIRST)")
         )
-    ]
-    rows += _longest(
-        {
-            f"{file}{'' if known(file, s.wall) else '  (to be added to lanes.LONGEST_FIRST)'}": s
-            for file, s in files.items()
-        },
-        FILES_SHOWN,
-    )
     rows += _longest(tests, TESTS_SHOWN)
     head = f"{'wall':>7} {'own CPU':>8} {'below':>7}"
-    return [head, *(f"{s.wall:7.0f} {s.own:8.0f} {s.below:7.0f}  {name}" for s, name in rows)]
+    return [head, *(f"{s.wall:7.0f} {s.own:8.0f} {max(0, s.below):7.0f}  {name}" for s, name in rows)]
 
 
 def _longest(rows: Mapping[str, Seconds], count: int) -> list[tuple[Seconds, str]]:
     return [(seconds, name) for name, seconds in sorted(rows.items(), key=lambda row: -row[1].wall)[:count]]
+
+
+def spans(lanes: Mapping[str, list[tuple[str, float]]], tests: Mapping[str, Seconds]) -> list[str]:
+    """One line: when the first test of each tier began and its last one ended."""
+    begun: dict[str, float] = {}
+    ended: dict[str, float] = {}
+    for test, at in (row for done in lanes.values() for row in done):
+        tier = tier_of_file(test)
+        begun[tier] = min(begun.get(tier, at), at - tests[test].wall)
+        ended[tier] = max(ended.get(tier, at), at)
+    told = [f"{tier} {begun[tier]:.0f} to {ended[tier]:.0f}" for tier in sorted(begun, key=begun.__getitem__)]
+    return [f"from second to second of the run: {', '.join(told)}"]
 
 
 def ends(lanes: Mapping[str, list[tuple[str, float]]], tests: Mapping[str, Seconds]) -> list[str]:

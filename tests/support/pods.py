@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,7 +244,6 @@ def kind_with_images(config: pytest.Config, folder: Path, helm: Helm) -> Iterato
         leave_out("kind and kubectl are needed, and one of them is not on PATH")
     if not docker_answers():
         leave_out("no Docker engine answers")
-    tag = images()
     kind = KindCluster(
         f"{config.getoption('cluster_name')}-pods",
         image=config.getoption("kind_image") or os.environ.get("KIND_NODE_IMAGE"),
@@ -253,7 +253,10 @@ def kind_with_images(config: pytest.Config, folder: Path, helm: Helm) -> Iterato
     nodes = folder / "nodes.yaml"
     nodes.write_text(NODES)
     try:
-        kind.create(config_file=nodes)
+        with ThreadPoolExecutor() as beside:  # the one works while the other waits
+            building = beside.submit(images)
+            kind.create(config_file=nodes)
+            tag = building.result()
         cluster = Cluster(kind.kubeconfig_path.absolute(), Path(kubectl), "kind")
         names = [f"{name}:{tag}" for name in ("agentjobs", "agentjobs-pods", "agentjobs-dev-postgres")]
         subprocess.run([binary, "load", "docker-image", f"--name={kind.name}", *names], check=True)
