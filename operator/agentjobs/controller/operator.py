@@ -22,13 +22,15 @@ from agentjobs.controller.agentjob.object_change import Gate
 from agentjobs.controller.agentjob.status_writer import StatusWriter
 from agentjobs.controller.agentjob.sweeper import Sweeper
 from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch import ObjectWatch
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.health import health_server
 from agentjobs.controller.heartbeat import OperatorHeartbeat
+from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
 from agentjobs.controller.leader_election import Leadership
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.metrics.queue_collector import QueueCollector
@@ -148,9 +150,15 @@ class Operator:
         ends = JobEnds(
             self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
         )
+        recorder = EventRecorder(
+            partial(post_event, api),
+            self.meter,
+            held=lambda kind: kind == SCHEDULED_AGENT_JOBS and book.crowded,
+        )
         projector = StatusWriter(
             queue,
             api,
+            recorder,
             every.coalesce,
             every.outbox_poll,
             every.progress,
@@ -164,10 +172,10 @@ class Operator:
             self.meter,
             every.intake_window,
             on_wiped=projector.forget,
-            on_refused=projector.tell,
+            on_refused=recorder.record,
         )
         expiry = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
-        scheduler = Scheduler(book, coalesce_seconds=every.coalesce, tend_seconds=every.tend)
+        scheduler = Scheduler(book, recorder.record, coalesce_seconds=every.coalesce, tend_seconds=every.tend)
 
         def seen(batch: list[WatchEvent]) -> None:
             scheduler.put(batch)
@@ -197,7 +205,17 @@ class Operator:
         )
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (intake, watch, projector, sweeper, expiry, scheduler, schedule_sweep, ends):
+                for part in (
+                    intake,
+                    watch,
+                    projector,
+                    sweeper,
+                    expiry,
+                    scheduler,
+                    schedule_sweep,
+                    ends,
+                    recorder,
+                ):
                     group.create_task(part.run(), name=type(part).__name__)
                 group.create_task(self._listen(queue, projector))
                 group.create_task(self._explain(queue))

@@ -55,7 +55,6 @@ class LocalObjects:
     """``ClusterObjects`` of the scheduler: a child is a job of the queue, under a uid made from its schedule and name."""
 
     queue: Queue
-    say: Callable[[str], None]
     on_created: Callable[[UUID, str], None]
     on_deleted: Callable[[UUID], None]
     statuses: dict[UUID, JsonObject] = field(default_factory=dict)
@@ -82,10 +81,6 @@ class LocalObjects:
         self.statuses[uid] = status
         return True
 
-    async def post(self, event: ObjectEvent) -> None:
-        if event.reason in TOLD:
-            self.say(f"{event.ref.name}: {event.message} ({event.reason.value})")
-
 
 class LocalSchedules:
     """Fires the schedules of a run. With a kept database they go on where an earlier run ended."""
@@ -98,11 +93,16 @@ class LocalSchedules:
         on_created: Callable[[UUID, str], None],
         on_deleted: Callable[[UUID], None],
     ) -> None:
-        self.objects = LocalObjects(queue, say, on_created, on_deleted)
+        self.objects = LocalObjects(queue, on_created, on_deleted)
+        self._say = say
         self.book = ScheduleCache(queue, self.objects, CLUSTER, Counters())
-        self.scheduler = Scheduler(self.book, coalesce_seconds=0.1)
+        self.scheduler = Scheduler(self.book, self._record, coalesce_seconds=0.1)
         self.schedules = {_uid(schedule): schedule for schedule in schedules}
         self._firing: asyncio.Task[None] | None = None
+
+    def _record(self, event: ObjectEvent) -> None:
+        if event.reason in TOLD:
+            self._say(f"{event.ref.name}: {event.message} ({event.reason.value})")
 
     async def __aenter__(self) -> Self:
         # a generation that is newer than an earlier run's: what was edited since counts

@@ -11,18 +11,18 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from uuid import UUID
 
 from agentjobs.controller.agentjob.events import events_of, posted_run_of
 from agentjobs.controller.agentjob.status import minimal_status, status_of
 from agentjobs.controller.agentjob.status_cache import StatusCache, WrittenStatus
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
-from agentjobs.controller.apiserver.writes import Result, Written, post_event, write_status
+from agentjobs.controller.apiserver.client import ApiServer, JsonObject
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.writes import Result, Written, write_status
 from agentjobs.controller.kit.backoff import Backoff
-from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.event_recorder import EventRecorder
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
@@ -37,17 +37,10 @@ READ_GAP_SECONDS = 0.02
 """Between two reads of the outbox: a lone job is read at once, many together."""
 CONFIRM_SECONDS = 0.05
 """What was written within it is confirmed together; until then it is not read again."""
-EVENT_BACKLOG = 1000
+EVENT_SECONDS = 1.0
+"""A status that is written is confirmed once its Events had their first answer, at most so long after."""
 CROWDED_SECONDS = 30.0
 """In a crowd a status that is not final waits this long at most."""
-
-
-class Busy(Exception):
-    """The API server wants everybody to wait."""
-
-    def __init__(self, why: str, seconds: float | None = None) -> None:
-        super().__init__(why)
-        self.seconds = seconds
 
 
 @dataclass(slots=True)
@@ -56,6 +49,7 @@ class StatusWriter:
 
     queue: Queue
     api: ApiServer
+    recorder: EventRecorder
     coalesce_seconds: float = 1.0
     poll_seconds: float = 5.0
     progress_seconds: float = 60.0
@@ -75,7 +69,6 @@ class StatusWriter:
     _stale: list[UUID] = field(default_factory=list)
     _backoff: Backoff = field(default_factory=Backoff)
     _shown: StatusCache = field(default_factory=StatusCache)
-    _events: list[ObjectEvent] = field(default_factory=list)
     _fresh_until: float = 0.0
     _read_at: float = 0.0
 
@@ -93,12 +86,6 @@ class StatusWriter:
     def found_running(self, uids: Iterable[UUID]) -> None:
         """These objects show a running job that another operator wrote: their progress is ours to refresh."""
         self._shown.adopt(uids, time.monotonic())
-
-    def tell(self, event: ObjectEvent) -> None:
-        """Posts an Event that no row stands for; lost with the process."""
-        if len(self._events) < EVENT_BACKLOG:
-            self._events.append(event)
-            self._wake.set()
 
     async def run(self) -> None:
         """Projects until cancelled; then what was written is confirmed before it ends."""
@@ -143,14 +130,11 @@ class StatusWriter:
         if self._backoff.paused_seconds(now) or room <= 0:
             return
         self._wake.clear()
-        while self._events:
-            event = self._events.pop()
-            self._start(-len(self._busy) - 1, partial(self._post, event))
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
         coalesce = CROWDED_SECONDS if self.crowded() else self.coalesce_seconds
         found = await self.queue.outbox(room, coalesce, exclude=held)
         for entry in found:
-            self._start(entry.job.id, partial(self._write, entry))
+            self._busy[entry.job.id] = asyncio.create_task(self._project(entry))
         if len(found) == room:
             self._wake.set()  # there may be more
 
@@ -191,59 +175,58 @@ class StatusWriter:
 
     # writing ---------------------------------------------------------------------------------------------
 
-    def _start(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
-        async def guarded() -> None:
-            try:
-                async with self._slots:
-                    await work()
-                self._backoff.answered()
-            except (ApiUnavailable, Busy) as error:
-                self._pause(error)
-            except Exception:
-                # a bug in one job's projection must not stop the others
-                log.exception("a status could not be projected", extra={"job_id": key})
-                self.api.meter.add(TASK_FAILURES, part="projection")
-                self._backoff.delay(key, time.monotonic())
-            finally:
-                self._busy.pop(key, None)
-                self._ended.set()
+    async def _project(self, entry: OutboxEntry) -> None:
+        """Writes one job's status, then hands its Events to the recorder, and has both confirmed.
 
-        self._busy[key] = asyncio.create_task(guarded())
+        An Event that is refused is the recorder's concern alone: the status is written, and stays confirmed.
+        """
+        key = entry.job.id
+        try:
+            async with self._slots:
+                written = await self._write(entry)
+            self._backoff.answered()
+            if written:
+                await self.recorder.record_and_wait(events_of(entry), EVENT_SECONDS)
+                self._done.append((key, entry.version, posted_run_of(entry)))
+        except ApiUnavailable as error:
+            self._pause(error)
+        except Exception:
+            # a bug in one job's projection must not stop the others
+            log.exception("a status could not be projected", extra={"job_id": key})
+            self.api.meter.add(TASK_FAILURES, part="projection")
+            self._backoff.delay(key, time.monotonic())
+        finally:
+            self._busy.pop(key, None)
+            self._ended.set()
 
-    async def _post(self, event: ObjectEvent) -> None:
-        if not await post_event(self.api, event):
-            self._events.append(event)
-            raise Busy("events")
-
-    async def _write(self, entry: OutboxEntry) -> None:
+    async def _write(self, entry: OutboxEntry) -> bool:
+        """True: the object shows the status now. False: nothing was written, and what follows is arranged."""
         job = entry.job
         if job.ref is None or (job.state.final and job.finished_at is None):
             # past retention only a tombstone is left, which knows less than the object shows
             self._drop.append(job.id)
-            return
+            return False
         status = status_of(job, entry.version)
         shown = WrittenStatus.of(status, time.monotonic())
         if not self._shown.needs(job.uid, shown, self.progress_seconds):
             self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
             self._shown.skipped(job.uid, shown)
             self._same.append((job.id, entry.version))
-            return
+            return False
         result = await self._write_status(entry, status)
         if result.written is Written.DONE:
-            for event in events_of(entry):
-                if not await post_event(self.api, event):
-                    raise Busy("events")
-            self._done.append((job.id, entry.version, posted_run_of(entry)))
             self._backoff.clear(job.id)
+            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
             if job.state.final:
                 self.on_ended(job.uid)
-            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
-        elif result.written is Written.GONE:
+            return True
+        if result.written is Written.GONE:
             self.api.meter.add(STATUS_SKIPPED, reason="gone")
             self._shown.forget([job.uid])
             self._drop.append(job.id)
         else:
             self._refused(entry, result)
+        return False
 
     async def _write_status(self, entry: OutboxEntry, status: JsonObject) -> Result:
         job = entry.job
@@ -261,7 +244,7 @@ class StatusWriter:
     def _refused(self, entry: OutboxEntry, result: Result) -> None:
         job, reply = entry.job, result.reply
         if reply.busy:
-            raise Busy(f"{reply.status} {reply.message}", reply.retry_after_seconds)
+            raise ApiUnavailable(f"{reply.status} {reply.message}", reply.retry_after_seconds)
         failures = self._backoff.delay(job.id, time.monotonic())
         if result.written is Written.OLDER:
             self._shown.forget([job.uid])
@@ -283,10 +266,9 @@ class StatusWriter:
                 extra={"job": str(job.uid)},
             )
 
-    def _pause(self, error: ApiUnavailable | Busy) -> None:
+    def _pause(self, error: ApiUnavailable) -> None:
         """Nobody writes for a while; everything stays in the outbox."""
-        asked = error.seconds if isinstance(error, Busy) else None
-        seconds = self._backoff.pause(time.monotonic(), asked)
+        seconds = self._backoff.pause(time.monotonic(), error.retry_after_seconds)
         if seconds is not None:
             log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
         self._wake.set()  # what failed is read again after that

@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from agentjobs.api.meta import parse_time
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import ApiServer, JsonObject
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import delete_object, get_object
 from agentjobs.controller.kit.periodic import wait_for

@@ -17,6 +17,7 @@ import orjson
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.values.json import JsonObject
 
@@ -26,10 +27,6 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,ap
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
-
-
-class ApiUnavailable(Exception):
-    """The API server could not be reached, or did not answer in time: try again later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Set
 from uuid import UUID
 
 from agentjobs.controller.agentjob.sweep import Listed
-from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, JsonObject
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.queue.errors import QueueError
 from agentjobs.values.json import JsonObject

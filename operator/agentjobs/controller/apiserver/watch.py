@@ -21,7 +21,8 @@ from typing import Any
 
 import kopf
 
-from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, ApiUnavailable, load_configuration
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, load_configuration
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import TASK_FAILURES

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, Reply
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, Resource
-from agentjobs.controller.kit.event import ObjectEvent, body_of
+from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, JsonObject, Reply
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
 
@@ -71,18 +70,6 @@ def meaning_of(reply: Reply) -> Written:
             return Written.GONE
         return Written.INVALID
     return Written.LATER
-
-
-async def post_event(api: ApiServer, event: ObjectEvent) -> bool:
-    """Posts an Event; True where nothing more is to be done (AlreadyExists, a namespace that is going away)."""
-    reply = await api.request(
-        "POST",
-        EVENTS.collection(event.ref.namespace),
-        resource=EVENTS.plural,
-        body=body_of(event),
-        accept=METADATA_ONLY,
-    )
-    return not reply.busy
 
 
 async def get_object(

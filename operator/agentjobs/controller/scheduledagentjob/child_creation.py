@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES
 from agentjobs.controller.scheduledagentjob import events
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache, child_of_tick
@@ -21,7 +22,6 @@ from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedul
 from agentjobs.controller.scheduledagentjob.children import child_of
 from agentjobs.controller.scheduledagentjob.keeper import Keeper
 from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, ObjectsUnavailable, Refused
-from agentjobs.controller.scheduledagentjob.teller import Teller
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import ScheduleDecision, Tick
 from agentjobs.schedule.decide import ConcurrencyPolicy
@@ -40,7 +40,7 @@ class ChildCreation:
     """Carries out what was decided, one request per schedule at a time."""
 
     book: ScheduleCache
-    teller: Teller
+    record: Callable[[ObjectEvent], None]
     keeper: Keeper
     parallel: int = 24
     _slots: asyncio.Semaphore = field(init=False)
@@ -137,7 +137,7 @@ class ChildCreation:
             late,
             extra={"schedule": str(uid), "job": str(answer.uid)},
         )
-        self.teller.tell(events.created(entry.reading, tick, stopped, self.book.now()))
+        self.record(events.created(entry.reading, tick, stopped, self.book.now()))
 
     async def _claimed(self, entry: CachedSchedule, child: str) -> Tick | None:
         """The tick, claimed for long enough; None: its child is there already, or another process has it."""
@@ -190,7 +190,7 @@ class ChildCreation:
                 answer.why,
                 extra={"schedule": str(entry.reading.uid)},
             )
-            self.teller.tell(
+            self.record(
                 events.refused(entry.reading, tick, answer.why, self.book.now(), again=not answer.final)
             )
 

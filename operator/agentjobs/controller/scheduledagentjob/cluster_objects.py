@@ -10,12 +10,11 @@ from agentjobs.controller.apiserver.client import (
     JSON_PATCH,
     METADATA_ONLY,
     ApiServer,
-    ApiUnavailable,
     Reply,
 )
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.apiserver.writes import Written, delete_object, get_object, post_event, write_status
-from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.apiserver.writes import Written, delete_object, get_object, write_status
 from agentjobs.controller.scheduledagentjob.children import schedule_of
 from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, Created, ObjectsUnavailable, Refused
 from agentjobs.queue.records import FINAL_STATES, ObjectRef
@@ -92,14 +91,6 @@ class ApiServerObjects:
                 f"{result.reply.status} {result.reply.message}", result.reply.retry_after_seconds
             )
         return True
-
-    async def post(self, event: ObjectEvent) -> None:
-        try:
-            told = await post_event(self._api, event)
-        except ApiUnavailable as error:
-            raise ObjectsUnavailable(str(error)) from None
-        if not told:
-            raise ObjectsUnavailable("the API server is busy")
 
     async def _request(self, verb: str, path: str, **more: Any) -> Reply:
         return await self._asked(self._api.request(verb, path, resource=AGENT_JOBS.plural, **more))

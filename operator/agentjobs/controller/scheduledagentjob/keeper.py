@@ -6,14 +6,15 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.metrics.counters import TASK_FAILURES
 from agentjobs.controller.scheduledagentjob import events
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.port import ObjectsUnavailable
-from agentjobs.controller.scheduledagentjob.teller import Teller
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import EndedChild
 from agentjobs.schedule.history import Child, surplus
@@ -34,7 +35,7 @@ class Keeper:
     """Runs beside the decisions; nothing here is urgent."""
 
     book: ScheduleCache
-    teller: Teller
+    record: Callable[[ObjectEvent], None]
     tend_seconds: float = TEND_SECONDS
     _ended: set[UUID] = field(default_factory=set)
     _gone: set[UUID] = field(default_factory=set)
@@ -94,7 +95,7 @@ class Keeper:
                 child.schedule,
                 Child(child.child, str(child.uid), child.tick, state == "Complete", child.manual),
             )
-        self.teller.tell(events.completed(entry.reading, child))
+        self.record(events.completed(entry.reading, child))
         self.tidy(child.schedule)
 
     # what others left behind -------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
 
@@ -55,6 +54,3 @@ class ClusterObjects(Protocol):
 
     async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject) -> bool:
         """Replaces a schedule's status; False: it shows a newer revision. One that is gone needs none."""
-
-    async def post(self, event: ObjectEvent) -> None:
-        """Tells people."""

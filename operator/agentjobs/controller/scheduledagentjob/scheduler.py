@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from uuid import UUID
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.due_times import DueTimes
+from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES
 from agentjobs.controller.scheduledagentjob import events
@@ -30,7 +31,6 @@ from agentjobs.controller.scheduledagentjob.keeper import Keeper
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule
 from agentjobs.controller.scheduledagentjob.status import digest
 from agentjobs.controller.scheduledagentjob.status_writer import ScheduleStatusWriter
-from agentjobs.controller.scheduledagentjob.teller import Teller
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import ScheduleDecision
 from agentjobs.schedule.decide import (
@@ -56,13 +56,19 @@ class Scheduler:
     """One per leading operator. ``put`` it what the watch sees, of both kinds."""
 
     def __init__(
-        self, book: ScheduleCache, *, coalesce_seconds: float = 1.0, tend_seconds: float = 5.0
+        self,
+        book: ScheduleCache,
+        record: Callable[[ObjectEvent], None],
+        *,
+        coalesce_seconds: float = 1.0,
+        tend_seconds: float = 5.0,
     ) -> None:
+        """``record`` takes each Event over and never waits."""
         self.book = book
-        self.teller = Teller(book)
+        self.record = record
         self.statuses = ScheduleStatusWriter(book, coalesce_seconds)
-        self.keeper = Keeper(book, self.teller, tend_seconds)
-        self.creator = ChildCreation(book, self.teller, self.keeper)
+        self.keeper = Keeper(book, record, tend_seconds)
+        self.creator = ChildCreation(book, record, self.keeper)
         book.on_change = self.statuses.mark
         self._agenda = DueTimes()
         self._unsaved: dict[UUID, ParsedSchedule] = {}
@@ -71,7 +77,7 @@ class Scheduler:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for part in (self.creator, self.keeper, self.statuses, self.teller):
+            for part in (self.creator, self.keeper, self.statuses):
                 group.create_task(part.run(), name=type(part).__name__)
             group.create_task(self._decide_on(), name="Scheduler")
 
@@ -261,7 +267,7 @@ class Scheduler:
             if isinstance(action, Skip) and entry.held != action.tick:
                 entry.held = action.tick
                 self.book.meter.add(SCHEDULE_TICKS, outcome="held")
-                self.teller.tell(
+                self.record(
                     events.held(entry.reading, action.tick, [child.name for child in active[:3]], now)
                 )
         if _stored(entry, decision) is None:
@@ -284,7 +290,7 @@ class Scheduler:
             for action in decision.actions:
                 if isinstance(action, Missed):
                     self.book.meter.add(SCHEDULE_TICKS, action.count, outcome="missed")
-                    self.teller.tell(events.missed(entry.reading, action.count, action.latest, now))
+                    self.record(events.missed(entry.reading, action.count, action.latest, now))
             if stored.child is not None and not entry.busy:
                 self.creator.create(entry, stored.child)
 
@@ -299,7 +305,7 @@ class Scheduler:
                 problem.message,
                 extra={"schedule": str(entry.reading.uid)},
             )
-            self.teller.tell(events.not_accepted(entry.reading, problem, now))
+            self.record(events.not_accepted(entry.reading, problem, now))
 
 
 def _is(kind: type, decision: Decision) -> bool:
