@@ -146,12 +146,15 @@ class EventQueue:
             if not scope.waiting and not scope.posting:
                 del self._scopes[key]
 
-    def next_seconds(self, now: float, default: float) -> float:
-        """Until a scope that has refused is tried again, at most ``default``."""
-        waits = (
-            scope.retry_at - now for scope in self._scopes.values() if scope.waiting and scope.retry_at > now
-        )
-        return min(waits, default=default)
+    def next_seconds(self, now: float, held: Callable[[Resource], bool] = lambda resource: False) -> float:
+        """Until ``start`` may find more, if nothing else happens."""
+        seconds = KEPT_SECONDS
+        for (kind, _), scope in self._scopes.items():
+            if scope.waiting and held(kind):
+                seconds = min(seconds, HELD_LOOK_SECONDS)
+            elif scope.waiting and scope.retry_at > now:
+                seconds = min(seconds, scope.retry_at - now)
+        return seconds
 
     def _end(self, pending: PendingEvent) -> ScopeQueue:
         scope = self._scopes[pending.scope]
@@ -220,8 +223,7 @@ class EventRecorder:
                     group.create_task(self._try(pending))
                 self._count_dropped()
                 self._wake.clear()
-                longest = HELD_LOOK_SECONDS if len(self._queue) else KEPT_SECONDS
-                await wait_for(self._wake, self._queue.next_seconds(self._clock(), longest))
+                await wait_for(self._wake, self._queue.next_seconds(self._clock(), self._held))
 
     def _put(self, event: ObjectEvent) -> PendingEvent:
         now = self._clock()
