@@ -11,11 +11,14 @@ import pytest
 
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
-from agentjobs.controller.agentjob.sweeper import Sweeper
+from agentjobs.controller.agentjob.sweep import AgentJobSweep
+from agentjobs.controller.apiserver.listing import CHUNK
 from agentjobs.controller.apiserver.resources import AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import Written, write_status
+from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.metrics.counters import SWEEP_FOUND, Counters
+from agentjobs.queue.kubernetes import MirrorRow
 from agentjobs.queue.records import AckKind, NewJob, ObjectRef, State
 from clusters import Cluster
 from operators import Bench, bench, eventually
@@ -211,11 +214,15 @@ async def test_h4_within_one_batch_a_delete_is_the_last_word(b: Bench) -> None:
 
 
 def sweeper(
-    b: Bench, sink: Callable[[list[WatchEvent]], None] = lambda batch: None, **settings: Any
-) -> Sweeper:
-    return Sweeper(
-        b.queue, b.objects.api, GATE.cluster_id, sink, frozenset({b.objects.namespace}), **settings
-    )
+    b: Bench,
+    sink: Callable[[list[WatchEvent]], None] = lambda batch: None,
+    *,
+    chunk: int = CHUNK,
+    **settings: Any,
+) -> Sweep[MirrorRow]:
+    namespaces = frozenset({b.objects.namespace})
+    adapter = AgentJobSweep(b.queue, b.objects.api, GATE.cluster_id, namespaces, **settings)
+    return Sweep(adapter, b.objects.api, AGENT_JOBS, sink, namespaces, chunk=chunk)
 
 
 async def enqueue_mirrored(b: Bench, n: int, **ref: str) -> list[UUID]:
@@ -306,7 +313,8 @@ async def test_h5_more_than_20_and_more_than_half_at_once_stop_the_sweep(b: Benc
 
 async def test_h5_a_namespace_that_is_gone_takes_all_its_jobs_with_it(b: Bench) -> None:
     uids = await enqueue_mirrored(b, 21, namespace="no-such-namespace")
-    await Sweeper(b.queue, b.objects.api, GATE.cluster_id, lambda batch: None).sweep()
+    adapter = AgentJobSweep(b.queue, b.objects.api, GATE.cluster_id)
+    await Sweep(adapter, b.objects.api, AGENT_JOBS, lambda batch: None).sweep()
     assert await states(b, uids) == {State.CANCELLED}
 
 
@@ -318,7 +326,7 @@ async def test_h5_a_list_that_fails_concludes_nothing(b: Bench) -> None:
     assert await states(b, uids) == {State.QUEUED}
 
 
-def replace_resource(found: Sweeper) -> Sweeper:
+def replace_resource(found: Sweep[MirrorRow]) -> Sweep[MirrorRow]:
     found.resource = replace(found.resource, plural="nosuchthings")
     return found
 

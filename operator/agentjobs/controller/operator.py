@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
 from agentjobs.controller.agentjob.status_writer import StatusWriter
-from agentjobs.controller.agentjob.sweeper import Sweeper
+from agentjobs.controller.agentjob.sweep import AgentJobSweep
 from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
@@ -31,6 +31,7 @@ from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.health import health_server
 from agentjobs.controller.heartbeat import OperatorHeartbeat
 from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
+from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.leader_election import Leadership
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.metrics.queue_collector import QueueCollector
@@ -180,28 +181,34 @@ class Operator:
         def seen(batch: list[WatchEvent]) -> None:
             scheduler.put(batch)
             if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
-                schedule_sweep.soon()
+                schedule_sweep.trigger()
             jobs = [one for one in batch if one.kind == AGENT_JOBS]
             intake.put(jobs)
             expiry.put(jobs)
             if any(one.listed for one in jobs):
-                sweeper.soon()
+                sweeper.trigger()
                 projector.found_running(running_in(jobs))
 
         self._watch = watch = ObjectWatch(api, KINDS, config.namespaces, seen)
-        sweeper = Sweeper(
-            queue,
+        namespaces = frozenset(config.namespaces)
+        sweeper = Sweep(
+            AgentJobSweep(queue, api, cluster_id, namespaces, intake.has, config.mass_vanish_limit),
             api,
-            cluster_id,
+            AGENT_JOBS,
             seen,
-            frozenset(config.namespaces),
+            namespaces,
             every.sweep,
             every.first_sweep,
-            intake.has,
-            config.mass_vanish_limit,
         )
-        schedule_sweep = ScheduleSweep(
-            scheduler, api, seen, frozenset(config.namespaces), every.sweep, every.first_sweep
+        schedule_sweep = Sweep(
+            ScheduleSweep(scheduler, namespaces),
+            api,
+            SCHEDULED_AGENT_JOBS,
+            seen,
+            namespaces,
+            every.sweep,
+            every.first_sweep,
+            settle_seconds=5.0,
         )
         try:
             async with asyncio.TaskGroup() as group:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import orjson
-
+from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.values.json import JsonObject
 
 PROGRESS_KEYS = frozenset({"eventCount", "usage", "message"})
@@ -28,9 +26,8 @@ class WrittenStatus:
 
     @classmethod
     def of(cls, status: JsonObject, now: float) -> WrittenStatus:
-        plain = {key: value for key, value in status.items() if key != "revision"}
-        core = {key: value for key, value in plain.items() if key not in PROGRESS_KEYS}
-        return cls(str(status.get("state", "")), _digest(plain), _digest(core), now)
+        whole, core = status_digest(status), status_digest(status, without=PROGRESS_KEYS)
+        return cls(str(status.get("state", "")), whole, core, now)
 
 
 FINALS = 10_000
@@ -91,7 +88,3 @@ class StatusCache:
     def running_since(self, moment: float) -> list[UUID]:
         """Running jobs whose status was written before ``moment``."""
         return [uid for uid in self._running if self._by_uid[uid].written_at < moment]
-
-
-def _digest(value: JsonObject) -> bytes:
-    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=12).digest()

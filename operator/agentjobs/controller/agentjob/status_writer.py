@@ -18,7 +18,7 @@ from uuid import UUID
 from agentjobs.controller.agentjob.events import events_of, posted_run_of
 from agentjobs.controller.agentjob.status import minimal_status, status_of
 from agentjobs.controller.agentjob.status_cache import StatusCache, WrittenStatus
-from agentjobs.controller.apiserver.client import ApiServer, JsonObject
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.writes import Result, Written, write_status
 from agentjobs.controller.kit.backoff import Backoff
@@ -244,7 +244,7 @@ class StatusWriter:
     def _refused(self, entry: OutboxEntry, result: Result) -> None:
         job, reply = entry.job, result.reply
         if reply.busy:
-            raise ApiUnavailable(f"{reply.status} {reply.message}", reply.retry_after_seconds)
+            raise reply.unavailable
         failures = self._backoff.delay(job.id, time.monotonic())
         if result.written is Written.OLDER:
             self._shown.forget([job.uid])

@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from agentjobs.api.meta import parse_time
-from agentjobs.controller.apiserver.client import ApiServer, JsonObject
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.watch_event import WatchEvent
-from agentjobs.controller.apiserver.writes import delete_object, get_object
+from agentjobs.controller.apiserver.writes import Deletion, delete_if_unchanged
 from agentjobs.controller.kit.backoff import Backoff
 from agentjobs.controller.kit.due_times import DueTimes
 from agentjobs.controller.kit.periodic import wait_for
@@ -51,6 +51,16 @@ def expires_at(obj: JsonObject, default_ttl_seconds: int | None) -> datetime | N
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """An object that has a due time."""
+
+    namespace: str
+    name: str
+    schedule: UUID | None
+    """Of a schedule's child: the uid of its schedule."""
+
+
 @dataclass(slots=True)
 class TtlAfterFinished:
     """Deletes expired AgentJobs, some at a time, at the time that each is due."""
@@ -62,8 +72,8 @@ class TtlAfterFinished:
     parallel: int = 16
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _due: DueTimes = field(default_factory=DueTimes)
-    _names: dict[UUID, tuple[str, str]] = field(default_factory=dict)
-    """Namespace and name of each object in ``_due``, in ``_expired`` and of those that are being deleted."""
+    _entries: dict[UUID, Expiring] = field(default_factory=dict)
+    """Each object in ``_due``, in ``_expired`` and of those that are being deleted."""
     _expired: deque[UUID] = field(default_factory=deque)
     _deleting: set[UUID] = field(default_factory=set)
     _backoff: Backoff = field(default_factory=Backoff)
@@ -77,7 +87,7 @@ class TtlAfterFinished:
             due = None if seen.deleted else expires_at(seen.object, self.default_ttl_seconds)
             self._due.put(uid, due)
             if due is not None:
-                self._names[uid] = (meta["namespace"], meta["name"])
+                self._entries[uid] = Expiring(meta["namespace"], meta["name"], schedule_of(meta))
                 self._wake.set()
             else:
                 self._forget(uid)
@@ -90,7 +100,7 @@ class TtlAfterFinished:
                 paused = self._backoff.paused_seconds(time.monotonic())
                 while self._expired and len(self._deleting) < self.parallel and not paused:
                     uid = self._expired.popleft()
-                    if uid in self._names and uid not in self._deleting:
+                    if uid in self._entries and uid not in self._deleting:
                         self._deleting.add(uid)
                         group.create_task(self._delete(uid))
                 self._wake.clear()
@@ -106,47 +116,47 @@ class TtlAfterFinished:
         return max(seconds, 0.01)
 
     async def _delete(self, uid: UUID) -> None:
-        namespace, name = self._names[uid]
+        entry = self._entries[uid]
         done = False
         try:
-            done = await self._delete_if_expired(uid, namespace, name)
+            done = await self._delete_if_expired(uid, entry)
             self._backoff.answered()
-        except (ApiUnavailable, QueueError) as error:
-            seconds = self._backoff.pause(time.monotonic())
-            if seconds is not None:
-                log.warning("expired objects are deleted later, in %.1f s: %s", seconds, error)
+        except ApiUnavailable as error:
+            if error.concerns_everybody:
+                self._pause(error, error.retry_after_seconds)
+        except QueueError as error:
+            self._pause(error)
         except Exception:
-            log.exception("%s/%s could not be deleted", namespace, name)
+            log.exception("%s/%s could not be deleted", entry.namespace, entry.name)
             self.api.meter.add(TASK_FAILURES, part="ttl")
         finally:
             self._deleting.discard(uid)
-            if not done and uid in self._names and uid not in self._due:
+            if not done and uid in self._entries and uid not in self._due:
                 self._due.put(uid, self.clock() + AGAIN)
             elif done:
                 self._forget(uid)
             self._wake.set()
 
-    def _forget(self, uid: UUID) -> None:
-        """Drops the object's name, unless it is due at another time."""
-        if uid not in self._due and uid not in self._deleting:
-            self._names.pop(uid, None)
+    def _pause(self, error: Exception, asked_seconds: float | None = None) -> None:
+        seconds = self._backoff.pause(time.monotonic(), asked_seconds)
+        if seconds is not None:
+            log.warning("expired objects are deleted later, in %.1f s: %s", seconds, error)
 
-    async def _delete_if_expired(self, uid: UUID, namespace: str, name: str) -> bool:
-        """Looks once more, then deletes exactly what it saw: a retry may have begun since. False: try again."""
-        found = await get_object(self.api, namespace, name)
-        if found.object_missing or (found.ok and found.body["metadata"]["uid"] != str(uid)):
-            return True
-        if not found.ok:
+    def _forget(self, uid: UUID) -> None:
+        """Drops the object, unless it is due at another time."""
+        if uid not in self._due and uid not in self._deleting:
+            self._entries.pop(uid, None)
+
+    async def _delete_if_expired(self, uid: UUID, entry: Expiring) -> bool:
+        """False: not now."""
+        if entry.schedule is not None and not await self.settled([(entry.schedule, entry.name, uid)]):
             return False
-        due = expires_at(found.body, self.default_ttl_seconds)
-        if due is None or due > self.clock():
-            return True  # it lives again, or longer: its event is on the way
-        schedule = schedule_of(found.body["metadata"])
-        if schedule is not None and not await self.settled([(schedule, name, uid)]):
-            return False
-        reply = await delete_object(
-            self.api, namespace, name, str(uid), found.body["metadata"]["resourceVersion"]
-        )
-        if reply.ok:
-            log.info("deleted %s/%s: its ttlSecondsAfterFinished is over", namespace, name)
-        return reply.ok or reply.status in (404, 409)
+
+        def expired(obj: JsonObject) -> bool:
+            due = expires_at(obj, self.default_ttl_seconds)
+            return due is not None and due <= self.clock()
+
+        result = await delete_if_unchanged(self.api, entry.namespace, entry.name, str(uid), expired)
+        if result.deletion is Deletion.GONE and result.reply.ok:
+            log.info("deleted %s/%s: its ttlSecondsAfterFinished is over", entry.namespace, entry.name)
+        return result.deletion is not Deletion.REFUSED

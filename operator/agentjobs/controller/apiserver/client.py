@@ -47,6 +47,11 @@ class Reply:
         return self.status == 429 or self.status >= 500
 
     @property
+    def unavailable(self) -> ApiUnavailable:
+        """The exception to raise where the answer is ``busy``."""
+        return ApiUnavailable(f"{self.status} {self.message}", self.retry_after_seconds, status=self.status)
+
+    @property
     def reason(self) -> str:
         return str(self.body.get("reason", ""))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, JsonObject, Reply
+from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
@@ -82,6 +83,50 @@ async def get_object(
         resource=resource.plural,
         accept=METADATA_ONLY if metadata_only else "application/json",
     )
+
+
+class Deletion(Enum):
+    """What became of a delete."""
+
+    GONE = "gone"
+    """The object is not there any more, whoever deleted it; another one may have its name."""
+    CHANGED = "changed"
+    """It is no more what was to be deleted, or changed between the two requests: its watch event is on the way."""
+    REFUSED = "refused"
+    """RBAC, say, does not allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    deletion: Deletion
+    reply: Reply
+
+
+async def delete_if_unchanged(
+    api: ApiServer,
+    namespace: str,
+    name: str,
+    uid: str,
+    still_wanted: Callable[[JsonObject], bool],
+    resource: Resource = AGENT_JOBS,
+) -> DeleteResult:
+    """Looks once more, then deletes exactly what it saw: a retry may have begun since. Raises ApiUnavailable."""
+    found = await get_object(api, namespace, name, resource=resource)
+    if found.busy:
+        raise found.unavailable
+    if found.object_missing or (found.ok and found.body["metadata"]["uid"] != uid):
+        return DeleteResult(Deletion.GONE, found)
+    if not found.ok:
+        return DeleteResult(Deletion.REFUSED, found)
+    if not still_wanted(found.body):
+        return DeleteResult(Deletion.CHANGED, found)
+    version = found.body["metadata"]["resourceVersion"]
+    reply = await delete_object(api, namespace, name, uid, version, resource)
+    if reply.busy:
+        raise reply.unavailable
+    if reply.ok or reply.object_missing:
+        return DeleteResult(Deletion.GONE, reply)
+    return DeleteResult(Deletion.CHANGED if reply.status == 409 else Deletion.REFUSED, reply)
 
 
 async def delete_object(

@@ -279,4 +279,4 @@ async def post_event(api: ApiServer, event: ObjectEvent) -> None:
         accept=METADATA_ONLY,
     )
     if reply.busy:
-        raise ApiUnavailable(f"{reply.status} {reply.message}", reply.retry_after_seconds)
+        raise reply.unavailable

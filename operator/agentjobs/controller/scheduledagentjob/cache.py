@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.kit.backoff import Backoff
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
 from agentjobs.controller.scheduledagentjob.children import Children
 from agentjobs.controller.scheduledagentjob.clock import DatabaseClock
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects, ObjectsUnavailable
+from agentjobs.controller.scheduledagentjob.port import ClusterObjects
 from agentjobs.queue.schedules import Found, Schedules, Tick
 from agentjobs.schedule.history import Child
 
@@ -103,9 +104,9 @@ class ScheduleCache:
 
     # when the API server is away or busy -------------------------------------------------------------
 
-    def pause(self, error: ObjectsUnavailable) -> float:
+    def pause(self, error: ApiUnavailable) -> float:
         """Nobody asks for a while; how many seconds that is."""
-        seconds = self._backoff.pause(time.monotonic(), error.seconds)
+        seconds = self._backoff.pause(time.monotonic(), error.retry_after_seconds)
         if seconds is not None:
             log.warning("the scheduler waits %.1f s for the API server: %s", seconds, error)
         return self.paused_seconds()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
-from agentjobs.controller.scheduledagentjob.status import digest
 from agentjobs.queue.schedules import ScheduleRow, Tick
 from agentjobs.schedule.decide import State
 from agentjobs.values.json import JsonObject
@@ -45,7 +45,7 @@ class CachedSchedule:
 
     @classmethod
     def of(cls, reading: ParsedSchedule, obj: JsonObject) -> CachedSchedule:
-        return cls(reading, digest(obj.get("status") or {}))
+        return cls(reading, status_digest(obj.get("status") or {}))
 
     @property
     def current(self) -> bool:

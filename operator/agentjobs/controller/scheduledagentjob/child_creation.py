@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES
 from agentjobs.controller.scheduledagentjob import events
@@ -21,7 +22,7 @@ from agentjobs.controller.scheduledagentjob.cache import ScheduleCache, child_of
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
 from agentjobs.controller.scheduledagentjob.children import child_of
 from agentjobs.controller.scheduledagentjob.keeper import Keeper
-from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, ObjectsUnavailable, Refused
+from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, Refused
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import ScheduleDecision, Tick
 from agentjobs.schedule.decide import ConcurrencyPolicy
@@ -84,7 +85,7 @@ class ChildCreation:
         uid = entry.reading.uid
         try:
             await work
-        except ObjectsUnavailable as error:
+        except ApiUnavailable as error:
             self._later(entry, self.book.pause(error))
         except QueueError as error:
             log.warning("a child waits for the database: %s", error)

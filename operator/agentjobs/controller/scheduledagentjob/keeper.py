@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.metrics.counters import TASK_FAILURES
 from agentjobs.controller.scheduledagentjob import events
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
-from agentjobs.controller.scheduledagentjob.port import ObjectsUnavailable
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import EndedChild
 from agentjobs.schedule.history import Child, surplus
@@ -111,7 +111,7 @@ class Keeper:
                     await self._close_those(None, set())
             except QueueError as error:
                 log.warning("the scheduler waits for the database: %s", error)
-            except ObjectsUnavailable as error:
+            except ApiUnavailable as error:
                 self.book.pause(error)
 
     async def _tend(self) -> None:
@@ -142,7 +142,7 @@ class Keeper:
             for schedule in untidy:
                 try:
                     done = await self._tidy_one(schedule)
-                except (ObjectsUnavailable, QueueError) as error:
+                except (ApiUnavailable, QueueError) as error:
                     log.warning("finished children are deleted later: %s", error)
                     done = False
                 except Exception:

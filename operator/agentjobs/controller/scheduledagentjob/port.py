@@ -13,15 +13,6 @@ CREATE_SECONDS = 5.0
 """A creation that has no answer by then is broken off: it must end while the claim on its tick holds."""
 
 
-class ObjectsUnavailable(Exception):
-    """No answer, or everybody is to wait: nothing is known to have happened."""
-
-    def __init__(self, why: str, seconds: float | None = None) -> None:
-        super().__init__(why)
-        self.seconds = seconds
-        """How long to wait, where the answer says so."""
-
-
 @dataclass(frozen=True, slots=True)
 class Created:
     """The child exists and belongs to its schedule."""

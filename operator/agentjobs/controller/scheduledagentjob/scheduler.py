@@ -21,6 +21,7 @@ from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.due_times import DueTimes
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.periodic import wait_for
+from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES
 from agentjobs.controller.scheduledagentjob import events
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
@@ -29,7 +30,6 @@ from agentjobs.controller.scheduledagentjob.child_creation import ChildCreation
 from agentjobs.controller.scheduledagentjob.children import child_seen, schedule_of
 from agentjobs.controller.scheduledagentjob.keeper import Keeper
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule
-from agentjobs.controller.scheduledagentjob.status import digest
 from agentjobs.controller.scheduledagentjob.status_writer import ScheduleStatusWriter
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import ScheduleDecision
@@ -111,7 +111,7 @@ class Scheduler:
         if reading.generation < entry.reading.generation:
             return  # a GET that the watch has overtaken
         before, entry.reading = entry.reading, reading
-        entry.observed = digest(obj.get("status") or {})
+        entry.observed = status_digest(obj.get("status") or {})
         if reading.generation > before.generation or reading.revision > (
             entry.row.version if entry.row else 0
         ):

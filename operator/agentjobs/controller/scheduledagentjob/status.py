@@ -5,11 +5,8 @@ Every time in it comes from the row, so a status that was wiped is rebuilt as it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-
-import orjson
 
 from agentjobs.api.conditions import ConditionType
 from agentjobs.api.scheduledagentjob import ACTIVE_MAX_ITEMS
@@ -43,12 +40,6 @@ def schedule_status(
         "missedRuns": row.missed or None,
     }
     return {key: value for key, value in status.items() if value is not None}
-
-
-def digest(status: JsonObject) -> bytes:
-    """Of all but the revision: two statuses that say the same have the same."""
-    plain = {key: value for key, value in status.items() if key != "revision"}
-    return hashlib.blake2b(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), digest_size=12).digest()
 
 
 def _conditions(reading: ParsedSchedule, row: ScheduleRow, *, over: bool) -> list[JsonObject]:

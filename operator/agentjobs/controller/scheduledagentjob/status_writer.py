@@ -9,15 +9,16 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
-from agentjobs.controller.scheduledagentjob.port import ObjectsUnavailable
-from agentjobs.controller.scheduledagentjob.status import digest, schedule_status
+from agentjobs.controller.scheduledagentjob.status import schedule_status
 
 log = logging.getLogger(__name__)
 
-NO_STATUS = digest({})
+NO_STATUS = status_digest({})
 PARALLEL = 8
 
 
@@ -59,7 +60,7 @@ class ScheduleStatusWriter:
             return None
         active = self.book.children.active(entry.reading.uid)
         status = schedule_status(entry.reading, entry.row, active, entry.next_tick, over=entry.over)
-        says = digest(status)
+        says = status_digest(status)
         if says == entry.observed or (says == entry.written and entry.observed != NO_STATUS):
             self.book.meter.add(STATUS_SKIPPED, reason="unchanged")
             return None
@@ -69,10 +70,10 @@ class ScheduleStatusWriter:
         uid = entry.reading.uid
         try:
             if await self.book.objects.write_status(entry.reading.ref, uid, status):
-                entry.written = digest(status)
+                entry.written = status_digest(status)
             else:
                 self.book.refresh(uid)  # another process knows more
-        except ObjectsUnavailable as error:
+        except ApiUnavailable as error:
             self.book.pause(error)
             self.mark(uid)
         except Exception:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agentjobs.api.scheduledagentjob import ScheduledAgentJobStatus
-from agentjobs.controller.scheduledagentjob.status import digest, schedule_status
+from agentjobs.controller.kit.status_digest import status_digest
+from agentjobs.controller.scheduledagentjob.status import schedule_status
 from agentjobs.queue.records import State
 from agentjobs.schedule.history import Child
 from scheduler_builders import HOUR, NOON, reading, row
@@ -80,8 +81,8 @@ def test_a_one_shot_that_is_over_has_fired_or_was_missed() -> None:
 
 def test_a_digest_is_of_what_the_status_says_and_not_of_its_revision() -> None:
     status = schedule_status(reading(), row(), [], NOON, over=False)
-    assert digest(status) == digest({**status, "revision": 99})
-    assert digest(status) != digest({**status, "activeCount": 1})
+    assert status_digest(status) == status_digest({**status, "revision": 99})
+    assert status_digest(status) != status_digest({**status, "activeCount": 1})
 
 
 def test_a_message_is_bounded() -> None:
