@@ -40,7 +40,7 @@ async def take_in(b: Bench, *events: WatchEvent) -> Intake:
     """Intake alone, driven by hand: these events, then flushed."""
     intake = Intake(b.queue, GATE, Counters())
     for event in events:
-        intake.put([event])
+        intake.enqueue([event])
         await intake.flush()
     return intake
 
@@ -166,7 +166,7 @@ async def test_h4_a_delete_that_arrives_before_the_create_wins(b: Bench) -> None
     await b.objects.create("job")
     created = await seen(b, "job")
     intake = await take_in(b, replace(created, deleted=True))
-    intake.put([created])
+    intake.enqueue([created])
     await intake.flush()
     worker = await b.worker()
     assert await worker.claim_ready() == []
@@ -181,7 +181,7 @@ async def test_h4_an_old_generation_changes_nothing(b: Bench) -> None:
     await b.objects.patch("job", {"spec": {"priority": 1, "suspend": True}})
     new = await seen(b, "job")
     intake = await take_in(b, new)
-    intake.put([old])
+    intake.enqueue([old])
     await intake.flush()
     view = await b.queue.show(UUID(old.object["metadata"]["uid"]))
     assert view is not None
@@ -203,7 +203,7 @@ async def test_h4_within_one_batch_a_delete_is_the_last_word(b: Bench) -> None:
     await b.objects.create("job")
     found = await seen(b, "job")
     intake = Intake(b.queue, GATE, Counters())
-    intake.put([found, replace(found, deleted=True), found])
+    intake.enqueue([found, replace(found, deleted=True), found])
     await intake.flush()
     view = await b.queue.show(UUID(found.object["metadata"]["uid"]))
     assert view is not None
@@ -267,7 +267,7 @@ async def test_h5_an_object_created_again_under_the_name_does_not_save_the_old_j
 async def test_h5_a_missed_create_is_taken_in(b: Bench) -> None:
     made = await b.objects.create("missed")
     intake = Intake(b.queue, GATE, Counters())
-    await sweeper(b, intake.put).sweep()
+    await sweeper(b, intake.enqueue).sweep()
     await intake.flush()
     worker = await b.worker()
     assert str((await worker.one()).uid) == made["metadata"]["uid"]
@@ -277,7 +277,7 @@ async def test_h5_a_missed_change_is_taken_in(b: Bench) -> None:
     made = await b.objects.create("job")
     intake = await take_in(b, await seen(b, "job"))
     await b.objects.patch("job", {"spec": {"suspend": True}})
-    await sweeper(b, intake.put).sweep()
+    await sweeper(b, intake.enqueue).sweep()
     await intake.flush()
     assert await states(b, [UUID(made["metadata"]["uid"])]) == {State.SUSPENDED}
 

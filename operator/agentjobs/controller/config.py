@@ -46,8 +46,8 @@ class Intervals:
     explain: float = 5.0
     """Why jobs wait (NoWorkers within 10 s)."""
     beat: float = 5.0
-    tend: float = 5.0
-    """Children of schedules that another operator left behind."""
+    orphans: float = 5.0
+    """Ticks of schedules are looked for whose operator died before it created the child."""
     tick: float = 2.5
     """Deadlines, promotion and rescue where no worker runs."""
 

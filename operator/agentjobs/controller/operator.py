@@ -35,7 +35,6 @@ from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.leader_election import Leadership
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.metrics.queue_collector import QueueCollector
-from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
@@ -146,7 +145,6 @@ class Operator:
         config, every = self.config, self.config.intervals
         await presence.reached()
         cluster_id = await self._cluster(api)
-        book = ScheduleCache(queue, ApiServerObjects(api), cluster_id, self.meter, config.clock)
         # those that a run's ack ended are told by its worker
         ends = JobEnds(
             self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
@@ -154,7 +152,7 @@ class Operator:
         recorder = EventRecorder(
             partial(post_event, api),
             self.meter,
-            held=lambda kind: kind == SCHEDULED_AGENT_JOBS and book.crowded,
+            held=lambda kind: kind == SCHEDULED_AGENT_JOBS and scheduler.gate.overloaded,
         )
         projector = StatusWriter(
             queue,
@@ -165,7 +163,7 @@ class Operator:
             every.progress,
             config.parallel_writes,
             on_ended=ends.put,
-            crowded=lambda: book.crowded,
+            overloaded=lambda: scheduler.gate.overloaded,
         )
         intake = Intake(
             queue,
@@ -176,15 +174,24 @@ class Operator:
             on_refused=recorder.record,
         )
         expiry = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
-        scheduler = Scheduler(book, recorder.record, coalesce_seconds=every.coalesce, tend_seconds=every.tend)
+        scheduler = Scheduler(
+            queue,
+            ApiServerObjects(api),
+            cluster_id,
+            self.meter,
+            recorder.record,
+            clock=config.clock,
+            coalesce_seconds=every.coalesce,
+            orphans_seconds=every.orphans,
+        )
 
         def seen(batch: list[WatchEvent]) -> None:
-            scheduler.put(batch)
+            scheduler.enqueue(batch)
             if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
                 schedule_sweep.trigger()
             jobs = [one for one in batch if one.kind == AGENT_JOBS]
-            intake.put(jobs)
-            expiry.put(jobs)
+            intake.enqueue(jobs)
+            expiry.enqueue(jobs)
             if any(one.listed for one in jobs):
                 sweeper.trigger()
                 projector.found_running(running_in(jobs))

@@ -16,15 +16,14 @@ from agentjobs.api.meta import GROUP, SCHEDULED_TIME, format_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.cli.problems import BadInput
 from agentjobs.controller.agentjob.object_change import Gate, change_of
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.event import ObjectEvent
-from agentjobs.controller.metrics.counters import Counters
-from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
-from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
-from agentjobs.controller.scheduledagentjob.events import ScheduleEventReason
+from agentjobs.controller.scheduledagentjob.embedded import (
+    EmbeddedScheduler,
+    ScheduleEventReason,
+    ScheduleView,
+    owner_reference,
+)
 from agentjobs.controller.scheduledagentjob.port import Created, Refused
-from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, NewJob, ObjectRef
 from agentjobs.values.json import JsonObject
@@ -95,8 +94,7 @@ class LocalSchedules:
     ) -> None:
         self.objects = LocalObjects(queue, on_created, on_deleted)
         self._say = say
-        self.book = ScheduleCache(queue, self.objects, CLUSTER, Counters())
-        self.scheduler = Scheduler(self.book, self._record, coalesce_seconds=0.1)
+        self.scheduler = EmbeddedScheduler(queue, self.objects, CLUSTER, self._record, coalesce_seconds=0.1)
         self.schedules = {_uid(schedule): schedule for schedule in schedules}
         self._firing: asyncio.Task[None] | None = None
 
@@ -107,10 +105,8 @@ class LocalSchedules:
     async def __aenter__(self) -> Self:
         # a generation that is newer than an earlier run's: what was edited since counts
         generation = int(time.time())
-        self.scheduler.put(
-            WatchEvent(_object(uid, schedule, generation), deleted=False, kind=SCHEDULED_AGENT_JOBS)
-            for uid, schedule in self.schedules.items()
-        )
+        for uid, schedule in self.schedules.items():
+            self.scheduler.enqueue_schedule(_object(uid, schedule, generation))
         self._firing = asyncio.create_task(self.scheduler.run())
         return self
 
@@ -138,44 +134,40 @@ class LocalSchedules:
                 "name": (job.payload or {}).get("name", ""),
                 "uid": str(job.uid),
                 "annotations": {SCHEDULED_TIME: schedule.get("time", "")},
-                "ownerReferences": [
-                    {"controller": True, "kind": SCHEDULED_AGENT_JOBS.kind, "uid": schedule.get("uid", "")}
-                ],
+                "ownerReferences": [owner_reference(schedule.get("uid", ""))],
             },
             "status": {"state": job.state.value},
         }
-        self.scheduler.put([WatchEvent(child, deleted=False, kind=AGENT_JOBS)])
+        self.scheduler.enqueue_child(child)
 
     @property
     def over(self) -> bool:
         """No schedule creates anything any more."""
-        entries = self.book.entries
-        return all(uid in entries and entries[uid].over for uid in self.schedules)
+        views = [self.scheduler.view(uid) for uid in self.schedules]
+        return all(view is not None and view.finished for view in views)
 
     @property
     def missed(self) -> bool:
         """A one shot came too late."""
-        return any(
-            entry.over and entry.row is not None and entry.row.last_result is None
-            for entry in self.book.entries.values()
-        )
+        views = [self.scheduler.view(uid) for uid in self.schedules]
+        return any(view is not None and view.missed for view in views)
 
     def lines(self) -> list[str]:
         """For people: each schedule that is known, and when it fires next, in its own time zone."""
         return [
-            self._line(entry, schedule)
+            self._line(view, schedule)
             for uid, schedule in self.schedules.items()
-            if (entry := self.book.entries.get(uid)) is not None and entry.row is not None
+            if (view := self.scheduler.view(uid)) is not None
         ]
 
-    def _line(self, entry: CachedSchedule, schedule: ScheduledAgentJob) -> str:
+    def _line(self, view: ScheduleView, schedule: ScheduledAgentJob) -> str:
         name, zone = schedule.metadata.name, schedule.spec.time_zone
         when = schedule.spec.schedule or "once"
-        if entry.over:
+        if view.finished:
             return f"{name}: {when}, over"
-        if entry.next_tick is None:
+        if view.next_tick is None:
             return f"{name}: {when}"
-        local = entry.next_tick.astimezone(ZoneInfo(zone))
+        local = view.next_tick.astimezone(ZoneInfo(zone))
         return f"{name}: {when}, next at {local:%Y-%m-%d %H:%M} {zone}"
 
 

@@ -51,8 +51,8 @@ class Intake:
     _taken: dict[str, Fingerprint] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def put(self, batch: Iterable[WatchEvent]) -> None:
-        """Remembers the newest event per object; never waits. A delete is the last word on a uid."""
+    def enqueue(self, batch: Iterable[WatchEvent]) -> None:
+        """Takes the newest watch event of each object; never waits. A delete is the last word on a uid."""
         for seen in batch:
             uid = seen.object["metadata"]["uid"]
             print_ = fingerprint(seen.object, self.gate)

@@ -39,8 +39,8 @@ CONFIRM_SECONDS = 0.05
 """What was written within it is confirmed together; until then it is not read again."""
 EVENT_SECONDS = 1.0
 """A status that is written is confirmed once its Events had their first answer, at most so long after."""
-CROWDED_SECONDS = 30.0
-"""In a crowd a status that is not final waits this long at most."""
+OVERLOADED_SECONDS = 30.0
+"""While many children of schedules are created, a status that is not final waits this long at most."""
 
 
 @dataclass(slots=True)
@@ -56,8 +56,8 @@ class StatusWriter:
     parallel: int = 16
     on_ended: Callable[[UUID], None] = lambda uid: None
     """Told when an object shows that its job has ended."""
-    crowded: Callable[[], bool] = lambda: False
-    """Whether something more urgent asks much of the API server: then only final states are written."""
+    overloaded: Callable[[], bool] = lambda: False
+    """Whether something more urgent asks much of the API server: then only final statuses are written soon."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _confirming: set[int] = field(default_factory=set)
@@ -131,7 +131,7 @@ class StatusWriter:
             return
         self._wake.clear()
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
-        coalesce = CROWDED_SECONDS if self.crowded() else self.coalesce_seconds
+        coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
         found = await self.queue.outbox(room, coalesce, exclude=held)
         for entry in found:
             self._busy[entry.job.id] = asyncio.create_task(self._project(entry))

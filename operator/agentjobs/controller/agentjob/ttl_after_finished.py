@@ -79,7 +79,7 @@ class TtlAfterFinished:
     _backoff: Backoff = field(default_factory=Backoff)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def put(self, batch: Iterable[WatchEvent]) -> None:
+    def enqueue(self, batch: Iterable[WatchEvent]) -> None:
         """Takes note of when each object is due; never waits."""
         for seen in batch:
             meta = seen.object["metadata"]

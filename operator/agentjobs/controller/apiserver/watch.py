@@ -168,7 +168,7 @@ class ObjectWatch:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
 
-    def take(self, seen: WatchEvent, main: asyncio.AbstractEventLoop) -> None:
+    def enqueue(self, seen: WatchEvent, main: asyncio.AbstractEventLoop) -> None:
         """From kopf's thread: into the buffer, and one wake-up of the main loop for many events."""
         self._buffer.append(seen)
         if not self._scheduled:
@@ -246,7 +246,7 @@ class _Life:
     def _handler(self, kind: Resource) -> Callable[..., Awaitable[None]]:
         async def seen(event: Any, **_: Any) -> None:
             what = WatchEvent(event["object"], event["type"] == "DELETED", event["type"] is None, kind)
-            self.watch.take(what, self.main)
+            self.watch.enqueue(what, self.main)
 
         return seen
 

@@ -1,4 +1,4 @@
-"""One schedule in the scheduler's memory."""
+"""One cached schedule."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from agentjobs.values.json import JsonObject
 
 @dataclass(slots=True)
 class CachedSchedule:
-    """What its object says, what the database knows, and what is going on with it now."""
+    """A schedule's object, its row, and what the scheduler is doing with it."""
 
-    reading: ParsedSchedule
+    parsed: ParsedSchedule
     observed: bytes
     """Digest of the status that the object shows."""
     row: ScheduleRow | None = None
@@ -28,29 +28,29 @@ class CachedSchedule:
     written: bytes = b""
     """Digest of the status that this process wrote last: an older definition keeps less of it."""
     next_tick: datetime | None = None
-    over: bool = False
+    finished: bool = False
     """A one shot that has come to its end."""
-    held: datetime | None = None
-    """The tick of which people were told that it waits."""
+    reported_held_tick: datetime | None = None
+    """Last tick for which JobAlreadyActive was posted, so it is posted once."""
     busy: bool = False
     """A request for one of its children is under way: no decision meanwhile."""
-    absent: str | None = None
-    """A claimed child that is certainly not there."""
+    confirmed_absent: str | None = None
+    """Name of a claimed child of which a GET has said that it is not there."""
     failures: int = 0
     """Creations in a row that failed."""
     retry_at: float = 0.0
     """Monotonic: no creation before it."""
-    told: tuple[str, ...] = ()
-    """Ticks of which people were told that they failed."""
+    reported: tuple[str, ...] = ()
+    """Children (or generations) of which a failure was posted, so it is posted once."""
 
     @classmethod
-    def of(cls, reading: ParsedSchedule, obj: JsonObject) -> CachedSchedule:
-        return cls(reading, status_digest(obj.get("status") or {}))
+    def of(cls, parsed: ParsedSchedule, obj: JsonObject) -> CachedSchedule:
+        return cls(parsed, status_digest(obj.get("status") or {}))
 
     @property
     def current(self) -> bool:
         """The row and the object are of one generation; else one of them is on its way."""
-        return self.row is not None and self.row.generation == self.reading.generation
+        return self.row is not None and self.row.generation == self.parsed.generation
 
     @property
     def pending(self) -> Tick | None:
@@ -72,8 +72,8 @@ class CachedSchedule:
             return 0.0
         return max(0.0, self.row_asked_at + tick.claimed_for_seconds - time.monotonic())
 
-    def take(self, row: ScheduleRow, asked_at: float) -> None:
-        """A newer row; an older one that comes late is ignored."""
+    def store_row(self, row: ScheduleRow, asked_at: float) -> None:
+        """Stores a newer row; ignores an older one that comes late."""
         if self.row is None or row.version >= self.row.version:
             self.row, self.row_asked_at = row, asked_at
 
@@ -87,6 +87,6 @@ class CachedSchedule:
             last_tick=row.last_tick,
             pending=pending.tick if pending else None,
             active=active,
-            run_requested=self.reading.run_requested,
+            run_requested=self.parsed.run_requested,
             run_handled=row.run_handled,
         )

@@ -22,32 +22,32 @@ from agentjobs.values.json import JsonObject
 DELETED_REMEMBERED = 10_000
 
 
-def child_of(reading: ParsedSchedule, tick: Tick, last_successful: datetime | None) -> JsonObject:
+def child_of(parsed: ParsedSchedule, tick: Tick, last_successful: datetime | None) -> JsonObject:
     """The AgentJob of a tick. Its labels and annotations are the template's and ours; a schedule's own are not
     inherited, as with CronJob: tools that track objects by label would take the children for theirs."""
-    template: JsonObject = orjson.loads(reading.template)
+    template: JsonObject = orjson.loads(parsed.template)
     spec: JsonObject = dict(template.get("spec") or {})
     spec["message"] = expand(
-        str(spec.get("message", "")), zone_of(reading.time_zone), tick.tick, last_successful
+        str(spec.get("message", "")), zone_of(parsed.time_zone), tick.tick, last_successful
     )
     given: JsonObject = template.get("metadata") or {}
     annotations = {**(given.get("annotations") or {}), SCHEDULED_TIME: format_time(tick.tick)}
     if tick.manual:
-        annotations[RUN_REQUESTED_AT] = reading.run_requested or ""
+        annotations[RUN_REQUESTED_AT] = parsed.run_requested or ""
     return {
         "apiVersion": AGENT_JOBS.api_version,
         "kind": AGENT_JOBS.kind,
         "metadata": {
             "name": tick.child,
-            "namespace": reading.ref.namespace,
-            "labels": {**(given.get("labels") or {}), SCHEDULE_LABEL: reading.ref.name},
+            "namespace": parsed.ref.namespace,
+            "labels": {**(given.get("labels") or {}), SCHEDULE_LABEL: parsed.ref.name},
             "annotations": annotations,
             "ownerReferences": [
                 {
                     "apiVersion": SCHEDULED_AGENT_JOBS.api_version,
                     "kind": SCHEDULED_AGENT_JOBS.kind,
-                    "name": reading.ref.name,
-                    "uid": str(reading.uid),
+                    "name": parsed.ref.name,
+                    "uid": str(parsed.uid),
                     "controller": True,
                 }
             ],

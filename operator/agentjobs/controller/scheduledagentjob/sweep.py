@@ -26,8 +26,8 @@ class ScheduleSweep:
     namespaces: frozenset[str] = frozenset()
 
     async def rows(self) -> list[KnownSchedule]:
-        book, rows, after = self.scheduler.book, list[KnownSchedule](), UUID(int=0)
-        while page := await book.queue.known_schedules(book.cluster_id, after, ROWS_IN_A_PAGE):
+        scheduler, rows, after = self.scheduler, list[KnownSchedule](), UUID(int=0)
+        while page := await scheduler.queue.known_schedules(scheduler.cluster_id, after, ROWS_IN_A_PAGE):
             rows += page
             after = page[-1].uid
         return rows

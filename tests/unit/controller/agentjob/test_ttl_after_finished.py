@@ -140,7 +140,7 @@ async def test_no_expired_object_stays_whatever_comes_in_while_others_are_delete
     random.shuffle(everything)
     async with running(api, parallel=4) as ttl:
         for start in range(0, len(everything), 10):
-            ttl.put(everything[start : start + 10])
+            ttl.enqueue(everything[start : start + 10])
             await asyncio.sleep(0.004)
         assert await until(lambda: len(api.objects) == 300, within=3.0), f"{len(api.objects) - 300} stayed"
     assert len(api.deletes) == 120
@@ -152,7 +152,7 @@ async def test_no_expired_object_stays_whatever_comes_in_while_others_are_delete
 async def test_deletes_run_beside_each_other_up_to_a_bound() -> None:
     api, now = StubApi(seconds=0.02), datetime.now(UTC)
     async with running(api, parallel=8) as ttl:
-        ttl.put([api.add(now - timedelta(hours=1), 0) for _ in range(40)])
+        ttl.enqueue([api.add(now - timedelta(hours=1), 0) for _ in range(40)])
         assert await until(lambda: not api.objects)
     assert api.most_running == 8
 
@@ -161,11 +161,11 @@ async def test_the_time_is_that_of_the_clock() -> None:
     now = [AT]
     api = StubApi()
     async with running(api, clock=lambda: now[0]) as ttl:
-        ttl.put([api.add(AT, 60)])
+        ttl.enqueue([api.add(AT, 60)])
         await asyncio.sleep(0.05)
         assert api.objects
         now[0] += timedelta(seconds=61)
-        ttl.put([api.add(AT, 3600)])  # something wakes it
+        ttl.enqueue([api.add(AT, 3600)])  # something wakes it
         assert await until(lambda: len(api.objects) == 1)
 
 
@@ -178,8 +178,8 @@ async def test_one_object_that_cannot_be_deleted_holds_up_no_other() -> None:
 
     api.refuse = refuse
     async with running(api, parallel=1) as ttl:
-        ttl.put(WatchEvent(one, deleted=False) for one in list(api.objects.values()))
-        ttl.put([api.add(now - timedelta(hours=1), 0) for _ in range(10)])
+        ttl.enqueue(WatchEvent(one, deleted=False) for one in list(api.objects.values()))
+        ttl.enqueue([api.add(now - timedelta(hours=1), 0) for _ in range(10)])
         assert await until(lambda: len(api.objects) == 1)
 
 
@@ -195,7 +195,7 @@ async def test_everything_is_kept_while_the_api_server_is_away() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ttl_after_finished, "AGAIN", timedelta(seconds=0.2))
         async with running(api) as ttl:
-            ttl.put([api.add(now - timedelta(hours=1), 0) for _ in range(30)])
+            ttl.enqueue([api.add(now - timedelta(hours=1), 0) for _ in range(30)])
             await asyncio.sleep(0.3)
             assert len(api.objects) == 30
             away[0] = False
@@ -208,7 +208,7 @@ async def test_an_object_that_lives_again_is_left_alone() -> None:
     (path,) = api.objects
     api.objects[path] = {**event.object, "status": {"state": "Running"}}
     async with running(api) as ttl:
-        ttl.put([event])
+        ttl.enqueue([event])
         await asyncio.sleep(0.1)
         assert api.objects
         assert not api.deletes
