@@ -12,14 +12,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import aiohttp
 from kubernetes.aio.client import ApiClient, V1Lease, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection import electionconfig, leaderelection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer
+from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, UNREACHABLE, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
 from agentjobs.controller.config import LeaseSettings
@@ -29,7 +28,7 @@ log = logging.getLogger(__name__)
 # An error at every try while the API server is away, every 2 s: the lock below says it once per cause.
 logging.getLogger(leaderelection.__name__).setLevel(logging.CRITICAL)
 
-UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, ApiException)
+FAILURES = (*UNREACHABLE, ApiException)
 
 
 class BoundedLeaseLock(LeaseLock):
@@ -47,7 +46,7 @@ class BoundedLeaseLock(LeaseLock):
         try:
             async with asyncio.timeout(self._limit):
                 lease = await self.api_instance.read_namespaced_lease(name, namespace)
-        except UNREACHABLE as error:
+        except FAILURES as error:
             missing = isinstance(error, ApiException) and error.status == 404
             return False, error if missing else self._report("read", error)
         self.lease_reference = lease
@@ -69,7 +68,7 @@ class BoundedLeaseLock(LeaseLock):
         try:
             async with asyncio.timeout(self._limit):
                 return await request
-        except UNREACHABLE as error:
+        except FAILURES as error:
             self._report(what, error)
             return False
 

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from agentjobs.controller.agentjob.status import cut_text, duration_text, reason_of, time_text
+from agentjobs.controller.agentjob.status import reason_of
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.status_text import cut_text, duration_text, time_text
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectChange, ObjectRef, OutboxEntry, State
 from agentjobs.values.reasons import Reason
 

@@ -22,9 +22,9 @@ from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import Deletion, delete_if_unchanged
 from agentjobs.controller.kit.backoff import Backoff
 from agentjobs.controller.kit.due_times import DueTimes
+from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import TASK_FAILURES
-from agentjobs.controller.scheduledagentjob.children import schedule_of
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import FINAL_STATES
 from agentjobs.values.json import JsonObject

@@ -23,6 +23,8 @@ from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 
+UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a request raises where no answer came."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 JSON = "application/json"
@@ -166,13 +168,7 @@ class ApiServer:
             if reply.status == 401:
                 session = await self._open(stale=session)
                 reply = await self._send(session, verb, path, body, content_type, accept, params)
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            OSError,
-            RuntimeError,
-            kube_config.ConfigException,
-        ) as error:
+        except (*UNREACHABLE, RuntimeError, kube_config.ConfigException) as error:
             self.meter.add(API_REQUESTS, verb=verb, resource=resource, result="unavailable")
             raise ApiUnavailable(f"{verb} {path}: {type(error).__name__}: {error}") from error
         self.meter.add(API_REQUESTS, verb=verb, resource=resource, result=str(reply.status))

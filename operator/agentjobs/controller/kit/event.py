@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from agentjobs.controller.agentjob.status import cut_text, time_text
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
+from agentjobs.controller.kit.status_text import cut_text, time_text
 from agentjobs.queue.records import ObjectRef
 
 COMPONENT = "agentjobs-operator"

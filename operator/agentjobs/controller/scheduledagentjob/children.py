@@ -56,17 +56,6 @@ def child_of(parsed: ParsedSchedule, tick: Tick, last_successful: datetime | Non
     }
 
 
-def schedule_of(meta: JsonObject) -> UUID | None:
-    """The uid of the schedule that an AgentJob belongs to; None: of none."""
-    for owner in meta.get("ownerReferences") or ():
-        if owner.get("controller") and owner.get("kind") == SCHEDULED_AGENT_JOBS.kind:
-            try:
-                return UUID(owner.get("uid", ""))
-            except ValueError:
-                return None
-    return None
-
-
 def child_seen(obj: JsonObject) -> Child:
     """An AgentJob as the history limits see it."""
     meta = obj["metadata"]

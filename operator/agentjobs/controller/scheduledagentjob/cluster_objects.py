@@ -22,7 +22,7 @@ from agentjobs.controller.apiserver.writes import (
     get_object,
     write_status,
 )
-from agentjobs.controller.scheduledagentjob.children import schedule_of
+from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, Created, Refused
 from agentjobs.queue.records import FINAL_STATES, ObjectRef
 from agentjobs.values.json import JsonObject

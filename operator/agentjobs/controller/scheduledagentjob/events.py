@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from agentjobs.controller.agentjob.status import duration_text, time_text
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.status_text import duration_text, time_text
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, Problem
 from agentjobs.queue.schedules import EndedChild, Tick
 

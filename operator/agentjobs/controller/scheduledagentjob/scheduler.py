@@ -20,6 +20,7 @@ from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.due_times import DueTimes
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES, Counters
@@ -28,7 +29,7 @@ from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
 from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
 from agentjobs.controller.scheduledagentjob.child_creation import ChildCreation
-from agentjobs.controller.scheduledagentjob.children import child_seen, schedule_of
+from agentjobs.controller.scheduledagentjob.children import child_seen
 from agentjobs.controller.scheduledagentjob.history_limits import HistoryLimits
 from agentjobs.controller.scheduledagentjob.orphaned_ticks import OrphanedTicks
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule

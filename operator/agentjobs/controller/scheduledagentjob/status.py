@@ -10,7 +10,7 @@ from datetime import datetime
 
 from agentjobs.api.conditions import ConditionType
 from agentjobs.api.scheduledagentjob import ACTIVE_MAX_ITEMS
-from agentjobs.controller.agentjob.status import MESSAGE_CHARACTERS, cut_text, time_text
+from agentjobs.controller.kit.status_text import MESSAGE_CHARACTERS, cut_text, time_text
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
 from agentjobs.queue.schedules import ScheduleRow
 from agentjobs.schedule.history import Child
