@@ -1,4 +1,5 @@
-"""Events that the API server refuses in one namespace change nothing for statuses, creations, or other namespaces."""
+"""Events that the API server refuses in one namespace change nothing for statuses, creations, or other
+namespaces."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who leads: a Lease, through the client library's own election.
+"""Leader election: a Lease, through the client library's own election.
 
-Two leaders do no harm (every write is fenced by uid, revision or generation), so this saves work rather than
-guards truth; still, whoever loses the lease stops writing.
+Two leaders do no harm, as every write is fenced by uid, revision or generation. So the Lease saves work;
+it guards no truth. Still, an operator that loses the Lease stops writing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ FAILURES = (*UNREACHABLE, ApiException)
 
 
 class BoundedLeaseLock(LeaseLock):
-    """The library's lock with a time limit, and without its crash on a connection error: a request that hangs
-    for longer than the renew deadline would keep us leading after another has taken over."""
+    """The library's lock with a time limit, and without its crash on a connection error.
+
+    A request that hangs for longer than the renew deadline would keep this operator leading after another
+    took over.
+    """
 
     def __init__(self, settings: LeaseSettings, identity: str, client: ApiClient) -> None:
         super().__init__(settings.name, settings.namespace, identity, client)
@@ -92,7 +95,8 @@ class Leadership:
     _task: asyncio.Task[None] | None = field(default=None)
 
     async def run(self) -> None:
-        """Until cancelled; then the lease is given back, so that another takes over within seconds."""
+        """Runs until cancelled; then gives the lease back, so that another operator takes over within
+        seconds."""
         if self.settings is None:
             await self._lead()
             return
@@ -123,7 +127,7 @@ class Leadership:
             try:
                 return ApiClient(configuration=await self.api.configuration())
             except Exception as error:
-                log.warning("no credentials for the lease yet: %s", error)
+                log.warning("the lease waits for credentials of the API server: %s", error)
                 await asyncio.sleep(2)
 
     async def _started(self) -> None:
@@ -132,7 +136,7 @@ class Leadership:
         await self._lead()
 
     async def _lead(self) -> None:
-        """What fails is started again: the lease goes on being renewed meanwhile."""
+        """Leads, and starts again what fails; the lease goes on being renewed meanwhile."""
         self.leading = True
         try:
             while True:

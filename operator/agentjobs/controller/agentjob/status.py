@@ -28,8 +28,8 @@ WORKER_CHARACTERS = 253
 def status_of(job: JobView, revision: int) -> JsonObject:
     """The whole ``status`` of the object that mirrors ``job``; keys without a value are left out.
 
-    ``revision`` is the outbox version that the job was read at: a definition's transition rule refuses a
-    lower one, so an older projector cannot overwrite newer status (H3).
+    ``revision`` is the outbox version that the job was read at: the CRD's transition rule refuses a
+    lower one, so an older operator cannot overwrite a newer status (H3).
     """
     if job.imported_status is not None:
         return {**job.imported_status, "revision": max(revision, _int(job.imported_status.get("revision")))}
@@ -66,7 +66,8 @@ def status_of(job: JobView, revision: int) -> JsonObject:
 
 
 def minimal_status(status: JsonObject) -> JsonObject:
-    """What any definition of this resource accepts: for one that is older than this operator."""
+    """The part of a status that every CRD of this resource accepts: for one that is older than this
+    operator."""
     keys = ("observedGeneration", "revision", "state", "reason", "message", "conditions", "attempts")
     return {key: status[key] for key in keys if key in status}
 

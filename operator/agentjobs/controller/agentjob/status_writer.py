@@ -1,7 +1,8 @@
-"""The projector: what the table knows, written to the objects' status, and told as Events.
+"""The status writer of AgentJobs: reads the outbox, writes statuses, and removes exactly the versions that it
+wrote.
 
-It reads the outbox, writes, and removes exactly the versions that it wrote; whatever fails stays in the
-outbox. Final states go at once, others coalesce, and nothing is written where nothing changed (invariant 10).
+What fails stays in the outbox. Final states are written at once, others coalesce, and nothing is written
+where nothing changed (invariant 10). Events go to the recorder once the status is written.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ log = logging.getLogger(__name__)
 
 READ_LIMIT = 256
 READ_GAP_SECONDS = 0.02
-"""Between two reads of the outbox: a lone job is read at once, many together."""
+"""Between two reads of the outbox: a lone job is read at once, many jobs together."""
 CONFIRM_SECONDS = 0.05
-"""What was written within it is confirmed together; until then it is not read again."""
+"""Statuses that were written within it are confirmed together; until then the outbox is not read for them."""
 EVENT_SECONDS = 1.0
 """A status that is written is confirmed once its Events had their first answer, at most so long after."""
 OVERLOADED_SECONDS = 30.0
@@ -45,7 +46,7 @@ OVERLOADED_SECONDS = 30.0
 
 @dataclass(slots=True)
 class StatusWriter:
-    """One per leading operator; two do no harm (uid, revision)."""
+    """One per leading operator; two do no harm, as each write tests the uid and the revision (H2, H3)."""
 
     queue: Queue
     api: ApiServer
@@ -55,9 +56,10 @@ class StatusWriter:
     progress_seconds: float = 60.0
     parallel: int = 16
     on_ended: Callable[[UUID], None] = lambda uid: None
-    """Told when an object shows that its job has ended."""
+    """Called when an object shows that its job has ended."""
     overloaded: Callable[[], bool] = lambda: False
-    """Whether something more urgent asks much of the API server: then only final statuses are written soon."""
+    """Whether something more urgent asks much of the API server: then only final statuses are written
+    soon."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _confirming: set[int] = field(default_factory=set)
@@ -76,19 +78,19 @@ class StatusWriter:
         self._slots = asyncio.Semaphore(self.parallel)
 
     def wake(self) -> None:
-        """Something was marked stale."""
+        """Reads the outbox soon: a job was marked stale."""
         self._wake.set()
 
     def forget(self, uids: Iterable[UUID]) -> None:
-        """What these objects show is not what we wrote: their status was wiped."""
+        """Forgets what was written to these objects: their status was wiped."""
         self._shown.forget(uids)
 
     def found_running(self, uids: Iterable[UUID]) -> None:
-        """These objects show a running job that another operator wrote: their progress is ours to refresh."""
+        """Takes over the refresh of progress for running jobs, whose status another operator wrote."""
         self._shown.adopt(uids, time.monotonic())
 
     async def run(self) -> None:
-        """Projects until cancelled; then what was written is confirmed before it ends."""
+        """Writes until cancelled; then confirms what was written, and ends."""
         try:
             async with asyncio.TaskGroup() as group:
                 for part in (self._read_on(), self._confirm_on(), self._refresh_progress()):
@@ -107,12 +109,12 @@ class StatusWriter:
             try:
                 await self._read()
             except QueueError as error:
-                log.warning("the projector waits for the database: %s", error)
+                log.warning("statuses wait for the database: %s", error)
                 await asyncio.sleep(random.uniform(0.5, 1.5))
             await self._sleep()
 
     async def _sleep(self) -> None:
-        """Until something is marked; for a while after that also until what coalesces is due."""
+        """Sleeps until a job is marked stale; for a while after that also until a coalesced status is due."""
         await asyncio.sleep(self._backoff.paused_seconds(time.monotonic()))
         now = time.monotonic()
         timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
@@ -122,7 +124,7 @@ class StatusWriter:
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
 
     async def _read(self) -> None:
-        """Reads what is stale, and starts writing it."""
+        """Reads stale jobs from the outbox, and starts writing their statuses."""
         now = time.monotonic()
         ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
         room = READ_LIMIT - len(self._busy) - len(ended)
@@ -146,12 +148,14 @@ class StatusWriter:
             try:
                 await self._confirm()
             except QueueError as error:
-                log.warning("what was written is confirmed later: %s", error)
+                log.warning(
+                    "statuses that were written are confirmed later: the database does not answer: %s", error
+                )
                 self._ended.set()
                 await asyncio.sleep(random.uniform(0.5, 1.5))
 
     async def _confirm(self) -> None:
-        """Removes exactly the versions that were written."""
+        """Removes from the outbox exactly the versions that were written. Raises QueueError: all is kept."""
         done, self._done = self._done, []
         same, self._same = self._same, []
         drop, self._drop = self._drop, []
@@ -200,7 +204,8 @@ class StatusWriter:
             self._ended.set()
 
     async def _write(self, entry: OutboxEntry) -> bool:
-        """True: the object shows the status now. False: nothing was written, and what follows is arranged."""
+        """Writes a status. True: the object shows it now. False: it does not, and the entry is dropped,
+        kept or delayed."""
         job = entry.job
         if job.ref is None or (job.state.final and job.finished_at is None):
             # past retention only a tombstone is left, which knows less than the object shows
@@ -234,7 +239,7 @@ class StatusWriter:
         result = await write_status(self.api, job.ref, job.uid, status)
         if result.written is Written.INVALID:
             log.error(
-                "the installed definition refuses a status (is it older than this operator? apply `agentjobs crds`): %s",
+                "the installed CRD refuses a status (is it older than this operator? apply `agentjobs crds`): %s",
                 result.reply.message,
                 extra={"job": str(job.uid)},
             )
@@ -267,14 +272,14 @@ class StatusWriter:
             )
 
     def _pause(self, error: ApiUnavailable) -> None:
-        """Nobody writes for a while; everything stays in the outbox."""
+        """Stops all status writes for a while; everything stays in the outbox."""
         seconds = self._backoff.pause(time.monotonic(), error.retry_after_seconds)
         if seconds is not None:
-            log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
+            log.warning("statuses wait %.1f s for the API server: %s", seconds, error)
         self._wake.set()  # what failed is read again after that
 
     async def _refresh_progress(self) -> None:
-        """Marks running jobs whose object has shown the same for a while."""
+        """Marks running jobs stale whose object has shown the same for a while."""
         while True:
             await asyncio.sleep(self.progress_seconds / 4)
             due = self._shown.running_since(time.monotonic() - self.progress_seconds)
@@ -282,4 +287,4 @@ class StatusWriter:
                 try:
                     await self.queue.touch(due)
                 except QueueError as error:
-                    log.warning("progress is not refreshed: %s", error)
+                    log.warning("progress is not refreshed: the database does not answer: %s", error)

@@ -52,7 +52,8 @@ class AgentJobSweep:
         return self.taken(uid, generation)
 
     async def release(self, gone: list[MirrorRow], rows: list[MirrorRow]) -> None:
-        """Cancels jobs whose object is gone, except where too many of an existing namespace vanish at once."""
+        """Cancels jobs whose object is gone, except where too many of an existing namespace vanish at
+        once."""
         stopped = {
             namespace: counts
             for namespace, counts in too_many(gone, rows, self.mass_vanish_limit).items()
@@ -89,7 +90,8 @@ def compare(
     list_started_at: datetime,
     namespaces: Set[str],
 ) -> Suspects[MirrorRow]:
-    """Which rows and objects disagree. ``rows`` are of this cluster only; ``namespaces`` empty: all are watched."""
+    """Which rows and objects disagree. ``rows`` are of this cluster only; ``namespaces`` empty: all are
+    watched."""
     known = {row.uid: row for row in rows}
     behind = tuple(
         found

@@ -67,7 +67,8 @@ class TtlAfterFinished:
 
     api: ApiServer
     settled: Callable[[Iterable[tuple[UUID, str, UUID]]], Awaitable[frozenset[UUID]]]
-    """Which of these (schedule, child's name, child's uid) no longer keep a tick from being created again (H29)."""
+    """Which of these (schedule, child's name, child's uid) no longer keep a tick from being created again
+    (H29)."""
     default_ttl_seconds: int | None = None
     parallel: int = 16
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)

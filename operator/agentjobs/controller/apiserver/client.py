@@ -1,4 +1,4 @@
-"""The connection to the API server: raw HTTP sessions on the client library's configuration.
+"""The client of the API server: raw HTTP sessions on the client library's configuration.
 
 A status write through the generated client costs four times the CPU of a plain request (measured: 0.9 to
 1.2 ms against 0.25), so the library is asked for what it is good at, credentials, and aiohttp does the rest.
@@ -45,7 +45,7 @@ class Reply:
 
     @property
     def busy(self) -> bool:
-        """Too many requests, or a server's error: everything stays, try again later."""
+        """Whether the API server wants us to wait: too many requests, or an error of its own."""
         return self.status == 429 or self.status >= 500
 
     @property
@@ -63,7 +63,7 @@ class Reply:
 
     @property
     def object_missing(self) -> bool:
-        """404 of the object itself, and not of its whole kind (a definition that is not installed)."""
+        """404 of the object itself, and not of its whole kind (a CRD that is not installed)."""
         details = self.body.get("details") or {}
         return self.status == 404 and bool(details.get("name"))
 

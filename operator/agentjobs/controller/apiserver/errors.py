@@ -1,10 +1,12 @@
-"""The one exception for an API server that wants us to wait; without aiohttp, so that local runs may catch it."""
+"""The one exception for an API server that wants us to wait; without aiohttp, so that local runs may catch
+it."""
 
 from __future__ import annotations
 
 
 class ApiUnavailable(Exception):
-    """The API server gave no answer in time, or asked to wait (429, 5xx): nothing is known to have happened."""
+    """The API server gave no answer in time, or asked to wait (429, 5xx): nothing is known to have
+    happened."""
 
     def __init__(
         self, why: str, retry_after_seconds: float | None = None, *, status: int | None = None

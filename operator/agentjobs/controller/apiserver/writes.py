@@ -1,4 +1,4 @@
-"""The writes on objects, and what the API server's answers mean."""
+"""Writes to objects: statuses and deletes, and what the API server's answers to them mean."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from agentjobs.values.json import JsonObject
 
 
 class Written(Enum):
-    """What became of a status write."""
+    """The outcome of a status write."""
 
     DONE = "done"
     GONE = "gone"
     """The object is not there, or another one has its name: there is nothing to write to (H2)."""
     OLDER = "older"
-    """The object shows a newer revision: a newer projector was here (H3)."""
+    """The object shows a newer revision: a newer leader was here (H3)."""
     LATER = "later"
-    """Busy, not allowed at the moment, or the definition is missing: everything is kept."""
+    """The API server is busy, RBAC does not allow it, or the CRD is missing: everything is kept."""
     INVALID = "invalid"
-    """The installed definition does not accept this status: it is older than this operator, or this is a bug."""
+    """The installed CRD does not accept this status: the CRD is older than this operator, or this is a
+    bug."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,13 @@ async def get_object(
 
 
 class Deletion(Enum):
-    """What became of a delete."""
+    """The outcome of a delete."""
 
     GONE = "gone"
     """The object is not there any more, whoever deleted it; another one may have its name."""
     CHANGED = "changed"
-    """It is no more what was to be deleted, or changed between the two requests: its watch event is on the way."""
+    """It is no more what was to be deleted, or changed between the two requests: its watch event is on the
+    way."""
     REFUSED = "refused"
     """RBAC, say, does not allow it."""
 
@@ -110,7 +112,8 @@ async def delete_if_unchanged(
     still_wanted: Callable[[JsonObject], bool],
     resource: Resource = AGENT_JOBS,
 ) -> DeleteResult:
-    """Looks once more, then deletes exactly what it saw: a retry may have begun since. Raises ApiUnavailable."""
+    """Looks once more, then deletes exactly what it saw: a retry may have begun since. Raises
+    ApiUnavailable."""
     found = await get_object(api, namespace, name, resource=resource)
     if found.busy:
         raise found.unavailable

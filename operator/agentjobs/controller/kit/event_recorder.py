@@ -1,8 +1,9 @@
 """The event recorder: Kubernetes Events of both kinds wait here until the API server takes them.
 
-Events are best effort, as everywhere in Kubernetes. Example: EventRateLimit answers 429 to the Events of one
-namespace; the statuses of its jobs are written as ever, Events of other namespaces are posted as ever, and its own
-are tried again until it takes them. So each namespace (and kind) has a queue and a back-off of its own.
+Events are best effort, as everywhere in Kubernetes. Example: EventRateLimit answers 429 to the Events of
+one namespace; the statuses of its jobs are written as ever, Events of other namespaces are posted as ever,
+and its own are tried again until it takes them. So each namespace (and kind) has a queue and a back-off of
+its own.
 https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#eventratelimit
 """
 
@@ -26,7 +27,8 @@ from agentjobs.controller.metrics.counters import EVENTS_DROPPED, TASK_FAILURES,
 log = logging.getLogger(__name__)
 
 BACKLOG = 5_000
-"""Events in memory, some 10 MB. Beyond it the oldest Event of the namespace with the most waiting is dropped."""
+"""Events in memory, some 10 MB. Beyond it the oldest Event of the namespace with the most waiting is
+dropped."""
 KEPT_SECONDS = 3600.0
 """The API server itself keeps an Event for an hour (--event-ttl): an older one is dropped."""
 PARALLEL = 12
@@ -102,7 +104,8 @@ class EventQueue:
     def start(
         self, now: float, held: Callable[[Resource], bool] = lambda resource: False
     ) -> PendingEvent | None:
-        """The next Event to be posted, and counted as under way; None: there is none now. Scopes take turns."""
+        """The next Event to be posted, and counted as under way; None: there is none now. Scopes take
+        turns."""
         if self._posting >= PARALLEL:
             return None
         for key, scope in self._scopes.items():
@@ -203,8 +206,8 @@ class EventRecorder:
     async def record_and_wait(self, events: Iterable[ObjectEvent], seconds: float) -> None:
         """Records these, and returns once each had its first answer; at most after ``seconds``.
 
-        Where the API server takes Events, whoever then notes down that they are posted notes down the truth, also if
-        the process dies. Where it refuses them, nobody is kept waiting.
+        Where the API server takes Events, whoever then notes down that they are posted notes down the
+        truth, also if the process dies. Where it refuses them, nobody is kept waiting.
         """
         pending = [self._put(event) for event in events]
         try:

@@ -1,7 +1,8 @@
 """The sweep: lists all objects of a kind, compares them with the database's rows, and heals both directions.
 
-Example: an AgentJob was deleted while no operator watched. Its row has no object in the LIST, a GET confirms that,
-and the job is cancelled. Each kind has an adapter, which says what is suspect and what is to be done then.
+Example: an AgentJob was deleted while no operator watched. Its row has no object in the LIST, a GET
+confirms that, and the job is cancelled. Each kind has an adapter, which says what is suspect and what is
+to be done then.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class SweepAdapter(Protocol[R]):
         """Whether the object, in this generation or a later one, was taken in already."""
 
     async def release(self, gone: list[R], rows: list[R]) -> None:
-        """Lets go of rows whose object is certainly gone. ``rows``: all. Raises ApiUnavailable, QueueError."""
+        """Lets go of rows whose object is certainly gone. ``rows``: all. Raises ApiUnavailable,
+        QueueError."""
 
 
 @dataclass(slots=True)
@@ -101,7 +103,8 @@ class Sweep(Generic[R]):
         await run_periodically(what, self.sweep, FAILURES, self._soon, seconds)
 
     def trigger(self) -> None:
-        """Asks for a sweep before long: the watch has listed anew, and nobody tells what was deleted before."""
+        """Asks for a sweep before long: the watch has listed anew, and nobody tells what was deleted
+        before."""
         self._soon.set()
 
     async def sweep(self) -> Suspects[R]:
@@ -152,7 +155,8 @@ def vanished_rows(
     list_started_at: datetime,
     namespaces: Set[str],
 ) -> tuple[R, ...]:
-    """Rows without an object in the list, of watched namespaces, that were there before the LIST by a margin."""
+    """Rows without an object in the list, of watched namespaces, that were there before the LIST by a
+    margin."""
     return tuple(
         row
         for row in rows

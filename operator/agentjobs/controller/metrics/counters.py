@@ -1,4 +1,5 @@
-"""Counts of what the operator asks of the API server and of what it saw. Names: ``agentjobs.telemetry.metrics``."""
+"""The operator's counters: requests to the API server, watch events, statuses, Events. Named in
+``telemetry.metrics``."""
 
 from __future__ import annotations
 

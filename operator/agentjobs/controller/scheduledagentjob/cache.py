@@ -1,4 +1,5 @@
-"""The schedule cache: every schedule of the watched namespaces, its children, and which of them have to be decided."""
+"""The schedule cache: every schedule of the watched namespaces, its children, and which of them have to be
+decided."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class ScheduleCache:
         return self.clock() if self.clock is not None else self._database.now()
 
     def sync_clock(self, now: datetime, asked_at: float) -> None:
-        """Sets the clock to the database's ``now``, the answer to a question of the monotonic time ``asked_at``."""
+        """Sets the clock to the database's ``now``, the answer to a question of the monotonic time
+        ``asked_at``."""
         self._database.set(now, asked_at)
 
     def store_rows(self, found: Found, asked_at: float) -> None:

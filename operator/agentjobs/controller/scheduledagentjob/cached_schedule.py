@@ -22,18 +22,18 @@ class CachedSchedule:
     observed: bytes
     """Digest of the status that the object shows."""
     row: ScheduleRow | None = None
-    """None: not read yet."""
+    """None: the row is not read yet."""
     row_asked_at: float = 0.0
-    """Monotonic: when the row was asked for; claims in it hold from then on at least."""
+    """Monotonic time at which the row was asked for; claims in it hold from then on at least."""
     written: bytes = b""
-    """Digest of the status that this process wrote last: an older definition keeps less of it."""
+    """Digest of the status that this process wrote last: an older CRD keeps less of it."""
     next_tick: datetime | None = None
     finished: bool = False
     """A one shot that has come to its end."""
     reported_held_tick: datetime | None = None
     """Last tick for which JobAlreadyActive was posted, so it is posted once."""
     busy: bool = False
-    """A request for one of its children is under way: no decision meanwhile."""
+    """Whether a request for one of its children is under way: no decision meanwhile."""
     confirmed_absent: str | None = None
     """Name of a claimed child of which a GET has said that it is not there."""
     failures: int = 0
@@ -49,7 +49,7 @@ class CachedSchedule:
 
     @property
     def current(self) -> bool:
-        """The row and the object are of one generation; else one of them is on its way."""
+        """Whether row and object are of one generation; else one of them is on its way."""
         return self.row is not None and self.row.generation == self.parsed.generation
 
     @property
@@ -67,7 +67,7 @@ class CachedSchedule:
         return next((tick for tick in self.row.ticks if tick.child == child), None) if self.row else None
 
     def claimed_seconds(self, tick: Tick, claimant: UUID) -> float:
-        """How long this process alone may still create it; 0: not at all."""
+        """For how long only this process may create the tick's child; 0: it may not."""
         if tick.claimant != claimant:
             return 0.0
         return max(0.0, self.row_asked_at + tick.claimed_for_seconds - time.monotonic())

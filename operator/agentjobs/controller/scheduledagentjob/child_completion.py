@@ -60,7 +60,8 @@ class ChildCompletion:
                 self._wake.set()
 
     async def close_all(self) -> None:
-        """Notes every end that the database knows, also those that no watch event has shown. Raises QueueError."""
+        """Notes every end that the database knows, also those that no watch event has shown. Raises
+        QueueError."""
         await self._close(None, [])
 
     async def _close(self, ended: list[UUID] | None, gone: list[UUID]) -> None:

@@ -1,9 +1,10 @@
-"""Child creation: the AgentJob of a decided tick is created at most once, by whichever operator holds the claim (H29).
+"""Child creation: the AgentJob of a decided tick is created at most once, by whichever operator holds the
+claim (H29).
 
 1. Claim the tick's row for 15 s: of two operators, one goes on.
 2. Create the child within 5 s, else give up: the request ends before another operator may claim the tick.
-3. Confirm the child's uid in the row: a crash before that is found by ``orphaned_ticks``, and the child by its name,
-   which the tick fixes. The API server refuses a second object of that name.
+3. Confirm the child's uid in the row: a crash before that is found by ``orphaned_ticks``, and the child by
+   its name, which the tick fixes. The API server refuses a second object of that name.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ from agentjobs.schedule.decide import ConcurrencyPolicy
 log = logging.getLogger(__name__)
 
 CLAIM_LEFT_SECONDS = CREATE_SECONDS + 2.0
-"""A creation begins only where its claim holds for longer than the creation can take."""
+"""Left of a claim at least, when a creation begins: longer than the creation can take."""
 CONFIRM_SECONDS = 0.02
-"""Children that are there within it are confirmed together."""
+"""Children that were created within it are confirmed together."""
 SLOWEST_RETRY_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class ChildCreation:
-    """Carries out what was decided, one request per schedule at a time."""
+    """Creates children of decided ticks, one request per schedule at a time."""
 
     cache: ScheduleCache
     gate: WriteGate
@@ -69,7 +70,7 @@ class ChildCreation:
         self._start(entry, self._look_for(entry, child))
 
     async def run(self) -> None:
-        """Confirms what was created, until cancelled."""
+        """Confirms children that were created, until cancelled."""
         try:
             while True:
                 await self._confirm.wait()
@@ -96,7 +97,7 @@ class ChildCreation:
         except ApiUnavailable as error:
             self._later(entry, self.gate.pause(error))
         except QueueError as error:
-            log.warning("a child waits for the database: %s", error)
+            log.warning("a child creation waits for the database: %s", error)
             self._later(entry, 1.0)
         except Exception:
             log.exception("a child could not be created", extra={"schedule": str(uid)})
@@ -169,14 +170,15 @@ class ChildCreation:
         return None
 
     def _still_claimed(self, entry: CachedSchedule, child: str) -> bool:
-        """Right before the request: what came before it may have taken its time."""
+        """Whether the claim still holds, right before the request: what came before it may have taken its
+        time."""
         tick = entry.tick(child)
         if tick is None or tick.uid is not None:
             return False
         return entry.claimed_seconds(tick, self.claimant) >= CREATE_SECONDS
 
     async def _stop_others(self, entry: CachedSchedule, tick: Tick) -> list[str]:
-        """Under Replace: asks the unfinished children to end."""
+        """Asks the unfinished children to end, where concurrencyPolicy is Replace; returns their names."""
         spec = entry.parsed.spec
         if tick.manual or spec is None or spec.concurrency is not ConcurrencyPolicy.REPLACE:
             return []
@@ -233,7 +235,7 @@ class ChildCreation:
     # confirming --------------------------------------------------------------------------------------
 
     async def _confirm_all(self) -> None:
-        """Until the database knows."""
+        """Writes the uids of created children into their ticks; tries until the database answers."""
         created, self._created = self._created, []
         while created:
             asked_at = time.monotonic()
@@ -243,7 +245,7 @@ class ChildCreation:
                 )
                 break
             except QueueError as error:
-                log.warning("created children are confirmed later: %s", error)
+                log.warning("created children are confirmed later: the database does not answer: %s", error)
                 await asyncio.sleep(1)
         else:
             return

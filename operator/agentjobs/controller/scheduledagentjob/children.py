@@ -1,4 +1,4 @@
-"""A schedule's children: what is created for a tick, and what is known of those that exist."""
+"""A schedule's children: the AgentJob that a tick creates, and the AgentJobs that exist."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DELETED_REMEMBERED = 10_000
 
 
 def child_of(parsed: ParsedSchedule, tick: Tick, last_successful: datetime | None) -> JsonObject:
-    """The AgentJob of a tick. Its labels and annotations are the template's and ours; a schedule's own are not
-    inherited, as with CronJob: tools that track objects by label would take the children for theirs."""
+    """The AgentJob of a tick. Its labels and annotations are the template's and ours; a schedule's own are
+    not inherited, as with CronJob: tools that track objects by label would take the children for theirs."""
     template: JsonObject = orjson.loads(parsed.template)
     spec: JsonObject = dict(template.get("spec") or {})
     spec["message"] = expand(
@@ -94,7 +94,7 @@ class Children:
         return [child for child in self.of(schedule) if child.succeeded is None]
 
     def saw(self, schedule: UUID, child: Child) -> bool:
-        """From the watch; False where nothing is new."""
+        """Takes a child that the watch has shown; False where nothing is new."""
         known = self._by_schedule.setdefault(schedule, {})
         if known.get(child.uid) == child or child.uid in self._deleted:
             return False
@@ -102,13 +102,14 @@ class Children:
         return True
 
     def created(self, schedule: UUID, child: Child) -> Child | None:
-        """From an answer, or a row: the watch may know more. None: it is deleted already."""
+        """Takes a child that was created, unless the watch has shown more of it. None: it is deleted
+        already."""
         if child.uid in self._deleted:
             return None
         return self._by_schedule.setdefault(schedule, {}).setdefault(child.uid, child)
 
     def deleted(self, schedule: UUID, uid: str) -> bool:
-        """False where it was not known."""
+        """Takes note of a deleted child; False where it was not known."""
         self._deleted[uid] = None
         while len(self._deleted) > DELETED_REMEMBERED:
             self._deleted.popitem(last=False)
@@ -119,5 +120,5 @@ class Children:
         return was is not None
 
     def forget(self, schedule: UUID) -> None:
-        """Its schedule is gone; garbage collection does the rest."""
+        """Forgets the children of a schedule that is gone; garbage collection does the rest."""
         self._by_schedule.pop(schedule, None)

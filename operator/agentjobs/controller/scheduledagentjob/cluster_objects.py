@@ -1,4 +1,5 @@
-"""The scheduler's objects on an API server."""
+"""``ClusterObjects`` on an API server: creates, finds, cancels and deletes children, writes schedules'
+statuses."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ class ApiServerObjects:
             if found is not None:
                 return Created(found)
             return Refused("an AgentJob of this name exists that is not this schedule's")
-        # 422: the definition refuses this very object; 403, 404: rights, quota, a namespace: people can mend that
+        # 422: the CRD refuses this very object; 403, 404: RBAC, quota, a namespace: people can mend that
         return Refused(f"{reply.status} {reply.message}", final=reply.status in (400, 413, 422))
 
     async def find(self, namespace: str, name: str, schedule: UUID) -> UUID | None:

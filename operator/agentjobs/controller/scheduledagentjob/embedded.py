@@ -1,4 +1,5 @@
-"""The scheduler outside of an operator: the one module of this package that ``agentjobs local`` imports, beside ``port``."""
+"""The scheduler outside of an operator: the one module of this package that ``agentjobs local`` imports,
+beside ``port``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Kubernetes Events of a schedule: CronJob's own reasons. Names are fixed by tick, so a repeat is AlreadyExists."""
+"""Kubernetes Events of a schedule: CronJob's own reasons. Names are fixed by tick, so a repeat is
+AlreadyExists."""
 
 from __future__ import annotations
 

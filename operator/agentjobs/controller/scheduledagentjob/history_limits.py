@@ -1,4 +1,5 @@
-"""``successfulJobsHistoryLimit`` and ``failedJobsHistoryLimit``: the oldest finished children beyond them are deleted."""
+"""``successfulJobsHistoryLimit`` and ``failedJobsHistoryLimit``: the oldest finished children beyond them
+are deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the scheduler asks of the place where objects live: an API server, or ``agentjobs local``."""
+"""The scheduler's port to objects: an API server implements it, and so does ``agentjobs local``."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class Refused:
 
 
 class ClusterObjects(Protocol):
-    """Every method raises ObjectsUnavailable."""
+    """Children and schedules, wherever they live. Every method raises ApiUnavailable."""
 
     async def create(self, manifest: JsonObject, schedule: UUID) -> Created | Refused:
-        """Creates a child within CREATE_SECONDS, or finds that it is there: that counts only where the schedule owns it."""
+        """Creates a child within CREATE_SECONDS, or finds that it is there: that counts only where the
+        schedule owns it."""
 
     async def find(self, namespace: str, name: str, schedule: UUID) -> UUID | None:
         """The uid of the schedule's child of this name; None: there is none."""

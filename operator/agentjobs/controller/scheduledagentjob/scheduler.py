@@ -1,8 +1,8 @@
 """The scheduler: the due times of all schedules. Each decision is stored before it is carried out.
 
 It wakes when the next schedule is due, when an object changes, and when a child ends; an idle one asks the
-database one cheap question every few seconds. Two schedulers at once do no harm: a decision counts only upon the
-row's present version, and a tick's child only its claimant creates.
+database one cheap question every few seconds. Two schedulers at once do no harm: a decision counts only
+upon the row's present version, and a tick's child only its claimant creates.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Scheduler:
         coalesce_seconds: float = 1.0,
         orphans_seconds: float = 5.0,
     ) -> None:
-        """``record`` takes each Event over and never waits. ``clock`` None: the database says what time it is."""
+        """``record`` takes each Event over and never waits. ``clock`` None: the database says what time it
+        is."""
         self.queue, self.cluster_id, self.meter, self.record = queue, cluster_id, meter, record
         self.claimant = uuid4()
         self.cache = cache = ScheduleCache(clock)
@@ -104,7 +105,7 @@ class Scheduler:
     # what the watch sees -----------------------------------------------------------------------------
 
     def enqueue(self, batch: Iterable[WatchEvent]) -> None:
-        """Never waits."""
+        """Takes watch events of both kinds; never waits."""
         for seen in batch:
             try:
                 if seen.kind == SCHEDULED_AGENT_JOBS:
@@ -162,7 +163,7 @@ class Scheduler:
         return entry is not None and entry.parsed.generation >= generation
 
     def forget(self, uid: UUID) -> None:
-        """Its object is gone."""
+        """Forgets a schedule whose object is gone."""
         self.cache.entries.pop(uid, None)
         self.cache.children.forget(uid)
         self._unsaved.pop(uid, None)
@@ -182,7 +183,7 @@ class Scheduler:
                 self.cache.dirty.clear()
                 await self._decide(due)
             except QueueError as error:
-                log.warning("the scheduler waits for the database: %s", error)
+                log.warning("schedules wait for the database: %s", error)
                 self.cache.dirty |= due
                 await asyncio.sleep(random.uniform(0.5, 1.5))
                 self.cache.wake.set()
@@ -196,7 +197,7 @@ class Scheduler:
         self.cache.wake.clear()
 
     async def _save(self) -> None:
-        """Objects to rows, and rows that others have changed back to memory."""
+        """Stores changed objects as rows, and reads rows that other operators have changed."""
         for uid in self.cache.stale:
             if uid in self.cache.entries:
                 self._unsaved.setdefault(uid, self.cache.entries[uid].parsed)
@@ -246,7 +247,8 @@ class Scheduler:
         return decisions
 
     def _look(self, entry: CachedSchedule, now: datetime) -> Decision | None:
-        """The decision, where it can be stored now; what needs no storing is done here."""
+        """Decides one schedule; returns a decision that has to be stored. What needs no storing is done
+        here."""
         uid, spec = entry.parsed.uid, entry.parsed.spec
         self.cache.on_change(uid)
         if spec is None:

@@ -26,7 +26,8 @@ def schedule_status(
     *,
     finished: bool,
 ) -> JsonObject:
-    """The whole ``status``; keys without a value are left out. ``finished``: a one shot has come to its end."""
+    """The whole ``status``; keys without a value are left out. ``finished``: a one shot has come to its
+    end."""
     status: JsonObject = {
         "observedGeneration": parsed.generation,
         "revision": row.version,

@@ -1,4 +1,5 @@
-"""Writing the statuses of schedules, once things have settled, and only where they say something new."""
+"""The status writer of ScheduledAgentJobs: coalesces changes, and writes only statuses that say something
+new."""
 
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ class ScheduleStatusWriter:
                     task.add_done_callback(lambda _: slots.release())
 
     def _wanted(self, entry: CachedSchedule) -> dict[str, object] | None:
-        """The status to write; None: the object shows it, or it is not known yet."""
+        """The status to be written; None: the object shows it, or it is not known yet."""
         if entry.row is None or not entry.current:
             return None
         active = self.cache.children.active(entry.parsed.uid)

@@ -1,4 +1,5 @@
-"""The sweep of ScheduledAgentJobs: one that is gone must not go on firing, one that was missed must begin to."""
+"""The sweep of ScheduledAgentJobs: one that is gone must not go on firing, one that was missed must begin
+to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The write gate: when the scheduler's tasks may ask the API server, and which of them let others go first."""
+"""The write gate: when the scheduler's tasks may ask the API server, and which of them let others go
+first."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ OVERLOAD_CHILDREN = 32
 
 @dataclass(slots=True)
 class WriteGate:
-    """Example: at midnight 1,000 schedules are due; their children are created before any status is written."""
+    """Example: at midnight 1,000 schedules are due; their children are created before any status is
+    written."""
 
     _backoff: Backoff = field(default_factory=Backoff)
     _creating: int = 0
@@ -49,7 +51,7 @@ class WriteGate:
         """Closes the gate for all writes; for how many seconds."""
         seconds = self._backoff.pause(time.monotonic(), error.retry_after_seconds)
         if seconds is not None:
-            log.warning("the scheduler waits %.1f s for the API server: %s", seconds, error)
+            log.warning("schedules wait %.1f s for the API server: %s", seconds, error)
         return self.paused_seconds()
 
     def paused_seconds(self) -> float:
