@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -80,13 +81,13 @@ async def test_invariant_10_limited_events_of_one_namespace_leave_all_statuses_a
         )
         assert median(beside) < 3 * median(usual) + 0.1
         for n in range(QUIET_JOBS):
-            await eventually(lambda name=f"beside-{n}": quiet.events(name))
+            await eventually(partial(quiet.events, f"beside-{n}"))
         assert not await noisy.events("job-0")
         assert proxy.count("POST", r".*/events") - posted < 10 * QUIET_JOBS, "refused Events are tried rarely"
 
         proxy.fault = lambda method, path: None
         for n in range(NOISY_JOBS):
-            found = await eventually(lambda name=f"job-{n}": noisy.events(name))
+            found = await eventually(partial(noisy.events, f"job-{n}"))
             assert [event["reason"] for event in found] == ["JobCompleted"]
         assert proxy.count("PATCH", noisy_writes) == written
 
@@ -106,7 +107,7 @@ async def test_limited_events_of_a_schedule_delay_no_child(
             tick = clock.before(HOUR)
             wanted = {child_name(f"hourly-{n}", tick) for n in range(3)}
             started = time.monotonic()
-            await eventually(schedules.names, lambda names, wanted=wanted: wanted <= names)
+            await eventually(schedules.names, wanted.issubset)
             assert time.monotonic() - started < 3.0
         assert not await schedules.events("hourly-0")
         assert proxy.count("POST", rf".*/{noisy.namespace}/events") < 30

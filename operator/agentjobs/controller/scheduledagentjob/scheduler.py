@@ -234,13 +234,31 @@ class Scheduler:
         self.cache.store_rows(found, asked_at)
 
     async def _decide(self, due: set[UUID]) -> None:
-        """Decides upon these schedules, stores the decisions, and starts to carry them out."""
-        now = self.cache.now()
+        """Decides these schedules, stores the decisions, and starts to carry them out.
+
+        A batch at a time: an operator that starts decides all schedules, and the first decision must not wait until
+        the last one is made.
+        """
+        waiting = list(due)
+        for start in range(0, len(waiting), BATCH):
+            now = self.cache.now()
+            decisions = await self._look_at(waiting[start : start + BATCH], now)
+            if decisions:
+                await self._store(decisions, now)
+
+    async def _look_at(
+        self, batch: list[UUID], now: datetime
+    ) -> dict[UUID, tuple[Decision, ScheduleDecision]]:
+        """The decisions to be stored. Other tasks run at least every SLICE_SECONDS: a next time costs 0.1 ms."""
         decisions: dict[UUID, tuple[Decision, ScheduleDecision]] = {}
-        for uid in due:
+        slice_ends = time.monotonic() + SLICE_SECONDS
+        for uid in batch:
+            if time.monotonic() > slice_ends:
+                await asyncio.sleep(0)
+                slice_ends = time.monotonic() + SLICE_SECONDS
             entry = self.cache.entries.get(uid)
             if entry is None or entry.busy or uid in self._unsaved or not entry.current:
-                continue  # each of these ends with a mark
+                continue  # each of these ends with an enqueue
             decision = self._look(entry, now)
             if decision is not None and (stored := _stored(entry, decision)) is not None:
                 decisions[uid] = (decision, stored)
