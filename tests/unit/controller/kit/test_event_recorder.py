@@ -28,6 +28,7 @@ from agentjobs.controller.kit.event_recorder import (
 )
 from agentjobs.controller.metrics.counters import EVENTS_DROPPED, TASK_FAILURES, Counters
 from agentjobs.queue.records import ObjectRef
+from controller_builders import until
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -196,12 +197,6 @@ async def running(recorder: EventRecorder) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def refuse(namespace: str, seconds: float | None = None) -> Callable[[ObjectEvent], None]:
