@@ -18,7 +18,6 @@ from uuid import UUID
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import Counters
-from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.port import ClusterObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.schedules import Found, ScheduleRow, Schedules, SeenSchedule, Waiting
@@ -97,16 +96,18 @@ def once(what: int, count: int) -> tuple[float, float, float]:
 async def start(texts: list[str]) -> tuple[float, float, float]:
     """Seconds until each schedule has its next time, CPU seconds of that, and the loop's longest turn."""
     queue, objects = cast(Schedules, HollowQueue()), cast(ClusterObjects, HollowObjects())
-    cache = ScheduleCache(queue, objects, "bench", Counters(), clock=lambda: NOW)
-    scheduler, done = Scheduler(cache), asyncio.Event()
+    scheduler = Scheduler(queue, objects, "bench", Counters(), lambda event: None, clock=lambda: NOW)
+    done = asyncio.Event()
     for first in range(0, len(texts), PAGE):
         page = [_object(n, text) for n, text in enumerate(texts[first : first + PAGE], first)]
-        scheduler.put(WatchEvent(one, deleted=False, kind=SCHEDULED_AGENT_JOBS, listed=True) for one in page)
+        scheduler.enqueue(
+            WatchEvent(one, deleted=False, kind=SCHEDULED_AGENT_JOBS, listed=True) for one in page
+        )
     gc.disable()  # its passes over all objects, 0.1 s each, would hide what is measured
     ticker = asyncio.create_task(longest_turn(done))
     began, cpu = time.perf_counter(), time.process_time()
     running = asyncio.create_task(scheduler.run())
-    entries = list(cache.entries.values())
+    entries = list(scheduler.cache.entries.values())
     while entries and not running.done():
         await asyncio.sleep(0.005)
         while entries and entries[-1].next_tick is not None:

@@ -11,11 +11,14 @@ import pytest
 
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
-from agentjobs.controller.agentjob.sweeper import Sweeper
+from agentjobs.controller.agentjob.sweep import AgentJobSweep
+from agentjobs.controller.apiserver.listing import CHUNK
 from agentjobs.controller.apiserver.resources import AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import Written, write_status
+from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.metrics.counters import SWEEP_FOUND, Counters
+from agentjobs.queue.kubernetes import MirrorRow
 from agentjobs.queue.records import AckKind, NewJob, ObjectRef, State
 from clusters import Cluster
 from operators import Bench, bench, eventually
@@ -37,7 +40,7 @@ async def take_in(b: Bench, *events: WatchEvent) -> Intake:
     """Intake alone, driven by hand: these events, then flushed."""
     intake = Intake(b.queue, GATE, Counters())
     for event in events:
-        intake.put([event])
+        intake.enqueue([event])
         await intake.flush()
     return intake
 
@@ -163,7 +166,7 @@ async def test_h4_a_delete_that_arrives_before_the_create_wins(b: Bench) -> None
     await b.objects.create("job")
     created = await seen(b, "job")
     intake = await take_in(b, replace(created, deleted=True))
-    intake.put([created])
+    intake.enqueue([created])
     await intake.flush()
     worker = await b.worker()
     assert await worker.claim_ready() == []
@@ -178,7 +181,7 @@ async def test_h4_an_old_generation_changes_nothing(b: Bench) -> None:
     await b.objects.patch("job", {"spec": {"priority": 1, "suspend": True}})
     new = await seen(b, "job")
     intake = await take_in(b, new)
-    intake.put([old])
+    intake.enqueue([old])
     await intake.flush()
     view = await b.queue.show(UUID(old.object["metadata"]["uid"]))
     assert view is not None
@@ -200,7 +203,7 @@ async def test_h4_within_one_batch_a_delete_is_the_last_word(b: Bench) -> None:
     await b.objects.create("job")
     found = await seen(b, "job")
     intake = Intake(b.queue, GATE, Counters())
-    intake.put([found, replace(found, deleted=True), found])
+    intake.enqueue([found, replace(found, deleted=True), found])
     await intake.flush()
     view = await b.queue.show(UUID(found.object["metadata"]["uid"]))
     assert view is not None
@@ -211,11 +214,15 @@ async def test_h4_within_one_batch_a_delete_is_the_last_word(b: Bench) -> None:
 
 
 def sweeper(
-    b: Bench, sink: Callable[[list[WatchEvent]], None] = lambda batch: None, **settings: Any
-) -> Sweeper:
-    return Sweeper(
-        b.queue, b.objects.api, GATE.cluster_id, sink, frozenset({b.objects.namespace}), **settings
-    )
+    b: Bench,
+    sink: Callable[[list[WatchEvent]], None] = lambda batch: None,
+    *,
+    chunk: int = CHUNK,
+    **settings: Any,
+) -> Sweep[MirrorRow]:
+    namespaces = frozenset({b.objects.namespace})
+    adapter = AgentJobSweep(b.queue, b.objects.api, GATE.cluster_id, namespaces, **settings)
+    return Sweep(adapter, b.objects.api, AGENT_JOBS, sink, namespaces, chunk=chunk)
 
 
 async def enqueue_mirrored(b: Bench, n: int, **ref: str) -> list[UUID]:
@@ -260,7 +267,7 @@ async def test_h5_an_object_created_again_under_the_name_does_not_save_the_old_j
 async def test_h5_a_missed_create_is_taken_in(b: Bench) -> None:
     made = await b.objects.create("missed")
     intake = Intake(b.queue, GATE, Counters())
-    await sweeper(b, intake.put).sweep()
+    await sweeper(b, intake.enqueue).sweep()
     await intake.flush()
     worker = await b.worker()
     assert str((await worker.one()).uid) == made["metadata"]["uid"]
@@ -270,7 +277,7 @@ async def test_h5_a_missed_change_is_taken_in(b: Bench) -> None:
     made = await b.objects.create("job")
     intake = await take_in(b, await seen(b, "job"))
     await b.objects.patch("job", {"spec": {"suspend": True}})
-    await sweeper(b, intake.put).sweep()
+    await sweeper(b, intake.enqueue).sweep()
     await intake.flush()
     assert await states(b, [UUID(made["metadata"]["uid"])]) == {State.SUSPENDED}
 
@@ -306,7 +313,8 @@ async def test_h5_more_than_20_and_more_than_half_at_once_stop_the_sweep(b: Benc
 
 async def test_h5_a_namespace_that_is_gone_takes_all_its_jobs_with_it(b: Bench) -> None:
     uids = await enqueue_mirrored(b, 21, namespace="no-such-namespace")
-    await Sweeper(b.queue, b.objects.api, GATE.cluster_id, lambda batch: None).sweep()
+    adapter = AgentJobSweep(b.queue, b.objects.api, GATE.cluster_id)
+    await Sweep(adapter, b.objects.api, AGENT_JOBS, lambda batch: None).sweep()
     assert await states(b, uids) == {State.CANCELLED}
 
 
@@ -318,7 +326,7 @@ async def test_h5_a_list_that_fails_concludes_nothing(b: Bench) -> None:
     assert await states(b, uids) == {State.QUEUED}
 
 
-def replace_resource(found: Sweeper) -> Sweeper:
+def replace_resource(found: Sweep[MirrorRow]) -> Sweep[MirrorRow]:
     found.resource = replace(found.resource, plural="nosuchthings")
     return found
 

@@ -55,12 +55,12 @@ async def test_invariant_1_an_object_that_is_seen_again_and_again_runs_once(b: B
     made = await b.objects.create("job")
     for _ in range(3):
         intake = Intake(b.queue, Gate("c"), Counters())
-        intake.put([WatchEvent(made, deleted=False)] * 3)
+        intake.enqueue([WatchEvent(made, deleted=False)] * 3)
         await intake.flush()
     worker = await b.worker()
     await worker.ack(await worker.one())
     intake = Intake(b.queue, Gate("c"), Counters())
-    intake.put([WatchEvent(made, deleted=False)])
+    intake.enqueue([WatchEvent(made, deleted=False)])
     await intake.flush()
     assert await worker.claim_ready() == []
 
@@ -179,7 +179,7 @@ async def test_invariant_13_a_spec_that_cannot_run_ends_and_blocks_nobody(b: Ben
     good, bad = await b.objects.create("good"), await b.objects.create("bad")
     spoiled: dict[str, Any] = {**bad, "spec": {**bad["spec"], "priority": 77}}
     intake = Intake(b.queue, Gate("c"), Counters())
-    intake.put([WatchEvent(spoiled, deleted=False), WatchEvent(good, deleted=False)])
+    intake.enqueue([WatchEvent(spoiled, deleted=False), WatchEvent(good, deleted=False)])
     await intake.flush()
     worker = await b.worker()
     assert (await worker.one()).payload["name"] == "good"

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, ApiUnavailable
+from agentjobs.controller.apiserver.client import JSON_PATCH
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
 from agentjobs.controller.config import LeaseSettings
 from agentjobs.controller.operator import Operator

@@ -223,7 +223,7 @@ async def passed(clock: TestClock, moment: datetime) -> None:
     async def late() -> timedelta:
         return clock() - moment
 
-    await eventually(late, lambda by: by > timedelta(seconds=2 * QUICK.tend))
+    await eventually(late, lambda by: by > timedelta(seconds=2 * QUICK.orphans))
 
 
 # clocks --------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.local.postgres import EmbeddedPostgres

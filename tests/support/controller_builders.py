@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -40,3 +42,10 @@ def attempt(run: int, **fields: Any) -> AttemptRecord:
 
 def entry(view: JobView, *, version: int = 5, posted_run: int = 0, marked_at: datetime = AT) -> OutboxEntry:
     return OutboxEntry(version, marked_at, posted_run, view)
+
+
+async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+    """Returns once the condition holds; raises TimeoutError."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)

@@ -15,7 +15,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable, Reply
+from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, NAMESPACES
 from agentjobs.controller.config import Intervals, OperatorConfig
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
@@ -30,7 +31,7 @@ from clusters import Cluster
 
 DEADLINE_SECONDS = 30.0
 QUICK = Intervals(
-    coalesce=0.3, outbox_poll=2.0, sweep=3600, first_sweep=1.0, explain=0.5, beat=1.0, tend=0.5, tick=0.5
+    coalesce=0.3, outbox_poll=2.0, sweep=3600, first_sweep=1.0, explain=0.5, beat=1.0, orphans=0.5, tick=0.5
 )
 
 

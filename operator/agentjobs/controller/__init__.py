@@ -1,1 +1,1 @@
-"""The Kubernetes side: intake, projector, events, sweeper, leader."""
+"""The operator: stores in the queue what people apply, and writes into ``status`` what the queue knows."""

@@ -1,4 +1,4 @@
-"""The operator's settings, as values."""
+"""The operator's settings, as values: made by the CLI, read by ``operator``."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Intervals:
     outbox_poll: float = 5.0
     """The outbox is read at least this often, where a notification was lost."""
     sweep: float = 300.0
-    """Objects are compared with the table: deletes that the watch missed."""
+    """Objects are compared with the database: deletes that the watch missed."""
     first_sweep: float = 5.0
     """After taking the lead: the watch has listed by then."""
     explain: float = 5.0
     """Why jobs wait (NoWorkers within 10 s)."""
     beat: float = 5.0
-    tend: float = 5.0
-    """Children of schedules that another operator left behind."""
+    orphans: float = 5.0
+    """Ticks of schedules are looked for whose operator died before it created the child."""
     tick: float = 2.5
     """Deadlines, promotion and rescue where no worker runs."""
 
@@ -77,7 +77,7 @@ class OperatorConfig:
     clock: Callable[[], datetime] | None = None
     """What time it is to schedules; None: what the database says."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
-    """Who leads, in the Lease and in the table of live processes."""
+    """Name of this process, in the Lease and in the database's rows of live processes."""
     health_host: str = "0.0.0.0"
     health_port: int | None = None
     """None: no endpoint; 0: any free port."""

@@ -1,4 +1,5 @@
-"""``/healthz`` (is it alive), ``/readyz`` (does it reach database and API server), ``/metrics``."""
+"""The health endpoint: ``/healthz`` (is the process alive), ``/readyz`` (does it reach database and API
+server), ``/metrics``."""
 
 from __future__ import annotations
 

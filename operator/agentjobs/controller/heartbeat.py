@@ -1,4 +1,4 @@
-"""The operator as a live process of the queue: it beats, so that it may rescue (H11), and it ticks."""
+"""The operator's heartbeat: makes it a live process of the queue, so that its ticks may rescue jobs (H11)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class OperatorHeartbeat:
-    """A row in the table of live processes, with no queues."""
+    """The operator's row among the live processes; it serves no queue."""
 
     queue: Queue
     name: str
@@ -55,7 +55,7 @@ class OperatorHeartbeat:
                 self._first.set()
             except QueueError as error:
                 if not self.problem:
-                    log.warning("the database is away: %s", error)
+                    log.warning("the heartbeat is tried again: the database does not answer: %s", error)
                 self.problem = str(error)
             await asyncio.sleep(self.beat_seconds if not self.problem else min(1.0, self.beat_seconds))
 
@@ -72,7 +72,7 @@ class OperatorHeartbeat:
             try:
                 await self.queue.tick(self.id)
             except QueueError as error:
-                log.warning("tick: %s", error)
+                log.warning("the queue's tick is tried again: the database does not answer: %s", error)
 
 
 def _version() -> str:

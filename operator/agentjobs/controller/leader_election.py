@@ -1,7 +1,7 @@
-"""Who leads: a Lease, through the client library's own election.
+"""Leader election: a Lease, through the client library's own election.
 
-Two leaders do no harm (every write is fenced by uid, revision or generation), so this saves work rather than
-guards truth; still, whoever loses the lease stops writing.
+Two leaders do no harm, as every write is fenced by uid, revision or generation. So the Lease saves work;
+it guards no truth. Still, an operator that loses the Lease stops writing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import aiohttp
 from kubernetes.aio.client import ApiClient, V1Lease, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection import electionconfig, leaderelection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, UNREACHABLE, ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
 from agentjobs.controller.config import LeaseSettings
 from agentjobs.controller.metrics.counters import TASK_FAILURES
@@ -28,12 +28,15 @@ log = logging.getLogger(__name__)
 # An error at every try while the API server is away, every 2 s: the lock below says it once per cause.
 logging.getLogger(leaderelection.__name__).setLevel(logging.CRITICAL)
 
-UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, ApiException)
+FAILURES = (*UNREACHABLE, ApiException)
 
 
 class BoundedLeaseLock(LeaseLock):
-    """The library's lock with a time limit, and without its crash on a connection error: a request that hangs
-    for longer than the renew deadline would keep us leading after another has taken over."""
+    """The library's lock with a time limit, and without its crash on a connection error.
+
+    A request that hangs for longer than the renew deadline would keep this operator leading after another
+    took over.
+    """
 
     def __init__(self, settings: LeaseSettings, identity: str, client: ApiClient) -> None:
         super().__init__(settings.name, settings.namespace, identity, client)
@@ -46,7 +49,7 @@ class BoundedLeaseLock(LeaseLock):
         try:
             async with asyncio.timeout(self._limit):
                 lease = await self.api_instance.read_namespaced_lease(name, namespace)
-        except UNREACHABLE as error:
+        except FAILURES as error:
             missing = isinstance(error, ApiException) and error.status == 404
             return False, error if missing else self._report("read", error)
         self.lease_reference = lease
@@ -68,7 +71,7 @@ class BoundedLeaseLock(LeaseLock):
         try:
             async with asyncio.timeout(self._limit):
                 return await request
-        except UNREACHABLE as error:
+        except FAILURES as error:
             self._report(what, error)
             return False
 
@@ -92,7 +95,8 @@ class Leadership:
     _task: asyncio.Task[None] | None = field(default=None)
 
     async def run(self) -> None:
-        """Until cancelled; then the lease is given back, so that another takes over within seconds."""
+        """Runs until cancelled; then gives the lease back, so that another operator takes over within
+        seconds."""
         if self.settings is None:
             await self._lead()
             return
@@ -123,7 +127,7 @@ class Leadership:
             try:
                 return ApiClient(configuration=await self.api.configuration())
             except Exception as error:
-                log.warning("no credentials for the lease yet: %s", error)
+                log.warning("the lease waits for credentials of the API server: %s", error)
                 await asyncio.sleep(2)
 
     async def _started(self) -> None:
@@ -132,7 +136,7 @@ class Leadership:
         await self._lead()
 
     async def _lead(self) -> None:
-        """What fails is started again: the lease goes on being renewed meanwhile."""
+        """Leads, and starts again what fails; the lease goes on being renewed meanwhile."""
         self.leading = True
         try:
             while True:

@@ -1,7 +1,8 @@
-"""The operator process: from objects to jobs, and from jobs to status.
+"""The operator process: builds the parts, connects them, and runs those of the leader while it holds the
+Lease.
 
-Everything here recovers by itself: an API server or a database that goes away, for however long, is waited
-for, with everything kept.
+Everything here recovers by itself: where the API server or the database goes away, for however long, the
+operator waits and keeps everything.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ from uuid import UUID, uuid4
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
 from agentjobs.controller.agentjob.status_writer import StatusWriter
-from agentjobs.controller.agentjob.sweeper import Sweeper
+from agentjobs.controller.agentjob.sweep import AgentJobSweep
 from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch import ObjectWatch
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.health import health_server
 from agentjobs.controller.heartbeat import OperatorHeartbeat
+from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
+from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.leader_election import Leadership
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.metrics.queue_collector import QueueCollector
-from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
@@ -51,8 +54,8 @@ KINDS = (AGENT_JOBS, SCHEDULED_AGENT_JOBS)
 
 
 SWITCH_SECONDS = 0.0005
-"""The watch computes in a thread of its own. At Python's default of 5 ms each answer of the API server would wait that long
-for its turn, whenever many objects change at once."""
+"""The watch computes in a thread of its own. At Python's default of 5 ms each answer of the API server
+would wait that long for its turn, whenever many objects change at once."""
 
 
 async def run_operator(config: OperatorConfig) -> int:
@@ -77,7 +80,7 @@ def running_in(batch: list[WatchEvent]) -> list[UUID]:
 
 @dataclass(slots=True)
 class Operator:
-    """The parts, and what connects them."""
+    """The operator's parts, and what connects them."""
 
     config: OperatorConfig
     meter: Counters = field(default_factory=Counters)
@@ -102,21 +105,21 @@ class Operator:
                 config.dsn, direct_dsn=config.direct_dsn, application_name="agentjobs-operator"
             ) as queue,
         ):
-            presence = OperatorHeartbeat(queue, config.name, config.intervals.beat, config.intervals.tick)
+            heartbeat = OperatorHeartbeat(queue, config.name, config.intervals.beat, config.intervals.tick)
             # unique: two processes that were given one name must not both believe that they hold the lease
             identity = f"{config.name}_{uuid4().hex[:8]}"
             self.leadership = Leadership(
-                api, config.lease, identity, lambda: self._lead(api, queue, presence)
+                api, config.lease, identity, lambda: self._lead(api, queue, heartbeat)
             )
             async with health_server(
                 config.health_host,
                 config.health_port,
                 alive=self._alive,
-                ready=lambda: self._ready(presence),
-                metrics=partial(self._metrics, QueueCollector(queue), presence),
+                ready=lambda: self._ready(heartbeat),
+                metrics=partial(self._metrics, QueueCollector(queue), heartbeat),
             ) as self.port:
                 parts = [
-                    asyncio.create_task(presence.run(), name="presence"),
+                    asyncio.create_task(heartbeat.run(), name="heartbeat"),
                     asyncio.create_task(self.leadership.run(), name="leadership"),
                     asyncio.create_task(self._pulse(), name="pulse"),
                 ]
@@ -129,7 +132,7 @@ class Operator:
                         part.cancel()
                     await asyncio.gather(*parts, stopping, return_exceptions=True)
                     with contextlib.suppress(QueueError):
-                        await presence.leave()
+                        await heartbeat.leave()
             for part in failed:
                 log.error("the part %s ended", part.get_name(), exc_info=part.exception())
             if self.tracing is not None:
@@ -139,67 +142,97 @@ class Operator:
 
     # while leading -----------------------------------------------------------------------------------
 
-    async def _lead(self, api: ApiServer, queue: Queue, presence: OperatorHeartbeat) -> None:
+    async def _lead(self, api: ApiServer, queue: Queue, heartbeat: OperatorHeartbeat) -> None:
         config, every = self.config, self.config.intervals
-        await presence.reached()
+        await heartbeat.reached()
         cluster_id = await self._cluster(api)
-        book = ScheduleCache(queue, ApiServerObjects(api), cluster_id, self.meter, config.clock)
-        # those that a run's ack ended are told by its worker
+        # the worker exports the spans of jobs that a run's ack ended
         ends = JobEnds(
             self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
         )
-        projector = StatusWriter(
+        recorder = EventRecorder(
+            partial(post_event, api),
+            self.meter,
+            held=lambda kind: kind == SCHEDULED_AGENT_JOBS and scheduler.gate.overloaded,
+        )
+        statuses = StatusWriter(
             queue,
             api,
+            recorder,
             every.coalesce,
             every.outbox_poll,
             every.progress,
             config.parallel_writes,
             on_ended=ends.put,
-            crowded=lambda: book.crowded,
+            overloaded=lambda: scheduler.gate.overloaded,
         )
         intake = Intake(
             queue,
             Gate(cluster_id, config.queue_access, config.restored_label),
             self.meter,
             every.intake_window,
-            on_wiped=projector.forget,
-            on_refused=projector.tell,
+            on_wiped=statuses.forget,
+            on_refused=recorder.record,
         )
-        expiry = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
-        scheduler = Scheduler(book, coalesce_seconds=every.coalesce, tend_seconds=every.tend)
+        ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
+        scheduler = Scheduler(
+            queue,
+            ApiServerObjects(api),
+            cluster_id,
+            self.meter,
+            recorder.record,
+            clock=config.clock,
+            coalesce_seconds=every.coalesce,
+            orphans_seconds=every.orphans,
+        )
 
         def seen(batch: list[WatchEvent]) -> None:
-            scheduler.put(batch)
+            scheduler.enqueue(batch)
             if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
-                schedule_sweep.soon()
+                schedule_sweep.trigger()
             jobs = [one for one in batch if one.kind == AGENT_JOBS]
-            intake.put(jobs)
-            expiry.put(jobs)
+            intake.enqueue(jobs)
+            ttl.enqueue(jobs)
             if any(one.listed for one in jobs):
-                sweeper.soon()
-                projector.found_running(running_in(jobs))
+                job_sweep.trigger()
+                statuses.found_running(running_in(jobs))
 
         self._watch = watch = ObjectWatch(api, KINDS, config.namespaces, seen)
-        sweeper = Sweeper(
-            queue,
+        namespaces = frozenset(config.namespaces)
+        job_sweep = Sweep(
+            AgentJobSweep(queue, api, cluster_id, namespaces, intake.has, config.mass_vanish_limit),
             api,
-            cluster_id,
+            AGENT_JOBS,
             seen,
-            frozenset(config.namespaces),
+            namespaces,
             every.sweep,
             every.first_sweep,
-            intake.has,
-            config.mass_vanish_limit,
         )
-        schedule_sweep = ScheduleSweep(
-            scheduler, api, seen, frozenset(config.namespaces), every.sweep, every.first_sweep
+        schedule_sweep = Sweep(
+            ScheduleSweep(scheduler, namespaces),
+            api,
+            SCHEDULED_AGENT_JOBS,
+            seen,
+            namespaces,
+            every.sweep,
+            every.first_sweep,
+            settle_seconds=5.0,
         )
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (intake, watch, projector, sweeper, expiry, scheduler, schedule_sweep, ends):
+                for part in (
+                    intake,
+                    watch,
+                    statuses,
+                    job_sweep,
+                    ttl,
+                    scheduler,
+                    schedule_sweep,
+                    ends,
+                    recorder,
+                ):
                     group.create_task(part.run(), name=type(part).__name__)
-                group.create_task(self._listen(queue, projector))
+                group.create_task(self._listen(queue, statuses))
                 group.create_task(self._explain(queue))
         finally:
             self._watch = None
@@ -208,17 +241,17 @@ class Operator:
                     await intake.flush()
             await ends.flush()
 
-    async def _listen(self, queue: Queue, projector: StatusWriter) -> None:
+    async def _listen(self, queue: Queue, statuses: StatusWriter) -> None:
         async for note in queue.listen():
             if note.kind in ("outbox", "poll"):
-                projector.wake()
+                statuses.wake()
 
     async def _explain(self, queue: Queue) -> None:
         while True:
             try:
                 await queue.explain()
             except QueueError as error:
-                log.debug("explain: %s", error)
+                log.debug("why jobs wait is found out later: the database does not answer: %s", error)
             await asyncio.sleep(self.config.intervals.explain)
 
     async def _cluster(self, api: ApiServer) -> str:
@@ -232,7 +265,7 @@ class Operator:
                     self._cluster_id = reply.body["metadata"]["uid"]
                     break
                 log.warning(
-                    "the namespace kube-system cannot be read (%d %s): grant `get` on it, it identifies the cluster",
+                    "the namespace kube-system cannot be read (%d %s): grant `get` on it by RBAC, its uid identifies the cluster",
                     reply.status,
                     reply.message,
                 )
@@ -252,26 +285,28 @@ class Operator:
         late = time.monotonic() - self._beat_at
         return {"loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else ""}
 
-    async def _metrics(self, gauges: QueueCollector, presence: OperatorHeartbeat) -> str:
+    async def _metrics(self, collector: QueueCollector, heartbeat: OperatorHeartbeat) -> str:
         leading = self.leadership is not None and self.leadership.leading
         families = [family(Metric.LEADING, leading)]
         families += (
-            await gauges.families() if leading else [family(Metric.DATABASE_UP, not self._database(presence))]
+            await collector.families()
+            if leading
+            else [family(Metric.DATABASE_UP, not self._database(heartbeat))]
         )
         return page([*families, *self.meter.families()])
 
-    def _database(self, presence: OperatorHeartbeat) -> str:
-        """What is wrong with it; empty: nothing."""
+    def _database(self, heartbeat: OperatorHeartbeat) -> str:
+        """What is wrong with the database; empty: nothing."""
         young = (
-            presence.beaten_at is not None
-            and time.monotonic() - presence.beaten_at < 3 * self.config.intervals.beat + 5
+            heartbeat.beaten_at is not None
+            and time.monotonic() - heartbeat.beaten_at < 3 * self.config.intervals.beat + 5
         )
-        return "" if young and not presence.problem else presence.problem or "the heartbeat is old"
+        return "" if young and not heartbeat.problem else heartbeat.problem or "the heartbeat is old"
 
-    def _ready(self, presence: OperatorHeartbeat) -> dict[str, str]:
+    def _ready(self, heartbeat: OperatorHeartbeat) -> dict[str, str]:
         leading = self.leadership is not None and self.leadership.leading
         return {
-            "database": self._database(presence),
+            "database": self._database(heartbeat),
             "watch": "the watch is not up"
             if leading and (self._watch is None or not self._watch.listed)
             else "",

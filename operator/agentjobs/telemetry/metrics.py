@@ -123,6 +123,12 @@ class Metric(StrEnum):
         "Events of watched objects.",
         {"taken": "`yes`, or `no` for a change of status alone"},
     )
+    EVENTS_DROPPED = (
+        "agentjobs_operator_events_dropped_total",
+        Kind.COUNTER,
+        "Kubernetes Events that were never posted, because the API server refused too many for too long.",
+        {"reason": "`full` or `old`"},
+    )
     CHANGES_APPLIED = (
         "agentjobs_operator_changes_applied_total",
         Kind.COUNTER,

@@ -18,7 +18,8 @@ import asyncio, random, socket, struct, sys
 from agentjobs.cli import parts
 from agentjobs.cli.settings import Settings
 from agentjobs.controller import operator
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.metrics.counters import Counters
 
 REQUESTS = 9600

@@ -16,15 +16,14 @@ from agentjobs.api.meta import GROUP, SCHEDULED_TIME, format_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.cli.problems import BadInput
 from agentjobs.controller.agentjob.object_change import Gate, change_of
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.event import ObjectEvent
-from agentjobs.controller.metrics.counters import Counters
-from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
-from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
-from agentjobs.controller.scheduledagentjob.events import ScheduleEventReason
+from agentjobs.controller.scheduledagentjob.embedded import (
+    EmbeddedScheduler,
+    ScheduleEventReason,
+    ScheduleView,
+    owner_reference,
+)
 from agentjobs.controller.scheduledagentjob.port import Created, Refused
-from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, NewJob, ObjectRef
 from agentjobs.values.json import JsonObject
@@ -55,7 +54,6 @@ class LocalObjects:
     """``ClusterObjects`` of the scheduler: a child is a job of the queue, under a uid made from its schedule and name."""
 
     queue: Queue
-    say: Callable[[str], None]
     on_created: Callable[[UUID, str], None]
     on_deleted: Callable[[UUID], None]
     statuses: dict[UUID, JsonObject] = field(default_factory=dict)
@@ -82,10 +80,6 @@ class LocalObjects:
         self.statuses[uid] = status
         return True
 
-    async def post(self, event: ObjectEvent) -> None:
-        if event.reason in TOLD:
-            self.say(f"{event.ref.name}: {event.message} ({event.reason.value})")
-
 
 class LocalSchedules:
     """Fires the schedules of a run. With a kept database they go on where an earlier run ended."""
@@ -98,19 +92,21 @@ class LocalSchedules:
         on_created: Callable[[UUID, str], None],
         on_deleted: Callable[[UUID], None],
     ) -> None:
-        self.objects = LocalObjects(queue, say, on_created, on_deleted)
-        self.book = ScheduleCache(queue, self.objects, CLUSTER, Counters())
-        self.scheduler = Scheduler(self.book, coalesce_seconds=0.1)
+        self.objects = LocalObjects(queue, on_created, on_deleted)
+        self._say = say
+        self.scheduler = EmbeddedScheduler(queue, self.objects, CLUSTER, self._record, coalesce_seconds=0.1)
         self.schedules = {_uid(schedule): schedule for schedule in schedules}
         self._firing: asyncio.Task[None] | None = None
+
+    def _record(self, event: ObjectEvent) -> None:
+        if event.reason in TOLD:
+            self._say(f"{event.ref.name}: {event.message} ({event.reason.value})")
 
     async def __aenter__(self) -> Self:
         # a generation that is newer than an earlier run's: what was edited since counts
         generation = int(time.time())
-        self.scheduler.put(
-            WatchEvent(_object(uid, schedule, generation), deleted=False, kind=SCHEDULED_AGENT_JOBS)
-            for uid, schedule in self.schedules.items()
-        )
+        for uid, schedule in self.schedules.items():
+            self.scheduler.enqueue_schedule(_object(uid, schedule, generation))
         self._firing = asyncio.create_task(self.scheduler.run())
         return self
 
@@ -138,44 +134,40 @@ class LocalSchedules:
                 "name": (job.payload or {}).get("name", ""),
                 "uid": str(job.uid),
                 "annotations": {SCHEDULED_TIME: schedule.get("time", "")},
-                "ownerReferences": [
-                    {"controller": True, "kind": SCHEDULED_AGENT_JOBS.kind, "uid": schedule.get("uid", "")}
-                ],
+                "ownerReferences": [owner_reference(schedule.get("uid", ""))],
             },
             "status": {"state": job.state.value},
         }
-        self.scheduler.put([WatchEvent(child, deleted=False, kind=AGENT_JOBS)])
+        self.scheduler.enqueue_child(child)
 
     @property
     def over(self) -> bool:
         """No schedule creates anything any more."""
-        entries = self.book.entries
-        return all(uid in entries and entries[uid].over for uid in self.schedules)
+        views = [self.scheduler.view(uid) for uid in self.schedules]
+        return all(view is not None and view.finished for view in views)
 
     @property
     def missed(self) -> bool:
         """A one shot came too late."""
-        return any(
-            entry.over and entry.row is not None and entry.row.last_result is None
-            for entry in self.book.entries.values()
-        )
+        views = [self.scheduler.view(uid) for uid in self.schedules]
+        return any(view is not None and view.missed for view in views)
 
     def lines(self) -> list[str]:
         """For people: each schedule that is known, and when it fires next, in its own time zone."""
         return [
-            self._line(entry, schedule)
+            self._line(view, schedule)
             for uid, schedule in self.schedules.items()
-            if (entry := self.book.entries.get(uid)) is not None and entry.row is not None
+            if (view := self.scheduler.view(uid)) is not None
         ]
 
-    def _line(self, entry: CachedSchedule, schedule: ScheduledAgentJob) -> str:
+    def _line(self, view: ScheduleView, schedule: ScheduledAgentJob) -> str:
         name, zone = schedule.metadata.name, schedule.spec.time_zone
         when = schedule.spec.schedule or "once"
-        if entry.over:
+        if view.finished:
             return f"{name}: {when}, over"
-        if entry.next_tick is None:
+        if view.next_tick is None:
             return f"{name}: {when}"
-        local = entry.next_tick.astimezone(ZoneInfo(zone))
+        local = view.next_tick.astimezone(ZoneInfo(zone))
         return f"{name}: {when}, next at {local:%Y-%m-%d %H:%M} {zone}"
 
 

@@ -1,7 +1,8 @@
-"""Kubernetes Events of a job, derived from its rows: names are fixed, so a repeat is AlreadyExists.
+"""Kubernetes Events of an AgentJob, derived from its rows: names are fixed, so a repeat is AlreadyExists.
 
-They are posted before the projection is confirmed: a crash in between repeats them harmlessly. Several runs
-that ended since the last projection are told in one Event (an outage's backlog is summed up, not replayed).
+Where the API server takes Events, they are posted before the status is confirmed: a crash in between
+repeats them harmlessly. Several runs that ended since the last status write share one Event (an outage's
+backlog is summed up, not replayed).
 https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#events
 """
 
@@ -13,8 +14,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from agentjobs.controller.agentjob.status import cut_text, duration_text, reason_of, time_text
+from agentjobs.controller.agentjob.status import reason_of
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.status_text import cut_text, duration_text, time_text
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectChange, ObjectRef, OutboxEntry, State
 from agentjobs.values.reasons import Reason
 
@@ -60,20 +62,21 @@ MODEL_REASONS = {e.value: e for e in (EventReason.MODEL_RATE_LIMITED, EventReaso
 
 
 def events_of(entry: OutboxEntry) -> list[ObjectEvent]:
-    """What to post for a job: at most one Event of the runs that failed, one of a question, and one of its end."""
+    """The Events of a job that are not posted: at most one of runs that failed, one of a question, one of
+    its end."""
     job = entry.job
     if job.ref is None or job.imported_status is not None:
         return []
     fresh = [record for record in job.attempts_log if record.run > entry.posted_run]
     last = _ending_run(job)
-    # the run that ended the job is told by its end
+    # the Event of the job's end covers the run that ended it
     failed = [r for r in fresh if r is not last and _worth_telling(r, job.attempts_log)]
     found = (_runs_of(job, failed), _question_of(job, fresh), _end_of(entry, last))
     return [event for event in found if event is not None]
 
 
 def posted_run_of(entry: OutboxEntry) -> int:
-    """Runs up to this one are told by ``events_of``."""
+    """The last run that ``events_of`` covers."""
     return max([entry.posted_run, *(record.run for record in entry.job.attempts_log)])
 
 
@@ -109,7 +112,8 @@ def response_refused(uid: UUID, ref: ObjectRef, value: str, why: str, now: datet
 
 
 def _worth_telling(record: AttemptRecord, log: Sequence[AttemptRecord]) -> bool:
-    """Drains and suspends are nobody's failure; of several waits for the model in a row the first is told."""
+    """Whether a run deserves an Event: not a drain or suspend, and of several waits for the model in a row
+    the first."""
     if record.outcome in ("release", "cancel", "complete", "ask"):
         return False
     if record.outcome != "snooze":
@@ -180,9 +184,9 @@ def _ending_run(job: JobView) -> AttemptRecord | None:
 def _end_of(entry: OutboxEntry, last: AttemptRecord | None) -> ObjectEvent | None:
     """The Event of the job's end, once.
 
-    Where it ended without a run (cancelled or out of time while it waited) no row says whether that was
-    told: then the end must be younger than the mark in the outbox, so that a later touch, when the Event has
-    long expired, does not tell old ends again.
+    A job that ended while waiting (cancelled, out of time) has no attempt row to record that its Event was
+    posted. So its Event is posted only if the job ended at most 5 s before it was marked in the outbox;
+    re-projections of old jobs (after a wipe of their status, say) post nothing.
     """
     job = entry.job
     if not job.state.final or job.ref is None or job.finished_at is None:

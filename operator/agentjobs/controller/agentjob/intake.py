@@ -1,7 +1,7 @@
-"""Intake: events of objects go to a queue in memory, and from there in batches to the database.
+"""Intake: watch events of AgentJobs wait in memory, and go to the database in batches.
 
-Nothing is lost while the database is away: the newest event per object is kept and tried again. A change of
-status alone (mostly our own write coming back) is ignored.
+Nothing is lost while the database is away: intake keeps the newest watch event of each object and tries it
+again. It skips a change of status alone, which mostly is the operator's own write coming back.
 """
 
 from __future__ import annotations
@@ -38,21 +38,22 @@ SLOWEST_RETRY_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Intake:
-    """Takes what the watch and the sweeper saw, and tells the queue."""
+    """Stores in the queue what watch events, and the sweep's GETs, say of AgentJobs."""
 
     queue: Queue
     gate: Gate
     meter: Counters
     window_seconds: float = 0.002
     on_wiped: Callable[[Iterable[UUID]], None] = lambda uids: None
-    """Told before these objects are marked stale: whatever was remembered of their status is not there."""
+    """Called before these objects are marked stale: the status that was written to them is not there any
+    more."""
     on_refused: Callable[[ObjectEvent], None] = lambda event: None
     _pending: dict[str, WatchEvent] = field(default_factory=dict)
     _taken: dict[str, Fingerprint] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def put(self, batch: Iterable[WatchEvent]) -> None:
-        """Remembers the newest event per object; never waits. A delete is the last word on a uid."""
+    def enqueue(self, batch: Iterable[WatchEvent]) -> None:
+        """Takes the newest watch event of each object; never waits. A delete is the last word on a uid."""
         for seen in batch:
             uid = seen.object["metadata"]["uid"]
             print_ = fingerprint(seen.object, self.gate)
@@ -68,14 +69,14 @@ class Intake:
             self._wake.set()
 
     def has(self, uid: str, generation: int) -> bool:
-        """Whether this object, in this generation or a later one, was taken in or is about to be."""
+        """Whether this object, in this generation or a later one, was stored or is about to be."""
         if uid in self._pending:
             return True
         taken = self._taken.get(uid)
         return taken is not None and taken.generation >= generation
 
     async def run(self) -> None:
-        """Flushes until cancelled."""
+        """Stores batches until cancelled."""
         failures, flushed_at = 0, 0.0
         while True:
             await self._wake.wait()
@@ -90,16 +91,21 @@ class Intake:
             except QueueError as error:
                 failures += 1
                 delay = min(0.1 * 2**failures, SLOWEST_RETRY_SECONDS) * random.uniform(0.8, 1.2)
-                log.warning("intake waits %.1f s with %d objects: %s", delay, len(self._pending), error)
+                log.warning(
+                    "intake waits %.1f s for the database, with %d objects: %s",
+                    delay,
+                    len(self._pending),
+                    error,
+                )
                 await asyncio.sleep(delay)
 
     async def flush(self) -> None:
-        """What is left, once: for an end in good order."""
+        """Stores what is left, once: for an end in good order. Raises QueueError."""
         while self._pending:
             await self._flush(dict(list(self._pending.items())[:BATCH]))
 
     async def _flush(self, batch: dict[str, WatchEvent]) -> None:
-        """One batch to the queue; on QueueError everything stays as it was."""
+        """Stores one batch; on QueueError everything stays as it was."""
         changes = [change for seen in batch.values() if (change := self._change(seen)) is not None]
         answers = await self._apply(changes)
         stale: list[UUID] = []
@@ -130,13 +136,13 @@ class Intake:
             return None
 
     async def _apply(self, changes: Sequence[ObjectChange]) -> dict[UUID, Applied]:
-        """As one statement; where that fails for a reason of its own, one by one."""
+        """Stores the changes in one statement; where that fails for a reason of its own, one by one."""
         try:
             return await self.queue.apply(changes)
         except QueueError:
             raise
         except Exception as error:
-            log.exception("a batch of %d objects was refused", len(changes))
+            log.exception("the database refused a batch of %d objects", len(changes))
             self.meter.add(TASK_FAILURES, part="intake")
             if len(changes) <= 1:
                 return {}  # the next sweep tries it again
@@ -148,7 +154,7 @@ class Intake:
             return answers
 
     async def _respond(self, changes: Sequence[ObjectChange]) -> None:
-        """The answers to tools' questions, after the changes themselves."""
+        """Stores people's answers to tools' questions, after the changes themselves."""
         said = {c.uid: (c, c.input_response) for c in changes if c.input_response is not None}
         told = await self.queue.respond({uid: response for uid, (_, response) in said.items()})
         for uid, why in told.items():
@@ -178,7 +184,7 @@ class Intake:
         )
 
     def _warn(self, change: ObjectChange, obj: dict[str, Any]) -> None:
-        """What of a new object is ignored and yet no reason to refuse it."""
+        """Records an Event about what of a new object is ignored, and yet no reason to reject it."""
         given = (obj["metadata"].get("annotations") or {}).get(TRACEPARENT)
         if given and (why := traceparent_problem(str(given))):
             self.on_refused(traceparent_ignored(change, why, datetime.now(UTC)))

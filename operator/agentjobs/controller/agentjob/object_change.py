@@ -1,4 +1,5 @@
-"""From a watched object to what the queue is told: pure, imports neither kopf nor kubernetes."""
+"""The change that an AgentJob's object asks of the queue: a pure function of the object and the operator's
+settings."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ class QueueAccess:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What decides besides the object: the cluster's identity and the operator's settings."""
+    """The cluster's identity and the operator's settings, which decide beside the object."""
 
     cluster_id: str
     queue_access: Mapping[str, QueueAccess] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Gate:
 
 
 def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectChange:
-    """What the queue is told about this object.
+    """The change that the queue has to store for this object.
 
     Raises KeyError or ValueError only for what no API server sends (no uid, no name).
     """
@@ -66,7 +67,8 @@ def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectCh
     )
     if deleted or meta.get("deletionTimestamp"):
         return replace(base, gone=True)
-    # with its job: the end is for a database that does not know the job, the rest for one that does
+    # `imported` is used only if this uid is new to the database (H1); `retry_requested` and `input_response` only if
+    # it is known
     base = replace(
         base,
         imported=imported_end(obj),
@@ -127,7 +129,8 @@ def refusal(spec: AgentJobSpec, namespace: str, gate: Gate) -> str:
 
 
 def imported_end(obj: JsonObject) -> ImportedEnd | None:
-    """The end that the object's own status tells, as a record for a database that does not know it (H1)."""
+    """The end that the object's own status shows, as a record for a database that does not know the job
+    (H1)."""
     status = obj.get("status") or {}
     state = status.get("state")
     if state not in FINAL_STATES:
@@ -162,22 +165,24 @@ def wiped(obj: JsonObject) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What of an object has been taken in: a change of status alone leaves it as it was."""
+    """The part of an object that intake looks at: a change of status alone leaves it as it was."""
 
     generation: int
     core: int
     final: bool
-    """Its status tells an end."""
+    """Whether its status shows an end."""
     wiped: bool
     version: int
     """resourceVersion; 0 where it is no number. Newer is larger (Kubernetes promises so since 1.35, and
     etcd's revisions always were)."""
 
     def is_echo_of(self, taken: Fingerprint | None) -> bool:
-        """True where nothing is new since ``taken``, or only that a status appeared or tells the end, which
-        the table knows; and where it is older than what was taken (a GET that a watch event overtook).
+        """True if intake can skip the watch event, ``taken`` being the last one that it processed of this
+        object.
 
-        An end that is taken back (a retry) is new: what was asked meanwhile must be told again.
+        (a) Its resourceVersion is older than the processed one: a GET that a watch event overtook. Or (b)
+        generation, deletion and our annotations are unchanged, and the status only gained content: the
+        operator's own write. A status that was wiped, or went back from final (a retry), is not skipped.
         """
         if taken is None:
             return False
@@ -217,8 +222,11 @@ def rejection_text(obj: JsonObject) -> str:
 
 
 def _restored(meta: JsonObject, gate: Gate) -> tuple[Reason, str] | None:
-    """Held, so that a restore does not run old jobs again; an edit of the spec (a new generation) or taking
-    the label away lets it go."""
+    """Reason and message of an object from a backup, which waits so that a restore does not run old jobs
+    again.
+
+    None: an edit of the spec (a new generation), or removing the label, lets it run.
+    """
     label = gate.restored_label
     if not label or label not in (meta.get("labels") or {}) or int(meta.get("generation", 1)) > 1:
         return None

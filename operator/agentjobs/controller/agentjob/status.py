@@ -15,23 +15,21 @@ from agentjobs.api.agentjob_status import (
     RESULT_MAX_LENGTH,
 )
 from agentjobs.api.conditions import ConditionType
-from agentjobs.api.meta import format_time
+from agentjobs.controller.kit.status_text import MESSAGE_CHARACTERS, cut_text, duration_text, time_text
 from agentjobs.queue.records import AttemptRecord, JobView, State
 from agentjobs.values.json import JsonObject
 from agentjobs.values.names import own_session
 from agentjobs.values.reasons import Reason
 from agentjobs.values.text import cut
 
-MESSAGE_CHARACTERS = 1024
-"""Of ``status.message`` and of a condition's; the whole text is in the database."""
 WORKER_CHARACTERS = 253
 
 
 def status_of(job: JobView, revision: int) -> JsonObject:
     """The whole ``status`` of the object that mirrors ``job``; keys without a value are left out.
 
-    ``revision`` is the outbox version that the job was read at: a definition's transition rule refuses a
-    lower one, so an older projector cannot overwrite newer status (H3).
+    ``revision`` is the outbox version that the job was read at: the CRD's transition rule refuses a
+    lower one, so an older operator cannot overwrite a newer status (H3).
     """
     if job.imported_status is not None:
         return {**job.imported_status, "revision": max(revision, _int(job.imported_status.get("revision")))}
@@ -68,7 +66,8 @@ def status_of(job: JobView, revision: int) -> JsonObject:
 
 
 def minimal_status(status: JsonObject) -> JsonObject:
-    """What any definition of this resource accepts: for one that is older than this operator."""
+    """The part of a status that every CRD of this resource accepts: for one that is older than this
+    operator."""
     keys = ("observedGeneration", "revision", "state", "reason", "message", "conditions", "attempts")
     return {key: status[key] for key in keys if key in status}
 
@@ -235,48 +234,6 @@ def _attempt(record: AttemptRecord) -> JsonObject:
         "endTime": time_text(record.ended_at),
     }
     return {key: value for key, value in entry.items() if value not in (None, "")}
-
-
-def time_text(moment: datetime | None) -> str | None:
-    """As metav1.Time writes it; None stays None."""
-    return None if moment is None else format_time(moment)
-
-
-def duration_text(seconds: float) -> str:
-    """As kubectl prints durations: ``12s``, ``3m20s``, ``5h``, ``2d3h``.
-
-    https://github.com/kubernetes/apimachinery/blob/master/pkg/util/duration/duration.go (HumanDuration)
-    """
-    total = int(seconds)
-    if total < 0:
-        return "0s"
-    if total < 120:
-        return f"{total}s"
-    minutes = total // 60
-    if minutes < 10:
-        return _two(minutes, "m", total % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    hours = total // 3600
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if hours < 192:
-        return _two(hours // 24, "d", hours % 24, "h")
-    if hours < 24 * 365 * 2:
-        return f"{hours // 24}d"
-    if hours < 24 * 365 * 8:
-        return _two(hours // 24 // 365, "y", (hours // 24) % 365, "d")
-    return f"{hours // 24 // 365}y"
-
-
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
-
-
-def cut_text(text: str, characters: int) -> str:
-    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _int(value: object) -> int:

@@ -1,24 +1,22 @@
-"""What the objects of unfinished jobs show, as far as this process wrote it: nothing is written twice."""
+"""The status cache: digests of the statuses that this process wrote, so that none is written twice."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import orjson
-
+from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.values.json import JsonObject
 
 PROGRESS_KEYS = frozenset({"eventCount", "usage", "message"})
-"""What changes all the time while a job runs."""
+"""Fields that change all the time while a job runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenStatus:
-    """A status without its revision, as digests."""
+    """One written status, as digests without the revision."""
 
     state: str
     whole: bytes
@@ -28,9 +26,8 @@ class WrittenStatus:
 
     @classmethod
     def of(cls, status: JsonObject, now: float) -> WrittenStatus:
-        plain = {key: value for key, value in status.items() if key != "revision"}
-        core = {key: value for key, value in plain.items() if key not in PROGRESS_KEYS}
-        return cls(str(status.get("state", "")), _digest(plain), _digest(core), now)
+        whole, core = status_digest(status), status_digest(status, without=PROGRESS_KEYS)
+        return cls(str(status.get("state", "")), whole, core, now)
 
 
 FINALS = 10_000
@@ -39,8 +36,11 @@ FINAL_SECONDS = 120.0
 
 @dataclass(slots=True)
 class StatusCache:
-    """Unfinished jobs, and for a while finished ones: of two leaders that wrote the same, each finds that it
-    is there already when the other has it marked stale once more (H3)."""
+    """Holds unfinished jobs, and finished ones for two minutes.
+
+    Example (H3): two leaders write the same final status. Each confirmation marks the job stale for the
+    other, which finds here that the object shows it already.
+    """
 
     _by_uid: dict[UUID, WrittenStatus] = field(default_factory=dict)
     _finals: OrderedDict[UUID, WrittenStatus] = field(default_factory=OrderedDict)
@@ -66,13 +66,14 @@ class StatusCache:
         (self._running.add if running else self._running.discard)(uid)
 
     def skipped(self, uid: UUID, status: WrittenStatus) -> None:
-        """Nothing was written: where only progress was held back, the object still shows the older one."""
+        """Notes a skipped write: the cached time is refreshed only if the object already shows exactly
+        this status."""
         shown = self._by_uid.get(uid)
         if shown is not None and shown.whole == status.whole:
             self._by_uid[uid] = status
 
     def adopt(self, uids: Iterable[UUID], now: float) -> None:
-        """Running jobs of which only that is known."""
+        """Adds running jobs whose status another process wrote; their digests are unknown."""
         for uid in uids:
             if uid not in self._by_uid:
                 self._by_uid[uid] = WrittenStatus("Running", b"", b"", now)
@@ -91,7 +92,3 @@ class StatusCache:
     def running_since(self, moment: float) -> list[UUID]:
         """Running jobs whose status was written before ``moment``."""
         return [uid for uid in self._running if self._by_uid[uid].written_at < moment]
-
-
-def _digest(value: JsonObject) -> bytes:
-    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=12).digest()

@@ -1,7 +1,8 @@
-"""The projector: what the table knows, written to the objects' status, and told as Events.
+"""The status writer of AgentJobs: reads the outbox, writes statuses, and removes exactly the versions that it
+wrote.
 
-It reads the outbox, writes, and removes exactly the versions that it wrote; whatever fails stays in the
-outbox. Final states go at once, others coalesce, and nothing is written where nothing changed (invariant 10).
+What fails stays in the outbox. Final states are written at once, others coalesce, and nothing is written
+where nothing changed (invariant 10). Events go to the recorder once the status is written.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from uuid import UUID
 
 from agentjobs.controller.agentjob.events import events_of, posted_run_of
 from agentjobs.controller.agentjob.status import minimal_status, status_of
 from agentjobs.controller.agentjob.status_cache import StatusCache, WrittenStatus
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
-from agentjobs.controller.apiserver.writes import Result, Written, post_event, write_status
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.writes import Result, Written, write_status
 from agentjobs.controller.kit.backoff import Backoff
-from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.event_recorder import EventRecorder
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
@@ -34,36 +35,31 @@ log = logging.getLogger(__name__)
 
 READ_LIMIT = 256
 READ_GAP_SECONDS = 0.02
-"""Between two reads of the outbox: a lone job is read at once, many together."""
+"""Between two reads of the outbox: a lone job is read at once, many jobs together."""
 CONFIRM_SECONDS = 0.05
-"""What was written within it is confirmed together; until then it is not read again."""
-EVENT_BACKLOG = 1000
-CROWDED_SECONDS = 30.0
-"""In a crowd a status that is not final waits this long at most."""
-
-
-class Busy(Exception):
-    """The API server wants everybody to wait."""
-
-    def __init__(self, why: str, seconds: float | None = None) -> None:
-        super().__init__(why)
-        self.seconds = seconds
+"""Statuses that were written within it are confirmed together; until then the outbox is not read for them."""
+EVENT_SECONDS = 1.0
+"""A status that is written is confirmed once its Events had their first answer, at most so long after."""
+OVERLOADED_SECONDS = 30.0
+"""While many children of schedules are created, a status that is not final waits this long at most."""
 
 
 @dataclass(slots=True)
 class StatusWriter:
-    """One per leading operator; two do no harm (uid, revision)."""
+    """One per leading operator; two do no harm, as each write tests the uid and the revision (H2, H3)."""
 
     queue: Queue
     api: ApiServer
+    recorder: EventRecorder
     coalesce_seconds: float = 1.0
     poll_seconds: float = 5.0
     progress_seconds: float = 60.0
     parallel: int = 16
     on_ended: Callable[[UUID], None] = lambda uid: None
-    """Told when an object shows that its job has ended."""
-    crowded: Callable[[], bool] = lambda: False
-    """Whether something more urgent asks much of the API server: then only final states are written."""
+    """Called when an object shows that its job has ended."""
+    overloaded: Callable[[], bool] = lambda: False
+    """Whether something more urgent asks much of the API server: then only final statuses are written
+    soon."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _confirming: set[int] = field(default_factory=set)
@@ -75,7 +71,6 @@ class StatusWriter:
     _stale: list[UUID] = field(default_factory=list)
     _backoff: Backoff = field(default_factory=Backoff)
     _shown: StatusCache = field(default_factory=StatusCache)
-    _events: list[ObjectEvent] = field(default_factory=list)
     _fresh_until: float = 0.0
     _read_at: float = 0.0
 
@@ -83,25 +78,19 @@ class StatusWriter:
         self._slots = asyncio.Semaphore(self.parallel)
 
     def wake(self) -> None:
-        """Something was marked stale."""
+        """Reads the outbox soon: a job was marked stale."""
         self._wake.set()
 
     def forget(self, uids: Iterable[UUID]) -> None:
-        """What these objects show is not what we wrote: their status was wiped."""
+        """Forgets what was written to these objects: their status was wiped."""
         self._shown.forget(uids)
 
     def found_running(self, uids: Iterable[UUID]) -> None:
-        """These objects show a running job that another operator wrote: their progress is ours to refresh."""
+        """Takes over the refresh of progress for running jobs, whose status another operator wrote."""
         self._shown.adopt(uids, time.monotonic())
 
-    def tell(self, event: ObjectEvent) -> None:
-        """Posts an Event that no row stands for; lost with the process."""
-        if len(self._events) < EVENT_BACKLOG:
-            self._events.append(event)
-            self._wake.set()
-
     async def run(self) -> None:
-        """Projects until cancelled; then what was written is confirmed before it ends."""
+        """Writes until cancelled; then confirms what was written, and ends."""
         try:
             async with asyncio.TaskGroup() as group:
                 for part in (self._read_on(), self._confirm_on(), self._refresh_progress()):
@@ -120,12 +109,12 @@ class StatusWriter:
             try:
                 await self._read()
             except QueueError as error:
-                log.warning("the projector waits for the database: %s", error)
+                log.warning("statuses wait for the database: %s", error)
                 await asyncio.sleep(random.uniform(0.5, 1.5))
             await self._sleep()
 
     async def _sleep(self) -> None:
-        """Until something is marked; for a while after that also until what coalesces is due."""
+        """Sleeps until a job is marked stale; for a while after that also until a coalesced status is due."""
         await asyncio.sleep(self._backoff.paused_seconds(time.monotonic()))
         now = time.monotonic()
         timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
@@ -135,7 +124,7 @@ class StatusWriter:
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
 
     async def _read(self) -> None:
-        """Reads what is stale, and starts writing it."""
+        """Reads stale jobs from the outbox, and starts writing their statuses."""
         now = time.monotonic()
         ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
         room = READ_LIMIT - len(self._busy) - len(ended)
@@ -143,14 +132,11 @@ class StatusWriter:
         if self._backoff.paused_seconds(now) or room <= 0:
             return
         self._wake.clear()
-        while self._events:
-            event = self._events.pop()
-            self._start(-len(self._busy) - 1, partial(self._post, event))
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
-        coalesce = CROWDED_SECONDS if self.crowded() else self.coalesce_seconds
+        coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
         found = await self.queue.outbox(room, coalesce, exclude=held)
         for entry in found:
-            self._start(entry.job.id, partial(self._write, entry))
+            self._busy[entry.job.id] = asyncio.create_task(self._project(entry))
         if len(found) == room:
             self._wake.set()  # there may be more
 
@@ -162,12 +148,14 @@ class StatusWriter:
             try:
                 await self._confirm()
             except QueueError as error:
-                log.warning("what was written is confirmed later: %s", error)
+                log.warning(
+                    "statuses that were written are confirmed later: the database does not answer: %s", error
+                )
                 self._ended.set()
                 await asyncio.sleep(random.uniform(0.5, 1.5))
 
     async def _confirm(self) -> None:
-        """Removes exactly the versions that were written."""
+        """Removes from the outbox exactly the versions that were written. Raises QueueError: all is kept."""
         done, self._done = self._done, []
         same, self._same = self._same, []
         drop, self._drop = self._drop, []
@@ -191,59 +179,59 @@ class StatusWriter:
 
     # writing ---------------------------------------------------------------------------------------------
 
-    def _start(self, key: int, work: Callable[[], Awaitable[None]]) -> None:
-        async def guarded() -> None:
-            try:
-                async with self._slots:
-                    await work()
-                self._backoff.answered()
-            except (ApiUnavailable, Busy) as error:
-                self._pause(error)
-            except Exception:
-                # a bug in one job's projection must not stop the others
-                log.exception("a status could not be projected", extra={"job_id": key})
-                self.api.meter.add(TASK_FAILURES, part="projection")
-                self._backoff.delay(key, time.monotonic())
-            finally:
-                self._busy.pop(key, None)
-                self._ended.set()
+    async def _project(self, entry: OutboxEntry) -> None:
+        """Writes one job's status, then hands its Events to the recorder, and has both confirmed.
 
-        self._busy[key] = asyncio.create_task(guarded())
+        An Event that is refused is the recorder's concern alone: the status is written, and stays confirmed.
+        """
+        key = entry.job.id
+        try:
+            async with self._slots:
+                written = await self._write(entry)
+            self._backoff.answered()
+            if written:
+                await self.recorder.record_and_wait(events_of(entry), EVENT_SECONDS)
+                self._done.append((key, entry.version, posted_run_of(entry)))
+        except ApiUnavailable as error:
+            self._pause(error)
+        except Exception:
+            # a bug in one job's projection must not stop the others
+            log.exception("a status could not be projected", extra={"job_id": key})
+            self.api.meter.add(TASK_FAILURES, part="projection")
+            self._backoff.delay(key, time.monotonic())
+        finally:
+            self._busy.pop(key, None)
+            self._ended.set()
 
-    async def _post(self, event: ObjectEvent) -> None:
-        if not await post_event(self.api, event):
-            self._events.append(event)
-            raise Busy("events")
-
-    async def _write(self, entry: OutboxEntry) -> None:
+    async def _write(self, entry: OutboxEntry) -> bool:
+        """Writes a status. True: the object shows it now. False: it does not, and the entry is dropped,
+        kept or delayed."""
         job = entry.job
         if job.ref is None or (job.state.final and job.finished_at is None):
             # past retention only a tombstone is left, which knows less than the object shows
             self._drop.append(job.id)
-            return
+            return False
         status = status_of(job, entry.version)
         shown = WrittenStatus.of(status, time.monotonic())
         if not self._shown.needs(job.uid, shown, self.progress_seconds):
             self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
             self._shown.skipped(job.uid, shown)
             self._same.append((job.id, entry.version))
-            return
+            return False
         result = await self._write_status(entry, status)
         if result.written is Written.DONE:
-            for event in events_of(entry):
-                if not await post_event(self.api, event):
-                    raise Busy("events")
-            self._done.append((job.id, entry.version, posted_run_of(entry)))
             self._backoff.clear(job.id)
+            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
             if job.state.final:
                 self.on_ended(job.uid)
-            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
-        elif result.written is Written.GONE:
+            return True
+        if result.written is Written.GONE:
             self.api.meter.add(STATUS_SKIPPED, reason="gone")
             self._shown.forget([job.uid])
             self._drop.append(job.id)
         else:
             self._refused(entry, result)
+        return False
 
     async def _write_status(self, entry: OutboxEntry, status: JsonObject) -> Result:
         job = entry.job
@@ -251,7 +239,7 @@ class StatusWriter:
         result = await write_status(self.api, job.ref, job.uid, status)
         if result.written is Written.INVALID:
             log.error(
-                "the installed definition refuses a status (is it older than this operator? apply `agentjobs crds`): %s",
+                "the installed CRD refuses a status (is it older than this operator? apply `agentjobs crds`): %s",
                 result.reply.message,
                 extra={"job": str(job.uid)},
             )
@@ -261,7 +249,7 @@ class StatusWriter:
     def _refused(self, entry: OutboxEntry, result: Result) -> None:
         job, reply = entry.job, result.reply
         if reply.busy:
-            raise Busy(f"{reply.status} {reply.message}", reply.retry_after_seconds)
+            raise reply.unavailable
         failures = self._backoff.delay(job.id, time.monotonic())
         if result.written is Written.OLDER:
             self._shown.forget([job.uid])
@@ -283,16 +271,15 @@ class StatusWriter:
                 extra={"job": str(job.uid)},
             )
 
-    def _pause(self, error: ApiUnavailable | Busy) -> None:
-        """Nobody writes for a while; everything stays in the outbox."""
-        asked = error.seconds if isinstance(error, Busy) else None
-        seconds = self._backoff.pause(time.monotonic(), asked)
+    def _pause(self, error: ApiUnavailable) -> None:
+        """Stops all status writes for a while; everything stays in the outbox."""
+        seconds = self._backoff.pause(time.monotonic(), error.retry_after_seconds)
         if seconds is not None:
-            log.warning("the projector waits %.1f s for the API server: %s", seconds, error)
+            log.warning("statuses wait %.1f s for the API server: %s", seconds, error)
         self._wake.set()  # what failed is read again after that
 
     async def _refresh_progress(self) -> None:
-        """Marks running jobs whose object has shown the same for a while."""
+        """Marks running jobs stale whose object has shown the same for a while."""
         while True:
             await asyncio.sleep(self.progress_seconds / 4)
             due = self._shown.running_since(time.monotonic() - self.progress_seconds)
@@ -300,4 +287,4 @@ class StatusWriter:
                 try:
                     await self.queue.touch(due)
                 except QueueError as error:
-                    log.warning("progress is not refreshed: %s", error)
+                    log.warning("progress is not refreshed: the database does not answer: %s", error)

@@ -1,37 +1,86 @@
-"""The sweeper's decisions, pure: what a LIST against the table means (H5)."""
+"""The sweep of AgentJobs: what a LIST against the job rows means, and when it must not be believed (H5)."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.listing import Listed
+from agentjobs.controller.apiserver.resources import NAMESPACES
+from agentjobs.controller.kit.sweep import Suspects, vanished_rows
+from agentjobs.controller.metrics.counters import SWEEP_FOUND
 from agentjobs.queue.kubernetes import MirrorRow
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import ObjectChange, ObjectRef
+
+log = logging.getLogger(__name__)
+
+ROWS_IN_A_PAGE = 2000
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An object as a metadata-only LIST showed it."""
+@dataclass(slots=True)
+class AgentJobSweep:
+    """``SweepAdapter`` of AgentJobs: a job without its object is cancelled."""
 
-    uid: UUID
-    namespace: str
-    name: str
-    generation: int
-    deleting: bool
+    queue: Queue
+    api: ApiServer
+    cluster_id: str
+    namespaces: frozenset[str] = frozenset()
+    taken: Callable[[str, int], bool] = lambda uid, generation: False
+    """Whether intake has an object (by uid) in this generation already."""
+    mass_vanish_limit: int = 20
 
+    async def rows(self) -> list[MirrorRow]:
+        rows: list[MirrorRow] = []
+        after = 0
+        while page := await self.queue.mirrored(after, ROWS_IN_A_PAGE, self.cluster_id):
+            rows += page
+            after = page[-1].id
+        return rows
 
-@dataclass(frozen=True, slots=True)
-class Suspects:
-    """What a GET has to confirm, or to read, each."""
+    def suspects(
+        self, rows: list[MirrorRow], listed: Mapping[UUID, Listed], list_started_at: datetime
+    ) -> Suspects[MirrorRow]:
+        return compare(rows, listed, list_started_at=list_started_at, namespaces=self.namespaces)
 
-    vanished: tuple[MirrorRow, ...]
-    """In the table, not in the list."""
-    unknown: tuple[Listed, ...]
-    """In the list, not in the table."""
-    behind: tuple[Listed, ...]
-    """The table has an older generation, or does not know that the object is being deleted."""
+    def has(self, uid: str, generation: int) -> bool:
+        return self.taken(uid, generation)
+
+    async def release(self, gone: list[MirrorRow], rows: list[MirrorRow]) -> None:
+        """Cancels jobs whose object is gone, except where too many of an existing namespace vanish at
+        once."""
+        stopped = {
+            namespace: counts
+            for namespace, counts in too_many(gone, rows, self.mass_vanish_limit).items()
+            if await self._exists(namespace)
+        }
+        for namespace, (vanished, of) in stopped.items():
+            self.api.meter.add(SWEEP_FOUND, vanished, kind="stopped")
+            log.error(
+                "%d of %d unfinished jobs of namespace %s have no object any more, all at once: nothing is cancelled. "
+                "If they were deleted on purpose, start the operator with AGENTJOBS_MASS_VANISH_LIMIT above %d once",
+                vanished,
+                of,
+                namespace,
+                self.mass_vanish_limit,
+            )
+        healed = [row for row in gone if row.namespace not in stopped or row.final]
+        unfinished = [row for row in healed if not row.final]
+        if unfinished:
+            log.info("%d deletes were missed; their jobs are cancelled", len(unfinished))
+            await self.queue.apply([gone_change(row, self.cluster_id) for row in unfinished])
+        if healed:
+            await self.queue.gone([row.uid for row in healed])
+
+    async def _exists(self, namespace: str) -> bool:
+        """True where in doubt: then nothing is cancelled."""
+        reply = await self.api.request("GET", NAMESPACES.object(None, namespace), resource=NAMESPACES.plural)
+        return not reply.object_missing and not (reply.body.get("metadata") or {}).get("deletionTimestamp")
 
 
 def compare(
@@ -40,29 +89,24 @@ def compare(
     *,
     list_started_at: datetime,
     namespaces: Set[str],
-) -> Suspects:
-    """Which rows and objects disagree.
-
-    ``rows`` are of this cluster only. A row counts as vanished only where its namespace is watched
-    (``namespaces`` empty: all are) and it is older than the start of the LIST, by a margin for two clocks.
-    """
-    vanished: list[MirrorRow] = []
-    behind: list[Listed] = []
-    known: set[UUID] = set()
-    for row in rows:
-        known.add(row.uid)
-        found = listed.get(row.uid)
-        if found is not None:
-            if found.generation > row.generation or (found.deleting and not row.final):
-                behind.append(found)
-        elif (not namespaces or row.namespace in namespaces) and row.accepted_at < list_started_at - MARGIN:
-            vanished.append(row)
-    unknown = tuple(found for uid, found in listed.items() if uid not in known)
-    return Suspects(tuple(vanished), unknown, tuple(behind))
-
-
-MARGIN = timedelta(seconds=5)
-"""The row's time is the database's, the LIST's is ours: they may differ by so much."""
+) -> Suspects[MirrorRow]:
+    """Which rows and objects disagree. ``rows`` are of this cluster only; ``namespaces`` empty: all are
+    watched."""
+    known = {row.uid: row for row in rows}
+    behind = tuple(
+        found
+        for row in known.values()
+        if (found := listed.get(row.uid)) is not None
+        and (found.generation > row.generation or (found.deleting and not row.final))
+    )
+    vanished = vanished_rows(
+        known.values(),
+        listed,
+        known_since=lambda row: row.accepted_at,
+        list_started_at=list_started_at,
+        namespaces=namespaces,
+    )
+    return Suspects(vanished, tuple(found for uid, found in listed.items() if uid not in known), behind)
 
 
 def too_many(
@@ -75,10 +119,6 @@ def too_many(
     return {ns: (n, had[ns]) for ns, n in gone.items() if n > limit and 2 * n > had[ns]}
 
 
-def is_gone(status: int, object_missing: bool, found_uid: str | None, uid: UUID) -> bool | None:
-    """What a GET says of an object: gone (404, or another uid under its name), there, or None: no answer."""
-    if object_missing:
-        return True
-    if status == 200 and found_uid:
-        return found_uid != str(uid)
-    return None
+def gone_change(row: MirrorRow, cluster_id: str) -> ObjectChange:
+    """What the queue is told of a job whose object is gone."""
+    return ObjectChange(row.uid, ObjectRef(cluster_id, row.namespace, row.name), row.generation, gone=True)

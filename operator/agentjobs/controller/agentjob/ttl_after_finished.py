@@ -1,4 +1,4 @@
-"""``ttlSecondsAfterFinished``: finished objects are deleted when their time is over.
+"""``ttlSecondsAfterFinished``: finished AgentJobs are deleted once their time is over.
 
 The watch shows every object, its spec and when it finished, so the due times live in memory and are built
 anew at each start. The record in the database stays until retention.
@@ -7,26 +7,32 @@ anew at each start. The record in the database stays until retention.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-import random
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from agentjobs.api.meta import parse_time
-from agentjobs.controller.apiserver.client import ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.watch_event import WatchEvent
-from agentjobs.controller.apiserver.writes import delete_object, get_object
+from agentjobs.controller.apiserver.writes import Deletion, delete_if_unchanged
+from agentjobs.controller.kit.backoff import Backoff
+from agentjobs.controller.kit.due_times import DueTimes
+from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.periodic import wait_for
-from agentjobs.controller.scheduledagentjob.children import schedule_of
+from agentjobs.controller.metrics.counters import TASK_FAILURES
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import FINAL_STATES
 from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 
+AGAIN = timedelta(seconds=10)
+"""After a delete that was refused, or that has to wait for its schedule."""
 LONGEST_SLEEP_SECONDS = 60.0
 """Bounds how late a delete is after this machine's clock was set."""
 
@@ -41,79 +47,117 @@ def expires_at(obj: JsonObject, default_ttl_seconds: int | None) -> datetime | N
         return None
     try:
         return parse_time(status["completionTime"]) + timedelta(seconds=int(ttl))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """An object that has a due time."""
+
+    namespace: str
+    name: str
+    schedule: UUID | None
+    """Of a schedule's child: the uid of its schedule."""
 
 
 @dataclass(slots=True)
 class TtlAfterFinished:
-    """Deletes what has expired. Entries of the heap that no longer agree with ``_due`` are skipped."""
+    """Deletes expired AgentJobs, some at a time, at the time that each is due."""
 
     api: ApiServer
     settled: Callable[[Iterable[tuple[UUID, str, UUID]]], Awaitable[frozenset[UUID]]]
-    """Which of these (schedule, child's name, child's uid) no longer keep a tick from being created again (H29)."""
+    """Which of these (schedule, child's name, child's uid) no longer keep a tick from being created again
+    (H29)."""
     default_ttl_seconds: int | None = None
-    _due: dict[str, tuple[datetime, str, str]] = field(default_factory=dict)
-    _heap: list[tuple[datetime, str]] = field(default_factory=list)
+    parallel: int = 16
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _due: DueTimes = field(default_factory=DueTimes)
+    _entries: dict[UUID, Expiring] = field(default_factory=dict)
+    """Each object in ``_due``, in ``_expired`` and of those that are being deleted."""
+    _expired: deque[UUID] = field(default_factory=deque)
+    _deleting: set[UUID] = field(default_factory=set)
+    _backoff: Backoff = field(default_factory=Backoff)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def put(self, batch: Iterable[WatchEvent]) -> None:
+    def enqueue(self, batch: Iterable[WatchEvent]) -> None:
+        """Takes note of when each object is due; never waits."""
         for seen in batch:
             meta = seen.object["metadata"]
+            uid = UUID(meta["uid"])
             due = None if seen.deleted else expires_at(seen.object, self.default_ttl_seconds)
-            if due is None:
-                self._due.pop(meta["uid"], None)
-            elif self._due.get(meta["uid"], (None,))[0] != due:
-                self._due[meta["uid"]] = (due, meta["namespace"], meta["name"])
-                heapq.heappush(self._heap, (due, meta["uid"]))
+            self._due.put(uid, due)
+            if due is not None:
+                self._entries[uid] = Expiring(meta["namespace"], meta["name"], schedule_of(meta))
                 self._wake.set()
+            else:
+                self._forget(uid)
 
     async def run(self) -> None:
-        while True:
-            delay = LONGEST_SLEEP_SECONDS
-            try:
-                await self._delete_due(datetime.now(UTC))
-                if self._heap:
-                    delay = min(delay, (self._heap[0][0] - datetime.now(UTC)).total_seconds())
-            except (ApiUnavailable, QueueError) as error:
-                log.warning("expired objects are deleted later: %s", error)
-                delay = random.uniform(1, 3)
-            await wait_for(self._wake, max(delay, 0.01))
-            self._wake.clear()
+        """Deletes until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._expired.extend(self._due.due(self.clock()))
+                paused = self._backoff.paused_seconds(time.monotonic())
+                while self._expired and len(self._deleting) < self.parallel and not paused:
+                    uid = self._expired.popleft()
+                    if uid in self._entries and uid not in self._deleting:
+                        self._deleting.add(uid)
+                        group.create_task(self._delete(uid))
+                self._wake.clear()
+                await wait_for(self._wake, self._seconds_to_wait(paused))
 
-    async def _delete_due(self, now: datetime) -> None:
-        while self._heap and self._heap[0][0] <= now:
-            due, uid = self._heap[0]
-            entry = self._due.get(uid)
-            if entry is None or entry[0] != due:
-                heapq.heappop(self._heap)  # it has another time, or none, since
-                continue
-            done = await self._delete(uid, entry[1], entry[2], now)
-            heapq.heappop(self._heap) if self._heap[0] == (due, uid) else self._heap.remove((due, uid))
-            if self._due.get(uid) != entry:
-                continue
-            if done:
-                del self._due[uid]
-            else:
-                # busy, or not allowed: later again
-                later = now + timedelta(seconds=10)
-                self._due[uid] = (later, entry[1], entry[2])
-                heapq.heappush(self._heap, (later, uid))
+    def _seconds_to_wait(self, paused: float) -> float:
+        """Until the next object is due or the pause is over; whatever else happens sets ``_wake``."""
+        seconds, due = LONGEST_SLEEP_SECONDS, self._due.next()
+        if due is not None:
+            seconds = min(seconds, (due - self.clock()).total_seconds())
+        if self._expired and paused:
+            seconds = min(seconds, paused)
+        return max(seconds, 0.01)
 
-    async def _delete(self, uid: str, namespace: str, name: str, now: datetime) -> bool:
-        """Looks once more, then deletes exactly what it saw: a retry may have begun since. False: try again."""
-        found = await get_object(self.api, namespace, name)
-        if found.object_missing or (found.ok and found.body["metadata"]["uid"] != uid):
-            return True
-        if not found.ok:
+    async def _delete(self, uid: UUID) -> None:
+        entry = self._entries[uid]
+        done = False
+        try:
+            done = await self._delete_if_expired(uid, entry)
+            self._backoff.answered()
+        except ApiUnavailable as error:
+            if error.concerns_everybody:
+                self._pause(error, error.retry_after_seconds)
+        except QueueError as error:
+            self._pause(error)
+        except Exception:
+            log.exception("%s/%s could not be deleted", entry.namespace, entry.name)
+            self.api.meter.add(TASK_FAILURES, part="ttl")
+        finally:
+            self._deleting.discard(uid)
+            if not done and uid in self._entries and uid not in self._due:
+                self._due.put(uid, self.clock() + AGAIN)
+            elif done:
+                self._forget(uid)
+            self._wake.set()
+
+    def _pause(self, error: Exception, asked_seconds: float | None = None) -> None:
+        seconds = self._backoff.pause(time.monotonic(), asked_seconds)
+        if seconds is not None:
+            log.warning("expired objects are deleted later, in %.1f s: %s", seconds, error)
+
+    def _forget(self, uid: UUID) -> None:
+        """Drops the object, unless it is due at another time."""
+        if uid not in self._due and uid not in self._deleting:
+            self._entries.pop(uid, None)
+
+    async def _delete_if_expired(self, uid: UUID, entry: Expiring) -> bool:
+        """False: not now."""
+        if entry.schedule is not None and not await self.settled([(entry.schedule, entry.name, uid)]):
             return False
-        due = expires_at(found.body, self.default_ttl_seconds)
-        if due is None or due > now:
-            return True  # it lives again, or longer: its event is on the way
-        schedule = schedule_of(found.body["metadata"])
-        if schedule is not None and not await self.settled([(schedule, name, UUID(uid))]):
-            return False
-        reply = await delete_object(self.api, namespace, name, uid, found.body["metadata"]["resourceVersion"])
-        if reply.ok:
-            log.info("deleted %s/%s: its ttlSecondsAfterFinished is over", namespace, name)
-        return reply.ok or reply.status in (404, 409)
+
+        def expired(obj: JsonObject) -> bool:
+            due = expires_at(obj, self.default_ttl_seconds)
+            return due is not None and due <= self.clock()
+
+        result = await delete_if_unchanged(self.api, entry.namespace, entry.name, str(uid), expired)
+        if result.deletion is Deletion.GONE and result.reply.ok:
+            log.info("deleted %s/%s: its ttlSecondsAfterFinished is over", entry.namespace, entry.name)
+        return result.deletion is not Deletion.REFUSED

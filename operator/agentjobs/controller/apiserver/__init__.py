@@ -1,1 +1,1 @@
-"""The API server, all requests to it, and kopf's watch: no other package talks HTTP or imports kopf."""
+"""All requests to the API server, and kopf's watch: no other package asks it, or imports kopf."""

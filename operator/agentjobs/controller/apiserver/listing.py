@@ -1,31 +1,38 @@
-"""All objects of a kind by their metadata, in pages: what the sweeps compare their tables with."""
+"""LIST of all objects of a kind, metadata only, in pages."""
 
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import dataclass
 from uuid import UUID
 
-from agentjobs.controller.agentjob.sweep import Listed
-from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, ApiUnavailable
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.resources import Resource
-from agentjobs.queue.errors import QueueError
 from agentjobs.values.json import JsonObject
 
 CHUNK = 500
 """Objects in a page."""
 
 
-class SweepAborted(Exception):
-    """The LIST or a page of it failed; nothing was concluded from what is missing in it."""
+class ListFailed(Exception):
+    """The LIST or a page of it failed: nothing may be concluded from what is missing in it."""
 
 
-SWEEP_FAILURES = (ApiUnavailable, QueueError, SweepAborted)
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a metadata-only LIST showed it."""
+
+    uid: UUID
+    namespace: str
+    name: str
+    generation: int
+    deleting: bool
 
 
 async def list_objects(
     api: ApiServer, resource: Resource, namespaces: Set[str], chunk: int = CHUNK
 ) -> dict[UUID, Listed]:
-    """By uid; of these namespaces, or of all where none is named. Raises ApiUnavailable, SweepAborted."""
+    """By uid; of these namespaces, or of all where none is named. Raises ApiUnavailable, ListFailed."""
     listed: dict[UUID, Listed] = {}
     for namespace in sorted(namespaces) or (None,):
         params = {"limit": str(chunk)}
@@ -38,7 +45,7 @@ async def list_objects(
                 params=params,
             )
             if not reply.ok:  # 410 too: the list was too old to go on with; the next sweep starts anew
-                raise SweepAborted(f"LIST {resource.plural}: {reply.status} {reply.message}")
+                raise ListFailed(f"LIST {resource.plural}: {reply.status} {reply.message}")
             for item in reply.body.get("items") or ():
                 found = _listed(item)
                 listed[found.uid] = found

@@ -1,4 +1,4 @@
-"""Where the API server keeps what the operator reads and writes."""
+"""The resources that the operator reads and writes, and their paths on the API server."""
 
 from __future__ import annotations
 

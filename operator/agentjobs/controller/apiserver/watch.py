@@ -1,9 +1,9 @@
-"""The watch: kopf behind one small border.
+"""The watch: kopf, in a thread of its own, hands every watch event of the two kinds to the operator.
 
-kopf watches and nothing else: one ``on.event`` per kind, no finalizers, no writes. It lives in a thread with
-a loop of its own, because it cancels every task that was created in its loop after it started, and because
-it ends where an operator must not (an API server that answers 5xx for longer than its back-offs, a
-definition that is deleted): it is supervised here and started again.
+kopf watches and nothing else: one ``on.event`` per kind, no finalizers, no writes. Its thread has a loop
+of its own, because kopf cancels every task that was created in its loop after it started. This module
+starts kopf again where kopf ends and an operator must not: a CRD is deleted, or the API server answers 5xx
+for longer than kopf's back-offs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any
 
 import kopf
 
-from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, ApiUnavailable, load_configuration
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, load_configuration
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import TASK_FAILURES
@@ -81,7 +82,7 @@ class NoProgress(kopf.ProgressStorage):
 def watch_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
-    settings.scanning.disabled = True  # no watch on definitions and namespaces, no cluster rights for it
+    settings.scanning.disabled = True  # no watch on CRDs and namespaces, no cluster-wide RBAC for it
     settings.peering.standalone = True
     settings.process.ultimate_exiting_timeout = None  # it would kill us, not itself
     settings.queueing.idle_timeout = 0.05  # two tasks per recently seen object live this long
@@ -99,7 +100,7 @@ def watch_settings() -> kopf.OperatorSettings:
 
 @dataclass(slots=True)
 class ObjectWatch:
-    """Gives every event of the kinds to ``sink``, on the loop that ``run`` was called in."""
+    """Gives every watch event of the kinds to ``sink``, on the loop that ``run`` was called in."""
 
     api: ApiServer
     kinds: Sequence[Resource]
@@ -125,7 +126,7 @@ class ObjectWatch:
             await asyncio.sleep(delay)
 
     async def _until_listable(self) -> None:
-        """Waits for API server, definition and rights: kopf would look once and then never again."""
+        """Waits for the API server, the CRDs and RBAC: kopf would look once and then never again."""
         said = ""
         for delay in Endless():
             problem = await self._problem()
@@ -147,13 +148,13 @@ class ObjectWatch:
                 except ApiUnavailable as error:
                     return str(error)
                 if reply.status == 404:
-                    return f"the definition of {kind.plural}.{kind.group} is not installed: run `agentjobs crds | kubectl apply --server-side -f -`"
+                    return f"the CRD {kind.plural}.{kind.group} is not installed: run `agentjobs crds | kubectl apply --server-side -f -`"
                 if not reply.ok:
                     return f"GET {path}: {reply.status} {reply.message}"
         return ""
 
     async def _watch_once(self) -> BaseException | None:
-        """One life of kopf, in a thread; gives back what ended it."""
+        """Runs kopf once, in a thread; returns what ended it."""
         main = asyncio.get_running_loop()
         ended: asyncio.Future[BaseException | None] = main.create_future()
         life = _Life(self, main, ended)
@@ -167,8 +168,8 @@ class ObjectWatch:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
 
-    def take(self, seen: WatchEvent, main: asyncio.AbstractEventLoop) -> None:
-        """From kopf's thread: into the buffer, and one wake-up of the main loop for many events."""
+    def enqueue(self, seen: WatchEvent, main: asyncio.AbstractEventLoop) -> None:
+        """Called from kopf's thread: buffers a watch event, and wakes the main loop once for many."""
         self._buffer.append(seen)
         if not self._scheduled:
             self._scheduled = True
@@ -245,7 +246,7 @@ class _Life:
     def _handler(self, kind: Resource) -> Callable[..., Awaitable[None]]:
         async def seen(event: Any, **_: Any) -> None:
             what = WatchEvent(event["object"], event["type"] == "DELETED", event["type"] is None, kind)
-            self.watch.take(what, self.main)
+            self.watch.enqueue(what, self.main)
 
         return seen
 

@@ -1,4 +1,4 @@
-"""What the watch, and the sweeps, hand on."""
+"""One watch event of one object."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One event of one object, whole."""
+    """The whole object, and whether it was deleted. The sweeps make one from a GET, too."""
 
     object: dict[str, Any]
     deleted: bool
     listed: bool = False
-    """From a listing: at the start, and where the watch was interrupted for too long."""
+    """Whether it comes from a listing: at the start, and where the watch was interrupted for too long."""
     kind: Resource = AGENT_JOBS

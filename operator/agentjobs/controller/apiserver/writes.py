@@ -1,30 +1,31 @@
-"""The writes on objects, and what the API server's answers mean."""
+"""Writes to objects: statuses and deletes, and what the API server's answers to them mean."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
 from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, Reply
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, Resource
-from agentjobs.controller.kit.event import ObjectEvent, body_of
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
 
 
 class Written(Enum):
-    """What became of a status write."""
+    """The outcome of a status write."""
 
     DONE = "done"
     GONE = "gone"
     """The object is not there, or another one has its name: there is nothing to write to (H2)."""
     OLDER = "older"
-    """The object shows a newer revision: a newer projector was here (H3)."""
+    """The object shows a newer revision: a newer leader was here (H3)."""
     LATER = "later"
-    """Busy, not allowed at the moment, or the definition is missing: everything is kept."""
+    """The API server is busy, RBAC does not allow it, or the CRD is missing: everything is kept."""
     INVALID = "invalid"
-    """The installed definition does not accept this status: it is older than this operator, or this is a bug."""
+    """The installed CRD does not accept this status: the CRD is older than this operator, or this is a
+    bug."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +74,6 @@ def meaning_of(reply: Reply) -> Written:
     return Written.LATER
 
 
-async def post_event(api: ApiServer, event: ObjectEvent) -> bool:
-    """Posts an Event; True where nothing more is to be done (AlreadyExists, a namespace that is going away)."""
-    reply = await api.request(
-        "POST",
-        EVENTS.collection(event.ref.namespace),
-        resource=EVENTS.plural,
-        body=body_of(event),
-        accept=METADATA_ONLY,
-    )
-    return not reply.busy
-
-
 async def get_object(
     api: ApiServer, namespace: str, name: str, *, metadata_only: bool = False, resource: Resource = AGENT_JOBS
 ) -> Reply:
@@ -95,6 +84,52 @@ async def get_object(
         resource=resource.plural,
         accept=METADATA_ONLY if metadata_only else "application/json",
     )
+
+
+class Deletion(Enum):
+    """The outcome of a delete."""
+
+    GONE = "gone"
+    """The object is not there any more, whoever deleted it; another one may have its name."""
+    CHANGED = "changed"
+    """It is no more what was to be deleted, or changed between the two requests: its watch event is on the
+    way."""
+    REFUSED = "refused"
+    """RBAC, say, does not allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    deletion: Deletion
+    reply: Reply
+
+
+async def delete_if_unchanged(
+    api: ApiServer,
+    namespace: str,
+    name: str,
+    uid: str,
+    still_wanted: Callable[[JsonObject], bool],
+    resource: Resource = AGENT_JOBS,
+) -> DeleteResult:
+    """Looks once more, then deletes exactly what it saw: a retry may have begun since. Raises
+    ApiUnavailable."""
+    found = await get_object(api, namespace, name, resource=resource)
+    if found.busy:
+        raise found.unavailable
+    if found.object_missing or (found.ok and found.body["metadata"]["uid"] != uid):
+        return DeleteResult(Deletion.GONE, found)
+    if not found.ok:
+        return DeleteResult(Deletion.REFUSED, found)
+    if not still_wanted(found.body):
+        return DeleteResult(Deletion.CHANGED, found)
+    version = found.body["metadata"]["resourceVersion"]
+    reply = await delete_object(api, namespace, name, uid, version, resource)
+    if reply.busy:
+        raise reply.unavailable
+    if reply.ok or reply.object_missing:
+        return DeleteResult(Deletion.GONE, reply)
+    return DeleteResult(Deletion.CHANGED if reply.status == 409 else Deletion.REFUSED, reply)
 
 
 async def delete_object(

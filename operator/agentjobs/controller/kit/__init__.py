@@ -1,1 +1,1 @@
-"""Mechanisms that both kinds of objects use."""
+"""Mechanisms that both kinds of objects use: due times, Events, sweeps, back-off."""

@@ -1,4 +1,4 @@
-"""How long to wait with writes: everybody (the API server is away or busy), or one job (its write was refused)."""
+"""Back-off of writes: of all (the API server is away or busy), or of one job (its write was refused)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Backoff:
     _delays: dict[int, Delay] = field(default_factory=dict)
 
     def pause(self, now: float, asked_seconds: float | None = None) -> float | None:
-        """Nobody writes for a while; the seconds, or None where everybody waits already."""
+        """Pauses all writes; the seconds, or None where all wait already."""
         if now < self._pause_until:
             return None
         self._pauses += 1
@@ -39,11 +39,11 @@ class Backoff:
         return max(0.0, self._pause_until - now)
 
     def answered(self) -> None:
-        """The API server answers again."""
+        """Notes that the API server answers again: the next pause is a short one."""
         self._pauses = 0
 
     def delay(self, job: int, now: float) -> int:
-        """This job waits; how often it has failed in a row."""
+        """Delays one job; returns how often it has failed in a row."""
         failures = self._delays[job].failures + 1 if job in self._delays else 1
         seconds = min(0.25 * 2 ** min(failures, 10), SLOWEST_DELAY_SECONDS) * _jitter()
         self._delays[job] = Delay(now + seconds, failures)

@@ -1,4 +1,4 @@
-"""When to look at which schedule again: a heap with one valid time per schedule."""
+"""Due times: a heap with one valid time per object."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ class DueTimes:
     _at: dict[UUID, datetime] = field(default_factory=dict)
     _heap: list[tuple[datetime, UUID]] = field(default_factory=list)
 
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._at
+
     def put(self, uid: UUID, at: datetime | None) -> None:
-        """At this time, and at no other; None: never."""
+        """The object is due at this time, and at no other; None: never."""
         if at is None:
             self._at.pop(uid, None)
         elif self._at.get(uid) != at:
@@ -24,7 +27,7 @@ class DueTimes:
             heapq.heappush(self._heap, (at, uid))
 
     def due(self, now: datetime) -> list[UUID]:
-        """Those whose time has come; each is told once."""
+        """Objects whose time has come, in the order of their times; each is returned once."""
         found: list[UUID] = []
         while self._heap and self._heap[0][0] <= now:
             at, uid = heapq.heappop(self._heap)

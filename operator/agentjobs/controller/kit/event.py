@@ -1,4 +1,4 @@
-"""A Kubernetes Event before it is posted: its name is fixed, so a repeat is AlreadyExists."""
+"""One Kubernetes Event before it is posted: its name is fixed, so a repeat is AlreadyExists."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from agentjobs.controller.agentjob.status import cut_text, time_text
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
+from agentjobs.controller.kit.status_text import cut_text, time_text
 from agentjobs.queue.records import ObjectRef
 
 COMPONENT = "agentjobs-operator"
@@ -17,7 +17,7 @@ NOTE_CHARACTERS = 1000
 
 
 class ReasonOfEvent(Protocol):
-    """A member of one of the enums of reasons."""
+    """A member of ``EventReason`` or ``ScheduleEventReason``."""
 
     @property
     def value(self) -> str: ...
@@ -28,7 +28,7 @@ class ReasonOfEvent(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
-    """``key`` and ``reason`` make its name."""
+    """An Event on one object; uid, ``key`` and ``reason`` make the Event's name."""
 
     uid: UUID
     ref: ObjectRef
@@ -42,7 +42,7 @@ class ObjectEvent:
 
 
 def body_of(event: ObjectEvent) -> dict[str, Any]:
-    """As core/v1 wants it; kubectl describe finds it by the uid in ``involvedObject``."""
+    """The Event as core/v1 wants it; kubectl describe finds it by the uid in ``involvedObject``."""
     return {
         "apiVersion": "v1",
         "kind": "Event",

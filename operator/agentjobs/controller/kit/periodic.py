@@ -1,4 +1,4 @@
-"""Waiting for an event, but not for ever."""
+"""Periodic work, and waiting for an event with a time limit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:
     """Whether the event came within that time.
 
-    Not ``asyncio.wait_for``: until Python 3.12 it can swallow a cancellation that comes together with the event,
-    and a part that goes on while everybody waits for its end stops the whole operator from ending.
+    Not ``asyncio.wait_for``: until Python 3.12 it can swallow a cancellation that comes together with the
+    event, and a part that goes on while everybody waits for its end stops the whole operator from ending.
     https://github.com/python/cpython/issues/86296
     """
     try:
@@ -32,10 +32,10 @@ async def run_periodically(
     soon: asyncio.Event,
     seconds: tuple[float, float, float],
 ) -> None:
-    """Does ``work`` until cancelled; ``failures`` of it are logged, and it is tried again before long.
+    """Does ``work`` again and again until cancelled; logs ``failures`` of it, and tries it again before long.
 
-    ``seconds``: until the first time, between two times (jittered), and until ``soon`` has settled: once that was set,
-    and was not set again for so long (a listing takes its time), it is done at once.
+    ``seconds``: until the first time, between two times (jittered), and until ``soon`` has settled: once
+    that was set, and was not set again for so long (a listing takes its time), it is done at once.
     """
     first, interval, settle = seconds
     delay = first

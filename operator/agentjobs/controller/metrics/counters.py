@@ -1,4 +1,5 @@
-"""Counts of what the operator asks of the API server and of what it saw. Names: ``agentjobs.telemetry.metrics``."""
+"""The operator's counters: requests to the API server, watch events, statuses, Events. Named in
+``telemetry.metrics``."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from agentjobs.telemetry.metrics import Metric
 
 API_REQUESTS = Metric.API_REQUESTS
 EVENTS_SEEN = Metric.EVENTS_SEEN
+EVENTS_DROPPED = Metric.EVENTS_DROPPED
 CHANGES_APPLIED = Metric.CHANGES_APPLIED
 STATUS_SKIPPED = Metric.STATUS_SKIPPED
 SWEEP_FOUND = Metric.SWEEP_FOUND

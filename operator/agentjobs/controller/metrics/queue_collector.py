@@ -1,4 +1,4 @@
-"""The queue's numbers for ``/metrics``: asked when somebody scrapes, kept for a while, never a failed scrape."""
+"""The queue's metrics: one query of the database per scrape at most, and never a failed scrape."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from agentjobs.telemetry.metrics import MOST_QUEUES, OTHER, Metric
 log = logging.getLogger(__name__)
 
 _KEPT_SECONDS = 5.0
-"""An answer is good for this long, and for twenty times what it took: at most a twentieth of a core, however long
-the queue and however many scrape."""
+"""Cache time of the query: at least this, and 20 times its duration, so scrapes use at most 5 % of one
+core."""
 _PATIENCE_SECONDS = 5.0
 """Prometheus gives a scrape 10 s by default."""
 
 
 @dataclass(slots=True)
 class QueueCollector:
-    """Of the operator that leads; those that stand by would only double every sum."""
+    """Used by the leader alone: operators that stand by would only double every sum."""
 
     queue: Queue
     _stats: QueueStats | None = None
@@ -33,7 +33,8 @@ class QueueCollector:
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def families(self) -> list[Family]:
-        """Nothing but ``up`` 0 where the database does not answer in time."""
+        """The queue's metrics; only ``agentjobs_operator_database_up`` 0 where the database does not
+        answer in time."""
         async with self._asking:
             if time.monotonic() >= self._good_until:
                 await self._ask()

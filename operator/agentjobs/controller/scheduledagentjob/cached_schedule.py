@@ -1,4 +1,4 @@
-"""One schedule in the scheduler's memory."""
+"""One cached schedule."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
-from agentjobs.controller.scheduledagentjob.status import digest
 from agentjobs.queue.schedules import ScheduleRow, Tick
 from agentjobs.schedule.decide import State
 from agentjobs.values.json import JsonObject
@@ -16,41 +16,41 @@ from agentjobs.values.json import JsonObject
 
 @dataclass(slots=True)
 class CachedSchedule:
-    """What its object says, what the database knows, and what is going on with it now."""
+    """A schedule's object, its row, and what the scheduler is doing with it."""
 
-    reading: ParsedSchedule
+    parsed: ParsedSchedule
     observed: bytes
     """Digest of the status that the object shows."""
     row: ScheduleRow | None = None
-    """None: not read yet."""
+    """None: the row is not read yet."""
     row_asked_at: float = 0.0
-    """Monotonic: when the row was asked for; claims in it hold from then on at least."""
+    """Monotonic time at which the row was asked for; claims in it hold from then on at least."""
     written: bytes = b""
-    """Digest of the status that this process wrote last: an older definition keeps less of it."""
+    """Digest of the status that this process wrote last: an older CRD keeps less of it."""
     next_tick: datetime | None = None
-    over: bool = False
+    finished: bool = False
     """A one shot that has come to its end."""
-    held: datetime | None = None
-    """The tick of which people were told that it waits."""
+    reported_held_tick: datetime | None = None
+    """Last tick for which JobAlreadyActive was posted, so it is posted once."""
     busy: bool = False
-    """A request for one of its children is under way: no decision meanwhile."""
-    absent: str | None = None
-    """A claimed child that is certainly not there."""
+    """Whether a request for one of its children is under way: no decision meanwhile."""
+    confirmed_absent: str | None = None
+    """Name of a claimed child of which a GET has said that it is not there."""
     failures: int = 0
     """Creations in a row that failed."""
     retry_at: float = 0.0
     """Monotonic: no creation before it."""
-    told: tuple[str, ...] = ()
-    """Ticks of which people were told that they failed."""
+    reported: tuple[str, ...] = ()
+    """Children (or generations) of which a failure was posted, so it is posted once."""
 
     @classmethod
-    def of(cls, reading: ParsedSchedule, obj: JsonObject) -> CachedSchedule:
-        return cls(reading, digest(obj.get("status") or {}))
+    def of(cls, parsed: ParsedSchedule, obj: JsonObject) -> CachedSchedule:
+        return cls(parsed, status_digest(obj.get("status") or {}))
 
     @property
     def current(self) -> bool:
-        """The row and the object are of one generation; else one of them is on its way."""
-        return self.row is not None and self.row.generation == self.reading.generation
+        """Whether row and object are of one generation; else one of them is on its way."""
+        return self.row is not None and self.row.generation == self.parsed.generation
 
     @property
     def pending(self) -> Tick | None:
@@ -67,13 +67,13 @@ class CachedSchedule:
         return next((tick for tick in self.row.ticks if tick.child == child), None) if self.row else None
 
     def claimed_seconds(self, tick: Tick, claimant: UUID) -> float:
-        """How long this process alone may still create it; 0: not at all."""
+        """For how long only this process may create the tick's child; 0: it may not."""
         if tick.claimant != claimant:
             return 0.0
         return max(0.0, self.row_asked_at + tick.claimed_for_seconds - time.monotonic())
 
-    def take(self, row: ScheduleRow, asked_at: float) -> None:
-        """A newer row; an older one that comes late is ignored."""
+    def store_row(self, row: ScheduleRow, asked_at: float) -> None:
+        """Stores a newer row; ignores an older one that comes late."""
         if self.row is None or row.version >= self.row.version:
             self.row, self.row_asked_at = row, asked_at
 
@@ -87,6 +87,6 @@ class CachedSchedule:
             last_tick=row.last_tick,
             pending=pending.tick if pending else None,
             active=active,
-            run_requested=self.reading.run_requested,
+            run_requested=self.parsed.run_requested,
             run_handled=row.run_handled,
         )

@@ -1,8 +1,10 @@
-"""Creating the children of decided ticks: each at most once, whatever dies, and whoever else tries.
+"""Child creation: the AgentJob of a decided tick is created at most once, by whichever operator holds the
+claim (H29).
 
-A decided tick is a row that one process has claimed. Only while its claim holds may it ask for the child, and
-only a claim that was made when the child was not known to exist counts. So of two processes one creates it; the
-child's name is the second lock (H29).
+1. Claim the tick's row for 15 s: of two operators, one goes on.
+2. Create the child within 5 s, else give up: the request ends before another operator may claim the tick.
+3. Confirm the child's uid in the row: a crash before that is found by ``orphaned_ticks``, and the child by
+   its name, which the tick fixes. The API server refuses a second object of that name.
 """
 
 from __future__ import annotations
@@ -10,38 +12,46 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob import events
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache, child_of_tick
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
+from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
 from agentjobs.controller.scheduledagentjob.children import child_of
-from agentjobs.controller.scheduledagentjob.keeper import Keeper
-from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, ObjectsUnavailable, Refused
-from agentjobs.controller.scheduledagentjob.teller import Teller
+from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, ClusterObjects, Refused
+from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueError
-from agentjobs.queue.schedules import ScheduleDecision, Tick
+from agentjobs.queue.schedules import ScheduleDecision, Schedules, Tick
 from agentjobs.schedule.decide import ConcurrencyPolicy
 
 log = logging.getLogger(__name__)
 
 CLAIM_LEFT_SECONDS = CREATE_SECONDS + 2.0
-"""A creation begins only where its claim holds for longer than the creation can take."""
+"""Left of a claim at least, when a creation begins: longer than the creation can take."""
 CONFIRM_SECONDS = 0.02
-"""Children that are there within it are confirmed together."""
+"""Children that were created within it are confirmed together."""
 SLOWEST_RETRY_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class ChildCreation:
-    """Carries out what was decided, one request per schedule at a time."""
+    """Creates children of decided ticks, one request per schedule at a time."""
 
-    book: ScheduleCache
-    teller: Teller
-    keeper: Keeper
+    cache: ScheduleCache
+    gate: WriteGate
+    queue: Schedules
+    objects: ClusterObjects
+    meter: Counters
+    record: Callable[[ObjectEvent], None]
+    completion: ChildCompletion
+    claimant: UUID
+    """Of this process: the ticks that it claims carry it."""
     parallel: int = 24
     _slots: asyncio.Semaphore = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -60,7 +70,7 @@ class ChildCreation:
         self._start(entry, self._look_for(entry, child))
 
     async def run(self) -> None:
-        """Confirms what was created, until cancelled."""
+        """Confirms children that were created, until cancelled."""
         try:
             while True:
                 await self._confirm.wait()
@@ -75,51 +85,51 @@ class ChildCreation:
 
     def _start(self, entry: CachedSchedule, work: Coroutine[None, None, None]) -> None:
         entry.busy = True
-        self.book.creating(1)
+        self.gate.count_creating(1)
         task = asyncio.create_task(self._guarded(entry, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _guarded(self, entry: CachedSchedule, work: Coroutine[None, None, None]) -> None:
-        uid = entry.reading.uid
+        uid = entry.parsed.uid
         try:
             await work
-        except ObjectsUnavailable as error:
-            self._later(entry, self.book.pause(error))
+        except ApiUnavailable as error:
+            self._later(entry, self.gate.pause(error))
         except QueueError as error:
-            log.warning("a child waits for the database: %s", error)
+            log.warning("a child creation waits for the database: %s", error)
             self._later(entry, 1.0)
         except Exception:
             log.exception("a child could not be created", extra={"schedule": str(uid)})
-            self.book.meter.add(TASK_FAILURES, part="scheduler")
+            self.meter.add(TASK_FAILURES, part="scheduler")
             self._later(entry, self._backoff(entry))
         finally:
             entry.busy = False
-            self.book.creating(-1)
-            self.book.mark(uid)
+            self.gate.count_creating(-1)
+            self.cache.enqueue(uid)
 
     def _later(self, entry: CachedSchedule, seconds: float) -> None:
         seconds += 0.05
         entry.retry_at = time.monotonic() + seconds
-        asyncio.get_running_loop().call_later(seconds, self.book.mark, entry.reading.uid)
+        asyncio.get_running_loop().call_later(seconds, self.cache.enqueue, entry.parsed.uid)
 
     def _backoff(self, entry: CachedSchedule) -> float:
         entry.failures += 1
         return min(0.5 * 2.0 ** min(entry.failures, 10), SLOWEST_RETRY_SECONDS)
 
     async def _create(self, entry: CachedSchedule, child: str) -> None:
-        uid = entry.reading.uid
+        uid = entry.parsed.uid
         async with self._slots:
             tick = await self._claimed(entry, child)
-            if tick is None or self.book.entries.get(uid) is not entry or entry.row is None:
+            if tick is None or self.cache.entries.get(uid) is not entry or entry.row is None:
                 return
             stopped = await self._stop_others(entry, tick)
             if not self._still_claimed(entry, child):
                 self._later(entry, 0.0)
                 return
-            manifest = child_of(entry.reading, tick, entry.row.last_successful)
-            answer = await self.book.objects.create(manifest, uid)
-            self.book.answered()
+            manifest = child_of(entry.parsed, tick, entry.row.last_successful)
+            answer = await self.objects.create(manifest, uid)
+            self.gate.answered()
         if isinstance(answer, Refused):
             await self._refused(entry, tick, answer)
             return
@@ -128,52 +138,53 @@ class ChildCreation:
         self._created.append((uid, tick, answer.uid, confirmed))
         self._confirm.set()
         await confirmed
-        self.book.meter.add(SCHEDULE_TICKS, outcome="created")
-        late = (self.book.now() - (tick.decided_at if tick.manual else tick.tick)).total_seconds()
+        self.meter.add(SCHEDULE_TICKS, outcome="created")
+        late = (self.cache.now() - (tick.decided_at if tick.manual else tick.tick)).total_seconds()
         log.info(
             "created %s/%s, %.3f s after its time",
-            entry.reading.ref.namespace,
+            entry.parsed.ref.namespace,
             child,
             late,
             extra={"schedule": str(uid), "job": str(answer.uid)},
         )
-        self.teller.tell(events.created(entry.reading, tick, stopped, self.book.now()))
+        self.record(events.created(entry.parsed, tick, stopped, self.cache.now()))
 
     async def _claimed(self, entry: CachedSchedule, child: str) -> Tick | None:
         """The tick, claimed for long enough; None: its child is there already, or another process has it."""
-        await asyncio.sleep(self.book.paused_seconds())
+        await asyncio.sleep(self.gate.paused_seconds())
         tick = entry.tick(child)
         if tick is None or tick.uid is not None:
             return None
-        if entry.claimed_seconds(tick, self.book.id) >= CLAIM_LEFT_SECONDS:
+        if entry.claimed_seconds(tick, self.claimant) >= CLAIM_LEFT_SECONDS:
             return tick
         asked_at = time.monotonic()
-        self.book.take(
-            await self.book.queue.claim_children(self.book.id, [(entry.reading.uid, child)]), asked_at
+        self.cache.store_rows(
+            await self.queue.claim_children(self.claimant, [(entry.parsed.uid, child)]), asked_at
         )
         tick = entry.tick(child)
         if tick is None or tick.uid is not None:
             return None
-        if entry.claimed_seconds(tick, self.book.id) >= CLAIM_LEFT_SECONDS:
+        if entry.claimed_seconds(tick, self.claimant) >= CLAIM_LEFT_SECONDS:
             return tick
         self._later(entry, max(0.0, tick.claimed_for_seconds))
         return None
 
     def _still_claimed(self, entry: CachedSchedule, child: str) -> bool:
-        """Right before the request: what came before it may have taken its time."""
+        """Whether the claim still holds, right before the request: what came before it may have taken its
+        time."""
         tick = entry.tick(child)
         if tick is None or tick.uid is not None:
             return False
-        return entry.claimed_seconds(tick, self.book.id) >= CREATE_SECONDS
+        return entry.claimed_seconds(tick, self.claimant) >= CREATE_SECONDS
 
     async def _stop_others(self, entry: CachedSchedule, tick: Tick) -> list[str]:
-        """Under Replace: asks the unfinished children to end."""
-        spec = entry.reading.spec
+        """Asks the unfinished children to end, where concurrencyPolicy is Replace; returns their names."""
+        spec = entry.parsed.spec
         if tick.manual or spec is None or spec.concurrency is not ConcurrencyPolicy.REPLACE:
             return []
-        others = [child for child in self.book.children.active(entry.reading.uid) if child.name != tick.child]
-        namespace = entry.reading.ref.namespace
-        await asyncio.gather(*(self.book.objects.cancel(namespace, o.name, o.uid) for o in others))
+        others = [child for child in self.cache.children.active(entry.parsed.uid) if child.name != tick.child]
+        namespace = entry.parsed.ref.namespace
+        await asyncio.gather(*(self.objects.cancel(namespace, o.name, o.uid) for o in others))
         return [other.name for other in others]
 
     async def _refused(self, entry: CachedSchedule, tick: Tick, answer: Refused) -> None:
@@ -181,17 +192,17 @@ class ChildCreation:
             await self._give_up(entry, tick)
         else:
             self._later(entry, self._backoff(entry))
-        if tick.child not in entry.told:
-            entry.told = (*entry.told[-9:], tick.child)
+        if tick.child not in entry.reported:
+            entry.reported = (*entry.reported[-9:], tick.child)
             log.warning(
                 "%s/%s was not created: %s",
-                entry.reading.ref.namespace,
+                entry.parsed.ref.namespace,
                 tick.child,
                 answer.why,
-                extra={"schedule": str(entry.reading.uid)},
+                extra={"schedule": str(entry.parsed.uid)},
             )
-            self.teller.tell(
-                events.refused(entry.reading, tick, answer.why, self.book.now(), again=not answer.final)
+            self.record(
+                events.refused(entry.parsed, tick, answer.why, self.cache.now(), again=not answer.final)
             )
 
     async def _give_up(self, entry: CachedSchedule, tick: Tick) -> None:
@@ -199,50 +210,50 @@ class ChildCreation:
         assert entry.row is not None
         asked_at = time.monotonic()
         decision = ScheduleDecision(
-            entry.reading.uid, entry.row.version, missed=0 if tick.manual else 1, abandon=tick.child
+            entry.parsed.uid, entry.row.version, missed=0 if tick.manual else 1, abandon=tick.child
         )
-        decided, found = await self.book.queue.decide_schedules(self.book.id, [decision])
+        decided, found = await self.queue.decide_schedules(self.claimant, [decision])
         if decided:
-            self.book.meter.add(SCHEDULE_TICKS, outcome="refused")
-        self.book.take(found, asked_at)
+            self.meter.add(SCHEDULE_TICKS, outcome="refused")
+        self.cache.store_rows(found, asked_at)
 
     async def _look_for(self, entry: CachedSchedule, child: str) -> None:
         async with self._slots:
             tick = await self._claimed(entry, child)
             if tick is None:
                 return
-            found = await self.book.objects.find(entry.reading.ref.namespace, child, entry.reading.uid)
-            self.book.answered()
+            found = await self.objects.find(entry.parsed.ref.namespace, child, entry.parsed.uid)
+            self.gate.answered()
         if found is None:
-            entry.absent = child
+            entry.confirmed_absent = child
             return
         confirmed = asyncio.get_running_loop().create_future()
-        self._created.append((entry.reading.uid, tick, found, confirmed))
+        self._created.append((entry.parsed.uid, tick, found, confirmed))
         self._confirm.set()
         await confirmed
 
     # confirming --------------------------------------------------------------------------------------
 
     async def _confirm_all(self) -> None:
-        """Until the database knows."""
+        """Writes the uids of created children into their ticks; tries until the database answers."""
         created, self._created = self._created, []
         while created:
             asked_at = time.monotonic()
             try:
-                found = await self.book.queue.confirm_children(
+                found = await self.queue.confirm_children(
                     (schedule, tick.child, uid) for schedule, tick, uid, _ in created
                 )
                 break
             except QueueError as error:
-                log.warning("created children are confirmed later: %s", error)
+                log.warning("created children are confirmed later: the database does not answer: %s", error)
                 await asyncio.sleep(1)
         else:
             return
-        self.book.take(found, asked_at)
+        self.cache.store_rows(found, asked_at)
         for schedule, tick, uid, confirmed in created:
-            known = self.book.children.created(schedule, child_of_tick(_with_uid(tick, uid)))
+            known = self.cache.children.created(schedule, child_of_tick(_with_uid(tick, uid)))
             if known is None or known.succeeded is not None:
-                self.keeper.ended(uid, gone=known is None)
+                self.completion.ended(uid, gone=known is None)
             if not confirmed.done():
                 confirmed.set_result(None)
 

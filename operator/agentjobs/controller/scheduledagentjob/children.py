@@ -1,4 +1,4 @@
-"""A schedule's children: what is created for a tick, and what is known of those that exist."""
+"""A schedule's children: the AgentJob that a tick creates, and the AgentJobs that exist."""
 
 from __future__ import annotations
 
@@ -22,49 +22,38 @@ from agentjobs.values.json import JsonObject
 DELETED_REMEMBERED = 10_000
 
 
-def child_of(reading: ParsedSchedule, tick: Tick, last_successful: datetime | None) -> JsonObject:
-    """The AgentJob of a tick. Its labels and annotations are the template's and ours; a schedule's own are not
-    inherited, as with CronJob: tools that track objects by label would take the children for theirs."""
-    template: JsonObject = orjson.loads(reading.template)
+def child_of(parsed: ParsedSchedule, tick: Tick, last_successful: datetime | None) -> JsonObject:
+    """The AgentJob of a tick. Its labels and annotations are the template's and ours; a schedule's own are
+    not inherited, as with CronJob: tools that track objects by label would take the children for theirs."""
+    template: JsonObject = orjson.loads(parsed.template)
     spec: JsonObject = dict(template.get("spec") or {})
     spec["message"] = expand(
-        str(spec.get("message", "")), zone_of(reading.time_zone), tick.tick, last_successful
+        str(spec.get("message", "")), zone_of(parsed.time_zone), tick.tick, last_successful
     )
     given: JsonObject = template.get("metadata") or {}
     annotations = {**(given.get("annotations") or {}), SCHEDULED_TIME: format_time(tick.tick)}
     if tick.manual:
-        annotations[RUN_REQUESTED_AT] = reading.run_requested or ""
+        annotations[RUN_REQUESTED_AT] = parsed.run_requested or ""
     return {
         "apiVersion": AGENT_JOBS.api_version,
         "kind": AGENT_JOBS.kind,
         "metadata": {
             "name": tick.child,
-            "namespace": reading.ref.namespace,
-            "labels": {**(given.get("labels") or {}), SCHEDULE_LABEL: reading.ref.name},
+            "namespace": parsed.ref.namespace,
+            "labels": {**(given.get("labels") or {}), SCHEDULE_LABEL: parsed.ref.name},
             "annotations": annotations,
             "ownerReferences": [
                 {
                     "apiVersion": SCHEDULED_AGENT_JOBS.api_version,
                     "kind": SCHEDULED_AGENT_JOBS.kind,
-                    "name": reading.ref.name,
-                    "uid": str(reading.uid),
+                    "name": parsed.ref.name,
+                    "uid": str(parsed.uid),
                     "controller": True,
                 }
             ],
         },
         "spec": spec,
     }
-
-
-def schedule_of(meta: JsonObject) -> UUID | None:
-    """The uid of the schedule that an AgentJob belongs to; None: of none."""
-    for owner in meta.get("ownerReferences") or ():
-        if owner.get("controller") and owner.get("kind") == SCHEDULED_AGENT_JOBS.kind:
-            try:
-                return UUID(owner.get("uid", ""))
-            except ValueError:
-                return None
-    return None
 
 
 def child_seen(obj: JsonObject) -> Child:
@@ -105,7 +94,7 @@ class Children:
         return [child for child in self.of(schedule) if child.succeeded is None]
 
     def saw(self, schedule: UUID, child: Child) -> bool:
-        """From the watch; False where nothing is new."""
+        """Takes a child that the watch has shown; False where nothing is new."""
         known = self._by_schedule.setdefault(schedule, {})
         if known.get(child.uid) == child or child.uid in self._deleted:
             return False
@@ -113,13 +102,14 @@ class Children:
         return True
 
     def created(self, schedule: UUID, child: Child) -> Child | None:
-        """From an answer, or a row: the watch may know more. None: it is deleted already."""
+        """Takes a child that was created, unless the watch has shown more of it. None: it is deleted
+        already."""
         if child.uid in self._deleted:
             return None
         return self._by_schedule.setdefault(schedule, {}).setdefault(child.uid, child)
 
     def deleted(self, schedule: UUID, uid: str) -> bool:
-        """False where it was not known."""
+        """Takes note of a deleted child; False where it was not known."""
         self._deleted[uid] = None
         while len(self._deleted) > DELETED_REMEMBERED:
             self._deleted.popitem(last=False)
@@ -130,5 +120,5 @@ class Children:
         return was is not None
 
     def forget(self, schedule: UUID) -> None:
-        """Its schedule is gone; garbage collection does the rest."""
+        """Forgets the children of a schedule that is gone; garbage collection does the rest."""
         self._by_schedule.pop(schedule, None)

@@ -1,4 +1,4 @@
-"""What time it is: the database's word, kept up by this machine's monotonic clock."""
+"""The clock of schedules: the database's time, carried on by this machine's monotonic clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 @dataclass(slots=True)
 class DatabaseClock:
-    """Two operators whose machines disagree about the time decide alike, and a step of their clocks moves nothing."""
+    """Two operators whose machines disagree about the time decide alike, and a step of their clocks moves
+    nothing."""
 
     _at: datetime | None = None
     _monotonic: float = 0.0

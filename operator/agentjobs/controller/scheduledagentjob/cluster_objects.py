@@ -1,8 +1,10 @@
-"""The scheduler's objects on an API server."""
+"""``ClusterObjects`` on an API server: creates, finds, cancels and deletes children, writes schedules'
+statuses."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -10,16 +12,23 @@ from agentjobs.controller.apiserver.client import (
     JSON_PATCH,
     METADATA_ONLY,
     ApiServer,
-    ApiUnavailable,
     Reply,
 )
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.apiserver.writes import Written, delete_object, get_object, post_event, write_status
-from agentjobs.controller.kit.event import ObjectEvent
-from agentjobs.controller.scheduledagentjob.children import schedule_of
-from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, Created, ObjectsUnavailable, Refused
+from agentjobs.controller.apiserver.writes import (
+    Deletion,
+    Written,
+    delete_if_unchanged,
+    get_object,
+    write_status,
+)
+from agentjobs.controller.kit.owners import schedule_of
+from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, Created, Refused
 from agentjobs.queue.records import FINAL_STATES, ObjectRef
 from agentjobs.values.json import JsonObject
+
+log = logging.getLogger(__name__)
 
 
 class ApiServerObjects:
@@ -36,7 +45,7 @@ class ApiServerObjects:
                     "POST", AGENT_JOBS.collection(meta["namespace"]), body=manifest, accept=METADATA_ONLY
                 )
         except TimeoutError:
-            raise ObjectsUnavailable(f"no answer to a creation within {CREATE_SECONDS:.0f} s") from None
+            raise ApiUnavailable(f"no answer to a creation within {CREATE_SECONDS:.0f} s") from None
         if reply.ok:
             return Created(UUID(reply.body["metadata"]["uid"]))
         if reply.status == 409:
@@ -44,13 +53,13 @@ class ApiServerObjects:
             if found is not None:
                 return Created(found)
             return Refused("an AgentJob of this name exists that is not this schedule's")
-        # 422: the definition refuses this very object; 403, 404: rights, quota, a namespace: people can mend that
+        # 422: the CRD refuses this very object; 403, 404: RBAC, quota, a namespace: people can mend that
         return Refused(f"{reply.status} {reply.message}", final=reply.status in (400, 413, 422))
 
     async def find(self, namespace: str, name: str, schedule: UUID) -> UUID | None:
-        reply = await self._asked(
-            get_object(self._api, namespace, name, metadata_only=True), missing_is_fine=True
-        )
+        reply = await get_object(self._api, namespace, name, metadata_only=True)
+        if not reply.ok and not reply.object_missing:
+            raise reply.unavailable
         if reply.ok and schedule_of(reply.body["metadata"]) == schedule:
             return UUID(reply.body["metadata"]["uid"])
         return None
@@ -68,49 +77,25 @@ class ApiServerObjects:
         )
 
     async def delete(self, namespace: str, name: str, uid: str) -> bool:
-        """Looks once more, then deletes exactly what it saw: a retry may have begun since."""
-        found = await self._asked(get_object(self._api, namespace, name), missing_is_fine=True)
-        if not found.ok or found.body["metadata"]["uid"] != uid:
-            return found.ok or found.object_missing
-        if (found.body.get("status") or {}).get("state") not in FINAL_STATES:
-            return False
-        version = found.body["metadata"]["resourceVersion"]
-        reply = await self._asked(
-            delete_object(self._api, namespace, name, uid, version), missing_is_fine=True
-        )
-        return reply.ok or reply.object_missing
+        result = await delete_if_unchanged(self._api, namespace, name, uid, _is_finished)
+        if result.deletion is Deletion.REFUSED:
+            log.warning(
+                "%s/%s cannot be deleted: %d %s", namespace, name, result.reply.status, result.reply.message
+            )
+        return result.deletion is Deletion.GONE
 
     async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject) -> bool:
-        try:
-            result = await write_status(self._api, ref, uid, status, SCHEDULED_AGENT_JOBS)
-        except ApiUnavailable as error:
-            raise ObjectsUnavailable(str(error)) from None
-        if result.written is Written.OLDER:
-            return False
+        result = await write_status(self._api, ref, uid, status, SCHEDULED_AGENT_JOBS)
         if result.written in (Written.LATER, Written.INVALID):
-            raise ObjectsUnavailable(
-                f"{result.reply.status} {result.reply.message}", result.reply.retry_after_seconds
-            )
-        return True
-
-    async def post(self, event: ObjectEvent) -> None:
-        try:
-            told = await post_event(self._api, event)
-        except ApiUnavailable as error:
-            raise ObjectsUnavailable(str(error)) from None
-        if not told:
-            raise ObjectsUnavailable("the API server is busy")
+            raise result.reply.unavailable
+        return result.written is not Written.OLDER
 
     async def _request(self, verb: str, path: str, **more: Any) -> Reply:
-        return await self._asked(self._api.request(verb, path, resource=AGENT_JOBS.plural, **more))
-
-    async def _asked(self, request: Any, *, missing_is_fine: bool = False) -> Reply:
-        try:
-            reply: Reply = await request
-        except ApiUnavailable as error:
-            raise ObjectsUnavailable(str(error)) from None
-        if reply.busy or (
-            missing_is_fine and not reply.ok and not reply.object_missing and reply.status != 409
-        ):
-            raise ObjectsUnavailable(f"{reply.status} {reply.message}", reply.retry_after_seconds)
+        reply = await self._api.request(verb, path, resource=AGENT_JOBS.plural, **more)
+        if reply.busy:
+            raise reply.unavailable
         return reply
+
+
+def _is_finished(obj: JsonObject) -> bool:
+    return (obj.get("status") or {}).get("state") in FINAL_STATES

@@ -1,4 +1,5 @@
-"""Kubernetes Events of a schedule: CronJob's own reasons. Names are fixed by tick, so a repeat is AlreadyExists."""
+"""Kubernetes Events of a schedule: CronJob's own reasons. Names are fixed by tick, so a repeat is
+AlreadyExists."""
 
 from __future__ import annotations
 
@@ -6,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from agentjobs.controller.agentjob.status import duration_text, time_text
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.status_text import duration_text, time_text
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, Problem
 from agentjobs.queue.schedules import EndedChild, Tick
 
@@ -42,61 +43,61 @@ class ScheduleEventReason(StrEnum):
         )
 
 
-def created(reading: ParsedSchedule, tick: Tick, stopped: Sequence[str], now: datetime) -> ObjectEvent:
+def created(parsed: ParsedSchedule, tick: Tick, stopped: Sequence[str], now: datetime) -> ObjectEvent:
     """``stopped``: names of the AgentJobs that Replace asked to end."""
     what = "as asked for" if tick.manual else f"for {time_text(tick.tick)}"
     replaced = f"; it replaces {', '.join(stopped)}" if stopped else ""
     text = f"Created {tick.child} {what}{replaced}"
-    return _event(reading, _key(reading, tick.child), ScheduleEventReason.SUCCESSFUL_CREATE, text, now)
+    return _event(parsed, _key(parsed, tick.child), ScheduleEventReason.SUCCESSFUL_CREATE, text, now)
 
 
-def completed(reading: ParsedSchedule, child: EndedChild) -> ObjectEvent:
+def completed(parsed: ParsedSchedule, child: EndedChild) -> ObjectEvent:
     took = ""
     if child.started_at is not None:
         took = f" after {duration_text((child.finished_at - child.started_at).total_seconds())}"
     why = f" ({child.reason})" if child.reason not in ("", child.state.value, "Completed") else ""
     text = f"{child.child}: {child.state.value}{why}{took}"
-    key = _key(reading, child.child)
-    return _event(reading, key, ScheduleEventReason.SAW_COMPLETED_JOB, text, child.finished_at)
+    key = _key(parsed, child.child)
+    return _event(parsed, key, ScheduleEventReason.SAW_COMPLETED_JOB, text, child.finished_at)
 
 
-def held(reading: ParsedSchedule, tick: datetime, active: Sequence[str], now: datetime) -> ObjectEvent:
+def held(parsed: ParsedSchedule, tick: datetime, active: Sequence[str], now: datetime) -> ObjectEvent:
     text = f"The tick of {time_text(tick)} waits: concurrencyPolicy is Forbid, and {', '.join(active)} is unfinished"
-    return _event(reading, _minute(tick), ScheduleEventReason.JOB_ALREADY_ACTIVE, text, now)
+    return _event(parsed, _minute(tick), ScheduleEventReason.JOB_ALREADY_ACTIVE, text, now)
 
 
-def missed(reading: ParsedSchedule, count: int, latest: datetime, now: datetime) -> ObjectEvent:
+def missed(parsed: ParsedSchedule, count: int, latest: datetime, now: datetime) -> ObjectEvent:
     ticks = (
         f"The tick of {time_text(latest)} was"
         if count == 1
         else f"{count} ticks up to {time_text(latest)} were"
     )
-    return _event(reading, _minute(latest), ScheduleEventReason.MISS_SCHEDULE, f"{ticks} missed", now)
+    return _event(parsed, _minute(latest), ScheduleEventReason.MISS_SCHEDULE, f"{ticks} missed", now)
 
 
-def refused(reading: ParsedSchedule, tick: Tick, why: str, now: datetime, *, again: bool) -> ObjectEvent:
+def refused(parsed: ParsedSchedule, tick: Tick, why: str, now: datetime, *, again: bool) -> ObjectEvent:
     then = "it is tried again until the next tick" if again else "the tick is given up"
     text = f"{tick.child} was not created: {why}; {then}"
-    return _event(reading, _key(reading, tick.child), ScheduleEventReason.FAILED_CREATE, text, now)
+    return _event(parsed, _key(parsed, tick.child), ScheduleEventReason.FAILED_CREATE, text, now)
 
 
-def not_accepted(reading: ParsedSchedule, problem: Problem, now: datetime) -> ObjectEvent:
+def not_accepted(parsed: ParsedSchedule, problem: Problem, now: datetime) -> ObjectEvent:
     reason = next(
         (member for member in ScheduleEventReason if member.value == problem.reason.value),
         ScheduleEventReason.INVALID_SCHEDULE,
     )
-    return _event(reading, f"g{reading.generation}", reason, problem.message, now)
+    return _event(parsed, f"g{parsed.generation}", reason, problem.message, now)
 
 
 def _event(
-    reading: ParsedSchedule, key: str, reason: ScheduleEventReason, message: str, at: datetime
+    parsed: ParsedSchedule, key: str, reason: ScheduleEventReason, message: str, at: datetime
 ) -> ObjectEvent:
-    return ObjectEvent(reading.uid, reading.ref, key, reason, message, at, at, resource=SCHEDULED_AGENT_JOBS)
+    return ObjectEvent(parsed.uid, parsed.ref, key, reason, message, at, at, resource=SCHEDULED_AGENT_JOBS)
 
 
-def _key(reading: ParsedSchedule, child: str) -> str:
+def _key(parsed: ParsedSchedule, child: str) -> str:
     """The child's name without the schedule's, where that was not shortened in it."""
-    return child.removeprefix(f"{reading.ref.name}-")
+    return child.removeprefix(f"{parsed.ref.name}-")
 
 
 def _minute(tick: datetime) -> str:

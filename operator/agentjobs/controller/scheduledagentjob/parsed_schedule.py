@@ -1,4 +1,4 @@
-"""From a ScheduledAgentJob's object to what the scheduler needs of it: pure."""
+"""One ScheduledAgentJob, parsed from its object: pure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class ParsedSchedule:
 
 
 def parsed_schedule(obj: JsonObject, cluster_id: str, *, watched: bool = False) -> ParsedSchedule:
-    """``watched``: it has changed just now. Raises KeyError or ValueError only for what no API server sends (no uid, no name)."""
+    """Parses an object. ``watched``: it has changed just now. Raises KeyError or ValueError only for what
+    no API server sends (no uid, no name)."""
     meta, status, raw = obj["metadata"], obj.get("status") or {}, obj.get("spec") or {}
     spec, problem, model = _spec(obj, meta["name"])
     uid = UUID(meta["uid"])
@@ -97,7 +98,8 @@ def parsed_schedule(obj: JsonObject, cluster_id: str, *, watched: bool = False) 
 
 
 def edited_at(meta: JsonObject) -> datetime | None:
-    """The latest time at which what decides (times, suspend) can have changed; None: the object does not tell.
+    """The latest time at which what decides (times, suspend) can have changed; None: the object does not
+    tell.
 
     Of an edit that nobody watched, only the object knows: who owns a field changed it then at the latest.
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management

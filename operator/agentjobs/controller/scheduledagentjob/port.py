@@ -1,4 +1,4 @@
-"""What the scheduler asks of the place where objects live: an API server, or ``agentjobs local``."""
+"""The scheduler's port to objects: an API server implements it, and so does ``agentjobs local``."""
 
 from __future__ import annotations
 
@@ -6,21 +6,11 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
 
 CREATE_SECONDS = 5.0
 """A creation that has no answer by then is broken off: it must end while the claim on its tick holds."""
-
-
-class ObjectsUnavailable(Exception):
-    """No answer, or everybody is to wait: nothing is known to have happened."""
-
-    def __init__(self, why: str, seconds: float | None = None) -> None:
-        super().__init__(why)
-        self.seconds = seconds
-        """How long to wait, where the answer says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +29,11 @@ class Refused:
 
 
 class ClusterObjects(Protocol):
-    """Every method raises ObjectsUnavailable."""
+    """Children and schedules, wherever they live. Every method raises ApiUnavailable."""
 
     async def create(self, manifest: JsonObject, schedule: UUID) -> Created | Refused:
-        """Creates a child within CREATE_SECONDS, or finds that it is there: that counts only where the schedule owns it."""
+        """Creates a child within CREATE_SECONDS, or finds that it is there: that counts only where the
+        schedule owns it."""
 
     async def find(self, namespace: str, name: str, schedule: UUID) -> UUID | None:
         """The uid of the schedule's child of this name; None: there is none."""
@@ -55,6 +46,3 @@ class ClusterObjects(Protocol):
 
     async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject) -> bool:
         """Replaces a schedule's status; False: it shows a newer revision. One that is gone needs none."""
-
-    async def post(self, event: ObjectEvent) -> None:
-        """Tells people."""

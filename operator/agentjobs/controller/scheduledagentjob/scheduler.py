@@ -1,8 +1,8 @@
-"""The scheduler: one agenda over all schedules, and each decision stored before it is carried out.
+"""The scheduler: the due times of all schedules. Each decision is stored before it is carried out.
 
 It wakes when the next schedule is due, when an object changes, and when a child ends; an idle one asks the
-database one cheap question every few seconds. Two schedulers at once do no harm: a decision counts only upon the
-row's present version, and a tick's child only its claimant creates.
+database one cheap question every few seconds. Two schedulers at once do no harm: a decision counts only
+upon the row's present version, and a tick's child only its claimant creates.
 """
 
 from __future__ import annotations
@@ -11,28 +11,33 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.due_times import DueTimes
+from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.periodic import wait_for
-from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES
+from agentjobs.controller.kit.status_digest import status_digest
+from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob import events
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
+from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
 from agentjobs.controller.scheduledagentjob.child_creation import ChildCreation
-from agentjobs.controller.scheduledagentjob.children import child_seen, schedule_of
-from agentjobs.controller.scheduledagentjob.keeper import Keeper
+from agentjobs.controller.scheduledagentjob.children import child_seen
+from agentjobs.controller.scheduledagentjob.history_limits import HistoryLimits
+from agentjobs.controller.scheduledagentjob.orphaned_ticks import OrphanedTicks
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule
-from agentjobs.controller.scheduledagentjob.status import digest
+from agentjobs.controller.scheduledagentjob.port import ClusterObjects
 from agentjobs.controller.scheduledagentjob.status_writer import ScheduleStatusWriter
-from agentjobs.controller.scheduledagentjob.teller import Teller
+from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueError
-from agentjobs.queue.schedules import ScheduleDecision
+from agentjobs.queue.schedules import ScheduleDecision, Schedules
 from agentjobs.schedule.decide import (
     Abandon,
     Create,
@@ -53,32 +58,54 @@ LONGEST_SLEEP_SECONDS = 60.0
 
 
 class Scheduler:
-    """One per leading operator. ``put`` it what the watch sees, of both kinds."""
+    """One per leading operator. ``enqueue`` the watch events of both kinds."""
 
     def __init__(
-        self, book: ScheduleCache, *, coalesce_seconds: float = 1.0, tend_seconds: float = 5.0
+        self,
+        queue: Schedules,
+        objects: ClusterObjects,
+        cluster_id: str,
+        meter: Counters,
+        record: Callable[[ObjectEvent], None],
+        *,
+        clock: Callable[[], datetime] | None = None,
+        coalesce_seconds: float = 1.0,
+        orphans_seconds: float = 5.0,
     ) -> None:
-        self.book = book
-        self.teller = Teller(book)
-        self.statuses = ScheduleStatusWriter(book, coalesce_seconds)
-        self.keeper = Keeper(book, self.teller, tend_seconds)
-        self.creator = ChildCreation(book, self.teller, self.keeper)
-        book.on_change = self.statuses.mark
-        self._agenda = DueTimes()
+        """``record`` takes each Event over and never waits. ``clock`` None: the database says what time it
+        is."""
+        self.queue, self.cluster_id, self.meter, self.record = queue, cluster_id, meter, record
+        self.claimant = uuid4()
+        self.cache = cache = ScheduleCache(clock)
+        self.gate = gate = WriteGate()
+        self.history = HistoryLimits(
+            cache, gate, queue, objects, meter, lambda child: self.completion.ended(child)
+        )
+        self.completion = ChildCompletion(cache, queue, cluster_id, record, self.history.prune_history)
+        self.orphans = OrphanedTicks(
+            cache, gate, queue, objects, cluster_id, self.completion, orphans_seconds
+        )
+        self.statuses = ScheduleStatusWriter(cache, gate, objects, meter, coalesce_seconds)
+        self.creation = ChildCreation(
+            cache, gate, queue, objects, meter, record, self.completion, self.claimant
+        )
+        cache.on_change = self.statuses.enqueue
+        self._due = DueTimes()
         self._unsaved: dict[UUID, ParsedSchedule] = {}
         self._gone: set[UUID] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs all parts until cancelled."""
+        parts = (self.creation, self.completion, self.orphans, self.history, self.statuses)
         async with asyncio.TaskGroup() as group:
-            for part in (self.creator, self.keeper, self.statuses, self.teller):
+            for part in parts:
                 group.create_task(part.run(), name=type(part).__name__)
             group.create_task(self._decide_on(), name="Scheduler")
 
     # what the watch sees -----------------------------------------------------------------------------
 
-    def put(self, batch: Iterable[WatchEvent]) -> None:
-        """Never waits."""
+    def enqueue(self, batch: Iterable[WatchEvent]) -> None:
+        """Takes watch events of both kinds; never waits."""
         for seen in batch:
             try:
                 if seen.kind == SCHEDULED_AGENT_JOBS:
@@ -88,30 +115,28 @@ class Scheduler:
             except (KeyError, ValueError, TypeError):
                 # what no API server sends: counted, and not allowed to hold up the others
                 log.exception("an object cannot be read: %.200r", seen.object.get("metadata"))
-                self.book.meter.add(TASK_FAILURES, part="translate")
+                self.meter.add(TASK_FAILURES, part="translate")
 
     def _put_schedule(self, obj: dict[str, Any], *, deleted: bool, listed: bool) -> None:
         uid = UUID(obj["metadata"]["uid"])
         if deleted or obj["metadata"].get("deletionTimestamp"):
             self.forget(uid)
             return
-        reading = parsed_schedule(obj, self.book.cluster_id, watched=not listed)
-        entry = self.book.entries.get(uid)
+        parsed = parsed_schedule(obj, self.cluster_id, watched=not listed)
+        entry = self.cache.entries.get(uid)
         if entry is None:
-            entry = self.book.entries[uid] = CachedSchedule.of(reading, obj)
-            self._unsaved[uid] = reading
-            self.book.wake.set()
+            entry = self.cache.entries[uid] = CachedSchedule.of(parsed, obj)
+            self._unsaved[uid] = parsed
+            self.cache.wake.set()
             return
-        if reading.generation < entry.reading.generation:
+        if parsed.generation < entry.parsed.generation:
             return  # a GET that the watch has overtaken
-        before, entry.reading = entry.reading, reading
-        entry.observed = digest(obj.get("status") or {})
-        if reading.generation > before.generation or reading.revision > (
-            entry.row.version if entry.row else 0
-        ):
-            self._unsaved[uid] = reading
-            self.keeper.tidy(uid)
-        self.book.mark(uid)
+        before, entry.parsed = entry.parsed, parsed
+        entry.observed = status_digest(obj.get("status") or {})
+        if parsed.generation > before.generation or parsed.revision > (entry.row.version if entry.row else 0):
+            self._unsaved[uid] = parsed
+            self.history.prune_history(uid)
+        self.cache.enqueue(uid)
 
     def _put_child(self, obj: dict[str, Any], *, deleted: bool) -> None:
         schedule = schedule_of(obj["metadata"])
@@ -119,32 +144,32 @@ class Scheduler:
             return
         child = child_seen(obj)
         if deleted:
-            self.book.children.deleted(schedule, child.uid)
-        elif not self.book.children.saw(schedule, child):
+            self.cache.children.deleted(schedule, child.uid)
+        elif not self.cache.children.saw(schedule, child):
             return
-        entry = self.book.entries.get(schedule)
+        entry = self.cache.entries.get(schedule)
         if entry is None:
             return
         ticks = entry.row.ticks if entry.row else ()
         if (deleted or child.succeeded is not None) and any(str(tick.uid) == child.uid for tick in ticks):
-            self.keeper.ended(UUID(child.uid), gone=deleted)
+            self.completion.ended(UUID(child.uid), gone=deleted)
         if child.succeeded is not None:
-            self.keeper.tidy(schedule)
-        self.book.mark(schedule)
+            self.history.prune_history(schedule)
+        self.cache.enqueue(schedule)
 
     def has(self, uid: str, generation: int) -> bool:
         """Whether this object, in this generation or a later one, was taken in."""
-        entry = self.book.entries.get(UUID(uid))
-        return entry is not None and entry.reading.generation >= generation
+        entry = self.cache.entries.get(UUID(uid))
+        return entry is not None and entry.parsed.generation >= generation
 
     def forget(self, uid: UUID) -> None:
-        """Its object is gone."""
-        self.book.entries.pop(uid, None)
-        self.book.children.forget(uid)
+        """Forgets a schedule whose object is gone."""
+        self.cache.entries.pop(uid, None)
+        self.cache.children.forget(uid)
         self._unsaved.pop(uid, None)
-        self._agenda.put(uid, None)
+        self._due.put(uid, None)
         self._gone.add(uid)
-        self.book.wake.set()
+        self.cache.wake.set()
 
     # deciding ----------------------------------------------------------------------------------------
 
@@ -154,66 +179,69 @@ class Scheduler:
             due: set[UUID] = set()
             try:
                 await self._save()
-                due = {*self._agenda.due(self.book.now()), *self.book.dirty}
-                self.book.dirty.clear()
+                due = {*self._due.due(self.cache.now()), *self.cache.dirty}
+                self.cache.dirty.clear()
                 await self._decide(due)
             except QueueError as error:
-                log.warning("the scheduler waits for the database: %s", error)
-                self.book.dirty |= due
+                log.warning("schedules wait for the database: %s", error)
+                self.cache.dirty |= due
                 await asyncio.sleep(random.uniform(0.5, 1.5))
-                self.book.wake.set()
+                self.cache.wake.set()
 
     async def _sleep(self) -> None:
-        due = self._agenda.next()
+        due = self._due.next()
         seconds = LONGEST_SLEEP_SECONDS
         if due is not None:
-            seconds = min(seconds, max(0.0, (due - self.book.now()).total_seconds()))
-        await wait_for(self.book.wake, seconds)
-        self.book.wake.clear()
+            seconds = min(seconds, max(0.0, (due - self.cache.now()).total_seconds()))
+        await wait_for(self.cache.wake, seconds)
+        self.cache.wake.clear()
 
     async def _save(self) -> None:
-        """Objects to rows, and rows that others have changed back to memory."""
-        for uid in self.book.stale:
-            if uid in self.book.entries:
-                self._unsaved.setdefault(uid, self.book.entries[uid].reading)
-        self.book.stale.clear()
+        """Stores changed objects as rows, and reads rows that other operators have changed."""
+        for uid in self.cache.stale:
+            if uid in self.cache.entries:
+                self._unsaved.setdefault(uid, self.cache.entries[uid].parsed)
+        self.cache.stale.clear()
         while self._gone:
             gone = list(self._gone)[:BATCH]
-            await self.book.queue.forget_schedules(gone)
+            await self.queue.forget_schedules(gone)
             self._gone.difference_update(gone)
         while self._unsaved:
             await self._save_some(list(self._unsaved.values())[:BATCH])
 
-    async def _save_some(self, readings: list[ParsedSchedule]) -> None:
+    async def _save_some(self, unsaved: list[ParsedSchedule]) -> None:
         asked_at = time.monotonic()
         try:
-            found = await self.book.queue.save_schedules(
-                (reading.remembered for reading in readings), self.book.now()
+            found = await self.queue.save_schedules(
+                (parsed.remembered for parsed in unsaved), self.cache.now()
             )
         except QueueError:
             raise
         except Exception:
             # one that cannot be stored must not hold up the others (H6)
-            if len(readings) > 1:
-                middle = len(readings) // 2
-                await self._save_some(readings[:middle])
-                await self._save_some(readings[middle:])
+            if len(unsaved) > 1:
+                middle = len(unsaved) // 2
+                await self._save_some(unsaved[:middle])
+                await self._save_some(unsaved[middle:])
                 return
-            log.exception("a schedule cannot be stored", extra={"schedule": str(readings[0].uid)})
-            self.book.meter.add(TASK_FAILURES, part="scheduler")
-            del self._unsaved[readings[0].uid]
+            log.exception("a schedule cannot be stored", extra={"schedule": str(unsaved[0].uid)})
+            self.meter.add(TASK_FAILURES, part="scheduler")
+            del self._unsaved[unsaved[0].uid]
             return
-        for reading in readings:
-            if self._unsaved.get(reading.uid) is reading:
-                del self._unsaved[reading.uid]
-        self.book.take(found, asked_at)
+        for parsed in unsaved:
+            if self._unsaved.get(parsed.uid) is parsed:
+                del self._unsaved[parsed.uid]
+        self.cache.store_rows(found, asked_at)
 
     async def _decide(self, due: set[UUID]) -> None:
-        """Decides upon these schedules, stores the decisions, and starts to carry them out. A batch at a time: when an
-        operator starts they are all of them, and a decision must not wait until the last one is made."""
+        """Decides these schedules, stores the decisions, and starts to carry them out.
+
+        A batch at a time: an operator that starts decides all schedules, and the first decision must not wait until
+        the last one is made.
+        """
         waiting = list(due)
         for start in range(0, len(waiting), BATCH):
-            now = self.book.now()
+            now = self.cache.now()
             decisions = await self._look_at(waiting[start : start + BATCH], now)
             if decisions:
                 await self._store(decisions, now)
@@ -221,85 +249,84 @@ class Scheduler:
     async def _look_at(
         self, batch: list[UUID], now: datetime
     ) -> dict[UUID, tuple[Decision, ScheduleDecision]]:
-        """The decisions to store. The event loop turns at least every SLICE_SECONDS: a next time costs 0.1 ms."""
+        """The decisions to be stored. Other tasks run at least every SLICE_SECONDS: a next time costs 0.1 ms."""
         decisions: dict[UUID, tuple[Decision, ScheduleDecision]] = {}
         slice_ends = time.monotonic() + SLICE_SECONDS
         for uid in batch:
             if time.monotonic() > slice_ends:
                 await asyncio.sleep(0)
                 slice_ends = time.monotonic() + SLICE_SECONDS
-            entry = self.book.entries.get(uid)
+            entry = self.cache.entries.get(uid)
             if entry is None or entry.busy or uid in self._unsaved or not entry.current:
-                continue  # each of these ends with a mark
+                continue  # each of these ends with an enqueue
             decision = self._look(entry, now)
             if decision is not None and (stored := _stored(entry, decision)) is not None:
                 decisions[uid] = (decision, stored)
         return decisions
 
     def _look(self, entry: CachedSchedule, now: datetime) -> Decision | None:
-        """The decision, where it can be stored now; what needs no storing is done here."""
-        uid, spec = entry.reading.uid, entry.reading.spec
-        self.book.on_change(uid)
+        """Decides one schedule; returns a decision that has to be stored. What needs no storing is done
+        here."""
+        uid, spec = entry.parsed.uid, entry.parsed.spec
+        self.cache.on_change(uid)
         if spec is None:
-            entry.next_tick, entry.over = None, False
-            self._agenda.put(uid, None)
+            entry.next_tick, entry.finished = None, False
+            self._due.put(uid, None)
             self._say_not_accepted(entry, now)
             return None
         assert entry.row is not None
-        active = self.book.children.active(uid)
+        active = self.cache.children.active(uid)
         decision = decide(spec, entry.state(tuple(child.uid for child in active)), now)
         entry.next_tick = decision.next_tick
-        entry.over = _is(Finished, decision) and not entry.row.ticks
-        self._agenda.put(uid, _again(decision, now))
+        entry.finished = _is(Finished, decision) and not entry.row.ticks
+        self._due.put(uid, _again(decision, now))
         may_ask = time.monotonic() >= entry.retry_at
         pending = entry.pending
-        if pending is not None and _is(Abandon, decision) and entry.absent != pending.child:
+        if pending is not None and _is(Abandon, decision) and entry.confirmed_absent != pending.child:
             if may_ask:
-                self.creator.look_for(entry, pending.child)
+                self.creation.look_for(entry, pending.child)
             return None
         for action in decision.actions:
-            if isinstance(action, Skip) and entry.held != action.tick:
-                entry.held = action.tick
-                self.book.meter.add(SCHEDULE_TICKS, outcome="held")
-                self.teller.tell(
-                    events.held(entry.reading, action.tick, [child.name for child in active[:3]], now)
-                )
+            if isinstance(action, Skip) and entry.reported_held_tick != action.tick:
+                entry.reported_held_tick = action.tick
+                self.meter.add(SCHEDULE_TICKS, outcome="held")
+                self.record(events.held(entry.parsed, action.tick, [child.name for child in active[:3]], now))
         if _stored(entry, decision) is None:
             if entry.uncreated and may_ask:
-                self.creator.create(entry, entry.uncreated[0].child)
+                self.creation.create(entry, entry.uncreated[0].child)
             return None
         return decision
 
     async def _store(self, decisions: dict[UUID, tuple[Decision, ScheduleDecision]], now: datetime) -> None:
         asked_at = time.monotonic()
-        decided, found = await self.book.queue.decide_schedules(
-            self.book.id, (stored for _, stored in decisions.values())
+        decided, found = await self.queue.decide_schedules(
+            self.claimant, (stored for _, stored in decisions.values())
         )
-        self.book.take(found, asked_at)
+        self.cache.store_rows(found, asked_at)
         for uid in decided:
-            entry, (decision, stored) = self.book.entries.get(uid), decisions[uid]
+            entry, (decision, stored) = self.cache.entries.get(uid), decisions[uid]
             if entry is None:
                 continue
-            entry.absent, entry.failures, entry.retry_at = None, 0, 0.0
+            entry.confirmed_absent, entry.failures, entry.retry_at = None, 0, 0.0
             for action in decision.actions:
                 if isinstance(action, Missed):
-                    self.book.meter.add(SCHEDULE_TICKS, action.count, outcome="missed")
-                    self.teller.tell(events.missed(entry.reading, action.count, action.latest, now))
+                    self.meter.add(SCHEDULE_TICKS, action.count, outcome="missed")
+                    self.record(events.missed(entry.parsed, action.count, action.latest, now))
             if stored.child is not None and not entry.busy:
-                self.creator.create(entry, stored.child)
+                self.creation.create(entry, stored.child)
 
     def _say_not_accepted(self, entry: CachedSchedule, now: datetime) -> None:
-        problem, key = entry.reading.problem, f"g{entry.reading.generation}"
-        if problem is not None and key not in entry.told:
-            entry.told = (key,)
+        problem, key = entry.parsed.problem, f"g{entry.parsed.generation}"
+        if problem is not None and key not in entry.reported:
+            entry.reported = (key,)
             log.warning(
                 "schedule %s/%s is not accepted: %s",
-                entry.reading.ref.namespace,
-                entry.reading.ref.name,
+                entry.parsed.ref.namespace,
+                entry.parsed.ref.name,
                 problem.message,
-                extra={"schedule": str(entry.reading.uid)},
+                extra={"schedule": str(entry.parsed.uid)},
             )
-            self.teller.tell(events.not_accepted(entry.reading, problem, now))
+            self.record(events.not_accepted(entry.parsed, problem, now))
 
 
 def _is(kind: type, decision: Decision) -> bool:
@@ -314,12 +341,12 @@ def _stored(entry: CachedSchedule, decision: Decision) -> ScheduleDecision | Non
     if not (missed or create or decision.decided or decision.run_handled):
         return None
     return ScheduleDecision(
-        uid=entry.reading.uid,
+        uid=entry.parsed.uid,
         version=entry.row.version,
         last_tick=decision.decided,
         run_handled=decision.run_handled,
         missed=missed,
-        abandon=entry.absent if _is(Abandon, decision) else None,
+        abandon=entry.confirmed_absent if _is(Abandon, decision) else None,
         child=create.child if create else None,
         tick=create.tick if create else None,
         manual=isinstance(create, Create) and create.manual,

@@ -5,15 +5,12 @@ Every time in it comes from the row, so a status that was wiped is rebuilt as it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
-
 from agentjobs.api.conditions import ConditionType
 from agentjobs.api.scheduledagentjob import ACTIVE_MAX_ITEMS
-from agentjobs.controller.agentjob.status import MESSAGE_CHARACTERS, cut_text, time_text
+from agentjobs.controller.kit.status_text import MESSAGE_CHARACTERS, cut_text, time_text
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
 from agentjobs.queue.schedules import ScheduleRow
 from agentjobs.schedule.history import Child
@@ -22,22 +19,23 @@ from agentjobs.values.reasons import Reason
 
 
 def schedule_status(
-    reading: ParsedSchedule,
+    parsed: ParsedSchedule,
     row: ScheduleRow,
     active: Sequence[Child],
     next_tick: datetime | None,
     *,
-    over: bool,
+    finished: bool,
 ) -> JsonObject:
-    """The whole ``status``; keys without a value are left out. ``over``: a one shot has come to its end."""
+    """The whole ``status``; keys without a value are left out. ``finished``: a one shot has come to its
+    end."""
     status: JsonObject = {
-        "observedGeneration": reading.generation,
+        "observedGeneration": parsed.generation,
         "revision": row.version,
-        "conditions": _conditions(reading, row, over=over),
+        "conditions": _conditions(parsed, row, finished=finished),
         "lastScheduleTime": time_text(row.last_tick),
         "lastSuccessfulTime": time_text(row.last_successful),
         "lastResult": row.last_result.value if row.last_result else None,
-        "nextScheduleTime": time_text(next_tick) if reading.spec else None,
+        "nextScheduleTime": time_text(next_tick) if parsed.spec else None,
         "activeCount": len(active),
         "active": [{"name": child.name, "uid": child.uid} for child in active[:ACTIVE_MAX_ITEMS]] or None,
         "missedRuns": row.missed or None,
@@ -45,17 +43,11 @@ def schedule_status(
     return {key: value for key, value in status.items() if value is not None}
 
 
-def digest(status: JsonObject) -> bytes:
-    """Of all but the revision: two statuses that say the same have the same."""
-    plain = {key: value for key, value in status.items() if key != "revision"}
-    return hashlib.blake2b(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS), digest_size=12).digest()
-
-
-def _conditions(reading: ParsedSchedule, row: ScheduleRow, *, over: bool) -> list[JsonObject]:
-    problem = reading.problem
+def _conditions(parsed: ParsedSchedule, row: ScheduleRow, *, finished: bool) -> list[JsonObject]:
+    problem = parsed.problem
     found = [
         _condition(
-            reading,
+            parsed,
             ConditionType.ACCEPTED,
             problem is None,
             problem.reason if problem else Reason.ACCEPTED,
@@ -65,26 +57,26 @@ def _conditions(reading: ParsedSchedule, row: ScheduleRow, *, over: bool) -> lis
     ]
     if row.suspended:
         since = row.suspended_at or row.created_at
-        found.append(_condition(reading, ConditionType.SUSPENDED, True, Reason.SUSPENDED, "", since))
+        found.append(_condition(parsed, ConditionType.SUSPENDED, True, Reason.SUSPENDED, "", since))
     elif row.unsuspended_at is not None:
         found.append(
-            _condition(reading, ConditionType.SUSPENDED, False, Reason.RESUMED, "", row.unsuspended_at)
+            _condition(parsed, ConditionType.SUSPENDED, False, Reason.RESUMED, "", row.unsuspended_at)
         )
-    if over:
+    if finished:
         fired = row.last_finished is not None
         reason = Reason.ONE_SHOT_FIRED if fired else Reason.ONE_SHOT_MISSED
         since = row.last_finished or row.last_tick or row.created_at
-        found.append(_condition(reading, ConditionType.FINISHED, True, reason, "", since))
+        found.append(_condition(parsed, ConditionType.FINISHED, True, reason, "", since))
     return found
 
 
 def _condition(
-    reading: ParsedSchedule, kind: ConditionType, true: bool, reason: Reason, message: str, since: datetime
+    parsed: ParsedSchedule, kind: ConditionType, true: bool, reason: Reason, message: str, since: datetime
 ) -> JsonObject:
     return {
         "type": kind.value,
         "status": "True" if true else "False",
-        "observedGeneration": reading.generation,
+        "observedGeneration": parsed.generation,
         "lastTransitionTime": time_text(since),
         "reason": reason.value,
         "message": cut_text(message, MESSAGE_CHARACTERS),

@@ -1,4 +1,5 @@
-"""Writing the statuses of schedules, once things have settled, and only where they say something new."""
+"""The status writer of ScheduledAgentJobs: coalesces changes, and writes only statuses that say something
+new."""
 
 from __future__ import annotations
 
@@ -9,15 +10,18 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.kit.status_digest import status_digest
+from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
-from agentjobs.controller.scheduledagentjob.port import ObjectsUnavailable
-from agentjobs.controller.scheduledagentjob.status import digest, schedule_status
+from agentjobs.controller.scheduledagentjob.port import ClusterObjects
+from agentjobs.controller.scheduledagentjob.status import schedule_status
+from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 
 log = logging.getLogger(__name__)
 
-NO_STATUS = digest({})
+NO_STATUS = status_digest({})
 PARALLEL = 8
 
 
@@ -25,12 +29,15 @@ PARALLEL = 8
 class ScheduleStatusWriter:
     """A schedule that changes is written ``coalesce_seconds`` after the first change that is not shown."""
 
-    book: ScheduleCache
+    cache: ScheduleCache
+    gate: WriteGate
+    objects: ClusterObjects
+    meter: Counters
     coalesce_seconds: float = 1.0
     _due: dict[UUID, float] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def mark(self, uid: UUID) -> None:
+    def enqueue(self, uid: UUID) -> None:
         if uid not in self._due:
             self._due[uid] = time.monotonic() + self.coalesce_seconds
             self._wake.set()
@@ -44,39 +51,39 @@ class ScheduleStatusWriter:
                     self._wake.clear()
                     await self._wake.wait()
                 uid, due = next(iter(self._due.items()))
-                await asyncio.sleep(max(due - time.monotonic(), self.book.paused_seconds()))
-                await self.book.calm()
+                await asyncio.sleep(max(due - time.monotonic(), self.gate.paused_seconds()))
+                await self.gate.wait_until_calm()
                 self._due.pop(uid, None)
-                entry = self.book.entries.get(uid)
+                entry = self.cache.entries.get(uid)
                 if entry is not None and (wanted := self._wanted(entry)) is not None:
                     await slots.acquire()
                     task = group.create_task(self._write(entry, wanted))
                     task.add_done_callback(lambda _: slots.release())
 
     def _wanted(self, entry: CachedSchedule) -> dict[str, object] | None:
-        """The status to write; None: the object shows it, or it is not known yet."""
+        """The status to be written; None: the object shows it, or it is not known yet."""
         if entry.row is None or not entry.current:
             return None
-        active = self.book.children.active(entry.reading.uid)
-        status = schedule_status(entry.reading, entry.row, active, entry.next_tick, over=entry.over)
-        says = digest(status)
+        active = self.cache.children.active(entry.parsed.uid)
+        status = schedule_status(entry.parsed, entry.row, active, entry.next_tick, finished=entry.finished)
+        says = status_digest(status)
         if says == entry.observed or (says == entry.written and entry.observed != NO_STATUS):
-            self.book.meter.add(STATUS_SKIPPED, reason="unchanged")
+            self.meter.add(STATUS_SKIPPED, reason="unchanged")
             return None
         return status
 
     async def _write(self, entry: CachedSchedule, status: dict[str, object]) -> None:
-        uid = entry.reading.uid
+        uid = entry.parsed.uid
         try:
-            if await self.book.objects.write_status(entry.reading.ref, uid, status):
-                entry.written = digest(status)
+            if await self.objects.write_status(entry.parsed.ref, uid, status):
+                entry.written = status_digest(status)
             else:
-                self.book.refresh(uid)  # another process knows more
-        except ObjectsUnavailable as error:
-            self.book.pause(error)
-            self.mark(uid)
+                self.cache.reload(uid)  # another process knows more
+        except ApiUnavailable as error:
+            self.gate.pause(error)
+            self.enqueue(uid)
         except Exception:
             log.exception("a schedule's status could not be written", extra={"schedule": str(uid)})
-            self.book.meter.add(TASK_FAILURES, part="scheduler")
+            self.meter.add(TASK_FAILURES, part="scheduler")
             with contextlib.suppress(KeyError):
                 self._due.pop(uid)

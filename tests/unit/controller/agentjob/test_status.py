@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from agentjobs.api.agentjob_status import AgentJobStatus
-from agentjobs.controller.agentjob.status import duration_text, minimal_status, status_of
+from agentjobs.controller.agentjob.status import minimal_status, status_of
+from agentjobs.controller.kit.status_text import duration_text
 from agentjobs.queue.records import AnsweredInput, JobView, State
 from agentjobs.values.requests import InputRequest
 from agentjobs.values.text import cut

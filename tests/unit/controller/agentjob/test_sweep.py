@@ -8,7 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agentjobs.controller.agentjob.sweep import Listed, compare, is_gone, too_many
+from agentjobs.controller.agentjob.sweep import compare, too_many
+from agentjobs.controller.apiserver.listing import Listed
+from agentjobs.controller.kit.sweep import is_gone
 from agentjobs.queue.kubernetes import MirrorRow
 from controller_builders import AT
 

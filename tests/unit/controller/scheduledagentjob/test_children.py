@@ -9,7 +9,8 @@ import pytest
 
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.validation import problems_of
-from agentjobs.controller.scheduledagentjob.children import Children, child_of, child_seen, schedule_of
+from agentjobs.controller.kit.owners import schedule_of
+from agentjobs.controller.scheduledagentjob.children import Children, child_of, child_seen
 from agentjobs.schedule.history import Child
 from scheduler_builders import NOON, UID, reading, tick
 

@@ -10,7 +10,6 @@ from typing import cast
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import Counters
-from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.port import ClusterObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.schedules import Found, Schedules, SeenSchedule, Waiting
@@ -38,15 +37,17 @@ async def test_other_tasks_go_on_while_an_operator_that_starts_computes_the_next
     None
 ):
     """Each has a text of its own, 0.1 ms and more: without slices other tasks would not run until all are done."""
-    cache = ScheduleCache(
+    scheduler = Scheduler(
         cast(Schedules, HollowQueue()),
         cast(ClusterObjects, HollowObjects()),
         "cluster-1",
         Counters(),
+        lambda event: None,
         clock=lambda: NOON,
+        coalesce_seconds=60,
     )
-    scheduler = Scheduler(cache, coalesce_seconds=60)
-    scheduler.put(
+    cache = scheduler.cache
+    scheduler.enqueue(
         WatchEvent(
             schedule_object(
                 {"schedule": f"{n % 60} {n // 60 % 24} 1-{2 + n // 1440} 3 *"},

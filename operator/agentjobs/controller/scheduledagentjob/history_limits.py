@@ -1,0 +1,100 @@
+"""``successfulJobsHistoryLimit`` and ``failedJobsHistoryLimit``: the oldest finished children beyond them
+are deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.metrics.counters import TASK_FAILURES, Counters
+from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
+from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
+from agentjobs.controller.scheduledagentjob.port import ClusterObjects
+from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.schedules import Schedules
+from agentjobs.schedule.history import Child, surplus
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.05
+"""Children that end within it are looked at together."""
+AGAIN_SECONDS = 10.0
+"""After a delete that could not be: a child that still keeps its tick from being created again, say."""
+
+
+@dataclass(slots=True)
+class HistoryLimits:
+    """Deletes in the background, one schedule after another."""
+
+    cache: ScheduleCache
+    gate: WriteGate
+    queue: Schedules
+    objects: ClusterObjects
+    meter: Counters
+    on_deleted: Callable[[UUID], None]
+    """Called with each child that was deleted."""
+    _schedules: set[UUID] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def prune_history(self, schedule: UUID) -> None:
+        """Has the schedule looked at: there may be more finished children than its limits allow."""
+        self._schedules.add(schedule)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deletes until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(max(SETTLE_SECONDS, self.gate.paused_seconds()))
+            self._wake.clear()
+            schedules, self._schedules = self._schedules, set()
+            for schedule in schedules:
+                if not await self._prune_or_report(schedule):
+                    asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.prune_history, schedule)
+
+    async def _prune_or_report(self, schedule: UUID) -> bool:
+        try:
+            return await self._prune(schedule)
+        except (ApiUnavailable, QueueError) as error:
+            log.warning("finished children are deleted later: %s", error)
+        except Exception:
+            log.exception("finished children could not be deleted", extra={"schedule": str(schedule)})
+            self.meter.add(TASK_FAILURES, part="scheduler")
+        return False
+
+    async def _prune(self, schedule: UUID) -> bool:
+        """Deletes what is beyond the limits. False: not all of it could go now."""
+        entry = self.cache.entries.get(schedule)
+        surplus_children = self._surplus(entry) if entry is not None else []
+        if entry is None or not surplus_children:
+            return True
+        namespace = entry.parsed.ref.namespace
+        settled = await self.queue.settled_children(
+            (schedule, child.name, UUID(child.uid)) for child in surplus_children
+        )
+        done = True
+        for child in surplus_children:
+            if UUID(child.uid) in settled and await self.objects.delete(namespace, child.name, child.uid):
+                log.info("deleted %s/%s: it is beyond its schedule's history limit", namespace, child.name)
+                self.cache.children.deleted(schedule, child.uid)
+                self.on_deleted(UUID(child.uid))
+            else:
+                done = False
+        return done
+
+    def _surplus(self, entry: CachedSchedule) -> list[Child]:
+        if entry.row is None or entry.parsed.spec is None:
+            return []
+        requested = entry.parsed.run_requested
+        return surplus(
+            self.cache.children.of(entry.parsed.uid),
+            successful_limit=entry.parsed.successful_limit,
+            failed_limit=entry.parsed.failed_limit,
+            last_tick=entry.row.last_tick,
+            run_is_pending=bool(requested) and requested != entry.row.run_handled,
+        )

@@ -1,0 +1,239 @@
+"""Statuses from the outbox to the API server, on stubs of both: what an Event or an answer may delay."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from agentjobs.controller.agentjob.status_writer import StatusWriter
+from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.event_recorder import EventRecorder
+from agentjobs.controller.metrics.counters import STATUS_SKIPPED, Counters
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import ObjectRef, OutboxEntry, State
+from controller_builders import AT, attempt, entry, job, until
+
+
+@dataclass
+class StubOutbox:
+    """An outbox in memory; entries are removed as the queue removes them: by their version."""
+
+    entries: dict[int, OutboxEntry] = field(default_factory=dict)
+    confirmed: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def add(self, number: int, namespace: str = "team", version: int = 5) -> None:
+        ended = attempt(1, outcome="complete", reason="", ended_at=AT)
+        view = job(
+            State.COMPLETE,
+            id=number,
+            uid=UUID(int=number),
+            ref=ObjectRef("cluster-1", namespace, f"job-{number}"),
+            attempts_log=(ended,),
+            run=1,
+            started_at=AT,
+            finished_at=AT,
+        )
+        self.entries[number] = entry(view, version=version, marked_at=AT)
+
+    async def outbox(self, limit: int, coalesce: float, exclude: Sequence[int]) -> list[OutboxEntry]:
+        return [found for key, found in self.entries.items() if key not in exclude][:limit]
+
+    async def projected(self, done: Sequence[tuple[int, int, int]]) -> list[int]:
+        self.confirmed += done
+        for number, version, _ in done:
+            if number in self.entries and self.entries[number].version == version:
+                del self.entries[number]
+        return []
+
+    async def unchanged(self, done: Sequence[tuple[int, int]]) -> int:
+        for number, _ in done:
+            self.entries.pop(number, None)
+        return len(done)
+
+    async def drop_projection(self, ids: Sequence[int]) -> int:
+        for number in ids:
+            self.entries.pop(number, None)
+        return len(ids)
+
+    async def touch(self, uids: Sequence[UUID]) -> int:
+        return len(uids)
+
+
+@dataclass
+class StubApi:
+    """Takes status writes; ``answer`` may answer otherwise, or raise."""
+
+    meter: Counters = field(default_factory=Counters)
+    patched: list[str] = field(default_factory=list)
+    answer: Callable[[str], Reply] = lambda path: Reply(200, {})
+
+    async def request(self, verb: str, path: str, **_: Any) -> Reply:
+        assert verb == "PATCH"
+        self.patched.append(path)
+        await asyncio.sleep(0)
+        return self.answer(path)
+
+
+@dataclass
+class Bench:
+    outbox: StubOutbox
+    api: StubApi
+    writer: StatusWriter
+    events: list[ObjectEvent]
+    """Events that were posted."""
+
+    async def until_empty(self, within: float = 10.0) -> float:
+        """Seconds until every status is confirmed."""
+        started = time.monotonic()
+        self.writer.wake()
+        await until(lambda: not self.outbox.entries, within)
+        return time.monotonic() - started
+
+
+@asynccontextmanager
+async def bench(post: Callable[[ObjectEvent], None] = lambda event: None) -> AsyncIterator[Bench]:
+    """``post`` may raise ApiUnavailable."""
+    outbox, api, posted = StubOutbox(), StubApi(), list[ObjectEvent]()
+
+    async def poster(event: ObjectEvent) -> None:
+        post(event)
+        posted.append(event)
+
+    recorder = EventRecorder(poster, api.meter)
+    writer = StatusWriter(cast(Queue, outbox), cast(ApiServer, api), recorder, poll_seconds=0.05)
+    tasks = [asyncio.create_task(part.run()) for part in (writer, recorder)]
+    try:
+        yield Bench(outbox, api, writer, posted)
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def refuse(namespace: str, seconds: float | None = None) -> Callable[[ObjectEvent], None]:
+    def post(event: ObjectEvent) -> None:
+        if event.ref.namespace == namespace:
+            raise ApiUnavailable("429 slow down", seconds, status=429)
+
+    return post
+
+
+async def test_a_status_is_written_once_and_its_event_posted_once() -> None:
+    async with bench() as b:
+        b.outbox.add(1)
+        await b.until_empty()
+        assert len(b.api.patched) == 1
+        assert [event.reason.value for event in b.events] == ["JobCompleted"]
+        assert b.outbox.confirmed == [(1, 5, 1)], "the run whose Event is posted is noted down"
+
+
+async def test_invariant_10_a_refused_event_neither_holds_up_nor_repeats_a_status() -> None:
+    async with bench(refuse("noisy", 3600)) as b:
+        for number in range(60):
+            b.outbox.add(number, "noisy")
+        assert await b.until_empty() < 5
+        for number in range(100, 110):
+            b.outbox.add(number, "quiet")
+            assert await b.until_empty() < 2
+        await asyncio.sleep(0.2)
+        assert len(b.api.patched) == len(set(b.api.patched)) == 70
+        assert {event.ref.namespace for event in b.events} == {"quiet"}
+        assert len(b.events) == 10
+
+
+async def test_the_same_status_that_is_marked_again_while_its_event_is_refused_is_not_written_again() -> None:
+    async with bench(refuse("noisy")) as b:
+        b.outbox.add(1, "noisy")
+        await b.until_empty()
+        b.outbox.add(1, "noisy", version=6)
+        await b.until_empty()
+        assert len(b.api.patched) == 1
+        assert b.api.meter.total(STATUS_SKIPPED, reason="unchanged") == 1
+
+
+async def test_while_events_are_taken_a_status_is_confirmed_after_its_event() -> None:
+    order: list[str] = []
+    async with bench(lambda event: order.append("event")) as b:
+        confirm = b.outbox.projected
+
+        async def projected(done: Sequence[tuple[int, int, int]]) -> list[int]:
+            order.append("confirmed")
+            return await confirm(done)
+
+        b.outbox.projected = projected  # type: ignore[method-assign]
+        b.outbox.add(1)
+        await b.until_empty()
+    assert order == ["event", "confirmed"]
+
+
+async def test_jobs_under_way_have_keys_of_their_own_and_end_with_the_writer() -> None:
+    blocked, started = asyncio.Event(), list[str]()
+    async with bench() as b:
+
+        async def request(verb: str, path: str, **_: Any) -> Reply:
+            started.append(path)
+            await blocked.wait()
+            return Reply(200, {})
+
+        b.api.request = request  # type: ignore[method-assign]
+        for number in range(8):
+            b.outbox.add(number)
+        b.writer.wake()
+        await until(lambda: len(started) == 8)
+        under_way = dict(b.writer._busy)
+        assert sorted(under_way) == list(range(8))
+        await asyncio.sleep(0.1)
+        assert len(started) == 8, "none is begun a second time"
+    await asyncio.sleep(0)
+    assert all(task.cancelled() for task in under_way.values())
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_api_server_keeps_everything_until_it_answers(status: int) -> None:
+    async with bench() as b:
+        busy = [True]
+        b.api.answer = lambda path: Reply(status, {}, 0.1) if busy[0] else Reply(200, {})
+        for number in range(5):
+            b.outbox.add(number)
+        b.writer.wake()
+        await asyncio.sleep(0.3)
+        assert len(b.outbox.entries) == 5
+        assert b.events == []
+        busy[0] = False
+        await b.until_empty()
+        assert len(b.events) == 5
+
+
+async def test_an_object_that_is_gone_gets_no_event() -> None:
+    async with bench() as b:
+        b.api.answer = lambda path: Reply(404, {"details": {"name": "job"}})
+        b.outbox.add(1)
+        await b.until_empty()
+        await asyncio.sleep(0.05)
+        assert b.events == []
+        assert b.outbox.confirmed == []
+
+
+async def test_a_newer_version_that_came_meanwhile_stays_in_the_outbox() -> None:
+    async with bench() as b:
+        b.outbox.add(1)
+        newer = replace(b.outbox.entries[1], version=9)
+
+        def answer(path: str) -> Reply:
+            b.outbox.entries[1] = newer
+            return Reply(200, {})
+
+        b.api.answer = answer
+        b.writer.wake()
+        await until(lambda: bool(b.outbox.confirmed))
+        assert b.outbox.confirmed[0] == (1, 5, 1)

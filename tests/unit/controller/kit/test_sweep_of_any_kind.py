@@ -1,0 +1,141 @@
+"""The sweep's mechanism, with an adapter of a kind that does not exist: nothing is concluded from a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.listing import Listed, ListFailed
+from agentjobs.controller.apiserver.resources import Resource
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.kit.sweep import Suspects, Sweep, vanished_rows
+from agentjobs.controller.metrics.counters import SWEEP_FOUND, Counters
+
+THINGS = Resource("things", "Thing")
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+@dataclass(frozen=True)
+class ThingRow:
+    uid: UUID
+    name: str
+    namespace: str = "team"
+    saved_at: datetime = LONG_AGO
+
+
+@dataclass
+class Things:
+    """An adapter over plain lists."""
+
+    stored: list[ThingRow]
+    taken: set[UUID] = field(default_factory=set)
+    released: list[UUID] = field(default_factory=list)
+
+    async def rows(self) -> list[ThingRow]:
+        return self.stored
+
+    def suspects(
+        self, rows: list[ThingRow], listed: Mapping[UUID, Listed], list_started_at: datetime
+    ) -> Suspects[ThingRow]:
+        vanished = vanished_rows(
+            rows,
+            listed,
+            known_since=lambda row: row.saved_at,
+            list_started_at=list_started_at,
+            namespaces=frozenset(),
+        )
+        known = {row.uid for row in rows}
+        return Suspects(vanished, tuple(found for uid, found in listed.items() if uid not in known))
+
+    def has(self, uid: str, generation: int) -> bool:
+        return UUID(uid) in self.taken
+
+    async def release(self, gone: list[ThingRow], rows: list[ThingRow]) -> None:
+        self.released += [row.uid for row in gone]
+
+
+@dataclass
+class StubApi:
+    """Lists and gets these objects; ``get`` may answer otherwise."""
+
+    objects: dict[str, UUID]
+    get: Callable[[str], Reply | None] = lambda name: None
+    list_status: int = 200
+    meter: Counters = field(default_factory=Counters)
+
+    async def request(self, verb: str, path: str, **_: Any) -> Reply:
+        if path == THINGS.collection():
+            return Reply(
+                self.list_status, {"items": [thing(name) for name in self.objects if name != "unlisted"]}
+            )
+        name = path.rpartition("/")[2]
+        answer = self.get(name)
+        if answer is not None:
+            return answer
+        if name not in self.objects:
+            return Reply(404, {"details": {"name": name}})
+        return Reply(200, thing(name, self.objects[name]))
+
+
+def thing(name: str, uid: UUID | None = None) -> dict[str, Any]:
+    uids = {"a": A, "b": B, "c": C}
+    return {"metadata": {"name": name, "namespace": "team", "uid": str(uid or uids[name]), "generation": 1}}
+
+
+def sweep_of(things: Things, api: StubApi, seen: list[WatchEvent]) -> Sweep[ThingRow]:
+    return Sweep(things, cast(ApiServer, api), THINGS, seen.extend)
+
+
+async def test_it_hands_on_what_is_unknown_and_releases_what_is_gone() -> None:
+    things, seen = Things([ThingRow(A, "a"), ThingRow(B, "b")]), list[WatchEvent]()
+    api = StubApi({"a": A, "c": C})
+    await sweep_of(things, api, seen).sweep()
+    assert things.released == [B]
+    assert [(event.object["metadata"]["name"], event.kind) for event in seen] == [("c", THINGS)]
+    assert api.meter.total(SWEEP_FOUND, kind="vanished") == 1
+    assert api.meter.total(SWEEP_FOUND, kind="unknown") == 1
+
+
+async def test_what_was_taken_in_meanwhile_is_not_read_again() -> None:
+    things, seen = Things([], taken={A}), list[WatchEvent]()
+    await sweep_of(things, StubApi({"a": A}), seen).sweep()
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("why", "answer", "released"),
+    [
+        ("it is not there", Reply(404, {"details": {"name": "b"}}), [B]),
+        ("another one has its name", Reply(200, thing("b", C)), [B]),
+        ("it is there, and the list was wrong", Reply(200, thing("b", B)), []),
+        ("its kind is not there", Reply(404, {}), []),
+        ("the API server is busy", Reply(503, {}), []),
+        ("RBAC does not allow it", Reply(403, {}), []),
+    ],
+)
+async def test_a_row_is_released_only_where_a_get_confirms_it(
+    why: str, answer: Reply, released: list[UUID]
+) -> None:
+    things = Things([ThingRow(B, "b")])
+    await sweep_of(things, StubApi({}, get=lambda name: answer), []).sweep()
+    assert things.released == released, why
+
+
+async def test_a_row_that_is_younger_than_the_list_is_left_alone() -> None:
+    things = Things([ThingRow(B, "b", saved_at=datetime.now(UTC) + timedelta(seconds=1))])
+    await sweep_of(things, StubApi({}), []).sweep()
+    assert things.released == []
+
+
+async def test_a_list_that_fails_concludes_nothing() -> None:
+    things = Things([ThingRow(B, "b")])
+    with pytest.raises(ListFailed, match="things"):
+        await sweep_of(things, StubApi({}, list_status=410), []).sweep()
+    assert things.released == []
