@@ -18,7 +18,7 @@ from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObje
 from agentjobs.controller.scheduledagentjob.port import Created, Refused
 from clusters import Cluster
 from operators import QUICK, Bench, bench, eventually, operator_process, serving
-from rights import documented, role
+from rbac import documented, role
 from schedules import HOUR, MINUTE, Schedules, TestClock, child_name
 
 

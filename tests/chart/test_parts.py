@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from agentjobs.cli.settings import Settings
-from agentjobs.cli.sources import misspelt_variables
+from agentjobs.cli.settings_sources import misspelt_variables
 from charts import LEAST, Helm, Object, environment, pick
-from rights import documented
+from rbac import documented
 
 EVERYTHING: dict[str, Any] = {
     **LEAST,

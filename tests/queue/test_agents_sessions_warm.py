@@ -13,10 +13,10 @@ BODY = """
 import asyncio, json, os, sys
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.prefork.imports import threads
-from agentjobs.agents.prefork.template import warm
+from agentjobs.agents.prefork.imports import thread_count
+from agentjobs.agents.prefork.template import warm_template
 settings = AgentSettings(session_dsn=sys.argv[1])
-told = {"warnings": warm(settings), "threads": threads(), "children": []}
+told = {"warnings": warm_template(settings), "threads": thread_count(), "children": []}
 told["sqlalchemy"] = "sqlalchemy" in sys.modules
 told["sockets"] = sum(os.readlink(f"/proc/self/fd/{fd}").startswith("socket:") for fd in os.listdir("/proc/self/fd")
                       if os.path.exists(f"/proc/self/fd/{fd}"))
@@ -70,8 +70,8 @@ TOUCHED = """
 import asyncio, json, os, sys
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.prefork.standby import touch
-from agentjobs.agents.prefork.template import warm
+from agentjobs.agents.prefork.standby import prepare_standby
+from agentjobs.agents.prefork.template import warm_template
 import psycopg
 dsn = sys.argv[1]
 settings = AgentSettings(session_dsn=dsn)
@@ -83,7 +83,7 @@ def child(talk):
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
-        asyncio.run(touch(settings))
+        asyncio.run(prepare_standby(settings))
         with os.fdopen(writing, "w") as out:
             json.dump(talk(), out)
         os._exit(0)
@@ -108,7 +108,7 @@ def lost():
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("select pg_terminate_backend(%s, 5000)", before[0])
     return [before, *attempt("lost")]
-told = {"warnings": warm(settings), "idle": backends(), "kept": child(kept), "lost": child(lost)}
+told = {"warnings": warm_template(settings), "idle": backends(), "kept": child(kept), "lost": child(lost)}
 print(json.dumps(told))
 """
 
@@ -135,7 +135,10 @@ def test_a_process_that_waits_for_its_job_is_connected_already(dsn: str, tmp_pat
 
 
 def test_a_store_that_is_away_does_not_keep_a_process_from_waiting_for_its_job(tmp_path: Path) -> None:
-    body = TOUCHED[: TOUCHED.index("told =")] + 'warm(settings)\nprint(json.dumps(child(lambda: "waits")))'
+    body = (
+        TOUCHED[: TOUCHED.index("told =")]
+        + 'warm_template(settings)\nprint(json.dumps(child(lambda: "waits")))'
+    )
     done = subprocess.run(
         [sys.executable, "-c", body, "postgresql://u:pw@127.0.0.1:1/d"],
         capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path,

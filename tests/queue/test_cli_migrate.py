@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
+from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.main import app
-from agentjobs.cli.problems import Unavailable
 from agentjobs.queue import migrate
 
 

@@ -1,12 +1,14 @@
-"""What a tool can learn about the job that it runs for.
+"""The current job, for tools and callbacks: its identity, its attempt, and idempotency keys.
 
     from agentjobs.agents.context import current_job
 
     def charge(card: str, cents: int) -> dict:
         return payments.charge(card, cents, idempotency_key=current_job().key("charge", card, cents))
 
-A tool that was running when its process died runs again (at least once): the key is what lets the other side see
-that both are the same call.
+A tool that was running when its process died is called again by the next attempt: tools run at least once.
+The key is the same in both calls, so the other side can tell that they are one.
+
+Runs in the executor.
 """
 
 from __future__ import annotations
@@ -23,27 +25,30 @@ from agentjobs.values.names import own_session
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """The attempt that runs now."""
+    """The job and the attempt that this process runs."""
 
     uid: str
     namespace: str
     name: str
     queue: str
     run: int
-    """Claims so far, this one included; never refunded."""
+    """Number of this run: claims of the job so far, this one included. Never refunded."""
     attempt: int
-    """Charged runs of this round, from 1."""
+    """Number of this attempt in the round, from 1. A refunded run and the next one share it."""
     max_attempts: int
     round: int
-    """1, and one more for every retry of the finished job."""
+    """Number of the round: 1, and one more for each retry of the finished job."""
 
     @property
     def idempotency_key(self) -> str:
-        """Stable over all runs, attempts and rounds of the job."""
+        """A key of the job, the same in all its runs, attempts and rounds."""
         return own_session(self.uid)
 
     def key(self, *parts: object) -> str:
-        """Stable over runs for one call: give it the tool's name and the arguments that make the call unique."""
+        """A key of one tool call, the same in each run that repeats the call.
+
+        :param parts: the tool's name, and those of its arguments that make the call unique.
+        """
         told = "\x1f".join([self.idempotency_key, *(repr(part) for part in parts)])
         return f"{self.idempotency_key}-{hashlib.sha256(told.encode()).hexdigest()[:24]}"
 
@@ -52,9 +57,9 @@ _current: ContextVar[JobContext] = ContextVar("agentjobs_job")
 
 
 def current_job() -> JobContext:
-    """The job that this code runs for; works in tools and callbacks, also in the tool threads.
+    """The job that the caller works for. To be called in tools and callbacks, also in ADK's tool threads.
 
-    :raises LookupError: outside of a run, such as at import.
+    :raises LookupError: no run has begun, for example while a module is imported.
     """
     try:
         return _current.get()
@@ -65,6 +70,7 @@ def current_job() -> JobContext:
 
 
 def context_of(spec: AttemptSpec) -> JobContext:
+    """The context of the attempt that ``spec`` describes."""
     return JobContext(
         uid=spec.uid,
         namespace=spec.namespace,
@@ -79,7 +85,7 @@ def context_of(spec: AttemptSpec) -> JobContext:
 
 @contextmanager
 def running(spec: AttemptSpec) -> Iterator[JobContext]:
-    """Makes ``spec`` the current job of this task and of what it starts."""
+    """Makes ``spec`` the current job of this task and of the tasks and threads that it starts."""
     context = context_of(spec)
     token = _current.set(context)
     try:

@@ -1,7 +1,9 @@
-"""The gate before all that a run begins: a model call, a tool, a write to its session (H13).
+"""The lease gate: a run passes it before each model call, tool call and write to its session (H13).
 
-A worker that nobody hears of any more loses its jobs to others when its lease is over. Whatever it began later would be
-done twice, so its runs wait here until the lease is renewed, or until they are ended.
+For example, a worker is cut off from the database. After 15 s its lease is over and other workers may take
+its jobs; whatever its runs began later would be done twice. So each run waits at the gate until the
+supervisor renews the lease, or until it is ended. Runs in the executor; ``worker/process/lease.py`` has the
+lease itself.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _LOOK_SECONDS = 0.1
-"""Between two looks at a lease that is over."""
+"""Interval at which a waiting run looks whether its lease was renewed."""
 
 SecondsLeft = Callable[[], float]
 
@@ -21,9 +23,9 @@ _seconds_left: ContextVar[SecondsLeft | None] = ContextVar("agentjobs_lease", de
 
 @contextmanager
 def leased(seconds_left: SecondsLeft) -> Iterator[None]:
-    """Inside, this task and what it starts run under that lease.
+    """Binds this task, and the tasks that it starts, to a lease until the end of the block.
 
-    :param seconds_left: until the lease is over; negative: it is.
+    :param seconds_left: tells the seconds until the lease is over; 0 or less: it is over.
     """
     token = _seconds_left.set(seconds_left)
     try:
@@ -33,7 +35,7 @@ def leased(seconds_left: SecondsLeft) -> Iterator[None]:
 
 
 async def wait_for_lease() -> None:
-    """Returns at once while the lease holds, and where there is none; else when it has been renewed."""
+    """Waits while the task's lease is over. Returns at once while the lease holds, or where there is none."""
     seconds_left = _seconds_left.get()
     while seconds_left is not None and seconds_left() <= 0:  # noqa: ASYNC110, a page of memory has no event
         await asyncio.sleep(_LOOK_SECONDS)

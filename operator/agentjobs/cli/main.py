@@ -10,7 +10,7 @@ import typer
 
 from agentjobs import __version__
 from agentjobs.cli.commands import crds, local, migrate, operator, worker
-from agentjobs.cli.problems import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable
+from agentjobs.cli.errors import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable
 
 app = typer.Typer(
     name="agentjobs",
@@ -49,9 +49,9 @@ def main() -> None:
         app()
     except BadInput as problem:
         print(f"agentjobs: {problem}", file=sys.stderr)  # noqa: T201
-        if (sources := sys.modules.get("agentjobs.cli.sources")) is not None:
+        if (settings_sources := sys.modules.get("agentjobs.cli.settings_sources")) is not None:
             # a setting that is missing may be there under a misspelt name
-            for warning in sources.misspelt_variables(os.environ):
+            for warning in settings_sources.misspelt_variables(os.environ):
                 print(f"agentjobs: {warning}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE_EXIT_STATUS)
     except Unavailable as problem:

@@ -23,7 +23,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from agentjobs.cli.problems import BadInput
+from agentjobs.cli.errors import BadInput
 from agentjobs.dsn import Dsn, DsnFile
 
 PREFIX = "AGENTJOBS_"

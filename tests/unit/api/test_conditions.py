@@ -71,7 +71,7 @@ def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: table
         Verdict.SNOOZE: Follows.REFUNDS,
         Verdict.ASK: Follows.WAITS,
     }.get(rule.verdict, Follows.ENDS)
-    if rule.health is ModelAnswer.KEY_REFUSED:  # the worker lets it wait
+    if rule.model_answer is ModelAnswer.KEY_REFUSED:  # the worker lets it wait
         follows = Follows.REFUNDS
     assert rule.reason.follows is follows
 

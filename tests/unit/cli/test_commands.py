@@ -11,8 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from agentjobs.cli.errors import BadInput, need_linux
 from agentjobs.cli.main import app
-from agentjobs.cli.problems import BadInput, need_linux
 
 HEAVY = ("google.adk", "sqlalchemy", "kopf", "kubernetes", "psycopg", "pydantic", "rich", "asyncio", "yaml")
 
@@ -39,7 +39,7 @@ def test_help_imports_nothing_that_is_slow() -> None:
 
 def test_the_operator_never_imports_adk_nor_sqlalchemy() -> None:
     code = (
-        "import sys, agentjobs.cli.parts, agentjobs.controller.operator\n"
+        "import sys, agentjobs.cli.run_parts, agentjobs.controller.operator\n"
         "print(sorted({'google.adk', 'google.genai', 'sqlalchemy', 'agentjobs.agents'} & set(sys.modules)))"
     )
     done = python(code)
@@ -48,7 +48,7 @@ def test_the_operator_never_imports_adk_nor_sqlalchemy() -> None:
 
 def test_the_supervisor_of_a_worker_never_imports_adk() -> None:
     code = (
-        "import sys, agentjobs.cli.parts, agentjobs.worker.supervisor.supervisor\n"
+        "import sys, agentjobs.cli.run_parts, agentjobs.worker.supervisor.supervisor\n"
         "print(sorted({'google.adk', 'google.genai', 'sqlalchemy'} & set(sys.modules)))"
     )
     done = python(code)
@@ -57,7 +57,7 @@ def test_the_supervisor_of_a_worker_never_imports_adk() -> None:
 
 def test_a_missing_extra_says_what_to_install() -> None:
     code = (
-        "from agentjobs.cli.problems import need_extra, BadInput\n"
+        "from agentjobs.cli.errors import need_extra, BadInput\n"
         "try: need_extra('worker', 'no_such.module', 'A worker')\n"
         "except BadInput as problem: print(problem)"
     )

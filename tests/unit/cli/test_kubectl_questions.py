@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentjobs.api.input_response import Response
+from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.kubectl.questions import patch_of, question_of
-from agentjobs.cli.problems import Unavailable
 from agentjobs.cli.questions import told
 
 

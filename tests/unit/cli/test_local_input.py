@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from agentjobs.cli.errors import BadInput
 from agentjobs.cli.local import agentfolder
-from agentjobs.cli.local.request import Request, from_agent, from_files
+from agentjobs.cli.local.run_request import RunRequest, from_agent, from_files
 from agentjobs.cli.local.schedules import new_job
-from agentjobs.cli.problems import BadInput
 
 HEAD = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\n"
 INLINE = "agent: {inline: {name: a, model: echo, instruction: i}}"
@@ -21,7 +21,7 @@ SCHEDULE = (
 GOOD = f"{HEAD}metadata: {{name: a}}\nspec: {{{INLINE}, message: hello}}\n"
 
 
-def request(text: str) -> Request:
+def request(text: str) -> RunRequest:
     return from_files(["-"], io.StringIO(text))
 
 

@@ -15,7 +15,7 @@ from agentjobs.local.process import free_port
 
 STORM = """
 import asyncio, random, socket, struct, sys
-from agentjobs.cli import parts
+from agentjobs.cli import run_parts
 from agentjobs.cli.settings import Settings
 from agentjobs.controller import operator
 from agentjobs.controller.apiserver.client import ApiServer
@@ -61,7 +61,7 @@ async def storm(config):
     return 0
 
 operator.run_operator = storm
-sys.exit(parts.start_operator(Settings(database_url="postgresql://nobody@127.0.0.1/none", kubeconfig=sys.argv[2])))
+sys.exit(run_parts.start_operator(Settings(database_url="postgresql://nobody@127.0.0.1/none", kubeconfig=sys.argv[2])))
 """
 
 

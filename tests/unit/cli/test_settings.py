@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agentjobs.cli.problems import BadInput
-from agentjobs.cli.sources import load, misspelt_variables
+from agentjobs.cli.errors import BadInput
+from agentjobs.cli.settings_sources import load, misspelt_variables
 from agentjobs.dsn import current
 
 

@@ -1,1 +1,1 @@
-"""From ``spec.agent`` to an ADK agent."""
+"""Agent definitions: the executor makes an ADK agent from ``spec.agent``, within what the pool allows."""

@@ -1,6 +1,7 @@
-"""The worker pool's lists: which modules may be imported, which models an inline agent may name.
+"""Allow lists of a worker pool: modules that its jobs may import, models that their inline agents may name.
 
-Both are the pool's, never the job's: a custom resource cannot widen them (invariant 12).
+Whoever deploys the pool sets both lists; no field of a job can widen them (invariant 12). Checked in the
+executor.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from fnmatch import fnmatchcase
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentInvalid, ModelNotAllowed, ModuleNotAllowed
 
-# Not only a matter of taste: LiteLLM takes a host from names such as huggingface/https://host, and the Gemini
-# client puts the name into its URL's path.
+# A model's name can choose a host: LiteLLM reads one from names such as huggingface/https://host, and the
+# Gemini client puts the name into its URL's path.
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,252}")
 
 
 def module_allowed(module: str, allowed: Iterable[str]) -> bool:
-    """True where ``module`` is one of ``allowed`` or inside of one."""
+    """Whether ``module`` is one of ``allowed``, or a submodule of one."""
     return any(module == prefix or module.startswith(f"{prefix}.") for prefix in allowed if prefix)
 
 
 def check_module(module: str, settings: AgentSettings) -> None:
-    """:raises ModuleNotAllowed: naming the pool, its list and the setting."""
+    """Checks ``module`` against the pool's list.
+
+    :raises ModuleNotAllowed: with the pool, its list and the setting in the message.
+    """
     if module_allowed(module, settings.modules):
         return
     listed = ", ".join(settings.modules) or "none"
@@ -35,10 +39,10 @@ def check_module(module: str, settings: AgentSettings) -> None:
 
 
 def check_model(model: object, settings: AgentSettings) -> str:
-    """The model's name, where the pool allows it.
+    """The model's name, once it is known to be allowed in the pool.
 
-    :raises AgentInvalid: no name of a model at all.
-    :raises ModelNotAllowed: naming the pool, its list and the setting.
+    :raises AgentInvalid: ``model`` is not the name of any model.
+    :raises ModelNotAllowed: with the pool, its list and the setting in the message.
     """
     if not isinstance(model, str) or not model:
         raise AgentInvalid(

@@ -1,4 +1,7 @@
-"""The spec of an attempt: all that an executor needs. Imports nothing of ADK: the supervisor makes it."""
+"""The spec of an attempt: the supervisor makes it from a claimed job and sends it to an executor.
+
+The supervisor imports this module: so it imports nothing of ADK.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from agentjobs.values.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class AttemptSpec:
-    """All that an executor needs to run one attempt; crosses the process border as JSON."""
+    """Everything that an executor needs to run one attempt. It travels between the processes as JSON."""
 
     uid: str
     namespace: str
@@ -27,19 +30,21 @@ class AttemptSpec:
     user_id: str = "system"
     app_name: str = "agentjobs"
     session_id: str | None = None
-    """None: the job's own, ``job-<uid>``."""
+    """``spec.sessionID``. None: the job's own session, ``job-<uid>``."""
     max_tokens: int | None = None
+    """``spec.budget.maxTokens`` of the round. None: no limit."""
     max_llm_calls: int | None = None
-    """Budgets of the round; ``spent`` counts against them."""
+    """``spec.budget.maxLLMCalls`` of the round. None: no limit."""
     spent: Usage = field(default_factory=Usage)
+    """Usage of the round's earlier runs. It counts against both limits."""
     attempt_timeout_seconds: int = 1800
     traceparent: str = ""
-    """W3C's; spans of the attempt become children of it. Empty: it is not traced."""
+    """W3C trace context of which the attempt's spans become children. Empty: the attempt is not traced."""
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What people answered, by the question's id: approved (bool), reason (text), payload (JSON)."""
+    """People's answers by the question's id: ``approved`` (bool), ``reason`` (text), ``payload`` (JSON)."""
 
     def as_json(self) -> dict[str, Any]:
-        """The form of the messages between processes."""
+        """The spec as a message between processes carries it."""
         return {**asdict(self), "spent": self.spent.as_json()}
 
     @classmethod

@@ -1,19 +1,22 @@
-"""``echo``: a deterministic model of ours, for examples, demos and tests. Needs no key and no network.
+"""The model ``echo``: a deterministic model for examples, demos and tests. It needs no key and no network.
 
-It answers with the user's message. Lines of the message that begin with ``echo:`` are a script instead, played from
-top to bottom and left out of the answer:
+Its answer is the user's message. Lines of the message that begin with ``echo:`` are a script: ``echo`` plays
+them from top to bottom and leaves them out of the answer:
 
-=============================  =====================================================================================
-``echo:call NAME {json}``      calls the tool NAME with these arguments; the lines below follow after its result
+=============================
+=================================================================================
+``echo:call NAME {json}``      calls the tool NAME with these arguments; the lines below follow after its
+result
 ``echo:say TEXT``              answers TEXT instead of the message
 ``echo:sleep SECONDS``         takes that long
-``echo:fail CODE [RUNS] [S]``  fails like a provider with HTTP status CODE (in the first RUNS runs of the job only,
-                               0: in all), asking to come back after S seconds
+``echo:fail CODE [RUNS] [S]``  fails like a provider with HTTP status CODE (in the first RUNS runs of the job
+                               only, 0: in all), asking to come back after S seconds
 ``echo:block CODE``            blocks the answer, such as ``echo:block SAFETY``
 ``echo:empty``                 gives an empty answer
-=============================  =====================================================================================
+=============================
+=================================================================================
 
-After tool calls the answer is the message's text, then each tool's result. Tokens are counted as words.
+After tool calls the answer is the message's text, then each tool's result. Each word counts as one token.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the script."""
+    """One line of a script: its first word, and what follows."""
 
     word: str
     rest: str
@@ -57,7 +60,7 @@ class Step:
 
 
 def script(message: str) -> tuple[list[Step], str]:
-    """The script in ``message``, and the text that is left."""
+    """The steps of the script in ``message``, and the message's text without them."""
     steps: list[Step] = []
     left: list[str] = []
     for line in message.splitlines():
@@ -70,7 +73,7 @@ def script(message: str) -> tuple[list[Step], str]:
 
 
 class EchoLlm(BaseLlm):
-    """See the module."""
+    """The model ``echo`` as an ADK model; the module's docstring has its script."""
 
     @classmethod
     def supported_models(cls) -> list[str]:
@@ -87,13 +90,14 @@ class EchoLlm(BaseLlm):
 
 
 async def answer(contents: Sequence[types.Content]) -> LlmResponse:
-    """What ``echo`` says to this prompt: the script after the last tool result, else the text."""
+    """The answer of ``echo`` to a prompt: the next step of its script, or the message's text after the
+    last."""
     message, results = _turn(contents)
     steps, text = script(message)
     words = sum(len(part.text.split()) for c in contents for part in c.parts or [] if part.text)
     calls_made = 0
     for step in steps:
-        if calls_made < len(results):  # this part of the script was played by an earlier call
+        if calls_made < len(results):  # an earlier model call of this run played this step
             calls_made += step.word == "call"
             continue
         match step.word:
@@ -120,7 +124,7 @@ async def answer(contents: Sequence[types.Content]) -> LlmResponse:
 
 
 def _turn(contents: Sequence[types.Content]) -> tuple[str, list[types.FunctionResponse]]:
-    """The last text that a user said, and the tool results since."""
+    """The user's last text, and the tool results that follow it."""
     message = ""
     results: list[types.FunctionResponse] = []
     for content in contents:
@@ -182,5 +186,5 @@ def _response(words: int, *, text: str | None = None, call: types.FunctionCall |
 
 
 def register() -> None:
-    """Makes ``model="echo"`` resolve."""
+    """Registers the model with ADK, so that ``model="echo"`` resolves."""
     LLMRegistry.register(EchoLlm)

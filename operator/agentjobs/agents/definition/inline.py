@@ -1,7 +1,7 @@
-"""From ``spec.agent.inline`` to an ADK agent: data only.
+"""Inline agents: the executor builds an ADK agent from ``spec.agent.inline``, which is data alone.
 
-ADK's own YAML loader is not used: it imports what the data names. Here a key is either in the table below, with its
-type, or refused; nothing can name code, a file or a host (invariant 12).
+Each key is in the tables below with its type, or it is refused, so no job can name code, a file or a host
+(invariant 12). ADK's own YAML loader would import whatever the data names, and is not used.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ KEYS = {
     "includeContents": "include_contents",
     "generateContentConfig": "generate_content_config",
 }
-"""Key of the resource → argument of LlmAgent. The latter is accepted too, for those who enqueue from Python."""
+"""Key of the resource → argument of LlmAgent. Who enqueues from Python may use either as a key."""
 MAX_INSTRUCTION_CHARACTERS = 32_768
 _OUTPUT_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
 def _number(value: Any) -> float:
-    """Numbers may come as strings: the Kubernetes API conventions advise against floats."""
+    """A number, also from a string: the Kubernetes API conventions advise against floats in fields."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("not a number")
     return float(value)
@@ -71,13 +71,13 @@ GENERATION: dict[str, tuple[str, Callable[[Any], object]]] = {
     "seed": ("seed", _integer),
     "responseMimeType": ("response_mime_type", _text),
 }
-"""Key of the resource → field of GenerateContentConfig and how it is read."""
+"""Key of the resource → field of GenerateContentConfig, and the function that reads its value."""
 
 
 def build(config: Mapping[str, Any], settings: AgentSettings) -> LlmAgent:
-    """The agent that ``config`` describes.
+    """The ADK agent that ``config``, a job's ``spec.agent.inline``, describes.
 
-    :raises AgentInvalid: naming field, value and remedy.
+    :raises AgentInvalid: with field, value and remedy in the message.
     :raises ModelNotAllowed: the pool does not allow the model.
     """
     from google.adk.agents import LlmAgent
@@ -154,7 +154,7 @@ def _instruction(value: object) -> str:
 
 def _output_key(value: object) -> str:
     key = _string("agent.inline.outputKey", value)
-    # ADK reads settings of its own from the state, such as a recording to replay from a folder
+    # ADK reads its own settings from state keys that begin with _adk, such as a folder of recordings
     if not _OUTPUT_KEY.fullmatch(key) or key.removeprefix("user:").removeprefix("app:").startswith("_adk"):
         raise AgentInvalid(
             f"agent.inline.outputKey: {key[:80]!r} is no key of the session's state. Use letters, digits and _ . : -, "

@@ -1,7 +1,8 @@
-"""Models' clients must not retry by themselves: a sleeping client holds a slot, and hides a 429 from the queue.
+"""Retries of model clients, which agentjobs turns off: the queue retries.
 
-The gate does it per request for google-genai. LiteLLM's OpenAI client retries by itself besides (a 429 held a worker
-for 14 s), unless ``max_retries`` is 0.
+For example, LiteLLM's OpenAI client answers a 429 by sleeping and trying again. It held a worker's slot for
+14 s that way, and the queue never saw the 429. With ``max_retries=0`` it raises at once. For google-genai,
+GatePlugin (``run/budget.py``) turns retries off at each request. Runs in the executor.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def without_retries(root: BaseNode) -> None:
-    """Sets ``max_retries=0`` on every LiteLLM model under ``root`` that does not say otherwise."""
+    """Sets ``max_retries=0`` on each LiteLLM model under ``root`` whose author has not set a number."""
     for agent in agents_under(root):
         model = getattr(agent, "model", None)
         if isinstance(model, str) and "/" in model and (made := _lite_llm(model)) is not None:
             model = made
             agent.model = made
         if _is_lite_llm(model):
-            # The first call imports it anyway. It prints advertisements beside each error.
+            # LiteLLM prints advertisements beside each error. The first model call would import it anyway.
             setattr(importlib.import_module("litellm"), "suppress_debug_info", True)  # noqa: B010
         options = getattr(model, "_additional_args", None) if _is_lite_llm(model) else None
         if isinstance(options, dict):
@@ -31,7 +32,7 @@ def without_retries(root: BaseNode) -> None:
 
 
 def agents_under(root: Any) -> Iterator[Any]:
-    """``root``, its sub-agents, and the agents that its tools wrap; each once."""
+    """Each agent once: ``root``, its sub-agents, and the agents that their tools wrap."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -49,7 +50,7 @@ def _lite_llm(model: str) -> Any:
 
     try:
         kind = LLMRegistry.resolve(model)
-    except ValueError:  # unknown: the model call says so, with ADK's own advice
+    except ValueError:  # an unknown model: the model call raises the same, with ADK's own advice
         return None
     return kind(model=model) if kind.__name__ == "LiteLlm" else None
 

@@ -1,13 +1,14 @@
-"""From ``spec.agent.module`` to an ADK agent.
+"""Agents from modules: the executor finds the ADK agent that ``spec.agent.module`` names.
 
-``pkg.mod[:attr]``: without ``:attr`` the first of these counts, in the module and then in its submodule ``agent``
-(the layout that ``adk create`` makes, whose ``__init__.py`` says ``from . import agent``):
+The reference has the form ``pkg.mod[:attr]``. Without ``:attr`` the first of these counts, looked for in the
+module, then in its submodule ``agent``, where ``adk create`` puts it:
 
 1. ``app``, an ADK ``App``
 2. ``root_agent``
 3. ``agent``: a function without arguments, sync or async, that returns one of these, or the agent itself
 
-Any root that ADK's runner takes will do: ``LlmAgent``, the workflow agents, own subclasses of ``BaseAgent``, nodes.
+The agent may be any root that ADK's runner takes: an ``LlmAgent``, a workflow agent, a node, or an instance
+of the author's own subclass of ``BaseAgent``.
 """
 
 from __future__ import annotations
@@ -31,22 +32,23 @@ if TYPE_CHECKING:
     from google.adk.workflow import BaseNode
 
 NAMES = ("app", "root_agent", "agent")
-"""Looked for in this order."""
+"""Attributes of a module that may hold its agent, in the order in which they are looked for."""
 _REFERENCE = re.compile(r"(?P<module>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::(?P<attr>[A-Za-z]\w*))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What runs: ``app`` is the author's own, with plugins and configuration, where there is one."""
+    """A resolved agent."""
 
     root: BaseNode
     app: App | None = None
+    """The author's own App, with its plugins and configuration. None: the module has only an agent."""
 
 
 def parse(reference: str) -> tuple[str, str | None]:
-    """``pkg.mod[:attr]`` in its parts.
+    """The module and the attribute of a reference ``pkg.mod[:attr]``; without ``:attr`` the latter is None.
 
-    :raises AgentInvalid: it is not of that form.
+    :raises AgentInvalid: the reference has another form.
     """
     match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
     if match is None or len(reference) > 512:
@@ -61,8 +63,8 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
     """The agent that ``reference`` names.
 
     :raises ModuleNotAllowed: the pool does not allow the module.
-    :raises AgentNotFound: no such module, or nothing to run in it.
-    :raises AgentInvalid: found, but it fails or is no agent.
+    :raises AgentNotFound: there is no such module, or it has nothing to run.
+    :raises AgentInvalid: the module fails at import, or what it has is no agent.
     """
     name, attr = parse(reference)
     check_module(name, settings)
@@ -79,7 +81,7 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
         for found in NAMES:
             value = getattr(candidate, found, None)
             looked.append(f"{candidate.__name__}:{found}")
-            # `from . import agent` makes the submodule an attribute of that name: it is looked into below
+            # `from . import agent` makes the submodule the attribute `agent`: _candidates has it as a module
             if value is None or isinstance(value, types.ModuleType):
                 continue
             return await _usable(value, f"{candidate.__name__}:{found}", settings)
@@ -99,7 +101,7 @@ def import_module(name: str) -> types.ModuleType:
     """Imports ``name``.
 
     :raises AgentNotFound: there is no such module in this worker's image.
-    :raises AgentInvalid: there is one, and importing it failed.
+    :raises AgentInvalid: the module's import failed.
     """
     try:
         return importlib.import_module(name)
@@ -152,10 +154,10 @@ async def _usable(value: Any, where: str, settings: AgentSettings) -> Resolved:
 
 
 async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
-    """Calls the function that makes the agent.
+    """The agent that the function ``factory`` makes.
 
-    Only one that an allowed module defines: a name that a module merely imported, such as ``shutil.rmtree``, must
-    not be callable from a custom resource.
+    For example, ``my_agents.tools:rmtree`` must not call ``shutil.rmtree`` only because my_agents.tools
+    imported it: only a function that an allowed module defines is called.
     """
     if inspect.isclass(factory):
         raise AgentInvalid(
@@ -178,7 +180,7 @@ async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
         raise AgentInvalid(
             f"agent.module: {where} is called without arguments, and needs some: {error}. Give them defaults."
         ) from error
-    except ValueError:  # no signature to look at: the call will tell
+    except ValueError:  # a builtin without a signature: the call below raises where it wants arguments
         pass
     try:
         made = factory()

@@ -1,4 +1,7 @@
-"""Agent settings: what a worker pool allows and grants. Imports nothing of ADK: the supervisor reads them too."""
+"""Agent settings: what a worker pool allows its jobs, and what it gives them.
+
+The supervisor sends them to the template, and imports this module: so it imports nothing of ADK.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,22 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """What a worker pool allows and grants. The same for all its jobs."""
+    """The settings of a worker pool that its executors need. They are the same for all its jobs."""
 
     modules: tuple[str, ...] = ()
-    """Allowed module prefixes (``my_agents`` allows ``my_agents`` and ``my_agents.x``). Empty allows none."""
+    """Allowed modules with their submodules: ``my_agents`` also allows ``my_agents.x``. Empty allows none."""
     models: tuple[str, ...] = ("echo",)
     """Allowed models of inline agents, as shell-style patterns (``gemini-*``, ``openai/*``)."""
     preload: tuple[str, ...] = ()
-    """Modules imported once in the template."""
+    """Modules that the template imports once, before it forks executors."""
     session_dsn: str | None = None
-    """Where ADK keeps sessions (schema ``adk``), as a libpq URL; None: in memory, for tests and benches."""
+    """URL of the database with ADK's sessions (schema ``adk``). None: in memory, for tests and benchmarks."""
     session_dsn_file: str | None = None
-    """A file that holds it, read at each connect: a rotated password is taken up by runs that have begun."""
+    """A file with that URL, read at each connect, so that a running job takes up a rotated password."""
     model_timeout_seconds: int = 300
-    """Per model call."""
+    """The longest that one model call may take."""
     pool: str = "default"
+    """The pool's name, for error messages."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

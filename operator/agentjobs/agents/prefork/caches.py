@@ -1,4 +1,7 @@
-"""What every run would do again, done once in the template for all that are forked from it."""
+"""ADK's caches, which the template fills once so that each executor inherits them by the fork.
+
+Runs in the template.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,14 @@ if TYPE_CHECKING:
     from google.adk.agents import BaseAgent
 
 _OPTIONAL = "google.adk.agents.remote_a2a_agent"
-"""ADK tries this import at the start of every run; without the package a2a it fails, and Python remembers no failure."""
+"""ADK tries this import at the start of each run. Without the package a2a it fails, and Python does not
+remember failed imports."""
 _NEEDS = "a2a"
 
 
 class _Absent(MetaPathFinder):
-    """Says at once what the import would say after it has loaded two files."""
+    """Makes the import of ``_OPTIONAL`` fail at once. Python would load two files before it raises the
+    same."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if fullname == _OPTIONAL and importlib.util.find_spec(_NEEDS) is None:
@@ -34,8 +39,11 @@ class _Absent(MetaPathFinder):
         return None
 
 
-def import_optional() -> None:
-    """ADK's optional part is loaded, or its absence is known (measured: 2.5 ms and 250 page faults a run)."""
+def remember_missing_import() -> None:
+    """Loads ADK's optional part, or makes each later import of it fail at once.
+
+    Measured: saves 2.5 ms and 250 page faults a run.
+    """
     try:
         importlib.import_module(_OPTIONAL)
     except ImportError:
@@ -43,16 +51,19 @@ def import_optional() -> None:
             sys.meta_path.insert(0, _Absent())
 
 
-def declare_tools(settings: AgentSettings) -> None:
-    """ADK has the declarations of all tools that preloaded agents have, as far as they are plain functions (measured:
-    2.5 ms and 220 page faults a tool and run), and of the one that a standby runs. Agents that a function makes are
-    not known yet: their runs declare their own."""
+def fill_tool_declarations(settings: AgentSettings) -> None:
+    """Lets ADK make and cache the declarations of tools: those of preloaded agents, and the standby's one.
+
+    Only plain functions as tools have a declaration to cache. An agent that a function makes does not exist
+    yet, so its runs make the declarations themselves. Measured: saves 2.5 ms and 220 page faults a tool and
+    run.
+    """
     from google.adk.agents import LlmAgent
     from google.adk.tools.function_tool import FunctionTool
 
     for agent in [standby.agent(), *_agents(settings)]:
         for tool in agent.tools if isinstance(agent, LlmAgent) else ():
-            with contextlib.suppress(Exception):  # the run says what is wrong with it
+            with contextlib.suppress(Exception):  # a run of the agent raises it again, and shows it
                 if inspect.isfunction(tool):
                     FunctionTool(tool)._get_declaration()
                 elif type(tool) is FunctionTool:
@@ -60,7 +71,7 @@ def declare_tools(settings: AgentSettings) -> None:
 
 
 def _agents(settings: AgentSettings) -> Iterator[BaseAgent]:
-    """Those in the variables of imported modules that the pool allows, and all below them."""
+    """The agents in variables of imported modules that the pool allows, each with its sub-agents."""
     from google.adk.agents import BaseAgent
     from google.adk.apps import App
 
@@ -69,7 +80,7 @@ def _agents(settings: AgentSettings) -> Iterator[BaseAgent]:
         for name, module in list(sys.modules.items())
         if module_allowed(name, settings.modules) and isinstance(module, ModuleType)
     ]
-    # by type(): a proxy's __class__ may be anything, or fail
+    # type() and not isinstance(): a proxy's __class__ may be anything, or raise
     todo = [value for m in modules for value in vars(m).values() if issubclass(type(value), App | BaseAgent)]
     seen: set[int] = set()
     while todo:

@@ -1,9 +1,10 @@
-"""Imports one of the pool's modules in the template that executors are forked from, and says whether it is fit for it.
+"""Preloaded modules: the template imports those of the pool's setting ``preload``, and counts its threads.
 
-Forking a process with a second thread can hang the child (measured: 12 of 12, for a module whose thread held a lock),
-and a thread cannot be taken back. So modules come one at a time, with the number of threads counted around each; one
-that adds a thread, or fails, spoils the template: it is to be started anew without it. Such a module is loaded in
-each executor instead, which costs every job its import.
+For example, a module starts a thread when it is imported. A process forked from one with a second thread can
+hang (12 of 12 hung where the thread held a lock), and nobody can end another's thread. So the template
+imports one module at a time and counts the threads before and after. A module that adds a thread, or fails,
+makes the template unfit: the supervisor starts a new one without that module, and each executor imports it,
+which costs every job the import.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from agentjobs.agents.definition.resolve import import_module, parse
 from agentjobs.agents.verdict.errors import AgentError
 
 
-def load(reference: str) -> str:
-    """Imports the module of ``reference`` (``pkg.mod[:attr]``).
+def preload(reference: str) -> str:
+    """Imports the module of ``reference`` (``pkg.mod[:attr]``) into this process, the template.
 
-    :returns: why this process must not be forked from any more, and what to do about it; empty: all is well.
+    :returns: why nothing may be forked from this process any more, and what to do about it. Empty: it may.
     """
-    before = threads()
+    before = thread_count()
     try:
         import_module(parse(reference)[0])
         failure = ""
     except AgentError as error:
         failure = str(error)
-    if (added := threads() - before) > 0:
+    if (added := thread_count() - before) > 0:
         return (
             f"its import starts {added} thread(s), which makes forking unsafe. It is loaded in each executor instead, "
             f"at the cost of its import per job. Start threads in functions, not at import. {failure}"
@@ -35,6 +36,6 @@ def load(reference: str) -> str:
     return ""
 
 
-def threads() -> int:
-    """Threads of this process, also those that Python does not know of."""
+def thread_count() -> int:
+    """Number of threads of this process, those that Python does not know of included."""
     return len(os.listdir("/proc/self/task"))

@@ -1,9 +1,9 @@
-"""What the template does before it forks: everything that is slow the first time and safe to inherit.
+"""The template's warm-up: runs of ``echo`` before the fork, so that executors inherit what they prepare.
 
-Inherited: imported modules, ADK's lazy parts, the knowledge that the session tables are there and of which version
-they are. Never inherited: connections, event loops, threads. So the warm-up runs the ``echo`` model only (a
-Gemini client would leave connections of a closed loop in the child), never on ADK's tool threads, and closes its
-connection to the session store.
+Executors inherit imported modules, ADK's lazily loaded parts, and the knowledge that the session tables exist
+in which version. They must not inherit connections, event loops and threads. So the warm-up runs only the
+model ``echo`` (a Gemini client would leave connections of a closed loop), calls its tool outside of ADK's
+tool threads, and closes its connection to the session store. Runs in the template.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from google.genai import types
 from agentjobs.agents.definition import echo
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork import caches
-from agentjobs.agents.prefork.imports import threads
+from agentjobs.agents.prefork.imports import thread_count
 from agentjobs.agents.run import attempt
 from agentjobs.agents.run.budget import Budget, GatePlugin, Meter, MeterPlugin
 from agentjobs.agents.run.events import ending_of, seen
@@ -33,23 +33,23 @@ from agentjobs.telemetry import relay, tracing
 
 APP = "agentjobs/warm-up"
 RUNS = 2
-"""The second one compiles what the first one only prepared."""
+"""Number of runs: the second one compiles what the first one only prepares."""
 
 
-def warm(settings: AgentSettings) -> list[str]:
-    """Runs ``echo`` with a tool in memory and, where there is one, in the session store.
+def warm_template(settings: AgentSettings) -> list[str]:
+    """Runs ``echo`` with a tool: in memory and, if the pool has one, in the session store.
 
-    :returns: warnings. A store that is down is one: executors then pay for their own first statements, or their jobs
-        wait for it (SessionStoreUnavailable).
+    :returns: warnings. For example, the session store is down: then each executor pays for its own first
+        statements, or its job waits for the store (SessionStoreUnavailable).
     """
     attempt.quiet()
     echo.register()
-    caches.import_optional()
-    caches.declare_tools(settings)
+    caches.remember_missing_import()
+    caches.fill_tool_declarations(settings)
     if tracing.asked_for(os.environ):
         relay.warm()
     warnings = asyncio.run(_warm(settings))
-    if (count := threads()) != 1:
+    if (count := thread_count()) != 1:
         warnings.append(
             f"after the warm-up the template has {count} threads instead of 1: executors forked from it may hang. "
             f"Remove the modules of the setting preload one by one to find the one that starts them."
@@ -79,10 +79,10 @@ async def _warm(settings: AgentSettings) -> list[str]:
 
 
 async def _run(service: BaseSessionService) -> None:
-    """A run as attempts make it, except for the tool threads, whose pool would stay."""
+    """Runs the agent as an attempt does, but without ADK's tool threads, which would stay in the template."""
 
     def tool(word: str) -> str:
-        """Says the word."""
+        """Returns the word."""
         return word
 
     meter = Meter(Budget())

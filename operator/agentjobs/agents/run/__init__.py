@@ -1,1 +1,1 @@
-"""One attempt of a job, through ADK."""
+"""Runs: an executor carries one attempt of a job through ADK, from its spec to its outcome."""

@@ -1,4 +1,4 @@
-"""One attempt of a job, from its spec to its outcome, through ADK."""
+"""One attempt of a job: the executor opens its conversation, lets ADK run the agent, makes the outcome."""
 
 from __future__ import annotations
 
@@ -48,11 +48,12 @@ if TYPE_CHECKING:
     from google.genai.types import Content
 
 ABORT_SECONDS = 1.0
-"""For ADK to end an aborted run by itself."""
+"""Time that ADK has to end an aborted run by itself."""
 TOOL_THREADS = 16
-"""For synchronous tools. A call that waits for a thread has passed the gate already, and would begin after it (H13)."""
+"""Threads for synchronous tools. A call that waits for a thread has passed the lease gate, and would begin
+even after the lease is over (H13). With 16 threads a call seldom waits."""
 CLOSE_SECONDS = 10
-"""For toolsets and plugins to close after a run; what takes longer dies with the process."""
+"""Time that toolsets and plugins have to close after a run. Those that take longer end with the process."""
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +66,15 @@ async def run_attempt(
     abort: asyncio.Event,
     on_usage: Callable[[Usage], None] = lambda _: None,
 ) -> Outcome:
-    """Runs the agent once.
+    """Runs the agent of ``spec`` once.
 
-    :param on_event: called for every event of ADK's as it happens.
-    :param on_usage: called with what the run has spent so far, whenever that changes; also from other threads.
-    :param abort: set it to cancel for good: the history is sealed (H27), the outcome is CANCELLED unless the answer
-        came first (H15).
-    :raises asyncio.CancelledError: this task was cancelled. The history can be continued by another attempt; use it
-        for drain, suspend, time-out and lost leases.
+    There are two ways to stop it. For ``spec.cancel``, the caller sets ``abort``: ADK seals the history (H27)
+    and the outcome is CANCELLED, unless the answer came first (H15). For drain, suspend, time-out and a lost
+    lease, the caller cancels this task: another attempt can then continue the history.
+
+    :param on_event: called with each event of ADK's as it happens.
+    :param on_usage: called with the run's usage so far whenever it changes, also from other threads.
+    :raises asyncio.CancelledError: the caller cancelled this task.
     """
     quiet()
     echo.register()
@@ -90,9 +92,10 @@ _QUIET_VARIABLES = {
 
 
 def quiet() -> None:
-    """Nothing of what was said gets into logs and spans, unless somebody set it so.
+    """Keeps prompts and answers out of logs and spans, unless the environment or a logger's level wants them.
 
-    ADK logs each error's traceback twice, with the texts in it; the outcome says what is to be known.
+    ADK logs the traceback of each error twice, with texts of the conversation. The outcome has the error
+    alone.
     """
     for variable, value in _QUIET_VARIABLES.items():
         os.environ.setdefault(variable, value)
@@ -103,6 +106,8 @@ def quiet() -> None:
 
 
 class _Attempt:
+    """One call of ``run_attempt``: what it counts and hears, and the outcome that follows."""
+
     def __init__(
         self,
         spec: AttemptSpec,
@@ -142,10 +147,10 @@ class _Attempt:
         return resolved
 
     async def _converse(self, agent: Resolved, conversation: Conversation) -> Outcome:
-        if conversation.ended is not None:  # a former run gave the answer, and its ack was lost
+        if conversation.ended is not None:  # an earlier run gave the answer, and its ack was lost
             return self._complete(conversation.ended)
         message = self._message(conversation)
-        if message is None:  # a former run asked, and nobody has answered
+        if message is None:  # an earlier run asked a person, who has not answered
             return self._asked(open_questions(conversation.history), agent, conversation)
         root = remaining(agent.root, conversation.history)
         runner = self._runner(replace(agent, root=root), conversation)
@@ -176,17 +181,22 @@ class _Attempt:
         return outcome
 
     async def _cut_when_aborted(self, deadline: asyncio.Timeout) -> None:
-        """ADK interrupts a lone LLM agent at once, and others only at their next event: those are cancelled. ADK
-        seals the history on this way out, too."""
+        """Cuts the run short a second after ``abort`` is set.
+
+        ADK interrupts a lone LLM agent at once by itself, other agents only at their next event. ADK seals
+        the history of a run that is cut short, too.
+        """
         await self._abort.wait()
         deadline.reschedule(asyncio.get_running_loop().time() + ABORT_SECONDS)
 
     def _message(self, conversation: Conversation) -> Content | None:
-        """What the run is told: the job's message, or people's answers to what a former run asked; None: they are
-        missing.
+        """The message that begins this run: the job's own, or people's answers to an earlier run's questions.
 
-        An answer is said once. When a run dies after it is stored, the next one goes on with the message alone, as
-        after any other death: ADK ends an invocation at once that is told an answer again.
+        An answer is sent only while its question is open. If a run dies after the answer was stored, the next
+        run sends the job's message, as after any other death: ADK would end the invocation at the second copy
+        of an answer.
+
+        :returns: None where a question is open and its answer is missing.
         """
         from google.genai import types
 
@@ -200,7 +210,7 @@ class _Attempt:
         from google.adk.memory import InMemoryMemoryService
         from google.adk.runners import Runner
 
-        # Not validated: ADK forbids the / in an app's name, but only there.
+        # model_construct, since App's validation forbids the / in our app names. Nothing else in ADK does.
         app = agent.app or App.model_construct(name=conversation.app_name, root_agent=agent.root, plugins=[])
         app = app.model_copy(
             update={
@@ -210,16 +220,17 @@ class _Attempt:
                     *app.plugins,
                     GatePlugin(self._meter, self._settings.model_timeout_seconds),
                 ],
-                # Off, whatever the app says: with it, a tool's error and a retry give an empty "success", and
-                # sequential roots refuse the invocation id that makes a retry continue.
+                # Resumability is off, whatever the author's App says. With it, a retry after a tool's error
+                # ends in an empty "success", and sequential roots refuse the invocation id by which a retry
+                # continues.
                 "resumability_config": None,
             }
         )
-        # ADK would run the step alone that asked, and leave out those after it
+        # ADK's own runner would run only the step of a sequence that asked, and leave out the steps after it
         kind = _runner_from_the_root() if is_sequence(agent.root) else Runner
         return kind(
             app=app,
-            app_name=conversation.app_name,  # ours, never the agent's (H18)
+            app_name=conversation.app_name,  # with our namespace, never the agent's own name (H18)
             session_service=conversation.service,
             artifact_service=InMemoryArtifactService(),
             memory_service=InMemoryMemoryService(),
@@ -243,12 +254,13 @@ class _Attempt:
                     continue
                 self._events.append(event)
                 self._on_event(seen(event))
-                # Sequential and loop agents go on after an error of one of theirs, and after a question: stop them
-                # here. And a tool that somebody would have to answer later is not begun.
+                # Sequential and loop agents would go on after a step's error or question, so the run is
+                # stopped here. It is also stopped before a long-running tool begins, since nobody could
+                # deliver its result.
                 if asked.hear(event) or code_of(event) == BUDGET_EXCEEDED or waits_ahead(event):
                     break
 
-    # what came of it ---------------------------------------------------------------------------------
+    # the outcome -------------------------------------------------------------------------------------
 
     def _ended(self, agent: Resolved, conversation: Conversation) -> Outcome:
         ending = ending_of(self._events, single_step=not conversation.marks_its_end)
@@ -302,10 +314,11 @@ class _Attempt:
             delay_seconds=judgement.delay_seconds,
             result=answer or None,
         )
-        if judgement.health is None:
+        if judgement.model_answer is None:
             return outcome
-        answered = tuple(name for name in outcome.answered if name != model)  # its last word counts
-        return replace(outcome, health=judgement.health, model=model, answered=answered)
+        # a model that answered first and failed in the last call counts as failed
+        answered = tuple(name for name in outcome.answered if name != model)
+        return replace(outcome, model_answer=judgement.model_answer, model=model, answered=answered)
 
     def _outcome(
         self,
@@ -337,7 +350,7 @@ class _Attempt:
 
 
 def _runner_from_the_root() -> type[Runner]:
-    """ADK's runner hands an answer to the agent that asked, and to it alone."""
+    """A runner that begins at the root agent. ADK's own hands an answer only to the agent that asked."""
     from google.adk.runners import Runner
 
     class RunnerFromTheRoot(Runner):
@@ -348,7 +361,7 @@ def _runner_from_the_root() -> type[Runner]:
 
 
 async def _close(runner: Runner) -> None:
-    """Toolsets and plugins. Their failure does not spoil the run: it is over."""
+    """Closes the agent's toolsets and plugins. An error is logged: the run is over and keeps its outcome."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await runner.close()

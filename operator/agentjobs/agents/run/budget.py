@@ -1,4 +1,7 @@
-"""What a run spends, and the gate before each model call and tool. Plugins of ADK's, so that nested agents count too."""
+"""The budget of a run: a meter of model calls, tokens and tool calls, and the gate before each call.
+
+Both are plugins of ADK's in the executor, so they also see the calls of nested agents.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ if TYPE_CHECKING:
 
 BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
 _REJECTED = {"error": "This tool call is rejected."}
-"""ADK's own words, for a tool that it did not call."""
+"""ADK's own result of a tool call that a person rejected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """``spec.budget`` and what earlier runs of the round spent of it."""
+    """``spec.budget`` of a job, and the usage of the round's earlier runs."""
 
     max_tokens: int | None = None
     max_llm_calls: int | None = None
@@ -41,10 +44,11 @@ class Budget:
         return cls(spec.max_tokens, spec.max_llm_calls, spec.spent)
 
     def refusal(self, used: Usage, floor_tokens: int = 0) -> str | None:
-        """Why the next call may not be made; None: it may.
+        """The reason why the budget forbids the next model call. None: the call may be made.
 
-        :param used: in this run so far, ``llm_calls`` counting the calls that have begun.
-        :param floor_tokens: what the next call spends at least: its prompt repeats the conversation so far.
+        :param used: usage of this run so far; ``llm_calls`` are the calls that have begun.
+        :param floor_tokens: tokens that the next call takes at least, since its prompt repeats the
+            conversation.
         """
         calls = self.spent.llm_calls + used.llm_calls
         if self.max_llm_calls is not None and calls >= self.max_llm_calls:
@@ -62,21 +66,27 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an agent was asked last, to tell what its next call takes at least. Its ends stand for the whole: a run may
-    make many calls, and their prompts are long."""
+    """The last prompt of one agent. From it follows the least that the agent's next call takes.
+
+    Prompts are long and a run may make many calls, so only the first and the last content are kept, to
+    compare by.
+    """
 
     size: int
     first: object = None
     last: object = None
     tokens: int = 0
-    """Of it and of its answer; 0: not known yet."""
+    """Tokens of the prompt and its answer together. 0: not known yet."""
 
     @classmethod
     def of(cls, contents: Sequence[object]) -> Prompt:
         return cls(len(contents), contents[0], contents[-1]) if contents else cls(0)
 
     def is_repeated_in(self, contents: Sequence[object]) -> bool:
-        """Not so where an agent forgets (``include_contents='none'``), or its history was compacted."""
+        """Whether ``contents`` begin with this prompt.
+
+        They do not where the agent forgets (``include_contents='none'``), or where ADK compacted its history.
+        """
         if not 0 < self.size <= len(contents):
             return False
         return bool(contents[0] == self.first and contents[self.size - 1] == self.last)
@@ -84,20 +94,20 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """Where an exception came from."""
+    """An exception, and where in the run it was raised first."""
 
     error: BaseException
-    """The one that says most."""
+    """The exception that says most about the cause."""
     origin: Origin = Origin.AGENT
     name: str = ""
-    """Of the tool, or the model."""
+    """Name of the tool or the model that raised it. Empty: the agent did."""
 
 
 class Meter:
-    """Counts one run. Tools may run agents of their own in other threads."""
+    """The counters of one run. They have a lock, since a tool may run agents of its own in another thread."""
 
     def __init__(self, budget: Budget, on_usage: Callable[[Usage], None] = lambda _: None) -> None:
-        """:param on_usage: called with the sum so far whenever it changes, in order."""
+        """:param on_usage: called with the usage so far after each change, in order."""
         self._budget = budget
         self._on_usage = on_usage
         self._lock = threading.Lock()
@@ -107,9 +117,9 @@ class Meter:
         self._models: dict[str, str] = {}
         self._answered: set[str] = set()
         self.called = ""
-        """The model of the last call, as its agent names it."""
+        """Model of the last call, as its agent names it."""
         self.refusal: str | None = None
-        """Why the run was ended by its budget."""
+        """The reason why the budget ended the run. None: it did not."""
 
     @property
     def usage(self) -> Usage:
@@ -118,15 +128,16 @@ class Meter:
 
     @property
     def answered(self) -> frozenset[str]:
-        """The models that gave an answer which is no error."""
+        """Models that have answered a call of this run without an error."""
         with self._lock:
             return frozenset(self._answered)
 
     def begin_call(self, speaker: str, contents: Sequence[object] = (), model: str = "") -> str | None:
-        """Counts a model call that is about to begin; a text: it must not, and why.
+        """Counts a model call that is about to begin.
 
-        :param speaker: who asks: an agent in one conversation.
-        :param contents: the conversation as the call repeats it.
+        :param speaker: one agent in one invocation; it calls the model.
+        :param contents: the call's prompt, which repeats the conversation.
+        :returns: the reason why the budget forbids the call. None: it may begin, and is counted.
         """
         with self._lock:
             last = self._prompts.get(speaker)
@@ -142,9 +153,11 @@ class Meter:
     def add_answer(
         self, speaker: str, usage: Usage, repeated_tokens: int | None = None, *, good: bool = True
     ) -> None:
-        """
-        :param repeated_tokens: what the next prompt holds of this call; None: prompt and output.
-        :param good: it is an answer, and no error.
+        """Counts what a model call has spent.
+
+        :param repeated_tokens: tokens of this call that the agent's next prompt repeats. None: prompt and
+            output.
+        :param good: True for an answer, False for an error.
         """
         if repeated_tokens is None:
             repeated_tokens = usage.prompt_tokens + usage.output_tokens
@@ -160,7 +173,7 @@ class Meter:
             self._add(Usage(tool_calls=1))
 
     def take_back_tool_call(self) -> None:
-        """The tool was not called after all."""
+        """Uncounts a tool call that was not made after all."""
         with self._lock:
             self._add(Usage(tool_calls=-1))
 
@@ -169,16 +182,18 @@ class Meter:
         self._on_usage(self._used)
 
     def failed(self, origin: Origin, name: str, error: BaseException) -> None:
-        """Called where ``error`` was raised: ADK raises it again later, and so loses what is beneath it.
+        """Remembers the place where ``error`` was raised first.
 
-        :param name: the model's, the tool's.
+        To be called at that place: ADK raises the error again later, and its context is then lost.
+
+        :param name: name of the model or the tool.
         """
         source = told_by(error) if origin is Origin.MODEL else error
         with self._lock:
             self._errors.append((error, Raised(source, origin, name)))
 
     def raised(self, error: BaseException) -> Raised:
-        """Where ``error`` came from first. A model's error inside of a tool's agent is the model's."""
+        """The place where ``error`` was raised first: the model's also where a tool's agent called it."""
         links = {id(link) for link in chain(error)}
         with self._lock:
             known = [raised for e, raised in self._errors if id(e) in links]
@@ -189,12 +204,12 @@ class Meter:
 
 
 def _speaker(context: CallbackContext) -> str:
-    """An agent inside of a tool has a conversation of its own for each call of the tool."""
+    """The calling agent, within its invocation: each call of a tool's agent is an invocation of its own."""
     return f"{context.invocation_id}/{context.agent_name}"
 
 
 class MeterPlugin(BasePlugin):
-    """First of the plugins: sees every answer, also those that another one replaces."""
+    """The plugin that counts. It is the first, so it also sees answers that a later plugin replaces."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__("agentjobs_meter")
@@ -227,7 +242,7 @@ class MeterPlugin(BasePlugin):
     async def after_tool_callback(
         self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext, result: Any
     ) -> dict[str, Any] | None:
-        """A call that waits for a person's answer counts when it is made, one that was rejected not at all."""
+        """Uncounts a tool call that ADK did not make: it waits for an answer, or a person rejected it."""
         asked = tool_context.function_call_id in tool_context.actions.requested_tool_confirmations
         answer = tool_context.tool_confirmation
         if asked or (answer is not None and not answer.confirmed and result == _REJECTED):
@@ -242,7 +257,10 @@ class MeterPlugin(BasePlugin):
 
 
 class GatePlugin(BasePlugin):
-    """Last of the plugins: lets a model call or a tool through, or does not. What a cache answers before is free."""
+    """The plugin before each model call and tool call: it waits for the lease and asks the budget.
+
+    It is the last, so a call that an author's plugin answers from a cache costs nothing.
+    """
 
     def __init__(self, meter: Meter, timeout_seconds: int) -> None:
         super().__init__("agentjobs_gate")
@@ -258,9 +276,10 @@ class GatePlugin(BasePlugin):
         if refusal is not None:
             return LlmResponse(error_code=BUDGET_EXCEEDED, error_message=refusal)
         options = llm_request.config.http_options or types.HttpOptions()
-        own = options.timeout  # an agent may ask for less, never for more
+        own = options.timeout  # an agent may set a shorter time-out, never a longer one
         options.timeout = min(own, self._timeout_ms) if own else self._timeout_ms
-        # Retries are ours. 0 and not 1: to google-genai both mean one attempt, to LiteLLM it is the number of retries.
+        # The queue retries. 0 and not 1: both are one attempt to google-genai, while LiteLLM reads a number
+        # of retries.
         options.retry_options = types.HttpRetryOptions(attempts=0)
         llm_request.config.http_options = options
         return None

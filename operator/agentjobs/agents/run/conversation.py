@@ -1,4 +1,4 @@
-"""The session of an attempt: opened, fenced, and asked whether the answer is there already."""
+"""The conversation of an attempt: the executor opens its session, fences it, looks for an answer in it."""
 
 from __future__ import annotations
 
@@ -23,32 +23,34 @@ if TYPE_CHECKING:
     from google.adk.workflow import BaseNode
 
 FINISHED = "agentjobs_finished"
-"""Key in the metadata of the event that marks a run as ended, for agents of several steps."""
+"""Metadata key of the event by which a run of an agent of several steps marks its invocation as ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Where an attempt writes."""
+    """The session of an attempt, and the invocation under which the attempt writes to it."""
 
     service: BaseSessionService
     app_name: str
-    """``<namespace>/<appName>``: two namespaces never share one (H18)."""
+    """``<namespace>/<appName>``, so that two namespaces never share a session (H18)."""
     user_id: str
     session_id: str
     invocation_id: str
     history: Sequence[Event]
-    """What former runs of this invocation stored."""
+    """Events that earlier runs of this invocation stored, oldest first."""
     ended: Ending | None
-    """The answer that a former run of this invocation gave; None: there is none."""
+    """Ending of an earlier run of this invocation that gave the answer. None: no run has."""
     marks_its_end: bool
+    """Whether the end of this agent's run needs a mark in the session: see ``finish``."""
     lasts: bool
-    """The session outlives this process: a later run can go on with it."""
+    """Whether the session outlives this process, so that a later run can go on with it."""
 
     async def finish(self) -> None:
-        """Marks the invocation as ended, where its events alone would not show it.
+        """Marks the invocation as ended if its agent has several steps.
 
-        An LLM agent ends with its final event. A sequence's first step gives a final event too, so a run that died
-        after it would look ended.
+        For example, the first step of a sequence gives a final event. If the run dies after that step, the
+        invocation would look ended. A lone LLM agent ends with its final event, so its invocation needs no
+        mark.
         """
         if not self.marks_its_end or self.ended is not None:
             return
@@ -66,10 +68,12 @@ class Conversation:
 async def open_conversation(
     spec: AttemptSpec, settings: AgentSettings, root: BaseNode
 ) -> AsyncIterator[Conversation]:
-    """The session of ``spec``, made where it is missing, and this run's alone until the end of the block.
+    """Opens the conversation of ``spec``, and fences its session for this run until the end of the block.
+
+    A session that is missing is created.
 
     :raises SessionStoreUnavailable: the store cannot be reached.
-    :raises SessionFenced: a later run of the job is at it.
+    :raises SessionFenced: a later run of the job has the session.
     """
     service = service_for(settings.session_dsn, settings.session_dsn_file)
     app_name = f"{spec.namespace}/{spec.app_name}"
@@ -105,7 +109,10 @@ async def open_conversation(
 
 
 async def _session(service: BaseSessionService, app_name: str, user_id: str, session_id: str) -> Session:
-    """Created explicitly: ADK's own creation on demand fails where two do it at once."""
+    """The session of this key in memory, created where it is missing.
+
+    ADK can create sessions on demand, but fails where two runs do so at the same time.
+    """
     found = await service.get_session(app_name=app_name, user_id=user_id, session_id=session_id)
     if found is not None:
         return found
@@ -113,7 +120,10 @@ async def _session(service: BaseSessionService, app_name: str, user_id: str, ses
 
 
 def ends_with_its_final_event(root: BaseNode) -> bool:
-    """True for a lone LLM agent. Whatever has steps or agents below it writes their final events as well."""
+    """Whether a final event of ``root`` is its end: true for a lone LLM agent.
+
+    An agent with steps or sub-agents also writes the final events of those.
+    """
     from google.adk.agents import LlmAgent
     from google.adk.tools.base_tool import BaseTool
     from google.adk.workflow import BaseNode

@@ -1,4 +1,4 @@
-"""ADK's events: as the supervisor sees them, and what the last final one says about the run."""
+"""ADK's events of a run: their names and counts for the supervisor, and the ending that they show."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from google.genai.types import GenerateContentResponseUsageMetadata
 
 CONFIRMATION = "adk_request_confirmation"
-"""The call by which ADK asks a person whether a tool may be called."""
+"""Name of the function call by which ADK asks a person whether a tool may be called."""
 
 
 def seen(event: Event) -> AgentEvent:
-    """Names and counts, never text: this goes into logs and statuses."""
+    """The event for the supervisor: names and counts. Texts stay out, since it goes into logs and
+    statuses."""
     calls = [call.name or "" for call in event.get_function_calls()]
     results = [response.name or "" for response in event.get_function_responses()]
     usage = tokens(event.usage_metadata)
@@ -49,7 +50,7 @@ def seen(event: Event) -> AgentEvent:
 
 
 def tokens(usage: GenerateContentResponseUsageMetadata | None) -> Usage:
-    """What one model call spent; thoughts are output. Providers leave out what is zero."""
+    """The usage of one model call. Thoughts count as output; a number that a provider leaves out is 0."""
     if usage is None:
         return Usage()
     prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
@@ -60,18 +61,19 @@ def tokens(usage: GenerateContentResponseUsageMetadata | None) -> Usage:
 
 
 def code_of(event: Event) -> str:
+    """The event's error code. Empty: the event is no error."""
     code = event.error_code
     return str(code.value if isinstance(code, Enum) else code or "")
 
 
 def text_of(event: Event) -> str:
-    """What the agent said in this event, without its thoughts."""
+    """The agent's text in this event, without its thoughts."""
     parts = (event.content.parts if event.content else None) or []
     return "".join(part.text for part in parts if part.text and not part.thought)
 
 
 def texts_in(event: Event) -> Iterator[str]:
-    """All text in the event, thoughts and tool arguments included: what no error message may quote."""
+    """The event's texts, with thoughts, tool arguments and results: no error message may quote them."""
     for part in (event.content.parts if event.content else None) or []:
         if part.text:
             yield part.text
@@ -92,31 +94,31 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 ABORTED = "INVOCATION_ABORTED"
-"""ADK's code of the events that seal an aborted run."""
+"""Error code of the events by which ADK seals the history of an aborted run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run's events ended. At most one of ``answer``, ``error_code`` and ``waits_for`` says something."""
+    """The ending of a run, as its events show it."""
 
     answer: str = ""
     error_code: str = ""
     error_message: str = ""
     waits_for: str = ""
-    """The tool whose confirmation or later result the agent waits for."""
+    """Name of the tool whose confirmation or later result the agent waits for. Empty: it waits for none."""
     truncated: bool = False
-    """The answer was cut at the model's output limit."""
+    """Whether the answer was cut at the model's output limit."""
 
 
 def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
-    """Judged by the *last* final event: an agent may recover from errors in between.
+    """The ending that these events show, by the *last* final one: an agent may recover from earlier errors.
 
-    :param single_step: the agent ends with its final answer, so an abort that is stored after one came too late
-        (H15). Agents of several steps give final answers on their way.
+    Final events without content, such as a change of state or the end of a loop, are passed over. A run with
+    an open call is no success. For example, ADK lets the agent of a long-running tool go on to a final text
+    such as "I have filed the request", though nobody has delivered the tool's result.
 
-    Final events that say nothing (a change of state, the end of a loop) are passed over. A call that nobody has
-    answered is never a success, whatever was said around it: ADK lets the run of a long-running tool go on to a
-    final text such as "I have filed the request".
+    :param single_step: the agent ends with its final answer. An abort that is stored after the answer then
+        came too late (H15). Agents of several steps give final answers on their way.
     """
     answered = answered_by_user(events)
     for event in reversed(events):
@@ -138,7 +140,7 @@ def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
         if _finish_reason(event) == "MAX_TOKENS":
             return Ending(truncated=True)
         if event.content is not None and not event.get_function_responses():
-            break  # the model's last word, and it is empty
+            break  # the model's last answer is empty
     return aborted or Ending()
 
 
@@ -183,7 +185,7 @@ def _waits_for(event: Event) -> str:
 
 
 def answered_by_user(events: Iterable[Event]) -> set[str]:
-    """The ids of the calls that a person has answered. A long-running tool's own first result is no such answer."""
+    """The ids of the calls that a person has answered; a long-running tool's first result is no answer."""
     return {
         response.id
         for event in events
@@ -194,7 +196,10 @@ def answered_by_user(events: Iterable[Event]) -> set[str]:
 
 
 def waits_ahead(event: Event) -> bool:
-    """True for the call of a long-running tool that has not started yet, and for ADK's questions for credentials and
-    inputs: nobody could answer them later, so they are better not begun."""
+    """Whether the event calls something that nobody could answer later, so that the call must not begin.
+
+    True for the call of a long-running tool, and for ADK's own requests for credentials and inputs. False for
+    a confirmation: a person answers it through the job.
+    """
     ids = event.long_running_tool_ids or set()
     return any(call.id in ids and call.name != CONFIRMATION for call in event.get_function_calls())

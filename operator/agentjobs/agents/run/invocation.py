@@ -1,4 +1,5 @@
-"""Under which invocation an attempt runs: what makes a retry continue instead of starting over (H21). Pure."""
+"""The invocation id of an attempt: a retry takes that of the run before it, and so continues it (H21).
+Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +9,17 @@ from agentjobs.values.names import own_session
 
 
 def invocation_of(uid: str, round: int) -> str:
-    """``job-<uid>``, in later rounds ``job-<uid>-r<n>``."""
+    """The own invocation id of a round: ``job-<uid>``, in later rounds ``job-<uid>-r<n>``."""
     return own_session(uid) if round <= 1 else f"{own_session(uid)}-r{round}"
 
 
 def choose(uid: str, round: int, history: Sequence[str]) -> str:
     """The invocation id of this attempt.
 
-    A retried job goes on under the invocation of its last round, with its message and its finished tool calls,
-    unless the conversation has gone on since: then its message is said again, as a new turn at the end.
+    For example, a job failed after two tool calls and somebody retries it. Its next round goes on under the
+    invocation of the last one, with the stored message and the finished tool calls. If another job has
+    written to the session since, the round begins an invocation of its own instead: the message is sent
+    again, as a new turn at the end.
 
     :param history: the invocation id of each event in the session, oldest first.
     """
@@ -27,6 +30,6 @@ def choose(uid: str, round: int, history: Sequence[str]) -> str:
     said = [invocation for invocation in history if invocation]
     if said and said[-1] in ours:
         return said[-1]
-    if not said:  # nothing was ever stored: the first name is free
+    if not said:  # no event was ever stored, so the first round's id is free
         return invocation_of(uid, 1)
     return own

@@ -1,11 +1,12 @@
-"""A tool's questions to a person: found in the events of an invocation, and answered as ADK wants it.
+"""Questions of tools to a person: a run finds them in its invocation's events, and gives ADK the answers.
 
-A tool that requires confirmation ends the model's turn with calls of ``adk_request_confirmation``, one per tool call
-that waits. They are stored, so a later run, in another process, finds them in the session; a function response by the
-user, under the same invocation, makes ADK call the tool (or tell the model that it was rejected) and go on.
+For example, the model calls a tool that requires confirmation. ADK ends the model's turn with a call of
+``adk_request_confirmation``, one for each such tool call, and the session stores it. A later run, in another
+process, finds the open calls and sends the person's answers as function responses of the user, under the same
+invocation. ADK then calls the tool, or tells the model of the rejection, and goes on.
 
-ADK resumes the agent that asked, and nothing around it. So only those places are asked from where that is enough, or
-where what comes after can be run from here: see :func:`may_ask`.
+ADK goes on only with the agent that asked. :func:`may_ask` therefore refuses questions of an agent inside a
+larger one, unless :func:`remaining` can run what comes after it.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from google.genai.types import Content, FunctionCall
 
 MAX_SHOWN_BYTES = 1024
-"""Of a call's arguments, of a hint, of a payload: enough to decide by, small enough for a status."""
+"""Longest text of a call's arguments, a hint or a payload: enough to decide by, small enough for a status."""
 _HINT_OF_ADK = "Please approve or reject the tool call "
-"""ADK's own hint tells a program how to answer; people are told by the command."""
+"""Begin of ADK's own hint, which tells a program how to answer. People get the kubectl command instead."""
 
 
 class Question:
-    """One call of ``adk_request_confirmation`` that nobody has answered."""
+    """An open question: one call of ``adk_request_confirmation`` that nobody has answered."""
 
     def __init__(self, author: str, call: FunctionCall) -> None:
         arguments = call.args or {}
@@ -41,14 +42,14 @@ class Question:
         confirmation = _mapping(arguments.get("toolConfirmation"))
         self.id = call.id or ""
         self.author = author
-        """The agent whose tool it is."""
+        """Name of the agent whose tool asks."""
         self.tool = str(original.get("name") or "")
         self._arguments = original.get("args")
         self._hint = str(confirmation.get("hint") or "")
         self._payload = confirmation.get("payload")
 
     def request(self) -> InputRequest:
-        """As people are shown it: bounded, without the worker's keys."""
+        """The question as people see it: its texts are bounded and hold none of the worker's keys."""
         return InputRequest(
             id=self.id,
             tool=shortened(self.tool, 128),
@@ -58,8 +59,11 @@ class Question:
         )
 
     def reply(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """ADK's ``ToolConfirmation``. A payload that was not filled in goes back as the tool wrote it; the person's
-        reason takes the place of the hint, where a tool can read it."""
+        """A person's answer as ADK's ``ToolConfirmation``.
+
+        A payload that the person did not fill in goes back as the tool wrote it. The person's reason takes
+        the place of the hint, where the tool can read it.
+        """
         approved = answer.get("approved") is True
         payload = answer.get("payload")
         return {
@@ -70,7 +74,7 @@ class Question:
 
 
 def open_questions(events: Sequence[Event]) -> list[Question]:
-    """The questions that no event of the user answers, oldest first."""
+    """The questions in these events that no event of the user answers, oldest first."""
     answered = answered_by_user(events)
     return [
         Question(event.author, call)
@@ -81,8 +85,10 @@ def open_questions(events: Sequence[Event]) -> list[Question]:
 
 
 def reply_to(questions: Sequence[Question], answers: Mapping[str, Mapping[str, Any]]) -> Content | None:
-    """The user's message that answers all of them at once, as ADK wants it for calls that the model made together;
-    None: an answer is missing."""
+    """The user's message that answers all ``questions``. None: an answer is missing.
+
+    ADK wants the answers to calls that the model made together in one message.
+    """
     from google.genai import types
 
     if not all(question.id in answers for question in questions):
@@ -101,18 +107,21 @@ def reply_to(questions: Sequence[Question], answers: Mapping[str, Mapping[str, A
 
 
 def asks(event: Event) -> bool:
-    """Whether it holds a question of a tool's."""
+    """Whether the event holds a question of a tool."""
     return any(call.name == CONFIRMATION for call in event.get_function_calls())
 
 
 class Asked:
-    """Hears the events of a run, and knows whether a question is stored whole: the question itself, and the stand-in
-    for the tool's result that ADK writes before it or after it."""
+    """A listener to the events of a run, which tells when a question is stored whole.
+
+    ADK stores a question as two events in either order: the question, and a stand-in for the tool's result.
+    """
 
     def __init__(self) -> None:
         self._asked = self._stood_in = False
 
     def hear(self, event: Event) -> bool:
+        """Whether both parts of a question are stored, ``event`` included."""
         self._asked = self._asked or asks(event)
         self._stood_in = self._stood_in or bool(event.actions.requested_tool_confirmations)
         return self._asked and self._stood_in
@@ -122,11 +131,13 @@ class Asked:
 
 
 def may_ask(root: BaseNode, author: str) -> str:
-    """Why an answer to this agent's question could not be followed up; empty: it can.
+    """The reason why no run could go on after an answer to a question of agent ``author``. Empty: one can.
 
-    * A lone LLM agent, or one that others hand over to (``sub_agents``): ADK goes on with the agent that asked.
-    * An LLM agent that is a step of a sequence: ADK goes on with that step, ``remaining`` with those after it.
-    * A loop, parallel steps, a workflow, a custom agent: where they were is not in the history.
+    * The author is a lone LLM agent, or one that others hand over to (``sub_agents``): ADK goes on with it.
+    * The author is an LLM agent and a step of a sequence: ADK goes on with that step, ``remaining`` with
+      those after it.
+    * The author is inside a loop, parallel steps, a workflow or a custom agent: the history does not have its
+      place.
     """
     if is_sequence(root):
         steps = {step.name: step for step in root.sub_agents}
@@ -143,9 +154,11 @@ def may_ask(root: BaseNode, author: str) -> str:
 
 
 def remaining(root: BaseNode, events: Sequence[Event]) -> BaseNode:
-    """What of ``root`` is to be run: of a sequence, the last step that asked, and those after it.
+    """The part of ``root`` that a run has to run: of a sequence, the last step that asked, and the steps
+    after it.
 
-    Those before it have finished. A retry of a sequence without questions begins at its first step.
+    The steps before it have finished. Without a question in ``events`` the whole sequence runs, from its
+    first step.
     """
     if not is_sequence(root):
         return root
@@ -157,7 +170,11 @@ def remaining(root: BaseNode, events: Sequence[Event]) -> BaseNode:
 
 
 def is_sequence(root: BaseNode) -> TypeGuard[SequentialAgent]:
-    """Without importing the class: where nobody has, nothing is of it, and each run would pay for the import."""
+    """Whether ``root`` is ADK's SequentialAgent.
+
+    The class is not imported, since each run would pay for that: if no module has imported it, no agent is
+    one.
+    """
     module = sys.modules.get("google.adk.agents.sequential_agent")
     return module is not None and isinstance(root, module.SequentialAgent)
 
@@ -167,14 +184,14 @@ def _lone(node: object) -> bool:
 
 
 def _chats(node: object) -> bool:
-    """An LLM agent that talks, and is no task with an end of its own."""
+    """Whether ``node`` is an LLM agent in chat mode, and not ADK's task agent."""
     from google.adk.agents import LlmAgent
 
     return isinstance(node, LlmAgent) and node.mode in (None, "chat")
 
 
 def _chatting(root: Any) -> set[str]:
-    """Names of the LLM agents that are reached from ``root`` through LLM agents alone."""
+    """The names of the chatting LLM agents that ``root`` reaches through such agents alone."""
     found: set[str] = set()
     agents = [root]
     while agents:

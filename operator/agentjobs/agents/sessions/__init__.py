@@ -1,1 +1,1 @@
-"""Conversations: ADK's tables in Postgres, or memory."""
+"""Sessions: executors keep conversations in ADK's tables in Postgres, each fenced for one run."""

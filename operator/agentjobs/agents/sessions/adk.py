@@ -1,4 +1,7 @@
-"""ADK's own service, for tables of a schema version that ours does not know. It brings SQLAlchemy: import it late."""
+"""ADK's own session service with our fence, for tables of a schema version that our store does not know.
+
+It imports SQLAlchemy, so a process imports this module only where it meets such tables.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +36,24 @@ class AdkSessions(DatabaseSessionService):
                 "postgresql+psycopg://",
                 async_creator=partial(connect, dsn, f"{OPTIONS} -c search_path={SCHEMA}", autocommit=False),
                 json_serializer=storable_json,
-                # A run needs one at a time; the others are for agents that run in parallel.
+                # A run needs one connection at a time; the overflow is for agents that run in parallel.
                 pool_size=1,
                 max_overflow=3,
-                # A model call of minutes lies between two writes: a connection that died meanwhile is replaced.
+                # Minutes may lie between two writes: a connection that died during a model call is replaced.
                 pool_pre_ping=True,
             )
         )
-        # Public attribute of ADK's service. Its sessions check the fence in the transaction of each write (H13).
+        # A public attribute of ADK's service: the class of its SQLAlchemy sessions. Ours checks the fence in
+        # the transaction of each write (H13).
         self.database_session_factory.configure(sync_session_class=_FencedSession)
 
     async def open(self, fence: Fence) -> Session:
-        """As PostgresSessions does it, in several round trips."""
+        """Takes the session for the fence's run and reads it; creates it where it is missing.
+
+        As PostgresSessions.open, in several round trips.
+
+        :raises SessionFenced: a later run of the job has it.
+        """
         key: dict[str, Any] = {
             "app_name": fence.app_name,
             "user_id": fence.user_id,
@@ -66,7 +75,7 @@ class AdkSessions(DatabaseSessionService):
         try:
             return await super().append_event(session, event)
         except StaleSessionError:
-            # Somebody wrote in between. Who holds the fence tells a late run from a conflict.
+            # Another run, or somebody outside, wrote in between. Without the fence this run is the late one.
             fence = holding.get()
             if fence is not None and not await self._finds(HOLD, fence):
                 raise fence.lost() from None
@@ -78,7 +87,7 @@ class AdkSessions(DatabaseSessionService):
 
 
 class _FencedSession(SqlSession):
-    """SQLAlchemy's session, checking the fence before it writes."""
+    """A SQLAlchemy session that checks the fence before each write."""
 
 
 @sqlalchemy_event.listens_for(_FencedSession, "before_flush")

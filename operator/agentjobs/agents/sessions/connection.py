@@ -1,7 +1,8 @@
-"""This process's connection to the session store: one, made when it is needed, replaced when it broke.
+"""The one connection of a process to the session store: opened at its first use, replaced when it broke.
 
-A run writes one event after the other, so one connection is enough; who writes at the same time waits. Nothing here
-needs a session of the server's: no statement is prepared, no setting is relied on.
+A run writes one event after the other, so one connection is enough; tasks that write at the same time take
+turns. The connection works through a pooler in transaction mode: it prepares no statement and relies on no
+setting.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ Connection = psycopg.AsyncConnection[Row]
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 30
-"""No statement of a session store takes long; a hung one must not hold a job until its attempt times out."""
+"""Time limit of a statement. Without it, one that hangs would keep the job until the attempt's time-out."""
 IDLE_SECONDS = 10
-"""After that long without a word the connection is asked whether it still works: a model call of minutes lies between
-two writes, and a firewall drops what is silent without telling anybody."""
+"""Idle time after which the connection is tested before its next use. A model call of minutes may lie between
+two writes, and a firewall may drop a silent connection without telling either end."""
 PING_SECONDS = 5
+"""Time limit of that test."""
 OPTIONS = f"-c statement_timeout={STATEMENT_SECONDS}s -c idle_in_transaction_session_timeout=60s"
 _FROM_A_POOLER = "unsupported startup parameter"
 
 
 class SessionConnection:
-    """The connection, and the errors of what is done with it."""
+    """The connection of this process, opened at its first use."""
 
     def __init__(self, dsn: Dsn) -> None:
         """
-        :raises ValueError: the URL is none of Postgres.
+        :raises ValueError: the URL is not one of Postgres.
         """
         libpq_url(current(dsn))
         self._dsn = dsn
@@ -52,7 +54,7 @@ class SessionConnection:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
-        """The connection, for this task alone until the end of the block."""
+        """The connection, for this task alone until the end of the block; opened again where it broke."""
         async with self._one_at_a_time:
             with cancellation_kept():
                 try:
@@ -66,13 +68,13 @@ class SessionConnection:
                         await self.close()
 
     async def close(self) -> None:
-        """Closes the connection, if there is one. What is done next makes another."""
+        """Closes the connection, if there is one. The next use opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
     async def release(self) -> None:
-        """The same, after what is being done."""
+        """Waits for the task that uses the connection, then closes it."""
         async with self._one_at_a_time:
             await self.close()
 
@@ -106,9 +108,9 @@ class SessionConnection:
 
 
 async def connect(dsn: Dsn, options: str, *, autocommit: bool = True) -> Connection:
-    """A connection of its own.
+    """A new connection to ``dsn``.
 
-    :param options: added to those of the URL, as libpq's parameter of that name.
+    :param options: libpq's parameter ``options``, appended to the one in the URL.
     """
     url = libpq_url(current(dsn))
     given = str(conninfo_to_dict(url).get("options") or "")
@@ -133,9 +135,12 @@ async def fetch(connection: Connection, statement: LiteralString, values: Mappin
 
 @asynccontextmanager
 async def own_store() -> AsyncIterator[None]:
-    """Turns failures of the database below into ours, so that no tool's database error is taken for one (H11).
+    """Raises SessionStoreUnavailable for database errors of the session store inside the block (H11).
 
-    :raises SessionStoreUnavailable: cannot connect, lost the connection, or the schema is not usable.
+    For example, an agent's tool may raise the same psycopg errors for a database of its own. Only errors
+    inside such a block come from our store, and only they are refunded.
+
+    :raises SessionStoreUnavailable: connecting failed, the connection was lost, or the schema cannot be used.
     """
     try:
         yield
@@ -152,17 +157,17 @@ async def own_store() -> AsyncIterator[None]:
 
 
 def _is_about_data(error: BaseException) -> bool:
-    """True where a value is at fault, its kind, its size or its key, and no other moment would be better."""
+    """Whether a value's type, size or key causes the error, so that a retry would fail as well."""
     return (getattr(error, "sqlstate", None) or "").startswith(("22", "23", "54"))
 
 
 def _is_clean(connection: Connection) -> bool:
-    """False after an interrupted statement or a lost server: such a connection is not used again."""
+    """Whether the connection can be used again: not after an interrupted statement or a lost server."""
     return not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
 
 
 def _has_news(connection: Connection) -> bool:
-    """Whether the server said something that nobody asked for: it does so when it goes."""
+    """Whether the server has sent something unasked, as it does when it shuts down."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

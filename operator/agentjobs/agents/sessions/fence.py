@@ -1,8 +1,9 @@
-"""The session fence (H13): two runs never write one conversation.
+"""The session fence (H13): one row per session in ``adk.fence`` that names the only run that may write it.
 
-A worker that lost its job may go on for a while (a paused process, a partition). Before a run reads its session it
-raises the session's fence to itself, and each of its writes checks, in the same transaction, that it still holds
-it: what comes too late is refused instead of landing in a conversation that another run continues.
+For example, a worker's process is paused, the queue gives its job to another worker, and the process wakes
+up. The new run has put its name into the fence before it read the session. Each write checks, in its own
+transaction, that the fence still names the writing run, so the late write is refused instead of landing in
+the new run's conversation.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ create table if not exists adk.fence (
 );
 """
 
-# By primary key. A run of the same job may only be followed by a later one; another job may take over, because the
-# queue lets it start only after the former has ended.
+# Row by primary key. A run of the same job must be a later one. A run of another job takes over in any case:
+# the queue lets it start only after the former job's run has ended.
 RAISE: LiteralString = """
     insert into adk.fence as f (app_name, user_id, session_id, job, run)
     values (%(app_name)s, %(user_id)s, %(session_id)s, %(job)s, %(run)s)
@@ -36,7 +37,7 @@ RAISE: LiteralString = """
     returning run
 """
 
-# FOR SHARE: a raise waits for a write that has begun, and a write that begins after the raise sees it.
+# FOR SHARE: RAISE waits for a write that has begun, and a write that begins after RAISE sees the new row.
 HOLD: LiteralString = """
     select 1 from adk.fence
      where app_name = %(app_name)s and user_id = %(user_id)s and session_id = %(session_id)s
@@ -47,7 +48,7 @@ HOLD: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Who writes which session."""
+    """A session, and the run that writes it."""
 
     app_name: str
     user_id: str
@@ -59,6 +60,7 @@ class Fence:
         return asdict(self)
 
     def lost(self) -> SessionFenced:
+        """The error to raise once another run has taken the session."""
         return SessionFenced(
             f"Session {self.session_id!r} was taken over by a later run than {self.run} of this job: this one "
             f"stopped writing to it. Nothing is to be done."
@@ -66,4 +68,4 @@ class Fence:
 
 
 holding: ContextVar[Fence | None] = ContextVar("agentjobs_fence", default=None)
-"""The fence of the run that this task belongs to; None: writes are not fenced."""
+"""Fence of the run to which this task belongs. None: its writes are not fenced."""

@@ -1,4 +1,4 @@
-"""ADK's sessions and events as the rows of its tables, and back. Pure, and equal to what ADK's own service stores."""
+"""Rows of ADK's tables, from sessions and events and back, as ADK's own service stores them. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNSTORABLE_ESCAPES = ("\\u0000", "\\ud")
 
 
 def storable_json(value: Any) -> str:
-    """JSON for a column of type jsonb, as ``json.dumps`` writes it. A model's answer may hold what Postgres refuses."""
+    """JSON for a jsonb column, without characters that a model may answer with and Postgres refuses."""
     text = json.dumps(value)
     if any(escape in text for escape in _UNSTORABLE_ESCAPES):
         return json.dumps(clean_json(json.loads(text)))
@@ -26,7 +26,7 @@ def storable_json(value: Any) -> str:
 
 
 def event_json(event: Event) -> str:
-    """The event as the column ``event_data`` holds it."""
+    """The event as the text of the column ``event_data``."""
     try:
         text = event.model_dump_json(exclude_none=True)
     except PydanticSerializationError:  # lone surrogates
@@ -37,7 +37,7 @@ def event_json(event: Event) -> str:
 
 
 def event_of(event_id: str, invocation_id: str, timestamp: datetime, data: State | None) -> Event:
-    """The event of a row. Its own time is exacter than the column's."""
+    """The event of a row. The time inside ``data`` is taken, since it is more exact than the column's."""
     stored = data or {}
     at = stored.get("timestamp")
     return Event.model_validate(
@@ -53,7 +53,7 @@ def event_of(event_id: str, invocation_id: str, timestamp: datetime, data: State
 def session_of(
     app_name: str, user_id: str, session_id: str, state: State, events: list[Event], update_time: datetime
 ) -> Session:
-    """A session that knows which revision in the store it is."""
+    """The session of a row, marked with the row's revision."""
     session = Session(
         app_name=app_name,
         user_id=user_id,
@@ -67,19 +67,19 @@ def session_of(
 
 
 def mark(session: Session, update_time: datetime) -> None:
-    """``update_time`` is the revision that the session now is of, in ADK's own words."""
+    """Notes on ``session``, in ADK's own attributes, that it is as of the revision ``update_time``."""
     session.last_update_time = seconds_of(update_time)
     session._storage_update_marker = update_time.isoformat(timespec="microseconds")
 
 
 def revision_of(session: Session) -> datetime | None:
-    """None: nobody's store made it."""
+    """The revision that ``mark`` noted. None: the session comes from no store."""
     marker = session._storage_update_marker
     return None if marker is None else datetime.fromisoformat(marker)
 
 
 def merged(app_state: State, user_state: State, session_state: State) -> State:
-    """The state as an agent sees it."""
+    """The three states as the one that an agent sees: keys of app and user get their prefix."""
     return {
         **copy.deepcopy(session_state),
         **{f"app:{key}": value for key, value in app_state.items()},
@@ -88,9 +88,10 @@ def merged(app_state: State, user_state: State, session_state: State) -> State:
 
 
 def column_time(seconds: float) -> datetime:
-    """Unix seconds as ADK's columns have them: UTC, without saying so."""
+    """Unix seconds as a time of ADK's columns: in UTC, of type timestamp without time zone."""
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def seconds_of(column: datetime) -> float:
+    """Unix seconds of a time from ADK's columns."""
     return column.replace(tzinfo=UTC).timestamp()

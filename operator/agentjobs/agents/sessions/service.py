@@ -1,7 +1,7 @@
-"""Where conversations are kept: in ADK's tables, in the schema ``adk`` of a Postgres, or in memory.
+"""The session service of a process: it makes ADK's tables in the schema ``adk`` and picks their store.
 
-One service per process and database. The template warms it and closes its connection; a forked executor inherits the
-knowledge that the tables are there, and opens a connection of its own.
+There is one service per process and database. The template makes the tables, learns their version and closes
+its connection. A forked executor inherits the service with that knowledge, and opens a connection of its own.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class JobSessions(BaseSessionService):
-    """The service of a run: our store for the tables that it knows, ADK's own for others.
+    """The session service of a run: our store for tables of the version that it knows, else ADK's service.
 
-    Every method raises SessionStoreUnavailable where the database cannot be reached, was lost, or does not let us.
+    Every method raises SessionStoreUnavailable where the database is away, was lost, or denies access.
     """
 
     def __init__(self, dsn: Dsn) -> None:
         """
-        :raises ValueError: the URL is none of Postgres.
+        :raises ValueError: the URL is not one of Postgres.
         """
         self._dsn = dsn
         self._connection = SessionConnection(dsn)
@@ -47,7 +47,7 @@ class JobSessions(BaseSessionService):
         self._preparing = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Makes schema and tables where they are missing, and finds out of which version they are; once per process."""
+        """Makes schema and tables where they are missing, and learns their version. Once per process."""
         if self._chosen is not None:
             return
         async with self._preparing, own_store():
@@ -56,16 +56,18 @@ class JobSessions(BaseSessionService):
 
     @property
     def is_prepared(self) -> bool:
+        """Whether this process knows the tables' version."""
         return self._chosen is not None
 
     async def connect(self) -> None:
-        """Opens the connection ahead of the run that needs it, and lets the server learn the tables."""
+        """Opens the connection before a run needs it, and lets its server process read the tables'
+        catalog."""
         if isinstance(self._chosen, PostgresSessions):
             async with own_store():
                 await self._chosen.connect()
 
     async def open(self, fence: Fence) -> Session:
-        """Takes the session for the fence's run, and reads it; makes it where it is missing.
+        """Takes the session for the fence's run and reads it; creates it where it is missing.
 
         :raises SessionFenced: a later run of the job has it.
         """
@@ -74,7 +76,7 @@ class JobSessions(BaseSessionService):
             return await store.open(fence)
 
     async def release(self) -> None:
-        """Closes this process's connections, and keeps all that was learned."""
+        """Closes this process's connections. The service stays prepared."""
         await self._connection.release()
         if self._chosen is not None and not isinstance(self._chosen, PostgresSessions):
             await self._chosen.db_engine.dispose()
@@ -157,7 +159,7 @@ class JobSessions(BaseSessionService):
 
 
 async def _version(connection: Connection) -> str | None:
-    """The version of the tables that are there; None: some are missing."""
+    """The schema version of ADK's tables. None: some of our version's tables are missing."""
     ((metadata, events, rest),) = await fetch(connection, sql.THERE, {})
     if not metadata:
         return "0" if events else None
@@ -168,7 +170,7 @@ async def _version(connection: Connection) -> str | None:
 
 async def _make_tables(connection: Connection) -> str:
     ((exists,),) = await fetch(connection, sql.SCHEMA_EXISTS, {})
-    if not exists:  # the role may own the schema without being allowed to make one
+    if not exists:  # the role may own this schema without the privilege to create one
         await connection.execute(sql.CREATE_SCHEMA)
     await connection.execute(sql.TABLES)
     await connection.execute(FENCE_TABLE)
@@ -180,9 +182,10 @@ _memory: list[InMemorySessionService] = []
 
 
 def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
-    """The service of this process: the warmed one where the template made it. ``None``: in memory.
+    """The session service of this process for ``dsn``: made at the first call, or the template's.
 
-    :param file: holds the URL, and is read at each connect; ``dsn`` is what it held at the start.
+    :param dsn: URL of the database. None: the service in memory.
+    :param file: a file with the URL, read at each connect; ``dsn`` is then its content at the start.
     """
     if dsn is None:
         if not _memory:
@@ -194,6 +197,6 @@ def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
 
 
 def forget_services() -> None:
-    """Drops what this process made; for tests that want a process of their own."""
+    """Drops the services of this process, for tests that need new ones."""
     _by_dsn.clear()
     _memory.clear()

@@ -1,9 +1,8 @@
-"""The session store's tables, which are ADK's, and the statements that read and write them.
+"""The SQL of the session store: ADK's tables, and the statements that read and write them.
 
-Every name has its schema: nothing depends on a search path, which a pooler in transaction mode does not keep. Each
-statement finds its rows by primary key, the events of a session by idx_events_app_user_session_ts_id.
-
-Lock order, ADK's own: fence, session, app's state, user's state.
+Every name has its schema, since a pooler in transaction mode keeps no search path. Index: each statement
+finds its rows by primary key, the events of a session by idx_events_app_user_session_ts_id. Lock order:
+fence, session, app's state, user's state; the last three are ADK's own order.
 """
 
 from __future__ import annotations
@@ -11,12 +10,13 @@ from __future__ import annotations
 from typing import LiteralString
 
 SCHEMA_VERSION = "1"
-"""ADK's name for the tables below. Those of another version are left to ADK's own service."""
+"""ADK's version of the tables below. JobSessions leaves tables of another version to ADK's own service."""
 
-# Concurrent first starts make them once. The lock is the transaction's: it needs no clean-up.
+# Held by the process that makes the tables, so that concurrent first starts make them once. The lock ends
+# with its transaction.
 LOCK: LiteralString = "select pg_advisory_xact_lock(hashtext('agentjobs-adk-tables'))"
 
-# CREATE SCHEMA IF NOT EXISTS asks for the right to create one even where it is there already.
+# Asked first, since CREATE SCHEMA IF NOT EXISTS wants the privilege to create even where the schema exists.
 SCHEMA_EXISTS: LiteralString = "select to_regnamespace('adk') is not null"
 
 CREATE_SCHEMA: LiteralString = "create schema if not exists adk"
@@ -62,9 +62,9 @@ create table if not exists adk.user_states (
 );
 insert into adk.adk_internal_metadata (key, value) values ('schema_version', '1') on conflict do nothing;
 """
-"""As ADK's own service makes them: a test compares the two."""
+"""The tables exactly as ADK's own service makes them: a test compares the two."""
 
-# Which of them are there. Events without the metadata are those of ADK's oldest schema.
+# Which of the tables exist. Events without the metadata table are those of ADK's oldest schema.
 THERE: LiteralString = """
     select to_regclass('adk.adk_internal_metadata') is not null,
            to_regclass('adk.events') is not null,
@@ -83,7 +83,8 @@ READ: LiteralString = """
      where s.app_name = %(app_name)s and s.user_id = %(user_id)s and s.id = %(session_id)s
 """
 
-# The newest first. By id where two have the same time, as ADK does it: the order must be the same at each read.
+# Events of a session, the newest first. The id orders events of the same time, as in ADK: each read must give
+# the same order.
 EVENTS: LiteralString = """
     select id, invocation_id, timestamp, event_data
       from adk.events
@@ -93,7 +94,8 @@ EVENTS: LiteralString = """
      limit %(limit)s
 """
 
-# Nothing, where the session exists: its app's and its user's state then exist, too.
+# A new session, with the states of its app and its user. If the session exists, then so do these, and nothing
+# is written.
 CREATE: LiteralString = """
     with made as (
         insert into adk.sessions (app_name, user_id, id, state, create_time, update_time)
@@ -119,8 +121,9 @@ CREATE: LiteralString = """
     select count(*) from made
 """
 
-# One event in one transaction: refused where the fence is another's (H13), where the session is gone or was written
-# since it was read, and where a state that create makes is missing. A state that does not change is not written.
+# One event in one transaction. Count 0: refused, because the fence names another run (H13), the session is
+# gone or was written since it was read, or its app's or user's state is missing. A state without a change is
+# not written.
 APPEND: LiteralString = """
     with held as (
         select 1 from adk.fence
@@ -156,7 +159,8 @@ APPEND: LiteralString = """
     select count(*) from event
 """
 
-# Why an append was refused, and what a session without a revision is compared with.
+# The revision and the last event of a stored session, and whether its app's and user's states exist. Read
+# after a refused append, and for a session that comes without a revision.
 REVISION: LiteralString = """
     select s.update_time,
            (select id from adk.events e
@@ -168,7 +172,7 @@ REVISION: LiteralString = """
      where s.app_name = %(app_name)s and s.user_id = %(user_id)s and s.id = %(session_id)s
 """
 
-# The least recently written first.
+# The sessions of an app, or of one of its users, the least recently written first.
 LIST: LiteralString = """
     select s.user_id, s.id, s.state, s.update_time, coalesce(a.state, '{}'), coalesce(u.state, '{}')
       from adk.sessions s
@@ -178,7 +182,7 @@ LIST: LiteralString = """
      order by s.update_time, s.user_id, s.id
 """
 
-# Its events go with it.
+# One session. Its events go by the foreign key's cascade.
 DELETE: LiteralString = """
     delete from adk.sessions where app_name = %(app_name)s and user_id = %(user_id)s and id = %(session_id)s
 """

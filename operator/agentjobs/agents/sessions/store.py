@@ -1,8 +1,9 @@
-"""ADK's sessions in ADK's own tables, without its ORM: a statement and a commit per event.
+"""The session store: ADK's sessions in ADK's tables, by one statement and commit per event, without its ORM.
 
-ADK's DatabaseSessionService reads what this one wrote and goes on in it, and the other way round; what it promises
-about state, order and conflicting writers holds here too (tests/queue/test_session_stores.py runs both). The
-difference is the price: docs/performance.md has it.
+ADK's DatabaseSessionService and this store read each other's sessions and continue them, and make the same
+promises about state, order and conflicting writers: tests/queue/test_session_stores.py runs both. This store
+takes less time and memory; docs/performance.md has the figures. Runs in the executor, and in the template's
+warm-up.
 """
 
 from __future__ import annotations
@@ -44,18 +45,18 @@ _ALL: dict[str, Any] = {"after": None, "limit": None}
 
 
 class PostgresSessions(BaseSessionService):
-    """The tables must be there: JobSessions looks after that."""
+    """Sessions in the tables of ``sql.SCHEMA_VERSION``, which JobSessions has made before."""
 
     def __init__(self, connection: SessionConnection) -> None:
         self._connection = connection
 
     async def open(self, fence: Fence) -> Session:
-        """Takes the session for the fence's run, and reads it; makes it where it is missing. One round trip.
+        """Takes the session for the fence's run and reads it; creates it where it is missing. One round trip.
 
         :raises SessionFenced: a later run of the job has it.
         """
         key = _key(fence.app_name, fence.user_id, fence.session_id)
-        # Statements of their own: the session is read after the wait for a write that had begun, not before it.
+        # Separate statements: RAISE waits for a write that has begun, and READ must see that write.
         async with self._connection.use() as connection, connection.pipeline():
             taken = await connection.execute(RAISE, fence.parameters())
             await connection.execute(sql.CREATE, {**key, **_new_session({})})
@@ -69,7 +70,10 @@ class PostgresSessions(BaseSessionService):
         return found
 
     async def connect(self) -> None:
-        """Opens the connection, and asks for nothing by the statements of a run: the server then knows the tables."""
+        """Opens the connection and sends a run's statements for a session that does not exist.
+
+        The server process has then read the catalog entries of the tables. Nothing is written.
+        """
         nobody = Session(app_name="", user_id="", id="")
         values = _new_event(nobody, Event(author="user"), Fence("", "", "", job="", run=0))
         async with self._connection.use() as connection, connection.pipeline():
@@ -129,7 +133,7 @@ class PostgresSessions(BaseSessionService):
         """Stores the event, in one statement.
 
         :raises SessionFenced: a later run has the session; nothing was written.
-        :raises StaleSessionError: somebody else wrote to the session since it was read.
+        :raises StaleSessionError: another writer has written to the session since it was read.
         """
         if event.partial:
             return event
@@ -176,7 +180,7 @@ def _new_event(session: Session, event: Event, fence: Fence | None) -> dict[str,
 
 
 def _window(config: GetSessionConfig | None) -> dict[str, Any]:
-    """Which of the events. A time of 0 is none, as in ADK."""
+    """The parameters of EVENTS for ADK's ``config``. A time of 0 means no bound, as in ADK."""
     if config is None:
         return _ALL
     after = column_time(config.after_timestamp) if config.after_timestamp else None
@@ -200,7 +204,7 @@ def _session(key: dict[str, Any], row: Row | None, newest_first: list[Row]) -> S
 async def _revision_without_marker(
     connection: Connection, session: Session, key: dict[str, Any]
 ) -> datetime | None:
-    """For a session that no store read: its revision is the stored one where it ends with the same event."""
+    """The revision of a session that no store has read: the stored one, if both end with the same event."""
     rows = await fetch(connection, sql.REVISION, key)
     if not rows:
         return None
@@ -215,7 +219,10 @@ async def _revision_without_marker(
 async def _refusal(
     connection: Connection, session: Session, key: dict[str, Any], fence: Fence | None
 ) -> Exception:
-    """Why nothing was written. The fence first: a late run must not take itself for one that met a conflict."""
+    """The error that explains why APPEND wrote nothing.
+
+    The fence is looked at first: a late run would otherwise see the new run's writes as a conflict.
+    """
     if fence is not None and not await fetch(connection, HOLD, fence.parameters()):
         return fence.lost()
     rows = await fetch(connection, sql.REVISION, key)

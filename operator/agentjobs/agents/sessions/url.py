@@ -1,19 +1,19 @@
-"""The setting session_database_url for psycopg."""
+"""URLs of the session store: the setting session_database_url as psycopg takes it."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 SCHEMA = "adk"
-"""Where ADK's tables are, and only they."""
+"""The schema of ADK's tables and of our fence."""
 
 SCHEMES = ("postgresql", "postgres")
 
 
 def libpq_url(url: str) -> str:
-    """``url`` as libpq takes it: without the driver that SQLAlchemy has in a scheme, ``postgresql+psycopg://``.
+    """``url`` as libpq takes it: without SQLAlchemy's driver in the scheme, as in ``postgresql+psycopg://``.
 
-    :raises ValueError: it is no URL of Postgres; the message holds no password.
+    :raises ValueError: the URL is not one of Postgres. The message holds no password.
     """
     scheme, rest = urlsplit(url).scheme, url.partition("://")[2]
     if scheme.split("+", 1)[0] not in SCHEMES:

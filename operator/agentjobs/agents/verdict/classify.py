@@ -1,4 +1,4 @@
-"""From an exception or an event's error code to what follows. The rules are data, in table.py."""
+"""Judgements: the executor judges the exception or error code that ended a run, by ``table.py``'s rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
 
 QUOTE_CHARACTERS = 1000
-"""Of an error's own text."""
+"""Longest quote of an error's own text."""
 
 
 class Origin(StrEnum):
@@ -33,16 +33,17 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What an error means. ``message`` holds none of ``said``, is bounded (H7) and clean (H6)."""
+    """The meaning of an error for its job."""
 
     verdict: Verdict
     reason: Reason
     message: str
+    """For people: bounded (H7), clean (H6), and without the texts of the conversation."""
     delay_seconds: float | None = None
-    health: ModelAnswer | None = None
-    """What it says about the model that was called."""
+    model_answer: ModelAnswer | None = None
+    """What the error says about the model whose call raised it. None: nothing."""
     row: str = ""
-    """Which row of the table decided, such as ``status 429`` or ``class httpx.TimeoutException``."""
+    """Name of the table's row that decided, such as ``status 429`` or ``class httpx.TimeoutException``."""
 
 
 def judge_exception(
@@ -53,10 +54,12 @@ def judge_exception(
     said: Iterable[str] = (),
     now: datetime | None = None,
 ) -> Judgement:
-    """What an exception means that ended the run.
+    """The judgement of the exception that ended a run.
 
-    :param tool: the name of the tool that raised it.
-    :param said: prompts, answers and keys that must not be quoted.
+    :param origin: where it was raised first.
+    :param tool: name of the tool that raised it, for ``Origin.TOOL``.
+    :param said: prompts, answers and keys that the message must not quote.
+    :param now: the time that a Retry-After date is compared with. Default: the clock's.
     """
     error = _innermost(error)
     if isinstance(error, AgentError):
@@ -70,27 +73,27 @@ def judge_exception(
         rule.reason,
         bounded_error(without(f"{subject}{rule.told}{quoted}", said)),
         delay if rule.verdict is Verdict.SNOOZE or rule.verdict is Verdict.RETRY else None,
-        # an agent's own calls of anything else, and errors beside a model's call, say nothing about a model
-        rule.health if origin is Origin.MODEL else None,
+        # only an error of a model's call says something about that model
+        rule.model_answer if origin is Origin.MODEL else None,
         row,
     )
 
 
 def judge_code(code: object, message: str | None = None, *, said: Iterable[str] = ()) -> Judgement:
-    """What an event means that carries ``error_code`` and that no exception follows."""
+    """The judgement of an event's error code that no exception follows."""
     name = str(code.value if isinstance(code, Enum) else code)
     row, rule = _row_of_code(name)
     quote = f"{name}: {_one_line(message)}" if message and rule.quote else name
     told = bounded_error(without(f"{rule.told} ({quote})", said))
-    return Judgement(rule.verdict, rule.reason, told, health=rule.health, row=row)
+    return Judgement(rule.verdict, rule.reason, told, model_answer=rule.model_answer, row=row)
 
 
 def told_by(error: BaseException) -> BaseException:
-    """The error that says what happened to a model call; to be asked where it was raised.
+    """The error of a model's call that tells most: ``error``, or the one beneath it where LiteLLM raised it.
 
-    LiteLLM puts its own guess over it: a lost connection becomes an ``InternalServerError`` with status 500, a 403 of
-    Anthropic's an ``APIConnectionError``. What the provider, or the transport, said is the context of that exception,
-    until somebody raises it again.
+    For example, LiteLLM raises an ``InternalServerError`` with status 500 for a lost connection, and an
+    ``APIConnectionError`` for Anthropic's 403. The provider's or transport's own error is the context of that
+    exception until ADK raises it again, so this is to be called where ``error`` is raised first.
     """
     names = _names(error)
     if not names[0].startswith("litellm.") or any(name in table.LITELLM_KNOWS_BETTER for name in names):
@@ -116,7 +119,7 @@ def _row_of_code(name: str) -> tuple[str, Rule]:
 
 
 def _row_of_status(status: int) -> tuple[str, Rule] | None:
-    """The row for an HTTP status of a provider; None: it is none of an error."""
+    """The table's row for a provider's HTTP status. None: the status is not that of an error."""
     if status in table.BY_STATUS:
         return f"status {status}", table.BY_STATUS[status]
     if 400 <= status < 500:
@@ -125,7 +128,7 @@ def _row_of_status(status: int) -> tuple[str, Rule] | None:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status of a provider's error; None: it is no such error."""
+    """The HTTP status that a provider's error carries. None: it carries none, or is of another kind."""
     names = _names(error)
     if not any(name in table.API_ERRORS or name.startswith(("litellm.", "openai.")) for name in names):
         return None
@@ -146,7 +149,7 @@ def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str
     for name in _names(error):
         if name in table.WHEREVER_RAISED:
             return f"class {name}", table.WHEREVER_RAISED[name]
-    if origin is Origin.TOOL:  # whatever it is: a tool's 400 is not about our prompt
+    if origin is Origin.TOOL:  # a tool's 400, for example, says nothing about the prompt
         return "tool", table.TOOL_FAILED
     names = _names(error)
     for name in names:
@@ -169,7 +172,7 @@ def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str
     for name in names:
         if name in table.BY_CLASS:
             found_rule = table.BY_CLASS[name]
-            # time-outs and lost connections of the agent's own code say nothing about the model
+            # a time-out or a lost connection in the agent's own code says nothing about the model
             if (
                 origin is not Origin.MODEL
                 and found_rule in (table.TIMED_OUT, table.UNREACHABLE)
@@ -185,12 +188,12 @@ def _is_plain(name: str) -> bool:
 
 
 def _names(error: BaseException) -> list[str]:
-    """``package.Class`` along the MRO, the most derived first."""
+    """The names ``package.Class`` along the error's MRO, the most derived class first."""
     return [f"{c.__module__.split('.', 1)[0]}.{c.__name__}" for c in type(error).__mro__]
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and what explicitly caused it."""
+    """``error`` and its explicit causes (``raise … from``)."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -200,7 +203,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _context(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and what was being handled when it was raised, and so on: also what nobody named as the cause."""
+    """``error``, its causes, and the exceptions that were being handled when each of them was raised."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -213,7 +216,7 @@ def _context(error: BaseException) -> Iterator[BaseException]:
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """ADK wraps what a plugin raises in a RuntimeError; groups hold what parallel agents raised."""
+    """The exception to judge: ADK wraps a plugin's in a RuntimeError, parallel agents' come in a group."""
     for link in chain(error):
         if isinstance(link, AgentError):
             return link
@@ -229,7 +232,7 @@ def _quote(error: BaseException, rule: Rule) -> str:
     status = status_of(error)
     kind = f"{kind} {status}" if status is not None else kind
     if isinstance(error, json.JSONDecodeError) or not rule.quote or hasattr(error, "errors"):
-        return kind  # its text holds the value that it complains about
+        return kind  # the text of a validation error quotes the value
     own = next(
         (said["message"] for said in accounts(error) if said.get("message")), getattr(error, "message", None)
     )

@@ -1,4 +1,4 @@
-"""When a provider asked us to come back: RetryInfo, Retry-After, and quotas that are spent for the day."""
+"""Delays for which a provider's error asks: RetryInfo, Retry-After, a spent daily quota."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 DAILY_QUOTA_SECONDS = 3600.0
-"""At least, where a quota per day is spent: asking every few seconds until midnight helps nobody."""
+"""Least wait after a spent daily quota: the provider's own RetryInfo may say a few seconds, all day long."""
 MAX_DELAY_SECONDS = 86400.0
-"""At most, whatever is asked for: a day, as ``retryPolicy.maxWaitSeconds``. A longer wait is asked for again."""
+"""Longest wait: a day, as ``retryPolicy.maxWaitSeconds``. After it, the provider may ask again."""
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 _DURATION = re.compile(r"(?P<seconds>\d+(?:\.\d+)?)s")
 
 
 def delay_of(error: BaseException, now: datetime) -> float | None:
-    """Seconds that ``error`` asks for, the longest where it says so twice; None: it does not say."""
+    """Seconds that ``error`` asks to wait: the longest where it gives several. None: it gives none."""
     details = list(_details(error))
     asked = [
         *(s for d in details if (s := _seconds(d.get("retryDelay"))) is not None),
@@ -30,8 +30,10 @@ def delay_of(error: BaseException, now: datetime) -> float | None:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The header Retry-After in seconds, from a number or an HTTP date (RFC 9110, 10.2.3); also OpenAI's
-    retry-after-ms."""
+    """The header Retry-After in seconds, from a number or an HTTP date (RFC 9110, 10.2.3).
+
+    OpenAI's retry-after-ms counts as well, and first.
+    """
     lower = {str(k).lower(): str(v).strip() for k, v in headers.items()}
     try:
         if _NUMBER.fullmatch(milliseconds := lower.get("retry-after-ms", "")):
@@ -49,7 +51,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _seconds(duration: object) -> float | None:
-    """google.protobuf.Duration: "1.5s" in JSON; its two fields where a proxy passes the message on as it is."""
+    """Seconds of a google.protobuf.Duration: "1.5s", or the two fields of the message from some proxies."""
     if isinstance(duration, str) and (match := _DURATION.fullmatch(duration)):
         return float(match["seconds"])
     if isinstance(duration, Mapping):
@@ -57,12 +59,12 @@ def _seconds(duration: object) -> float | None:
             asked = float(duration.get("seconds", 0)) + float(duration.get("nanos", 0)) / 1e9
         except (TypeError, ValueError):
             return None
-        return asked if asked >= 0 else None  # false for what is no number, too
+        return asked if asked >= 0 else None  # NaN compares as false
     return None
 
 
 def _details(error: BaseException) -> Iterator[dict[str, Any]]:
-    """The parts of google.rpc's ``error.details`` in what the provider answered."""
+    """The parts of google.rpc's ``error.details`` in the provider's answer."""
     for inner in accounts(error):
         details = inner.get("details")
         for part in details if isinstance(details, list) else ():
@@ -71,7 +73,7 @@ def _details(error: BaseException) -> Iterator[dict[str, Any]]:
 
 
 def accounts(error: BaseException) -> Iterator[dict[str, Any]]:
-    """The provider's own account, ``{"message": …, …}``: what is under ``error`` in the body of its answer."""
+    """The provider's own account of ``error``: ``{"message": …}``, under ``error`` in its answer's body."""
     for body in (getattr(error, "details", None), getattr(error, "body", None), _answered(error)):
         if isinstance(body, list) and len(body) == 1:  # streaming endpoints wrap the body
             body = body[0]
@@ -82,7 +84,7 @@ def accounts(error: BaseException) -> Iterator[dict[str, Any]]:
 
 
 def _answered(error: BaseException) -> object:
-    """The body of httpx's response, where it is JSON and was read."""
+    """The JSON body of the error's httpx response. None: it is no JSON, or was not read."""
     try:
         content = getattr(getattr(error, "response", None), "content", None)
         return json.loads(content) if isinstance(content, bytes) else None
@@ -97,5 +99,5 @@ def _headers(error: BaseException) -> Iterator[Mapping[str, str]]:
         getattr(error, "litellm_response_headers", None),
         getattr(error, "headers", None),
     ):
-        if headers is not None and hasattr(headers, "items"):  # a mapping, or what looks like one
+        if headers is not None and hasattr(headers, "items"):  # a mapping, or an object like one
             yield {str(k): str(v) for k, v in headers.items()}

@@ -1,4 +1,4 @@
-"""What can be wrong with a job before or beside its run. Each knows its verdict and its reason."""
+"""Errors of our own, about the agent, the pool's lists and the session store: each with its verdict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from agentjobs.values.reasons import Reason
 
 
 class AgentError(Exception):
-    """An error of ours, classified where it is raised. The message is for people and is shown in the status."""
+    """An error with its own verdict and reason. Its message is for people: the job's status shows it."""
 
     verdict: Verdict = Verdict.FAIL
     reason: Reason = Reason.AGENT_INVALID
@@ -30,14 +30,14 @@ class ModelNotAllowed(AgentError):
 
 
 class SessionStoreUnavailable(AgentError):
-    """Our own store failed, not the job: refunded (H11)."""
+    """The session store failed. The attempt is refunded, since the job is not at fault (H11)."""
 
     verdict = Verdict.SNOOZE
     reason = Reason.SESSION_STORE_UNAVAILABLE
 
 
 class SessionFenced(AgentError):
-    """A later run has taken the session (H13): nothing of this one was written, and nothing is charged."""
+    """A later run has taken the session, so this run's write was refused and the run is refunded (H13)."""
 
     verdict = Verdict.SNOOZE
     reason = Reason.SESSION_FENCED

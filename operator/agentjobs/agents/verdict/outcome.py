@@ -1,4 +1,7 @@
-"""The outcome of an attempt, and its events. Imports nothing of ADK: the worker's supervisor reads them too."""
+"""The outcome of an attempt and its events: the executor sends both to the supervisor.
+
+The supervisor imports this module: so it imports nothing of ADK.
+"""
 
 from __future__ import annotations
 
@@ -13,56 +16,57 @@ from agentjobs.values.usage import Usage
 
 
 class Verdict(StrEnum):
-    """How an attempt ended, before the queue decides what follows."""
+    """How an attempt ended, in the executor's view. The queue decides what follows from it."""
 
     COMPLETE = "complete"
     RETRY = "retry"
-    """Transient: backoff, the attempt is charged."""
+    """A transient error: the attempt is charged, and the next one follows after the backoff."""
     SNOOZE = "snooze"
-    """Not the job's fault (429, outage, our session store): waits, the attempt is refunded."""
+    """An error that is not the job's fault (429, outage, our session store): refunded, and the job waits."""
     FAIL = "fail"
-    """Permanent: no further attempt."""
+    """A permanent error: no further attempt."""
     ASK = "ask"
-    """A tool waits for a person's yes or no: the run is over, the invocation goes on when the answer is there."""
+    """A tool asks a person. The run is over; a later one continues its invocation after the answer."""
     CANCELLED = "cancelled"
-    """Stopped because we asked."""
+    """The run was aborted, because ``spec.cancel`` or a control call asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one attempt. ``reason`` is a documented CamelCase constant of ``agentjobs.values.reasons``."""
+    """The end of one attempt, as the executor tells it to the supervisor."""
 
     verdict: Verdict
     reason: str = ""
+    """A constant of ``agentjobs.values.reasons``."""
     message: str = ""
-    """For people; says what happened and what to do. Never the text of a prompt or an answer."""
+    """For people: what happened, and what to do. It never quotes a prompt or an answer."""
     delay_seconds: float | None = None
-    """What the error itself asked for (Retry-After, RetryInfo); None: the policy decides."""
+    """The wait for which the error asks (Retry-After, RetryInfo). None: the retry policy decides."""
     result: str | None = None
     usage: Usage = field(default_factory=Usage)
     event_count: int = 0
-    health: ModelAnswer | None = None
-    """What the error that ended the run says about ``model``; None: nothing."""
+    model_answer: ModelAnswer | None = None
+    """What the error that ended the run says about ``model``. None: nothing."""
     model: str = ""
-    """The model whose call failed, as the agent names it; empty: not known."""
+    """The model whose call failed, as the agent names it. Empty: not known."""
     answered: tuple[str, ...] = ()
-    """Models that answered in this run, without the one that failed."""
+    """Models that answered in this run, except the one whose last call failed."""
     requests: tuple[InputRequest, ...] = ()
-    """ASK: the questions of one model answer, in its order; at least one."""
+    """The questions of an ASK, in the order of the model's answer; at least one."""
 
     def as_json(self) -> dict[str, Any]:
-        """The form of the messages between processes."""
+        """The outcome as a message between processes carries it."""
         return {**asdict(self), "usage": self.usage.as_json()}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outcome:
-        health = value.get("health")
+        model_answer = value.get("model_answer")
         return cls(
             **{
                 **value,
                 "verdict": Verdict(value["verdict"]),
                 "usage": Usage.from_json(value.get("usage")),
-                "health": None if health is None else ModelAnswer(health),
+                "model_answer": None if model_answer is None else ModelAnswer(model_answer),
                 "answered": tuple(value.get("answered", ())),
                 "requests": tuple(InputRequest(**request) for request in value.get("requests", ())),
             }
@@ -71,11 +75,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class AgentEvent:
-    """One ADK event as the supervisor sees it: names and counts, never text (that is in the session store)."""
+    """One ADK event for the supervisor: names and counts. Its texts are in the session store alone."""
 
     author: str
     kind: str
-    """text, tool_call, tool_result, error, other."""
+    """One of text, tool_call, tool_result, error and other."""
     tool: str = ""
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -83,7 +87,7 @@ class AgentEvent:
     error_code: str = ""
     final: bool = False
     model: str = ""
-    """As the provider names its version; empty: it does not say."""
+    """The model's version, as the provider names it. Empty: it does not."""
     timestamp: float = 0.0
     """Unix seconds."""
 

@@ -1,7 +1,8 @@
-"""What each kind of error means for a job. Data: the code that reads it is in classify.py.
+"""The verdict table: what each kind of error means for a job. Data alone; ``classify.py`` reads it.
 
-A class is named by its top package and its name, and found along an exception's MRO: ADK and the providers' clients
-put private subclasses and ValueErrors in between. Nothing of them is imported here.
+For example, ``openai.APITimeoutError`` is TIMED_OUT: it is tried again. A row names a class by its top
+package and name, and matches its subclasses too, since ADK and the providers' clients raise private ones.
+Nothing of them is imported here.
 """
 
 from __future__ import annotations
@@ -15,35 +16,36 @@ from agentjobs.values.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What follows, and what to tell people."""
+    """What follows from an error, and what people are told."""
 
     verdict: Verdict
     reason: Reason
     told: str
-    """What happened and what to do, as one or two sentences."""
+    """One or two sentences: what happened, and what to do."""
     quote: bool = True
-    """Whether the error's own text may follow. False where it is known to hold what the model was told or said."""
-    health: ModelAnswer | None = None
-    """What it says about the model, where the model's call raised it; None: nothing, or only about the request."""
+    """Whether the message may quote the error's text. False where that is known to hold prompts or
+    answers."""
+    model_answer: ModelAnswer | None = None
+    """What the error says about the model, if the model's call raised it. None: nothing."""
 
 
 RATE_LIMITED = Rule(
     Verdict.SNOOZE,
     Reason.MODEL_RATE_LIMITED,
     "The model provider's rate limit or quota is reached. The attempt is not charged; it goes on by itself.",
-    health=ModelAnswer.RATE_LIMITED,
+    model_answer=ModelAnswer.RATE_LIMITED,
 )
 OVERLOADED = Rule(
     Verdict.SNOOZE,
     Reason.MODEL_UNAVAILABLE,
     "The model provider is overloaded and said when to come back. The attempt is not charged.",
-    health=ModelAnswer.UNAVAILABLE,
+    model_answer=ModelAnswer.UNAVAILABLE,
 )
 SERVER_ERROR = Rule(
     Verdict.RETRY,
     Reason.MODEL_SERVER_ERROR,
     "The model provider failed. It is tried again after the backoff.",
-    health=ModelAnswer.UNAVAILABLE,
+    model_answer=ModelAnswer.UNAVAILABLE,
 )
 REQUEST_INVALID = Rule(
     Verdict.FAIL,
@@ -53,8 +55,8 @@ REQUEST_INVALID = Rule(
 AUTH_FAILED = Rule(
     Verdict.FAIL,
     Reason.MODEL_AUTH_FAILED,
-    "The model provider refused the key. Correct the worker pool's model key and its rights.",
-    health=ModelAnswer.KEY_REFUSED,
+    "The model provider refused the key. Correct the worker pool's model key and its permissions.",
+    model_answer=ModelAnswer.KEY_REFUSED,
 )
 MODEL_NOT_FOUND = Rule(
     Verdict.FAIL,
@@ -65,13 +67,13 @@ TIMED_OUT = Rule(
     Verdict.RETRY,
     Reason.MODEL_TIMEOUT,
     "The model provider did not answer in time (setting model_timeout_seconds). It is tried again.",
-    health=ModelAnswer.UNAVAILABLE,
+    model_answer=ModelAnswer.UNAVAILABLE,
 )
 UNREACHABLE = Rule(
     Verdict.RETRY,
     Reason.MODEL_UNREACHABLE,
     "The model provider could not be reached. It is tried again.",
-    health=ModelAnswer.UNAVAILABLE,
+    model_answer=ModelAnswer.UNAVAILABLE,
 )
 UNREADABLE = Rule(
     Verdict.RETRY,
@@ -145,10 +147,11 @@ BY_STATUS: dict[int, Rule] = {
     499: SERVER_ERROR,
     504: TIMED_OUT,
 }
-"""HTTP status of a model provider. Other 4xx are REQUEST_INVALID, other 5xx SERVER_ERROR."""
+"""Rules by HTTP status of a model provider. Other 4xx are REQUEST_INVALID, other 5xx SERVER_ERROR."""
 
 SNOOZES_WHEN_IT_NAMES_A_DELAY = frozenset({503, 529})
-"""Overload. Without a delay it is charged like any 5xx: it may be the prompt. Model health counts both."""
+"""Statuses of an overloaded provider. With a delay the job snoozes. Without one the attempt is charged like
+any 5xx, since its prompt may be the cause. The model's breaker counts both."""
 
 API_ERRORS = frozenset(
     {
@@ -164,13 +167,13 @@ API_ERRORS = frozenset(
         "litellm.APIConnectionError",
     }
 )
-"""Classes whose instances carry an HTTP status, in ``code``, ``status_code``, ``status`` or their ``response``."""
+"""Classes whose errors carry an HTTP status in ``code``, ``status_code``, ``status`` or ``response``."""
 
 WHEREVER_RAISED: dict[str, Rule] = {"builtins.MemoryError": OUT_OF_MEMORY}
-"""By class, also where a tool raised it; looked at first."""
+"""Rules by class that count first, and also where a tool raised the error."""
 
 BY_CLASS: dict[str, Rule] = {
-    # asked for, and no errors
+    # requests, not errors
     "asyncio.CancelledError": CANCELLED,
     # the session
     "google.StaleSessionError": CONFLICT,
@@ -206,7 +209,7 @@ BY_CLASS: dict[str, Rule] = {
     "google.RefreshError": AUTH_FAILED,
     "google.DefaultCredentialsError": AUTH_FAILED,
 }
-"""By class. A class with an HTTP status is judged by that first."""
+"""Rules by class. The status of an error that carries one counts before its class."""
 
 LITELLM_KNOWS_BETTER: dict[str, Rule] = {
     "litellm.ContextWindowExceededError": REQUEST_INVALID,
@@ -214,15 +217,16 @@ LITELLM_KNOWS_BETTER: dict[str, Rule] = {
     "litellm.JSONSchemaValidationError": UNREADABLE,
     "litellm.Timeout": TIMED_OUT,
 }
-"""Classes of LiteLLM's that tell more than a status does. Of its others, what is beneath them decides (``told_by``)."""
+"""Rules for LiteLLM's classes that tell more than a status. For its other classes, the error beneath decides
+(``classify.told_by``)."""
 
 BY_MODEL_CLASS: dict[str, Rule] = {
-    # raised while the request was built, before any answer
+    # raised while the request is built, before the model answers
     "pydantic_core.ValidationError": Rule(
         Verdict.FAIL, REQUEST_INVALID.reason, REQUEST_INVALID.told, quote=False
     ),
 }
-"""By class, only where the model call itself raised it; looked at before BY_CLASS."""
+"""Rules by class for errors of a model's call; they count before BY_CLASS."""
 
 BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
     # ADK and google-genai raise plain ValueErrors and KeyErrors for these
@@ -240,10 +244,10 @@ BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
         ),
     ),
 )
-"""(class, regular expression of its text) of errors without a class of their own."""
+"""(class, regular expression, rule) of errors that only their text tells apart."""
 
 API_KEY_TEXTS = ("API_KEY_INVALID", "API key not valid", "API key expired")
-"""A 400 with one of these is about the key, not about the request."""
+"""Texts in a 400 about the key: without them, a 400 is about the request."""
 
 BY_EVENT_CODE: dict[str, Rule] = {
     # blocked: finish reasons and block reasons of Gemini (ADK gives LiteLLM's these names)
@@ -262,12 +266,12 @@ BY_EVENT_CODE: dict[str, Rule] = {
     "NO_IMAGE": EMPTY,
     "INVOCATION_ABORTED": CANCELLED,
 }  # fmt: skip
-"""Error codes of ADK events that no exception follows. Others: a number is an HTTP status, a name a class, else
-MODEL_ERROR."""
+"""Rules by error code of ADK events that no exception follows. Other codes: a number is an HTTP status, a
+name may be that of a class, and the rest is MODEL_ERROR."""
 
 
 def rows() -> frozenset[str]:
-    """The name of each row, as a judgement carries it."""
+    """The names of all rows, as ``Judgement.row`` has them."""
     return frozenset(
         (
             *(f"status {status}" for status in BY_STATUS),

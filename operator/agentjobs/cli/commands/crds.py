@@ -18,7 +18,7 @@ def crds(
 ) -> None:
     """Print the resource definitions: agentjobs crds | kubectl apply --server-side -f -"""
     from agentjobs.api import crd
-    from agentjobs.cli.problems import BadInput
+    from agentjobs.cli.errors import BadInput
 
     if directory is None:
         typer.echo("---\n".join(crd.as_yaml(definition) for definition in crd.definitions()), nl=False)

@@ -51,8 +51,8 @@ def local(
     Status 0: all jobs are complete.   1: some are not.
     Status 2: the input must be mended. 130: interrupted.
     """
-    from agentjobs.cli.local.request import from_agent, from_files
-    from agentjobs.cli.problems import BadInput, need_extra, need_linux
+    from agentjobs.cli.errors import BadInput, need_extra, need_linux
+    from agentjobs.cli.local.run_request import from_agent, from_files
 
     if file:
         request = from_files(

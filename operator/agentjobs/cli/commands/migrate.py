@@ -76,7 +76,7 @@ def down(
     database_url_file: DatabaseUrlFile = None,
 ) -> None:
     """Take the schema down to an earlier version. Jobs may be lost: needs --yes."""
-    from agentjobs.cli.problems import BadInput
+    from agentjobs.cli.errors import BadInput
 
     dsn = _dsn(config, database_url_file)
     from agentjobs.queue import migrate
@@ -118,7 +118,7 @@ def roles(
     prefix: Annotated[str, typer.Option(help="What the roles' names begin with.")] = "agentjobs",
 ) -> None:
     """Print the SQL that makes roles of least privilege for migrations, workers, operator, sessions and readers."""
-    from agentjobs.cli.problems import BadInput
+    from agentjobs.cli.errors import BadInput
 
     if not print_sql:
         raise BadInput(
@@ -129,7 +129,7 @@ def roles(
 
 
 def _sql(*, grants_only: bool, prefix: str) -> str:
-    from agentjobs.cli.problems import BadInput
+    from agentjobs.cli.errors import BadInput
     from agentjobs.queue.roles import grants_sql, setup_sql
 
     try:
@@ -158,7 +158,7 @@ async def _reached(dsn: str, wait_seconds: float) -> Status:
 
 def _dsn(config: Config, database_url_file: DatabaseUrlFile) -> str:
     """The direct URL where there is one: a pooler does not keep the lock that keeps migrations apart."""
-    from agentjobs.cli.sources import load
+    from agentjobs.cli.settings_sources import load
 
     settings = load({"database_url_file": database_url_file}, config)
     return settings.direct_dsn() or settings.dsn()
@@ -167,7 +167,7 @@ def _dsn(config: Config, database_url_file: DatabaseUrlFile) -> str:
 def _run(work: Coroutine[Any, Any, T]) -> T:
     import asyncio
 
-    from agentjobs.cli.problems import Unavailable
+    from agentjobs.cli.errors import Unavailable
     from agentjobs.queue.errors import QueueError
 
     try:

@@ -29,8 +29,8 @@ def operator(
     log_level: LogLevel = None,
 ) -> None:
     """Carry AgentJobs from Kubernetes to the queue, and their states back, until SIGTERM."""
-    from agentjobs.cli.problems import need_extra
-    from agentjobs.cli.sources import load
+    from agentjobs.cli.errors import need_extra
+    from agentjobs.cli.settings_sources import load
 
     settings = load(
         {
@@ -47,6 +47,6 @@ def operator(
     settings.dsn()
     need_extra("operator", "kopf", "The operator")
 
-    from agentjobs.cli.parts import start_operator
+    from agentjobs.cli.run_parts import start_operator
 
     sys.exit(start_operator(settings))

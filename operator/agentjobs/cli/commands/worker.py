@@ -42,8 +42,8 @@ def worker(
     log_level: LogLevel = None,
 ) -> None:
     """Claim jobs from the queues and run their agents, until SIGTERM."""
-    from agentjobs.cli.problems import need_extra, need_linux
-    from agentjobs.cli.sources import load
+    from agentjobs.cli.errors import need_extra, need_linux
+    from agentjobs.cli.settings_sources import load
 
     settings = load(
         {
@@ -65,6 +65,6 @@ def worker(
     need_linux(sys.platform, "A worker")
     need_extra("worker", "google.adk", "A worker")
 
-    from agentjobs.cli.parts import start_worker
+    from agentjobs.cli.run_parts import start_worker
 
     sys.exit(start_worker(settings))

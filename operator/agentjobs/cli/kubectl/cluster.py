@@ -15,7 +15,7 @@ from kubernetes import client, config
 from kubernetes.config import ConfigException
 
 from agentjobs.api.names import GROUP, VERSION
-from agentjobs.cli.problems import BadInput, Unavailable
+from agentjobs.cli.errors import BadInput, Unavailable
 
 PLURAL = "agentjobs"
 TIMEOUT_SECONDS = 30

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from agentjobs.api.input_response import Response
+from agentjobs.cli.errors import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable, need_extra
 from agentjobs.cli.kubectl import questions
-from agentjobs.cli.problems import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable, need_extra
 from agentjobs.cli.questions import told
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from typing import Any
 
 from agentjobs.api.input_response import Response, text_of
 from agentjobs.api.names import INPUT_RESPONSE
-from agentjobs.cli.problems import Unavailable
+from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.questions import Question
 
 JsonObject = Mapping[str, Any]

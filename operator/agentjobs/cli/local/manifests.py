@@ -14,7 +14,7 @@ from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.job_spec import JobSpec
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.api.validation import KINDS, problems_of, without_nulls
-from agentjobs.cli.problems import BadInput
+from agentjobs.cli.errors import BadInput
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Of generated names, as the API server's: no vowels, so no words."""

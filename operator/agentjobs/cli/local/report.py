@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentjobs.cli.local.screen import Shown
+from agentjobs.cli.local.progress_table import NamedJob
 from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
 
 
-def answers(rows: Sequence[Shown], *, bare: bool) -> str:
+def answers(rows: Sequence[NamedJob], *, bare: bool) -> str:
     """For standard output. ``bare``: one job's answer and nothing else."""
     done = [shown for shown in rows if shown.job.state == State.COMPLETE]
     if bare:
@@ -18,7 +18,7 @@ def answers(rows: Sequence[Shown], *, bare: bool) -> str:
     return "\n".join(f"{shown.name}:\n{_indented(_answer(shown.job))}\n" for shown in done)
 
 
-def failures(rows: Sequence[Shown]) -> list[str]:
+def failures(rows: Sequence[NamedJob]) -> list[str]:
     """For standard error: each job that is not complete, its reason, the end of what it printed."""
     lines: list[str] = []
     for shown in rows:

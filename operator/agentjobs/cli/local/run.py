@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
 from agentjobs.cli.local import agentfolder, report
-from agentjobs.cli.local.asking import Asking
-from agentjobs.cli.local.request import Request, top_package
+from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
+from agentjobs.cli.local.prompts import Prompts
+from agentjobs.cli.local.run_request import RunRequest, top_package
 from agentjobs.cli.local.schedules import LocalSchedules, new_job
-from agentjobs.cli.local.screen import Screen, Shown
 from agentjobs.cli.local.worker import LocalWorker
-from agentjobs.cli.problems import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError
 from agentjobs.queue import migrate
@@ -34,7 +34,9 @@ CANCEL_SECONDS = 15.0
 """How long running jobs may take to end after Ctrl-C; then their processes are killed with the worker."""
 
 
-def run(request: Request, *, data: Path | None, slots: int, verbose: bool, approve_all: bool = False) -> int:
+def run(
+    request: RunRequest, *, data: Path | None, slots: int, verbose: bool, approve_all: bool = False
+) -> int:
     """Runs the request; returns the exit status."""
     try:
         return asyncio.run(_run(request, data, slots, verbose, approve_all))
@@ -46,14 +48,14 @@ def run(request: Request, *, data: Path | None, slots: int, verbose: bool, appro
         return INTERRUPTED_EXIT_STATUS
 
 
-async def _run(request: Request, data: Path | None, slots: int, verbose: bool, approve_all: bool) -> int:
+async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool, approve_all: bool) -> int:
     interrupted = _listen_for_signals()
     environment, warnings = agentfolder.read_env(request.env_files)
     async with contextlib.AsyncExitStack() as stack:
-        screen = stack.enter_context(Screen(live=False if verbose else None))
+        progress = stack.enter_context(ProgressTable(live=False if verbose else None))
         for warning in warnings:
-            screen.say(warning)
-        screen.stage("Starting Postgres")
+            progress.say(warning)
+        progress.stage("Starting Postgres")
         server = EmbeddedPostgres(data)
         start = partial(
             _start_worker, stack, request, server, slots=slots, verbose=verbose, environment=environment
@@ -62,7 +64,7 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool, a
         # A new database is there before the worker has imported what it needs. With a folder that was used before,
         # what the worker must serve is in the database.
         worker = await start([]) if data is None else None
-        screen.stage("Starting the worker")
+        progress.stage("Starting the worker")
         await _migrate(server, new=data is None)
         queue = await stack.enter_async_context(
             await Queue.open(server.dsn(DATABASE), application_name="agentjobs-local")
@@ -70,9 +72,9 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool, a
         earlier = await _unfinished(queue) if data is not None else []
         if earlier:
             some = "job of an earlier run goes" if len(earlier) == 1 else "jobs of an earlier run go"
-            screen.say(f"{len(earlier)} unfinished {some} on.")
+            progress.say(f"{len(earlier)} unfinished {some} on.")
         worker = worker or await start(earlier)
-        asking = Asking(queue, screen, interrupted, approve_all=approve_all)
+        prompts = Prompts(queue, progress, interrupted, approve_all=approve_all)
         jobs = [new_job(job) for job in request.jobs]
         try:
             await queue.enqueue(jobs)
@@ -82,37 +84,37 @@ async def _run(request: Request, data: Path | None, slots: int, verbose: bool, a
             new.uid: job.metadata.name for new, job in zip(jobs, request.jobs, strict=True)
         }
         if request.schedules:
-            return await _fire(queue, worker, request, names, screen, interrupted, asking)
-        rows = await _follow(queue, worker, names, screen, interrupted, asking)
-        screen.close()
+            return await _fire(queue, worker, request, names, progress, interrupted, prompts)
+        rows = await _follow(queue, worker, names, progress, interrupted, prompts)
+        progress.close()
         # before the servers are stopped: that takes a second which nobody wants to wait for an answer
-        return _tell(rows, screen, bare=request.bare, interrupted=interrupted.is_set())
+        return _tell(rows, progress, bare=request.bare, interrupted=interrupted.is_set())
 
 
 async def _fire(
     queue: Queue,
     worker: LocalWorker,
-    request: Request,
+    request: RunRequest,
     names: dict[UUID, str],
-    screen: Screen,
+    progress: ProgressTable,
     interrupted: asyncio.Event,
-    asking: Asking,
+    prompts: Prompts,
 ) -> int:
     """With schedules: until the last of them is over, or until interrupted. Each answer is told when it is there."""
     failed = False
 
-    def ended(row: Shown) -> None:
+    def ended(row: NamedJob) -> None:
         nonlocal failed
         failed = failed or row.job.state != State.COMPLETE
-        _tell([row], screen, bare=False, interrupted=interrupted.is_set())
+        _tell([row], progress, bare=False, interrupted=interrupted.is_set())
 
     def deleted(uid: UUID) -> None:
         names.pop(uid, None)
 
-    schedules = LocalSchedules(queue, request.schedules, screen.say, names.__setitem__, deleted)
+    schedules = LocalSchedules(queue, request.schedules, progress.say, names.__setitem__, deleted)
     async with schedules:
-        await _follow(queue, worker, names, screen, interrupted, asking, schedules, ended)
-    screen.close()
+        await _follow(queue, worker, names, progress, interrupted, prompts, schedules, ended)
+    progress.close()
     if interrupted.is_set():
         return INTERRUPTED_EXIT_STATUS
     return FAILURE_EXIT_STATUS if failed or schedules.missed else 0
@@ -122,12 +124,12 @@ async def _follow(
     queue: Queue,
     worker: LocalWorker,
     names: dict[UUID, str],
-    screen: Screen,
+    progress: ProgressTable,
     interrupted: asyncio.Event,
-    asking: Asking,
+    prompts: Prompts,
     schedules: LocalSchedules | None = None,
-    ended: Callable[[Shown], None] = lambda row: None,
-) -> list[Shown]:
+    ended: Callable[[NamedJob], None] = lambda row: None,
+) -> list[NamedJob]:
     """Draws until every job is finished, and every schedule over; cancels all jobs when interrupted.
 
     ``names`` may grow and shrink meanwhile. ``ended`` is told of each job that has.
@@ -145,11 +147,11 @@ async def _follow(
             if schedules is not None:
                 schedules.saw(view)
             if view.state.final:
-                ended(Shown(names[view.uid], view))
-        rows = [Shown(names[uid], views[uid]) for uid in names if uid in views]
+                ended(NamedJob(names[view.uid], view))
+        rows = [NamedJob(names[uid], views[uid]) for uid in names if uid in views]
         lines = schedules.lines() if schedules is not None else []
         starting = not lines and not any(row.job.run for row in rows)
-        screen.draw(rows, "Starting the worker" if starting else "", lines)
+        progress.draw(rows, "Starting the worker" if starting else "", lines)
         if (over and all(row.job.state.final for row in rows)) or (
             give_up_at is not None and loop.time() > give_up_at
         ):
@@ -158,9 +160,9 @@ async def _follow(
         if schedules is not None:
             schedules.check()
         for row in rows:
-            await asking.settle(row)
+            await prompts.settle(row)
         if interrupted.is_set() and give_up_at is None:
-            screen.say("Interrupted: cancelling what is not finished …")
+            progress.say("Interrupted: cancelling what is not finished …")
             give_up_at = loop.time() + CANCEL_SECONDS
             if schedules is not None:
                 await schedules.stop()
@@ -173,10 +175,10 @@ async def _follow(
                 await asyncio.sleep(pause)
 
 
-def _tell(rows: Sequence[Shown], screen: Screen, *, bare: bool, interrupted: bool) -> int:
+def _tell(rows: Sequence[NamedJob], progress: ProgressTable, *, bare: bool, interrupted: bool) -> int:
     untold = [row for row in rows if not (interrupted and row.job.state == State.CANCELLED)]
     for line in report.failures(untold):
-        screen.say(line)
+        progress.say(line)
     sys.stdout.write(report.answers(rows, bare=bare))
     sys.stdout.flush()
     if interrupted:
@@ -186,7 +188,7 @@ def _tell(rows: Sequence[Shown], screen: Screen, *, bare: bool, interrupted: boo
 
 async def _start_worker(
     stack: contextlib.AsyncExitStack,
-    request: Request,
+    request: RunRequest,
     server: EmbeddedPostgres,
     earlier: Sequence[JobView],
     *,

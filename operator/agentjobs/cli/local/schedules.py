@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.meta import GROUP, SCHEDULED_TIME, format_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
-from agentjobs.cli.problems import BadInput
+from agentjobs.cli.errors import BadInput
 from agentjobs.controller.agentjob.object_change import Gate, change_of
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.scheduledagentjob.embedded import (

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agentjobs.cli.problems import Unavailable
+from agentjobs.cli.errors import Unavailable
 from agentjobs.local.process import Terms, end, spawn, tail
 
 STOP_SECONDS = 10.0

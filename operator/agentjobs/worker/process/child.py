@@ -181,10 +181,10 @@ def _flush_telemetry() -> None:
 
 def _touch(settings: AgentSettings) -> None:
     """One echo run in memory: copies the pages and fills the caches that the real run would have to."""
-    from agentjobs.agents.prefork.standby import touch
+    from agentjobs.agents.prefork.standby import prepare_standby
 
     try:
-        asyncio.run(touch(settings))
+        asyncio.run(prepare_standby(settings))
     except Exception as error:  # the real run will say what is wrong, if anything is
         print(f"the warm-up run of an executor failed: {error!r}", file=sys.stderr)  # noqa: T201
 

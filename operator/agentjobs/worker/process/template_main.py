@@ -73,7 +73,7 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
         if module in skip:
             continue
         send_packet(control, {"op": Op.LOADING, "module": module})
-        if why := imports.load(module):
+        if why := imports.preload(module):
             send_packet(control, {"op": Op.UNFIT, "module": module, "why": why})
             return None
     from agentjobs.agents.prefork import template
@@ -81,7 +81,7 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
     # Not after the warm-up, right before the freeze: a collection leaves holes in pages, and every child that
     # allocates into one copies the page (measured: 2 MB a job). The warm-up's runs fill what this one leaves.
     gc.collect()
-    warnings = list(template.warm(settings))
+    warnings = list(template.warm_template(settings))
     threads = linux.thread_count()
     if threads != 1:
         raise RuntimeError(f"the warm template has {threads} threads instead of 1: forking it is not safe")

@@ -121,7 +121,7 @@ def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model
     """What the executor says about itself."""
     delay = outcome.delay_seconds
     verdict = outcome.verdict
-    if model_health and outcome.health is ModelAnswer.KEY_REFUSED:
+    if model_health and outcome.model_answer is ModelAnswer.KEY_REFUSED:
         verdict = Verdict.SNOOZE  # not the job's fault, and it ends when the key is corrected
     match verdict:
         case Verdict.COMPLETE:
@@ -145,10 +145,10 @@ def _models(job: ClaimedJob, outcome: Outcome, seconds: float) -> tuple[ModelRep
     inline = own if "inline" in (job.payload.get("agent") or {}) else ""
     answered = (inline,) if inline and outcome.answered else outcome.answered
     reports = [ModelReport(model, ModelAnswer.ANSWERED) for model in answered if model]
-    if outcome.health is not None and (failed := inline or outcome.model or own):
+    if outcome.model_answer is not None and (failed := inline or outcome.model or own):
         reports = [report for report in reports if report.model != failed]
-        delay = seconds if outcome.health is ModelAnswer.RATE_LIMITED else 0.0
-        reports.append(ModelReport(failed, outcome.health, outcome.reason, delay))
+        delay = seconds if outcome.model_answer is ModelAnswer.RATE_LIMITED else 0.0
+        reports.append(ModelReport(failed, outcome.model_answer, outcome.reason, delay))
     return tuple(reports)
 
 

@@ -14,8 +14,8 @@ import asyncio, gc, json, os, sys, threading
 sys.path.insert(0, sys.argv[1])
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.prefork.imports import load, threads
-from agentjobs.agents.prefork.template import warm
+from agentjobs.agents.prefork.imports import preload, thread_count
+from agentjobs.agents.prefork.template import warm_template
 told = {}
 def attempt(dsn=None):
     from agentjobs.agents.run.attempt import run_attempt
@@ -55,8 +55,8 @@ def run(body: str, folder: Path) -> dict[str, Any]:
 def test_after_the_warm_up_there_is_one_thread_and_nothing_left_to_import(tmp_path: Path) -> None:
     told = run(
         """
-        told["warnings"] = warm(AgentSettings())
-        told["threads"] = threads()
+        told["warnings"] = warm_template(AgentSettings())
+        told["threads"] = thread_count()
         from agentjobs.agents.sessions.service import service_for
         told["sessions"] = len(asyncio.run(service_for(None).list_sessions(app_name="agentjobs/warm-up")).sessions)
         told["children"] = [in_child(), in_child()]
@@ -73,9 +73,9 @@ def test_after_the_warm_up_there_is_one_thread_and_nothing_left_to_import(tmp_pa
 def test_a_store_that_is_down_is_a_warning(tmp_path: Path) -> None:
     told = run(
         """
-        told["down"] = warm(AgentSettings(session_dsn="postgresql://u:pw@127.0.0.1:1/d"))
-        told["wrong"] = warm(AgentSettings(session_dsn="mysql://u:pw@h/d"))
-        told["threads"] = threads()
+        told["down"] = warm_template(AgentSettings(session_dsn="postgresql://u:pw@127.0.0.1:1/d"))
+        told["wrong"] = warm_template(AgentSettings(session_dsn="mysql://u:pw@h/d"))
+        told["threads"] = thread_count()
         """,
         tmp_path,
     )
@@ -93,11 +93,11 @@ def test_a_module_that_starts_a_thread_or_fails_is_unfit(tmp_path: Path) -> None
     (tmp_path / "failing.py").write_text("1 / 0")
     told = run(
         """
-        told["good"] = load("good:root_agent")
-        told["failing"] = load("failing")
-        told["missing"] = load("not_there")
-        told["malformed"] = load("a b")
-        told["threaded"] = load("threaded")
+        told["good"] = preload("good:root_agent")
+        told["failing"] = preload("failing")
+        told["missing"] = preload("not_there")
+        told["malformed"] = preload("a b")
+        told["threaded"] = preload("threaded")
         """,
         tmp_path,
     )
@@ -154,8 +154,8 @@ def test_the_tools_of_preloaded_agents_are_declared_before_the_fork(tmp_path: Pa
         from google.adk.tools import FunctionTool
         from google.adk.tools.function_tool import _build_declaration_cached as built
         settings = AgentSettings(modules=("mine",), preload=("mine",))
-        told["unfit"] = load("mine")
-        told["warnings"] = warm(settings)
+        told["unfit"] = preload("mine")
+        told["warnings"] = warm_template(settings)
         import mine
         before = built.cache_info().misses
         for function in (mine.plain, mine.wrapped):
@@ -170,7 +170,7 @@ def test_the_tools_of_preloaded_agents_are_declared_before_the_fork(tmp_path: Pa
 def test_an_optional_part_of_adk_that_is_not_there_is_looked_for_once(tmp_path: Path) -> None:
     told = run(
         """
-        warm(AgentSettings())
+        warm_template(AgentSettings())
         def failing():
             try:
                 from google.adk.agents.remote_a2a_agent import RemoteA2aAgent

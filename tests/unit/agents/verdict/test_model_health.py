@@ -33,7 +33,7 @@ async def test_a_failed_call_names_its_model_and_what_it_says_about_it(
 ) -> None:
     gemini.script(answer)
     outcome = await Job(GEMINI).attempt()
-    assert (outcome.health, outcome.model, outcome.answered) == (health, MODEL, ())
+    assert (outcome.model_answer, outcome.model, outcome.answered) == (health, MODEL, ())
     assert Outcome.from_json(outcome.as_json()) == outcome
 
 
@@ -41,24 +41,24 @@ async def test_a_failed_call_names_its_model_and_what_it_says_about_it(
 async def test_a_refused_request_says_nothing_about_the_model(gemini: FakeGemini, answer: Answer) -> None:
     gemini.script(answer)
     outcome = await Job(GEMINI).attempt()
-    assert (outcome.health, outcome.model, outcome.answered) == (None, "", ())
+    assert (outcome.model_answer, outcome.model, outcome.answered) == (None, "", ())
 
 
 async def test_an_answer_names_its_model(gemini: FakeGemini) -> None:
     gemini.script(text("hello"))
     outcome = await Job(GEMINI).attempt()
-    assert (outcome.verdict, outcome.answered, outcome.health) == (Verdict.COMPLETE, (MODEL,), None)
+    assert (outcome.verdict, outcome.answered, outcome.model_answer) == (Verdict.COMPLETE, (MODEL,), None)
 
 
 @pytest.mark.parametrize("origin", [Origin.AGENT, Origin.TOOL])
 def test_errors_that_no_models_call_raised_say_nothing_about_a_model(origin: Origin) -> None:
     for raised in (ConnectionError("x"), TimeoutError("x")):
-        assert judge_exception(raised, origin).health is None
-    assert judge_exception(ConnectionError("x"), Origin.MODEL).health is ModelAnswer.UNAVAILABLE
+        assert judge_exception(raised, origin).model_answer is None
+    assert judge_exception(ConnectionError("x"), Origin.MODEL).model_answer is ModelAnswer.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
     ("code", "health"), [("503", ModelAnswer.UNAVAILABLE), ("401", ModelAnswer.KEY_REFUSED), ("SAFETY", None)]
 )
 def test_an_error_event_without_an_exception_says_the_same(code: str, health: ModelAnswer | None) -> None:
-    assert judge_code(code).health is health
+    assert judge_code(code).model_answer is health

@@ -17,10 +17,14 @@ from worker_builders import claimed
 
 RNG = Random(1)
 INLINE = {"v": 1, "agent": {"inline": {"model": "gemini-test"}}, "message": "hello"}
-DOWN = Outcome(Verdict.RETRY, "ModelServerError", health=ModelAnswer.UNAVAILABLE, model="gemini-pro")
-REFUSED = Outcome(Verdict.FAIL, "ModelAuthFailed", health=ModelAnswer.KEY_REFUSED, model="gemini-pro")
+DOWN = Outcome(Verdict.RETRY, "ModelServerError", model_answer=ModelAnswer.UNAVAILABLE, model="gemini-pro")
+REFUSED = Outcome(Verdict.FAIL, "ModelAuthFailed", model_answer=ModelAnswer.KEY_REFUSED, model="gemini-pro")
 LIMITED = Outcome(
-    Verdict.SNOOZE, "ModelRateLimited", delay_seconds=7, health=ModelAnswer.RATE_LIMITED, model="gemini-pro"
+    Verdict.SNOOZE,
+    "ModelRateLimited",
+    delay_seconds=7,
+    model_answer=ModelAnswer.RATE_LIMITED,
+    model="gemini-pro",
 )
 
 
@@ -40,7 +44,7 @@ def test_an_answer_is_told_of_each_model_that_gave_one() -> None:
 
 def test_a_models_last_word_is_what_counts() -> None:
     outcome = Outcome(
-        Verdict.RETRY, "ModelTimeout", health=ModelAnswer.UNAVAILABLE, model="a", answered=("a", "b")
+        Verdict.RETRY, "ModelTimeout", model_answer=ModelAnswer.UNAVAILABLE, model="a", answered=("a", "b")
     )
     assert ack(outcome).models == (
         ModelReport("b", ModelAnswer.ANSWERED),
@@ -64,7 +68,7 @@ def test_a_failure_names_its_model_and_what_was_wrong(
 
 def test_an_inline_agents_model_is_the_one_that_its_jobs_wait_under() -> None:
     renamed = Outcome(
-        Verdict.RETRY, "ModelTimeout", health=ModelAnswer.UNAVAILABLE, model="models/gemini-test"
+        Verdict.RETRY, "ModelTimeout", model_answer=ModelAnswer.UNAVAILABLE, model="models/gemini-test"
     )
     (report,) = ack(renamed, payload=INLINE).models
     assert report.model == "gemini-test"
@@ -73,7 +77,7 @@ def test_an_inline_agents_model_is_the_one_that_its_jobs_wait_under() -> None:
 
 
 def test_a_module_stands_for_its_model_where_nobody_knows_that() -> None:
-    (report,) = ack(Outcome(Verdict.RETRY, "ModelTimeout", health=ModelAnswer.UNAVAILABLE)).models
+    (report,) = ack(Outcome(Verdict.RETRY, "ModelTimeout", model_answer=ModelAnswer.UNAVAILABLE)).models
     assert report.model == "module:m"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 
-from agentjobs.cli.local.screen import Screen, Shown
+from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
 from agentjobs.cli.questions import Question, told
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
@@ -17,16 +17,16 @@ NOBODY = (
 )
 
 
-class Asking:
+class Prompts:
     """Answers the questions of this run's jobs, one at a time; meanwhile the other jobs go on."""
 
     def __init__(
-        self, queue: Queue, screen: Screen, interrupted: asyncio.Event, *, approve_all: bool = False
+        self, queue: Queue, progress: ProgressTable, interrupted: asyncio.Event, *, approve_all: bool = False
     ) -> None:
-        self._queue, self._screen, self._interrupted = queue, screen, interrupted
+        self._queue, self._progress, self._interrupted = queue, progress, interrupted
         self._approve_all = approve_all
 
-    async def settle(self, shown: Shown) -> None:
+    async def settle(self, shown: NamedJob) -> None:
         """Answers what this job asks, if it asks; cancels it where nobody can answer."""
         request = shown.job.input_request
         if shown.job.state is not State.INPUT_REQUIRED or request is None or self._interrupted.is_set():
@@ -39,21 +39,21 @@ class Asking:
             hint=request.hint,
             payload=request.payload,
         )
-        self._screen.pause()
+        self._progress.pause()
         try:
-            self._screen.say(told(question))
+            self._progress.say(told(question))
             approved = True if self._approve_all else await self._ask()
             if self._interrupted.is_set():
                 return
             if approved is None:
-                self._screen.say(f"{shown.name}: {NOBODY}.")
+                self._progress.say(f"{shown.name}: {NOBODY}.")
                 await self._queue.cancel(shown.job.uid)
                 return
             refused = await self._queue.answer(shown.job.uid, InputAnswer(request.id, approved))
             word = "approved" if approved else "rejected"
-            self._screen.say(f"{shown.name}: {f'not taken: {refused}' if refused else word}.")
+            self._progress.say(f"{shown.name}: {f'not taken: {refused}' if refused else word}.")
         finally:
-            self._screen.go_on()
+            self._progress.go_on()
 
     async def _ask(self) -> bool | None:
         """None: nobody can be asked, or the input has ended."""

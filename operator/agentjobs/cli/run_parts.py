@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-from agentjobs.cli.init import with_duties_of_init
-from agentjobs.cli.problems import BadInput
+from agentjobs.cli.errors import BadInput
+from agentjobs.cli.pid1 import with_pid1_duties
 from agentjobs.cli.settings import Settings
-from agentjobs.cli.sources import misspelt_variables
+from agentjobs.cli.settings_sources import misspelt_variables
 from agentjobs.telemetry import log as logs
 
 log = logging.getLogger("agentjobs")
@@ -98,4 +98,4 @@ def _run(
     logs.configure(settings.log_level, json=settings.log_format == "json")
     for warning in misspelt_variables(os.environ):
         log.warning(warning)
-    return run(with_duties_of_init(part))
+    return run(with_pid1_duties(part))

@@ -10,7 +10,7 @@ from agentjobs.controller.metrics.counters import API_REQUESTS
 from agentjobs.queue.records import AckKind
 from clusters import Cluster
 from operators import Bench, bench, eventually
-from rights import documented, role
+from rbac import documented, role
 from schedules import HOUR, Schedules, TestClock, child_name
 
 

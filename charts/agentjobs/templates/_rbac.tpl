@@ -1,6 +1,6 @@
 {{/* What the operator may do in the namespaces that it watches; docs/operator.md says what for. */}}
 
-{{- define "agentjobs.operatorRules" -}}
+{{- define "agentjobs.operatorRbacRules" -}}
 - apiGroups: [agentjobs.dev]
   resources: [agentjobs]
   verbs: [get, list, watch, create, patch, delete]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from agentjobs.cli.local.progress_table import NamedJob, ProgressTable, cells, change, duration
 from agentjobs.cli.local.report import answers, failures
-from agentjobs.cli.local.screen import Screen, Shown, cells, change, duration
 from agentjobs.queue.records import State
 from controller_builders import AT as NOON
 from controller_builders import attempt
@@ -35,27 +35,27 @@ def test_a_duration_is_written_as_people_write_it(seconds: float, shown: str) ->
 
 def test_a_running_job_counts_its_duration_and_names_its_step() -> None:
     job = view(state=State.RUNNING, attempts=1, started_at=NOON, step="get_forecast")
-    assert cells(Shown("weather", job), NOW) == (
+    assert cells(NamedJob("weather", job), NOW) == (
         "weather", "agents", "Running", "", "1/3", "1m15s", "get_forecast",
     )  # fmt: skip
 
 
 def test_a_finished_job_keeps_its_duration() -> None:
     job = view(state=State.COMPLETE, attempts=1, started_at=NOON, finished_at=NOON + timedelta(seconds=2))
-    assert cells(Shown("weather", job), NOW)[5] == "2.0s"
+    assert cells(NamedJob("weather", job), NOW)[5] == "2.0s"
 
 
 def test_a_waiting_job_says_until_when() -> None:
     job = view(
         state=State.RETRYING, reason="Backoff", attempts=1, next_attempt_at=NOW + timedelta(seconds=15)
     )
-    assert cells(Shown("weather", job), NOW)[6] == "in 15s"
+    assert cells(NamedJob("weather", job), NOW)[6] == "in 15s"
 
 
 def test_changes_are_told_in_the_order_in_which_they_happened(capsys: pytest.CaptureFixture[str]) -> None:
-    late = Shown("whenever", view(state=State.COMPLETE, since=NOON + timedelta(seconds=2)))
-    soon = Shown("urgent", view(state=State.COMPLETE, since=NOON + timedelta(seconds=1)))
-    with Screen(live=False) as screen:
+    late = NamedJob("whenever", view(state=State.COMPLETE, since=NOON + timedelta(seconds=2)))
+    soon = NamedJob("urgent", view(state=State.COMPLETE, since=NOON + timedelta(seconds=1)))
+    with ProgressTable(live=False) as screen:
         screen.draw([late, soon])
     told = "".join(capsys.readouterr())
     assert told.index("urgent: Complete") < told.index("whenever: Complete")
@@ -64,7 +64,7 @@ def test_changes_are_told_in_the_order_in_which_they_happened(capsys: pytest.Cap
 def test_a_run_that_came_and_went_between_two_looks_is_told_and_one_of_before_is_not(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with Screen(live=False) as screen:
+    with ProgressTable(live=False) as screen:
         later = datetime.now(UTC) + timedelta(hours=1)
         runs = [attempt(1), *(attempt(n, started_at=later) for n in (2, 3))]
         states = [
@@ -72,7 +72,7 @@ def test_a_run_that_came_and_went_between_two_looks_is_told_and_one_of_before_is
             view(state=State.COMPLETE, reason="Completed", run=3, attempts=3, attempts_log=runs),
         ]
         for job in states:
-            screen.draw([Shown("a", job)])
+            screen.draw([NamedJob("a", job)])
     lines = "".join(capsys.readouterr()).splitlines()
     assert lines == ["a: Running attempt 2 of 3", "a: Running attempt 3 of 3", "a: Complete (Completed)"]
 
@@ -95,18 +95,18 @@ def test_a_run_that_came_and_went_between_two_looks_is_told_and_one_of_before_is
     ],
 )
 def test_a_change_is_one_line(changed: dict[str, Any], line: str) -> None:
-    assert change(Shown("a", view(**changed)), NOW) == line
+    assert change(NamedJob("a", view(**changed)), NOW) == line
 
 
 def test_a_bare_answer_is_the_answer_and_nothing_else() -> None:
-    assert answers([Shown("a", view(state=State.COMPLETE, result="yes\nno"))], bare=True) == "yes\nno\n"
+    assert answers([NamedJob("a", view(state=State.COMPLETE, result="yes\nno"))], bare=True) == "yes\nno\n"
 
 
 def test_answers_of_many_jobs_stand_below_their_names() -> None:
     rows = [
-        Shown("a", view(state=State.COMPLETE, result="yes\nno")),
-        Shown("b", view(state=State.FAILED)),
-        Shown("c", view(state=State.COMPLETE, result="maybe")),
+        NamedJob("a", view(state=State.COMPLETE, result="yes\nno")),
+        NamedJob("b", view(state=State.FAILED)),
+        NamedJob("c", view(state=State.COMPLETE, result="maybe")),
     ]
     assert answers(rows, bare=False) == "a:\n  yes\n  no\n\nc:\n  maybe\n"
 
@@ -119,7 +119,7 @@ def test_a_failure_is_told_with_reason_message_and_the_last_output_of_the_last_r
         attempts=3,
         attempts_log=(attempt(1, log_tail="first\n"), attempt(2, log_tail="one\ntwo\n"), attempt(3)),
     )
-    assert failures([Shown("a", job), Shown("b", view(state=State.COMPLETE))]) == [
+    assert failures([NamedJob("a", job), NamedJob("b", view(state=State.COMPLETE))]) == [
         "a: Failed (AttemptsExhausted) after 3 of 3 attempts",
         "  no voice",
         "  The end of what it printed:",
@@ -130,9 +130,9 @@ def test_a_failure_is_told_with_reason_message_and_the_last_output_of_the_last_r
 
 def test_a_job_that_never_started_does_not_count_attempts() -> None:
     job = view(state=State.CANCELLED, reason="Cancelled")
-    assert failures([Shown("a", job)]) == ["a: Cancelled before its first attempt"]
+    assert failures([NamedJob("a", job)]) == ["a: Cancelled before its first attempt"]
 
 
 def test_a_job_whose_runs_were_all_refunded_is_told_so() -> None:
     job = view(state=State.CANCELLED, reason="Cancelled", run=1)
-    assert failures([Shown("a", job)]) == ["a: Cancelled with no attempt charged"]
+    assert failures([NamedJob("a", job)]) == ["a: Cancelled with no attempt charged"]

@@ -8,11 +8,11 @@ import textwrap
 
 _ADOPTER = """
 import asyncio, os, subprocess, sys, time
-from agentjobs.cli import init
+from agentjobs.cli import pid1
 from agentjobs.worker.process import linux
 
 linux.become_subreaper()          # as PID 1 does, it inherits orphans
-init.INTERVAL_SECONDS = 0.05
+pid1.INTERVAL_SECONDS = 0.05
 
 async def until(true):
     async with asyncio.timeout(20):
@@ -27,7 +27,7 @@ async def part():
     await until(lambda: not linux.children())                # and were reaped
     return 5
 
-sys.exit(asyncio.run(init.with_duties_of_init(part(), pid=1)))
+sys.exit(asyncio.run(pid1.with_pid1_duties(part(), pid=1)))
 """
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from agentjobs.cli.problems import BadInput
+from agentjobs.cli.errors import BadInput
 from agentjobs.cli.settings import PREFIX, SECRETS, URL_EXAMPLE, Settings
 
 # Read by others than the settings model: the tests, and the choice of the file itself.

@@ -39,7 +39,7 @@ class Reaper:
         return reaped
 
 
-async def with_duties_of_init(part: Coroutine[object, object, T], *, pid: int | None = None) -> T:
+async def with_pid1_duties(part: Coroutine[object, object, T], *, pid: int | None = None) -> T:
     """What ``part`` returns; while it runs, orphans are reaped where this process (``pid``) is number 1."""
     if (pid or os.getpid()) != 1:
         return await part

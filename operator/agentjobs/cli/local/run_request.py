@@ -9,15 +9,15 @@ from typing import IO, TypeVar
 
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
+from agentjobs.cli.errors import BadInput
 from agentjobs.cli.local import agentfolder, manifests
 from agentjobs.cli.local.manifests import Manifest
-from agentjobs.cli.problems import BadInput
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RunRequest:
     """Everything that a local run needs to know."""
 
     jobs: tuple[AgentJob, ...]
@@ -33,10 +33,10 @@ class Request:
     """One agent and one message: its answer alone goes to standard output."""
 
 
-def from_files(files: Sequence[str], stdin: IO[str]) -> Request:
+def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
     """Of manifests. Each file's folder is on the path, and the nearest ``.env`` of each agent is read."""
     found = manifests.read(files, stdin)
-    return Request(
+    return RunRequest(
         jobs=tuple(m.object for m in found if isinstance(m.object, AgentJob)),
         schedules=tuple(m.object for m in found if isinstance(m.object, ScheduledAgentJob)),
         queues=_unique(m.spec.queue for m in found),
@@ -47,7 +47,7 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> Request:
     )
 
 
-def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Request:
+def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> RunRequest:
     """Of an agent's folder, or module, and a message (``-``: standard input)."""
     module, folder = agentfolder.locate(agent, Path.cwd())
     text = stdin.read() if message == "-" else message
@@ -63,7 +63,7 @@ def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Re
     [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])
     env_file = agentfolder.env_file(_code_folder(manifest))
     assert isinstance(manifest.object, AgentJob)
-    return Request(
+    return RunRequest(
         jobs=(manifest.object,),
         queues=(manifest.spec.queue,),
         path=_unique([folder, Path.cwd()]),

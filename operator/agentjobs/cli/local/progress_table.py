@@ -28,7 +28,7 @@ COLOURS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class NamedJob:
     """A job under the name that its manifest gave it."""
 
     name: str
@@ -46,7 +46,7 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02}m"
 
 
-def cells(shown: Shown, now: datetime) -> tuple[str, ...]:
+def cells(shown: NamedJob, now: datetime) -> tuple[str, ...]:
     """A job's row of the table."""
     job = shown.job
     took = ""
@@ -75,7 +75,7 @@ def running(name: str, attempt: int, max_attempts: int) -> str:
     return f"{name}: {State.RUNNING} attempt {attempt} of {max_attempts}"
 
 
-def change(shown: Shown, now: datetime) -> str:
+def change(shown: NamedJob, now: datetime) -> str:
     """A line about the state that a job has entered."""
     job = shown.job
     if job.state == State.RUNNING:
@@ -90,7 +90,7 @@ def change(shown: Shown, now: datetime) -> str:
     return " ".join(parts)
 
 
-def table(rows: Sequence[Shown], now: datetime) -> Table:
+def table(rows: Sequence[NamedJob], now: datetime) -> Table:
     """All jobs, in the order of their manifests."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
@@ -102,7 +102,7 @@ def table(rows: Sequence[Shown], now: datetime) -> Table:
     return made
 
 
-class Screen:
+class ProgressTable:
     """Draws on standard error; ``with`` begins and ends the live display."""
 
     def __init__(self, *, live: bool | None = None) -> None:
@@ -154,7 +154,7 @@ class Screen:
         else:
             self.say(f"{text} …")
 
-    def draw(self, rows: Sequence[Shown], note: str = "", schedules: Sequence[str] = ()) -> None:
+    def draw(self, rows: Sequence[NamedJob], note: str = "", schedules: Sequence[str] = ()) -> None:
         """The present states of all jobs; ``note`` says what they wait for, ``schedules`` a line about each."""
         now = datetime.now(UTC)
         if self._live is not None:
@@ -169,7 +169,7 @@ class Screen:
         for shown in sorted(rows, key=lambda row: row.job.since):
             self._tell(shown, now)
 
-    def _tell(self, shown: Shown, now: datetime) -> None:
+    def _tell(self, shown: NamedJob, now: datetime) -> None:
         job = shown.job
         for run in job.attempts_log:
             # it came and went between two looks
