@@ -15,9 +15,9 @@ import time
 import uvloop
 
 from agentjobs.queue import limits
-from agentjobs.queue.migrate import SCHEMA_VERSION
 from agentjobs.queue.model import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.release import RELEASE
 from agentjobs.worker.dispatch import Dispatcher
 from agentjobs.worker.ended import Ended
 from agentjobs.worker.heartbeat import Heartbeat
@@ -61,7 +61,7 @@ class HollowWorker:
             expiry_seconds=limits.EXPIRY_SECONDS,
             info=lambda: WorkerInfo(identity.uuid, "bench", {QUEUES: self._slots}, "bench"),
             lost=self._lost,
-            versions=(SCHEMA_VERSION, SCHEMA_VERSION),
+            releases=(RELEASE, RELEASE),
             drain=self._broken,
         )
         listener = Listener(self._queue, identity, [QUEUES], seconds=limits.TICK_SECONDS)
