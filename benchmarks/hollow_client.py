@@ -15,9 +15,9 @@ import time
 import uvloop
 
 from agentjobs.queue import numbers
-from agentjobs.queue.migrate import SCHEMA_VERSION
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
+from agentjobs.queue.release import RELEASE
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.lease import Lease
 from agentjobs.worker.supervisor.dispatch import Dispatcher
@@ -62,7 +62,7 @@ class HollowWorker:
             expiry_seconds=numbers.EXPIRY_SECONDS,
             info=lambda: WorkerInfo(identity.uuid, "bench", {QUEUES: self._slots}, "bench"),
             lost=self._lost,
-            versions=(SCHEMA_VERSION, SCHEMA_VERSION),
+            releases=(RELEASE, RELEASE),
             drain=self._broken,
         )
         listener = Listener(self._queue, identity, [QUEUES], seconds=numbers.TICK_SECONDS)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from agentjobs.queue.migrate import SCHEMA_VERSION
 from charts import CHART
 from pods import NAMESPACE, OPERATOR, WORKER, Jobs, Pods, restricted_namespace, until
 
@@ -57,7 +56,7 @@ def test_the_operator_survives_a_change_of_the_definitions(pods: Pods, jobs: Job
 
 
 def test_h30_workers_of_the_previous_version_start_and_run_on_the_next_schema(pods: Pods, jobs: Jobs) -> None:
-    pods.sql(f"insert into agentjobs.migration (version, name) values ({SCHEMA_VERSION + 1}, 'next')")
+    pods.sql("update agentjobs.bundle set release = release + 1")
     try:
         pod = pods.names("worker")[0]
         pods.kubectl("delete", "pod", pod, f"--namespace={NAMESPACE}")
@@ -71,7 +70,7 @@ def test_h30_workers_of_the_previous_version_start_and_run_on_the_next_schema(po
         )
         assert "newer" in pods.inside(pods.names("worker")[0], *migrate, "--accept-newer")
     finally:
-        pods.sql(f"delete from agentjobs.migration where version > {SCHEMA_VERSION}")
+        pods.sql("update agentjobs.bundle set release = release - 1")
 
 
 def test_uninstalling_leaves_definitions_objects_and_data(pods: Pods, jobs: Jobs) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner, Result
 
-from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.main import app
 from agentjobs.queue import migrate
 
@@ -59,6 +59,38 @@ def test_h30_an_older_program_leaves_a_newer_schema_alone_and_may_go_on(
     accepted = invoke(command, "up", "--accept-newer")
     assert accepted.exit_code == 0
     assert f"at version {migrate.SCHEMA_VERSION + 1}, newer" in accepted.output
+
+
+def test_h30_newer_functions_alone_are_left_alone_too(command: CliRunner, empty_dsn: str) -> None:
+    invoke(command, "up")
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute("update agentjobs.bundle set release = release + 1")
+
+    with pytest.raises(Unavailable, match="newer than this program"):
+        invoke(command, "up")
+    accepted = invoke(command, "up", "--accept-newer")
+    assert accepted.exit_code == 0
+    assert f"of release {migrate.RELEASE + 1}, newer" in accepted.output
+    told = invoke(command, "status")
+    assert told.exit_code == 1
+    assert "install the release that made it" in told.output
+
+
+def test_functions_that_differ_are_pending_and_installed(command: CliRunner, empty_dsn: str) -> None:
+    invoke(command, "up")
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        connection.execute("update agentjobs.bundle set digest = 'of other functions'")
+    told = invoke(command, "status")
+    assert told.exit_code == 1
+    assert f"pending functions of release {migrate.RELEASE}" in told.output
+    assert f"up functions of release {migrate.RELEASE}" in invoke(command, "up").output
+    assert invoke(command, "status").exit_code == 0
+
+
+def test_down_to_a_release_that_was_never_there_is_refused(command: CliRunner) -> None:
+    invoke(command, "up")
+    with pytest.raises(BadInput, match="to_release: 7"):
+        invoke(command, "down", "--to", "1", "--release", "7", "--yes")
 
 
 def test_up_waits_for_a_database_that_is_not_there_yet(

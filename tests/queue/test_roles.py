@@ -227,7 +227,7 @@ async def test_every_function_that_a_client_calls_is_granted_to_somebody(roles: 
     )
     granted = {name for name, yes, _ in rows if yes}
     definers = {name for name, _, yes in rows if yes}
-    assert called() - granted == PEOPLE, "a new function belongs into queue/grants.sql"
+    assert called() - granted == PEOPLE, "a new function belongs into queue/sql/grants.sql"
     assert granted <= called() | PREVIOUS | {"state_name"}, "granted, and nobody calls it"
     assert called() <= definers
 
@@ -287,10 +287,26 @@ def test_the_owner_migrates_an_empty_database_and_grants(
             output = command(roles.dsn("owner"), monkeypatch, "up", "--grant-to", roles.prefix)
         assert f"Granted to the roles of {roles.prefix}." in output
         assert asyncio.run(work_once(roles.dsn("worker"), roles.dsn("owner"))) == "ok"
-        command(roles.dsn("owner"), monkeypatch, "down", "--to", "8", "--yes")
-        assert "--grant-to PREFIX" in command(roles.dsn("owner"), monkeypatch, "up")
-        assert "--grant-to" not in command(roles.dsn("owner"), monkeypatch, "up"), "nothing is new"
+        with psycopg.connect(roles.admin, autocommit=True) as conn:
+            conn.execute("update agentjobs.bundle set digest = 'of other functions'")
+        output = command(roles.dsn("owner"), monkeypatch, "up")
+        assert f"Granted to the roles of {roles.prefix}." in output, "they are remembered"
+        assert asyncio.run(work_once(roles.dsn("worker"), roles.dsn("owner"))) == "ok"
+        output = command(roles.dsn("owner"), monkeypatch, "up")
+        assert "Granted" not in output, "nothing is new"
+        assert "--grant-to" not in output
         command(roles.dsn("owner"), monkeypatch, "down", "--to", "0", "--yes")
+
+
+def test_functions_that_were_made_definers_by_hand_stay_so_and_the_owner_is_reminded(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("alter function agentjobs.enqueue(json) security definer")
+        conn.execute("update agentjobs.bundle set digest = 'of other functions'")
+        assert "--grant-to PREFIX" in command(dsn, monkeypatch, "up")
+        definer = "select prosecdef from pg_proc where proname = 'enqueue' and pronamespace = 'agentjobs'::regnamespace"
+        assert conn.execute(definer).fetchall() == [(True,)]
 
 
 async def test_an_administrator_need_not_be_a_superuser(dsn: str) -> None:

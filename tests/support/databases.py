@@ -138,6 +138,13 @@ def empty_dsn(postgres: EmbeddedPostgres | GivenPostgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def other_empty_dsn(postgres: EmbeddedPostgres | GivenPostgres) -> Iterator[str]:
+    """A second database without our schema."""
+    with database(postgres) as fresh:
+        yield fresh
+
+
+@pytest.fixture
 def new_database(postgres: EmbeddedPostgres | GivenPostgres, migrated_template: str) -> Callable[[], object]:
     """A factory of further migrated databases: ``with new_database() as dsn``."""
     return lambda: database(postgres, migrated_template)

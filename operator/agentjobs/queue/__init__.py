@@ -1,1 +1,1 @@
-"""What is stored: migrations, statements, and the arithmetic of retries. The only package that talks to Postgres."""
+"""What is stored: tables, functions, statements, and the arithmetic of retries. The only package that talks to Postgres."""

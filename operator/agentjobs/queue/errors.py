@@ -18,8 +18,28 @@ class SchemaMismatch(QueueError):
     """The database's schema is not one that this version works with. Run ``agentjobs migrate up``."""
 
 
+class SchemaBusy(QueueError):
+    """A migration did not get a table, or rows, that others keep in use. Everything it did before is kept."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(
+            f"{what}: what it needs was in use for {seconds:.0f} s; end the transactions that are open for long"
+            " (xact_start in pg_stat_activity tells), then repeat the command"
+        )
+
+
+class SessionNotKept(QueueError):
+    """The URL goes through a pooler in transaction mode: the lock that keeps migrations apart would be lost."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "database: this URL goes through a pooler in transaction mode, which does not keep the session that a"
+            " migration needs; use the URL of the database itself (AGENTJOBS_DATABASE_DIRECT_URL), or a pool in session mode"
+        )
+
+
 class GrantRefused(QueueError):
-    """A role is not there, or this one may not grant; says who may."""
+    """A role is not there, or this one may not do something; says who may."""
 
 
 class JobRejected(QueueError, ValueError):

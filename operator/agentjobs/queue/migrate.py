@@ -1,165 +1,263 @@
-"""Versioned migrations: each step is a pair of files, ``NNNN_name.up.sql`` and ``NNNN_name.down.sql``.
+"""Brings a database to a release: schema steps are migrated, functions are installed (``release.py`` reads both).
 
-A step runs in a transaction of its own under an advisory lock, so any number of processes may start at once.
-Expand first, contract one release later; a changed function gets a new name and the old one stays (H30).
+``up`` runs the pending steps, then, where the stored digest of the functions differs, one transaction that creates all
+of them, drops those that the release lacks, seals them and grants what the roles had before. The text that was
+installed is kept in table ``bundle`` with its release number, so ``down`` installs exactly what was there.
+
+While workers run: a step expands first, and contracts one release later, for between the steps and the functions the
+functions of the release before run on the new tables (H30). So releases are not skipped while workers run.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
-import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
-from agentjobs.queue.errors import GrantRefused, QueueUnavailable, SchemaMismatch
+from agentjobs.queue.errors import GrantRefused, SchemaMismatch
+from agentjobs.queue.install import drop, existing, grant, install, prefixes
+from agentjobs.queue.migration_session import (
+    SCHEMA,
+    Connection,
+    connect,
+    patiently,
+    session,
+    transaction,
+    value,
+)
+from agentjobs.queue.release import RELEASE, Release, Step, current, functions_of
+from agentjobs.queue.steps import migrate
 
-SCHEMA = "agentjobs"
-LOCK_TIMEOUT = "10s"
-"""A migration waits this long for a table that is in use, then gives up instead of holding up everybody."""
-_SEAL = """
-do $$ declare f regprocedure; begin
-  for f in select p.oid from pg_proc p where p.pronamespace = 'agentjobs'::regnamespace and p.provolatile <> 'i'
-             and not coalesce(array_to_string(p.proconfig, ',') like '%search_path%', false)
-  loop execute format('alter function %s set search_path = agentjobs, pg_temp', f); end loop;
-end $$"""
-"""Callers keep their own search_path; immutable ones stay free of it so that they are inlined."""
-_FILE = re.compile(r"^(\d{4})_(\w+)\.(up|down)\.sql$")
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    version: int
-    name: str
-    up: str
-    down: str
+SCHEMA_VERSION = len(current().steps)
+_TABLES = """
+create table migration (
+  version       int primary key,
+  name          text not null,
+  sections_done int,                -- of a step that is under way; null: all of them
+  applied_at    timestamptz not null default clock_timestamp()
+);
+-- What was installed, each time that it differed; the last one is what is there.
+create table bundle (
+  release        int not null,
+  schema_version int not null,      -- the schema that it was installed on
+  digest         text not null,
+  functions      text not null,
+  grants         text not null,
+  installed_at   timestamptz not null default clock_timestamp(),
+  primary key (release, schema_version)
+)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
     version: int
-    """0: nothing is installed."""
+    """Of the schema; 0: nothing is installed."""
     wanted: int
+    release: int
+    """Of the functions; 0: none are installed."""
+    wanted_release: int
     pending: tuple[str, ...]
+    """Steps, and functions that differ."""
+
+    @property
+    def newer(self) -> str:
+        """What the database has of a later release than this program; empty: nothing."""
+        if self.version > self.wanted:
+            return f"The schema is at version {self.version}, newer than this program's {self.wanted}."
+        if self.release > self.wanted_release:
+            return f"The functions are of release {self.release}, newer than this program's {self.wanted_release}."
+        return ""
 
 
-def migrations() -> list[Migration]:
-    """All steps of this version, in order."""
-    texts: dict[tuple[int, str], dict[str, str]] = {}
-    for file in (resources.files("agentjobs.queue") / "migrations").iterdir():
-        if match := _FILE.match(file.name):
-            texts.setdefault((int(match[1]), match[2]), {})[match[3]] = file.read_text()
-    return [Migration(v, name, t["up"], t["down"]) for (v, name), t in sorted(texts.items())]
+@dataclass(frozen=True, slots=True)
+class _State:
+    version: int = 0
+    """The last step that is whole."""
+    sections_done: int = 0
+    """Of the step after it."""
+    release: int = 0
+    digest: str = ""
 
 
-SCHEMA_VERSION = len(migrations())
-OLDEST_SCHEMA_VERSION = SCHEMA_VERSION
-"""The oldest schema that this code works with."""
+async def up(dsn: str, *, grant_to: str | None = None, release: Release | None = None) -> list[str]:
+    """Brings the database to a release, by default this program's. Returns what ran: steps, then functions.
 
-
-async def up(dsn: str, to: int | None = None) -> list[str]:
-    """Installs what is pending, up to version ``to`` (default: all). Returns the names of the steps that ran."""
-    steps, done = migrations(), []
-    async with await _connect(dsn) as conn:
-        await conn.execute("select pg_advisory_lock(hashtext('agentjobs migrate'))")
-        version = await _version(conn)
-        if version > len(steps):
-            raise SchemaMismatch(
-                f"schema version: {version}: newer than this program knows ({len(steps)}); "
-                "install the agentjobs release that made it"
-            )
-        for step in steps[version : to if to is not None else len(steps)]:
-            async with conn.transaction():
-                await _enter(conn)
-                await conn.execute(step.up.encode())
-                await conn.execute(_SEAL)
+    Roles that were granted to before are granted what is new; ``grant_to`` is the prefix of others. Raises
+    SchemaMismatch for a database of a later release, SchemaBusy where a table stays in use, GrantRefused for a right
+    that this role lacks, SessionNotKept behind a pooler in transaction mode.
+    """
+    release = release or current()
+    async with session(dsn) as conn:
+        state = await _state(conn)
+        _refuse_newer(state, release)
+        steps = release.steps[state.version :]
+        differs = (state.release, state.digest) != (release.number, release.digest)
+        done = [str(step) for step in steps] + [release.title] * differs
+        if not done and grant_to is None:
+            return done
+        await _prepare(conn)
+        for step in steps:
+            await migrate(conn, step, state.sections_done if step.version == state.version + 1 else 0)
+        roles = {*await prefixes(conn), *([grant_to] if grant_to is not None else [])}
+        async with transaction(conn):
+            if differs:
+                await install(conn, release.functions, await existing(conn))
                 await conn.execute(
-                    "insert into migration (version, name) values (%s, %s)", (step.version, step.name)
+                    "insert into bundle (release, schema_version, digest, functions, grants) values (%s, %s, %s, %s, %s)"
+                    " on conflict (release, schema_version) do update set digest = excluded.digest,"
+                    " functions = excluded.functions, grants = excluded.grants, installed_at = excluded.installed_at",
+                    (release.number, len(release.steps), release.digest, release.functions, release.grants),
                 )
-            done.append(f"{step.version:04} {step.name}")
+            await grant(conn, release.grants, roles)
     return done
 
 
-async def down(dsn: str, to: int) -> list[str]:
-    """Takes back every step above version ``to``; 0 removes everything, data included."""
-    done = []
-    steps = migrations()
-    if not 0 <= to <= len(steps):
-        raise ValueError(f"to: {to}: a version from 0 (remove everything) to {len(steps)} is wanted")
-    async with await _connect(dsn) as conn:
-        await conn.execute("select pg_advisory_lock(hashtext('agentjobs migrate'))")
-        version = await _version(conn)
-        if version > len(steps):
-            raise SchemaMismatch(
-                f"schema version: {version}: this program knows only {len(steps)}; use the release that made it"
-            )
-        for step in reversed(steps[to:version]):
-            async with conn.transaction():
-                await _enter(conn)
-                await conn.execute(step.down.encode())
-                await conn.execute(_SEAL)  # what a step takes back may be an older text of a function
-                await conn.execute("delete from migration where version = %s", (step.version,))
-            done.append(f"{step.version:04} {step.name}")
-        if to == 0 and await _version(conn) == 0:
-            await conn.execute(sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(SCHEMA)))
-    return done
+async def down(
+    dsn: str, to: int, *, to_release: int | None = None, release: Release | None = None
+) -> list[str]:
+    """Takes back every step above version ``to``; 0 removes everything, data included. Returns what was taken back.
+
+    The functions are the ones that were there when the schema last stood at that version, or those of ``to_release``;
+    none, where the schema went past that version in one go. One transaction: workers must not run meanwhile.
+    """
+    release = release or current()
+    if not 0 <= to <= len(release.steps):
+        raise ValueError(f"to: {to}: a version from 0 (remove everything) to {len(release.steps)} is wanted")
+    async with session(dsn) as conn:
+        state = await _state(conn)
+        _refuse_newer(state, release)
+        reached = state.version + (state.sections_done > 0)
+        steps = [step for step in reversed(release.steps) if to < step.version <= reached]
+        if not steps and to_release in (None, state.release):
+            return []
+
+        async def whole() -> list[str]:
+            async with transaction(conn):
+                return await _take_back(conn, steps, to, to_release, state)
+
+        return await patiently(f"down to version {to}", whole)
 
 
-async def grant(dsn: str, statements: str) -> None:
-    """Runs what ``roles`` made, whole or not at all."""
-    async with await _connect(dsn) as conn, conn.transaction():
-        try:
-            await conn.execute(statements.encode())
-        except (psycopg.errors.UndefinedObject, psycopg.errors.InsufficientPrivilege) as error:
-            raise GrantRefused(
-                f"roles: {error.diag.message_primary}; an administrator makes them with the output of "
-                "`agentjobs migrate roles --print-sql`, and the schema's owner grants"
-            ) from error
+async def status(dsn: str, *, release: Release | None = None) -> Status:
+    """What is installed, and what is pending."""
+    release = release or current()
+    async with await connect(dsn) as conn:
+        state = await _state(conn)
+    differs = (state.release, state.digest) != (release.number, release.digest)
+    pending = [str(step) for step in release.steps[state.version :]] + [release.title] * differs
+    return Status(state.version, len(release.steps), state.release, release.number, tuple(pending))
+
+
+async def granted_to(dsn: str) -> list[str]:
+    """The prefixes of the roles that may use the schema: ``up`` grants them what is new."""
+    async with await connect(dsn) as conn:
+        return await prefixes(conn)
 
 
 async def has_roles(dsn: str) -> bool:
-    """Functions run with their owner's rights: what a migration has made new must be granted too."""
-    async with await _connect(dsn) as conn:
+    """Whether functions run with their owner's rights: somebody was granted something."""
+    async with await connect(dsn) as conn:
+        return any(function.definer for function in await existing(conn))
+
+
+# where it stands ------------------------------------------------------------------------------------------
+
+
+async def _state(conn: Connection) -> _State:
+    if not await value(conn, "select to_regnamespace('agentjobs') is not null"):
+        return _State()
+    try:
+        if not await value(conn, "select to_regclass('agentjobs.migration') is not null"):
+            return _State()
         cursor = await conn.execute(
-            "select exists (select from pg_proc where prosecdef and pronamespace = to_regnamespace('agentjobs'))"
+            "select coalesce(max(version) filter (where sections_done is null), 0), coalesce(max(sections_done), 0)"
+            " from agentjobs.migration"
         )
         row = await cursor.fetchone()
-    return bool(row and row[0])
+        assert row is not None
+        cursor = await conn.execute(
+            "select release, digest from agentjobs.bundle order by release desc, schema_version desc limit 1"
+        )
+        return _State(*row, *(await cursor.fetchone() or (0, "")))  # type: ignore[arg-type]
+    except errors.InsufficientPrivilege as error:
+        raise await _not_the_owner(conn) from error
 
 
-async def status(dsn: str) -> Status:
-    """What is installed, and what is pending."""
-    async with await _connect(dsn) as conn:
-        version = await _version(conn)
-    steps = migrations()
-    return Status(version, len(steps), tuple(f"{s.version:04} {s.name}" for s in steps[version:]))
-
-
-async def _connect(dsn: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
-    try:
-        return await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10)
-    except psycopg.OperationalError as error:
-        raise QueueUnavailable(f"database: {error}".strip()) from error
-
-
-async def _enter(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
-    await conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(SCHEMA)))
-    await conn.execute(sql.SQL("set local search_path = {}, pg_temp").format(sql.Identifier(SCHEMA)))
-    await conn.execute(sql.SQL("set local lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
-    await conn.execute(
-        "create table if not exists migration (version int primary key, name text not null, "
-        "applied_at timestamptz not null default clock_timestamp())"
+async def _not_the_owner(conn: Connection) -> GrantRefused:
+    owner = await value(conn, "select nspowner::regrole::text from pg_namespace where nspname = 'agentjobs'")
+    role = await value(conn, "select current_user::text")
+    return GrantRefused(
+        f"schema {SCHEMA} belongs to role {owner}, and role {role} may not change it; migrate as {owner}"
     )
 
 
-async def _version(conn: psycopg.AsyncConnection[tuple[object, ...]]) -> int:
-    cursor = await conn.execute("select to_regclass('agentjobs.migration') is not null")
-    row = await cursor.fetchone()
-    if not row or not row[0]:
-        return 0
-    cursor = await conn.execute("select coalesce(max(version), 0) from agentjobs.migration")
-    row = await cursor.fetchone()
-    version = row[0] if row else 0
-    assert isinstance(version, int)
-    return version
+def _refuse_newer(state: _State, release: Release) -> None:
+    if state.version > len(release.steps):
+        raise SchemaMismatch(
+            f"schema version: {state.version}: newer than this program knows ({len(release.steps)}); "
+            "use the agentjobs release that made it"
+        )
+    if state.release > release.number:
+        raise SchemaMismatch(
+            f"functions: release {state.release}: newer than this program's ({release.number}); "
+            "use the agentjobs release that made it"
+        )
+
+
+async def _prepare(conn: Connection) -> None:
+    """The schema and the tables in which this module remembers. Asks for rights only where something is missing."""
+    async with transaction(conn):
+        owns = await value(
+            conn,
+            "select (select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'agentjobs')",
+        )
+        if owns is None:
+            if not await value(conn, "select has_database_privilege(current_database(), 'create')"):
+                role = await value(conn, "select current_user::text")
+                raise GrantRefused(
+                    f"schema {SCHEMA} is not there, and role {role} may not create it; an administrator does, with the"
+                    " output of `agentjobs migrate roles --print-sql`"
+                )
+            await conn.execute(sql.SQL("create schema {}").format(sql.Identifier(SCHEMA)))
+        elif not owns:
+            raise await _not_the_owner(conn)
+        if not await value(conn, "select to_regclass('agentjobs.migration') is not null"):
+            await conn.execute(_TABLES)
+
+
+async def _take_back(
+    conn: Connection, steps: Sequence[Step], to: int, to_release: int | None, state: _State
+) -> list[str]:
+    """The inside of ``down``: functions first, for some have the types of tables that go."""
+    before = await existing(conn)
+    await drop(conn, before)
+    for step in steps:
+        await conn.execute(step.down.encode())
+        await conn.execute("delete from migration where version = %s", (step.version,))
+    if to == 0:
+        await conn.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(SCHEMA)))
+        return [functions_of(state.release), *map(str, steps)]
+    await conn.execute(
+        "delete from bundle where schema_version > %s or release > coalesce(%s, release)", (to, to_release)
+    )
+    cursor = await conn.execute(
+        "select release, functions, grants from bundle order by release desc, schema_version desc limit 1"
+    )
+    found = await cursor.fetchone()
+    if to_release is not None and (found is None or found[0] != to_release):
+        raise ValueError(
+            f"to_release: {to_release}: its functions were not installed here on schema version {to}"
+        )
+    if found is None:
+        return [functions_of(state.release), *map(str, steps)]
+    number, text, grants = found
+    assert isinstance(number, int)
+    assert isinstance(text, str)
+    assert isinstance(grants, str)
+    await install(conn, text, before)
+    await grant(conn, grants, await prefixes(conn))
+    return [*map(str, steps), functions_of(number)]
+
+
+__all__ = ["RELEASE", "SCHEMA_VERSION", "Status", "down", "granted_to", "has_roles", "status", "up"]

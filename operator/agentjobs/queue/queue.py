@@ -223,13 +223,13 @@ class Queue(Mirror, Breakers, Schedules):
     ) -> BeatResult:
         """The heartbeat, alone (H12). ``held``: (job id, token) of runs in hand; ``in_flight``: tokens of claims."""
         rows = await self._beats.fetch(
-            "select alive, schema_version, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
+            "select alive, release, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
             (worker, dumps([{"i": i, "t": t} for i, t in held]), list(in_flight), self._expiry),
         )
-        alive, schema_version, controls, disowned = rows[0]
+        alive, release, controls, disowned = rows[0]
         return BeatResult(
             alive=alive,
-            schema_version=schema_version,
+            release=release,
             controls={(i, t): codec.control(c) for i, t, c in controls or ()},
             disowned=[(i, t) for i, t in disowned or ()],
         )

@@ -278,7 +278,8 @@ class Control(StrEnum):
 class BeatResult:
     alive: bool
     """False: the worker's row is gone; its jobs belong to others."""
-    schema_version: int
+    release: int
+    """Of the database's functions."""
     controls: Mapping[tuple[int, int], Control]
     """By (job id, token)."""
     disowned: Sequence[tuple[int, int]]

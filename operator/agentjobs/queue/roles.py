@@ -12,21 +12,24 @@ _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 def setup_sql(prefix: str = PREFIX) -> str:
     """Makes the roles, hands the schemas over, and grants. Needs an administrator. May be repeated."""
-    return _filled("roles.sql", prefix) + grants_sql(prefix)
+    return filled(_text("roles.sql"), prefix) + grants_sql(prefix)
 
 
 def grants_sql(prefix: str = PREFIX) -> str:
     """What the roles may do, for the functions that are there now. Needs the schema's owner. May be repeated."""
-    return _filled("grants.sql", prefix)
+    return filled(_text("grants.sql"), prefix)
 
 
-def _filled(file: str, prefix: str) -> str:
+def filled(text: str, prefix: str) -> str:
     """``@worker@`` and the like become names. Raises ValueError for a prefix that would need quotes."""
     if not _PREFIX.fullmatch(prefix):
         raise ValueError(
             f"prefix: {prefix!r}: a letter or _, then letters, digits and _, lower case, at most 40 in all"
         )
-    text = (resources.files("agentjobs.queue") / file).read_text()
     for role in ROLES:
         text = text.replace(f"@{role}@", f"{prefix}_{role}")
     return text.replace("@prefix@", prefix)
+
+
+def _text(file: str) -> str:
+    return (resources.files("agentjobs.queue") / "sql" / file).read_text()

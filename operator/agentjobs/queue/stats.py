@@ -31,7 +31,7 @@ with waits as materialized (
       union all select queue, 1, 0 from slots union all select name, 0, 0 from agentjobs.queue) x
     group by 1 order by max(x.served) desc, sum(x.n) desc, 1 limit %(most)s),
   depth as (
-    select coalesce(named.queue, %(other)s) as queue, agentjobs.state_name(w.state, 0, w.started) as state, sum(w.n) as n,
+    select coalesce(named.queue, %(other)s) as queue, agentjobs.state_name(w.state, w.started) as state, sum(w.n) as n,
            extract(epoch from clock_timestamp() - min(w.oldest)) as oldest,
            sum(case when w.state in ('r', 'n') and q.paused_at is null then w.n else 0 end) as ready
     from waits w left join named on named.queue = w.queue left join agentjobs.queue q on q.name = w.queue group by 1, 2),

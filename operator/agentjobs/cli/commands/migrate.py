@@ -30,7 +30,8 @@ def up(
         str | None,
         typer.Option(
             metavar="PREFIX",
-            help="Then grant what this version needs to the roles PREFIX_worker … that `migrate roles` made.",
+            help="Grant what this version needs to the roles PREFIX_worker … that `migrate roles` made."
+            " Needed once: roles that were granted to before are granted what is new.",
         ),
     ] = None,
     wait_seconds: Annotated[
@@ -48,34 +49,43 @@ def up(
 ) -> None:
     """Bring the schema up to this version. Safe to repeat, and while workers run."""
     dsn = _dsn(config, database_url_file)
-    grants = _sql(grants_only=True, prefix=grant_to) if grant_to is not None else ""
+    if grant_to is not None:
+        _sql(grants_only=True, prefix=grant_to)  # a prefix that cannot be is refused before anything is done
     from agentjobs.queue import migrate
 
     found = _run(_reached(dsn, wait_seconds))
-    if accept_newer and found.version > found.wanted:
-        typer.echo(f"The schema is at version {found.version}, newer than this program's {found.wanted}.")
+    if accept_newer and found.newer:
+        typer.echo(found.newer)
         return
-    steps = _run(migrate.up(dsn))
-    for step in steps:
-        typer.echo(f"up {step}")
+    done = _run(migrate.up(dsn, grant_to=grant_to))
+    for one in done:
+        typer.echo(f"up {one}")
     typer.echo(f"The schema is at version {migrate.SCHEMA_VERSION}.")
-    if steps and not grants and _run(migrate.has_roles(dsn)):
+    if not done and grant_to is None:
+        return
+    granted = _run(migrate.granted_to(dsn))
+    for prefix in granted:
+        typer.echo(f"Granted to the roles of {prefix}.")
+    if not granted and _run(migrate.has_roles(dsn)):
         typer.echo(
             "Roles are in use here: grant them what is new with `agentjobs migrate up --grant-to PREFIX`."
         )
-    if grants:
-        _run(migrate.grant(dsn, grants))
-        typer.echo(f"Granted to the roles of {grant_to}.")
 
 
 @app.command()
 def down(
     to: Annotated[int, typer.Option(help="The schema version to go back to; 0 removes everything.", min=0)],
     yes: Annotated[bool, typer.Option("--yes", help="Needed: jobs and results may be lost.")] = False,
+    release: Annotated[
+        int | None,
+        typer.Option(
+            help="With the functions of this release, where several were installed on that version.", min=1
+        ),
+    ] = None,
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
 ) -> None:
-    """Take the schema down to an earlier version. Jobs may be lost: needs --yes."""
+    """Take the schema down to an earlier version, with the functions that were there. Jobs may be lost: needs --yes."""
     from agentjobs.cli.errors import BadInput
 
     dsn = _dsn(config, database_url_file)
@@ -87,26 +97,33 @@ def down(
         )
     if not yes:
         raise BadInput(f"migrate down --to {to} may lose jobs and results. Stop the workers, then add --yes.")
-    for step in _run(migrate.down(dsn, to)):
-        typer.echo(f"down {step}")
+    try:
+        done = _run(migrate.down(dsn, to, to_release=release))
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    for one in done:
+        typer.echo(f"down {one}")
     typer.echo(f"The schema is at version {_run(migrate.status(dsn)).version}.")
 
 
 @app.command()
 def status(config: Config = None, database_url_file: DatabaseUrlFile = None) -> None:
-    """Tell the schema's version, and this program's. Status 0 where they are the same, else 1."""
+    """Tell version and release of the database, and this program's. Status 0 where they are the same, else 1."""
     dsn = _dsn(config, database_url_file)
     from agentjobs.queue import migrate
 
     found = _run(migrate.status(dsn))
     typer.echo(f"The schema is at version {found.version}; this program wants {found.wanted}.")
-    for step in found.pending:
-        typer.echo(f"pending {step}")
-    if found.version > found.wanted:
-        typer.echo("The schema is newer than this program: install the release that made it.")
-    elif found.pending:
+    typer.echo(
+        f"The functions are of release {found.release}; this program is of release {found.wanted_release}."
+    )
+    if found.newer:
+        typer.echo("The database is newer than this program: install the release that made it.")
+        raise typer.Exit(1)
+    for one in found.pending:
+        typer.echo(f"pending {one}")
+    if found.pending:
         typer.echo("Bring it up with: agentjobs migrate up")
-    if found.version != found.wanted:
         raise typer.Exit(1)
 
 
@@ -157,7 +174,7 @@ async def _reached(dsn: str, wait_seconds: float) -> Status:
 
 
 def _dsn(config: Config, database_url_file: DatabaseUrlFile) -> str:
-    """The direct URL where there is one: a pooler does not keep the lock that keeps migrations apart."""
+    """The direct URL where there is one: a pooler in transaction mode does not keep the session that a migration needs."""
     from agentjobs.cli.settings_sources import load
 
     settings = load({"database_url_file": database_url_file}, config)

@@ -39,11 +39,11 @@ class Heartbeat:
         expiry_seconds: float,
         info: Callable[[], WorkerInfo],
         lost: Callable[[], Awaitable[None]],
-        versions: tuple[int, int],
+        releases: tuple[int, int],
         drain: Callable[[str], None],
     ) -> None:
-        """``lost``: stops every executor and returns when they are gone. ``versions``: of the schema, from
-        and to, that this worker can work with; else it drains (H30)."""
+        """``lost``: stops every executor and returns when they are gone. ``releases``: of the database's
+        functions, from and to, that this worker can work with; else it drains (H30)."""
         self._queue = queue
         self._identity = identity
         self._runs = runs
@@ -52,7 +52,7 @@ class Heartbeat:
         self._expiry_seconds = expiry_seconds
         self._info = info
         self._lost = lost
-        self._versions = versions
+        self._releases = releases
         self._drain = drain
         self.outage = Outage("heartbeat", log)
 
@@ -112,11 +112,11 @@ class Heartbeat:
         if beat.recovering != identity.recovering:
             identity.recovering = beat.recovering
             tell(log, "queue.recovering" if beat.recovering else "queue.recovered", level=logging.WARNING)
-        oldest, newest = self._versions
-        if not oldest <= beat.schema_version <= newest:
+        oldest, newest = self._releases
+        if not oldest <= beat.release <= newest:
             self._drain(
-                f"the database's schema is version {beat.schema_version}, and this worker works with"
-                f" {oldest} to {newest}: use a worker of the schema's release"
+                f"the database is of release {beat.release}, and this worker works with {oldest} to {newest}:"
+                " use a worker of the database's release"
             )
         for key, control in beat.controls.items():
             run = self._runs.running.get(key)

@@ -20,9 +20,9 @@ from uuid import UUID
 
 from agentjobs.agents.verdict.outcome import AgentEvent
 from agentjobs.queue.errors import QueueUnavailable
-from agentjobs.queue.migrate import SCHEMA_VERSION
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckAnswer, ClaimedJob, WorkerInfo
+from agentjobs.queue.release import RELEASE
 from agentjobs.telemetry import signals
 from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.log import tell
@@ -47,8 +47,8 @@ from agentjobs.worker.supervisor.traces import Traces, traceparent_of
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSIONS = (SCHEMA_VERSION, SCHEMA_VERSION + 1)
-"""This worker runs on its own schema and on the next release's (H30)."""
+RELEASES = (RELEASE, RELEASE + 1)
+"""This worker runs on the functions of its own release and of the next (H30)."""
 _UNREGISTER_SECONDS = 3.0
 
 
@@ -169,7 +169,7 @@ class Worker:
                 expiry_seconds=config.expiry_seconds,
                 info=self._info,
                 lost=self._stop_all_lost,
-                versions=SCHEMA_VERSIONS,
+                releases=RELEASES,
                 drain=self._drain_once,
             ).run(),
             ProgressReport(queue, identity, self.runs).run(),

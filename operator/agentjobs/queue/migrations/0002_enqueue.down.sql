@@ -1,2 +1,0 @@
-drop function admit(int);
-drop function enqueue(json);

@@ -1,2 +1,0 @@
-drop function unchanged(bigint[], bigint[]);
-drop function unregister(uuid);

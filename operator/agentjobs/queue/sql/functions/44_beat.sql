@@ -1,0 +1,36 @@
+-- beat: the heartbeat of a worker or an operator. Nothing that it reads or writes is ever held by a claim or an ack (H12).
+-- alive is false where the worker's row is gone: its jobs belong to others. release: the release of these functions; a worker
+-- that does not know it drains (H30). controls: what is asked of its runs. disowned: runs that were claimed for it and that it
+-- does not know, because the reply was lost (H8): neither held, nor in flight, and older than a beat, for a claim may have been
+-- sent after this beat was composed.
+-- A gap of half the expiry starts the steady time anew (H11): the others may have beaten almost a whole beat earlier.
+-- Indexes: worker's primary key, running_control. Lock order: the worker's own row alone.
+create or replace function beat(p_worker uuid, p_held json, p_in_flight bigint[], p_expiry interval,
+                     out alive boolean, out release int, out controls json, out disowned json) language plpgsql
+  set jit = off as $$ #variable_conflict use_column
+declare v_now timestamptz := clock_timestamp();
+begin
+  update worker set steady_since = case when beat_at < v_now - p_expiry / 2 then v_now else steady_since end, beat_at = v_now
+    where id = p_worker;
+  alive := found;
+  select max(b.release) into release from bundle b;
+  if not alive then return; end if;
+  select json_agg(json_build_array(id, token, control)) into controls from running where worker = p_worker and control is not null;
+  select json_agg(json_build_array(r.id, r.token)) into disowned
+  from running r where r.worker = p_worker and r.token <> all (p_in_flight) and r.since < v_now - p_expiry / 3
+    and not exists (select from json_to_recordset(p_held) as h(i bigint, t bigint) where h.i = r.id and h.t = r.token);
+end $$;
+
+-- disown: gives back runs whose claim never arrived at the worker; the attempt is refunded (H8). Answers how many.
+-- Lock order: as ack(), then sessions by key.
+create or replace function disown(p_worker uuid, p_runs json) returns int language plpgsql as $$ #variable_conflict use_column
+declare v_back json; v_missed json; v_keys text[];
+begin
+  select json_agg(json_build_object('i', r.id, 't', r.token, 'k', 'lost', 'y', 'ClaimLost',
+                                    'm', 'the reply to the claim was lost; given back unharmed')) into v_back
+  from json_to_recordset(p_runs) as t(i bigint, t bigint) join running r on r.id = t.i and r.token = t.t and r.worker = p_worker;
+  if v_back is null then return 0; end if;
+  select a.missed, a.keys into v_missed, v_keys from ack(p_worker, null, v_back) a;
+  if v_keys is not null then perform session_next(v_keys); end if;
+  return json_array_length(v_back) - coalesce(json_array_length(v_missed), 0);
+end $$;

@@ -1,0 +1,14 @@
+-- register: a process begins. Its key for a model may be another one than before: where its pool's key was refused, the next
+-- probe is this worker's, at once. Indexes: primary key of worker, unique (pool, model) of model_breaker.
+create or replace function register(p_worker uuid, p_name text, p_pool text, p_queues json, p_version text) returns void language sql as $$
+  insert into worker (id, name, pool, queues, version, started_at, beat_at, steady_since)
+  values (p_worker, p_name, p_pool, p_queues, p_version, clock_timestamp(), clock_timestamp(), clock_timestamp())
+  on conflict (id) do nothing;
+  -- it may have another key
+  update model_breaker set probe_at = least(probe_at, clock_timestamp()), probe_worker = p_worker where pool = p_pool and kind = 'a'
+    and allowed = 0;
+$$;
+
+-- unregister: a process ends in good order. Whoever knows the worker's uuid is the worker.
+create or replace function unregister(p_worker uuid) returns void language sql as
+  'delete from worker where id = p_worker';

@@ -1,0 +1,30 @@
+-- retry_job: a finished job starts its next round (H21). refused: why not; null: it waits again.
+-- The outcome moves to attempt. Indexes: primary keys. Lock order: the outcome row; the caller has the job's row.
+create or replace function retry_job(p_id bigint, out refused text) language plpgsql as $$ #variable_conflict use_column
+declare o outcome; j job; v_now timestamptz := clock_timestamp();
+begin
+  select * into j from job where id = p_id;
+  if not found then refused := 'the job is not known'; return; end if;
+  if j.cancel_wanted then refused := 'spec.cancel is true; create a new object instead'; return; end if;
+  if j.object_gone then refused := 'its object is deleted'; return; end if;
+  if j.payload is null then refused := 'its payload is past retention; create a new object instead'; return; end if;
+  delete from outcome where id = p_id and state in ('f', 'k') returning * into o;
+  if not found then
+    refused := case when exists (select from outcome where id = p_id and state = 'c') then 'it is Complete; create a new object instead'
+                    when exists (select from outcome where id = p_id) then 'it was never accepted' else 'it has not finished' end;
+    return;
+  end if;
+  if o.worker is not null then
+    insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message, charged, usage,
+                         event_count, log_tail)
+    values (p_id, o.run, o.attempt, j.round, o.worker, o.worker_name, o.token, o.run_started_at, o.finished_at, 'fail', o.reason,
+            o.message, true, o.usage, o.event_count, o.log_tail)
+    on conflict (id, run) do nothing;
+  end if;
+  update job set round = round + 1, round_at = v_now, due_at = v_now, resumed_at = null where id = p_id;
+  insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, run, deadline, reason)
+  values (p_id, j.queue, pos(j.priority, nextval('position')), case when j.session is null then 'r'::"char" else 'n' end,
+          j.cluster_id is not null, j.session, j.bytes, v_now, v_now, o.run, v_now + make_interval(secs => j.starting_deadline), '');
+  if j.cluster_id is not null then perform touch(array[p_id]); end if;
+  if j.session is null then perform notify_ready(array[j.queue]); else perform pg_notify('agentjobs_admit', ''); end if;
+end $$;

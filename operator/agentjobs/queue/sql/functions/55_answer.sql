@@ -1,0 +1,61 @@
+-- Answers to the questions that jobs wait with (waiting.asked).
+
+-- answer_job: one answer to the present question of a job; after the last one the job goes on. An answer to any other question is
+-- refused, so an answer that comes late, or twice, answers nothing. refused: why; null: taken.
+-- p_answer: {id, approved, reason, payload, by}. Indexes: primary keys. Lock order: the waiting row, after the job's row.
+create or replace function answer_job(p_id bigint, p_answer json, out refused text) language plpgsql as $$ #variable_conflict use_column
+declare w waiting; v_number int; v_id text; v_asked jsonb; v_bytes int; v_now timestamptz := clock_timestamp();
+begin
+  select * into w from waiting where id = p_id and asked is not null for update;
+  if not found then refused := 'it does not wait for input'; return; end if;
+  select n - 1, q->>'id' into v_number, v_id from json_array_elements(w.asked->'requests') with ordinality as x(q, n)
+    where q->'answer' is null order by n limit 1;
+  if v_id is distinct from p_answer->>'id' then
+    refused := 'it waits for an answer to the question ' || v_id || ', not ' || coalesce(p_answer->>'id', 'none'); return;
+  end if;
+  v_asked := jsonb_set(w.asked::jsonb, array['requests', v_number::text, 'answer'],
+                       jsonb_strip_nulls(p_answer::jsonb - 'id') || jsonb_build_object('at', v_now));
+  if v_number + 1 < jsonb_array_length(v_asked->'requests') then
+    update waiting set asked = v_asked::json where id = p_id;
+  else
+    -- a payload with answers is not for workers that know of none (H30)
+    update job set payload = (payload::jsonb || jsonb_build_object('v', 2, 'answers', (
+             select jsonb_object_agg(q->>'id', q->'answer' || jsonb_build_object('tool', q->'tool'))
+             from jsonb_array_elements(v_asked->'requests') q)))::json where id = p_id;
+    update job set bytes = octet_length(payload::text) where id = p_id returning bytes into v_bytes;
+    update waiting set asked = null, asked_until = null, bytes = v_bytes,
+           state = case when state = 's' then state else ready_state(losses) end,
+           since = case when state = 's' then since else v_now end,
+           reason = case when state = 's' then reason else '' end, message = null where id = p_id;
+    if w.state <> 's' then perform notify_ready(array[w.queue]); end if;
+  end if;
+  if w.mirrored then perform touch(array[p_id]); end if;
+end $$;
+
+-- answer: one answer for one job by its uid. Lock order: the job's row, as control() and apply() take it.
+create or replace function answer(p_uid uuid, p_answer json, out refused text) language plpgsql as $$ #variable_conflict use_column
+declare v_id bigint;
+begin
+  select id into v_id from job where uid = p_uid for update;
+  if not found then refused := 'the job is not known'; return; end if;
+  refused := answer_job(v_id, p_answer);
+end $$;
+
+-- respond: the response annotations of objects, each value once (H4): a relist does not fire it again. Answers [[uid, refused]]
+-- of those that were handled now.
+-- p_responses: [{uid, handled the annotation's value, answer, why it cannot be read}]. Lock order: job rows by id.
+create or replace function respond(p_responses json) returns json language plpgsql as $$ #variable_conflict use_column
+declare c record; v_answers jsonb := '[]';
+begin
+  for c in
+    select j.id, n.* from json_to_recordset(p_responses) as n(uid uuid, handled text, answer json, why text)
+    join job j on j.uid = n.uid where j.input_handled is distinct from n.handled and j.tombstone is null
+      and not exists (select from outcome o where o.id = j.id and o.imported is not null) order by j.id
+  loop
+    update job set input_handled = c.handled where id = c.id and input_handled is distinct from c.handled;
+    continue when not found;
+    v_answers := v_answers || jsonb_build_array(jsonb_build_array(
+      c.uid, case when c.answer is null then c.why else answer_job(c.id, c.answer) end));
+  end loop;
+  return v_answers::json;
+end $$;

@@ -1,0 +1,36 @@
+-- tick: everything that time does, in one round trip, by workers and operators; one process at a time, by an advisory lock (H26).
+-- held_elsewhere: another process ticks now. admit: some job waits to be admitted: call admit(). paused: queues whose jobs should
+-- yield: call yield_paused() for each. next_due: seconds until the next job is due.
+-- Indexes: those of the stages; waiting_new, waiting_later. Lock order: breakers by model are passed by where locked; job, waiting
+-- and running rows, those that nobody has locked; sessions by key, once, last.
+create or replace function tick(p_caller uuid, p_expiry interval, p_retention interval, p_limit int default 1000,
+                     out held_elsewhere boolean, out promoted int, out expired int, out rescued int, out pruned int,
+                     out admit boolean, out paused text[], out next_due double precision) language plpgsql
+  set jit = off as $$ #variable_conflict use_column
+declare v_now timestamptz := clock_timestamp(); v_keys text[]; v_more text[];
+begin
+  held_elsewhere := not pg_try_advisory_xact_lock(hashtext('agentjobs tick'));
+  if not held_elsewhere then
+    promoted := promote(p_limit);
+    select e.n, e.keys into expired, v_keys from expire(p_limit) e;
+    select r.n, r.keys into rescued, v_more from rescue(p_caller, p_expiry, p_limit) r;
+    v_keys := v_keys || v_more;
+    if exists (select from model_breaker) or exists (select from waiting where state = 'm') then
+      v_keys := v_keys || tend_models(p_limit);
+    end if;
+    if cardinality(v_keys) > 0 then perform session_next(v_keys); end if;
+    update upkeep set pruned_at = v_now where pruned_at < v_now - interval '1 minute';
+    if found then
+      pruned := prune(p_retention, p_limit);
+      if pruned = p_limit then update upkeep set pruned_at = '-infinity'; end if;      -- there is more: with the next tick
+    end if;
+  end if;
+  admit := exists (select from waiting w where w.state = 'n'
+                     and not exists (select from queue q where q.name = w.queue and q.paused_at is not null));
+  if exists (select from queue where paused_at is not null) then
+    select array_agg(name) into paused from queue q where paused_at is not null
+      and exists (select from waiting w
+                  where w.queue = q.name and w.session is not null and w.started_at is null and w.state in ('r', 'q', 'm', 'b'));
+  end if;
+  select extract(epoch from min(run_at) - clock_timestamp()) into next_due from waiting where state = 'l';
+end $$;

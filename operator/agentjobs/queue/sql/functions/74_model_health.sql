@@ -1,0 +1,16 @@
+-- model_health: every breaker that counts or is open, for people and metrics. Indexes: running_let_through, waiting_held.
+create or replace function model_health() returns table (pool text, model text, kind text, failures int, since timestamptz, reason text,
+                                                         probe_at timestamptz,
+                                              allowed int, running bigint, held bigint) language sql stable as $$
+  select b.pool, b.model, kept_reason(b.kind), b.failures, b.since, b.reason, b.probe_at, b.allowed,
+         (select count(*) from running r where r.breaker = b.id),
+         case when b.kind is null then 0 else
+           (select count(*) from waiting w join model_target t on t.target = w.target and t.breaker = b.id where w.state = 'm') end
+  from model_breaker b where b.kind is not null or b.failures > 0 order by b.pool, b.model $$;
+
+-- reset_model: forgets a breaker, as if the model had never failed; the next tick lets its jobs go. False: there was none.
+create or replace function reset_model(p_pool text, p_model text) returns boolean language plpgsql as $$
+begin
+  delete from model_breaker where pool = p_pool and model = p_model;
+  return found;
+end $$;

@@ -1,0 +1,88 @@
+-- Reading. Nothing here locks anything.
+
+-- view: everything that is known of jobs, one JSON object each. p_log: how many of the runs that have ended come along, the newest
+-- ones; p_tails: whether with the tails of their logs. Indexes: primary keys only.
+create or replace function view(p_ids bigint[], p_log int, p_tails boolean) returns table (id bigint, job json) language sql stable
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+  select j.id, json_build_object(
+    'id', j.id, 'uid', j.uid, 'ref', case when j.cluster_id is not null then json_build_array(j.cluster_id, j.namespace, j.name) end,
+    'queue', j.queue, 'priority', j.priority, 'session', j.session,
+    'place', case when w.id is not null then w.state when r.id is not null then '@' else coalesce(o.state, j.tombstone) end,
+    'reason', coalesce(w.reason, o.reason, ''), 'message', coalesce(w.message, o.message, ''),
+    'generation', j.generation, 'round', j.round, 'run', coalesce(w.run, r.run, o.run, 0),
+    'attempts', coalesce(w.attempt, r.attempt, o.attempt, 0), 'max_attempts', j.max_attempts,
+    'created_at', j.created_at, 'accepted_at', j.accepted_at, 'round_at', j.round_at, 'due_at', coalesce(w.run_at, r.run_at, j.due_at),
+    'started_at', coalesce(w.started_at, r.started_at, o.started_at), 'finished_at', o.finished_at,
+    'since', coalesce(w.since, r.since, o.finished_at, j.accepted_at), 'resumed_at', j.resumed_at, 'run_started_at', r.since,
+    'worker', coalesce(k.name, o.worker_name, ''), 'control', r.control, 'step', coalesce(r.step, ''),
+    'event_count', coalesce(r.event_count, o.event_count, 0),
+    'usage', plus(coalesce(w.spent, r.spent, o.spent), coalesce(r.usage, o.usage)),
+    'result', o.result, 'result_truncated', coalesce(o.result_truncated, false),
+    'session_id', coalesce(o.session_id, ''),
+    'trace_id', coalesce(o.trace_id, (select a.trace_id from attempt a where a.id = j.id and a.trace_id is not null
+                                      order by a.run desc limit 1), ''),
+    'asked', w.asked, 'asked_until', w.asked_until,
+    'posted_run', j.posted_run, 'imported', o.imported, 'payload', j.payload,
+    'log', (select json_agg(l order by (l->>'run')::int) from (
+              select json_build_object('run', a.run, 'attempt', a.attempt, 'round', a.round, 'worker', coalesce(a.worker_name, ''),
+                                       'started_at', a.started_at,
+                       'ended_at', a.ended_at, 'outcome', a.kind, 'reason', a.reason, 'message', coalesce(a.message, ''), 'charged',
+                         a.charged,
+                       'next_at', a.next_at, 'usage', a.usage, 'event_count', coalesce(a.event_count, 0),
+                       'log_tail', case when p_tails then coalesce(a.log_tail, '') else '' end) as l
+              from (select * from attempt a where a.id = j.id order by a.run desc limit p_log) a
+              union all
+              select json_build_object('run', o.run, 'attempt', o.attempt, 'round', j.round, 'worker', coalesce(o.worker_name, ''),
+                                       'started_at', o.run_started_at,
+                       'ended_at', o.finished_at, 'outcome', case o.state when 'c' then 'complete' when 'k' then 'cancel' else 'fail' end,
+                       'reason', o.reason, 'message', coalesce(o.message, ''), 'charged', true, 'next_at', null, 'usage', o.usage,
+                       'event_count', coalesce(o.event_count, 0), 'log_tail', case when p_tails then coalesce(o.log_tail, '') else '' end)
+              where o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run)) ended))
+  from unnest(p_ids) i join job j on j.id = i
+  left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id
+  left join worker k on k.id = r.worker
+$$;
+
+-- list: the newest jobs first, page by page: p_before is the id of the last one seen. Indexes: job's primary key or job_by_queue,
+-- walked backwards; primary keys.
+create or replace function list(p_queue text, p_state text, p_namespace text, p_before bigint, p_limit int) returns table (id bigint,
+    job json)
+  language plpgsql stable set jit = off as $$ #variable_conflict use_column
+declare v_ids bigint[];
+begin
+  select array_agg(id order by id desc) into v_ids from (
+    select j.id from job j
+    left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id
+    where (p_before is null or j.id < p_before) and (p_queue is null or j.queue = p_queue)
+      and (p_namespace is null or j.namespace = p_namespace)
+      and (p_state is null or p_state = state_name(
+             case when w.id is not null then w.state when r.id is not null then '@' else coalesce(o.state, j.tombstone) end,
+             w.started_at is not null))
+    order by j.id desc limit p_limit) found;
+  return query select v.id, v.job from view(v_ids, 0, false) v order by v.id desc;
+end $$;
+
+-- counts: unfinished jobs by queue and state. Reads both small tables whole.
+create or replace function counts() returns table (queue text, state text, n bigint) language sql stable as $$
+  select queue, state_name(state, started_at is not null), count(*) from waiting group by 1, 2
+  union all select queue, 'Running', count(*) from running group by 1
+$$;
+
+-- timeline: when these jobs, as far as they have ended, waited and ran in their last round; no texts. For traces.
+-- acked: an ack ended the round, not a tick, a person or a lost worker. Indexes: job's unique uid, then primary keys.
+create or replace function timeline(p_uids uuid[]) returns table (job json) language sql stable
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+  select json_build_object(
+    'uid', j.uid, 'namespace', j.payload->>'namespace', 'name', j.payload->>'name', 'queue', o.queue,
+    'traceparent', j.payload->>'traceparent', 'round', j.round, 'state', state_name(o.state, false), 'reason', o.reason,
+    'attempts', o.attempt, 'max_attempts', j.max_attempts, 'begun_at', j.round_at, 'due_at', j.due_at, 'finished_at', o.finished_at,
+    'acked', o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run and a.kind = 'lost'),
+    'runs', (select coalesce(json_agg(json_build_array(r.run, r.attempt, r.worker_name, r.started_at, r.ended_at, r.kind, r.reason,
+                                                       r.next_at) order by r.run), '[]')
+             from (select a.run, a.attempt, a.worker_name, a.started_at, a.ended_at, a.kind, a.reason, a.next_at
+                   from attempt a where a.id = j.id and a.round = j.round
+                   union all
+                   select o.run, o.attempt, o.worker_name, o.run_started_at, o.finished_at, '', o.reason, null
+                   where o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run)) r))
+  from unnest(p_uids) u join job j on j.uid = u join outcome o on o.id = j.id
+$$;

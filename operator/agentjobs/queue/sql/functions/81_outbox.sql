@@ -1,0 +1,68 @@
+-- Status projection: read, write to the API server, then remove what did not change meanwhile. Locked rows are skipped: a job
+-- that is just moving will mark its object again.
+
+-- outbox_read: jobs whose object shows a stale status, the oldest first: final ones at once, others when the mark is older than
+-- p_coalesce, so that a short job costs one write. p_exclude: what this operator is writing now.
+-- Index: none for the order: a job is in the outbox only until its object is written; outcome's primary key.
+create or replace function outbox_read(p_limit int, p_coalesce interval, p_exclude bigint[])
+  returns table (id bigint, version bigint, marked_at timestamptz, job json)
+  language plpgsql stable set jit = off as $$ #variable_conflict use_column
+declare v_before timestamptz := clock_timestamp() - p_coalesce; v_ids bigint[];
+begin
+  select array_agg(id) into v_ids from (
+    select x.id from outbox x
+    where x.id <> all (p_exclude)
+      and (x.marked_at < v_before or exists (select from outcome o where o.id = x.id))
+    order by x.version limit p_limit) due;
+  if v_ids is null then return; end if;
+  return query select x.id, x.version, x.marked_at, v.job from view(v_ids, 4, false) v join outbox x on x.id = v.id order by x.version;
+end $$;
+
+-- projected: these versions were written: removes exactly those. A row that somebody else removed is marked again, because an older
+-- projector may have written last (H3). Answers the ids that are still, or again, stale.
+-- p_done: [{i id, v version, r run of the last Event that was posted}]. Lock order: outbox rows by id, job rows by id.
+create or replace function projected(p_done json) returns bigint[] language plpgsql
+  set jit = off as $$ #variable_conflict use_column
+declare v_gone bigint[]; v_missing bigint[];
+begin
+  with said as materialized (select * from json_to_recordset(p_done) as t(i bigint, v bigint, r int) order by i),
+    mine as materialized (select x.id from outbox x join said on said.i = x.id and said.v = x.version order by x.id
+                          for update of x skip locked),
+    d as (delete from outbox x using mine where x.id = mine.id)
+  select array_agg(id) into v_gone from mine;
+  with said as materialized (select * from json_to_recordset(p_done) as t(i bigint, v bigint, r int)),
+    free as materialized (select j.id, said.r from job j join said on said.i = j.id where j.posted_run < said.r order by j.id
+                          for update of j skip locked)
+  update job j set posted_run = free.r from free where j.id = free.id;
+  select array_agg(t.i) into v_missing from json_to_recordset(p_done) as t(i bigint, v bigint, r int)
+    where t.i <> all (coalesce(v_gone, '{}')) and not exists (select from outbox x where x.id = t.i)
+      and exists (select from job j where j.id = t.i and not j.object_gone and j.tombstone is null);
+  if v_missing is not null then perform touch(v_missing); end if;
+  return array(select t.i from json_to_recordset(p_done) as t(i bigint, v bigint, r int) where t.i <> all (coalesce(v_gone, '{}')));
+end $$;
+
+-- unchanged: these objects show these versions already: removes exactly those. Unlike projected() it marks nothing: where nothing
+-- was written, nothing newer can have been overwritten. So two leaders that wrote the same do not mark it for each other for ever.
+-- Index: the primary key. Lock order: outbox rows by id.
+create or replace function unchanged(p_ids bigint[], p_versions bigint[]) returns int language sql as $$
+  with mine as materialized (
+      select x.id from outbox x join unnest(p_ids, p_versions) as said(id, version) on said.id = x.id and said.version = x.version
+      order by x.id for update of x skip locked),
+    gone as (delete from outbox x using mine where x.id = mine.id returning 1)
+  select count(*)::int from gone $$;
+
+-- outbox_drop: there is no object to write to. Index: the primary key. Lock order: outbox rows by id.
+create or replace function outbox_drop(p_ids bigint[]) returns int language sql as $$
+  with mine as materialized (select id from outbox where id = any (p_ids) order by id for update skip locked),
+    d as (delete from outbox x using mine where x.id = mine.id returning 1)
+  select count(*)::int from d $$;
+
+-- touch_uids: the status of these objects was wiped, or is not to be trusted: write it again. Index: job's unique uid.
+create or replace function touch_uids(p_uids uuid[]) returns int language plpgsql as $$ #variable_conflict use_column
+declare v_ids bigint[];
+begin
+  select array_agg(id) into v_ids from job where uid = any (p_uids) and cluster_id is not null and not object_gone and tombstone is null;
+  if v_ids is null then return 0; end if;
+  perform touch(v_ids);
+  return cardinality(v_ids);
+end $$;
