@@ -211,8 +211,9 @@ async def test_a_step_that_fails_leaves_the_version_before_it(empty_dsn: str) ->
 INTERRUPTED = """
 create table part (n int, m int);
 insert into part select n, null from generate_series(1, 25) n;
--- section: batch until not exists (select from part where m is null)
-update part set m = n / {} where n = any (array(select n from part where m is null order by n limit 10 for update skip locked));
+-- section: batch of part until not exists (select from part where m is null)
+update part set m = n / {}
+  where ctid = any (array(select ctid from part where ctid >= @from@ and ctid < @to@ and m is null for update skip locked));
 -- section: concurrently
 create unique index concurrently part_m on part (m);
 """
@@ -259,7 +260,8 @@ async def test_two_processes_at_once_migrate_once(empty_dsn: str, line: list[Rel
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("-- section: batch until\nupdate job set bytes = 1", "a condition is wanted"),
+        ("-- section: batch of job\nupdate job set bytes = 1", "until <condition>"),
+        ("-- section: batch of job until true\nupdate job set bytes = 1", "@from@"),
         ("-- section: concurrently\ncreate index job_x on job (bytes)", "create index concurrently"),
         (
             "-- section: concurrently\ncreate index concurrently a on job (id); select 1",

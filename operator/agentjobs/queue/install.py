@@ -61,25 +61,34 @@ async def install(conn: Connection, text: str, before: Iterable[Function]) -> No
     ``before``: the functions before this transaction touched them.
     """
     before = list(before)
-    for name, statement in functions(text):
-        try:
-            async with conn.transaction():
-                await conn.execute(statement.encode())
-        except (
-            errors.InvalidFunctionDefinition
-        ):  # it returns something else now, or its arguments have other names
-            await _drop_old(conn, [f for f in before if f.name == name])
-            await conn.execute(statement.encode())
+    try:
+        async with conn.transaction():
+            await conn.execute(text.encode())
+    except errors.InvalidFunctionDefinition:
+        for name, statement in functions(text):
+            await _create(conn, statement, [f for f in before if f.name == name])
     await _drop_old(conn, before)
     await conn.execute(_SEAL)
     # what `create` took away, or went with a function that was dropped: by name
     for function in await existing(conn):
         old = [f for f in before if f.name == function.name]
-        name = await _signature(conn, function.oid)
-        if any(f.definer for f in old):
-            await conn.execute(f"alter function {name} security definer".encode())
-        for role in sorted({role for f in old for role in f.grantees} - set(function.grantees)):
-            await conn.execute(f"grant execute on function {name} to {role}".encode())
+        definer = any(f.definer for f in old)
+        roles = sorted({role for f in old for role in f.grantees} - set(function.grantees))
+        if definer or roles:
+            name = await _signature(conn, function.oid)
+            if definer:
+                await conn.execute(f"alter function {name} security definer".encode())
+            for role in roles:
+                await conn.execute(f"grant execute on function {name} to {role}".encode())
+
+
+async def _create(conn: Connection, statement: str, old: Iterable[Function]) -> None:
+    try:
+        async with conn.transaction():
+            await conn.execute(statement.encode())
+    except errors.InvalidFunctionDefinition:
+        await _drop_old(conn, old)  # it returned something else, or its arguments had other names
+        await conn.execute(statement.encode())
 
 
 async def drop(conn: Connection, those: Iterable[Function]) -> None:

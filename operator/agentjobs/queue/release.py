@@ -26,8 +26,9 @@ One more with the first change of ``queue/sql`` after a release was published.
 """
 
 _STEP = re.compile(r"(\d{4})_(\w+)\.(up|down)\.sql")
-_MARKER = re.compile(r"^-- section: *(transaction|batch until|concurrently)\b *(.*)$", re.MULTILINE)
+_MARKER = re.compile(r"^-- section: *(transaction|batch of|concurrently)\b *(.*)$", re.MULTILINE)
 _FUNCTION = re.compile(r"^create or replace function (\w+)\(", re.MULTILINE)
+_BATCH = re.compile(r"(\w+) until (.+)")
 _INDEX = re.compile(r"\s*create (?:unique )?index concurrently (\w+) on [^;]+;?\s*", re.IGNORECASE)
 _COMMENT = re.compile(r"--[^\n]*")
 
@@ -48,16 +49,19 @@ class Section:
 
     - ``-- section: transaction``: statements in one transaction. It alters one table, so that it waits for locks while
       it holds none: it cannot be part of a deadlock.
-    - ``-- section: batch until <condition>``: one statement, each time in a transaction of its own, until the condition
-      holds. It changes a bounded number of rows, and passes by locked ones (``for update skip locked``).
+    - ``-- section: batch of <table> until <condition>``: one statement, for a few pages of the table at a time
+      (``ctid >= @from@ and ctid < @to@``), each in a transaction of its own; over the whole table again until the
+      condition holds. It passes by locked rows (``for update skip locked``).
     - ``-- section: concurrently``: one ``create index concurrently name on …``; what an interruption left of it is
       dropped first.
     """
 
     kind: Kind
     text: str
+    table: str = ""
+    """That the batches walk over."""
     until: str = ""
-    """The condition that ends a batch."""
+    """The condition that ends them."""
     index: str = ""
     """The name of the index."""
 
@@ -123,7 +127,7 @@ def load(folder: Traversable, number: int) -> Release:
 def sections(text: str) -> Iterator[Section]:
     """The sections of a step's up file."""
     parts = _MARKER.split(text)
-    for kind, until, body in [
+    for kind, more, body in [
         ("transaction", "", parts[0]),
         *zip(parts[1::3], parts[2::3], parts[3::3], strict=True),
     ]:
@@ -137,10 +141,13 @@ def sections(text: str) -> Iterator[Section]:
                     f"section: concurrently: {bare!r}: one `create index concurrently name on …` is wanted"
                 )
             yield Section(Kind.CONCURRENTLY, bare, index=match[1])
-        elif kind == "batch until":
-            if not until:
-                raise ValueError("section: batch until: a condition is wanted behind it")
-            yield Section(Kind.BATCH, body, until=until)
+        elif kind == "batch of":
+            match = _BATCH.fullmatch(more)
+            if match is None or "@from@" not in bare or "@to@" not in bare:
+                raise ValueError(
+                    f"section: batch of {more}: `<table> until <condition>` is wanted, and @from@ and @to@ in the statement"
+                )
+            yield Section(Kind.BATCH, body, table=match[1], until=match[2])
         else:
             yield Section(Kind.TRANSACTION, body)
 

@@ -20,6 +20,9 @@ from agentjobs.queue.migration_session import (
 )
 from agentjobs.queue.release import Kind, Section, Step
 
+_BATCH_PAGES = 32
+"""Of 8 KiB: some 2,000 rows of a narrow table."""
+
 
 async def migrate(conn: Connection, step: Step, done: int) -> None:
     """Runs a step from the section behind the ``done`` first on."""
@@ -54,24 +57,36 @@ async def migrate(conn: Connection, step: Step, done: int) -> None:
 
 
 async def _batches(conn: Connection, step: Step, section: Section) -> None:
-    """One batch after the other; as long as each took it rests, so that the workers have the other half of the time."""
-
-    async def one() -> int:
-        async with transaction(conn):
-            return (await conn.execute(section.text.encode())).rowcount
-
+    """A few pages after the other; as long as each took it rests, so that the workers have the other half of the time."""
     changed_at = time.monotonic()
     while True:
-        started = time.monotonic()
-        if await patiently(f"step {step}", one):
-            changed_at = time.monotonic()
-            await asyncio.sleep(min(changed_at - started, PAUSE_SECONDS))
-            continue
+        for page in range(0, await _pages(conn, section.table), _BATCH_PAGES):
+            text = section.text.replace("@from@", f"'({page},0)'").replace(
+                "@to@", f"'({page + _BATCH_PAGES},0)'"
+            )
+
+            async def one(text: str = text) -> int:
+                async with transaction(conn):
+                    return (await conn.execute(text.encode())).rowcount
+
+            started = time.monotonic()
+            if await patiently(f"step {step}", one):
+                changed_at = time.monotonic()
+                await asyncio.sleep(min(changed_at - started, PAUSE_SECONDS))
         if await value(conn, f"select {section.until}"):
             return
         if time.monotonic() - changed_at > migration_session.PATIENCE_SECONDS:
             raise SchemaBusy(f"step {step}", migration_session.PATIENCE_SECONDS)
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _pages(conn: Connection, table: str) -> int:
+    cursor = await conn.execute(
+        "select pg_relation_size(%s) / current_setting('block_size')::int", (f"{SCHEMA}.{table}",)
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(str(row[0]))
 
 
 async def _index(conn: Connection, section: Section) -> None:

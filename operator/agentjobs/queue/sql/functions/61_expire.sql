@@ -4,11 +4,15 @@
 create or replace function expire(p_limit int, out n int, out keys text[]) language plpgsql as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp(); v_mirrored bigint[]; v_workers uuid[]; m int;
 begin
-  with late as materialized (
-      select w.id from waiting w
-      where (w.deadline < v_now or (w.state = 'i' and w.asked_until < v_now))
-        and (w.started_at is not null or not exists (select from queue q where q.name = w.queue and q.paused_at is not null))
-      order by w.id limit p_limit for update of w skip locked),
+  with late as materialized (                           -- two looks, each in the order of its index: an `or` would walk all that waits
+      select id from (select w.id from waiting w
+                      where w.deadline < v_now and (w.started_at is not null or not exists (
+                        select from queue q where q.name = w.queue and q.paused_at is not null))
+                      order by w.deadline limit p_limit for update of w skip locked) started_or_open
+      union
+      select id from (select id from waiting where state = 'i' and asked_until < v_now
+                      order by asked_until limit p_limit for update skip locked) asked
+      limit p_limit),
     gone as (delete from waiting w using late where w.id = late.id returning w.*),
     ended as (insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
               select id, 'f',
@@ -26,7 +30,7 @@ begin
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   with late as materialized (
       select id from running where deadline < v_now and control is distinct from 'k' and control is distinct from 'd'
-      order by id limit p_limit for update skip locked),
+      order by deadline limit p_limit for update skip locked),
     asked as (update running r set control = 'd' from late where r.id = late.id returning r.worker)
   select count(*), array_agg(distinct worker) into m, v_workers from asked;
   perform pg_notify('agentjobs_control', w::text) from unnest(v_workers) w;

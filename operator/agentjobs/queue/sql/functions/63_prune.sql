@@ -1,10 +1,10 @@
 -- prune: retention of finished jobs, the oldest first. A job without an object goes whole. Of one with an object the row stays,
 -- with uid and final state, until the object is known to be gone: it could run again otherwise (H1). Answers how many.
 -- Index: outcome_time. Lock order: job rows, as control() and apply() take them; then what a retry has left of the outcomes.
-create or replace function prune(p_age interval, p_limit int) returns int language plpgsql as $$ #variable_conflict use_column
+create or replace function prune(p_age interval, p_limit int) returns int language plpgsql
+  set enable_seqscan = off as $$ #variable_conflict use_column
 declare v_before timestamptz := clock_timestamp() - p_age; v_ids bigint[];
 begin
-  -- job rows first, as control and apply take them; then what a retry has left of the outcomes
   select array_agg(id) into v_ids
   from (select j.id from outcome o join job j on j.id = o.id where o.finished_at < v_before
         order by o.finished_at limit p_limit for update of j skip locked) j;
