@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from agentjobs.queue import migrate
+from agentjobs.queue.model import Ack, AckKind
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind
 from agentjobs.queue.release import RELEASE
 from queue_builders import TestWorker, new_job, sql
 from releases import dump, releases
