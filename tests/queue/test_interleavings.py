@@ -17,18 +17,8 @@ import pytest
 from interleaving import Interleaver, Operation, Result, Scene
 from interleaving_scenes import SCENES, build
 
-BACK = "ack: (retry|snooze|release|ask)|disown|tick"
-CHANGE = "apply a (later )?change"
 LOST = "running with its worker lost"
 KNOWN = [
-    # the new priority is lost: it looked in waiting, then in running, and the job moved back in between
-    ("", BACK, f"reprioritise|{CHANGE}"),
-    # the job goes on with more attempts than it may have: it was looked for in waiting only
-    ("", "ack: retry", f"set_max_attempts|{CHANGE}"),
-    # the retry is judged by the number that was just changed
-    ("", f"set_max_attempts|{CHANGE}", "ack: retry"),
-    # the later generation compares its values with those of before the earlier one
-    ("", CHANGE, CHANGE),
     # a rescue that passed by a locked run has removed the worker's row: the next one knows its uuid, not its name
     (LOST, "", "tick"),
 ]
