@@ -197,6 +197,26 @@ async def quarantined(stage: Stage) -> None:
     await stage.sql("update waiting set state = 'q', losses = 3, reason = 'Quarantined'")
 
 
+async def _kept(stage: Stage, hours: float) -> None:
+    await stage.job(session="s")
+    await stage.job("neighbour", session="s")
+    await stage.queue.admit()
+    await stage.sql(
+        "update waiting set state = 'm', target = 'model', reason = 'ModelUnavailable', wait_since = clock_timestamp(),"
+        f" held_until = clock_timestamp() + interval '{hours} hours' where state = 'r'"
+    )
+
+
+@scene
+async def kept_for_its_model(stage: Stage) -> None:
+    await _kept(stage, 48)
+
+
+@scene
+async def kept_for_its_model_too_long(stage: Stage) -> None:
+    await _kept(stage, 1)
+
+
 @scene
 async def asked(stage: Stage) -> None:
     await stage.asked(session="s")
