@@ -39,6 +39,7 @@ from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, JobView, NewJob, ObjectRef, RetryPolicy
 from agentjobs.values.requests import InputRequest
 from queue_builders import CLUSTER, TestWorker, time_passing
+from sabotage import pass_by_rows_that_were_locked_once
 
 EXPIRY = 3600.0
 QUEUES = ("agents", "slow")
@@ -115,8 +116,9 @@ CLAIM = st.tuples(
     st.sampled_from([3, 3, 2, 1, 0]),
     st.sampled_from([6, 6, 3, 1]),
     st.sampled_from([False, False, False, True]),
+    st.booleans(),
 )
-"""(worker, slots of agents, slots of slow, total, whether the reply is lost)"""
+"""(worker, slots of agents, slots of slow, total, whether the reply is lost, whether it begins at a watermark)"""
 ACK = st.tuples(
     NUMBER,
     st.sampled_from([*AckKind, AckKind.COMPLETE, AckKind.RETRY, AckKind.RETRY, AckKind.ASK]),
@@ -159,6 +161,14 @@ OPERATIONS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
 }  # fmt: skip
 """Weights and arguments. One rule with weights, for Hypothesis leaves out whole rules from an example, and without
 work nothing happens."""
+
+
+def mark_before_all() -> Watermark:
+    """A hint by which a claim is no full rescan, and yet must find every job: one further on may delay a job, and has
+    its own tests."""
+    mark = Watermark()
+    mark._short, mark._rescan_at = False, float("inf")
+    return mark
 
 
 def _operation(name: str) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -249,10 +259,10 @@ class QueueMachine(RuleBasedStateMachine):
         for ack in acks:
             self.ack(*ack)
 
-    def claim(self, w: int, agents: int, slow: int, total: int, lost: bool) -> None:
+    def claim(self, w: int, agents: int, slow: int, total: int, lost: bool, marked: bool) -> None:
         worker = self.worker(w)
         slots = {"agents": agents, "slow": slow}
-        self.queue._marks[worker.id] = Watermark()  # a hint may delay a claim; it has its own tests
+        self.queue._marks[worker.id] = mark_before_all() if marked else Watermark()
         idle = not any(j.worker == worker.id and j.state == "@" for j in self.model.jobs.values())
         before = list(worker.held)
         result = self.do(worker.step((), slots, total=total, idle=idle))
@@ -475,7 +485,21 @@ def test_machine(dsn: str) -> None:
     """Invariants 2, 4, 5 and 6 over every operation, in random order."""
     number = int(os.environ.get("AGENTJOBS_MACHINE_SEED", random.randrange(1 << 32)))
     logging.getLogger(__name__).warning("repeat with AGENTJOBS_MACHINE_SEED=%d", number)
+    run_machine(
+        dsn, number, int(os.environ.get("AGENTJOBS_MACHINE_EXAMPLES", "25")), Phase.generate, Phase.shrink
+    )
 
+
+def test_the_machine_sees_a_wrong_claim_order(dsn: str) -> None:
+    asyncio.run(pass_by_rows_that_were_locked_once(dsn))
+    with pytest.raises(AssertionError) as failure:
+        run_machine(dsn, 1, 100, Phase.generate)
+    assert any(entry.name == "claim" for entry in failure.traceback), (
+        "a claim brought other jobs than the model's"
+    )
+
+
+def run_machine(dsn: str, number: int, examples: int, *phases: Phase) -> None:
     async def opened() -> tuple[Queue, psycopg.AsyncConnection]:
         return await Queue.open(dsn, expiry_seconds=EXPIRY), await psycopg.AsyncConnection.connect(
             dsn, autocommit=True, options="-c search_path=agentjobs"
@@ -492,12 +516,13 @@ def test_machine(dsn: str) -> None:
             run_state_machine_as_test(
                 machine,  # type: ignore[arg-type]  # any factory will do, says its documentation
                 settings=settings(
-                    max_examples=int(os.environ.get("AGENTJOBS_MACHINE_EXAMPLES", "25")),
+                    max_examples=examples,
                     stateful_step_count=int(os.environ.get("AGENTJOBS_MACHINE_STEPS", "40")),
                     deadline=None,
                     database=None,
                     print_blob=True,
-                    phases=[Phase.generate, Phase.shrink],
+                    report_multiple_bugs=False,
+                    phases=phases,
                     suppress_health_check=list(HealthCheck),
                 ),
             )

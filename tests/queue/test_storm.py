@@ -16,6 +16,7 @@ import pytest
 
 from agentjobs.local.postgres import EmbeddedPostgres
 from queue_builders import sql
+from sabotage import pass_by_rows_that_were_locked_once
 from storm import LIMIT, Storm, run
 
 
@@ -30,10 +31,17 @@ async def no_session_may_run_two_jobs(dsn: str) -> None:
     await sql(dsn, "create unique index one_run_per_session on running (session) where session is not null")
 
 
+def check_order(storm: Storm) -> None:
+    assert storm.claimed == [job.uid for job in storm.line], (
+        "claims are in order of priority and place in line"
+    )
+
+
 async def check(storm: Storm) -> None:
     """What must hold after any storm."""
+    check_order(storm)
     dsn = storm.dsn
-    jobs = {job.uid: job for made in storm.produced.values() for job in made}
+    jobs = {job.uid: job for made in [*storm.produced.values(), storm.line] for job in made}
     ends = await sql(
         dsn, "select j.uid, o.state, o.reason, o.attempt, o.run from outcome o join job j using (id)"
     )
@@ -86,6 +94,15 @@ async def test_invariant_4_5_6_a_storm_loses_nothing_and_doubles_nothing(dsn: st
     await no_session_may_run_two_jobs(dsn)
     await run(storm, storm.cut)
     await check(storm)
+
+
+async def test_the_storm_sees_a_wrong_claim_order(dsn: str) -> None:
+    storm = new_storm(dsn)
+    storm.jobs = 60
+    await pass_by_rows_that_were_locked_once(dsn)
+    await run(storm, storm.cut)
+    with pytest.raises(AssertionError, match="claims are in order"):
+        check_order(storm)
 
 
 @pytest.mark.timeout(400)

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -24,6 +24,8 @@ LIMIT = 7
 SESSIONS = 30
 PRODUCERS = 6
 SLOTS = 8
+LINE = "line"
+"""A queue that no worker of the storm serves: its jobs come into line by every way there is, and are claimed at the end."""
 
 
 @dataclass
@@ -58,6 +60,10 @@ class Storm:
     produced: dict[int, list[NewJob]] = field(default_factory=lambda: defaultdict(list))
     completed: Counter[UUID] = field(default_factory=Counter)
     """Completions that were answered ok or already."""
+    line: list[NewJob] = field(default_factory=list)
+    """The jobs of the queue ``line``, in the order in which they are to be claimed."""
+    claimed: list[UUID] = field(default_factory=list)
+    """Of that queue, in the order in which they were claimed."""
     deaths: int = 0
     peak: int = 0
     """Most jobs seen running at once in the limited queue."""
@@ -183,6 +189,47 @@ class Storm:
         for job in suspended:
             await again(queue.resume, job.uid)
 
+    async def stand_in_line(self, queue: Queue) -> None:
+        """A place in line is by when a job was enqueued, became due or was resumed; a new priority keeps it."""
+        now = datetime.now(UTC)
+
+        def job(**fields: Any) -> NewJob:
+            return new_job(queue=LINE, priority=self.rng.randrange(3), **fields)
+
+        due = [job(run_at=now + timedelta(seconds=0.5 + n / 50)) for n in range(8)]
+        suspended = [job(suspend=True) for _ in range(8)]
+        await again(queue.enqueue, [*due, *suspended])
+        await self.until_none(f"select count(*) from waiting where queue = '{LINE}' and state = 'l'")
+        places = due
+        for waits in suspended:
+            plain, of_a_session = job(), job(session=f"line-{len(places)}")
+            await again(queue.enqueue, [plain, of_a_session])
+            await again(queue.resume, waits.uid)
+            places += [plain, of_a_session, waits]
+        priorities = {job.uid: job.priority for job in places}
+        for changed in self.rng.sample(places, 8):
+            priorities[changed.uid] = self.rng.randrange(3)
+            await again(queue.reprioritise, changed.uid, priorities[changed.uid])
+        await self.until_none(f"select count(*) from waiting where queue = '{LINE}' and state = 'n'")
+        self.line = sorted(places, key=lambda job: priorities[job.uid])
+
+    async def claim_the_line(self) -> None:
+        """A few at a time: all but the first claim begin where the one before ended."""
+        async with await Queue.open(self.dsn, expiry_seconds=3600) as queue:
+            worker = await TestWorker(queue, {LINE: SLOTS}).register()
+            while jobs := await worker.claim(SLOTS // 2):
+                self.claimed += [job.uid for job in jobs]
+            for claimed in list(worker.held):
+                await worker.ack(claimed)
+                self.completed[claimed.uid] += 1
+
+    async def until_none(self, count: LiteralString) -> None:
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                if await sql(self.dsn, count) == [(0,)]:
+                    return
+            await asyncio.sleep(0.05)
+
     async def cut(self) -> None:
         """Connections die in the middle of whatever they do."""
         while not self.calm.is_set():
@@ -202,7 +249,8 @@ class Storm:
             with contextlib.suppress(psycopg.OperationalError):
                 ((open_, done),) = await sql(
                     self.dsn,
-                    "select (select count(*) from waiting) + (select count(*) from running), (select count(*) from outcome)",
+                    f"select (select count(*) from waiting where queue <> '{LINE}') + (select count(*) from running),"
+                    " (select count(*) from outcome)",
                 )
                 if finished(open_, done):
                     return
@@ -249,7 +297,9 @@ async def run(storm: Storm, disaster: Callable[[], Coroutine[Any, Any, None]], s
                 start(storm.operate(other))
                 start(storm.watch())
                 meddlers = [start(storm.meddle(producing)), start(disaster())]
-                await asyncio.gather(*(storm.produce(producing, n) for n in range(PRODUCERS)))
+                await asyncio.gather(
+                    *(storm.produce(producing, n) for n in range(PRODUCERS)), storm.stand_in_line(producing)
+                )
                 made = sum(len(jobs) for jobs in storm.produced.values())
                 await storm.until(lambda _, done: done > 0.8 * made, tasks)
                 storm.calm.set()
@@ -257,6 +307,7 @@ async def run(storm: Storm, disaster: Callable[[], Coroutine[Any, Any, None]], s
                 await storm.until(lambda open_, _: open_ == 0, tasks)
                 storm.over.set()
                 await asyncio.gather(*tasks)
+                await storm.claim_the_line()
         finally:
             for task in tasks:
                 task.cancel()
