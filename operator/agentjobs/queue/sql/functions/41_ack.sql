@@ -39,6 +39,9 @@ begin
   end if;
 
   if p_back is not null then
+    -- A statement of its own: the next one must see what committed while the locks were waited for (maxAttempts, H22).
+    perform 1 from (select * from json_to_recordset(p_back) as t(i bigint, t bigint) order by i offset 0) a
+      cross join lateral (select from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r;
     with ended as materialized (
         select * from json_to_recordset(p_back) as t(i bigint, t bigint, k text, w double precision, y text, m text,
                                                      u bigint[], e int, l text, c text) order by i),

@@ -1,34 +1,45 @@
 -- reprioritise_job: another priority, in job and in waiting or running; the place in line is kept (H22). False: it has ended.
+-- Where a claim, an ack or a rescue moves the job between the two looks, both are repeated.
 -- Indexes: primary keys. Lock order: the waiting or running row; the caller has the job's row.
 create or replace function reprioritise_job(p_id bigint,
                                             p_priority smallint) returns boolean language plpgsql as $$ #variable_conflict use_column
-declare v_queue text; v_mirrored boolean; v_known boolean;
+declare v_queue text;
 begin
-  update waiting set pos = pos(p_priority, place(pos)) where id = p_id returning queue, mirrored into v_queue, v_mirrored;
-  v_known := found;
-  if not v_known then
-    update running set pos = pos(p_priority, place(pos)) where id = p_id returning mirrored into v_mirrored;
-    v_known := found;
-  end if;
   update job set priority = p_priority where id = p_id;
-  if v_queue is not null then perform notify_ready(array[v_queue]); end if;
-  return v_known;
+  for i in 1..5 loop
+    update waiting set pos = pos(p_priority, place(pos)) where id = p_id returning queue into v_queue;
+    if found then perform notify_ready(array[v_queue]); return true; end if;
+    update running set pos = pos(p_priority, place(pos)) where id = p_id;
+    if found then return true; end if;
+    if exists (select from outcome where id = p_id)
+       or not exists (select from job where id = p_id and tombstone is null) then return false; end if;
+  end loop;
+  raise 'job % keeps moving', p_id using errcode = 'serialization_failure';
 end $$;
 
--- set_max_attempts_job: an ack judges a running job by the new number; a waiting one that has used it up fails now (H22).
+-- set_max_attempts_job: a waiting job that has used up the new number fails now. A running one is judged by its ack (H22):
+-- the run is locked until this commits, and ack() looks at the job after it has locked the run.
 -- key: the session that lost its holder. Indexes and lock order: as above.
 create or replace function set_max_attempts_job(p_id bigint, p_n int, out key text) language plpgsql as $$ #variable_conflict use_column
 declare w waiting;
 begin
   update job set max_attempts = p_n where id = p_id;
-  delete from waiting where id = p_id and started_at is not null and attempt >= p_n returning * into w;
-  if found then
-    insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
-    values (p_id, 'f', 'AttemptsExhausted',
-            'maxAttempts was set to ' || p_n || ' after attempt ' || w.attempt
-              || coalesce('; the last reason: ' || nullif(w.reason, ''), '') || coalesce(': ' || w.message, ''),
-            w.queue, w.attempt, w.run, w.started_at, clock_timestamp(), w.spent);
-    if w.mirrored then perform touch(array[p_id]); end if;
-    key := w.session;
-  end if;
+  for i in 1..5 loop
+    select * into w from waiting where id = p_id for update;
+    if found then
+      if w.started_at is null or w.attempt < p_n then return; end if;
+      delete from waiting where id = p_id;
+      insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
+      values (p_id, 'f', 'AttemptsExhausted',
+              'maxAttempts was set to ' || p_n || ' after attempt ' || w.attempt
+                || coalesce('; the last reason: ' || nullif(w.reason, ''), '') || coalesce(': ' || w.message, ''),
+              w.queue, w.attempt, w.run, w.started_at, clock_timestamp(), w.spent);
+      if w.mirrored then perform touch(array[p_id]); end if;
+      key := w.session; return;
+    end if;
+    perform 1 from running where id = p_id for update;
+    if found or exists (select from outcome where id = p_id)
+       or not exists (select from job where id = p_id and tombstone is null) then return; end if;
+  end loop;
+  raise 'job % keeps moving', p_id using errcode = 'serialization_failure';
 end $$;

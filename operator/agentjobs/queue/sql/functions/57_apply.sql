@@ -26,8 +26,9 @@ begin
       select x.key into v_key from cancel_job(c.id, 'the object was deleted') x;
       delete from outbox where id = c.id;
     elsif c.priority is not null then         -- a job came along; "end" is only for those that are new here
-      -- its own lock first: of two operators that saw different generations the newer one stays
-      perform 1 from job where id = c.id for update;
+      -- Its own lock first: of two operators that saw different generations the newer one stays, and compares with what
+      -- the older one has set meanwhile.
+      select priority, max_attempts into c.old_priority, c.old_max from job where id = c.id for update;
       if c.generation > c.known then
         update job set generation = c.generation, cancel_wanted = cancel_wanted or coalesce(c.cancel_wanted, false)
           where id = c.id and generation < c.generation;
