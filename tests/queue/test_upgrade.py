@@ -12,14 +12,15 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from agentjobs.queue import migrate
-from agentjobs.queue.model import Ack, AckKind
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import Ack, AckKind
 from agentjobs.queue.release import RELEASE
 from queue_builders import TestWorker, new_job, sql
 from releases import dump, releases
@@ -63,8 +64,8 @@ class Load:
             worker = await TestWorker(working).register()
             beats = TestWorker(beating, id=worker.id)
             self._tasks += [
-                asyncio.create_task(self._for_ever("step", lambda worker=worker: self._work(worker))),
-                asyncio.create_task(self._for_ever("beat", lambda beats=beats: self._beat(beats))),
+                asyncio.create_task(self._for_ever("step", partial(self._work, worker))),
+                asyncio.create_task(self._for_ever("beat", partial(self._beat, beats))),
             ]
         self._tasks.append(asyncio.create_task(self._watch()))
         return self
