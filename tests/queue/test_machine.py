@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 
 import queue_model as model
 from agentjobs.queue import codec
-from agentjobs.queue.claim_hint import Watermark
+from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, JobView, NewJob, ObjectRef, RetryPolicy
 from agentjobs.values.requests import InputRequest
@@ -252,7 +252,7 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, w: int, agents: int, slow: int, total: int, lost: bool) -> None:
         worker = self.worker(w)
         slots = {"agents": agents, "slow": slow}
-        self.queue._marks[worker.id] = Watermark()  # a hint may delay a claim; it has its own tests
+        self.queue._hints[worker.id] = ClaimHint()  # a hint may delay a claim; it has its own tests
         idle = not any(j.worker == worker.id and j.state == "@" for j in self.model.jobs.values())
         before = list(worker.held)
         result = self.do(worker.step((), slots, total=total, idle=idle))
@@ -353,7 +353,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.judge.id,
         )
         before = {uid: job.losses for uid, job in self.model.jobs.items()}
-        assert not self.do(self.queue.tick(self.judge.id)).held_elsewhere
+        assert not self.do(self.queue.tick(self.judge.id)).ticked_elsewhere
         self.model.tick()
         for uid, job in self.model.jobs.items():
             if job.state == "l" and job.losses == 2 != before[uid]:

@@ -37,7 +37,7 @@ class Breaker:
     """How many of its jobs may run at once after that; 0: one, as a probe."""
     running: int
     """Those that it has let through and that run."""
-    held: int
+    blocked: int
     """Jobs that wait for the model, in all queues."""
 
 

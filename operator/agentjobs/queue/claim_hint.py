@@ -15,7 +15,7 @@ RESCAN_SHARE = 20
 """A rescan may cost at most about a twentieth of the time, unless that took longer than the upper bound."""
 
 
-class Watermark:
+class ClaimHint:
     """One worker's hint. Not thread-safe; belongs to one dispatcher."""
 
     def __init__(self) -> None:

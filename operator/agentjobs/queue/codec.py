@@ -138,8 +138,8 @@ def change_row(change: ObjectChange) -> JsonObject:
         row["created_at"] = _time(change.created_at, "created_at")
     if change.cancel:
         row |= {"cancel_wanted": True, "end": "k", "reason": "Cancelled", "message": "spec.cancel was set"}
-    if change.hold is not None:
-        row |= {"hold": str(change.hold[0]), "message": clean(change.hold[1])}
+    if change.unaccepted is not None:
+        row |= {"hold": str(change.unaccepted[0]), "message": clean(change.unaccepted[1])}
     if change.retry_requested is not None:
         row["retry_handled"] = clean(change.retry_requested)
     if change.gone:
@@ -304,7 +304,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         result_truncated=v["result_truncated"],
         session_id=v["session_id"],
         trace_id=v["trace_id"],
-        held=place == "h",
+        unaccepted=place == "h",
         input_request=requests[0] if requests else None,
         input_requests_left=max(0, len(requests) - 1),
         input_deadline=maybe_time(v["asked_until"]) if place == "i" else None,

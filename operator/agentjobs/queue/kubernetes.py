@@ -19,7 +19,7 @@ from agentjobs.values.text import clean, dumps
 
 
 @dataclass(frozen=True, slots=True)
-class MirrorRow:
+class KnownObject:
     """A job whose object is not known to be gone."""
 
     id: int
@@ -40,7 +40,7 @@ class Applied:
     """Why a retry was refused."""
 
 
-class Mirror:
+class KubernetesObjects:
     """What the controller uses; part of Queue."""
 
     _db: Database
@@ -139,14 +139,14 @@ class Mirror:
         rows = await self._db.fetch("select agentjobs.touch_uids(%s::uuid[])", (list(uids),))
         return int(rows[0][0])
 
-    async def mirrored(self, after_id: int, limit: int, cluster_id: str) -> list[MirrorRow]:
+    async def known_objects(self, after_id: int, limit: int, cluster_id: str) -> list[KnownObject]:
         """Jobs of this cluster whose object is not known to be gone, by id (H5)."""
         rows = await self._db.fetch(
             "select id, uid, namespace, name, accepted_at, final, generation, trimmed"
             " from agentjobs.mirrored(%s, %s, %s)",
             (after_id, limit, cluster_id),
         )
-        return [MirrorRow(*row) for row in rows]
+        return [KnownObject(*row) for row in rows]
 
     async def gone(self, uids: Sequence[UUID]) -> int:
         """A GET confirmed that these objects are gone (H1)."""
@@ -161,5 +161,10 @@ class Mirror:
 
 def _rejected(change: ObjectChange, why: str) -> ObjectChange:
     return replace(
-        change, job=None, cancel=False, hold=None, imported=None, rejected=(Reason.INVALID_SPEC, clean(why))
+        change,
+        job=None,
+        cancel=False,
+        unaccepted=None,
+        imported=None,
+        rejected=(Reason.INVALID_SPEC, clean(why)),
     )

@@ -17,10 +17,10 @@ import psycopg
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, stats
 from agentjobs.queue.breakers import Breakers, model_rows
-from agentjobs.queue.claim_hint import Watermark
+from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.connection import CallersConnection, Database, fetch, is_data_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
-from agentjobs.queue.kubernetes import Mirror
+from agentjobs.queue.kubernetes import KubernetesObjects
 from agentjobs.queue.listen import Note, listen
 from agentjobs.queue.records import (
     Ack,
@@ -43,7 +43,7 @@ from agentjobs.values.reasons import Reason
 from agentjobs.values.text import dumps
 
 
-class Queue(Mirror, Breakers, Schedules):
+class Queue(KubernetesObjects, Breakers, Schedules):
     """A connection to the queue. Safe to share between tasks of one event loop.
 
     All methods raise QueueUnavailable where the database cannot be reached; all may then be repeated.
@@ -67,7 +67,7 @@ class Queue(Mirror, Breakers, Schedules):
         self._direct_dsn, self._name = direct_dsn or dsn, application_name
         self._expiry = timedelta(seconds=expiry_seconds)
         self._retention = timedelta(seconds=retention_seconds)
-        self._marks: dict[UUID, Watermark] = {}
+        self._hints: dict[UUID, ClaimHint] = {}
 
     @classmethod
     async def open(cls, dsn: Dsn, **options: Any) -> Self:
@@ -118,12 +118,12 @@ class Queue(Mirror, Breakers, Schedules):
             "select agentjobs.register(%s, %s, %s, %s::json, %s)",
             (info.id, info.name, info.pool, dumps(dict(info.queues)), info.version),
         )
-        self._marks[info.id] = Watermark()
+        self._hints[info.id] = ClaimHint()
 
     async def unregister(self, worker: UUID) -> None:
         """The end of a drain. What it still held would be rescued by the next tick."""
         await self._beats.fetch("select agentjobs.unregister(%s)", (worker,))
-        self._marks.pop(worker, None)
+        self._hints.pop(worker, None)
 
     async def step(
         self,
@@ -147,9 +147,9 @@ class Queue(Mirror, Breakers, Schedules):
         queues = [queue for queue, n in slots.items() if n > 0]
         counts = [slots[queue] for queue in queues]
         asked = min(sum(counts), max_jobs, sum(counts) if total is None else total)
-        mark = self._marks.setdefault(worker, Watermark())
+        hint = self._hints.setdefault(worker, ClaimHint())
         started = time.monotonic()
-        low = mark.low(queues, started)
+        low = hint.low(queues, started)
         try:
             rows = await self._db.fetch(
                 "select missed, alive, jobs, held from agentjobs.step("
@@ -175,11 +175,11 @@ class Queue(Mirror, Breakers, Schedules):
             answers = await self._bisect(worker, token, acks, error)
             rest = await self.step(worker, token, (), slots, total=total, idle=idle, max_jobs=max_jobs)
             return StepResult(answers | dict(rest.answers), rest.jobs, rest.alive)
-        missed, alive, text, held = rows[0]
+        missed, alive, text, blocked = rows[0]
         jobs = [] if text is None else [codec.claimed_job(row, token) for row in orjson.loads(text)]
         jobs.sort(key=attrgetter("pos"))  # the most urgent first; cheaper here than in SQL
         if asked > 0:
-            mark.claimed(
+            hint.claimed(
                 ((job.queue, job.pos) for job in jobs),
                 short=len(jobs) < asked,
                 rescan=low is None,
@@ -201,7 +201,7 @@ class Queue(Mirror, Breakers, Schedules):
                 jobs += rest.jobs
             except QueueUnavailable:
                 pass  # what the first reply brought is in hand; the next call looks behind the mark
-        return StepResult(answers, jobs, alive is not False, frozenset(held or ()))
+        return StepResult(answers, jobs, alive is not False, frozenset(blocked or ()))
 
     async def _bisect(
         self, worker: UUID, token: int, acks: Sequence[Ack], error: psycopg.Error
@@ -219,12 +219,12 @@ class Queue(Mirror, Breakers, Schedules):
         return dict((await self.step(worker, token, [plain], {})).answers)
 
     async def beat(
-        self, worker: UUID, held: Sequence[tuple[int, int]], in_flight: Sequence[int]
+        self, worker: UUID, in_hand: Sequence[tuple[int, int]], in_flight: Sequence[int]
     ) -> BeatResult:
-        """The heartbeat, alone (H12). ``held``: (job id, token) of runs in hand; ``in_flight``: tokens of claims."""
+        """The heartbeat, alone (H12). ``in_hand``: (job id, token) of runs in hand; ``in_flight``: tokens of claims."""
         rows = await self._beats.fetch(
             "select alive, release, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
-            (worker, dumps([{"i": i, "t": t} for i, t in held]), list(in_flight), self._expiry),
+            (worker, dumps([{"i": i, "t": t} for i, t in in_hand]), list(in_flight), self._expiry),
         )
         alive, release, controls, disowned = rows[0]
         return BeatResult(

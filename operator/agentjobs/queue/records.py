@@ -130,7 +130,7 @@ class ObjectChange:
     generation: int
     job: NewJob | None = None
     cancel: bool = False
-    hold: tuple[Reason, str] | None = None
+    unaccepted: tuple[Reason, str] | None = None
     """(QueueNotAllowed | Restored, message): stored, and kept from running until a later change has no hold."""
     retry_requested: str | None = None
     """Value of the annotation that asks for a new round; handled once per value."""
@@ -262,7 +262,7 @@ class StepResult:
     alive: bool
     """False: nothing was claimed, for the last heartbeat is too old (H10). Beat at once: only a beat that says
     so means that the jobs are lost; after an outage of the database they are not (H11)."""
-    held: frozenset[int] = frozenset()
+    blocked: frozenset[int] = frozenset()
     """Ids of acked jobs that wait for their model now, refunded, whatever their ack said."""
 
 
@@ -303,7 +303,7 @@ class Progress:
 class TickResult:
     """What one tick did; all zero where another process holds the tick at the moment."""
 
-    held_elsewhere: bool
+    ticked_elsewhere: bool
     admitted: int = 0
     promoted: int = 0
     expired: int = 0
@@ -389,7 +389,7 @@ class JobView:
     result_truncated: bool
     session_id: str
     trace_id: str
-    held: bool
+    unaccepted: bool
     input_request: InputRequest | None
     """INPUT_REQUIRED: the present question."""
     input_requests_left: int

@@ -70,14 +70,14 @@ class QueueStats:
     outbox: int
     """Objects whose status is stale."""
     outbox_lag_seconds: float
-    held: Mapping[tuple[str, str, str], int]
+    blocked: Mapping[tuple[str, str, str], int]
     """Jobs that wait for a model, by pool, model and reason of each breaker that is open: those that most wait for."""
 
 
 async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueStats:
     """``most``: queues with numbers of their own; the others are summed up under ``other``."""
     params = {"expiry": expiry, "most": most, "other": other}
-    ((names, depth, running, slots, paused, workers, outbox, held),) = await db.fetch(STATEMENT, params)
+    ((names, depth, running, slots, paused, workers, outbox, blocked),) = await db.fetch(STATEMENT, params)
     zero = dict.fromkeys(names, 0)
     oldest: dict[str, float] = dict.fromkeys(names, 0.0)
     able = dict(zero)
@@ -95,5 +95,5 @@ async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueS
         workers={pool: int(n) for pool, n in workers},
         outbox=int(outbox[0]),
         outbox_lag_seconds=float(outbox[1] or 0),
-        held={(pool, model, reason): int(n) for pool, model, reason, n in held},
+        blocked={(pool, model, reason): int(n) for pool, model, reason, n in blocked},
     )

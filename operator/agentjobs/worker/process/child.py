@@ -86,7 +86,7 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     from agentjobs.agents.run.attempt import run_attempt
 
     abort = asyncio.Event()
-    asked_to_cancel = lapsed = False
+    asked_to_cancel = lease_over = False
 
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
@@ -103,10 +103,10 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
         task = asyncio.ensure_future(run)
 
     async def end_with_the_lease() -> None:
-        nonlocal lapsed
-        while (left := lease.seconds_until_lapse()) > 0:  # noqa: ASYNC110, a page of memory has no event
+        nonlocal lease_over
+        while (left := lease.seconds_until_cancel()) > 0:  # noqa: ASYNC110, a page of memory has no event
             await asyncio.sleep(lease.look_after_seconds(left, _LEASE_LOOK_SECONDS))
-        lapsed = True
+        lease_over = True
         task.cancel("the worker's lease was not renewed")
 
     def hear() -> None:
@@ -126,8 +126,8 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     except asyncio.CancelledError:
         if asked_to_cancel:
             _finish(link, {"op": Op.RESULT, "cancelled": True})
-        if lapsed:
-            _finish(link, {"op": Op.RESULT, "lapsed": True})
+        if lease_over:
+            _finish(link, {"op": Op.RESULT, "lease_over": True})
         _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
     finally:
         watch.cancel()

@@ -135,13 +135,13 @@ class ExecutorHandle(asyncio.Protocol):
         status: int | None,
         *,
         never_ran: str = "",
-        lapsed: bool = False,
+        lease_over: bool = False,
         cpu_seconds: float = 0.0,
         max_resident_bytes: int = 0,
     ) -> None:
         """The process is gone. Reads what is still in its sockets before anything is decided."""
         self._cancel_timers()
-        if lapsed:
+        if lease_over:
             self._because(Why.LEASE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
@@ -227,7 +227,7 @@ class ExecutorHandle(asyncio.Protocol):
             case Op.RESULT:
                 self._cancelled = bool(message.get("cancelled"))
                 self._crash = str(message.get("crash", ""))
-                if message.get("lapsed"):
+                if message.get("lease_over"):
                     self._because(Why.LEASE)
                 if message.get("out_of_memory"):
                     self._because(Why.MEMORY)

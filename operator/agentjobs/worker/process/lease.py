@@ -55,7 +55,7 @@ class LeaseReader:
         """Until the deadline; negative: so long ago."""
         return self._deadline_ns[0] / 1e9 - boot_seconds()
 
-    def overdue_seconds(self) -> float:
+    def over_seconds(self) -> float:
         """For how long this process has seen the lease to be over; 0: it is not.
 
         Not since the deadline: a machine that wakes up, or a process, must give the supervisor time for a beat.
@@ -74,16 +74,16 @@ class LeaseTerms:
     """What follows for executors when the lease is over and is not renewed."""
 
     reader: LeaseReader
-    lapse_seconds: float
+    lease_grace_seconds: float
     """Then the run's task is cancelled, which keeps the run resumable (H27)."""
-    kill_seconds: float
+    stop_grace_seconds: float
     """So long after that: SIGKILL for what has not ended."""
 
-    def seconds_until_lapse(self) -> float:
-        return self.lapse_seconds - self.reader.overdue_seconds()
+    def seconds_until_cancel(self) -> float:
+        return self.lease_grace_seconds - self.reader.over_seconds()
 
     def seconds_until_kill(self) -> float:
-        return self.seconds_until_lapse() + self.kill_seconds
+        return self.seconds_until_cancel() + self.stop_grace_seconds
 
     def look_after_seconds(self, end_seconds: float, most_seconds: float) -> float:
         """When to look again: at the deadline, or at the end that follows it."""

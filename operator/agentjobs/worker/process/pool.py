@@ -41,7 +41,7 @@ class ExecutorSettings:
     agents: AgentSettings
     standbys: int = 1
     """Touched processes that wait for the next run: 0 to 2. Each hides about 20 ms and takes 11 MB."""
-    grace_seconds: float = 5.0
+    stop_grace_seconds: float = 5.0
     """The unit of the stopping ladders."""
     lease_grace_seconds: float = 120.0
     """How long runs wait for the renewal of a lease that is over, before they end."""
@@ -158,8 +158,8 @@ class ExecutorPool:
             self.settings.agents.as_json(),
             self.settings.path,
             list(self._unfit),
-            lapse_seconds=self.settings.lease_grace_seconds,
-            kill_seconds=self.settings.grace_seconds,
+            lease_grace_seconds=self.settings.lease_grace_seconds,
+            stop_grace_seconds=self.settings.stop_grace_seconds,
         )
         await template.start(init, self.settings.environment, [os.dup(self.lease.descriptor)])
         self._template = template
@@ -245,7 +245,7 @@ class ExecutorPool:
             executor.exited(
                 message["status"],
                 never_ran=message["error"],
-                lapsed=message.get("lapsed", False),
+                lease_over=message.get("lease_over", False),
                 cpu_seconds=message.get("cpu_seconds", 0.0),
                 max_resident_bytes=message.get("max_resident_bytes", 0),
             )
@@ -258,7 +258,7 @@ class ExecutorPool:
         loop = asyncio.get_running_loop()
         self._number += 1
         output = Output(logging.getLogger("agentjobs.executor"))
-        executor = ExecutorHandle(self._number, output, grace_seconds=self.settings.grace_seconds)
+        executor = ExecutorHandle(self._number, output, grace_seconds=self.settings.stop_grace_seconds)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         await loop.create_unix_connection(lambda: executor, sock=ours)

@@ -165,13 +165,18 @@ def _close(descriptors: Sequence[Descriptor]) -> None:
 
 
 def init_message(
-    settings: Message, path: Sequence[str], skip: Sequence[str], *, lapse_seconds: float, kill_seconds: float
+    settings: Message,
+    path: Sequence[str],
+    skip: Sequence[str],
+    *,
+    lease_grace_seconds: float,
+    stop_grace_seconds: float,
 ) -> Message:
     return {
         "op": Op.INIT,
         "settings": settings,
         "path": list(path),
         "skip": list(skip),
-        "lapse_seconds": lapse_seconds,
-        "kill_seconds": kill_seconds,
+        "lease_grace_seconds": lease_grace_seconds,
+        "stop_grace_seconds": stop_grace_seconds,
     }

@@ -47,7 +47,9 @@ def main(descriptor: int) -> None:
     warnings = _warm(control, settings, frozenset(first[0]["skip"]))
     if warnings is None:
         return
-    lease = LeaseTerms(LeaseReader(first[1][0]), first[0]["lapse_seconds"], first[0]["kill_seconds"])
+    lease = LeaseTerms(
+        LeaseReader(first[1][0]), first[0]["lease_grace_seconds"], first[0]["stop_grace_seconds"]
+    )
     os.close(first[1][0])
     template = Template(control, settings, lease)
     gc.freeze()
@@ -95,7 +97,7 @@ class Template:
         self._control = control
         self._settings = settings
         self._lease = lease
-        self._lapsed: set[int] = set()
+        self._lease_killed: set[int] = set()
         """Executors that were killed because the lease was not renewed."""
         self._runs: dict[int, int] = {}
         """The number of the run by the pid of its executor."""
@@ -125,7 +127,7 @@ class Template:
                 elif not self._obey():
                     self._end()
                     return
-            self._kill_lapsed()
+            self._kill_after_lease()
             self._reap()
 
     def _look_after_ms(self) -> int | None:
@@ -134,11 +136,11 @@ class Template:
         seconds = self._lease.look_after_seconds(self._lease.seconds_until_kill(), _LEASE_LOOK_SECONDS)
         return int(1000 * seconds)
 
-    def _kill_lapsed(self) -> None:
+    def _kill_after_lease(self) -> None:
         """The last rung of a lease that was not renewed, for what did not end by itself. Not the supervisor's to
         take: it may be the one that is stopped."""
         if self._runs and self._lease.seconds_until_kill() <= 0:
-            self._lapsed.update(self._runs)
+            self._lease_killed.update(self._runs)
             self._kill_executors()
 
     def _obey(self) -> bool:
@@ -205,12 +207,12 @@ class Template:
                         "n": number,
                         "status": os.waitstatus_to_exitcode(status),
                         "error": "",
-                        "lapsed": ended.si_pid in self._lapsed,
+                        "lease_over": ended.si_pid in self._lease_killed,
                         "cpu_seconds": usage.ru_utime + usage.ru_stime,
                         "max_resident_bytes": usage.ru_maxrss * 1024,
                     }
                 )
-            self._lapsed.discard(ended.si_pid)
+            self._lease_killed.discard(ended.si_pid)
 
     def _sweep(self, seconds: float) -> None:
         """Kills orphans. Exact: executors are sub-reapers, so an unknown child lost its executor."""

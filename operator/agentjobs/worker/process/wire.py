@@ -31,8 +31,8 @@ class Op(StrEnum):
 
     # supervisor → template
     INIT = "init"
-    """settings, path (entries for sys.path), skip (modules that must not be imported in the template), lapse_seconds and
-    kill_seconds (what follows when the lease is not renewed); descriptor: the lease's page."""
+    """settings, path (entries for sys.path), skip (modules that must not be imported in the template), lease_grace_seconds and
+    stop_grace_seconds (what follows when the lease is not renewed); descriptor: the lease's page."""
     SPAWN = "spawn"
     """n, touch, data_limit_bytes; descriptors: job socket, log pipe."""
     # template → supervisor
@@ -45,7 +45,7 @@ class Op(StrEnum):
     SPAWNED = "spawned"
     """n, pid; descriptor: pidfd."""
     EXIT = "exit"
-    """n, status (negative: signal; None: never started), error, lapsed (killed: the lease was not renewed),
+    """n, status (negative: signal; None: never started), error, lease_over (killed: the lease was not renewed),
     cpu_seconds, max_resident_bytes."""
     # supervisor → executor
     JOB = "job"
@@ -63,7 +63,7 @@ class Op(StrEnum):
     """usage (Usage): what the run has spent so far, agents inside of tools and the call that has just begun
     included."""
     RESULT = "result"
-    """outcome (Outcome), or cancelled: true, or lapsed: true, or crash: why (and
+    """outcome (Outcome), or cancelled: true, or lease_over: true, or crash: why (and
     out_of_memory: true); and cpu_seconds, max_resident_bytes."""
 
 

@@ -15,7 +15,7 @@ from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckAnswer, AckKind, ClaimedJob, StepResult
 from agentjobs.telemetry.log import tell
 from agentjobs.worker.supervisor.identity import Identity, wait_for
-from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.metrics import WorkerMetrics
 from agentjobs.worker.supervisor.outage import Outage
 from agentjobs.worker.supervisor.runs import Run, Runs
 
@@ -46,7 +46,7 @@ class Dispatcher:
         start: Callable[[ClaimedJob, UUID], None],
         acked: Callable[[Run, AckAnswer], None],
         stepped: Callable[[], None],
-        measures: Measures,
+        metrics: WorkerMetrics,
     ) -> None:
         """
         :param stepped: called after each step, when its jobs have been started.
@@ -59,7 +59,7 @@ class Dispatcher:
         self._start = start
         self._acked = acked
         self._stepped = stepped
-        self._measures = measures
+        self._metrics = metrics
         self.outage = Outage("dispatch", log)
 
     async def run(self) -> None:
@@ -94,7 +94,7 @@ class Dispatcher:
                 worker, token, acks, slots, total=asked, idle=not self._runs.running
             )
             if asked:
-                self._measures.asked(time.monotonic() - began, (job.queue for job in result.jobs))
+                self._metrics.asked(time.monotonic() - began, (job.queue for job in result.jobs))
             self._answers(worker, result)
             # A worker that expired while the reply was under way must not begin them: they are rescued.
             if identity.registered and identity.uuid == worker:
@@ -124,7 +124,7 @@ class Dispatcher:
             if run is None:
                 continue
             self._runs.answered(run.key)
-            if job_id in result.held and run.ack is not None:  # what is told of it is what became of it
+            if job_id in result.blocked and run.ack is not None:  # what is told of it is what became of it
                 run.ack = replace(run.ack, kind=AckKind.SNOOZE, delay_seconds=0.0)
             if answer is AckAnswer.LOST:
                 tell(log, "ack.lost", level=logging.WARNING, **run.names())

@@ -72,9 +72,9 @@ class Heartbeat:
         if not identity.registered:
             await self._register()
         newest = identity.last_token
-        held = self._runs.held(identity.uuid)
+        in_hand = self._runs.in_hand(identity.uuid)
         sent = boot_seconds()
-        beat = await self._queue.beat(identity.uuid, held, sorted(identity.in_flight))
+        beat = await self._queue.beat(identity.uuid, in_hand, sorted(identity.in_flight))
         if not beat.alive:
             await self._expired()
             return
@@ -127,11 +127,11 @@ class Heartbeat:
         """Gives back claims whose reply was lost (H8). Those that came in while the beat was under way are
         this worker's own: their token is newer than the beat, or it holds them by now."""
         identity = self._identity
-        held = set(self._runs.held(identity.uuid))
+        in_hand = set(self._runs.in_hand(identity.uuid))
         strangers: list[Key] = [
             (job, token)
             for job, token in beat.disowned
-            if token <= newest and token not in identity.in_flight and (job, token) not in held
+            if token <= newest and token not in identity.in_flight and (job, token) not in in_hand
         ]
         if strangers:
             count = await self._queue.disown(identity.uuid, strangers)

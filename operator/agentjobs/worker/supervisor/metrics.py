@@ -23,7 +23,7 @@ OUTCOMES = frozenset({*_OUTCOME.values(), LOST})
 UNKNOWN_MODEL = "unknown"
 
 
-class Measures:
+class WorkerMetrics:
     """Of one worker process; made once, outlives its templates and its registrations."""
 
     def __init__(self, slots: Mapping[str, int]) -> None:

@@ -135,7 +135,7 @@ class Runs:
         free = {queue: slots - used.get(queue, 0) for queue, slots in self._slots.items()}
         return {queue: n for queue, n in free.items() if n > 0}
 
-    def held(self, worker: UUID) -> list[Key]:
+    def in_hand(self, worker: UUID) -> list[Key]:
         """What a heartbeat of ``worker`` names (H8)."""
         both = (self.running, self.unacked)
         return [key for runs in both for key, run in runs.items() if run.worker == worker]

@@ -38,7 +38,7 @@ from agentjobs.worker.supervisor.drain import Drain
 from agentjobs.worker.supervisor.health import Answer, HealthServer
 from agentjobs.worker.supervisor.heartbeat import Heartbeat
 from agentjobs.worker.supervisor.identity import Identity
-from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.metrics import WorkerMetrics
 from agentjobs.worker.supervisor.payload import PayloadInvalid, PayloadTooNew, attempt_spec
 from agentjobs.worker.supervisor.progress import ProgressReport
 from agentjobs.worker.supervisor.runs import Run, Runs
@@ -74,12 +74,12 @@ class Worker:
         self._queue_type = queue
         self.identity = Identity()
         self.runs = Runs(config.queues)
-        self.measures = Measures(config.queues)
+        self.metrics = WorkerMetrics(config.queues)
         self.executors = ExecutorPool(
             ExecutorSettings(
                 agents=config.settings,
                 standbys=config.standbys,
-                grace_seconds=config.stop_grace_seconds,
+                stop_grace_seconds=config.stop_grace_seconds,
                 lease_grace_seconds=config.lease_grace_seconds,
                 memory_limit_mib=config.memory_limit_mib,
                 path=config.path,
@@ -158,7 +158,7 @@ class Worker:
                 start=self._start,
                 acked=self._acked,
                 stepped=self._drain.changed.set,
-                measures=self.measures,
+                metrics=self.metrics,
             ).run(),
             Heartbeat(
                 queue,
@@ -246,13 +246,13 @@ class Worker:
     def _saw(self, run: Run, event: AgentEvent) -> None:
         run.saw(event)
         self.runs.moved.set()
-        self.measures.saw(run, event)
+        self.metrics.saw(run, event)
         reports.event(run, event)
 
     def _acked(self, run: Run, answer: AckAnswer) -> None:
         reports.acked(run, answer)
         self.traces.acked(run, answer)
-        self.measures.acked(run, answer)
+        self.metrics.acked(run, answer)
         self._drain.changed.set()
 
     async def _stop_all_lost(self) -> None:
@@ -286,7 +286,7 @@ class Worker:
 
     def _metrics(self) -> Answer:
         ready, templates = not self.problems(), self.executors.templates
-        return 200, self.measures.page(self.identity, self.runs, ready=ready, templates=templates)
+        return 200, self.metrics.page(self.identity, self.runs, ready=ready, templates=templates)
 
 
 async def _first(wanted: Coroutine[Any, Any, object], instead: Coroutine[Any, Any, object]) -> bool:

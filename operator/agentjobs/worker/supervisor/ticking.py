@@ -46,7 +46,9 @@ class Ticker:
                 if self._identity.registered:
                     tick = await self._queue.tick(self._identity.uuid)
                     self.outage.over()
-                    seconds = pause(seconds, tick.next_due_seconds, unheard=notified and tick.held_elsewhere)
+                    seconds = pause(
+                        seconds, tick.next_due_seconds, unheard=notified and tick.ticked_elsewhere
+                    )
                     if tick.promoted or tick.admitted:
                         self._identity.work_wanted.set()
             except Exception as error:
