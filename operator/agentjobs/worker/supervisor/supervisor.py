@@ -1,6 +1,6 @@
-"""The worker's supervisor: claims jobs, runs each in an executor, tells the queue how it ended.
+"""The supervisor: claims jobs, hands each to an executor, and acks its run.
 
-It never imports google-adk: it stays small, starts in no time, and no agent's code shares its process.
+It never imports google-adk, so it is small, starts at once, and shares its process with no agent's code.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ _UNREGISTER_SECONDS = 3.0
 
 
 async def run_worker(config: WorkerConfig) -> int:
-    """Runs until it is drained. Returns the process's exit status: 0 drained, 1 broken."""
+    """Runs a worker until it is drained. Returns the process's exit status: 0 drained, 1 broken."""
     return await Worker(config).run()
 
 
 def main(config: WorkerConfig) -> int:
-    """``run_worker`` on a loop of its own."""
+    """Calls ``run_worker`` on a loop of its own."""
     import uvloop
 
     status: int = uvloop.run(run_worker(config))
@@ -66,10 +66,10 @@ def main(config: WorkerConfig) -> int:
 
 
 class Worker:
-    """Made inside a running event loop."""
+    """One worker: its loops, its runs and its pool of executors. Must be made inside a running event loop."""
 
     def __init__(self, config: WorkerConfig, *, queue: type[Queue] = Queue) -> None:
-        """``queue``: tests give one that loses replies."""
+        """``queue``: tests pass one that loses replies."""
         self.config = config
         self._queue_type = queue
         self.identity = Identity()
@@ -100,11 +100,11 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def drain(self, why: str) -> None:
-        """Once: drains. Twice: in a hurry. Three times: kills."""
+        """The first call begins the drain, the second stops the runs now, the third kills them."""
         self._drain.ask(why)
 
     def problems(self) -> list[str]:
-        """Why this worker is not ready; empty: it is."""
+        """The reasons why this worker is not ready; empty: it is."""
         found = []
         if not self.executors.ready:
             found.append("the template is not warm yet")
@@ -182,7 +182,8 @@ class Worker:
         reached: asyncio.Task[Any] = asyncio.ensure_future(identity.reached.wait())
         everything: list[asyncio.Task[Any]] = [reached, draining, *tasks]
         try:
-            # The template warms the session store too, so it begins when the database is there.
+            # The template connects to the session store while it warms, so it starts when the database is
+            # there.
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             async with self.executors if reached.done() else contextlib.nullcontext():
                 await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -212,7 +213,7 @@ class Worker:
         self.traces.begin(run)
         try:
             ack = await self._ack_of(run)
-        except Exception as error:  # a defect of ours: the slot and the job must not be lost with it
+        except Exception as error:  # a defect of ours must cost neither the slot nor the job
             log.exception("the supervisor failed in a run of job %s", run.job.uid)
             run.ended = Ended(never_ran=f"the worker failed: {type(error).__name__}: {error}")
             ack = acks.ack_of(run.job, run.ended, self._random)
@@ -233,7 +234,7 @@ class Worker:
         if await _first(self.executors.wait_ready(), run.stop_wanted.wait()):
             spec = replace(spec, traceparent=traceparent_of(run))
             run.executor = await self.executors.spawn(
-                spec, partial(self._saw, run), partial(self.traces.saw, run), self.runs.moved.set
+                spec, partial(self._saw, run), partial(self.traces.saw, run), self.runs.progressed.set
             )
             if run.stop_asked is not None:
                 run.executor.stop(run.stop_asked)
@@ -245,7 +246,7 @@ class Worker:
 
     def _saw(self, run: Run, event: AgentEvent) -> None:
         run.saw(event)
-        self.runs.moved.set()
+        self.runs.progressed.set()
         self.metrics.saw(run, event)
         reports.event(run, event)
 
@@ -256,7 +257,7 @@ class Worker:
         self._drain.changed.set()
 
     async def _stop_all_lost(self) -> None:
-        """Kills every executor, and returns when they are gone."""
+        """Kills every executor, and returns when all are gone."""
         for run in list(self.runs.running.values()):
             run.stop(Why.LOST)
         if self._tasks:
@@ -270,7 +271,7 @@ class Worker:
         return WorkerInfo(self.identity.uuid, name, config.queues, config.version, config.pool)
 
     def _handle_signals(self) -> None:
-        """PID 1 has no default handlers: without these, SIGTERM would do nothing in a container."""
+        """Lets SIGTERM and SIGINT drain. PID 1 of a container has no default handlers."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.drain, number.name)
@@ -290,7 +291,7 @@ class Worker:
 
 
 async def _first(wanted: Coroutine[Any, Any, object], instead: Coroutine[Any, Any, object]) -> bool:
-    """Waits for either; True: for the first one."""
+    """Waits until one of the two has ended. True: ``wanted`` has, and ``instead`` has not."""
     tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(instead)]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

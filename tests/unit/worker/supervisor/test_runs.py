@@ -91,7 +91,7 @@ def test_progress_is_told_once_per_change() -> None:
     run.saw(AgentEvent("agent", "tool_call", tool="search"))
     (row,) = runs.progress(ME)
     assert row.step == "search"
-    runs.told([row])
+    runs.progress_stored([row])
     assert runs.progress(ME) == []
 
 
