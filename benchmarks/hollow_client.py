@@ -23,7 +23,7 @@ from agentjobs.worker.process.lease import Lease
 from agentjobs.worker.supervisor.dispatch import Dispatcher
 from agentjobs.worker.supervisor.heartbeat import Heartbeat
 from agentjobs.worker.supervisor.identity import Identity
-from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.metrics import WorkerMetrics
 from agentjobs.worker.supervisor.runs import Run, Runs
 from agentjobs.worker.supervisor.ticking import Listener, Ticker
 from benchmarks.protocol import Counter, serve
@@ -37,7 +37,7 @@ class HollowWorker:
     def __init__(self, queue: Queue, slots: int, counter: Counter, waits: list[float]) -> None:
         self._queue, self._slots, self._counter, self._waits = queue, slots, counter, waits
         self._identity, self._runs = Identity(), Runs({QUEUES: slots})
-        self._measures = Measures({QUEUES: slots})
+        self._metrics = WorkerMetrics({QUEUES: slots})
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -51,7 +51,7 @@ class HollowWorker:
             start=self._start,
             acked=self._acked,
             stepped=lambda: None,
-            measures=self._measures,
+            metrics=self._metrics,
         )
         heartbeat = Heartbeat(
             self._queue,
@@ -92,7 +92,7 @@ class HollowWorker:
     def _acked(self, run: Run, answer: AckAnswer) -> None:
         if answer is not AckAnswer.OK:
             raise RuntimeError(f"job {run.job.id}: the acknowledgement was answered {answer}")
-        self._measures.acked(run, answer)
+        self._metrics.acked(run, answer)
         self._counter.add(1)
 
     async def _lost(self) -> None:

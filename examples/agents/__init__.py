@@ -1,1 +1,1 @@
-"""The agents of the examples. A worker may run them where its setting modules names ``agents``."""
+"""The agents of the examples. A worker runs them where its setting ``modules`` names ``agents``."""

@@ -8,7 +8,7 @@ from agentjobs.agents.context import current_job
 
 
 class Unreachable(Exception):
-    """What a busy service does to its callers."""
+    """The error of a service that does not answer."""
 
 
 def book_table(guests: int) -> str:
@@ -20,13 +20,13 @@ def book_table(guests: int) -> str:
     job = current_job()
     if job.attempt < 3:
         raise Unreachable(f"the restaurant does not answer (attempt {job.attempt})")
-    # A tool that runs again after a crash must not book twice: the key is the same in every attempt.
+    # The key is the same in every attempt, so a call that is repeated after a crash does not book twice.
     print(f"booking with idempotency key {job.key('book_table', guests)}")
     return f"A table for {guests} is booked."
 
 
 def agent() -> LlmAgent:
-    """Made anew for every run. A module may define this function instead of ``root_agent``."""
+    """The agent, made for each run. A module may define this function instead of ``root_agent``."""
     return LlmAgent(
         name="flaky",
         model="echo",

@@ -1,4 +1,4 @@
-"""An agent that may look at orders by itself, and give money back only when a person says yes."""
+"""An agent that looks up orders by itself, and gives money back only after a person's yes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def find_order(order: str) -> dict[str, object]:
 
 def refund(order: str, euros: int) -> dict[str, object]:
     """Gives the money for an order back."""
-    # the bank sees by the key that a repeated call is the same one
+    # by the key the bank knows that a repeated call is the same refund
     key = current_job().key("refund", order)
     return {"refunded": euros, "order": order, "key": key[:12]}
 

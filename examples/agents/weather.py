@@ -1,4 +1,4 @@
-"""A module agent with a tool. AgentJobs name it as ``agents.weather``; what is found in it is ``root_agent``."""
+"""A module agent with a tool. An AgentJob names the module, ``agents.weather``; its ``root_agent`` runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def get_forecast(city: str) -> dict[str, object]:
     Args:
         city: the city's English name.
     """
-    print(f"looking up {city}")  # kept with the attempt: shown when it fails
+    print(f"looking up {city}")  # kept with the attempt, and shown where it fails
     forecast = FORECASTS.get(city)
     return forecast or {"error": f"no forecast for {city}; known: {', '.join(FORECASTS)}"}
 
 
 root_agent = LlmAgent(
     name="weather",
-    # "echo" is built in: it needs no key and no network, and does what the message tells it to.
+    # "echo" is a built-in model without key or network: it does what the message says.
     # For a real model: model="gemini-2.5-flash", and GOOGLE_API_KEY in the worker's environment.
     model="echo",
     description="Tells tomorrow's weather.",

@@ -1,4 +1,4 @@
-"""A cancelled task hears of it."""
+"""A guard for awaits that may swallow the cancellation of their task."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def cancellation_kept() -> Iterator[None]:
-    """Raises CancelledError at its end where the task was cancelled inside and did not hear of it.
+    """Raises CancelledError at its end where the task was cancelled inside and the block swallowed it.
 
-    psycopg waits by asyncio.wait_for, which until Python 3.12 swallows a cancellation that comes together with what
-    it waits for; the task would then go on for ever, while whoever cancelled it waits for its end.
+    For example, psycopg waits by asyncio.wait_for. Before Python 3.12, wait_for swallows a cancellation that
+    comes together with its result. The task would go on for ever, and its canceller would wait for ever.
     https://github.com/python/cpython/issues/86296
     """
     task = asyncio.current_task()

@@ -1,7 +1,8 @@
-"""The URL of a database: as it is, or in a file that is read at each connect.
+"""The URL of a database, given as a text or in a file that is read at each connect.
 
-A file is how Kubernetes mounts a secret, and it changes when a password is rotated: whoever connects next reads the
-new one, without a restart. Everything that connects takes a ``Dsn`` and asks ``current`` right before it does.
+For example, Kubernetes mounts a secret as a file and changes it when a password is rotated: the next connect
+reads the new one, without a restart. All code that connects takes a ``Dsn``, and calls ``current`` right
+before.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ def current(dsn: Dsn) -> str:
 
 @dataclass(slots=True)
 class DsnFile:
-    """Call it for the URL that the file holds now.
+    """A file with a URL. A call reads it.
 
-    A file that is missing, empty or no text (in the middle of a change) leaves the last URL that could be read, and
-    a warning in the log without the content: the connect then says what is wrong.
+    Where the file is missing, empty or no text, as in the middle of a change, the call returns the last URL
+    that could be read and logs a warning without the content. If the URL is wrong, the connect fails and says
+    so.
     """
 
     path: Path

@@ -18,7 +18,7 @@ from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import Written, write_status
 from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.metrics.counters import SWEEP_FOUND, Counters
-from agentjobs.queue.kubernetes import MirrorRow
+from agentjobs.queue.kubernetes import KnownObject
 from agentjobs.queue.records import AckKind, NewJob, ObjectRef, State
 from clusters import Cluster
 from operators import Bench, bench, eventually
@@ -81,7 +81,7 @@ async def test_h1_a_tombstone_goes_when_the_sweeper_knows_that_the_object_is_gon
     await eventually(lambda: b.objects.exists("old"), lambda there: not there)
     await age(b)
     await sweeper(b).sweep()
-    rows = await b.queue.mirrored(0, 10, GATE.cluster_id)
+    rows = await b.queue.known_objects(0, 10, GATE.cluster_id)
     assert [row.uid for row in rows] == []
     view = await b.queue.show(uid)
     assert view is not None
@@ -219,7 +219,7 @@ def sweeper(
     *,
     chunk: int = CHUNK,
     **settings: Any,
-) -> Sweep[MirrorRow]:
+) -> Sweep[KnownObject]:
     namespaces = frozenset({b.objects.namespace})
     adapter = AgentJobSweep(b.queue, b.objects.api, GATE.cluster_id, namespaces, **settings)
     return Sweep(adapter, b.objects.api, AGENT_JOBS, sink, namespaces, chunk=chunk)
@@ -326,7 +326,7 @@ async def test_h5_a_list_that_fails_concludes_nothing(b: Bench) -> None:
     assert await states(b, uids) == {State.QUEUED}
 
 
-def replace_resource(found: Sweep[MirrorRow]) -> Sweep[MirrorRow]:
+def replace_resource(found: Sweep[KnownObject]) -> Sweep[KnownObject]:
     found.resource = replace(found.resource, plural="nosuchthings")
     return found
 

@@ -65,7 +65,7 @@ async def test_h26_only_one_process_ticks_at_a_time_and_nobody_waits(
         await conn.execute("select agentjobs.tick(%s, '15 s', '7 days')", (worker.id,))
         async with asyncio.timeout(5):
             elsewhere = await queue.tick(worker.id)
-        assert (elsewhere.held_elsewhere, elsewhere.promoted) == (True, 0)
+        assert (elsewhere.ticked_elsewhere, elsewhere.promoted) == (True, 0)
         await conn.rollback()
     assert (await queue.tick(worker.id)).promoted == 1
 
@@ -78,7 +78,7 @@ async def test_h26_a_killed_ticker_holds_up_nobody(queue: Queue, worker: TestWor
     await sql(dsn, "select pg_terminate_backend(%s)", pid)
 
     async def free() -> bool:
-        return not (await queue.tick(worker.id)).held_elsewhere
+        return not (await queue.tick(worker.id)).ticked_elsewhere
 
     await until(free)
     await conn.close()

@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 
 import queue_model as model
 from agentjobs.queue import codec
-from agentjobs.queue.claim_hint import Watermark
+from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, JobView, NewJob, ObjectRef, RetryPolicy
 from agentjobs.values.requests import InputRequest
@@ -118,7 +118,7 @@ CLAIM = st.tuples(
     st.sampled_from([False, False, False, True]),
     st.booleans(),
 )
-"""(worker, slots of agents, slots of slow, total, whether the reply is lost, whether it begins at a watermark)"""
+"""(worker, slots of agents, slots of slow, total, whether the reply is lost, whether it begins at a hint)"""
 ACK = st.tuples(
     NUMBER,
     st.sampled_from([*AckKind, AckKind.COMPLETE, AckKind.RETRY, AckKind.RETRY, AckKind.ASK]),
@@ -163,12 +163,12 @@ OPERATIONS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
 work nothing happens."""
 
 
-def mark_before_all() -> Watermark:
+def hint_before_all() -> ClaimHint:
     """A hint by which a claim is no full rescan, and yet must find every job: one further on may delay a job, and has
     its own tests."""
-    mark = Watermark()
-    mark._short, mark._rescan_at = False, float("inf")
-    return mark
+    hint = ClaimHint()
+    hint._short, hint._rescan_at = False, float("inf")
+    return hint
 
 
 def _operation(name: str) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -262,7 +262,7 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, w: int, agents: int, slow: int, total: int, lost: bool, marked: bool) -> None:
         worker = self.worker(w)
         slots = {"agents": agents, "slow": slow}
-        self.queue._marks[worker.id] = mark_before_all() if marked else Watermark()
+        self.queue._hints[worker.id] = hint_before_all() if marked else ClaimHint()
         idle = not any(j.worker == worker.id and j.state == "@" for j in self.model.jobs.values())
         before = list(worker.held)
         result = self.do(worker.step((), slots, total=total, idle=idle))
@@ -363,7 +363,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.judge.id,
         )
         before = {uid: job.losses for uid, job in self.model.jobs.items()}
-        assert not self.do(self.queue.tick(self.judge.id)).held_elsewhere
+        assert not self.do(self.queue.tick(self.judge.id)).ticked_elsewhere
         self.model.tick()
         for uid, job in self.model.jobs.items():
             if job.state == "l" and job.losses == 2 != before[uid]:

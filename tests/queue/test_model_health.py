@@ -38,7 +38,7 @@ async def test_a_lone_failure_charges_its_attempt_and_opens_nothing(queue: Queue
     jobs = jobs_of(FAILURES - 1)
     await queue.enqueue(jobs)
     result = await hear(worker, await worker.claim(), DOWN)
-    assert result.held == frozenset()
+    assert result.blocked == frozenset()
     for job in jobs:
         view = await shown(queue, job)
         assert (view.state, view.reason, view.attempts) == (State.RETRYING, Reason.BACKOFF, 1)
@@ -56,7 +56,7 @@ async def test_invariant_7_five_failures_in_a_row_open_it_and_all_their_attempts
     await queue.enqueue(jobs)
     for run in await worker.claim():
         last = await hear(worker, [run], DOWN)
-    assert last.held == {run.id}
+    assert last.blocked == {run.id}
     opened = await open_breaker(queue)
     assert (opened.reason, opened.failures, opened.last_failure) == (
         "ModelUnavailable",
@@ -157,7 +157,7 @@ async def test_a_failure_of_a_run_that_began_before_is_refunded(queue: Queue, wo
     run = await worker.one()
     await break_model(queue, worker)
     result = await hear(worker, [run], DOWN)
-    assert result.held == {run.id}
+    assert result.blocked == {run.id}
     view = await shown(queue, slow)
     assert (view.state, view.attempts) == (State.RETRYING, 0)
 
@@ -230,7 +230,7 @@ async def test_a_failure_in_the_ramp_opens_it_again_and_is_refunded(
     runs = await worker.claim()
     assert len(runs) == 2
     result = await hear(worker, runs, DOWN)
-    assert result.held == {run.id for run in runs}
+    assert result.blocked == {run.id for run in runs}
     opened = await open_breaker(queue)
     assert (opened.reason, opened.allowed) == ("ModelUnavailable", 0)
     rows = await sql(
@@ -367,7 +367,7 @@ async def test_a_lone_server_error_beside_a_rate_limit_is_charged(
     await queue.enqueue([job])
     run = await worker.one()
     await break_model(queue, worker, LIMITED, asked=5)
-    assert (await hear(worker, [run], DOWN)).held == frozenset()
+    assert (await hear(worker, [run], DOWN)).blocked == frozenset()
     assert (await shown(queue, job)).attempts == 1
 
 
@@ -425,10 +425,10 @@ async def test_a_module_is_kept_once_it_has_failed_by_the_model(
     await queue.enqueue([module_job("team.agent") for _ in range(4)])
     first, second = await worker.claim(2)
     result = await hear(worker, [first], DOWN)
-    assert result.held == {first.id}, "the first run of a module goes through, and is refunded"
+    assert result.blocked == {first.id}, "the first run of a module goes through, and is refunded"
     assert await worker.claim() == []
     await hear(worker, [second], DOWN)
-    assert (await open_breaker(queue)).held == FAILURES + 4
+    assert (await open_breaker(queue)).blocked == FAILURES + 4
 
 
 async def test_modules_that_share_a_model_open_one_breaker(queue: Queue, worker: TestWorker) -> None:
@@ -467,7 +467,7 @@ async def test_a_module_of_two_models_that_are_both_down_waits_for_both(
 async def test_a_job_of_unknown_shape_is_never_kept(queue: Queue, worker: TestWorker) -> None:
     await queue.enqueue([new_job()])
     run = await worker.one()
-    assert (await hear(worker, [run], REFUSED)).held == frozenset()
+    assert (await hear(worker, [run], REFUSED)).blocked == frozenset()
 
 
 # what people do to kept jobs ---------------------------------------------------------------------------

@@ -126,21 +126,21 @@ async def test_h4_a_delete_cancels(queue: Queue, worker: TestWorker, running: bo
         assert list((await worker.beat()).controls.values()) == ["cancel"]
         await worker.ack(worker.held[0], AckKind.CANCEL)
     assert (await shown(queue, seen)).state is State.CANCELLED
-    assert await queue.mirrored(0, 10, CLUSTER) == []
+    assert await queue.known_objects(0, 10, CLUSTER) == []
     assert await outcome(queue, change(uid=seen.uid, gone=True)) is ChangeOutcome.UNCHANGED
 
 
 async def test_a_held_object_waits_until_a_change_has_no_hold(queue: Queue, worker: TestWorker) -> None:
     hold = (Reason.QUEUE_NOT_ALLOWED, "namespace team may not use queue gpu")
-    seen = change(hold=hold, starting_deadline_seconds=60)
+    seen = change(unaccepted=hold, starting_deadline_seconds=60)
     await queue.apply([seen])
     view = await shown(queue, seen)
-    assert (view.held, view.reason, view.message) == (True, *hold)
+    assert (view.unaccepted, view.reason, view.message) == (True, *hold)
     assert await worker.claim(10) == []
     assert await outcome(queue, seen) is ChangeOutcome.UNCHANGED
     assert await outcome(queue, change(uid=seen.uid, starting_deadline_seconds=60)) is ChangeOutcome.CHANGED
     view = await shown(queue, seen)
-    assert (view.held, view.reason, view.message, view.state) == (False, "", "", State.QUEUED)
+    assert (view.unaccepted, view.reason, view.message, view.state) == (False, "", "", State.QUEUED)
     assert (await worker.one()).uid == seen.uid
 
 
@@ -148,11 +148,16 @@ async def test_a_held_object_waits_until_a_change_has_no_hold(queue: Queue, work
 async def test_a_held_object_that_is_suspended_when_it_is_let_go_is_suspended(
     queue: Queue, worker: TestWorker, generation: int
 ) -> None:
-    seen = change(hold=(Reason.RESTORED, "restored from a backup"))
+    seen = change(unaccepted=(Reason.RESTORED, "restored from a backup"))
     await queue.apply([seen])
     await queue.apply([change(uid=seen.uid, generation=generation, suspend=True)])
     view = await shown(queue, seen)
-    assert (view.held, view.state, view.reason, view.message) == (False, State.SUSPENDED, "Suspended", "")
+    assert (view.unaccepted, view.state, view.reason, view.message) == (
+        False,
+        State.SUSPENDED,
+        "Suspended",
+        "",
+    )
     await queue.apply([change(uid=seen.uid, generation=3)])
     assert (await worker.one()).uid == seen.uid
 

@@ -57,7 +57,7 @@ async def test_h1_a_tombstone_goes_when_its_object_is_confirmed_gone(
 ) -> None:
     seen = await finished_object(queue, worker)
     await age(queue, worker, dsn)
-    (row,) = await queue.mirrored(0, 10, CLUSTER)
+    (row,) = await queue.known_objects(0, 10, CLUSTER)
     assert (row.uid, row.final, row.trimmed) == (seen.uid, True, True)
     assert await queue.gone([seen.uid]) == 1
     assert (await whereabouts(dsn))["job"] == 0
@@ -68,7 +68,7 @@ async def test_h1_an_object_that_is_gone_first_leaves_nothing_at_retention(
 ) -> None:
     seen = await finished_object(queue, worker)
     assert await queue.gone([seen.uid]) == 1
-    assert await queue.mirrored(0, 10, CLUSTER) == []
+    assert await queue.known_objects(0, 10, CLUSTER) == []
     assert (await shown(queue, seen)).state is State.COMPLETE, "the record stays until retention"
     await age(queue, worker, dsn)
     assert (await whereabouts(dsn))["job"] == 0

@@ -64,7 +64,7 @@ async def test_jobs_that_wait_for_a_model_are_counted_by_pool_and_model_and_are_
     await queue.enqueue([job_of(), job_of(), job_of(OTHER)])
     await worker.claim()
     found = await stats(queue)
-    assert found.held == {("default", MODEL, "ModelAuthFailed"): 3}
+    assert found.blocked == {("default", MODEL, "ModelAuthFailed"): 3}
     assert found.ready == {"agents": 0}
 
 

@@ -69,7 +69,7 @@ async def executors(
         path,
         agents=AgentSettings(modules=modules, preload=("abuse",), session_dsn=database),
         environment={**os.environ, **model.environ},
-        grace_seconds=0.5,
+        stop_grace_seconds=0.5,
     )
     async with ExecutorPool(settings) as made:
         async with asyncio.timeout(60):

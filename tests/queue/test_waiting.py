@@ -380,10 +380,10 @@ async def test_h24_a_listener_that_lost_its_connection_comes_back_and_says_poll(
                 continue
 
 
-# -- the watermark --------------------------------------------------------------------------------
+# -- the claim hint --------------------------------------------------------------------------------
 
 
-async def test_h25_a_late_commit_behind_the_watermark_is_claimed_within_the_bound(
+async def test_h25_a_late_commit_behind_the_claim_hint_is_claimed_within_the_bound(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:
     """A backlog never runs dry, so nothing but the time-out of the hint looks behind it."""
@@ -404,7 +404,7 @@ async def test_h25_a_late_commit_behind_the_watermark_is_claimed_within_the_boun
     assert time.monotonic() - committed < RESCAN_SECONDS[1] + 1
 
 
-async def test_h25_an_urgent_job_is_never_hidden_by_the_watermark(queue: Queue, worker: TestWorker) -> None:
+async def test_h25_an_urgent_job_is_never_hidden_by_the_claim_hint(queue: Queue, worker: TestWorker) -> None:
     await queue.enqueue([new_job() for _ in range(30)])
     await worker.claim(10)
     urgent = new_job(priority=0)
@@ -412,7 +412,7 @@ async def test_h25_an_urgent_job_is_never_hidden_by_the_watermark(queue: Queue, 
     assert (await worker.claim(10))[0].uid == urgent.uid
 
 
-async def test_h25_what_comes_back_behind_the_watermark_is_found_when_the_rest_runs_dry(
+async def test_h25_what_comes_back_behind_the_claim_hint_is_found_when_the_rest_runs_dry(
     queue: Queue, worker: TestWorker
 ) -> None:
     await queue.enqueue([new_job() for _ in range(15)])
@@ -423,7 +423,7 @@ async def test_h25_what_comes_back_behind_the_watermark_is_found_when_the_rest_r
     assert len(found) == 6
 
 
-async def test_h25_the_watermark_is_one_workers_own(queue: Queue, worker: TestWorker) -> None:
+async def test_h25_the_claim_hint_is_one_workers_own(queue: Queue, worker: TestWorker) -> None:
     await queue.enqueue([new_job() for _ in range(15)])
     first = await worker.claim(10)
     await worker.ack(first[0], AckKind.RELEASE)

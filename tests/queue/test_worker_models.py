@@ -57,7 +57,7 @@ async def test_invariant_7_a_providers_outage_burns_no_attempt_and_ends_by_itsel
         calls = len(gemini.requests)
         assert calls <= SLOTS + FAILURES + 1, "those that ran when it opened, and at most a probe since"
         opened = await open_breaker(queue, MODEL)
-        assert (opened.held, opened.last_failure) == (20, "ModelServerError")
+        assert (opened.blocked, opened.last_failure) == (20, "ModelServerError")
         (innocent,) = await submit(queue, inline("echo"))
         assert (await state_of(queue, innocent)).state is State.COMPLETE, "another model's jobs go on"
         await probe_is_due(dsn)

@@ -44,7 +44,7 @@ async def test_progress_of_all_running_jobs_is_told_by_one_statement_a_second_at
             view = await state_of(queue, uid, State.RUNNING)
             assert (view.event_count, view.usage.llm_calls) == (1, 1)
             assert view.usage.total_tokens > 0
-        await until(lambda: not worker.runs.moved.is_set(), "all is told")
+        await until(lambda: not worker.runs.progressed.is_set(), "all is told")
         quiet = len(Reporting.told)
         await asyncio.sleep(2.5)
         assert len(Reporting.told) == quiet, "nothing is said while nothing happens"

@@ -23,7 +23,7 @@ def job(state: State = State.QUEUED, **fields: Any) -> JobView:
         "created_at": AT, "accepted_at": AT, "round_at": AT, "due_at": AT, "started_at": None, "finished_at": None,
         "next_attempt_at": None, "since": AT, "suspended_at": None, "resumed_at": None, "run_started_at": None,
         "worker": "", "control": None, "step": "", "event_count": 0, "usage": Usage(), "result": None,
-        "result_truncated": False, "session_id": "", "trace_id": "", "held": False, "imported_status": None,
+        "result_truncated": False, "session_id": "", "trace_id": "", "unaccepted": False, "imported_status": None,
         "payload": {"v": 1}, "attempts_log": (), "input_request": None, "input_requests_left": 0, "input_deadline": None,
         "input_answered": None,
     }  # fmt: skip

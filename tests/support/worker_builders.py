@@ -63,7 +63,7 @@ def executor_settings(
     modules = ("abuse", "innocent", "talker", "starts_thread", "fails", "dies")
     values: dict[str, Any] = {
         "agents": AgentSettings(modules=modules, preload=preload),
-        "grace_seconds": 1.0,
+        "stop_grace_seconds": 1.0,
         "memory_limit_mib": MEMORY_MIB,
         "path": (path,),
         "environment": {**os.environ, "SEEN": "by agents"},

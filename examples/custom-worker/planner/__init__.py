@@ -1,4 +1,4 @@
-"""An agent's folder as `adk create` makes it: __init__.py and agent.py."""
+"""The folder of an agent, as `adk create` makes it: __init__.py and agent.py."""
 
 from . import agent
 

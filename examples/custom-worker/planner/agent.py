@@ -1,4 +1,4 @@
-"""Plans a trip. The AgentJob names it as ``planner.agent``."""
+"""An agent that plans trips. An AgentJob names this module, ``planner.agent``."""
 
 from __future__ import annotations
 

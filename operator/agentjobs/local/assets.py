@@ -1,7 +1,7 @@
-"""Where the binaries of the local control plane come from: ``KUBEBUILDER_ASSETS``, or an earlier build.
+"""The binaries of the local control plane: found by ``KUBEBUILDER_ASSETS``, or in an earlier build.
 
-``KUBEBUILDER_ASSETS`` is the variable of controller-runtime's envtest: a folder with etcd, kube-apiserver and kubectl.
-Where there is neither, :mod:`agentjobs.local.kubebuild` builds them from their Go modules.
+``KUBEBUILDER_ASSETS`` is the variable of controller-runtime's envtest: a folder with etcd, kube-apiserver and
+kubectl. Where neither is there, :mod:`agentjobs.local.kubebuild` builds the binaries from their Go modules.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SOURCES = Path(__file__).parents[3] / "tools"  # of a checkout; an installed whe
 
 
 class AssetsError(RuntimeError):
-    """The binaries cannot be had; the message says what would help."""
+    """The binaries cannot be found or built; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """The binaries of a control plane. ``controller_manager`` and ``kubectl`` are absent in some downloads."""
+    """The binaries of a control plane. Some downloads lack ``controller_manager`` and ``kubectl``."""
 
     etcd: Path
     apiserver: Path
@@ -34,9 +34,10 @@ class Assets:
 
 
 def find(environment: Mapping[str, str] = os.environ, sources: Path = SOURCES) -> Assets | None:
-    """The folder that ``KUBEBUILDER_ASSETS`` names, else an earlier build of the same sources, else None.
+    """The binaries that ``KUBEBUILDER_ASSETS`` names, else those of an earlier build of the sources, else
+    None.
 
-    Raises :class:`AssetsError` where the variable is set and its folder lacks a binary: falling back to another
+    Raises :class:`AssetsError` where the variable is set and its folder lacks a binary: to take another
     control plane than the one asked for would hide the mistake.
     """
     named = environment.get(VARIABLE)
@@ -49,7 +50,7 @@ def find(environment: Mapping[str, str] = os.environ, sources: Path = SOURCES) -
 
 
 def in_folder(folder: Path, origin: str) -> Assets:
-    """The binaries in one folder."""
+    """The binaries in a folder. Raises AssetsError where etcd or kube-apiserver is missing."""
     for name in ("etcd", "kube-apiserver"):
         if not os.access(folder / name, os.X_OK):
             raise AssetsError(
@@ -68,7 +69,7 @@ def in_folder(folder: Path, origin: str) -> Assets:
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """``$XDG_CACHE_HOME/agentjobs/kube``."""
+    """The folder of all builds: ``$XDG_CACHE_HOME/agentjobs/kube``."""
     home = environment.get("XDG_CACHE_HOME") or str(
         Path(environment.get("HOME") or "~").expanduser() / ".cache"
     )
@@ -76,7 +77,7 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def build_folder(environment: Mapping[str, str] = os.environ, sources: Path = SOURCES) -> Path | None:
-    """Where the build of exactly these sources belongs: version and a digest of what it is made of; None without sources."""
+    """The folder for the build of these sources, named by version and digest. None: there are no sources."""
     try:
         content = b"".join((sources / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
     except OSError:
@@ -88,7 +89,7 @@ def build_folder(environment: Mapping[str, str] = os.environ, sources: Path = SO
 
 
 def kubernetes_version(sources: Path = SOURCES) -> str:
-    """The version of Kubernetes that the sources require, as ``v1.34.4``."""
+    """The version of Kubernetes that the sources require, such as ``v1.34.4``."""
     for line in (sources / "go.mod").read_text().splitlines():
         words = line.split()
         if words[:1] == ["k8s.io/kubernetes"]:

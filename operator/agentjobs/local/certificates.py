@@ -1,4 +1,4 @@
-"""A certificate authority for one local control plane. Its keys never leave the control plane's folder."""
+"""The certificate authority of one local control plane. Its keys stay in the control plane's folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pair:
 
 
 class Authority:
-    """Issues the certificates of one control plane into ``folder`` (0700)."""
+    """A certificate authority, which writes its certificates and keys into ``folder`` (0700)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,17 +43,17 @@ class Authority:
         self.certificate.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def server(self, name: str) -> Pair:
-        """A certificate to serve TLS on the loopback addresses, and to call others that trust this authority (etcd's peers)."""
+        """A certificate for a server on loopback and for its calls to peers (etcd's)."""
         addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in SERVER_ADDRESSES]
         names = x509.SubjectAlternativeName([*(x509.DNSName(each) for each in SERVER_NAMES), *addresses])
         return self._issue(name, name, (), names)
 
     def client(self, name: str, user: str, groups: tuple[str, ...] = ()) -> Pair:
-        """A certificate that Kubernetes takes as ``user``, member of ``groups``."""
+        """A certificate by which Kubernetes knows a client as ``user``, member of ``groups``."""
         return self._issue(name, user, groups, None)
 
     def signing_key(self, name: str) -> Pair:
-        """A key pair (no certificate) that signs service account tokens."""
+        """A key pair, without a certificate, that signs service account tokens."""
         key = ec.generate_private_key(ec.SECP256R1())
         public = self.folder / f"{name}.pub"
         public.write_bytes(
@@ -64,7 +64,7 @@ class Authority:
         return Pair(public, self._write_key(name, key))
 
     def kubeconfig(self, name: str, server: str, client: Pair) -> Path:
-        """Write ``<name>.kubeconfig`` (0600) beside the folder, with everything inline."""
+        """Writes ``<name>.kubeconfig`` (0600) beside the folder, with all certificates and keys inline."""
 
         def inline(file: Path) -> str:
             return base64.b64encode(file.read_bytes()).decode()
@@ -128,7 +128,7 @@ class Authority:
 
 
 def write_private(file: Path, content: bytes) -> Path:
-    """Write a file that only its owner can read, from its first byte on."""
+    """Writes a file that only its owner can read, at any moment."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
         output.write(content)

@@ -1,8 +1,9 @@
-"""A Kubernetes control plane of our own on loopback: etcd, kube-apiserver and, where at hand, kube-controller-manager.
+"""A local Kubernetes control plane, for the demo and the tests: etcd, kube-apiserver,
+kube-controller-manager.
 
-A real API server with RBAC, but no nodes: nothing runs pods. It serves the demo and the tests. The controller manager
-brings garbage collection and the deletion of namespaces. etcd asks for a client certificate, so that no other user of the
-machine can go round the API server.
+It is a real API server with RBAC, but without nodes: nothing runs pods. Where the controller manager's binary
+is there, it collects garbage and deletes namespaces. etcd asks for a client certificate, so that no other
+user of the machine can read or write past the API server.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ ETCD, APISERVER, CONTROLLER_MANAGER = "etcd", "kube-apiserver", "kube-controller
 
 
 class ControlPlane:
-    """One control plane. ``kubeconfig`` (mode 0600) is an administrator's, valid once :meth:`start` returned.
+    """One control plane. Its ``kubeconfig`` (0600) is an administrator's, valid after :meth:`start`.
 
-    ``work_dir``: a temporary folder, removed by :meth:`stop`, when not given; a given one must be new or empty, and keeps
-    the logs. ``apiserver_arguments`` are added to kube-apiserver's own (an audit policy, feature gates).
+    ``work_dir``: a new or empty folder, which keeps the logs; by default a temporary one, which :meth:`stop`
+    removes. ``apiserver_arguments`` are added to ours, such as an audit policy or feature gates.
     """
 
     def __init__(
@@ -61,9 +62,8 @@ class ControlPlane:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._apiserver_arguments = tuple(apiserver_arguments)
         self.etcd_ports = (free_port(), free_port())
-        self._etcd_authority = Authority(
-            self.work_dir / "etcd-pki"
-        )  # its own: no user's certificate opens etcd
+        # An authority of its own, so that no user's certificate opens etcd.
+        self._etcd_authority = Authority(self.work_dir / "etcd-pki")
         self._etcd_pair = self._etcd_authority.server("etcd")
         self._authority = Authority(self.work_dir / "pki")
         self._serving = self._authority.server("server")
@@ -75,17 +75,18 @@ class ControlPlane:
 
     @property
     def server(self) -> str:
-        """The API server's address."""
+        """The URL of the API server."""
         return f"https://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Start all components; returns when the API server is ready and the controllers run."""
+        """Starts all components; returns when the API server is ready and the controllers run."""
         atexit.register(self._at_exit, os.getpid())
         try:
             self._run(ETCD, self.assets.etcd, *self._etcd_arguments(), death_signal=signal.SIGKILL)
             self._start_apiserver()
             if self.assets.controller_manager is not None:
-                # Not before: it ends when it may not read its configuration, and the roles come with readiness.
+                # Not before readiness, which brings the roles: it exits where it may not read its
+                # configuration.
                 self._run(
                     CONTROLLER_MANAGER, self.assets.controller_manager, *self._controller_manager_arguments()
                 )
@@ -96,13 +97,9 @@ class ControlPlane:
         return self
 
     def stop(self) -> None:
-        """End all components, clients of the others first. Removes a temporary folder."""
+        """Ends all components, clients before their servers. Removes a temporary folder."""
         for name, sign, grace_seconds in (
-            (
-                CONTROLLER_MANAGER,
-                signal.SIGKILL,
-                5,
-            ),  # nothing of these outlives the folder: no need for good-byes
+            (CONTROLLER_MANAGER, signal.SIGKILL, 5),  # only etcd has something to store
             (APISERVER, signal.SIGKILL, 5),
             (ETCD, signal.SIGTERM, 10),
         ):
@@ -114,21 +111,22 @@ class ControlPlane:
             self._temporary.remove()
 
     def kill_apiserver(self) -> None:
-        """SIGKILL: open watches break in the middle, connections are refused until :meth:`restart_apiserver`."""
+        """Kills the API server: open watches break, connections are refused until
+        :meth:`restart_apiserver`."""
         end(self.processes[APISERVER], signal.SIGKILL, 10)
 
     def restart_apiserver(self) -> None:
-        """Start the API server again, on the same port and data; returns when it is ready."""
+        """Starts the API server again, on the same port and data; returns when it is ready."""
         self.kill_apiserver()
         self._start_apiserver()
 
     def kubeconfig_for(self, user: str, groups: tuple[str, ...] = ()) -> Path:
-        """The kubeconfig of a user without rights but those that RBAC gives to ``user`` or ``groups``."""
+        """The kubeconfig of a user who may do only what RBAC grants to ``user`` or ``groups``."""
         client = self._authority.client(f"user-{user}".replace(":", "-"), user, groups)
         return self._authority.kubeconfig(f"user-{user}".replace(":", "-"), self.server, client)
 
     def check(self) -> None:
-        """Raise :class:`LocalServerError` with the end of its log where a component has ended."""
+        """Raises :class:`LocalServerError`, with the end of the log, where a component has ended."""
         for name, process in self.processes.items():
             status = process.poll()
             if status is not None:
@@ -186,7 +184,7 @@ class ControlPlane:
         return (
             "--name=default",
             f"--data-dir={self.work_dir / 'etcd'}",
-            "--unsafe-no-fsync",  # survives the kill of any process; a power cut ends a demo anyway
+            "--unsafe-no-fsync",  # killed processes lose nothing; a power cut would end a demo anyway
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}",
@@ -214,7 +212,7 @@ class ControlPlane:
             f"--client-ca-file={self._authority.certificate}",
             "--authorization-mode=RBAC",
             f"--service-cluster-ip-range={SERVICE_RANGE}",
-            "--disable-admission-plugins=ServiceAccount",  # as envtest: pods need no token secret
+            "--disable-admission-plugins=ServiceAccount",  # as envtest does: pods need no token secret
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={self._tokens.certificate}",
             f"--service-account-signing-key-file={self._tokens.key}",

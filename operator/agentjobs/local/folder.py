@@ -1,7 +1,7 @@
-"""Temporary folders that are gone some day even when their owner was killed.
+"""Temporary folders that are removed even where their owner was killed.
 
-Whoever makes one holds a lock on its file ``owner.lock``; the kernel drops the lock with the process. The next maker of a
-folder of the same kind removes those whose lock is free.
+The process that makes a folder keeps a lock on its file ``owner.lock``, which the kernel drops with the
+process. The next process that makes a folder with the same prefix removes those whose lock is free.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ LOCK = "owner.lock"
 
 @dataclass(frozen=True, slots=True)
 class OwnedFolder:
-    """A temporary folder and the lock that says that it is in use."""
+    """A temporary folder, with the lock that marks it as in use."""
 
     path: Path
     lock: TextIO
 
     @classmethod
     def make(cls, prefix: str) -> Self:
-        """A new folder (0700) in the system's temporary folder; removes what killed owners of this prefix left."""
+        """Makes a temporary folder (0700); removes those of killed owners with this prefix."""
         sweep(prefix)
         path = Path(tempfile.mkdtemp(prefix=prefix))
         lock = (path / f".{LOCK}").open("w")
@@ -35,18 +35,18 @@ class OwnedFolder:
         return cls(path, lock)
 
     def remove(self) -> None:
-        """Remove it now. Safe to repeat."""
+        """Removes the folder. Safe to repeat."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.lock.close()
 
 
 def sweep(prefix: str) -> None:
-    """Remove our own folders of this prefix that nobody holds any more."""
+    """Removes this user's folders with the prefix whose owners are gone."""
     for path in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         try:
             descriptor = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
-            continue  # another user's, not finished, or no folder of ours
+            continue  # another user's, not made to the end, or not one of ours
         with os.fdopen(descriptor, "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
-"""Builds the control plane from its Go modules (``tools/``), once: about 8 minutes on 2 cores, then cached.
+"""The build of the control plane from Go modules (``tools/``): about 8 minutes on 2 cores, then cached.
 
-The Go module proxy is enough: no download of a release, no image registry.
+It needs the Go module proxy, and neither a download of a release nor an image registry.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from agentjobs.local.assets import COMPONENTS, Assets, AssetsError
 
 Progress = Callable[[str], None]
 PROGRESS_SECONDS = 10.0
-FIRST_GO_WITH_TOOLCHAINS = (1, 21)  # from here on, Go fetches a newer Go by itself where it needs one
+FIRST_GO_WITH_TOOLCHAINS = (1, 21)  # since then, Go fetches a newer Go where it needs one
 VERSION_PACKAGES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
 BUILD_DATE = "2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """A Go installation: its version as ``(1, 24)`` and whether it may fetch another one."""
+    """A Go installation: its version, such as ``(1, 24)``, and whether it may fetch another one."""
 
     path: Path
     version: tuple[int, int]
@@ -38,7 +38,7 @@ class Go:
 
 
 def why_not(go: Go | None, wanted: tuple[int, int]) -> str | None:
-    """Why this Go cannot build sources that want a version, or None. What is found, what is wanted, what helps."""
+    """Why this Go cannot build sources that want a version, and what to do. None: it can."""
     need = f"Go {wanted[0]}.{wanted[1]} or newer"
     if go is None:
         return f"no `go` on PATH; install {need}, or set {assets.VARIABLE} to a folder with etcd and kube-apiserver"
@@ -50,7 +50,7 @@ def why_not(go: Go | None, wanted: tuple[int, int]) -> str | None:
 
 
 def find_go(environment: Mapping[str, str] = os.environ) -> Go | None:
-    """The Go on PATH."""
+    """The Go on PATH; None: there is none."""
     path = shutil.which("go", path=environment.get("PATH"))
     if path is None:
         return None
@@ -63,7 +63,7 @@ def find_go(environment: Mapping[str, str] = os.environ) -> Go | None:
 
 
 def wanted_go(sources: Path) -> tuple[int, int]:
-    """The version in the sources' ``go`` directive."""
+    """The version that the sources' ``go`` directive wants."""
     found = re.search(r"^go (\d+)\.(\d+)", (sources / "go.mod").read_text(), re.MULTILINE)
     if found is None:
         raise AssetsError(f"{sources / 'go.mod'}: no go directive in it")
@@ -71,7 +71,7 @@ def wanted_go(sources: Path) -> tuple[int, int]:
 
 
 def obstacle(environment: Mapping[str, str] = os.environ, sources: Path = assets.SOURCES) -> str | None:
-    """Why :func:`build` cannot work here, or None."""
+    """Why :func:`build` cannot work here; None: it can."""
     if assets.build_folder(environment, sources) is None:
         return f"no sources of a control plane in {sources}: they come with a checkout; set {assets.VARIABLE} instead"
     return why_not(find_go(environment), wanted_go(sources))
@@ -80,10 +80,10 @@ def obstacle(environment: Mapping[str, str] = os.environ, sources: Path = assets
 def build(
     progress: Progress, environment: Mapping[str, str] = os.environ, sources: Path = assets.SOURCES
 ) -> Assets:
-    """The cached build, made first where there is none. Waits for a build that another process has begun.
+    """The cached build; makes it where there is none, or waits for another process that is making it.
 
-    Raises :class:`AssetsError` with the end of Go's output. A build that was broken off leaves Go's own cache
-    warm, so that the next one goes on from there.
+    Raises :class:`AssetsError` with the end of Go's output. A build that is stopped leaves Go's own cache
+    warm, so the next one goes on from there.
     """
     target, reason = assets.build_folder(environment, sources), obstacle(environment, sources)
     if target is None or reason is not None:
@@ -119,7 +119,7 @@ def _build_into(target: Path, progress: Progress, environment: Mapping[str, str]
             str(folder / "kube"),
             ".",
         ]
-        # Below everything else on the machine: whoever waits for it has other work running meanwhile.
+        # nice: other work runs on the machine meanwhile
         _run(
             ["nice", "-n", "10", go, *command], sources, env, report, f"of at most {total} packages compiled"
         )
@@ -133,7 +133,7 @@ def _build_into(target: Path, progress: Progress, environment: Mapping[str, str]
 
 
 def linker_flags(version: str) -> Iterator[str]:
-    """Strip the binary, and tell it which version it is: a server without one refuses its clients."""
+    """Linker flags: strip the binary, set its version, without which a server refuses its clients."""
     yield from ("-s", "-w")
     major, minor, _ = version.removeprefix("v").split(".", 2)
     values = {
@@ -155,7 +155,7 @@ def _run(
     report: Progress,
     counted: str,
 ) -> str:
-    """Run, counting the lines of stderr into a line of progress every few seconds; stdout."""
+    """Runs a command; returns its stdout. Reports the number of lines on its stderr every few seconds."""
     said: list[str] = []
     process = subprocess.Popen(
         command,

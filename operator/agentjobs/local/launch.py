@@ -1,13 +1,14 @@
-"""A script between us and a server that we start: ties the server's life to ours, then becomes it.
+"""The launcher of a local server: it ties its life to its owner's, then becomes the server.
 
-Run as ``python -I -S launch.py TERMS COMMAND…``, where TERMS is the JSON of :class:`agentjobs.local.process.Terms`.
-It stands alone (no import of ours, ``-S``) so that it costs 20 ms and no ``preexec_fn`` runs in a threaded parent.
+`process.spawn` runs ``python -I -S launch.py TERMS COMMAND…``; TERMS is the JSON of
+:class:`agentjobs.local.process.Terms`. The script imports nothing of ours, so it costs 20 ms. It is there
+because a ``preexec_fn`` must not run in a parent with threads.
 
-- The kernel sends the server ``death_signal`` when the thread that spawned it ends (PR_SET_PDEATHSIG): a
-  SIGKILLed owner leaves no server behind.
-- ``user``: root drops to this user first, since Postgres refuses to run as root. With ``reach`` it keeps one
-  capability, to enter folders that only root may enter (a virtual environment below ``/root``), instead
-  of changing the modes of folders that are not ours.
+- The kernel sends the server ``death_signal`` when the thread that spawned it ends (PR_SET_PDEATHSIG), so a
+killed owner leaves no server behind.
+- ``user``: root drops to this user first, since Postgres refuses to run as root. With ``reach`` the process
+keeps one capability, to enter folders that only root may enter (a virtual environment below ``/root``); no
+mode of a folder is changed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 
 
 def permitted_capabilities() -> int:
-    """The capabilities that this process may keep, as a bit mask (0 where the system has none)."""
+    """The capabilities that this process may keep, as a bit mask; 0: the system has none."""
     try:
         with open("/proc/self/status", encoding="ascii") as status:
             return next(int(line.split()[1], 16) for line in status if line.startswith("CapPrm:"))
@@ -33,7 +34,7 @@ def permitted_capabilities() -> int:
 
 
 def become(user: str, reach: bool) -> None:
-    """Drop from root to ``user``, for good; with ``reach``, keep the smallest capability that opens folders."""
+    """Drops from root to ``user`` for good; ``reach`` keeps the smallest capability that opens folders."""
     account = pwd.getpwnam(user)
     permitted = permitted_capabilities() if reach and sys.platform == "linux" else 0
     kept = next((c for c in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if permitted >> c & 1), None)
@@ -54,7 +55,7 @@ def main() -> None:
     terms, command = json.loads(sys.argv[1]), sys.argv[2:]
     if terms["user"] is not None:
         become(terms["user"], terms["reach"])
-    if sys.platform == "linux":  # after the change of user, which clears it
+    if sys.platform == "linux":  # after the change of user, which would clear it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, terms["death_signal"], 0, 0, 0)
         if os.getppid() != terms["owner"]:
             sys.exit("the owner ended before the server began")

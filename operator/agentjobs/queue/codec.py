@@ -1,4 +1,4 @@
-"""Between the values of ``model`` and the JSON that the statements take and give."""
+"""The conversion between the values of `records.py` and the JSON that SQL functions take and return."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _ENDS = {AckKind.COMPLETE: "c", AckKind.FAIL: "f"}
 
 
 def check_queue(name: str) -> None:
-    """Raises JobRejected where this cannot be a queue's name."""
+    """Raises JobRejected where the name cannot be a queue's."""
     if not is_dns_label(name):
         raise JobRejected("queue", name, "a DNS label is wanted: a-z, 0-9 and '-', at most 63 characters")
 
 
 def job_row(job: NewJob) -> JsonObject:
-    """One element of ``enqueue``'s argument. Raises JobRejected where the job cannot be stored."""
+    """One job for ``enqueue``. Raises JobRejected where it cannot be stored."""
     check_queue(job.queue)
     if not 0 <= job.priority <= 9:
         raise JobRejected("priority", job.priority, "0 (first) to 9 is wanted")
@@ -93,7 +93,7 @@ def job_row(job: NewJob) -> JsonObject:
 
 
 def jobs_json(jobs: Sequence[NewJob]) -> str:
-    """``enqueue``'s argument, clean, with the size of each payload checked."""
+    """The argument of ``enqueue``. Raises JobRejected, for a payload that is too large too."""
     rows = [job_row(job) for job in jobs]
     try:
         text = dumps(rows)
@@ -114,6 +114,7 @@ def jobs_json(jobs: Sequence[NewJob]) -> str:
 
 
 def _check_json(payload: object) -> None:
+    """Raises JobRejected where the payload is no JSON."""
     try:
         dumps(payload)
     except TypeError as error:
@@ -121,7 +122,7 @@ def _check_json(payload: object) -> None:
 
 
 def change_row(change: ObjectChange) -> JsonObject:
-    """One element of ``apply``'s argument."""
+    """One change for ``apply``."""
     row: JsonObject
     if change.job is not None:
         row = job_row(replace(change.job, uid=change.uid, ref=change.ref))
@@ -138,8 +139,8 @@ def change_row(change: ObjectChange) -> JsonObject:
         row["created_at"] = _time(change.created_at, "created_at")
     if change.cancel:
         row |= {"cancel_wanted": True, "end": "k", "reason": "Cancelled", "message": "spec.cancel was set"}
-    if change.hold is not None:
-        row |= {"hold": str(change.hold[0]), "message": clean(change.hold[1])}
+    if change.unaccepted is not None:
+        row |= {"hold": str(change.unaccepted[0]), "message": clean(change.unaccepted[1])}
     if change.retry_requested is not None:
         row["retry_handled"] = clean(change.retry_requested)
     if change.gone:
@@ -159,7 +160,7 @@ def change_row(change: ObjectChange) -> JsonObject:
 
 
 def response_row(uid: UUID, response: InputResponse) -> JsonObject:
-    """One element of ``respond``'s argument."""
+    """One response for ``respond``."""
     row: JsonObject = {"uid": str(uid), "handled": clean(response.value)}
     if response.answer is None:
         return row | {"why": clean(response.problem)}
@@ -167,7 +168,7 @@ def response_row(uid: UUID, response: InputResponse) -> JsonObject:
 
 
 def answer_row(answer: InputAnswer) -> JsonObject:
-    """``answer``'s argument. Raises JobRejected where the payload is no JSON, or too large."""
+    """The argument of ``answer``. Raises JobRejected where the payload is no JSON, or too large."""
     try:
         size = len(dumps(answer.payload))
     except TypeError as error:
@@ -184,7 +185,7 @@ def answer_row(answer: InputAnswer) -> JsonObject:
 
 
 def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], list[JsonObject]]:
-    """(p_done, p_back, p_asks) of ``step``; texts cut to what is kept of them (H7)."""
+    """The arguments p_done, p_back and p_asks of ``step``, with texts cut to their limits (H7)."""
     done: list[JsonObject] = []
     back: list[JsonObject] = []
     asks: list[JsonObject] = []
@@ -227,14 +228,15 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
 
 
 _USUAL = (3, 1, 1800, None, None, None, None, False, None)
-"""What ``claim`` leaves out: max attempts, round, attempt timeout, retry, deadline, snoozes, losses, solo, spent."""
+"""Values that ``claim`` leaves out where all are usual: max attempts, round, attempt timeout, retry,
+deadline, snoozes, losses, solo, spent."""
 
 
 def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
     """One job of ``claim``'s reply."""
     id_, uid, queue, pos, run, attempt, payload, rare = row
     max_attempts, round_, timeout, retry, deadline, snoozes, losses, solo, spent = rare or _USUAL
-    return ClaimedJob(  # in the order of the fields: keywords would cost a third of it
+    return ClaimedJob(  # positional: keywords would add a third to its cost
         id_,
         token,
         UUID(uid),
@@ -265,7 +267,7 @@ def control(code: str) -> Control:
 
 
 def job_view(v: Mapping[str, Any]) -> JobView:
-    """``view``'s JSON as a value."""
+    """One row of ``view``."""
     place, started = v["place"], v["started_at"] is not None
     since = datetime.fromisoformat(v["since"])
     requests = _open_requests(v["asked"]) if place == "i" else []
@@ -304,7 +306,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         result_truncated=v["result_truncated"],
         session_id=v["session_id"],
         trace_id=v["trace_id"],
-        held=place == "h",
+        unaccepted=place == "h",
         input_request=requests[0] if requests else None,
         input_requests_left=max(0, len(requests) - 1),
         input_deadline=maybe_time(v["asked_until"]) if place == "i" else None,

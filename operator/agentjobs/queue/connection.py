@@ -1,4 +1,4 @@
-"""How the queue talks to Postgres: pooled calls, errors with a type, repeats where repeating is safe."""
+"""The connections of the queue: pooled statements, typed errors, repeats after a deadlock."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ CallersConnection = psycopg.AsyncConnection[Any]
 class Database:
     """A small pool of autocommit connections; each call is one statement, one transaction, one round trip.
 
-    Nothing here needs a session: a transaction-mode pooler may sit in between, so no statement is prepared.
+    A pooler in transaction mode may sit in between: no call needs a session, and no statement is prepared.
     """
 
     def __init__(self, dsn: Dsn, *, name: str, size: int, pooled: bool) -> None:
-        """``dsn`` is asked at each connect. ``pooled``: it leads through a pooler, which refuses session settings
-        at the start."""
+        """
+        :param dsn: the URL, or a function that is asked for it at each connect.
+        :param pooled: the URL leads through a pooler, which refuses settings of the session at the start.
+        """
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn,
             kwargs={"autocommit": True, "prepare_threshold": None, **connect_options(name, pooled=pooled)},
@@ -52,7 +54,7 @@ class Database:
         await self._pool.close(timeout=2)
 
     async def fetch(self, statement: LiteralString, params: Params = ()) -> list[Row]:
-        """All rows of one statement. Raises QueueUnavailable where the connection failed."""
+        """All rows of one statement. Raises QueueUnavailable where the connection fails, SchemaMismatch."""
         for repeat in range(DEADLOCK_REPEATS + 1):
             try:
                 with cancellation_kept():
@@ -75,14 +77,14 @@ class Database:
 
 
 async def fetch(conn: CallersConnection, statement: LiteralString, params: Params = ()) -> list[Row]:
-    # a caller's own connection may make other rows, or server-side cursors
+    # a caller's own connection may have another row factory, or server-side cursors
     cursor = psycopg.AsyncCursor(conn, row_factory=tuple_row)
     await cursor.execute(statement, params)
     return await cursor.fetchall()
 
 
 def connect_options(name: str, *, pooled: bool) -> dict[str, Any]:
-    """Settings that bound how long a broken peer or a stuck statement can hold anything up (H7)."""
+    """Connection options that bound how long a dead peer or a stuck statement can block us (H7)."""
     options: dict[str, Any] = {
         "application_name": name,
         "connect_timeout": numbers.CONNECT_TIMEOUT_SECONDS,
@@ -100,6 +102,6 @@ def connect_options(name: str, *, pooled: bool) -> dict[str, Any]:
 
 
 def is_data_error(error: psycopg.Error) -> bool:
-    """True where one row's data, not the statement or the database, is at fault (H6)."""
+    """True: the data of one row is at fault, not the statement or the database (H6)."""
     state = error.sqlstate or ""
     return state.startswith(("22", "54"))

@@ -1,16 +1,16 @@
-"""What can go wrong between a caller and the queue, as types that callers can act on."""
+"""The errors of the queue, as types that callers can act on."""
 
 from __future__ import annotations
 
 
 class QueueError(Exception):
-    """Of the queue."""
+    """Any error of the queue."""
 
 
 class QueueUnavailable(QueueError):
-    """The database cannot be reached or broke the connection. Nothing is known to have happened: try again.
+    """The database cannot be reached, or the connection broke. The statement may have been done or not.
 
-    Every statement may be repeated: enqueue is idempotent by uid, an ack answers ``already``.
+    Repeat it: enqueue is idempotent by uid, and a repeated ack is answered ``already``.
     """
 
 
@@ -43,7 +43,7 @@ class GrantRefused(QueueError):
 
 
 class JobRejected(QueueError, ValueError):
-    """A job that cannot be stored; names the field, its value, and what to do."""
+    """The job cannot be stored; the message names the field, its value, and what to do."""
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
         shown = repr(value)

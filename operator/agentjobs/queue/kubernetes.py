@@ -1,4 +1,4 @@
-"""The side of the queue that mirrors Kubernetes objects: intake, outbox, sweep."""
+"""The controller's calls: intake stores objects, the outbox lists stale statuses, the sweep compares."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from agentjobs.values.text import clean, dumps
 
 
 @dataclass(frozen=True, slots=True)
-class MirrorRow:
-    """A job whose object is not known to be gone."""
+class KnownObject:
+    """A job whose object is not known to be gone, for comparison with a LIST of the objects."""
 
     id: int
     uid: UUID
@@ -30,31 +30,33 @@ class MirrorRow:
     final: bool
     generation: int
     trimmed: bool
-    """Past retention: only the tombstone is left, waiting for the object to be gone (H1)."""
+    """True: past retention. Only the tombstone is left, until the object is gone (H1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
+    """The answer to one ObjectChange."""
+
     outcome: ChangeOutcome
     detail: str = ""
     """Why a retry was refused."""
 
 
-class Mirror:
-    """What the controller uses; part of Queue."""
+class KubernetesObjects:
+    """The queue's knowledge of Kubernetes objects; a part of Queue."""
 
     _db: Database
     _expiry: timedelta
 
     async def apply(self, changes: Sequence[ObjectChange]) -> dict[UUID, Applied]:
-        """Stores what intake saw of objects; only what is newer than the row counts (H4).
+        """Stores changes of objects; only a change that is newer than the job's row counts (H4).
 
-        A change that cannot be stored ends as Rejected/InvalidSpec and harms no other (H6).
+        A job that cannot be stored ends as Rejected/InvalidSpec, and harms no other change (H6).
         """
         answers: dict[UUID, Applied] = {}
         rows: list[JsonObject] = []
         if len({change.uid for change in changes}) < len(changes):
-            # each uid once per statement: what it says of one is compared with what was stored before it
+            # a statement compares each change with the row before it, so a uid may occur once per statement
             first = {change.uid: change for change in reversed(changes)}
             later = [change for change in changes if first[change.uid] is not change]
             return await self.apply(list(first.values())[::-1]) | await self.apply(later)
@@ -82,7 +84,10 @@ class Mirror:
         return answers
 
     async def respond(self, responses: Mapping[UUID, InputResponse]) -> dict[UUID, str]:
-        """The answers in objects' annotations, each value once. Those handled now: empty where taken, else why not."""
+        """Stores people's answers from objects' annotations, each value once.
+
+        Returns those handled now, by uid: empty where the answer was taken, else why not.
+        """
         rows, answers = [], {}
         for uid, response in responses.items():
             try:
@@ -99,7 +104,11 @@ class Mirror:
     async def outbox(
         self, limit: int, coalesce_seconds: float, exclude: Sequence[int] = ()
     ) -> list[OutboxEntry]:
-        """Jobs whose object shows a stale status: final ones at once, others when that old, oldest first."""
+        """Jobs whose objects show a stale status, the oldest mark first.
+
+        :param coalesce_seconds: a job that is not final is listed only when it was marked that long ago.
+        :param exclude: ids of jobs to leave out.
+        """
         rows = await self._db.fetch(
             "select version, marked_at, job from agentjobs.outbox_read(%s, %s, %s::bigint[])",
             (limit, timedelta(seconds=coalesce_seconds), list(exclude)),
@@ -110,9 +119,9 @@ class Mirror:
         ]
 
     async def projected(self, done: Sequence[tuple[int, int, int]]) -> list[int]:
-        """(job id, version written, last run whose Events are posted): removes exactly those versions.
+        """Removes written statuses from the outbox; returns the ids that are still, or again, stale.
 
-        Returns the ids that are still, or again, stale.
+        :param done: (job id, version written, last run whose Events are posted); no other version is removed.
         """
         if not done:
             return []
@@ -122,7 +131,7 @@ class Mirror:
         return list(rows[0][0] or ())
 
     async def unchanged(self, done: Sequence[tuple[int, int]]) -> int:
-        """(job id, version) whose object shows that status already: removes exactly those versions, and marks none."""
+        """Removes (job id, version) from the outbox whose objects show this very status already."""
         rows = await self._db.fetch(
             "select agentjobs.unchanged(%s::bigint[], %s::bigint[])",
             ([i for i, _ in done], [v for _, v in done]),
@@ -130,36 +139,41 @@ class Mirror:
         return int(rows[0][0])
 
     async def drop_projection(self, ids: Sequence[int]) -> int:
-        """The objects are not there to be written to (404, another uid)."""
+        """Removes jobs from the outbox whose objects are gone, or have another uid by now."""
         rows = await self._db.fetch("select agentjobs.outbox_drop(%s::bigint[])", (list(ids),))
         return int(rows[0][0])
 
     async def touch(self, uids: Sequence[UUID]) -> int:
-        """Marks objects stale: their status was wiped, or is not to be trusted."""
+        """Marks objects as stale, since their status was wiped or is not to be trusted."""
         rows = await self._db.fetch("select agentjobs.touch_uids(%s::uuid[])", (list(uids),))
         return int(rows[0][0])
 
-    async def mirrored(self, after_id: int, limit: int, cluster_id: str) -> list[MirrorRow]:
-        """Jobs of this cluster whose object is not known to be gone, by id (H5)."""
+    async def known_objects(self, after_id: int, limit: int, cluster_id: str) -> list[KnownObject]:
+        """Jobs of this cluster whose objects are not known to be gone, by id (H5)."""
         rows = await self._db.fetch(
             "select id, uid, namespace, name, accepted_at, final, generation, trimmed"
             " from agentjobs.mirrored(%s, %s, %s)",
             (after_id, limit, cluster_id),
         )
-        return [MirrorRow(*row) for row in rows]
+        return [KnownObject(*row) for row in rows]
 
     async def gone(self, uids: Sequence[UUID]) -> int:
-        """A GET confirmed that these objects are gone (H1)."""
+        """Notes that these objects are gone, as a GET confirmed (H1)."""
         rows = await self._db.fetch("select agentjobs.gone(%s::uuid[])", (list(uids),))
         return int(rows[0][0])
 
     async def explain(self, limit: int = 1000) -> int:
-        """Gives waiting mirrored jobs the reason why they wait; returns how many changed."""
+        """Sets the reason of ready jobs (NoWorkers, QueuePaused, QueueFull); returns how many changed."""
         rows = await self._db.fetch("select agentjobs.explain(%s, %s)", (self._expiry, limit))
         return int(rows[0][0])
 
 
 def _rejected(change: ObjectChange, why: str) -> ObjectChange:
     return replace(
-        change, job=None, cancel=False, hold=None, imported=None, rejected=(Reason.INVALID_SPEC, clean(why))
+        change,
+        job=None,
+        cancel=False,
+        unaccepted=None,
+        imported=None,
+        rejected=(Reason.INVALID_SPEC, clean(why)),
     )

@@ -1,6 +1,6 @@
-"""Being woken: one direct connection that LISTENs, and polling where notifications do not arrive.
+"""Notifications: one direct connection that LISTENs, and polls where they do not arrive.
 
-Notifications are only wake-ups: whoever misses one finds the same facts by polling.
+A notification only wakes. A process that misses one finds the same facts at its next poll.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ log = logging.getLogger(__name__)
 Kind = Literal["ready", "due", "control", "outbox", "admit", "poll"]
 _CHANNELS = ("ready", "due", "control", "outbox", "admit")
 _PROBE_SECONDS = 2.0
+"""The longest wait for our own probe notification, by which we find out whether LISTEN delivers."""
 _POLL_WITHOUT_NOTIFY_SECONDS = 0.25
-"""A pooler in transaction mode swallows LISTEN; then this is how late a wake-up can be."""
+"""The pause between two polls where LISTEN does not deliver: a pooler in transaction mode swallows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """``payload``: the queue's name (ready), the due time in Unix seconds (due), the worker's uuid (control)."""
+    """One wake-up. ``payload``: a queue (ready), a due time in Unix seconds (due), a worker (control)."""
 
     kind: Kind
     payload: str = ""
 
 
 async def listen(dsn: Dsn, name: str) -> AsyncIterator[Note]:
-    """Never ends: reconnects with a jittered pause. Yields ``poll`` after every (re)connect and every few seconds."""
+    """Yields notifications for ever, over reconnects; ``poll`` after each connect and every few seconds."""
     async with aclosing(_notes(dsn, name)) as notes:
         while True:
             with cancellation_kept():
@@ -68,17 +69,20 @@ async def _notes(dsn: Dsn, name: str) -> AsyncGenerator[Note, None]:
                     yield _note(note)
                 if not heard:
                     log.warning(
-                        "LISTEN does not deliver (a transaction-mode pooler?): polling; set a direct URL"
+                        "LISTEN does not deliver (a pooler in transaction mode?), so we poll; set a direct URL"
                     )
                 pause = numbers.POLL_SECONDS if heard else _POLL_WITHOUT_NOTIFY_SECONDS
                 while True:
                     async for note in conn.notifies(timeout=pause):
                         yield _note(note)
                     yield Note("poll")
-                    # notices a connection that died without a word
+                    # fails where the connection has died without a word
                     await conn.execute("select 1")
         except (psycopg.OperationalError, OSError) as error:
-            log.warning("listening: %s; trying again", str(error).strip() or type(error).__name__)
+            log.warning(
+                "the connection for notifications failed, a new one follows: %s",
+                str(error).strip() or type(error).__name__,
+            )
             yield Note("poll")
             await asyncio.sleep(random.uniform(0.5, 1.5))
 

@@ -1,4 +1,4 @@
-"""The queue: every operation is one statement, one transaction, one round trip."""
+"""The queue: each operation is one statement, one transaction, one round trip."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import psycopg
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, stats
 from agentjobs.queue.breakers import Breakers, model_rows
-from agentjobs.queue.claim_hint import Watermark
+from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.connection import CallersConnection, Database, fetch, is_data_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
-from agentjobs.queue.kubernetes import Mirror
+from agentjobs.queue.kubernetes import KubernetesObjects
 from agentjobs.queue.listen import Note, listen
 from agentjobs.queue.records import (
     Ack,
@@ -43,10 +43,10 @@ from agentjobs.values.reasons import Reason
 from agentjobs.values.text import dumps
 
 
-class Queue(Mirror, Breakers, Schedules):
-    """A connection to the queue. Safe to share between tasks of one event loop.
+class Queue(KubernetesObjects, Breakers, Schedules):
+    """The queue's face for workers, operators and commands. Tasks of one event loop may share it.
 
-    All methods raise QueueUnavailable where the database cannot be reached; all may then be repeated.
+    All methods raise QueueUnavailable where the database cannot be reached, and may then be repeated.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class Queue(Mirror, Breakers, Schedules):
         retention_seconds: float = numbers.RETENTION_SECONDS,
         connections: int = 4,
     ) -> None:
-        """``dsn`` may lead through a transaction-mode pooler; ``direct_dsn`` (LISTEN) must then be given too."""
+        """A ``dsn`` through a pooler in transaction mode needs ``direct_dsn`` too, for LISTEN."""
         pooled = direct_dsn is not None and current(direct_dsn) != current(dsn)
         self._db = Database(dsn, name=application_name, size=connections, pooled=pooled)
-        # H12, trap of a heartbeat that waits behind claims: a connection of its own
+        # a connection of its own: a heartbeat must not wait behind claims (H12)
         self._beats = Database(dsn, name=f"{application_name}-beat", size=1, pooled=pooled)
         self._direct_dsn, self._name = direct_dsn or dsn, application_name
         self._expiry = timedelta(seconds=expiry_seconds)
         self._retention = timedelta(seconds=retention_seconds)
-        self._marks: dict[UUID, Watermark] = {}
+        self._hints: dict[UUID, ClaimHint] = {}
 
     @classmethod
     async def open(cls, dsn: Dsn, **options: Any) -> Self:
-        """Opens without waiting for the database: the first call says whether it is there."""
+        """Makes a queue without waiting for the database: the first call fails where it is away."""
         queue = cls(dsn, **options)
         await queue._db.open()
         await queue._beats.open()
@@ -86,15 +86,15 @@ class Queue(Mirror, Breakers, Schedules):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # -- in ---------------------------------------------------------------------------------------
+    # -- enqueue ----------------------------------------------------------------------------------
 
     async def enqueue(
         self, jobs: Sequence[NewJob], conn: CallersConnection | None = None
     ) -> dict[UUID, bool]:
-        """Stores jobs, idempotent by uid; True for those that are new.
+        """Stores jobs, idempotent by uid; True for those that are new. Raises JobRejected.
 
-        With ``conn`` it happens in the caller's own transaction, and takes no lock that could stall a worker
-        (H12): the jobs become visible, and workers are woken, when the caller commits. Raises JobRejected.
+        :param conn: stores them in the caller's own transaction: they become visible, and workers are woken,
+            when the caller commits. Takes no lock for which a worker could have to wait (H12).
         """
         if not jobs:
             return {}
@@ -113,17 +113,17 @@ class Queue(Mirror, Breakers, Schedules):
     # -- workers ----------------------------------------------------------------------------------
 
     async def register(self, info: WorkerInfo) -> None:
-        """Before the first beat or claim. ``info.id`` is a fresh uuid per process and per re-registration (H10)."""
+        """Registers a worker, before its first beat or claim. Each registration needs a fresh uuid (H10)."""
         await self._beats.fetch(
             "select agentjobs.register(%s, %s, %s, %s::json, %s)",
             (info.id, info.name, info.pool, dumps(dict(info.queues)), info.version),
         )
-        self._marks[info.id] = Watermark()
+        self._hints[info.id] = ClaimHint()
 
     async def unregister(self, worker: UUID) -> None:
-        """The end of a drain. What it still held would be rescued by the next tick."""
+        """Removes a worker at the end of its drain. The next tick rescues jobs that it still has."""
         await self._beats.fetch("select agentjobs.unregister(%s)", (worker,))
-        self._marks.pop(worker, None)
+        self._hints.pop(worker, None)
 
     async def step(
         self,
@@ -136,20 +136,23 @@ class Queue(Mirror, Breakers, Schedules):
         idle: bool = False,
         max_jobs: int = numbers.CLAIM_JOBS,
     ) -> StepResult:
-        """What ended and what comes next, in one commit.
+        """Acks runs that ended and claims jobs for free slots, in one commit.
 
-        ``token`` is the worker's own claim counter, new for every call: the fence of the runs that come back.
-        ``slots``: free slots by queue; {} only acks. ``idle``: the worker holds nothing, and may get a suspect
-        job (H14). Data that Postgres cannot store fails only its own job (H6).
+        An ack with data that Postgres cannot store fails its own job alone (H6).
+
+        :param token: the worker's claim counter, new for every call; with the worker's uuid the fence of the
+            new runs.
+        :param slots: free slots by queue; {}: claims nothing.
+        :param idle: the worker has nothing in hand, so it may get a quarantined job (H14).
         """
         done, back, asks = codec.ack_rows(acks)
         heard = model_rows(acks)
         queues = [queue for queue, n in slots.items() if n > 0]
         counts = [slots[queue] for queue in queues]
         asked = min(sum(counts), max_jobs, sum(counts) if total is None else total)
-        mark = self._marks.setdefault(worker, Watermark())
+        hint = self._hints.setdefault(worker, ClaimHint())
         started = time.monotonic()
-        low = mark.low(queues, started)
+        low = hint.low(queues, started)
         try:
             rows = await self._db.fetch(
                 "select missed, alive, jobs, held from agentjobs.step("
@@ -175,11 +178,11 @@ class Queue(Mirror, Breakers, Schedules):
             answers = await self._bisect(worker, token, acks, error)
             rest = await self.step(worker, token, (), slots, total=total, idle=idle, max_jobs=max_jobs)
             return StepResult(answers | dict(rest.answers), rest.jobs, rest.alive)
-        missed, alive, text, held = rows[0]
+        missed, alive, text, blocked = rows[0]
         jobs = [] if text is None else [codec.claimed_job(row, token) for row in orjson.loads(text)]
-        jobs.sort(key=attrgetter("pos"))  # the most urgent first; cheaper here than in SQL
+        jobs.sort(key=attrgetter("pos"))  # in claim order; cheaper here than in SQL
         if asked > 0:
-            mark.claimed(
+            hint.claimed(
                 ((job.queue, job.pos) for job in jobs),
                 short=len(jobs) < asked,
                 rescan=low is None,
@@ -190,7 +193,8 @@ class Queue(Mirror, Breakers, Schedules):
         for id_, already in missed or ():
             answers[id_] = AckAnswer.ALREADY if already else AckAnswer.LOST
         if low is not None and alive and len(jobs) < asked and not any(job.solo for job in jobs):
-            # behind the mark lies what came back: look there now, for the next call may be a poll away (H25)
+            # jobs may have come back before the hint's places: look there now, the next call may be a poll
+            # away (H25)
             left = dict(zip(queues, counts, strict=True))
             for job in jobs:
                 left[job.queue] -= 1
@@ -200,12 +204,13 @@ class Queue(Mirror, Breakers, Schedules):
                 )
                 jobs += rest.jobs
             except QueueUnavailable:
-                pass  # what the first reply brought is in hand; the next call looks behind the mark
-        return StepResult(answers, jobs, alive is not False, frozenset(held or ()))
+                pass  # the jobs of the first reply are in hand; the next call does a full rescan
+        return StepResult(answers, jobs, alive is not False, frozenset(blocked or ()))
 
     async def _bisect(
         self, worker: UUID, token: int, acks: Sequence[Ack], error: psycopg.Error
     ) -> dict[int, AckAnswer]:
+        """Acks by halves until the ack that Postgres cannot store is alone; its job fails (H6)."""
         if len(acks) > 1:
             middle = len(acks) // 2
             first = await self.step(worker, token, acks[:middle], {})
@@ -219,12 +224,16 @@ class Queue(Mirror, Breakers, Schedules):
         return dict((await self.step(worker, token, [plain], {})).answers)
 
     async def beat(
-        self, worker: UUID, held: Sequence[tuple[int, int]], in_flight: Sequence[int]
+        self, worker: UUID, in_hand: Sequence[tuple[int, int]], in_flight: Sequence[int]
     ) -> BeatResult:
-        """The heartbeat, alone (H12). ``held``: (job id, token) of runs in hand; ``in_flight``: tokens of claims."""
+        """The heartbeat, in a transaction of its own (H12).
+
+        :param in_hand: (job id, token) of the runs in hand.
+        :param in_flight: tokens of claims without a reply yet.
+        """
         rows = await self._beats.fetch(
             "select alive, release, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
-            (worker, dumps([{"i": i, "t": t} for i, t in held]), list(in_flight), self._expiry),
+            (worker, dumps([{"i": i, "t": t} for i, t in in_hand]), list(in_flight), self._expiry),
         )
         alive, release, controls, disowned = rows[0]
         return BeatResult(
@@ -235,14 +244,14 @@ class Queue(Mirror, Breakers, Schedules):
         )
 
     async def disown(self, worker: UUID, runs: Sequence[tuple[int, int]]) -> int:
-        """Gives back runs whose claim never arrived; attempts are refunded (H8)."""
+        """Gives back runs whose claim's reply was lost; attempts are refunded (H8)."""
         rows = await self._db.fetch(
             "select agentjobs.disown(%s, %s::json)", (worker, dumps([{"i": i, "t": t} for i, t in runs]))
         )
         return int(rows[0][0])
 
     async def progress(self, worker: UUID, rows: Sequence[Progress]) -> int:
-        """Where running jobs are; changed rows only, never waits for a lock (H12). Returns how many changed."""
+        """Stores the progress of running jobs, skipping locked rows (H12). Returns how many rows changed."""
         said = [
             {"i": p.id, "t": p.token, "s": p.step, "e": p.event_count, "u": codec.usage_row(p.usage)}
             for p in rows
@@ -251,7 +260,7 @@ class Queue(Mirror, Breakers, Schedules):
         return int(answer[0][0])
 
     async def tick(self, caller: UUID) -> TickResult:
-        """Everything that time does: due jobs, deadlines, rescue, retention; one process at a time (H26)."""
+        """One tick: promotes, enforces deadlines, rescues, prunes; one process at a time (H26)."""
         rows = await self._db.fetch(
             "select held_elsewhere, promoted, expired, rescued, pruned, admit, paused, next_due"
             " from agentjobs.tick(%s, %s, %s)",
@@ -266,24 +275,25 @@ class Queue(Mirror, Breakers, Schedules):
         )
 
     async def admit(self) -> int:
-        """Jobs of shared sessions that became due take their session, or their place behind it (H17)."""
+        """Admits due jobs of shared sessions: each takes its session, or its place behind it (H17)."""
         return int((await self._db.fetch("select agentjobs.admit()"))[0][0])
 
     # -- control ----------------------------------------------------------------------------------
 
     async def cancel(self, uid: UUID) -> State | None:
-        """Ends a waiting job, asks a running one (answer Running). None: unknown or already finished."""
+        """Cancels a waiting job, or asks a running one to end (then Running). None: unknown or finished."""
         return _state(await self._control(uid, "cancel"))
 
     async def suspend(self, uid: UUID) -> State | None:
-        """Stops the clock of a waiting job, asks a running one (answer Running). None: unknown or finished."""
+        """Suspends a waiting job, or asks a running one to end (then Running). None: unknown or finished."""
         return _state(await self._control(uid, "suspend"))
 
     async def resume(self, uid: UUID) -> State | None:
+        """Resumes a suspended job; its new state. None: unknown or finished."""
         return _state(await self._control(uid, "resume"))
 
     async def retry(self, uid: UUID) -> bool:
-        """A new round of a Failed or Cancelled job (H21). False: refused, or unknown."""
+        """Begins a new round of a Failed or Cancelled job (H21). False: refused, or unknown."""
         return await self._control(uid, "retry") == "Queued"
 
     async def reprioritise(self, uid: UUID, priority: int) -> bool:
@@ -292,13 +302,13 @@ class Queue(Mirror, Breakers, Schedules):
         return await self._control(uid, "priority", priority) == "ok"
 
     async def set_max_attempts(self, uid: UUID, n: int) -> bool:
-        """Below the attempts used: no further attempt, never a kill."""
+        """Changes how many attempts a round has. A running job goes on where none is left."""
         if n < 1:
             raise JobRejected("max_attempts", n, "at least 1 is wanted")
         return await self._control(uid, "maxAttempts", n) == "ok"
 
     async def answer(self, uid: UUID, answer: InputAnswer) -> str:
-        """Answers the question that the job waits with. Empty: taken; else why it was refused. Raises JobRejected."""
+        """Answers a job's open question. Empty: the answer was taken; else why not. Raises JobRejected."""
         rows = await self._db.fetch(
             "select agentjobs.answer(%s, %s::json)", (uid, dumps(codec.answer_row(answer)))
         )
@@ -319,7 +329,11 @@ class Queue(Mirror, Breakers, Schedules):
         by: str = "",
         reason: str = "",
     ) -> None:
-        """Pauses or unpauses (None: as it is) and limits (None: no limit; ...: as it is) a queue (H22)."""
+        """Pauses, unpauses and limits a queue (H22).
+
+        :param paused: None: as it is.
+        :param max_running: the limit on running jobs; None: no limit; ``...``: as it is.
+        """
         codec.check_queue(name)
         if isinstance(max_running, int) and max_running < 0:
             raise JobRejected("max_running", max_running, "0 or more is wanted; None takes the limit away")
@@ -334,7 +348,7 @@ class Queue(Mirror, Breakers, Schedules):
     # -- reading ----------------------------------------------------------------------------------
 
     async def queues(self) -> list[QueueState]:
-        """Queues that were ever paused or limited; all others are open."""
+        """The queues that were ever paused or limited; all others are open."""
         rows = await self._db.fetch(
             "select name, paused_at is not null, paused_at, coalesce(paused_by, ''), coalesce(paused_reason, ''), max_running"
             " from agentjobs.queue order by name"
@@ -342,7 +356,7 @@ class Queue(Mirror, Breakers, Schedules):
         return [QueueState(*row) for row in rows]
 
     async def show(self, uid: UUID) -> JobView | None:
-        """One job with every ended run and the tails of their logs."""
+        """One job with all its ended runs and the tails of their logs."""
         rows = await self._db.fetch(
             "select job from agentjobs.view(array(select id from agentjobs.job where uid = %s), 1000, true)",
             (uid,),
@@ -358,27 +372,28 @@ class Queue(Mirror, Breakers, Schedules):
         before: int | None = None,
         limit: int = 50,
     ) -> list[JobView]:
-        """The newest first; ``before``: the id of the last one of the page before."""
+        """A page of jobs, the newest first. ``before``: the id of the last job of the page before."""
         rows = await self._db.fetch(
             "select job from agentjobs.list(%s, %s, %s, %s, %s)", (queue, state, namespace, before, limit)
         )
         return [codec.job_view(row[0]) for row in rows]
 
     async def timelines(self, uids: Sequence[UUID]) -> Sequence[Timeline]:
-        """When those of the jobs that have ended waited and ran, in their last round; no texts."""
+        """When jobs waited and ran in their last round, of those that have ended; without texts."""
         rows = await self._db.fetch("select job from agentjobs.timeline(%s)", (list(uids),))
         return [codec.timeline(row[0]) for row in rows]
 
     async def counts(self) -> dict[tuple[str, State], int]:
-        """Unfinished jobs by queue and state."""
+        """The number of unfinished jobs by queue and state."""
         rows = await self._db.fetch("select queue, state, n from agentjobs.counts()")
         return {(queue, State(state)): n for queue, state, n in rows}
 
     async def stats(self, *, most_queues: int, other: str) -> stats.QueueStats:
-        """Numbers for metrics. Costs a pass over all that waits: keep the answer for a while."""
+        """The numbers for metrics. Reads all waiting jobs: cache the answer."""
         return await stats.read(self._db, self._expiry, most_queues, other)
 
     async def workers(self) -> Sequence[WorkerInfo]:
+        """The live processes, operators included."""
         rows = await self._db.fetch(
             "select id, name, queues, version, pool from agentjobs.worker"
             " where beat_at > clock_timestamp() - %s order by name",
@@ -387,7 +402,7 @@ class Queue(Mirror, Breakers, Schedules):
         return [WorkerInfo(*row) for row in rows]
 
     def listen(self) -> AsyncIterator[Note]:
-        """Wake-ups, for ever; a direct connection of its own."""
+        """Notifications, for ever, on a direct connection of its own."""
         return listen(self._direct_dsn, f"{self._name}-listen")
 
 

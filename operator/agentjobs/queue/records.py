@@ -1,7 +1,7 @@
-"""The values that go into and out of the queue.
+"""The values that callers pass to the queue and get from it.
 
-A *run* is one claim of a job, an *attempt* is a charged run, a *round* is one life from queued to
-finished. (worker, token) is the fence of a run: whoever does not hold it cannot change the job.
+A *run* is one claim of a job, an *attempt* is a run that is charged, a *round* is one life of a job from
+queued to finished. The fence of a run is (worker, token): an ack that names another pair changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agentjobs.values.usage import NO_USAGE, Usage
 
 
 class State(StrEnum):
-    """Where a job is. The values are those of ``status.state``."""
+    """The state of a job, as in ``status.state``."""
 
     SCHEDULED = "Scheduled"
     SUSPENDED = "Suspended"
@@ -29,7 +29,7 @@ class State(StrEnum):
     RUNNING = "Running"
     RETRYING = "Retrying"
     INPUT_REQUIRED = "InputRequired"
-    """A tool's question waits for a person."""
+    """A tool's question waits for a person's answer."""
     COMPLETE = "Complete"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
@@ -37,7 +37,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """True where nothing more happens by itself."""
+        """True: the job has ended, and only a retry by hand changes that."""
         return self in FINAL_STATES
 
 
@@ -46,7 +46,7 @@ FINAL_STATES = frozenset({State.COMPLETE, State.FAILED, State.CANCELLED, State.R
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """The Kubernetes object that a job mirrors. ``cluster_id`` is the uid of the namespace kube-system."""
+    """The Kubernetes object of a job. ``cluster_id`` is the uid of the namespace kube-system."""
 
     cluster_id: str
     namespace: str
@@ -68,61 +68,65 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class InputAnswer:
-    """What a person said to the question ``id``. Taken only while it is the job's present one."""
+    """A person's answer to the question ``id``, taken only while the job asks this very question."""
 
     id: str
     approved: bool
     reason: str = ""
     payload: Any = None
-    """What was filled in, where the question asks for it; JSON."""
+    """JSON that the person filled in, where the question asks for it."""
     by: str = ""
-    """Who says to have answered: a claim, nothing proves it."""
+    """The name under which the person answered; nothing proves it."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputResponse:
-    """An object's annotation with an answer. Handled once per value."""
+    """The answer in an object's annotation. The queue handles each value once."""
 
     value: str
     answer: InputAnswer | None
     problem: str = ""
-    """Why the value is no answer."""
+    """Why the value of the annotation is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to enqueue. ``payload`` is a JSON object that the queue stores; of it only ``agent`` is looked at, for the
-    model or module by whose failures the job may be kept (docs/model-health.md)."""
+    """A job to enqueue.
+
+    The queue stores ``payload``, a JSON object, and reads only ``agent`` in it: the model or module whose
+    breaker may block the job (docs/model-health.md).
+    """
 
     uid: UUID
     payload: JsonObject
     queue: str = "agents"
     priority: int = 2
     session: str | None = None
-    """The lock that keeps a shared session serial; None for a session of the job's own."""
+    """The key of a shared session, of which one job runs at a time. None: a session of the job's own."""
     run_at: datetime | None = None
-    """Aware; None means now."""
+    """When it is due, a time with its zone; None: now."""
     max_attempts: int = 3
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     attempt_timeout_seconds: int = 1800
     starting_deadline_seconds: int | None = None
     active_deadline_seconds: int | None = None
     suspend: bool = False
+    """True: stored as Suspended."""
     ref: ObjectRef | None = None
     created_at: datetime | None = None
-    """When the request was made (an object's creationTimestamp); None means now."""
+    """When it was asked for, such as an object's creationTimestamp; None: now."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """What intake saw of one object. Applied only where newer than what is stored (H4).
+    """One object as intake saw it. The queue applies it only where it is newer than the job's row (H4).
 
-    Exactly one of the following describes it:
+    Exactly one of these cases describes it:
 
-    * ``gone``: deleted, or being deleted. An unknown uid leaves a cancelled tombstone.
-    * ``rejected``: (reason, message); the spec is never acceptable. Final.
-    * ``imported``: the object's status already says how it ended; recorded, never run (H1).
-    * else ``job`` is to be enqueued, or its control fields applied.
+    * ``gone``: the object was or is being deleted. Of an unknown uid, the queue stores a cancelled tombstone.
+    * ``rejected``: (reason, message) of a spec that is never acceptable. Final.
+    * ``imported``: the object's status says already how the job ended. Stored, never run (H1).
+    * else ``job`` is enqueued, or, where the queue knows it, its control fields are applied.
     """
 
     uid: UUID
@@ -130,10 +134,10 @@ class ObjectChange:
     generation: int
     job: NewJob | None = None
     cancel: bool = False
-    hold: tuple[Reason, str] | None = None
-    """(QueueNotAllowed | Restored, message): stored, and kept from running until a later change has no hold."""
+    unaccepted: tuple[Reason, str] | None = None
+    """(QueueNotAllowed | Restored, message): stored, but not run until a later change has None here."""
     retry_requested: str | None = None
-    """Value of the annotation that asks for a new round; handled once per value."""
+    """The value of the annotation that asks for a new round; the queue handles each value once."""
     input_response: InputResponse | None = None
     gone: bool = False
     created_at: datetime | None = None
@@ -143,18 +147,18 @@ class ObjectChange:
 
 @dataclass(frozen=True, slots=True)
 class ImportedEnd:
-    """A final state read from an object's status, for a job that the database does not know."""
+    """A final state, read from an object's status, of a job that the database does not know."""
 
     state: State
     reason: str
     message: str
     finished_at: datetime
     status: JsonObject
-    """The whole status as found, kept so that the projection stays what it was."""
+    """The whole status as found, so that a projection writes the same again."""
 
 
 class ChangeOutcome(StrEnum):
-    """What applying an ObjectChange did."""
+    """The effect of one ObjectChange."""
 
     INSERTED = "inserted"
     CHANGED = "changed"
@@ -164,7 +168,7 @@ class ChangeOutcome(StrEnum):
 
 @dataclass(slots=True)  # not frozen: that would triple the cost of making one, and one is made per run
 class ClaimedJob:
-    """One run, handed to a worker. Not to be changed."""
+    """One run that a worker has claimed. Not to be changed."""
 
     id: int
     token: int
@@ -172,9 +176,9 @@ class ClaimedJob:
     queue: str
     priority: int
     run: int
-    """Claims so far in this round and all before, this one included; never refunded."""
+    """Claims of the job so far, in all rounds, this one included; never refunded."""
     attempt: int
-    """Charged runs of this round, this one included."""
+    """The number of this attempt in its round, from 1; a refunded run and the next one share a number."""
     max_attempts: int
     round: int
     payload: JsonObject
@@ -182,56 +186,59 @@ class ClaimedJob:
     attempt_timeout_seconds: int
     deadline: datetime | None
     snoozes: int
-    """Snoozes in a row so far: the k of H16."""
+    """Refunded waits in a row so far (H16)."""
     losses: int
     solo: bool
-    """True: a suspected poison job (H14). The worker must claim nothing else while it runs."""
+    """True: the job is quarantined (H14). The worker must claim nothing else while it runs."""
     spent: Usage
-    """What earlier runs of this round spent (budgets)."""
+    """Usage of the earlier runs of this round; counts for the budget."""
     pos: int
 
 
 class AckKind(StrEnum):
+    """How a run ended, as the worker tells the queue."""
+
     COMPLETE = "complete"
     FAIL = "fail"
-    """Permanent: no further attempt whatever is left."""
+    """The job ends as Failed, whatever attempts are left."""
     RETRY = "retry"
-    """Charged. SQL decides whether it was the last attempt (H22)."""
+    """A charged failure. SQL decides whether it was the last attempt (H22)."""
     SNOOZE = "snooze"
-    """Refunded: rate limit, model outage, our own session store."""
+    """A refunded wait: a rate limit, a model's outage, our own session store."""
     RELEASE = "release"
-    """Refunded: drain, suspend. After five drains the next is charged (H16)."""
+    """Given back and refunded: drain, suspend, lease over, lost template, a payload too new. All but a
+    suspend count; after five the next one is charged (H16)."""
     CANCEL = "cancel"
-    """The run was stopped because it was asked to (cancel, deadline)."""
+    """Stopped on request: a user's cancel, or a deadline."""
     ASK = "ask"
-    """Refunded: a tool's questions wait for a person, and the job with them."""
+    """Refunded: the run ended with a tool's questions, and the job waits for answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What a run says about one model; breakers decide by it."""
+    """A run's report of how one model answered, by which its breaker decides."""
 
     model: str
     answer: ModelAnswer
     reason: str = ""
-    """Of the run's failure."""
+    """The reason of the run's failure."""
     delay_seconds: float = 0.0
-    """RATE_LIMITED: how long the provider asks to wait."""
+    """RATE_LIMITED: the wait that the provider asks for."""
 
 
 @dataclass(slots=True)  # not frozen: as ClaimedJob
 class Ack:
-    """How a run ended, matched by (id, token) and the worker's uuid. Not to be changed."""
+    """The end of a run, which (id, token) and the worker's uuid name. Not to be changed."""
 
     id: int
     token: int
     kind: AckKind
     delay_seconds: float = 0.0
-    """RETRY and SNOOZE: until the next attempt. Computed by ``retry.backoff`` / ``retry.snooze``."""
+    """RETRY, SNOOZE, RELEASE: the delay until the job is due again (``retry.backoff``, ``retry.snooze``)."""
     reason: str = ""
     message: str = ""
     result: str | None = None
-    """COMPLETE: the final answer, whole; cut at 1 MiB here (H7)."""
+    """COMPLETE: the final answer; the queue cuts it to 1 MiB (H7)."""
     usage: Usage = NO_USAGE
     event_count: int = 0
     log_tail: str = ""
@@ -239,35 +246,40 @@ class Ack:
     session_id: str = ""
     trace_id: str = ""
     models: tuple[ModelReport, ...] = ()
-    """RETRY and SNOOZE: where the breaker of a failed model is open, the attempt is refunded and the job waits for it."""
+    """How models answered. RETRY and SNOOZE: where the failed model's breaker is open, the attempt is
+    refunded and the job is blocked by its model."""
     requests: tuple[InputRequest, ...] = ()
-    """ASK: the questions, in their order; at least one."""
+    """ASK: the tool's questions, at least one, in their order."""
     input_deadline_seconds: int | None = None
-    """ASK: how long they may wait for answers."""
+    """ASK: how long the questions may wait for answers; None: as long as the job."""
 
 
 class AckAnswer(StrEnum):
+    """The queue's answer to one ack."""
+
     OK = "ok"
     ALREADY = "already"
-    """This very ack was applied before: its reply was lost (H9)."""
+    """The queue had applied this very ack before, and its reply was lost (H9)."""
     LOST = "lost"
-    """The run no longer owns the job: nothing was changed."""
+    """The run no longer has the job; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
+    """The reply to one step: answers to its acks, and the jobs claimed."""
+
     answers: Mapping[int, AckAnswer]
-    """By job id, one per ack."""
+    """One answer per ack, by job id."""
     jobs: Sequence[ClaimedJob]
     alive: bool
-    """False: nothing was claimed, for the last heartbeat is too old (H10). Beat at once: only a beat that says
-    so means that the jobs are lost; after an outage of the database they are not (H11)."""
-    held: frozenset[int] = frozenset()
-    """Ids of acked jobs that wait for their model now, refunded, whatever their ack said."""
+    """False: nothing was claimed, since the worker's last beat is older than the expiry (H10). That alone
+    loses no job: after an outage of the database, the next beat may find the worker's row (H11)."""
+    blocked: frozenset[int] = frozenset()
+    """Ids of acked jobs that are blocked by their model now, refunded whatever their ack said."""
 
 
 class Control(StrEnum):
-    """What a running job is asked; also their order (H15)."""
+    """A request to a running job, the heaviest first (H15)."""
 
     CANCEL = "cancel"
     DEADLINE = "deadline"
@@ -276,21 +288,24 @@ class Control(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BeatResult:
+    """The reply to one beat."""
+
     alive: bool
-    """False: the worker's row is gone; its jobs belong to others."""
+    """False: the worker's row is gone, and others may have its jobs."""
     release: int
-    """Of the database's functions."""
+    """The release of the database's functions."""
     controls: Mapping[tuple[int, int], Control]
-    """By (job id, token)."""
+    """Requests to running jobs, by (job id, token)."""
     disowned: Sequence[tuple[int, int]]
-    """(id, token) rows of this worker, older than a beat, that it named neither as held nor as in flight: those that
-    it still does not know are for ``disown``."""
+    """Runs (job id, token) that the worker claimed more than a beat ago and named neither as in hand nor as
+    in flight. It disowns those that it still does not have."""
     recovering: bool = False
+    """True: the database is being restored (H31). Never set so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a running job is. ``step`` names an author or a tool, never text of the conversation."""
+    """The progress of a running job. ``step`` names an author or a tool, never a text."""
 
     id: int
     token: int
@@ -301,22 +316,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TickResult:
-    """What one tick did; all zero where another process holds the tick at the moment."""
+    """The effects of one tick; all zero where another process is ticking."""
 
-    held_elsewhere: bool
+    ticked_elsewhere: bool
     admitted: int = 0
     promoted: int = 0
     expired: int = 0
-    """Jobs failed, or asked to stop, by a deadline."""
+    """Jobs that a deadline has failed, or asked to stop."""
     rescued: int = 0
     pruned: int = 0
     next_due_seconds: float | None = None
-    """Until the next due time that is known; None: none."""
+    """The time until the next due time; None: none is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One ended run."""
+    """One ended run, as a reader gets it from table ``attempt``."""
 
     run: int
     attempt: int
@@ -325,7 +340,7 @@ class AttemptRecord:
     started_at: datetime
     ended_at: datetime
     outcome: str
-    """complete, fail, retry, snooze, release, cancel, ask, lost."""
+    """Column ``kind``: complete, fail, retry, snooze, release, cancel, ask, or lost."""
     reason: str
     message: str
     charged: bool
@@ -337,7 +352,7 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredInput:
-    """An answer that was taken."""
+    """A person's answer that the queue has taken."""
 
     tool: str
     approved: bool
@@ -348,7 +363,7 @@ class AnsweredInput:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """Everything that is known of one job: what projection, CLI and dashboard show."""
+    """All that the database knows of one job: projection and command line show it."""
 
     id: int
     uid: UUID
@@ -367,56 +382,59 @@ class JobView:
     created_at: datetime
     accepted_at: datetime
     round_at: datetime
-    """When this round began."""
+    """The begin of this round."""
     due_at: datetime
     started_at: datetime | None
-    """First start of this round."""
+    """The first start in this round."""
     finished_at: datetime | None
     next_attempt_at: datetime | None
     since: datetime
-    """When the present state was entered."""
+    """When the job came into its present state."""
     suspended_at: datetime | None
     resumed_at: datetime | None
     run_started_at: datetime | None
-    """Start of the run that is going on."""
+    """The start of the present run."""
     worker: str
     control: Control | None
     step: str
     event_count: int
     usage: Usage
-    """Of the whole round, lost and refunded runs included."""
+    """Usage of the whole round, with lost and refunded runs."""
     result: str | None
     result_truncated: bool
     session_id: str
     trace_id: str
-    held: bool
+    unaccepted: bool
+    """True: Suspended for its queue's access or as a restored object, not by ``spec.suspend``."""
     input_request: InputRequest | None
-    """INPUT_REQUIRED: the present question."""
+    """INPUT_REQUIRED: the question that the job asks now."""
     input_requests_left: int
-    """Questions of the same model answer that come after it."""
+    """INPUT_REQUIRED: how many more questions of the same answer of the model follow."""
     input_deadline: datetime | None
     input_answered: AnsweredInput | None
-    """The last answer that the job went on with."""
+    """The last answer with which the job went on."""
     imported_status: JsonObject | None
     payload: JsonObject | None
-    """None once retention trimmed the job to its tombstone."""
+    """None: pruned, only the tombstone is left."""
     attempts_log: Sequence[AttemptRecord] = ()
-    """Ended runs, oldest first (the projection asks for the last few)."""
+    """Ended runs, the oldest first; a projection has the last few only."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A job whose object shows a stale status, at the version that ``job`` was read at."""
+    """A job whose object shows a stale status. ``job`` was read at ``version``."""
 
     version: int
     marked_at: datetime
     posted_run: int
-    """Events of runs up to this one are already posted."""
+    """The last run whose Events are posted."""
     job: JobView
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
+    """A queue that was ever paused or limited."""
+
     name: str
     paused: bool
     paused_at: datetime | None
@@ -427,7 +445,7 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A live process. ``queues`` is empty for an operator, which beats only to be allowed to rescue (H11)."""
+    """A live process. An operator has no ``queues``: it beats only so that it may rescue (H11)."""
 
     id: UUID
     name: str

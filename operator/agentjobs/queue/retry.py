@@ -1,4 +1,4 @@
-"""The arithmetic of waiting. Pure: the caller brings the random numbers."""
+"""The delays of retries and snoozes. Pure: the caller brings the random numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def backoff(policy: RetryPolicy, attempt: int, rng: Random) -> float:
     >>> 13.5 <= backoff(RetryPolicy(), 1, Random(0)) <= 16.5
     True
     """
-    # factor ** attempt overflows a float long before it overflows Python's patience
+    # bounded, since a large power overflows a float
     exponent = min(max(attempt, 1) - 1, 64)
     delay = min(
         float(policy.max_delay_seconds), policy.initial_delay_seconds * float(policy.factor) ** exponent
@@ -30,8 +30,8 @@ def backoff(policy: RetryPolicy, attempt: int, rng: Random) -> float:
 def snooze(snoozes: int, asked_seconds: float | None, rng: Random) -> float:
     """Seconds that a refunded run waits, after ``snoozes`` in a row before it (H16).
 
-    What the provider asked for is waited for exactly. Where it asked for nothing, our own ``15·2^k`` (at
-    most 900 s) applies, with up to 20 % jitter so that a herd does not come back as one.
+    For example, a provider asks for 40 s: the job waits exactly 40 s. Where it asks for nothing, the delay is
+    ``15·2^snoozes``, at most 900 s, plus up to 20 % jitter so that many jobs do not come back at once.
     """
     if asked_seconds is not None and asked_seconds > 0:
         return asked_seconds

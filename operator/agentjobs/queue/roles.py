@@ -1,4 +1,4 @@
-"""Roles of least privilege, as SQL for an administrator to read and run: ``roles.sql``, then ``grants.sql``."""
+"""The SQL for roles of least privilege, for an administrator: ``roles.sql``, then ``grants.sql``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 
 
 def setup_sql(prefix: str = PREFIX) -> str:
-    """Makes the roles, hands the schemas over, and grants. Needs an administrator. May be repeated."""
+    """SQL for an administrator: makes roles, gives the schemas to their owner, grants. May be repeated."""
     return filled(_text("roles.sql"), prefix) + grants_sql(prefix)
 
 
 def grants_sql(prefix: str = PREFIX) -> str:
-    """What the roles may do, for the functions that are there now. Needs the schema's owner. May be repeated."""
+    """SQL for the schema's owner: grants the roles the functions that are there now. May be repeated."""
     return filled(_text("grants.sql"), prefix)
 
 

@@ -1,4 +1,4 @@
-"""The side of the queue that remembers schedules: what was decided, which child is to be created, which ran."""
+"""The scheduler's calls: schedules, their ticks, the claims of children to create, ended children."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from agentjobs.values.json import JsonObject
 from agentjobs.values.text import dumps
 
 CLAIM_SECONDS = 15.0
-"""How long one process alone may create a decided child; where it dies, another one does so after that."""
+"""How long only the claimant may create a child. After that another process may claim it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenSchedule:
-    """What of a schedule's object is remembered. The last five are those of its own status, for a database that
-    does not know the schedule, or knows less."""
+    """A schedule's object, as it is stored.
+
+    ``last_tick`` to ``revision`` are from the object's own status. They count where the database does not
+    know the schedule, or knows less.
+    """
 
     uid: UUID
     cluster_id: str
@@ -29,10 +32,10 @@ class SeenSchedule:
     name: str
     generation: int
     times: str
-    """Changes where schedule, timeZone or scheduledTime do."""
+    """A text that changes whenever schedule, timeZone or scheduledTime change."""
     created_at: datetime
     edited_at: datetime | None
-    """Times and suspend did not change after it. None: they changed just now, or that is not known."""
+    """A time since which ``times`` and suspend are unchanged. None: unknown, or changed just now."""
     accepted: bool
     suspended: bool
     was_suspended: bool = False
@@ -51,15 +54,15 @@ class Tick:
     manual: bool
     decided_at: datetime
     uid: UUID | None
-    """Of the child. None: it is not known to exist."""
+    """The child's uid. None: the child is not known to exist."""
     claimant: UUID
     claimed_for_seconds: float
-    """The claim holds so long from when the row was read; negative: it is over."""
+    """How long the claim is valid from the moment of reading; negative: it is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRow:
-    """A schedule as the database knows it. Times are the database's, but for those that are an object's."""
+    """A schedule's row. Times are the database's, except for those that come from the object."""
 
     uid: UUID
     version: int
@@ -82,7 +85,7 @@ class ScheduleRow:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDecision:
-    """What is to be stored of a decision upon the row in ``version``."""
+    """A decision to store, made from the row in ``version``."""
 
     uid: UUID
     version: int
@@ -90,7 +93,7 @@ class ScheduleDecision:
     run_handled: str | None = None
     missed: int = 0
     abandon: str | None = None
-    """A child that is certainly not there, and will not be created."""
+    """The name of a child that certainly does not exist, and will not be created."""
     child: str | None = None
     tick: datetime | None = None
     manual: bool = False
@@ -98,7 +101,7 @@ class ScheduleDecision:
 
 @dataclass(frozen=True, slots=True)
 class EndedChild:
-    """A child that has ended, by the queue's record."""
+    """A child that has ended, as the queue knows it."""
 
     schedule: UUID
     child: str
@@ -113,7 +116,7 @@ class EndedChild:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An answer: rows as they are now, by uid, and what the database's clock says."""
+    """A reply: the present rows by uid, and the database's time."""
 
     now: datetime
     rows: dict[UUID, ScheduleRow]
@@ -121,18 +124,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What other processes left behind."""
+    """Work that other processes have left behind."""
 
     now: datetime
     pending: tuple[UUID, ...]
-    """Schedules with a child that nobody is creating."""
+    """Schedules with a decided child whose claim is over."""
     unseen: tuple[tuple[UUID, str, UUID], ...]
-    """(schedule, child's name, child's uid): created more than a minute ago and unknown to the queue."""
+    """Children (schedule, name, uid) created over a minute ago that the queue does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSchedule:
-    """A row, for comparing with a LIST of the objects."""
+    """A schedule's row, for comparison with a LIST of the objects."""
 
     uid: UUID
     namespace: str
@@ -142,14 +145,14 @@ class KnownSchedule:
 
 
 class Schedules:
-    """What the scheduler uses; part of Queue. Each call is one statement."""
+    """The queue's knowledge of schedules; a part of Queue. Each call is one statement."""
 
     _db: Database
 
     async def save_schedules(self, seen: Iterable[SeenSchedule], now: datetime) -> Found:
-        """Remembers what was seen of objects, each uid once; only a newer generation changes a row.
+        """Stores schedules' objects, each uid once; only a newer generation changes a row.
 
-        ``now`` is the time of decisions: what has changed just now changed then.
+        :param now: the time of a change of which no other time is known.
         """
         rows = [
             {
@@ -176,9 +179,10 @@ class Schedules:
     async def decide_schedules(
         self, claimant: UUID, decisions: Iterable[ScheduleDecision]
     ) -> tuple[frozenset[UUID], Found]:
-        """Stores decisions, and claims the children that they create, for CLAIM_SECONDS.
+        """Stores decisions, and claims the children to create for CLAIM_SECONDS.
 
-        Returns the uids whose decision counts; the others' rows had another version: decide upon the new one.
+        Returns the uids whose decision counts. The others' rows had another version: decide again from the
+        new rows.
         """
         rows = [
             {
@@ -201,9 +205,9 @@ class Schedules:
         return frozenset(map(UUID, answer["decided"] or ())), _found(answer["found"])
 
     async def claim_children(self, claimant: UUID, children: Iterable[tuple[UUID, str]]) -> Found:
-        """Claims these (schedule, child's name) where no other process has them; a row's ticks say whose they are.
+        """Claims children (schedule, name) that no other process has claimed; ``Tick.claimant`` says who has.
 
-        A child that the queue knows is confirmed instead.
+        A child that the queue knows already is confirmed instead.
         """
         rows = [{"schedule": str(schedule), "child": child} for schedule, child in children]
         return _found(
@@ -214,20 +218,20 @@ class Schedules:
         )
 
     async def confirm_children(self, children: Iterable[tuple[UUID, str, UUID]]) -> Found:
-        """These (schedule, child's name, child's uid) exist."""
+        """Notes that children (schedule, name, uid) exist."""
         return _found(await self._one("select agentjobs.schedule_confirm(%s::json)", (_ticks(children),)))
 
     async def settled_children(self, children: Iterable[tuple[UUID, str, UUID]]) -> frozenset[UUID]:
-        """Those that may be deleted: no process can still be about to create them (H29)."""
+        """The uids of children that may be deleted: no process can still be about to create them (H29)."""
         answer = await self._one("select agentjobs.schedule_settled(%s::json)", (_ticks(children),))
         return frozenset(map(UUID, answer or ()))
 
     async def close_children(
         self, cluster_id: str, children: Sequence[UUID] | None = None, gone: Sequence[UUID] = ()
     ) -> tuple[list[EndedChild], Found]:
-        """Takes out the children that have ended, by the queue's record or because their object is ``gone``.
+        """Closes the ticks of children that have ended, or whose objects are ``gone``.
 
-        ``children`` None: looks at all of this cluster's.
+        :param children: uids to look at; None: all children of this cluster.
         """
         wanted = None if children is None else [*children, *gone]
         answer = await self._one(
@@ -236,11 +240,11 @@ class Schedules:
         return [_ended(item) for item in answer["ended"] or ()], _found(answer["found"])
 
     async def forget_schedules(self, uids: Sequence[UUID]) -> None:
-        """Their objects are gone."""
+        """Removes schedules whose objects are gone."""
         await self._db.fetch("select agentjobs.schedule_forget(%s::uuid[])", (list(uids),))
 
     async def waiting_schedules(self, cluster_id: str) -> Waiting:
-        """What nobody looks after; costs next to nothing where there is nothing."""
+        """Ticks and children that no process looks after; nearly free where there are none."""
         answer = await self._one("select agentjobs.schedule_waiting(%s)", (cluster_id,))
         return Waiting(
             datetime.fromisoformat(answer["now"]),
@@ -249,7 +253,7 @@ class Schedules:
         )
 
     async def known_schedules(self, cluster_id: str, after: UUID, limit: int) -> list[KnownSchedule]:
-        """This cluster's rows by uid, for the sweep."""
+        """This cluster's rows by uid, a page after ``after``, for the sweep."""
         rows = await self._db.fetch(
             "select uid, namespace, name, generation, saved_at from agentjobs.schedule_known(%s, %s, %s)",
             (cluster_id, after, limit),

@@ -1,4 +1,4 @@
-"""What the queue looks like at the moment, in one statement: for metrics, and whoever scales workers by them."""
+"""The numbers of all queues at one moment, read in one statement, for metrics and autoscalers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import LiteralString
 from agentjobs.queue.connection import Database
 from agentjobs.queue.records import State
 
-# One pass over waiting (measured: 25 ms for 100,000 rows), which no index would spare: every row counts. Whoever asks
-# often keeps the answer for a while. Queues are named by whoever makes a job, so all but the p most important ones are
-# summed up: those that live workers serve come first, then the longest. No locks; a snapshot of its own.
+# One pass over waiting (measured: 25 ms for 100,000 rows). No index could spare it, since every row counts:
+# callers cache the answer. Anybody who makes a job can name a queue, so all but the %(most)s most important
+# queues are summed up; those that live workers serve come first, then the longest. No locks; a snapshot of
+# its own.
 STATEMENT: LiteralString = """
 with waits as materialized (
     select w.queue, w.state, w.started_at is not null as started, count(*) as n,
@@ -53,31 +54,34 @@ select (select coalesce(json_agg(queue), '[]') from named),
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Numbers by queue; every queue that is named anywhere is in all of them. The rest is summed up as ``other``."""
+    """Numbers by queue. Each mapping has all queues; those beyond the bound are summed up as ``other``."""
 
     depth: Mapping[tuple[str, State], int]
-    """Unfinished jobs that do not run."""
+    """Unfinished jobs that do not run, by queue and state."""
     ready: Mapping[str, int]
-    """Those of them that a free slot could take at once: not behind their session, in no paused queue."""
+    """Jobs that a free slot could claim at once: not behind their session, in no paused queue."""
     oldest_wait_seconds: Mapping[str, float]
-    """Of the oldest job that is ready to be claimed; 0: none is."""
+    """How long the oldest ready job has waited; 0: none is ready."""
     running: Mapping[str, int]
     slots: Mapping[str, int]
-    """Of all live workers."""
+    """Slots of all live workers."""
     paused: Mapping[str, bool]
     workers: Mapping[str, int]
-    """Live ones by pool; operators are none."""
+    """Live workers by pool; operators do not count."""
     outbox: int
     """Objects whose status is stale."""
     outbox_lag_seconds: float
-    held: Mapping[tuple[str, str, str], int]
-    """Jobs that wait for a model, by pool, model and reason of each breaker that is open: those that most wait for."""
+    blocked: Mapping[tuple[str, str, str], int]
+    """Jobs that are blocked by their model, by pool, model and reason of the open breaker."""
 
 
 async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueStats:
-    """``most``: queues with numbers of their own; the others are summed up under ``other``."""
+    """The numbers now.
+
+    :param most: how many queues get numbers of their own; the rest is summed up under ``other``.
+    """
     params = {"expiry": expiry, "most": most, "other": other}
-    ((names, depth, running, slots, paused, workers, outbox, held),) = await db.fetch(STATEMENT, params)
+    ((names, depth, running, slots, paused, workers, outbox, blocked),) = await db.fetch(STATEMENT, params)
     zero = dict.fromkeys(names, 0)
     oldest: dict[str, float] = dict.fromkeys(names, 0.0)
     able = dict(zero)
@@ -95,5 +99,5 @@ async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueS
         workers={pool: int(n) for pool, n in workers},
         outbox=int(outbox[0]),
         outbox_lag_seconds=float(outbox[1] or 0),
-        held={(pool, model, reason): int(n) for pool, model, reason, n in held},
+        blocked={(pool, model, reason): int(n) for pool, model, reason, n in blocked},
     )

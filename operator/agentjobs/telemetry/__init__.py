@@ -1,1 +1,1 @@
-"""Signals, metrics and tracing: each name is defined here once."""
+"""Signals, metrics, traces and logs: each name is defined here once."""

@@ -1,4 +1,4 @@
-"""From numbers to what Prometheus reads. The only module that imports prometheus_client."""
+"""The text of ``/metrics``, made from numbers. The only module that imports prometheus_client."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from agentjobs.telemetry.metrics import Kind, Metric
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 Series = Mapping[tuple[str, ...], float]
-"""Values by label values, in the order of the metric's labels."""
+"""Values by label values, which are in the order of the metric's labels."""
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(slots=True)
 class Observed:
-    """A histogram's series: one count for each bucket, and one for what is above them all."""
+    """One series of a histogram: a count for each bucket, and one for values above all of them."""
 
     counts: list[int]
     total: float = 0.0
 
 
 def family(metric: Metric, series: Series | float) -> Family:
-    """A gauge or a counter with these values; a number where it has no labels."""
+    """A gauge or a counter with these values; a single number where the metric has no labels."""
     kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
     made = kind(metric.value, metric.help, labels=tuple(metric.labels))
     for labels, value in series.items() if isinstance(series, Mapping) else [((), series)]:
@@ -36,6 +36,7 @@ def family(metric: Metric, series: Series | float) -> Family:
 
 
 def histogram(metric: Metric, series: Mapping[tuple[str, ...], Observed]) -> Family:
+    """A histogram with these series."""
     made = HistogramMetricFamily(metric.value, metric.help, labels=tuple(metric.labels))
     bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
     for labels, seen in series.items():

@@ -1,4 +1,4 @@
-"""Asks about jobs that may have ended, and exports the spans of those that have."""
+"""The export of ended jobs: a loop asks the database which acked jobs have ended, and exports their spans."""
 
 from __future__ import annotations
 
@@ -18,45 +18,47 @@ log = logging.getLogger(__name__)
 Timelines = Callable[[Sequence[UUID]], Awaitable[Sequence[Timeline]]]
 
 _GATHER_SECONDS = 0.2
-"""Jobs that end close together are asked about in one statement."""
+"""The pause before a statement, so that it asks about all jobs that end close together."""
 _MOST = 500
+"""The most jobs in one statement."""
 _BACKLOG = 50_000
-"""While the database is away."""
+"""The most jobs that wait while the database is away; others get no spans."""
 _RETRY_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class JobEnds:
-    """Without tracing it does nothing."""
+    """The loop that exports the spans of ended jobs. Without tracing it does nothing."""
 
     tracing: Tracing | None
     timelines: Timelines
-    """Of those of the jobs that have ended."""
+    """Reads the timelines of those jobs that have ended."""
     unavailable: type[Exception]
-    """What it raises where it may be asked again."""
+    """The error of ``timelines`` after which it is called again."""
     only: Callable[[Timeline], bool]
-    """Whose spans are for this process to tell."""
+    """True for jobs whose spans this process exports."""
     _uids: dict[UUID, None] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, uid: UUID) -> None:
+        """Adds a job that may have ended."""
         if self.tracing is not None and len(self._uids) < _BACKLOG:
             self._uids[uid] = None
             self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             try:
                 await self._tell()
             except self.unavailable as error:
-                log.warning("the ends of jobs are traced later: %s", error)
+                log.warning("the spans of ended jobs are exported later: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def flush(self, seconds: float = CLOSE_SECONDS) -> None:
-        """What is left, for so long at most."""
+        """Exports what is left, within this time."""
         with contextlib.suppress(TimeoutError, self.unavailable):
             async with asyncio.timeout(seconds):
                 while self._uids:
@@ -74,8 +76,8 @@ class JobEnds:
             self._uids = dict.fromkeys(asked) | self._uids
             self._wake.set()
             raise
-        except Exception:  # a trace is never worth a worker
-            log.exception("the ends of %d jobs are not traced", len(asked))
+        except Exception:  # no defect of tracing may end a worker
+            log.exception("the spans of %d ended jobs are not exported", len(asked))
             found = []
         for job in filter(self.only, found):
             parent = TraceParent.parse(job.traceparent)

@@ -1,7 +1,7 @@
-"""The spans that say where a job was: one per round, and in it what it waited for and its runs. Pure.
+"""The spans of a job: one per round, and below it one for each wait and each run. Pure.
 
-They are made when the thing that they show has ended, with ids that can be computed beforehand; so no process needs to
-hold a span open for the hours that a job may take, and a run's own spans can name a parent that does not exist yet.
+A span is made when its round, wait or run has ended. Its id can be computed beforehand, so a run's own spans
+can name a parent that does not exist yet, and no process keeps a span open for the hours that a job may take.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agentjobs.telemetry.traceparent import Part, TraceParent, span_id_of, trace
 
 
 class Attribute(StrEnum):
-    """Every attribute of our own spans; docs/telemetry.md is compared with it."""
+    """The attributes of our own spans. A test compares docs/telemetry.md with them."""
 
     # OpenTelemetry's semantic conventions
     MESSAGING_SYSTEM = "messaging.system"
@@ -54,14 +54,14 @@ class Attribute(StrEnum):
 
 
 LOST, ASKED = "lost", "ask"
-"""Kinds of runs, as the queue names them."""
+"""Two kinds of runs, by the queue's names."""
 FAILED_OUTCOMES = frozenset({"retry", "discard", LOST})
 _FAILED_STATES = frozenset({"Failed", "Rejected"})
 
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """One ended run, by the database's clock."""
+    """The times of one ended run, by the database's clock, for the spans of its round."""
 
     run: int
     attempt: int
@@ -69,9 +69,10 @@ class RunTimes:
     started_at: datetime
     ended_at: datetime
     kind: str
-    """``lost``: its worker's heartbeat stopped, so nobody else tells of it."""
+    """As in column ``kind``. ``lost``: no supervisor exports the span, since the worker is dead."""
     reason: str
     next_at: datetime | None
+    """When the job was due again; None: it was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Timeline:
     name: str
     queue: str
     traceparent: str
-    """As the object's annotation named it; empty: it did not."""
+    """The caller's traceparent, from the object's annotation; empty: none."""
     round: int
     state: str
     reason: str
@@ -93,11 +94,12 @@ class Timeline:
     due_at: datetime
     finished_at: datetime
     acked: bool
-    """A run's ack ended it; False: a user, a deadline or the loss of a worker did."""
+    """True: a run's ack ended the job. False: a user, a deadline or the loss of a worker did."""
     runs: Sequence[RunTimes]
 
 
 def job_name(queue: str) -> str:
+    """The name of a round's span."""
     return f"job {queue}"
 
 
@@ -114,7 +116,7 @@ def run_span(
     reason: str,
     attributes: Attributes,
 ) -> Span:
-    """One run: a child of its round. What ADK tells of the run is below it."""
+    """The span of a run, below its round's. ADK's spans of the run are below it."""
     failed = outcome in FAILED_OUTCOMES
     return Span(
         name=f"process {queue}",
@@ -141,7 +143,7 @@ def run_span(
 
 
 def spans_of(job: Timeline) -> Iterator[Span]:
-    """The round, what it waited for, and those of its runs that nobody else can tell of."""
+    """The spans of a round, of its waits, and of its lost runs, which no supervisor has exported."""
     parent = TraceParent.parse(job.traceparent)
     yield _round(job, parent)
     due, since, delay = job.due_at, job.begun_at, "scheduled"
@@ -161,11 +163,12 @@ def spans_of(job: Timeline) -> Iterator[Span]:
                 attributes=names(job) | {Attribute.WORKER.value: run.worker},
             )
         since, due, delay = run.ended_at, run.next_at or run.ended_at, "retrying"
-        if run.kind == ASKED:  # nothing tells when the answer came: until the next run began
+        if run.kind == ASKED:  # no time of the answer is known: the wait lasts until the next run began
             due, delay = job.finished_at, "input required"
 
 
 def names(job: Timeline) -> dict[str, Value]:
+    """The attributes that name the job."""
     return {
         Attribute.NAMESPACE.value: job.namespace,
         Attribute.NAME.value: job.name,
@@ -199,7 +202,7 @@ def _round(job: Timeline, parent: TraceParent | None) -> Span:
 def _waits(
     job: Timeline, parent: TraceParent | None, since: datetime, due: datetime, run: RunTimes, delay: str
 ) -> Iterator[Span]:
-    """Until it was due (by its spec, or by what the run before asked for), and from then until a slot was free."""
+    """The spans of a wait: until the job was due, and from then until the run began."""
     due = min(max(since, due), run.started_at)
     spells = [
         (Part.DELAY, delay, since, due),
@@ -226,5 +229,5 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _ns(at: datetime) -> int:
-    """Exact, unlike a float of seconds."""
+    """Nanoseconds since the epoch, exact, unlike a float of seconds."""
     return (at - _EPOCH) // timedelta(microseconds=1) * 1000

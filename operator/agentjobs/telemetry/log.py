@@ -1,7 +1,7 @@
-"""Structured logs: one JSON object a line, one line per transition.
+"""The structured log: one JSON object a line, one line per transition.
 
 ``tell(log, "job.claimed", uid=…)`` writes ``{"time": …, "level": "info", "event": "job.claimed", "uid": …}``.
-Fields are names and counts. Texts of messages and answers are never fields at info level.
+Fields are names and counts. At info level no field has the text of a message or an answer.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _FIELDS = "agentjobs_fields"
 
 
 def tell(log: logging.Logger, event: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """One line. Fields whose value is None are left out."""
+    """Writes one line for an event. Fields whose value is None are left out."""
     if log.isEnabledFor(level):
         kept = {key: value for key, value in fields.items() if value is not None}
         log.log(level, event, extra={_FIELDS: kept}, stacklevel=2)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, event, then the fields."""
+    """The format for machines: JSON with time (RFC 3339, UTC), level, logger, event, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = _head(record)
@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same for people's eyes: ``12:00:01 info job.claimed queue=agents``."""
+    """The format for people: ``12:00:01 info job.claimed queue=agents``."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{key}={value}" for key, value in getattr(record, _FIELDS, {}).items())
@@ -45,7 +45,7 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(level: str = "info", *, json: bool = True, stream: IO[str] | None = None) -> None:
-    """Sends the whole process's logging to ``stream`` (standard error). Replaces earlier handlers."""
+    """Sends all logging of the process to ``stream`` (None: standard error). Replaces earlier handlers."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if json else TextFormatter())
     root = logging.getLogger()
@@ -65,6 +65,6 @@ def _head(record: logging.LogRecord) -> dict[str, Any]:
 def _dumps(line: dict[str, Any]) -> str:
     try:
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # a lone surrogate: a log line is never lost for that
+    except orjson.JSONEncodeError:  # a lone surrogate must not lose the line
         clean = {key: str(value).encode("utf-8", "replace").decode() for key, value in line.items()}
         return orjson.dumps(clean).decode()

@@ -1,7 +1,7 @@
-"""Every metric's name, kind, help and labels: defined here once, and compared with docs/metrics.md by a test.
+"""The metrics: name, kind, help and labels of each, defined once. A test compares docs/metrics.md with them.
 
-Label values are bounded: queues are those of the worker, or the 200 that matter most to the operator; reasons,
-outcomes and states are constants; models are the first 20 that a worker sees. What is beyond has the value
+Label values are bounded. Queues are those of the worker, or the 200 most important ones for the operator;
+reasons, outcomes and states are constants; models are the first 20 that a worker sees. All values beyond are
 ``_other``, which no queue can be called.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 OTHER = "_other"
-"""Stands for all label values beyond the bound."""
+"""The label value that stands for all beyond the bound."""
 MOST_QUEUES = 200
 MOST_MODELS = 20
 
@@ -22,20 +22,22 @@ _QUEUE = {"queue": ""}
 
 
 class Kind(StrEnum):
+    """The kind of a metric, as Prometheus knows it."""
+
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
 
 
 class Metric(StrEnum):
-    """A metric is its name; the rest is what scrapers and people are told about it."""
+    """A metric: its name, with what scrapers and people read about it."""
 
     kind: Kind
     help: str
     labels: Mapping[str, str]
-    """By name; the text says what the values are where the name does not."""
+    """By label name, the values in words; empty where the name says it."""
     buckets: tuple[float, ...]
-    """Of a histogram: upper bounds."""
+    """The upper bounds of a histogram's buckets."""
 
     def __new__(
         cls,
@@ -51,11 +53,11 @@ class Metric(StrEnum):
         member.labels, member.buckets = dict(labels or {}), buckets
         return member
 
-    __hash__ = str.__hash__  # an enumeration's own is slow, and unlike that of the equal string
+    __hash__ = str.__hash__  # an enumeration's own hash is slow, and differs from the equal string's
 
     @property
     def of_worker(self) -> bool:
-        """A worker's; else the operator's."""
+        """True: a worker's metric. False: the operator's."""
         return self.startswith("agentjobs_worker_")
 
     # the queue, as the operator that leads sees it

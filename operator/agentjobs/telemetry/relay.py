@@ -1,7 +1,7 @@
-"""The executor's side of tracing: what ADK and the agent's own code make spans of goes to the supervisor as it happens.
+"""The executor's side of tracing: it sends the spans of ADK and of the agent's own code to the supervisor.
 
-No exporter, no thread and no connection here, so there is nothing to flush before the process ends, nothing that a fork
-could break, and nothing to be lost when the process is killed: a span is told when it begins and when it ends.
+A span is sent when it begins and when it ends, so a killed process loses none. There is no exporter, thread
+or connection here: nothing to flush before the exit, and nothing that a fork could break.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TEXTS = frozenset({"exception.message", "exception.stacktrace"})
 
 
 def shows_texts(environ: Mapping[str, str]) -> bool:
-    """Whether somebody asked for the texts of the conversation in spans, by one of ADK's variables."""
+    """True: one of ADK's variables asks for the texts of the conversation in spans."""
     return (
         environ.get("ADK_CAPTURE_MESSAGE_CONTENT_IN_SPANS", "").strip().lower() in _TRUE
         or environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").strip().upper() in _IN_SPANS
@@ -31,14 +31,14 @@ def shows_texts(environ: Mapping[str, str]) -> bool:
 
 
 def warm() -> None:
-    """Imports what ``begin`` needs, for processes that are forked afterwards."""
-    import opentelemetry.sdk.trace.sampling  # noqa: F401 - a side effect is all that is wanted
+    """Imports the modules that ``begin`` needs, in the template, before the fork."""
+    import opentelemetry.sdk.trace.sampling  # noqa: F401 - for its side effect
 
 
 def begin(traceparent: str, send: Send) -> None:
-    """From now on, spans of this task and of what it starts are children of ``traceparent`` and go to ``send``.
+    """Sends the spans of this task, and of tasks that it starts, to ``send``, as children of ``traceparent``.
 
-    Once per process. Where the agent's modules have set a provider of their own, it is kept and gets one more
+    To be called once per process. A provider that the agent's modules have set is kept, with one more
     processor.
     """
     from opentelemetry import context, trace
@@ -63,12 +63,12 @@ def begin(traceparent: str, send: Send) -> None:
         try:
             if span.context.trace_flags.sampled:
                 send(span_of(span, texts=texts).as_json())
-        except Exception:  # no defect here may become one of the agent's
-            log.warning("a span could not be handed on", exc_info=True)
+        except Exception:  # no defect here may fail the agent
+            log.warning("a span could not be sent to the supervisor", exc_info=True)
 
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
-        # the supervisor's sampler has decided, and told so in the traceparent
+        # the supervisor's sampler has decided; the traceparent says how
         sampler = ParentBased(ALWAYS_ON)
         provider = TracerProvider(sampler, Resource.get_empty(), shutdown_on_exit=False)
         trace.set_tracer_provider(provider)
@@ -81,10 +81,10 @@ def begin(traceparent: str, send: Send) -> None:
 
 
 def span_of(span: Any, *, texts: bool) -> Span:
-    """An SDK's span as plain values.
+    """A span of the SDK as plain values.
 
-    :param texts: False leaves out what exceptions say: they quote prompts, answers and arguments of tools. Their
-        types stay.
+    :param texts: False: without the texts of exceptions, which quote prompts, answers and arguments of tools.
+        Their types stay.
     """
     events = [_event(event.name, event.timestamp, event.attributes, texts=texts) for event in span.events]
     error = None
@@ -121,7 +121,7 @@ def _event(name: str, time_ns: int, attributes: Mapping[str, Any] | None, *, tex
 
 
 def _type_of(span: Any, events: list[Event]) -> str:
-    """The type of what went wrong, as far as the span says it."""
+    """The type of the span's error; empty: the span does not say it."""
     told = (span.attributes or {}).get("error.type")
     if told is None:
         told = next(

@@ -1,9 +1,9 @@
-"""Python signals: what a process tells its own extensions, in the process, as it happens.
+"""Python signals: calls of the application's handlers, in this process, as a run begins, proceeds and ends.
 
-A handler gets the signal and a mapping of plain values; it may be a coroutine function. Each handler has a thread and a
-backlog of its own: one that is slow, blocks or fails holds up neither the sender nor another handler. Its errors are
-logged with their tracebacks; what it is too slow for is dropped and counted. Signals are told, not stored; what must not
-be lost is in Postgres.
+A handler gets the signal and a mapping of plain values; it may be a coroutine function. Each handler has a
+thread and a backlog of its own, so a handler that is slow, blocks or fails delays neither the sender nor
+another handler. Its errors are logged with their tracebacks; signals beyond its backlog are dropped and
+counted. Signals are not stored: Postgres has what must not be lost.
 """
 
 from __future__ import annotations
@@ -21,47 +21,51 @@ log = logging.getLogger(__name__)
 
 
 class Signal(StrEnum):
-    """Every signal's name. Each job signal carries uid, namespace, name, queue, run, attempt, max_attempts."""
+    """A signal. Job signals carry uid, namespace, name, queue, run, attempt, max_attempts, and the fields
+    below."""
 
     JOB_START = "job.start"
-    """An executor has the job. Nothing more is carried."""
+    """An executor has the job. Carries nothing more."""
     JOB_EVENT = "job.event"
-    """The agent did something. ``event``: an AgentEvent; names and counts, never text."""
+    """The agent did something. ``event``: an AgentEvent, which has names and counts and no text."""
     JOB_COMPLETE = "job.complete"
     """``duration_seconds``, ``event_count``, ``events`` (AgentEvents, the first 10,000), ``usage``."""
     JOB_EXCEPTION = "job.exception"
-    """A run ended without an answer. ``reason``, ``message``, ``duration_seconds``; one of the next follows."""
+    """A run ended without an answer. ``reason``, ``message``, ``duration_seconds``. One of the three below
+    follows."""
     JOB_RETRY = "job.retry"
-    """``reason``, ``delay_seconds``: the attempt is charged, another follows."""
+    """The attempt is charged, and another follows. ``reason``, ``delay_seconds``."""
     JOB_SNOOZE = "job.snooze"
-    """``reason``, ``delay_seconds``: the attempt is refunded (rate limit, outage, drain, suspend)."""
+    """The attempt is refunded (rate limit, outage, drain, suspend). ``reason``, ``delay_seconds``."""
     JOB_DISCARD = "job.discard"
-    """``reason``, ``message``: a permanent error, or the last attempt."""
+    """A permanent error, or the last attempt has failed. ``reason``, ``message``."""
     JOB_CANCEL = "job.cancel"
-    """``reason``: stopped because a user or a deadline asked."""
+    """A user or a deadline stopped the run. ``reason``."""
     SCHEDULE_START = "schedule.start"
-    """After ``job.start``, of a job that a schedule created: ``schedule``, ``schedule_uid``, ``scheduled_time``."""
+    """Follows ``job.start`` of a schedule's job. ``schedule``, ``schedule_uid``, ``scheduled_time``."""
     SCHEDULE_STOP = "schedule.stop"
-    """After the signal of how the run ended, which is ``outcome``: the same, and ``duration_seconds``, ``reason``,
-    ``event_count``, ``usage``. A run that is tried again stops and starts once more."""
+    """Follows the signal for the end of a run of a schedule's job, and names it in ``outcome``. The fields of
+    ``schedule.start``, ``duration_seconds``, ``reason``, ``event_count``, ``usage``. Sent for each run."""
 
 
 Values = Mapping[str, object]
 Handler = Callable[[Signal, Values], object]
-"""What it returns is ignored, unless it can be awaited: then it is, on an event loop of the handler's own thread."""
+"""An awaitable result is awaited on an event loop of the handler's thread; other results are ignored."""
 
 EVENTS_CARRIED = 10_000
-"""``job.complete`` carries at most this many events: a run without an end must not fill the supervisor."""
+"""The most events in ``job.complete``: an endless run must not fill the supervisor's memory."""
 BACKLOG = 100_000
-"""Signals, and events that they carry, that may wait for one handler."""
+"""The most signals, with the events that they carry, that wait for one handler."""
 _COMPLAIN_SECONDS = 60.0
 _subscriptions: dict[Signal, tuple[_Subscription, ...]] = {}
 _lock = threading.Lock()
 
 
 def subscribe(handler: Handler, *signals: Signal) -> Callable[[], None]:
-    """Calls ``handler(signal, values)`` for the given signals (none given: for all), in their order. Returns its
-    undoing."""
+    """Calls ``handler(signal, values)`` for these signals (none: for all), in their order.
+
+    Returns a function that ends the subscription.
+    """
     subscription, chosen = _Subscription(handler), signals or tuple(Signal)
     with _lock:
         for signal in chosen:
@@ -77,13 +81,13 @@ def subscribe(handler: Handler, *signals: Signal) -> Callable[[], None]:
 
 
 def send(signal: Signal, **values: object) -> None:
-    """Hands the signal to its handlers' threads. Never blocks, never raises; free when nobody listens."""
+    """Passes the signal to its handlers' threads. Never blocks, never raises; free without handlers."""
     for subscription in _subscriptions.get(signal, ()):
         subscription.put(signal, values)
 
 
 def flush(timeout_seconds: float = 5.0) -> bool:
-    """Waits until what was sent so far is handled; False when that takes longer. For the end of a process."""
+    """Waits, at the end of a process, until all signals so far are handled. False: it would take longer."""
     until = time.monotonic() + timeout_seconds
     with _lock:
         reached = [s.reached() for s in {s for some in _subscriptions.values() for s in some}]
@@ -91,7 +95,7 @@ def flush(timeout_seconds: float = 5.0) -> bool:
 
 
 class _Subscription:
-    """A handler, what waits for it, and its thread, which starts with the first signal."""
+    """One handler with its backlog and its thread, which starts with the first signal."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -105,7 +109,7 @@ class _Subscription:
     def put(self, signal: Signal, values: Values) -> None:
         weight = _weight(values)
         with self._changed:
-            # the first is always taken: one signal alone may carry more than the backlog
+            # an empty backlog takes any signal: one alone may carry more events than the bound
             if self._weight and self._weight + weight > BACKLOG:
                 self._dropped += 1
                 self._complain(signal)
@@ -114,7 +118,7 @@ class _Subscription:
             self._add((signal, values))
 
     def reached(self) -> threading.Event:
-        """Set when all that was put so far is handled."""
+        """An event that is set when all signals so far are handled."""
         event = threading.Event()
         with self._changed:
             if self._thread is None:
@@ -124,7 +128,7 @@ class _Subscription:
         return event
 
     def end(self) -> None:
-        """After what waits, the thread ends."""
+        """Ends the thread after the signals that wait."""
         with self._changed:
             if self._thread is not None:
                 self._add(None)
@@ -140,8 +144,8 @@ class _Subscription:
         if (now := time.monotonic()) - self._complained >= _COMPLAIN_SECONDS:
             self._complained = now
             log.error(
-                "the handler %r is too slow: %d signals dropped so far, now %s; make it faster, or let it hand "
-                "its work on",
+                "the handler %r is too slow: %d signals dropped so far, the last one %s; make it faster, or let it pass "
+                "its work to another thread",
                 self._handler,
                 self._dropped,
                 signal,
@@ -158,7 +162,7 @@ class _Subscription:
                     result = self._handler(signal, values)
                     if inspect.isawaitable(result):
                         runner.run(_await(result))
-                except BaseException:  # sys.exit() too: it would end this thread, and nothing else
+                except BaseException:  # sys.exit() too, which would end this thread alone
                     log.exception("the handler %r of signal %s failed", self._handler, signal)
                 finally:
                     with self._changed:

@@ -1,7 +1,8 @@
-"""A span as plain values: how executors hand theirs to the supervisor, and how the supervisor writes its own.
+"""A span as plain values, as executors send it to the supervisor and as the supervisor makes its own.
 
-What comes from an executor was named by whoever wrote the agent. One value that the exporter cannot encode would lose
-the whole batch, spans of other jobs included, so everything is brought into bounds here.
+The agent's author chose the names and values of an executor's span. For example, an integer beyond 64 bits
+cannot be exported, and would lose the whole batch with spans of other jobs. So every name and value is
+brought into bounds here.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 Value = str | bool | int | float | Sequence["Value"]
 Attributes = Mapping[str, Value]
 MAX_CHARACTERS = 256 * 1024
-"""Of all texts of one span together; a larger one is exported without attributes and events."""
+"""The limit on all texts of one span. A larger span is exported without attributes and events."""
 TRUNCATED = "agentjobs.truncated"
 UNFINISHED = "agentjobs.unfinished"
-"""True on a span that its process did not live to end."""
+"""The attribute of a span whose process ended before the span did."""
 
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID = re.compile(r"(?!0{16})[0-9a-f]{16}")
@@ -27,6 +28,8 @@ _MOST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    """An event in a span."""
+
     name: str
     time_ns: int
     attributes: Attributes = field(default_factory=dict)
@@ -34,6 +37,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Link:
+    """A link to another span."""
+
     trace_id: str
     span_id: str
     attributes: Attributes = field(default_factory=dict)
@@ -41,7 +46,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Names as in OpenTelemetry's data model; times in Unix nanoseconds, ids in hexadecimal digits."""
+    """A span, with OpenTelemetry's names; times in Unix nanoseconds, ids in hexadecimal digits."""
 
     name: str
     trace_id: str
@@ -49,18 +54,18 @@ class Span:
     parent_id: str | None
     start_ns: int
     end_ns: int | None
-    """None: it has begun."""
+    """None: the span has not ended."""
     kind: str = "INTERNAL"
     attributes: Attributes = field(default_factory=dict)
     events: Sequence[Event] = ()
     links: Sequence[Link] = ()
     error: str | None = None
-    """Its status is ERROR, with this description; None: it is not."""
+    """The description of status ERROR; None: the status is another."""
     scope: str = "agentjobs"
     scope_version: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Absent where it is as usual."""
+        """The span as a JSON object, without fields that have their default."""
         value: dict[str, Any] = {"n": self.name, "t": self.trace_id, "s": self.span_id, "b": self.start_ns}
         optional: dict[str, Any] = {
             "p": self.parent_id,
@@ -77,7 +82,7 @@ class Span:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Span:
-        """In bounds. Raises KeyError, TypeError or ValueError for what is no span."""
+        """A span from ``as_json``, in bounds. Raises KeyError, TypeError or ValueError."""
         end, parent = value.get("e"), value.get("p")
         return bounded(
             cls(
@@ -101,12 +106,12 @@ class Span:
 
 
 def clean(attributes: Mapping[Any, Any] | None) -> dict[str, Value]:
-    """Only what an exporter can encode: no lone surrogates, no number beyond 64 bits, nothing but plain values."""
+    """The attributes as plain values that an exporter can encode: no lone surrogates, 64-bit integers."""
     return {_text(key): _plain(value) for key, value in (attributes or {}).items() if value is not None}
 
 
 def bounded(span: Span) -> Span:
-    """The span itself, or without attributes and events where those are too large to be of use."""
+    """The span; without attributes and events where their texts are longer than MAX_CHARACTERS."""
     size = _size(span.attributes) + sum(_size(event.attributes) for event in span.events)
     if size <= MAX_CHARACTERS:
         return span

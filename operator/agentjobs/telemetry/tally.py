@@ -1,7 +1,7 @@
-"""What a process counts, for one event loop: a dictionary's worth of work per count, rendered when somebody scrapes.
+"""The counts of a process, for one event loop: dictionaries, made into metrics when somebody scrapes.
 
-The client library's own counters lock and look labels up anew each time: three times the work (measured), on the loop that
-also claims and beats.
+The client library's own counters take a lock and look their labels up at each count. That is three times the
+work (measured), on the loop that also claims and beats.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agentjobs.telemetry.exposition import Family, Observed, family, histogram
 from agentjobs.telemetry.metrics import Kind, Metric
 
 Labels = tuple[str, ...]
-"""Values in the order of the metric's labels."""
+"""Label values, in the order of the metric's labels."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Tally:
     _observed: dict[Metric, dict[Labels, Observed]] = field(default_factory=dict)
 
     def begin(self, metric: Metric, labels: Labels = ()) -> None:
-        """Shows the series from now on, with zeros: a rate needs a beginning."""
+        """Shows a series with zeros: a rate needs a first value."""
         if metric.kind is Kind.COUNTER:
             self._counts.setdefault(metric, {}).setdefault(labels, 0.0)
         else:
@@ -33,6 +33,7 @@ class Tally:
             series.setdefault(labels, Observed([0] * (len(metric.buckets) + 1)))
 
     def add(self, metric: Metric, labels: Labels, amount: float = 1.0) -> None:
+        """Adds to a counter."""
         try:
             self._counts[metric][labels] += amount
         except KeyError:
@@ -40,7 +41,7 @@ class Tally:
             self._counts[metric][labels] += amount
 
     def observe(self, metric: Metric, labels: Labels, value: float) -> None:
-        """Into the first bucket whose bound is not below the value."""
+        """Counts a value of a histogram, in the first bucket whose bound is not below it."""
         try:
             seen = self._observed[metric][labels]
         except KeyError:
@@ -50,7 +51,7 @@ class Tally:
         seen.total += value
 
     def families(self) -> Iterator[Family]:
-        """What was counted so far, in the order of the definitions."""
+        """The metrics counted so far, in the order of their definitions."""
         for metric in Metric:
             if metric in self._counts:
                 yield family(metric, self._counts[metric])

@@ -1,8 +1,9 @@
-"""Spans to a collector, by OTLP, from one process on behalf of others.
+"""The export of spans to a collector, by OTLP: the supervisor does it for its executors too.
 
-Only the standard ``OTEL_*`` variables configure it: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
-Where none asks for traces, nothing of OpenTelemetry is imported. Spans are queued in memory and sent by a thread of
-the SDK's; whatever the collector does, nobody waits for it, and what does not fit is dropped.
+The standard ``OTEL_*`` variables configure it
+(https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/). Where none asks for
+traces, nothing of OpenTelemetry is imported. A thread of the SDK sends spans from a queue in memory. No
+caller waits for the collector; spans beyond the queue's size are dropped.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ log = logging.getLogger(__name__)
 
 EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 CLOSE_SECONDS = 2.0
-"""At the end of a process: how long the last spans may take to leave."""
+"""How long the export of the last spans may take at the end of a process."""
 SECRETS = frozenset(
     f"OTEL_EXPORTER_OTLP_{signal}{name}"
     for signal in ("", "TRACES_")
     for name in ("HEADERS", "CLIENT_KEY", "CLIENT_CERTIFICATE")
 )
-"""Variables that only a process that exports needs."""
+"""Variables with secrets, which only a process that exports needs."""
 
 
 def asked_for(environ: Mapping[str, str]) -> bool:
-    """Whether the environment asks for traces: an endpoint or an exporter is named, and nothing turns them off."""
+    """True: the environment names an endpoint or an exporter, and no variable turns traces off."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip()
@@ -48,7 +49,7 @@ def asked_for(environ: Mapping[str, str]) -> bool:
 
 
 def obstacle(environ: Mapping[str, str]) -> str:
-    """Why what is asked for cannot be done, and what to do; empty: it can."""
+    """Why traces cannot be exported as asked, and what to do; empty: they can."""
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
     if exporter != "otlp":
         return f"OTEL_TRACES_EXPORTER is {exporter!r}: only otlp and none are known here; set otlp"
@@ -76,10 +77,10 @@ def _installed() -> bool:
 
 
 def open_tracing(environ: Mapping[str, str], *, service: str, instance: str) -> Tracing | None:
-    """None where nothing is asked for, and where it cannot be done: then the log says why. Never raises.
+    """The exporter of this process; None: not asked for, or not possible, and the log says why. Never raises.
 
     :param service: ``service.name`` where neither OTEL_SERVICE_NAME nor OTEL_RESOURCE_ATTRIBUTES names one.
-    :param instance: ``service.instance.id``, likewise.
+    :param instance: ``service.instance.id``, in the same case.
     """
     if not asked_for(environ):
         return None
@@ -105,14 +106,14 @@ def _open(service: str, instance: str) -> Tracing:
         {"service.name": service, "service.instance.id": instance, "telemetry.sdk.language": "python"}
     )
     exporter = OTLPSpanExporter()
-    # the provider reads OTEL_TRACES_SAMPLER and its argument; nothing else of it is used
+    # the provider reads OTEL_TRACES_SAMPLER and its argument; it is used for nothing else
     sampler = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False).sampler
     endpoint = str(getattr(exporter, "_endpoint", "")).split("?")[0]
     return Tracing(exporter, own.merge(OTELResourceDetector().detect()), sampler, endpoint)
 
 
 class Tracing:
-    """Takes spans and sends them. For one thread, which is never held up."""
+    """The exporter of one process. To be called from one thread, which never waits."""
 
     def __init__(
         self, exporter: SpanExporter, resource: Resource, sampler: Sampler, endpoint: str = ""
@@ -125,7 +126,7 @@ class Tracing:
         self._processor = BatchSpanProcessor(exporter)
 
     def samples(self, trace_id: str, name: str, parent: TraceParent | None) -> bool:
-        """The sampler's decision on a trace: the same one for all its spans, whoever asks. Never raises."""
+        """The sampler's decision on a trace, the same for all its spans in every process. Never raises."""
         from opentelemetry.sdk.trace.sampling import Decision
         from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
@@ -135,21 +136,21 @@ class Tracing:
             context = set_span_in_context(NonRecordingSpan(remote))
         try:
             decision = self._sampler.should_sample(context, int(trace_id, 16), name).decision
-        except Exception:  # one of somebody's own, named by OTEL_TRACES_SAMPLER
+        except Exception:  # OTEL_TRACES_SAMPLER may name anybody's sampler
             log.exception("the sampler failed; trace %s is not sampled", trace_id)
             return False
         return decision is Decision.RECORD_AND_SAMPLE
 
     def export(self, span: Span) -> None:
-        """Queues it; dropped, and logged, where the queue is full (OTEL_BSP_MAX_QUEUE_SIZE). Never raises."""
+        """Queues a span; drops and logs it beyond OTEL_BSP_MAX_QUEUE_SIZE. Never raises."""
         try:
             self._processor.on_end(_readable(span, self._resource))
-        except Exception:  # no span is worth the run that it tells of
+        except Exception:  # no defect of tracing may fail a run
             log.exception("the span %r could not be queued", span.name)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Sends what is left, for so long at most."""
-        # its own shutdown may take 30 s
+        """Sends the spans that are left, within this time."""
+        # in a thread: the SDK's shutdown may take 30 s
         closing = threading.Thread(target=self._processor.shutdown, name="tracing-close", daemon=True)
         closing.start()
         closing.join(seconds)

@@ -1,1 +1,1 @@
-"""The worker: a supervisor that claims jobs, and one forked executor process per running job."""
+"""The worker: a supervisor that claims jobs, and an executor, a forked process, for each running job."""

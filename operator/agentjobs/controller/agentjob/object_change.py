@@ -82,8 +82,8 @@ def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectCh
             return base
         return replace(base, rejected=(ApiReason.INVALID_SPEC.value, rejection_text(obj)))
     refused = refusal(job.spec, meta["namespace"], gate)
-    hold = (Reason.QUEUE_NOT_ALLOWED, refused) if refused else _restored(meta, gate)
-    return replace(base, job=new_job(job, base), cancel=bool(job.spec.cancel), hold=hold)
+    unaccepted = (Reason.QUEUE_NOT_ALLOWED, refused) if refused else _restored(meta, gate)
+    return replace(base, job=new_job(job, base), cancel=bool(job.spec.cancel), unaccepted=unaccepted)
 
 
 def new_job(job: AgentJob, change: ObjectChange) -> NewJob:

@@ -108,14 +108,14 @@ def conditions_of(job: JobView) -> list[JsonObject]:
 
 
 def _accepted(job: JobView) -> JsonObject:
-    refused = job.state is State.REJECTED or (job.held and job.reason == Reason.QUEUE_NOT_ALLOWED.value)
+    refused = job.state is State.REJECTED or (job.unaccepted and job.reason == Reason.QUEUE_NOT_ALLOWED.value)
     if refused:
         return _condition(job, ConditionType.ACCEPTED, False, reason_of(job), job.message, job.accepted_at)
     return _condition(job, ConditionType.ACCEPTED, True, Reason.ACCEPTED.value, "", job.accepted_at)
 
 
 def _suspended(job: JobView) -> JsonObject | None:
-    if job.state is State.SUSPENDED and not (job.held and job.reason == Reason.QUEUE_NOT_ALLOWED.value):
+    if job.state is State.SUSPENDED and not (job.unaccepted and job.reason == Reason.QUEUE_NOT_ALLOWED.value):
         return _condition(
             job, ConditionType.SUSPENDED, True, reason_of(job), job.message, job.suspended_at or job.since
         )
@@ -206,7 +206,7 @@ def _next_attempt(job: JobView) -> datetime | None:
 
 def _queued(job: JobView) -> datetime | None:
     """When it became due; absent before that, and where it never was."""
-    if job.state in (State.SCHEDULED, State.REJECTED) or job.held:
+    if job.state in (State.SCHEDULED, State.REJECTED) or job.unaccepted:
         return None
     if job.state is State.CANCELLED and job.finished_at is not None and job.due_at > job.finished_at:
         return None

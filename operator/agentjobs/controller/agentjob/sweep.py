@@ -14,7 +14,7 @@ from agentjobs.controller.apiserver.listing import Listed
 from agentjobs.controller.apiserver.resources import NAMESPACES
 from agentjobs.controller.kit.sweep import Suspects, vanished_rows
 from agentjobs.controller.metrics.counters import SWEEP_FOUND
-from agentjobs.queue.kubernetes import MirrorRow
+from agentjobs.queue.kubernetes import KnownObject
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import ObjectChange, ObjectRef
 
@@ -35,23 +35,23 @@ class AgentJobSweep:
     """Whether intake has an object (by uid) in this generation already."""
     mass_vanish_limit: int = 20
 
-    async def rows(self) -> list[MirrorRow]:
-        rows: list[MirrorRow] = []
+    async def rows(self) -> list[KnownObject]:
+        rows: list[KnownObject] = []
         after = 0
-        while page := await self.queue.mirrored(after, ROWS_IN_A_PAGE, self.cluster_id):
+        while page := await self.queue.known_objects(after, ROWS_IN_A_PAGE, self.cluster_id):
             rows += page
             after = page[-1].id
         return rows
 
     def suspects(
-        self, rows: list[MirrorRow], listed: Mapping[UUID, Listed], list_started_at: datetime
-    ) -> Suspects[MirrorRow]:
+        self, rows: list[KnownObject], listed: Mapping[UUID, Listed], list_started_at: datetime
+    ) -> Suspects[KnownObject]:
         return compare(rows, listed, list_started_at=list_started_at, namespaces=self.namespaces)
 
     def has(self, uid: str, generation: int) -> bool:
         return self.taken(uid, generation)
 
-    async def release(self, gone: list[MirrorRow], rows: list[MirrorRow]) -> None:
+    async def release(self, gone: list[KnownObject], rows: list[KnownObject]) -> None:
         """Cancels jobs whose object is gone, except where too many of an existing namespace vanish at
         once."""
         stopped = {
@@ -84,12 +84,12 @@ class AgentJobSweep:
 
 
 def compare(
-    rows: Iterable[MirrorRow],
+    rows: Iterable[KnownObject],
     listed: Mapping[UUID, Listed],
     *,
     list_started_at: datetime,
     namespaces: Set[str],
-) -> Suspects[MirrorRow]:
+) -> Suspects[KnownObject]:
     """Which rows and objects disagree. ``rows`` are of this cluster only; ``namespaces`` empty: all are
     watched."""
     known = {row.uid: row for row in rows}
@@ -110,7 +110,7 @@ def compare(
 
 
 def too_many(
-    vanished: Iterable[MirrorRow], rows: Iterable[MirrorRow], limit: int = 20
+    vanished: Iterable[KnownObject], rows: Iterable[KnownObject], limit: int = 20
 ) -> dict[str, tuple[int, int]]:
     """Namespaces of which more than ``limit`` unfinished jobs, and more than half, vanished at once:
     (vanished, of how many). There a fault is likelier than so many deletes, while the namespace exists."""
@@ -119,6 +119,6 @@ def too_many(
     return {ns: (n, had[ns]) for ns, n in gone.items() if n > limit and 2 * n > had[ns]}
 
 
-def gone_change(row: MirrorRow, cluster_id: str) -> ObjectChange:
+def gone_change(row: KnownObject, cluster_id: str) -> ObjectChange:
     """What the queue is told of a job whose object is gone."""
     return ObjectChange(row.uid, ObjectRef(cluster_id, row.namespace, row.name), row.generation, gone=True)

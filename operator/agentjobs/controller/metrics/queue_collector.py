@@ -67,8 +67,8 @@ def of(stats: QueueStats) -> Iterable[Family]:
     yield family(Metric.QUEUE_SLOTS, _by_name(stats.slots))
     yield family(Metric.QUEUE_PAUSED, _by_name(stats.paused))
     yield family(Metric.WORKERS, _by_name(stats.workers))
-    yield family(Metric.MODEL_BREAKER_OPEN, dict.fromkeys(stats.held, 1.0))
-    yield family(Metric.MODEL_JOBS_HELD, {(p, m): float(n) for (p, m, _), n in stats.held.items()})
+    yield family(Metric.MODEL_BREAKER_OPEN, dict.fromkeys(stats.blocked, 1.0))
+    yield family(Metric.MODEL_JOBS_HELD, {(p, m): float(n) for (p, m, _), n in stats.blocked.items()})
     yield family(Metric.OUTBOX_DEPTH, float(stats.outbox))
     yield family(Metric.OUTBOX_LAG, stats.outbox_lag_seconds)
 

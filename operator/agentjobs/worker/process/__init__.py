@@ -1,1 +1,1 @@
-"""The processes of runs: the supervisor's handles of template and executors, and what these two processes do."""
+"""Template and executors: the supervisor imports pool and handles, they run template_main and child."""

@@ -1,4 +1,4 @@
-"""The executor: the forked process in which one run happens, and nothing else ever after."""
+"""The executor: the process of one run, which the template forks and which then calls `main`."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from agentjobs.worker.process.wire import (
 )
 
 _OOM_SCORE = 800
-"""The kernel takes an executor before the supervisor or the template."""
+"""Out of memory, the kernel kills an executor before the supervisor or the template."""
 _LEASE_LOOK_SECONDS = 30.0
-"""At least so often the lease is looked at: asyncio's clock stands still in a suspended machine."""
+"""The longest pause between two looks at the lease: asyncio's clock stands still in a suspended machine."""
 
 
 def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
-    """Right after the fork: a session of its own, an end with the template, bounds, and an own output."""
+    """Makes a forked process an executor: own session, death with the template, limits, own output."""
     os.setsid()
     linux.set_parent_death_signal(signal.SIGKILL)
-    if os.getppid() != template:  # it died before the line above
+    if os.getppid() != template:  # the template died before the line above
         os._exit(70)
     linux.become_subreaper()
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -56,26 +56,29 @@ def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if data_limit_bytes is not None:
-        # Not RLIMIT_AS: that one counts the stacks and arenas that threads only reserve.
+        # Not RLIMIT_AS, which counts the stacks and arenas that threads only reserve.
         limit = linux.data_bytes() + data_limit_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     gc.enable()
 
 
 def main(job_socket: int, settings: AgentSettings, lease: LeaseTerms, *, touch: bool) -> None:
-    """Waits for the job, runs it, says how it ended, and ends the process."""
+    """Waits for the job, runs it, sends the result and exits.
+
+    :param touch: this executor is a standby, and first makes a run in memory (``_touch``).
+    """
     link = _Link(socket.socket(fileno=job_socket))
     if touch:
         _touch(settings)
         link.send({"op": Op.IDLE})
     spec = AttemptSpec.from_json(link.receive(Op.JOB)["spec"])
     try:
-        # Never closed: closing cancels the run's task, and a tool's sys.exit(), which comes out of the loop,
-        # would look like a cancel; it also waits for tools' threads, which may never end.
+        # The runner is never closed. Closing it would cancel the run's task, so that a tool's sys.exit()
+        # would look like a cancel; and it would wait for tools' threads, which may never end.
         asyncio.Runner().run(_run(link, spec, settings, lease))
     except SystemExit as error:
         _finish(link, {"op": Op.RESULT, "crash": f"sys.exit({error.code!r}) was called inside the run"})
-    except MemoryError:  # outside of the agent's code, or too little left to judge it there
+    except MemoryError:  # outside of the agent's code, or too little was left to judge the error there
         _finish(link, {"op": Op.RESULT, "crash": "MemoryError", "out_of_memory": True})
     except KeyboardInterrupt:
         _finish(link, {"op": Op.RESULT, "crash": "KeyboardInterrupt was raised inside the run"})
@@ -86,7 +89,7 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     from agentjobs.agents.run.attempt import run_attempt
 
     abort = asyncio.Event()
-    asked_to_cancel = lapsed = False
+    asked_to_cancel = lease_over = False
 
     def report(event: AgentEvent) -> None:
         link.send({"op": Op.EVENT, "event": event.as_json()})
@@ -102,11 +105,11 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     with leased(lease.reader.seconds_left):
         task = asyncio.ensure_future(run)
 
-    async def end_with_the_lease() -> None:
-        nonlocal lapsed
-        while (left := lease.seconds_until_lapse()) > 0:  # noqa: ASYNC110, a page of memory has no event
+    async def cancel_after_the_lease() -> None:
+        nonlocal lease_over
+        while (left := lease.seconds_until_cancel()) > 0:  # noqa: ASYNC110, a page of memory has no event
             await asyncio.sleep(lease.look_after_seconds(left, _LEASE_LOOK_SECONDS))
-        lapsed = True
+        lease_over = True
         task.cancel("the worker's lease was not renewed")
 
     def hear() -> None:
@@ -119,15 +122,15 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
                 task.cancel("asked by the supervisor")
 
     asyncio.get_running_loop().add_reader(link.fileno(), hear)
-    hear()  # what came together with the job
-    watch = asyncio.ensure_future(end_with_the_lease())
+    hear()  # messages that came together with the job
+    watch = asyncio.ensure_future(cancel_after_the_lease())
     try:
         outcome = await task
     except asyncio.CancelledError:
         if asked_to_cancel:
             _finish(link, {"op": Op.RESULT, "cancelled": True})
-        if lapsed:
-            _finish(link, {"op": Op.RESULT, "lapsed": True})
+        if lease_over:
+            _finish(link, {"op": Op.RESULT, "lease_over": True})
         _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
     finally:
         watch.cancel()
@@ -135,19 +138,22 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
 
 
 def _cut(outcome: Outcome) -> Outcome:
-    """Bounds what crosses to the supervisor; the queue's own limits are lower and leave a flag."""
+    """The outcome with result and message cut to what one line to the supervisor may carry (wire.py)."""
     result = outcome.result[:MAX_RESULT_CHARACTERS] if outcome.result is not None else None
     return replace(outcome, result=result, message=outcome.message[:MAX_MESSAGE_CHARACTERS])
 
 
 def _finish(link: _Link, result: Message) -> NoReturn:
-    """The result before the exit, always. All that was printed comes before the result, and its end says so:
-    the supervisor need not wait for the kernel to take this process apart."""
+    """Sends the result and exits, in this order.
+
+    Flushes and closes stdout and stderr first. The supervisor reads end of file there as "nothing more is
+    printed", and need not wait until the kernel has taken this process apart.
+    """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
     with contextlib.suppress(OSError):
-        # Not only closed: a socket that an exporter opens now must not get the number.
+        # Not merely closed: a socket that an exporter opens now must not get number 1 or 2.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):
             os.dup2(nowhere, descriptor)
@@ -169,8 +175,10 @@ _PROVIDERS = {
 
 
 def _flush_telemetry() -> None:
-    """What exporters of the agent's own still hold: their threads do not survive os._exit. The slot is free by now;
-    the supervisor kills a process that takes too long for this."""
+    """Flushes the agent's own OpenTelemetry exporters: their threads do not survive os._exit.
+
+    The slot is free by now. The supervisor kills a process that takes too long here.
+    """
     for name, getter in _PROVIDERS.items():
         if (module := sys.modules.get(name)) is not None:
             with contextlib.suppress(Exception):
@@ -180,12 +188,12 @@ def _flush_telemetry() -> None:
 
 
 def _touch(settings: AgentSettings) -> None:
-    """One echo run in memory: copies the pages and fills the caches that the real run would have to."""
+    """Makes an echo run in memory: a standby copies pages and fills caches before its real run."""
     from agentjobs.agents.prefork.standby import prepare_standby
 
     try:
         asyncio.run(prepare_standby(settings))
-    except Exception as error:  # the real run will say what is wrong, if anything is
+    except Exception as error:  # if something is wrong, the real run fails of it too and says so
         print(f"the warm-up run of an executor failed: {error!r}", file=sys.stderr)  # noqa: T201
 
 
@@ -202,7 +210,7 @@ class _Link:
         return self._sock.fileno()
 
     def send(self, message: Message) -> None:
-        """Blocks while the supervisor is behind: that is what keeps a flood of events bounded."""
+        """Sends one message. Blocks while the supervisor is behind, which bounds a flood of events."""
         try:
             with self._sending:
                 self._sock.sendall(encode_line(message))
@@ -210,7 +218,7 @@ class _Link:
             os._exit(70)
 
     def receive(self, op: Op) -> Message:
-        """Waits for the first message of that kind; others before it are kept for ``receive_ready``."""
+        """Waits for the first message with this ``op``; ``receive_ready`` returns those before it."""
         while True:
             for index, message in enumerate(self._received):
                 if message["op"] == op:
@@ -218,6 +226,7 @@ class _Link:
             self._read(0)
 
     def receive_ready(self) -> list[Message]:
+        """All messages that have arrived, without waiting."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 self._read(socket.MSG_DONTWAIT)

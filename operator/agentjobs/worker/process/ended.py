@@ -1,4 +1,4 @@
-"""How a run ended, as the supervisor saw it."""
+"""The end of a run as the supervisor saw it; `supervisor/acks.py` makes the ack of it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from agentjobs.worker.process.stopping import Why
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The truth is the result message where there is one, else the exit status."""
+    """How one run ended: by the executor's result message where there is one, else by its exit status."""
 
     outcome: Outcome | None = None
+    """The executor's own word. None: it sent none."""
     cancelled: bool = False
-    """The executor says that its task was cancelled. Believed only where ``why`` says that we asked."""
+    """The executor says that its task was cancelled. Counts only where ``why`` says who asked for it."""
     crash: str = ""
-    """What the executor itself says of its crash (``sys.exit`` in a tool)."""
+    """The executor's own description of its crash, such as ``sys.exit`` in a tool."""
     exit_status: int | None = None
-    """Negative: the signal. None: not known, because the result came first, or because nobody could see it."""
+    """Negative: the signal. None: not known, since the result came before the exit or the template died."""
     why: Why | None = None
-    """Why we stopped it; None: we did not."""
+    """Why the supervisor, the lease or the memory limit stopped the run. None: nothing did."""
     never_ran: str = ""
-    """Not the job's doing: the template died, or no process could be started. Says what happened."""
+    """Why the run could not end by itself: the template died, or could not fork. Never charged."""
     event_count: int = 0
     usage: Usage = field(default_factory=Usage)
-    """As told while it ran: what is known of a run that left no outcome."""
+    """The last usage that the executor reported while it ran; counts where there is no outcome."""
     log_tail: str = ""
     duration_seconds: float = 0.0
     cpu_seconds: float = 0.0

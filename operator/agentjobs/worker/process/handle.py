@@ -1,4 +1,4 @@
-"""The supervisor's handle of one executor: its events, its stopping ladder, its end."""
+"""The supervisor's handle of one executor: hears its events, stops it by steps, tells its end."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from agentjobs.worker.process.wire import Lines, Message, Op, decode, encode_lin
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 2.0
-"""After the exit: how long the sockets' ends are waited for. Only a descendant that survived SIGKILL for so
-long can hold them."""
+"""After the exit: the longest wait for the end of file on both sockets. Only a descendant that survived
+SIGKILL for so long can keep them open."""
 
 _PRINTED_SECONDS = 0.25
-"""After the result: how long the end of the output is waited for. Descendants may still hold the pipe."""
+"""After the result: the longest wait for the end of the output. Descendants may keep its pipe open."""
 _EXIT_SECONDS = 2.0
-"""A process that is still there so long after its result is killed."""
+"""After its result, an executor that has not exited for so long is killed."""
 
 OnEvent = Callable[[AgentEvent], None]
 OnSpan = Callable[[Span], None]
@@ -38,14 +38,14 @@ OnUsage = Callable[[], None]
 
 
 class ExecutorHandle(asyncio.Protocol):
-    """One process, one run. Made by ``Executors``; a standby until ``give``."""
+    """One executor, made by ``ExecutorPool``. It is a standby until ``give`` hands it its only run."""
 
     def __init__(self, number: int, output: Output, *, grace_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
         self.pid: int | None = None
         self.idle = loop.create_future()
-        """Done when a standby is touched and waits."""
+        """Done when the standby has made its warm-up run and waits."""
         self._pidfd: int | None = None
         self._output = output
         self._grace_seconds = grace_seconds
@@ -67,7 +67,7 @@ class ExecutorHandle(asyncio.Protocol):
         self.event_count = 0
         self.usage = Usage()
 
-    # what the worker does with it
+    # what the supervisor asks of the executor
 
     def give(
         self,
@@ -76,9 +76,9 @@ class ExecutorHandle(asyncio.Protocol):
         on_span: OnSpan | None = None,
         on_usage: OnUsage | None = None,
     ) -> None:
-        """Hands the run over and starts its attempt timeout. The process need not exist yet.
+        """Hands the run to the executor and starts its attempt timeout. The process need not exist yet.
 
-        :param on_usage: ``usage`` has changed.
+        :param on_usage: called whenever ``usage`` has changed.
         """
         self._on_event = on_event
         self._on_span = on_span or self._on_span
@@ -97,8 +97,11 @@ class ExecutorHandle(asyncio.Protocol):
         self._later(spec.attempt_timeout_seconds, partial(self.stop, Why.TIMEOUT))
 
     def stop(self, why: Why) -> None:
-        """Begins the ladder of ``why``. A heavier reason replaces a lighter one; a ladder never starts over,
-        but a reason that kills at once does so."""
+        """Begins the steps of ``why`` (``stopping.ladder``).
+
+        For example, a cancel during a drain replaces the drain as the reason, but the steps under way go on.
+        Only a reason that kills at once takes effect at once. A lighter reason changes nothing.
+        """
         if self._ended.done() or not heavier(self._why, why):
             return
         first = self._why is None
@@ -111,12 +114,12 @@ class ExecutorHandle(asyncio.Protocol):
             self._take(Step.KILL)
 
     def kill(self) -> None:
-        """SIGKILL now; through the pidfd, so never to a stranger that got the number."""
+        """Sends SIGKILL now, through the pidfd: a process that was given the same pid later cannot be hit."""
         self._killed = True
         self._signal(signal.SIGKILL)
 
     async def ended(self) -> Ended:
-        """Waits for the end."""
+        """Waits for the end of the run."""
         return await asyncio.shield(self._ended)
 
     @property
@@ -135,13 +138,13 @@ class ExecutorHandle(asyncio.Protocol):
         status: int | None,
         *,
         never_ran: str = "",
-        lapsed: bool = False,
+        lease_over: bool = False,
         cpu_seconds: float = 0.0,
         max_resident_bytes: int = 0,
     ) -> None:
-        """The process is gone. Reads what is still in its sockets before anything is decided."""
+        """Settles a run whose process the template has reaped, after reading the rest of both sockets."""
         self._cancel_timers()
-        if lapsed:
+        if lease_over:
             self._because(Why.LEASE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
@@ -155,7 +158,7 @@ class ExecutorHandle(asyncio.Protocol):
         self._let_go()
 
     async def _answered(self, spent: Message) -> None:
-        """The result is the truth, so nobody waits for the kernel to take the process apart."""
+        """Settles the run by its result, without waiting until the kernel has taken the process apart."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PRINTED_SECONDS):
                 await asyncio.shield(self._output.closed)
@@ -183,15 +186,15 @@ class ExecutorHandle(asyncio.Protocol):
     # asyncio.Protocol: the job socket
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's are of no such class
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no instance of it
 
     def data_received(self, data: bytes) -> None:
         try:
             for line in self._lines.feed(data):
                 self._hear(decode(line))
         except (ValueError, TypeError, KeyError) as error:
-            log.error("executor %s sent what is no message (%s): it is killed", self.pid, error)
-            self._crash = f"the executor sent what is no message: {error}"
+            log.error("executor %s is killed: it sent something that is no message (%s)", self.pid, error)
+            self._crash = f"the executor sent something that is no message: {error}"
             self.kill()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -201,12 +204,12 @@ class ExecutorHandle(asyncio.Protocol):
             self._later(_EXIT_SECONDS, self._abandon)
 
     def _abandon(self) -> None:
-        """It can tell nothing any more, and hears nothing: a tool has closed its socket."""
+        """Kills an executor whose job socket a tool has closed: it can send no result and hears nothing."""
         self._crash = "something inside the run closed its connection to the worker"
         self.kill()
 
     def _because(self, why: Why) -> None:
-        """The run ended for that, and not because it was stopped from here."""
+        """Notes a reason that the executor or the template found by itself; no step is taken."""
         if heavier(self._why, why):
             self._why = why
 
@@ -227,7 +230,7 @@ class ExecutorHandle(asyncio.Protocol):
             case Op.RESULT:
                 self._cancelled = bool(message.get("cancelled"))
                 self._crash = str(message.get("crash", ""))
-                if message.get("lapsed"):
+                if message.get("lease_over"):
                     self._because(Why.LEASE)
                 if message.get("out_of_memory"):
                     self._because(Why.MEMORY)
@@ -235,7 +238,7 @@ class ExecutorHandle(asyncio.Protocol):
                     self._outcome = Outcome.from_json(message["outcome"])
                 self._settling = asyncio.ensure_future(self._answered(message))
 
-    # steps
+    # the steps of stopping
 
     def _take(self, step: Step) -> None:
         match step:

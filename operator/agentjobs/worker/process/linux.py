@@ -1,4 +1,4 @@
-"""The system calls that Python lacks, and what /proc tells. Linux only; imported by all three processes."""
+"""System calls that Python lacks, and readers of /proc. Supervisor, template and executors use them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def thread_count() -> int:
 
 
 def data_bytes() -> int:
-    """What RLIMIT_DATA counts, of this process, now (VmData)."""
+    """Bytes of this process that RLIMIT_DATA counts (VmData)."""
     with open("/proc/self/status", "rb") as file:
         for line in file:
             if line.startswith(b"VmData:"):
@@ -50,7 +50,7 @@ def data_bytes() -> int:
 
 
 def children() -> list[int]:
-    """Own children, zombies included."""
+    """The pids of this process's children, zombies included."""
     found: list[int] = []
     try:
         for task in os.listdir("/proc/self/task"):
@@ -63,7 +63,7 @@ def children() -> list[int]:
 
 
 def is_zombie(pid: int) -> bool:
-    """Whether the process has ended and waits to be waited for."""
+    """True: the process has ended and its parent has not reaped it yet."""
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()[0] == b"Z"
     return False
@@ -71,6 +71,8 @@ def is_zombie(pid: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Process:
+    """One process, as /proc shows it."""
+
     parent: int
     resident_bytes: int
     """Shared pages included: an upper bound."""
@@ -91,7 +93,7 @@ def processes() -> dict[int, Process]:
 
 
 def proportional_bytes(pid: int) -> int | None:
-    """The process's fair share of its memory (Pss): shared pages divided by their users. None: not readable."""
+    """The process's memory, shared pages divided by their users (Pss). None: not readable."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
         for line in file:
             if line.startswith(b"Pss:"):
@@ -110,7 +112,7 @@ def private_bytes(pid: int) -> int | None:
 
 
 def environment_of(pid: int) -> bytes:
-    """The environment that a process began with (forks show their ancestor's); empty: not readable."""
+    """The environment that a process was started with (a fork's is its ancestor's); empty: not readable."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
         return file.read()
     return b""

@@ -1,8 +1,8 @@
-"""The watchdog over what running jobs take, their descendants included.
+"""The memory watchdog's decision, which runs take too much. Pure; `ExecutorPool` measures and stops.
 
-RLIMIT_DATA stops one process's own allocations with a clean MemoryError; it sees neither shared maps nor the
-sum over a job's processes. In a container one real out-of-memory kills every process of the pod, so the
-watchdog has to be faster.
+For example, a tool starts ten processes of 100 MB. RLIMIT_DATA does not see it: it bounds the data of each
+process alone (with a clean MemoryError), and no shared maps. The kernel would kill every process of the pod,
+so the watchdog has to be faster.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agentjobs.worker.process.linux import Process
 
 
 def members(roots: Iterable[int], processes: Mapping[int, Process]) -> dict[int, list[int]]:
-    """The processes of each root, itself included. Exact: an executor is the sub-reaper of its descendants."""
+    """The processes below each root, with the root. Exact: executors are sub-reapers of their descendants."""
     found: dict[int, list[int]] = {root: [] for root in roots}
     for pid in processes:
         at, seen = pid, 0
@@ -30,10 +30,10 @@ def over_limit(
     limit_bytes: int,
     measure: Callable[[int], int | None],
 ) -> dict[int, int]:
-    """The roots whose processes take more than ``limit_bytes``, with what they take.
+    """The roots whose processes take more than ``limit_bytes``, with the bytes that they take.
 
-    Resident sizes count the template's shared pages in every process, so they only say who might be over;
-    ``measure`` (Pss: milliseconds a process) decides.
+    Resident sizes count the template's shared pages in every process, so they only say which roots might be
+    over; ``measure`` (Pss, which takes milliseconds a process) decides.
     """
     over: dict[int, int] = {}
     for root, pids in members(roots, processes).items():

@@ -1,4 +1,4 @@
-"""What executors print: one JSON line per printed line in the worker's log, the last 64 KiB with the attempt."""
+"""The output of a process: printed lines go to the worker's log, the last 64 KiB with the ack."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LINE_BYTES = 8 * 1024
 """A longer printed line is logged in pieces."""
 _BURST_BYTES = 256 * 1024
 _BYTES_PER_SECOND = 32 * 1024
-"""What one executor may bring into the worker's log; the tail is kept whatever it prints."""
+"""The rate at which one executor may fill the worker's log; the tail keeps the last bytes at any rate."""
 
 
 class Output(asyncio.Protocol):
-    """The reading end of a log pipe. Always drains: an executor never blocks on printing."""
+    """The supervisor's end of a process's log pipe. It always reads: no executor ever blocks on printing."""
 
     def __init__(self, log: logging.Logger) -> None:
         self.fields: Mapping[str, Any] = {}
-        """Names the run in every line."""
+        """Fields that name the run in every log line."""
         self.closed = asyncio.get_running_loop().create_future()
         self._log = log
         self._tail = bytearray()
@@ -33,6 +33,7 @@ class Output(asyncio.Protocol):
         self._left_out = 0
 
     def tail(self) -> str:
+        """The last 64 KiB that were printed."""
         return self._tail[-TAIL_BYTES:].decode("utf-8", "replace")
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The supervisor's executors: keeps a warm template, hands runs to processes forked from it."""
+"""The supervisor's pool of executors: it keeps a template warm, and hands runs to forks of it."""
 
 from __future__ import annotations
 
@@ -27,30 +27,32 @@ from agentjobs.worker.process.wire import Message, Op
 log = logging.getLogger(__name__)
 
 _RESTART_SECONDS = (0.2, 10.0)
-"""Between the end of a template and the next one: first, and at most."""
+"""The pause between the end of a template and the start of the next: the first one, and the longest."""
 _WARM_SECONDS = 120.0
-"""A template that is not warm by then hangs in an import."""
+"""A template that is not warm after so long hangs in an import, and is killed."""
 _REFILL_SECONDS = 0.03
-"""Between the start of a run and the making of the next standby."""
+"""The pause between the start of a run and the fork of the next standby."""
 _WATCH_SECONDS = 0.25
 _MIB = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSettings:
+    """The settings of one pool of executors."""
+
     agents: AgentSettings
     standbys: int = 1
-    """Touched processes that wait for the next run: 0 to 2. Each hides about 20 ms and takes 11 MB."""
-    grace_seconds: float = 5.0
-    """The unit of the stopping ladders."""
+    """Forked executors that wait for a run: 0 to 2. Each saves a run about 20 ms and takes 11 MB."""
+    stop_grace_seconds: float = 5.0
+    """The unit of the steps that stop a run (`stopping.ladder`)."""
     lease_grace_seconds: float = 120.0
-    """How long runs wait for the renewal of a lease that is over, before they end."""
+    """The grace: how long runs wait for the renewal of a lease that is over."""
     memory_limit_mib: int | None = 512
-    """Per run: data of each process, and the sum over its processes. None: no limit."""
+    """The limit on the data of each process, and on all processes of one run together. None: no limit."""
     path: tuple[str, ...] = ()
-    """Put before sys.path: where the pool's modules are."""
+    """Folders of the pool's modules, put before sys.path in the template."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The template's whole environment. Whatever is in it, agents can read."""
+    """The template's whole environment. Agents can read all of it."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.standbys <= 2:
@@ -58,20 +60,21 @@ class ExecutorSettings:
 
 
 class ExecutorPool:
-    """Makes executors while it is open; starts a new template whenever the old one ends."""
+    """Makes executors while it is open, and starts a new template whenever the old one ends."""
 
     def __init__(self, settings: ExecutorSettings, *, on_ready: Callable[[], None] = lambda: None) -> None:
         self.settings = settings
         self._on_ready = on_ready
         self.lease = Lease()
-        """Past it no executor begins anything; nobody has to renew it who never did (H13)."""
+        """Executors begin nothing new after its deadline (H13). Without a limit until the first renewal."""
         self.warnings: list[str] = []
-        """Of the present template: modules that it had to leave out, a database that it could not reach."""
+        """Warnings of the present template: a module left out, a session store out of reach."""
         self.templates = 0
-        """Started so far."""
+        """Templates started so far."""
         self._unfit: dict[str, str] = {}
+        """Modules that templates leave out, each with the reason."""
         self._loading = ""
-        """The module that the template imports at the moment."""
+        """The module that the template is importing."""
         self._number = 0
         self._executors: dict[int, ExecutorHandle] = {}
         self._standbys: deque[ExecutorHandle] = deque()
@@ -97,7 +100,7 @@ class ExecutorPool:
 
     @property
     def ready(self) -> bool:
-        """The template is warm."""
+        """True: the template is warm, and executors can be forked."""
         return self._ready.is_set()
 
     @property
@@ -109,7 +112,7 @@ class ExecutorPool:
 
     @property
     def idle_standbys(self) -> int:
-        """Standbys that are touched and wait."""
+        """The number of standbys that have made their warm-up run."""
         return sum(executor.idle.done() for executor in self._standbys)
 
     async def spawn(
@@ -119,7 +122,7 @@ class ExecutorPool:
         on_span: OnSpan | None = None,
         on_usage: OnUsage | None = None,
     ) -> ExecutorHandle:
-        """Hands the run to a standby, or to a new process. Waits while there is no warm template."""
+        """Hands the run to a standby, else to a new executor. Waits while no template is warm."""
         await self._ready.wait()
         while self._standbys:
             executor = self._standbys.popleft()
@@ -128,7 +131,7 @@ class ExecutorPool:
         else:
             executor = await self._fork(touch=False)
         executor.give(spec, on_event, on_span, on_usage)
-        # Not at once: on a busy machine the new standby would take its CPU from the run that has just begun.
+        # The next standby is forked a little later: it would take its CPU from the run that has just begun.
         if not self._refilling:
             self._refilling = True
             asyncio.get_running_loop().call_later(_REFILL_SECONDS, self._refill)
@@ -143,7 +146,7 @@ class ExecutorPool:
             try:
                 was_ready = await self._one_template()
             except OSError:
-                log.exception("the template could not be started; it is tried again")
+                log.exception("the template could not be started; the next start follows")
                 was_ready = False
             if was_ready or len(self._unfit) > known_unfit:
                 delay = _RESTART_SECONDS[0]
@@ -151,15 +154,15 @@ class ExecutorPool:
             delay = min(most, delay * 2)
 
     async def _one_template(self) -> bool:
-        """From the start of a template to its end. True: it was warm once."""
+        """Starts a template and waits for its end. True: it was warm in between."""
         template = TemplateHandle(self._obey)
         self.templates += 1
         init = init_message(
             self.settings.agents.as_json(),
             self.settings.path,
             list(self._unfit),
-            lapse_seconds=self.settings.lease_grace_seconds,
-            kill_seconds=self.settings.grace_seconds,
+            lease_grace_seconds=self.settings.lease_grace_seconds,
+            stop_grace_seconds=self.settings.stop_grace_seconds,
         )
         await template.start(init, self.settings.environment, [os.dup(self.lease.descriptor)])
         self._template = template
@@ -187,12 +190,16 @@ class ExecutorPool:
             template.kill()
 
     def _leave_out(self, module: str, why: str) -> None:
-        """A thread cannot be taken back, nor a failed import undone: the next template begins without it."""
+        """Lets templates start without the module from now on.
+
+        The present one is lost: a thread that an import started cannot be taken back, nor a failed import
+        undone.
+        """
         self._unfit[module] = why
         tell(log, "template.module_unfit", level=logging.WARNING, module=module, why=why)
 
     async def _bury(self, template: TemplateHandle) -> None:
-        """Ends the executors that died with their template: not their fault, and said so."""
+        """Ends the runs whose executors died with their template, as ``never_ran``: they are not charged."""
         self._template = None
         lost = list(self._executors.values())
         self._executors.clear()
@@ -245,7 +252,7 @@ class ExecutorPool:
             executor.exited(
                 message["status"],
                 never_ran=message["error"],
-                lapsed=message.get("lapsed", False),
+                lease_over=message.get("lease_over", False),
                 cpu_seconds=message.get("cpu_seconds", 0.0),
                 max_resident_bytes=message.get("max_resident_bytes", 0),
             )
@@ -254,17 +261,17 @@ class ExecutorPool:
     # executors
 
     async def _fork(self, *, touch: bool) -> ExecutorHandle:
-        """The process need not exist when this returns: what is written to it waits in its socket."""
+        """Asks the template for an executor. Until the process exists, messages wait in its socket."""
         loop = asyncio.get_running_loop()
         self._number += 1
         output = Output(logging.getLogger("agentjobs.executor"))
-        executor = ExecutorHandle(self._number, output, grace_seconds=self.settings.grace_seconds)
+        executor = ExecutorHandle(self._number, output, grace_seconds=self.settings.stop_grace_seconds)
         ours, theirs = socket.socketpair()
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         await loop.create_unix_connection(lambda: executor, sock=ours)
         await loop.connect_read_pipe(lambda: output, os.fdopen(read_end, "rb", buffering=0))
         limit = self.settings.memory_limit_mib
-        if self._template is None:  # it died meanwhile
+        if self._template is None:  # the template died meanwhile
             theirs.close()
             os.close(write_end)
             self._start(executor.exited(None, never_ran="the worker's template process has just ended"))

@@ -1,8 +1,7 @@
-"""Why a run is stopped, and by which steps. Pure.
+"""The reasons for which a run is stopped, and the steps of each. Pure.
 
-ADK's abort seals the conversation's history, so it is only for ends that are meant to be ends: a user's
-cancel and the deadline. Everything else begins with the cancellation of the task, which keeps the run
-resumable (H27).
+A user's cancel and a deadline are final, so they begin with ADK's abort, which seals the conversation's
+history. All other reasons begin with the cancellation of the run's task, which keeps the run resumable (H27).
 """
 
 from __future__ import annotations
@@ -11,29 +10,31 @@ from enum import StrEnum
 
 
 class Why(StrEnum):
-    """Who wants the run to end. Written in the order of their weight."""
+    """Why a run is stopped, the heaviest reason first."""
 
     LOST = "lost"
-    """The run belongs to another worker now: no ack, and not a moment longer than it takes to kill."""
+    """The worker has expired, and others may have its jobs: the executor is killed, nothing is acked."""
     CANCEL = "cancel"
     DEADLINE = "deadline"
     MEMORY = "memory"
     LEASE = "lease"
-    """The worker's lease was not renewed: the run ended by itself, or was killed by the template (H13)."""
+    """The lease's grace is over: the executor cancelled its run, or the template killed it (H13)."""
     TIMEOUT = "timeout"
     SUSPEND = "suspend"
     DRAIN = "drain"
 
 
 class Step(StrEnum):
+    """One step of stopping a run, the mildest first."""
+
     ABORT = "abort"
-    """A message: ADK ends the run cleanly and seals it."""
+    """A message to the executor: ADK ends the run cleanly and seals its history."""
     CANCEL = "cancel"
-    """A message: the run's asyncio task is cancelled."""
+    """A message to the executor: it cancels the run's asyncio task."""
     TERMINATE = "terminate"
     """SIGTERM."""
     KILL = "kill"
-    """SIGKILL, which takes the whole process group and its orphans along."""
+    """SIGKILL. The template then kills the executor's process group and its orphans too."""
 
 
 _WEIGHT = {why: index for index, why in enumerate(Why)}
@@ -42,12 +43,12 @@ _SEALS = frozenset({Why.CANCEL, Why.DEADLINE})
 
 
 def heavier(present: Why | None, asked: Why) -> bool:
-    """Does ``asked`` replace the present reason? A cancel outweighs a drain, never the other way round (H15)."""
+    """True: ``asked`` replaces the present reason. A cancel outweighs a drain, never the reverse (H15)."""
     return present is None or _WEIGHT[asked] < _WEIGHT[present]
 
 
 def ladder(why: Why, grace_seconds: float) -> list[tuple[float, Step]]:
-    """The steps, each with the seconds after which it is taken if the run has not ended before."""
+    """The steps for a reason, each with the seconds after which it is taken unless the run has ended."""
     if why in _AT_ONCE:
         return [(0.0, Step.KILL)]
     half = grace_seconds / 2

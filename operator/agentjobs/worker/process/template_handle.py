@@ -1,4 +1,4 @@
-"""The supervisor's end of the template: its start, its messages, its burial."""
+"""The supervisor's handle of one template: starts it, exchanges messages with it, cleans up after its end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from agentjobs.worker.process.output import Output
 from agentjobs.worker.process.wire import Message, Op, receive_packet, send_packet
 
 _MARK = "AGENTJOBS_TEMPLATE"
-"""In the environment of the template and of all that descends from it: finds orphans when it has died."""
+"""Environment variable of the template and its descendants, to find orphans after its death."""
 _BURIAL_SECONDS = 8.0
-"""How long the template may take to kill and sweep; after that it is killed itself."""
+"""How long the template may take to kill its executors and their orphans; then it is killed itself."""
 _SWEEP_SECONDS = 2.0
 
 OnMessage = Callable[[Message, list[int]], None]
@@ -33,7 +33,7 @@ class TemplateHandle:
 
     def __init__(self, on_message: OnMessage) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the template has closed its end: it is dead, or about to be."""
+        """Done when the template has closed its end of the control socket: it has died, or is about to."""
         self._on_message = on_message
         self._mark = uuid4().hex
         self._unsent: deque[tuple[Message, Sequence[Descriptor]]] = deque()
@@ -47,8 +47,10 @@ class TemplateHandle:
     async def start(
         self, init: Message, environment: Mapping[str, str], descriptors: Sequence[Descriptor] = ()
     ) -> None:
-        """``descriptors`` go with ``init``, and are closed here. Must be called on the main thread: while it warms, the
-        template dies with the thread that made it."""
+        """Starts the template and sends ``init``, with ``descriptors``, which are closed here.
+
+        Must be called on the main thread: while the template warms, it dies with the thread that started it.
+        """
         loop = asyncio.get_running_loop()
         output = Output(logging.getLogger("agentjobs.template"))
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -70,17 +72,17 @@ class TemplateHandle:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's to handle
+                start_new_session=True,  # Ctrl-C in a terminal goes to the supervisor alone
                 env={"MALLOC_ARENA_MAX": "2", **environment, _MARK: self._mark},
             )
         return ours
 
     def kill(self) -> None:
-        """For one that hangs; its executors die with it."""
+        """Kills a template that hangs; its executors die with it."""
         self._process.kill()
 
     def tell(self, message: Message, descriptors: Sequence[Descriptor] = ()) -> None:
-        """Sends in order, when the template has room. Closes the descriptors, sent or not."""
+        """Queues a message; it is sent when the socket has room. Closes the descriptors, sent or not."""
         self._unsent.append((message, descriptors))
         self._send()
 
@@ -94,7 +96,7 @@ class TemplateHandle:
             except BlockingIOError:
                 loop.add_writer(self._control.fileno(), self._send)
                 return
-            except OSError:  # gone: whoever waits for an answer is told by the burial
+            except OSError:  # the template is gone; ``bury`` ends the runs that wait for its answer
                 pass
             self._unsent.popleft()
             _close(descriptors)
@@ -112,8 +114,8 @@ class TemplateHandle:
                 self.ended.set_result(None)
 
     async def bury(self, executors: Sequence[int]) -> int:
-        """Closes the control socket, waits for the end, and kills what is left of these executors and their
-        descendants. Returns the exit status."""
+        """Closes the control socket, waits for the template's end, and kills what is left of these executors
+        (pids) and their descendants. Returns the template's exit status."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._control.fileno())
         loop.remove_writer(self._control.fileno())
@@ -130,9 +132,10 @@ class TemplateHandle:
         return self._process.returncode
 
     async def _sweep(self, executors: Sequence[int]) -> None:
-        """After the template's death: kills the executors' groups and all that carries the template's mark.
+        """Kills the executors' process groups, and all processes that carry the dead template's mark.
 
-        Whose children they are by now depends on who is PID 1 here; the mark says whose they were.
+        The kernel has given them another parent; which one depends on what runs as PID 1. The mark does not
+        change.
         """
         for pid in executors:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -151,7 +154,7 @@ class TemplateHandle:
 
 
 def _reap(pid: int) -> None:
-    """As PID 1 this process inherits what the template leaves."""
+    """Reaps a process if it is ours: as PID 1 the supervisor inherits the template's children."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 
@@ -165,13 +168,19 @@ def _close(descriptors: Sequence[Descriptor]) -> None:
 
 
 def init_message(
-    settings: Message, path: Sequence[str], skip: Sequence[str], *, lapse_seconds: float, kill_seconds: float
+    settings: Message,
+    path: Sequence[str],
+    skip: Sequence[str],
+    *,
+    lease_grace_seconds: float,
+    stop_grace_seconds: float,
 ) -> Message:
+    """The first message to a template; ``skip``: modules that it must not import."""
     return {
         "op": Op.INIT,
         "settings": settings,
         "path": list(path),
         "skip": list(skip),
-        "lapse_seconds": lapse_seconds,
-        "kill_seconds": kill_seconds,
+        "lease_grace_seconds": lease_grace_seconds,
+        "stop_grace_seconds": stop_grace_seconds,
     }

@@ -1,12 +1,13 @@
-"""The template: a warm process of one thread that forks an executor per run.
+"""The template: a warm process with one thread that forks an executor per run.
 
-``python -m agentjobs.worker.process.template_main FD``, started by the supervisor; FD is the control socket. It imports
-google-adk, the session store and the pool's modules once, and then only forks, reaps and sweeps. Its pages
-are shared with every executor by copy on write. Measurements behind each step: docs/worker.md.
+The supervisor starts ``python -m agentjobs.worker.process.template_main FD``; FD is the control socket. The
+template imports google-adk, the session store and the pool's modules once. After that it forks executors,
+reaps them and kills their orphans. Executors share its pages by copy on write. Measurements behind each step:
+docs/worker.md.
 
-* One thread: what another thread holds at the fork (a lock, a pool) would stay held in the child for ever.
-* End of file on the control socket means that the supervisor is gone: everything is killed. No parent death
-  signal while executors run: it would kill this process before it could sweep their descendants.
+* One thread: a lock that another thread holds at the fork would stay locked in the executor for ever.
+* End of file on the control socket means that the supervisor has died: the template kills everything. It has
+  no parent death signal while executors run, which would kill it before it could kill their descendants.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from agentjobs.worker.process.lease import LeaseReader, LeaseTerms
 from agentjobs.worker.process.wire import Message, Op, receive_packet, send_packet
 
 _SWEEP_SECONDS = 0.1
-"""How long an exit may wait for its orphans to be gone; they are killed in any case."""
+"""The longest wait for the end of an executor's orphans before its exit is reported."""
 _LEASE_LOOK_SECONDS = 5.0
-"""At least so often the lease is looked at while executors are there: a poll's clock stands still in a suspended machine."""
+"""The longest pause between two looks at the lease: poll()'s clock stands still in a suspended machine."""
 
 
 def main(descriptor: int) -> None:
-    """Runs until the control socket ends."""
+    """Warms, then serves until the supervisor closes the control socket."""
     gc.disable()  # until gc.freeze(): a collection after the fork would copy every page
     supervisor = os.getppid()
-    linux.set_parent_death_signal(signal.SIGKILL)  # only while warming: an import may hang for ever
+    linux.set_parent_death_signal(signal.SIGKILL)  # until it serves: an import may hang for ever
     control = socket.socket(fileno=descriptor)
     first = receive_packet(control)
     if first is None or os.getppid() != supervisor:
@@ -47,7 +48,9 @@ def main(descriptor: int) -> None:
     warnings = _warm(control, settings, frozenset(first[0]["skip"]))
     if warnings is None:
         return
-    lease = LeaseTerms(LeaseReader(first[1][0]), first[0]["lapse_seconds"], first[0]["kill_seconds"])
+    lease = LeaseTerms(
+        LeaseReader(first[1][0]), first[0]["lease_grace_seconds"], first[0]["stop_grace_seconds"]
+    )
     os.close(first[1][0])
     template = Template(control, settings, lease)
     gc.freeze()
@@ -66,7 +69,7 @@ def main(descriptor: int) -> None:
 
 
 def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str]) -> list[str] | None:
-    """Imports and warms. None: a module is unfit for a template, and the supervisor knows which."""
+    """Imports the modules and warms; returns warnings. None: a module is unfit, and was reported."""
     from agentjobs.agents.prefork import imports
 
     for module in settings.preload:
@@ -78,8 +81,9 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
             return None
     from agentjobs.agents.prefork import template
 
-    # Not after the warm-up, right before the freeze: a collection leaves holes in pages, and every child that
-    # allocates into one copies the page (measured: 2 MB a job). The warm-up's runs fill what this one leaves.
+    # Before the warm-up, not after it. A collection leaves holes in pages, and each executor that allocates
+    # into a hole copies its page (measured: 2 MB a job). The warm-up's runs fill the holes of this
+    # collection.
     gc.collect()
     warnings = list(template.warm_template(settings))
     threads = linux.thread_count()
@@ -89,19 +93,19 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
 
 
 class Template:
-    """Forks on request, reaps, sweeps, reports."""
+    """The warm template's loop: it forks on request, reaps executors, kills orphans and reports exits."""
 
     def __init__(self, control: socket.socket, settings: AgentSettings, lease: LeaseTerms) -> None:
         self._control = control
         self._settings = settings
         self._lease = lease
-        self._lapsed: set[int] = set()
-        """Executors that were killed because the lease was not renewed."""
+        self._lease_killed: set[int] = set()
+        """Pids of executors that were killed because the lease was not renewed."""
         self._runs: dict[int, int] = {}
-        """The number of the run by the pid of its executor."""
+        """The supervisor's number of each executor, by pid."""
         linux.become_subreaper()
         self._helpers = frozenset(linux.children())
-        """Processes that an import started: they belong to the template, not to a run."""
+        """Pids of processes that an import started: they belong to the template, not to a run."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
@@ -110,7 +114,7 @@ class Template:
         signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
 
     def tell(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the poll sees the end of file
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the poll will see the end of file
             send_packet(self._control, message, descriptors)
 
     def serve(self) -> None:
@@ -125,7 +129,7 @@ class Template:
                 elif not self._obey():
                     self._end()
                     return
-            self._kill_lapsed()
+            self._kill_after_lease()
             self._reap()
 
     def _look_after_ms(self) -> int | None:
@@ -134,14 +138,17 @@ class Template:
         seconds = self._lease.look_after_seconds(self._lease.seconds_until_kill(), _LEASE_LOOK_SECONDS)
         return int(1000 * seconds)
 
-    def _kill_lapsed(self) -> None:
-        """The last rung of a lease that was not renewed, for what did not end by itself. Not the supervisor's to
-        take: it may be the one that is stopped."""
+    def _kill_after_lease(self) -> None:
+        """Kills all executors once the lease's grace, and the grace to stop, are over.
+
+        The template does it because the supervisor may be the one that is stopped.
+        """
         if self._runs and self._lease.seconds_until_kill() <= 0:
-            self._lapsed.update(self._runs)
+            self._lease_killed.update(self._runs)
             self._kill_executors()
 
     def _obey(self) -> bool:
+        """Forks for one message of the supervisor. False: the supervisor is gone."""
         received = receive_packet(self._control)
         if received is None:
             return False
@@ -183,9 +190,9 @@ class Template:
             os.close(pidfd)
 
     def _reap(self) -> None:
-        """Reports every ended executor, after its group and its orphans have been killed.
+        """Reports every ended executor, after killing its process group and its orphans.
 
-        WNOWAIT keeps the zombie, and with it its process group's number, until the group is killed.
+        WNOWAIT keeps the zombie until the group is killed, so that no new process can get the group's number.
         """
         while True:
             try:
@@ -205,15 +212,15 @@ class Template:
                         "n": number,
                         "status": os.waitstatus_to_exitcode(status),
                         "error": "",
-                        "lapsed": ended.si_pid in self._lapsed,
+                        "lease_over": ended.si_pid in self._lease_killed,
                         "cpu_seconds": usage.ru_utime + usage.ru_stime,
                         "max_resident_bytes": usage.ru_maxrss * 1024,
                     }
                 )
-            self._lapsed.discard(ended.si_pid)
+            self._lease_killed.discard(ended.si_pid)
 
     def _sweep(self, seconds: float) -> None:
-        """Kills orphans. Exact: executors are sub-reapers, so an unknown child lost its executor."""
+        """Kills orphans. Exact: executors are sub-reapers, so an unknown child is an ended executor's."""
         until = time.monotonic() + seconds
         while True:
             orphans = [p for p in linux.children() if p not in self._runs and p not in self._helpers]

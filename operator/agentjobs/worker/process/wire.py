@@ -1,10 +1,10 @@
 """The messages between supervisor, template and executors.
 
-* Control socket (supervisor and template, SOCK_SEQPACKET): one JSON message a packet, file descriptors beside.
+* Control socket (supervisor and template, SOCK_SEQPACKET): one JSON message a packet, with file descriptors.
 * Job socket (supervisor and one executor, SOCK_STREAM): one JSON message a line, both ways.
 
-JSON is the standard library's with ASCII escapes: it carries lone surrogates and NUL, which a model may well
-produce; the queue cleans texts at its border.
+The JSON is the standard library's, with ASCII escapes. It carries lone surrogates and NUL, which a model may
+produce; the queue cleans texts when it stores them.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from typing import Any
 Message = dict[str, Any]
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-"""A longer line on a job socket is a broken executor: it is killed."""
+"""An executor that sends a longer line is broken, and is killed."""
 MAX_RESULT_CHARACTERS = 2 * 1024 * 1024
-"""An executor cuts its answer here; the queue cuts at 1 MiB and flags it (H7)."""
+"""The executor cuts its answer to this; the queue cuts it to 1 MiB and flags it (H7)."""
 MAX_MESSAGE_CHARACTERS = 64 * 1024
 _MAX_PACKET_BYTES = 256 * 1024
 _MAX_DESCRIPTORS = 4
 
 
 class Op(StrEnum):
-    """Every message's ``op``."""
+    """The ``op`` of a message; each docstring lists the other fields."""
 
     # supervisor → template
     INIT = "init"
-    """settings, path (entries for sys.path), skip (modules that must not be imported in the template), lapse_seconds and
-    kill_seconds (what follows when the lease is not renewed); descriptor: the lease's page."""
+    """settings, path (entries for sys.path), skip (modules that the template must not import),
+    lease_grace_seconds and stop_grace_seconds (``LeaseTerms``); descriptor: the lease's page."""
     SPAWN = "spawn"
     """n, touch, data_limit_bytes; descriptors: job socket, log pipe."""
     # template → supervisor
     LOADING = "loading"
-    """module: its import begins. When the template dies or hangs now, that is why."""
+    """module: its import begins. If the template dies or hangs next, this module is the cause."""
     READY = "ready"
     """threads, warnings, seconds."""
     UNFIT = "unfit"
-    """module, why: importing it started a thread or failed; a fresh template must leave it out."""
+    """module, why: its import failed or started a thread; the next template must leave it out."""
     SPAWNED = "spawned"
     """n, pid; descriptor: pidfd."""
     EXIT = "exit"
-    """n, status (negative: signal; None: never started), error, lapsed (killed: the lease was not renewed),
-    cpu_seconds, max_resident_bytes."""
+    """n, status (negative: signal; None: never started), error, lease_over (true: killed, since the lease was
+    not renewed), cpu_seconds, max_resident_bytes."""
     # supervisor → executor
     JOB = "job"
     """spec (AttemptSpec)."""
@@ -54,16 +54,15 @@ class Op(StrEnum):
     CANCEL = "cancel"
     # executor → supervisor
     IDLE = "idle"
-    """A standby is touched and waits."""
+    """The standby has made its warm-up run and waits."""
     EVENT = "event"
     """event (AgentEvent)."""
     SPAN = "span"
-    """span (``telemetry.spans.Span``): one that has begun or ended."""
+    """span (``telemetry.spans.Span``), when it begins and when it ends."""
     USAGE = "usage"
-    """usage (Usage): what the run has spent so far, agents inside of tools and the call that has just begun
-    included."""
+    """usage (Usage) of the run so far, with agents inside of tools and the call that has just begun."""
     RESULT = "result"
-    """outcome (Outcome), or cancelled: true, or lapsed: true, or crash: why (and
+    """outcome (Outcome), or cancelled: true, or lease_over: true, or crash: why (and
     out_of_memory: true); and cpu_seconds, max_resident_bytes."""
 
 
@@ -76,7 +75,7 @@ def encode_line(message: Message) -> bytes:
 
 
 def decode(data: bytes | bytearray) -> Message:
-    """Raises ValueError where the data is not a message."""
+    """The message in these bytes. Raises ValueError where they are none."""
     try:
         message = json.loads(data)
     except RecursionError as error:
@@ -87,7 +86,7 @@ def decode(data: bytes | bytearray) -> Message:
 
 
 class Lines:
-    """Puts the lines of a byte stream together."""
+    """The lines of a byte stream, put together from pieces."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -107,7 +106,7 @@ class Lines:
 
 
 def send_packet(sock: socket.socket, message: Message, descriptors: Sequence[int] = ()) -> None:
-    """Raises BlockingIOError when the socket is full, BrokenPipeError when nobody reads any more."""
+    """Sends a message. Raises BlockingIOError (socket full), BrokenPipeError (nobody reads)."""
     if descriptors:
         socket.send_fds(sock, [encode(message)], list(descriptors))
     else:
@@ -115,7 +114,10 @@ def send_packet(sock: socket.socket, message: Message, descriptors: Sequence[int
 
 
 def receive_packet(sock: socket.socket) -> tuple[Message, list[int]] | None:
-    """None: the other side is gone. Raises BlockingIOError on a non-blocking socket without a packet."""
+    """One message and its descriptors; None: the other side is gone.
+
+    Raises BlockingIOError on a non-blocking socket without a packet.
+    """
     try:
         data, descriptors, _, _ = socket.recv_fds(sock, _MAX_PACKET_BYTES, _MAX_DESCRIPTORS)
     except ConnectionError:

@@ -1,1 +1,1 @@
-"""The supervisor: claims jobs, keeps their leases, tells the queue how runs ended. It never imports google-adk."""
+"""The supervisor's process: it claims jobs, renews the lease and acks runs. It never imports google-adk."""

@@ -1,7 +1,8 @@
-"""What the queue is told about a run that ended. Pure.
+"""The ack of a run, made from its `Ended`. Pure; docs/design.md#how-a-run-ends has the whole way.
 
-The result message is the truth where there is one, else the exit status. What we asked for ourselves (drain,
-suspend, cancel) explains every end except an answer, a question and a permanent error: those were there first (H15).
+For example, a user cancels while the agent gives its answer: the answer counts. An answer, a question and a
+permanent error were there first (H15); every other end of a run that we stopped is acked as the reason for
+the stop says.
 """
 
 from __future__ import annotations
@@ -21,27 +22,27 @@ from agentjobs.worker.process.stopping import Why
 from agentjobs.worker.supervisor.payload import input_deadline_seconds
 
 _NEVER_RAN_SECONDS = (0.5, 2.0)
-"""A run whose process could not be made comes back after this: the cause may take a moment to go."""
+"""The delay of a job whose run could not begin or died with the template: the cause may last a moment."""
 _TOO_NEW_SECONDS = (20.0, 40.0)
-"""A payload for a newer worker: time for one of those to take it."""
+"""The delay of a job whose payload is too new for this worker: time for a newer worker to claim it."""
 
 
 def ack_of(job: ClaimedJob, ended: Ended, rng: Random, *, model_health: bool = True) -> Ack | None:
-    """None: the run was lost, and there is nothing to say about it any more.
+    """The ack of one run. None: the run was lost, so the queue would not accept an ack.
 
-    :param model_health: the queue is told how the models answered, and a refused key lets the job wait. False: it
-        fails at once.
+    :param model_health: True: the ack reports how the models answered, and a refused key lets the job wait.
+        False: a refused key fails the job at once.
     """
     if ended.why is Why.LOST:
         return None
     outcome = ended.outcome
     answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL, Verdict.ASK)
-    if not answered and (asked := _asked(ended)) is not None:
+    if not answered and (asked := _of_stop(ended)) is not None:
         kind, reason, message = asked
         delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
         return _ack(job, ended, kind, reason, message, delay)
     if outcome is not None and outcome.verdict is not Verdict.CANCELLED:
-        return _told(job, ended, outcome, rng, model_health=model_health)
+        return _of_outcome(job, ended, outcome, rng, model_health=model_health)
     if ended.never_ran:
         delay = rng.uniform(*_NEVER_RAN_SECONDS)
         return _ack(job, ended, AckKind.RELEASE, Reason.EXECUTOR_CRASHED, ended.never_ran, delay)
@@ -50,24 +51,24 @@ def ack_of(job: ClaimedJob, ended: Ended, rng: Random, *, model_health: bool = T
 
 
 def too_new(job: ClaimedJob, message: str, rng: Random) -> Ack:
-    """The payload is newer than this worker (H30)."""
+    """The ack that gives back a job whose payload is too new for this worker (H30)."""
     delay = rng.uniform(*_TOO_NEW_SECONDS)
     return _ack(job, Ended(), AckKind.RELEASE, Reason.PAYLOAD_UNSUPPORTED, message, delay)
 
 
 def invalid(job: ClaimedJob, message: str) -> Ack:
-    """The payload can be run by nobody."""
+    """The ack that fails a job whose payload no worker can run."""
     return _ack(job, Ended(), AckKind.FAIL, Reason.INVALID_SPEC, message, 0.0)
 
 
 def session_of(job: ClaimedJob) -> str:
-    """The conversation's id: the user's, else the job's own (H18)."""
+    """The session id: the user's, else the job's own (H18)."""
     given = job.payload.get("sessionID")
     return given if isinstance(given, str) and given else own_session(job.uid)
 
 
 def crash_message(ended: Ended) -> str:
-    """How a process ended that left no result."""
+    """The message of a run whose executor left no result."""
     if ended.crash:
         return f"{ended.crash}; the run's process ended without a result"
     status = ended.exit_status
@@ -80,8 +81,8 @@ def crash_message(ended: Ended) -> str:
     return f"the run's process ended with status {status} and without a result"
 
 
-def _asked(ended: Ended) -> tuple[AckKind, Reason, str] | None:
-    """What our own request makes of an end that is neither an answer nor a permanent error."""
+def _of_stop(ended: Ended) -> tuple[AckKind, Reason, str] | None:
+    """Kind, reason and message of a run that we stopped; None: we did not."""
     seconds = f"after {ended.duration_seconds:.0f} s"
     match ended.why:
         case Why.CANCEL:
@@ -117,12 +118,12 @@ def _asked(ended: Ended) -> tuple[AckKind, Reason, str] | None:
             return None
 
 
-def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model_health: bool) -> Ack:
-    """What the executor says about itself."""
+def _of_outcome(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model_health: bool) -> Ack:
+    """The ack of a run that ended by itself, by its executor's outcome."""
     delay = outcome.delay_seconds
     verdict = outcome.verdict
     if model_health and outcome.model_answer is ModelAnswer.KEY_REFUSED:
-        verdict = Verdict.SNOOZE  # not the job's fault, and it ends when the key is corrected
+        verdict = Verdict.SNOOZE  # not the job's fault: it waits until the key is corrected
     match verdict:
         case Verdict.COMPLETE:
             kind, seconds = AckKind.COMPLETE, 0.0
@@ -140,7 +141,10 @@ def _told(job: ClaimedJob, ended: Ended, outcome: Outcome, rng: Random, *, model
 
 
 def _models(job: ClaimedJob, outcome: Outcome, seconds: float) -> tuple[ModelReport, ...]:
-    """How the models of a run answered. An inline agent has one, known by the name that its jobs wait under."""
+    """The reports of how the run's models answered.
+
+    An inline agent has one model, reported by the name in its spec: its jobs wait under that name.
+    """
     own = target_of(job.payload) or ""
     inline = own if "inline" in (job.payload.get("agent") or {}) else ""
     answered = (inline,) if inline and outcome.answered else outcome.answered

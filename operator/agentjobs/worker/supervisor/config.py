@@ -1,4 +1,4 @@
-"""What a worker is told. The command line makes it from its settings; tests make it by hand."""
+"""The configuration of one worker. The command line makes it from its settings, tests make it by hand."""
 
 from __future__ import annotations
 
@@ -16,45 +16,46 @@ from agentjobs.values.names import is_dns_label
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """Raises ValueError, naming field and value, for what cannot work."""
+    """The configuration of one worker. Raises ValueError, naming field and value, where it cannot work."""
 
     dsn: Dsn = field(repr=False)
-    """The queue's database; never shown to an executor."""
+    """The URL of the queue's database; no executor ever gets it."""
     queues: Mapping[str, int]
-    """Slots by queue: how many of its jobs run here at once."""
+    """Slots by queue: the most jobs of the queue that run here at once."""
     settings: AgentSettings = field(repr=False)
     direct_dsn: Dsn | None = field(default=None, repr=False)
-    """The same database without a pooler, for LISTEN; None: ``dsn``."""
+    """The URL of the same database without a pooler, for LISTEN; None: ``dsn``."""
     name: str = "worker"
-    """Shown in statuses and logs: the pod's name."""
+    """The worker's name in statuses and logs; in a cluster the pod's."""
     pool: str = "default"
     drain_seconds: float = 300.0
-    """After the first SIGTERM: how long running jobs may take to finish by themselves."""
+    """How long running jobs may take to end by themselves after the first SIGTERM."""
     stop_grace_seconds: float = 5.0
-    """The unit of the stopping ladders (H27): the longest takes two of it."""
+    """The unit of the steps that stop a run (`stopping.ladder`); they take two of it at most (H27)."""
     poll_seconds: float = numbers.POLL_SECONDS
-    """How long a lost notification can delay work."""
+    """The pause between two looks for work where no notification comes."""
     health_port: int | None = None
-    """None: no health endpoint. 0: any free port."""
+    """The port of /healthz, /readyz and /metrics. None: none. 0: any free port."""
     health_host: str = "0.0.0.0"
     model_health: bool = True
-    """False: no breakers (docs/model-health.md); a refused key fails its job at once. For runs that somebody watches."""
+    """Whether breakers count (docs/model-health.md). False: a refused key fails its job at once."""
     memory_limit_mib: int | None = None
-    """Per running job; None: no limit."""
+    """The memory limit of each running job; None: no limit."""
     standbys: int = 1
+    """Forked executors that wait for a run: 0 to 2."""
     path: tuple[str, ...] = ()
-    """Put before sys.path in the template: where the pool's modules are."""
+    """Folders of the pool's modules, put before sys.path in the template."""
     signal_modules: tuple[str, ...] = ()
-    """Imported in the supervisor; they subscribe to signals. They must not import google-adk."""
+    """Modules that the supervisor imports: they subscribe to signals, and must not import google-adk."""
     own_process: bool = True
-    """True: this process is the worker alone: SIGTERM and SIGINT drain it, and other processes of its user
-    cannot read its memory. False inside a bigger program, which calls ``Worker.drain`` itself."""
+    """True: SIGTERM and SIGINT drain the worker, and other processes of its user cannot read its memory.
+    False: the worker is part of a bigger program, which calls ``Worker.drain`` itself."""
     version: str = ""
     heartbeat_seconds: float = numbers.HEARTBEAT_SECONDS
     expiry_seconds: float = numbers.EXPIRY_SECONDS
     lease_grace_seconds: float = 120.0
-    """How long runs wait for a heartbeat that gets through, after ``expiry_seconds`` without one (H13). Longer than
-    a failover of Postgres takes: runs that end for it begin again elsewhere."""
+    """The grace: how long runs wait for the lease's renewal when it is over (H13). Longer than a failover of
+    Postgres takes, since a run that ends for this reason begins again elsewhere."""
     tick_seconds: float = numbers.TICK_SECONDS
 
     def __post_init__(self) -> None:
@@ -80,10 +81,10 @@ class WorkerConfig:
 
 
 def executor_environment(environment: Mapping[str, str], config: WorkerConfig) -> dict[str, str]:
-    """What of the worker's environment executors may see: all but our own settings, the queue's secrets, and what only
-    the supervisor needs, which alone talks to the collector of traces.
+    """The worker's environment without what executors must not see: our own settings, the queue's secrets,
+    and the credentials for the collector of traces, which only the supervisor talks to.
 
-    The session store's DSN, which executors are granted, goes another way (through the control socket).
+    Executors get the session store's DSN through the control socket.
     """
     given = [current(dsn) for dsn in (config.dsn, config.direct_dsn) if dsn]
     secrets = [_Secret(dsn, _password(dsn)) for dsn in given]
@@ -98,11 +99,13 @@ def executor_environment(environment: Mapping[str, str], config: WorkerConfig) -
 
 @dataclass(frozen=True, slots=True)
 class _Secret:
+    """A database URL and its password."""
+
     dsn: str
     password: str
 
     def shown_in(self, value: str) -> bool:
-        """A password counts where it stands alone or in a URL: as a mere part of a word it may be innocent."""
+        """True: the value has the URL, or the password alone or in a URL. Elsewhere it may be a mere word."""
         if self.dsn in value:
             return True
         written = {self.password, unquote(self.password)} - {""}

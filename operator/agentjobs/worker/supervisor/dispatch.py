@@ -1,4 +1,4 @@
-"""The dispatcher: one per process; acks what ended and claims for all free slots in one round trip."""
+"""The dispatcher, one per worker: acks runs that ended and claims for all free slots, in one round trip."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckAnswer, AckKind, ClaimedJob, StepResult
 from agentjobs.telemetry.log import tell
 from agentjobs.worker.supervisor.identity import Identity, wait_for
-from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.metrics import WorkerMetrics
 from agentjobs.worker.supervisor.outage import Outage
 from agentjobs.worker.supervisor.runs import Run, Runs
 
 log = logging.getLogger(__name__)
 
 _ACKS = 256
-"""Acks in one step: each may carry 1 MiB of result and 64 KiB of log."""
+"""The most acks in one step: each may carry 1 MiB of result and 64 KiB of log."""
 _GATHER_SECONDS = 0.003
-"""Between two steps: runs that end close together are acked, and their slots filled, in one commit. An idle
-worker's first step waits for nothing."""
+"""The pause between two steps, so that runs that end close together are acked, and their slots filled, in one
+commit. The first step after an idle time does not wait."""
 
 
 class Dispatcher:
-    """Woken by an ended run, a notification, a freed slot; else every ``poll_seconds``.
+    """The loop of acks and claims. Ended runs and notifications wake it, else ``poll_seconds``.
 
-    An ack is sent again until it is answered; a repeat is answered ``already`` (H9). A claim whose reply is
-    lost is left to the heartbeat, which finds the run and gives it back (H8).
+    It sends an ack again until the queue answers; a repeat is answered ``already`` (H9). Where the reply to a
+    claim is lost, the heartbeat finds the run and gives it back (H8).
     """
 
     def __init__(
@@ -46,9 +46,11 @@ class Dispatcher:
         start: Callable[[ClaimedJob, UUID], None],
         acked: Callable[[Run, AckAnswer], None],
         stepped: Callable[[], None],
-        measures: Measures,
+        metrics: WorkerMetrics,
     ) -> None:
         """
+        :param start: starts a claimed job.
+        :param acked: called with each run that the queue has answered.
         :param stepped: called after each step, when its jobs have been started.
         """
         self._queue = queue
@@ -59,7 +61,7 @@ class Dispatcher:
         self._start = start
         self._acked = acked
         self._stepped = stepped
-        self._measures = measures
+        self._metrics = metrics
         self.outage = Outage("dispatch", log)
 
     async def run(self) -> None:
@@ -72,12 +74,12 @@ class Dispatcher:
                 more = await self._once()
                 ended = time.monotonic()
                 self.outage.over()
-            except Exception as error:  # whatever it is: executors go on, acks are kept
+            except Exception as error:  # of whatever kind: executors go on, acks are kept
                 await asyncio.sleep(self.outage.failed(error))
                 more = True
 
     async def _once(self) -> bool:
-        """One step. True: there is more to do at once."""
+        """Makes one step. True: the next one has work already."""
         await self._ack_for_others()
         identity = self._identity
         worker = identity.uuid
@@ -94,9 +96,10 @@ class Dispatcher:
                 worker, token, acks, slots, total=asked, idle=not self._runs.running
             )
             if asked:
-                self._measures.asked(time.monotonic() - began, (job.queue for job in result.jobs))
+                self._metrics.asked(time.monotonic() - began, (job.queue for job in result.jobs))
             self._answers(worker, result)
-            # A worker that expired while the reply was under way must not begin them: they are rescued.
+            # Where this worker expired while the reply was under way, others rescue the jobs: it must not
+            # start them.
             if identity.registered and identity.uuid == worker:
                 for job in result.jobs:
                     self._start(job, worker)
@@ -104,7 +107,8 @@ class Dispatcher:
             identity.in_flight.discard(token)
             self._stepped()
         if not result.alive:
-            # The beat decides whether this worker was given up, or merely could not beat for a while (H11).
+            # A beat finds out whether the worker's row is gone, or its last heartbeat was merely too old
+            # (H11).
             identity.beat_wanted.set()
             return False
         return bool(self._runs.unacked) or (
@@ -112,7 +116,7 @@ class Dispatcher:
         )
 
     async def _ack_for_others(self) -> None:
-        """What ended under a uuid that this worker had before it expired. Mostly lost; the queue decides."""
+        """Acks runs of an earlier uuid of this worker, before it expired. Mostly they are lost."""
         for worker in self._runs.workers() - {self._identity.uuid}:
             acks = self._runs.acks_of(worker, _ACKS)
             self._answers(worker, await self._queue.step(worker, self._identity.next_token(), acks, {}))
@@ -124,7 +128,8 @@ class Dispatcher:
             if run is None:
                 continue
             self._runs.answered(run.key)
-            if job_id in result.held and run.ack is not None:  # what is told of it is what became of it
+            if job_id in result.blocked and run.ack is not None:
+                # A breaker turned the ack into a refunded wait: log and count a snooze.
                 run.ack = replace(run.ack, kind=AckKind.SNOOZE, delay_seconds=0.0)
             if answer is AckAnswer.LOST:
                 tell(log, "ack.lost", level=logging.WARNING, **run.names())

@@ -1,4 +1,4 @@
-"""The end of a worker: stop claiming at once, let runs finish, give back the rest."""
+"""The drain: the worker claims nothing more, lets its runs end, and gives back those that take too long."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from agentjobs.worker.supervisor.runs import Runs
 log = logging.getLogger(__name__)
 
 _REPLY_SECONDS = 10.0
-"""How long a claim that is under way is waited for: the jobs that it brings are this worker's, and would wait for rescue."""
+"""The longest wait for the reply to a claim: its jobs would have to be rescued."""
 _FLUSH_SECONDS = 10.0
-"""How long the last acks are tried while the database is away. What stays unsaid is rescued (H14)."""
+"""The longest wait for the answers to the last acks. Runs without one are rescued (H14)."""
 
 
 class Drain:
-    """Asked once: drains. Asked twice: in a hurry, so the stopping ladder begins now. Three times: SIGKILL."""
+    """The drain of one worker. A first request begins it, a second stops the runs, a third kills them."""
 
     def __init__(self, identity: Identity, runs: Runs, *, seconds: float) -> None:
         self._identity = identity
@@ -29,9 +29,10 @@ class Drain:
         self._asked = 0
         self._steps = [asyncio.Event() for _ in range(3)]
         self.changed = asyncio.Event()
-        """Set whenever a run ended, an ack was answered or a step is over."""
+        """Set whenever a run has ended, an ack was answered or a step of the dispatcher is over."""
 
     def ask(self, why: str) -> None:
+        """Makes the next of the three requests. ``why`` is for the log."""
         if self._asked == len(self._steps):
             return
         self._steps[self._asked].set()
@@ -41,7 +42,7 @@ class Drain:
         tell(log, f"worker.{how}", why=why, running=len(self._runs.running))
 
     async def run(self) -> None:
-        """Returns when nothing runs any more, and all is said or cannot be said."""
+        """Waits for the first request; returns when no run is left and every ack is answered or given up."""
         asked, hurried, killed = self._steps
         await asked.wait()
         await self._until(lambda: not self._identity.in_flight, _REPLY_SECONDS, [killed])
@@ -53,7 +54,7 @@ class Drain:
             run.kill(Why.DRAIN)
         await self._until_idle(None, [])
         if not await self._until(lambda: not self._runs.unacked, _FLUSH_SECONDS, []):
-            tell(log, "worker.unsaid", level=logging.ERROR, acks=len(self._runs.unacked))
+            tell(log, "worker.unacked", level=logging.ERROR, acks=len(self._runs.unacked))
         tell(log, "worker.drained")
 
     async def _until_idle(self, seconds: float | None, sooner: Iterable[asyncio.Event]) -> None:

@@ -1,4 +1,4 @@
-"""The applications' own modules in the supervisor: they subscribe to signals when they are imported."""
+"""The signal modules: the supervisor imports these modules of the application, which subscribe to signals."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ HEAVY = ("google.adk", "google.genai")
 
 
 class SignalModuleFailed(Exception):
-    """The worker must not start: what somebody counts on would never be told."""
+    """A signal module cannot be imported. The worker must not start without its handlers."""
 
 
 def load(modules: Sequence[str], path: Sequence[str]) -> None:
-    """Imports them, also from the pool's folders. Raises SignalModuleFailed, naming module, error and remedy."""
+    """Imports signal modules, also from the pool's folders. Raises SignalModuleFailed, naming the remedy."""
     if not modules:
         return
-    # after ours: a file of an application must not take the place of a module of the supervisor's
+    # at the end: a file of the application must not shadow a module that the supervisor imports
     sys.path.extend(folder for folder in path if folder not in sys.path)
     for module in modules:
         try:

@@ -1,6 +1,6 @@
-"""``/healthz``, ``/readyz`` and ``/metrics``: a few lines of HTTP, so that a worker needs no web server.
+"""The HTTP server of ``/healthz``, ``/readyz`` and ``/metrics``, small enough to need no framework.
 
-Kubelet and Prometheus send plain GETs; one answer, then the connection is closed.
+The kubelet and Prometheus send plain GETs. Each connection gets one answer, and is closed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PHRASES = {
 
 
 class HealthServer:
-    """Serves ``pages`` (path → status and text) while it is open. ``port`` None: does nothing."""
+    """The server of ``pages`` (path → status and text) while it is open. ``port`` None: it serves nothing."""
 
     def __init__(self, host: str, port: int | None, pages: Mapping[str, Callable[[], Answer]]) -> None:
         self._host, self._port, self._pages = host, port, pages
@@ -37,7 +37,7 @@ class HealthServer:
 
     @property
     def port(self) -> int | None:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         if self._server is None or not self._server.sockets:
             return None
         number: int = self._server.sockets[0].getsockname()[1]

@@ -1,7 +1,8 @@
-"""The heartbeat: says that this worker lives and what it holds; hears what is asked of its runs.
+"""The heartbeat: says that this worker lives and what it has in hand, hears what is asked of its runs.
 
-On a task and a connection of its own, so that neither an agent nor a slow claim can stall it. A database
-that is away stops nothing here: only a database that answers *you are gone* does (H11).
+It has a task and a connection of its own, so that neither an agent nor a slow claim can stall it. While the
+database is away, runs go on until the lease's grace is over. Only the answer that the worker's row is gone
+stops them (H11).
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from agentjobs.worker.supervisor.runs import Key, Runs
 log = logging.getLogger(__name__)
 
 _LEAST_SECONDS = 0.1
-"""Between two beats, however often a control notification asks for one."""
+"""The shortest pause between two beats, however often a notification asks for one."""
 _WHY = {Control.CANCEL: Why.CANCEL, Control.DEADLINE: Why.DEADLINE, Control.SUSPEND: Why.SUSPEND}
 
 
 class Heartbeat:
+    """The loop that beats, renews the lease and passes on what the database asks."""
+
     def __init__(
         self,
         queue: Queue,
@@ -72,9 +75,9 @@ class Heartbeat:
         if not identity.registered:
             await self._register()
         newest = identity.last_token
-        held = self._runs.held(identity.uuid)
+        in_hand = self._runs.in_hand(identity.uuid)
         sent = boot_seconds()
-        beat = await self._queue.beat(identity.uuid, held, sorted(identity.in_flight))
+        beat = await self._queue.beat(identity.uuid, in_hand, sorted(identity.in_flight))
         if not beat.alive:
             await self._expired()
             return
@@ -95,12 +98,15 @@ class Heartbeat:
         tell(log, "worker.registered", worker=info.name, worker_uuid=str(info.id), queues=dict(info.queues))
 
     def _renew_lease(self, sent: float) -> None:
-        """From the sending of the beat, not from its reply: the database's clock for this worker cannot have
-        started before, however long the reply was under way or this process was stopped (H13)."""
+        """Moves the lease's deadline, counted from the *sending* of the beat (H13).
+
+        The expiry counts from the beat's arrival, which is later. So the lease is over before the worker has
+        expired, however long the reply was under way or this process was stopped.
+        """
         self._lease.renew(sent + self._expiry_seconds)
 
     async def _expired(self) -> None:
-        """This worker's jobs belong to others now: stop, before anything else; then begin anew (H10)."""
+        """Stops all runs, since others may have the jobs; then begins anew with a new uuid (H10)."""
         tell(log, "worker.expired", level=logging.ERROR, running=len(self._runs.running))
         self._identity.registered = False
         await self._lost()
@@ -124,14 +130,17 @@ class Heartbeat:
                 run.stop(_WHY[control])
 
     async def _disown(self, beat: BeatResult, newest: int) -> None:
-        """Gives back claims whose reply was lost (H8). Those that came in while the beat was under way are
-        this worker's own: their token is newer than the beat, or it holds them by now."""
+        """Gives back runs whose claim's reply was lost (H8).
+
+        A run that was claimed while the beat was under way is not one of them: its token is newer than the
+        beat, or the worker has it in hand by now.
+        """
         identity = self._identity
-        held = set(self._runs.held(identity.uuid))
+        in_hand = set(self._runs.in_hand(identity.uuid))
         strangers: list[Key] = [
             (job, token)
             for job, token in beat.disowned
-            if token <= newest and token not in identity.in_flight and (job, token) not in held
+            if token <= newest and token not in identity.in_flight and (job, token) not in in_hand
         ]
         if strangers:
             count = await self._queue.disown(identity.uuid, strangers)

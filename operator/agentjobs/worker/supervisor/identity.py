@@ -1,4 +1,4 @@
-"""Who this worker is for the database at the moment, and what it may do."""
+"""The worker's identity: its present uuid in the database, and whether it may claim."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from uuid import UUID, uuid4
 
 @dataclass(slots=True)
 class Identity:
-    """One per process; the uuid changes when the worker expired and registered anew (H10)."""
+    """The identity of one process. The uuid changes when the worker expires and registers anew (H10)."""
 
     uuid: UUID = field(default_factory=uuid4)
     registered: bool = False
-    """Registered, and alive as far as it knows."""
+    """The worker is registered, and alive as far as it knows."""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the database was reached for the first time."""
+    """Set when the worker has reached the database for the first time."""
     recovering: bool = False
-    """The database is being restored: nothing is claimed (H31)."""
+    """The database is being restored: the worker claims nothing (H31). Never set so far."""
     draining: bool = False
-    """Nothing is claimed any more."""
+    """The worker claims nothing more."""
     beaten_at: float = 0.0
-    """Monotonic time of the last successful beat."""
+    """The monotonic time of the last beat that was answered."""
     last_token: int = 0
+    """The token of the newest claim."""
     in_flight: set[int] = field(default_factory=set)
-    """Tokens of claims without an answer yet (H8)."""
+    """The tokens of claims without a reply yet (H8)."""
     beat_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Wakes the heartbeat: a control notification, an answer that the last beat is too old."""
     work_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Wakes the dispatcher: an ended run, a notification, a freed slot."""
     tick_wanted: asyncio.Event = field(default_factory=asyncio.Event)
-    tick_at: float | None = None
-    """Monotonic time of a due time that was notified (H24)."""
+    """Wakes the ticker: a due time that was notified, a job that waits for its session."""
 
     @property
     def claims(self) -> bool:
@@ -48,13 +49,13 @@ class Identity:
         return time.monotonic() - self.beaten_at
 
     def renew(self) -> None:
-        """After an expiry: a stranger to the database until it registers."""
+        """Takes a new uuid after an expiry; the worker is unknown to the database until it registers."""
         self.uuid = uuid4()
         self.registered = False
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> bool:
-    """Waits for the event, at most so long. True: it came. Clears it."""
+    """Waits for the event, ``seconds`` at most, and clears it. True: it came."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -1,4 +1,4 @@
-"""What a worker counts. A few microseconds per run; gauges cost nothing until somebody scrapes."""
+"""The worker's metrics. Counting takes some microseconds a run; gauges are computed at a scrape."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ OUTCOMES = frozenset({*_OUTCOME.values(), LOST})
 UNKNOWN_MODEL = "unknown"
 
 
-class Measures:
-    """Of one worker process; made once, outlives its templates and its registrations."""
+class WorkerMetrics:
+    """The metrics of one worker process, over all its templates and registrations."""
 
     def __init__(self, slots: Mapping[str, int]) -> None:
         self._slots = dict(slots)
@@ -35,12 +35,13 @@ class Measures:
                 self._tally.begin(metric, (queue,))
 
     def asked(self, seconds: float, queues: Iterable[str]) -> None:
-        """A round trip that asked for jobs, and the queues of those that it brought."""
+        """Counts a round trip that asked for jobs, and the jobs that it brought, by their queues."""
         self._tally.observe(Metric.CLAIM_SECONDS, (), seconds)
         for queue in queues:
             self._tally.add(Metric.CLAIMS, (queue,))
 
     def saw(self, run: Run, event: AgentEvent) -> None:
+        """Counts a model's answer with its tokens."""
         if not event.total_tokens:
             return
         model = self._model(event.model or _inline_model(run) or UNKNOWN_MODEL)
@@ -49,7 +50,7 @@ class Measures:
         self._tally.add(Metric.LLM_TOKENS, (model, "output"), event.output_tokens)
 
     def acked(self, run: Run, answer: AckAnswer) -> None:
-        """A run ended, and the queue knows."""
+        """Counts a run that ended and was acked."""
         ack, ended, queue, tally = run.ack, run.ended, run.job.queue, self._tally
         if ack is None or answer is AckAnswer.LOST:
             tally.add(Metric.RUNS, (queue, LOST, ""))
@@ -80,7 +81,7 @@ class Measures:
         return page([*families, *self._tally.families()])
 
     def _model(self, name: str) -> str:
-        """What a provider, or an agent's own code, calls a model has no bound: only so many are told apart."""
+        """The label of a model. Anybody may invent names of models, so only the first few get their own."""
         if name not in self._models:
             if len(self._models) >= MOST_MODELS:
                 return OTHER

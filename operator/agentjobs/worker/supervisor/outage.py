@@ -1,4 +1,4 @@
-"""How the worker's loops behave while the database is away: they go on, and try again."""
+"""The pauses and log lines of a worker's loop while the database is away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Outage:
-    """Jittered pauses of one loop, and two log lines per outage instead of one per try."""
+    """The outage of one loop: jittered pauses, and two log lines instead of one per try."""
 
     loop: str
     log: logging.Logger
@@ -26,16 +26,19 @@ class Outage:
         return self.failures > 0
 
     def failed(self, error: Exception) -> float:
-        """Seconds until the next try."""
+        """Notes a failed try; returns the seconds until the next."""
         self.failures += 1
         if self.failures == 1:
             tell(self.log, "database.away", level=logging.WARNING, loop=self.loop, error=str(error))
             if not isinstance(error, QueueError):
-                self.log.error("%s: unexpected, tried again", self.loop, exc_info=error)
+                self.log.error(
+                    "the loop %s failed with an unexpected error; it tries again", self.loop, exc_info=error
+                )
         longest = min(_MOST_SECONDS, _FIRST_SECONDS * 2.0 ** min(self.failures - 1, 10))
         return random.uniform(longest / 2, longest)
 
     def over(self) -> None:
+        """Notes a try that succeeded."""
         if self.failures:
             tell(self.log, "database.back", loop=self.loop, failures=self.failures)
         self.failures = 0

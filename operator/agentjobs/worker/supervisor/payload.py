@@ -1,4 +1,4 @@
-"""From a claimed job to the spec of its attempt. Pure."""
+"""The spec of an attempt, made from a claimed job's payload. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.queue.records import ClaimedJob
 
 VERSION = 2
-"""The newest payload that this worker understands. 2: with people's answers, which the queue puts in."""
+"""The newest payload that this worker understands. 2: with people's answers, which the queue adds."""
 
 
 class PayloadTooNew(Exception):
-    """Written by a newer version: another worker can run it (H30)."""
+    """The payload has a newer version; a newer worker can run it (H30)."""
 
 
 class PayloadInvalid(Exception):
-    """No worker can run it; the message names field, value and what is wanted."""
+    """No worker can run the payload; the message names field, value and what is wanted."""
 
 
 def attempt_spec(job: ClaimedJob) -> AttemptSpec:
-    """Raises PayloadTooNew, PayloadInvalid."""
+    """The spec of this attempt. Raises PayloadTooNew, PayloadInvalid."""
     payload = job.payload
     version = payload.get("v", 1)
     if not isinstance(version, int) or version < 1:

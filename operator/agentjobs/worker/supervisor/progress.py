@@ -1,4 +1,4 @@
-"""Where the running jobs are: step, event count and tokens, told to the queue soon after they changed."""
+"""The progress of running jobs (step, event count, tokens), stored in the queue soon after it changed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agentjobs.worker.supervisor.runs import Runs
 log = logging.getLogger(__name__)
 
 _SECONDS = 1.0
-"""From a change to its telling. What changes meanwhile goes along in the same statement, and a run that has ended by
-then is not told about: its ack says more."""
+"""The pause between a change and its statement, which takes later changes along. A run that has ended by then
+is left out: its ack says more."""
 
 
 class ProgressReport:
-    """One statement at most every second, for all runs of the worker; none while nothing happens.
+    """The loop that stores progress: at most one statement a second for all runs, none while nothing changes.
 
-    A loop of its own: the heartbeat commits alone, and waits for nothing (H12).
+    It is not part of the heartbeat, which commits alone and waits for nothing (H12).
     """
 
     def __init__(self, queue: Queue, identity: Identity, runs: Runs) -> None:
@@ -32,14 +32,14 @@ class ProgressReport:
 
     async def run(self) -> None:
         while True:
-            await self._runs.moved.wait()
+            await self._runs.progressed.wait()
             await asyncio.sleep(_SECONDS)
-            self._runs.moved.clear()
+            self._runs.progressed.clear()
             try:
                 await self._once()
                 self.outage.over()
             except Exception as error:
-                self._runs.moved.set()
+                self._runs.progressed.set()
                 await asyncio.sleep(self.outage.failed(error))
 
     async def _once(self) -> None:
@@ -47,9 +47,10 @@ class ProgressReport:
         rows = self._runs.progress(worker)
         if rows:
             changed = await self._queue.progress(worker, rows)
-            # Rows that somebody holds are skipped (H12), and rows that an answer was lost for are unchanged: once more.
+            # Fewer rows changed than we sent: some were locked and skipped (H12), or an earlier reply was
+            # lost and they were already stored. Send once more, then take them as stored.
             self._again = changed < len(rows) and not self._again
             if self._again:
-                self._runs.moved.set()
+                self._runs.progressed.set()
             else:
-                self._runs.told(rows)
+                self._runs.progress_stored(rows)

@@ -1,4 +1,4 @@
-"""What a worker says about its runs: one log line per transition, and the job signals."""
+"""The log lines and signals of a worker's runs: one line per transition."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def ending(ack: Ack, *, last: bool) -> Signal:
-    """The signal of how a run ended. ``last``: no attempt is left after this one."""
+    """The signal for the end of a run. ``last``: no attempt is left after this one."""
     match ack.kind:
         case AckKind.COMPLETE:
             return Signal.JOB_COMPLETE
@@ -32,16 +32,17 @@ def ending(ack: Ack, *, last: bool) -> Signal:
 
 
 def is_last(run: Run) -> bool:
-    """No attempt is left after this one, as far as the worker knows; SQL decides (H22)."""
+    """True: no attempt is left after this one, as far as the worker knows. SQL decides (H22)."""
     return run.job.attempt >= run.job.max_attempts
 
 
 def outcome_of(run: Run, ack: Ack) -> str:
-    """The same in a word: ``complete``, ``retry``, ``snooze``, ``discard`` or ``cancel``."""
+    """The end of a run in a word: ``complete``, ``retry``, ``snooze``, ``discard`` or ``cancel``."""
     return ending(ack, last=is_last(run)).removeprefix("job.")
 
 
 def started(run: Run) -> None:
+    """Reports that an executor has the job."""
     names = run.names()
     pid = run.executor.pid if run.executor is not None else None
     tell(log, Signal.JOB_START, solo=run.job.solo or None, pid=pid, **names)
@@ -51,6 +52,7 @@ def started(run: Run) -> None:
 
 
 def event(run: Run, seen: AgentEvent) -> None:
+    """Reports an event of the agent; in the log at level debug."""
     names = run.names()
     tell(
         log,
@@ -65,14 +67,14 @@ def event(run: Run, seen: AgentEvent) -> None:
 
 
 def acked(run: Run, answer: AckAnswer) -> None:
-    """After the queue has stored how the run ended; a lost run ended for nobody, and only the log says so."""
+    """Reports a run that the queue has acked. Only the dispatcher's log tells of a lost run."""
     ack, ended = run.ack, run.ended
     if ack is None or answer is AckAnswer.LOST:
         return
     names = run.names()
     seconds = round(ended.duration_seconds, 3) if ended is not None else 0.0
     signal = ending(ack, last=is_last(run))
-    # The reason is a constant; the message is for the attempt's record: an error may quote a prompt.
+    # Logged with its reason, a constant, and not with its message, which may quote a prompt.
     tell(
         log,
         signal,
@@ -107,7 +109,7 @@ def acked(run: Run, answer: AckAnswer) -> None:
 
 
 def schedule_of(run: Run) -> dict[str, object]:
-    """Of a job that a schedule created; {}: none did."""
+    """The schedule that created the job, and its tick; {}: none did."""
     schedule = run.job.payload.get("schedule")
     if not isinstance(schedule, Mapping):
         return {}

@@ -1,4 +1,4 @@
-"""What this worker holds: running executors, and acks that the queue has not answered yet."""
+"""The runs that a worker has in hand: those that run, and those whose ack the queue has not answered."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Key = tuple[int, int]
 
 @dataclass(slots=True)
 class Traced:
-    """What the spans of a run need."""
+    """The trace of a run."""
 
     trace_id: str
     parent: TraceParent | None
-    """Of the job, as its object named it."""
+    """The parent that the job's object named."""
     begun_ns: int = field(default_factory=time.time_ns)
     open: dict[str, Span] = field(default_factory=dict)
-    """Spans of the executor that have not ended, by their ids."""
+    """The executor's spans that have begun and not ended, by id."""
 
 
 @dataclass(slots=True)
@@ -41,19 +41,20 @@ class Run:
 
     job: ClaimedJob
     worker: UUID
-    """The uuid that claimed it: with the token the fence of the run. The worker may have another one by now."""
+    """The uuid that claimed the job. The worker may have another one by now."""
     executor: ExecutorHandle | None = None
-    """None: not started yet."""
+    """None: the run has not been handed to one yet."""
     stop_asked: Why | None = None
+    """The heaviest reason to stop so far."""
     stop_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     events: list[AgentEvent] = field(default_factory=list)
     step: str = ""
-    """Author or tool of the last event."""
-    told: tuple[str, int, Usage] = ("", 0, Usage())
-    """What the queue knows of the progress."""
+    """The author or tool of the last event."""
+    stored: tuple[str, int, Usage] = ("", 0, Usage())
+    """The progress that is stored in the queue: step, event count, usage."""
     claimed_at: float = field(default_factory=time.monotonic)
     traced: Traced | None = None
-    """None: it is not."""
+    """None: the run is not traced."""
     ended: Ended | None = None
     ack: Ack | None = None
 
@@ -62,7 +63,7 @@ class Run:
         return self.job.id, self.job.token
 
     def stop(self, why: Why) -> None:
-        """Ends the run by the ladder of ``why``; one that has not started does not start any more."""
+        """Stops the run by the steps of ``why``. A run without an executor does not start any more."""
         if heavier(self.stop_asked, why):
             self.stop_asked = why
             self.stop_wanted.set()
@@ -70,7 +71,7 @@ class Run:
             self.executor.stop(why)
 
     def kill(self, why: Why) -> None:
-        """The last rung at once."""
+        """Stops the run for ``why`` and sends SIGKILL at once."""
         self.stop(why)
         if self.executor is not None:
             self.executor.kill()
@@ -89,7 +90,7 @@ class Run:
             self.events.append(event)
 
     def names(self) -> dict[str, Any]:
-        """What every log line and signal says of the run. Names only."""
+        """The names in every log line and signal of the run."""
         payload = self.job.payload
         return {
             "uid": str(self.job.uid),
@@ -103,20 +104,20 @@ class Run:
 
 
 class Runs:
-    """Never more running than there are slots. Ended ones keep no slot, but are held until their ack is answered."""
+    """The runs in hand. An ended run frees its slot, and stays in hand until its ack is answered."""
 
     def __init__(self, slots: Mapping[str, int]) -> None:
         self._slots = dict(slots)
         self.running: dict[Key, Run] = {}
         self.unacked: dict[Key, Run] = {}
-        self.moved = asyncio.Event()
-        """Set when a running run has made progress that the queue does not know of."""
+        self.progressed = asyncio.Event()
+        """Set when a run has made progress that the queue has not stored."""
 
     def add(self, run: Run) -> None:
         self.running[run.key] = run
 
     def end(self, run: Run, ack: Ack | None) -> None:
-        """``ack`` None: nothing is to be said, and it is forgotten."""
+        """Frees the run's slot. With an ack the run stays in hand; None: it is forgotten."""
         self.running.pop(run.key, None)
         run.ack = ack
         if ack is not None:
@@ -126,7 +127,7 @@ class Runs:
         return self.unacked.pop(key, None)
 
     def free(self) -> dict[str, int]:
-        """Free slots by queue (H23). Empty while a suspected poison job runs: it must be alone (H14)."""
+        """Free slots by queue (H23). Empty while a quarantined job runs: it must be alone (H14)."""
         if any(run.job.solo for run in self.running.values()):
             return {}
         used: dict[str, int] = {}
@@ -135,13 +136,13 @@ class Runs:
         free = {queue: slots - used.get(queue, 0) for queue, slots in self._slots.items()}
         return {queue: n for queue, n in free.items() if n > 0}
 
-    def held(self, worker: UUID) -> list[Key]:
-        """What a heartbeat of ``worker`` names (H8)."""
+    def in_hand(self, worker: UUID) -> list[Key]:
+        """The runs that a heartbeat of ``worker`` names (H8)."""
         both = (self.running, self.unacked)
         return [key for runs in both for key, run in runs.items() if run.worker == worker]
 
     def acks_of(self, worker: UUID, most: int) -> list[Ack]:
-        """Unanswered acks, oldest first, at most one per job: an answer names the job only."""
+        """Unanswered acks, oldest first, at most one per job, since the queue's answer names only the job."""
         found: dict[int, Ack] = {}
         for run in self.unacked.values():
             if run.worker == worker and run.ack is not None and len(found) < most:
@@ -149,19 +150,20 @@ class Runs:
         return list(found.values())
 
     def workers(self) -> set[UUID]:
-        """The uuids with unanswered acks; more than one only after an expiry."""
+        """The uuids whose runs have unanswered acks; more than one only after an expiry."""
         return {run.worker for run in self.unacked.values()}
 
     def progress(self, worker: UUID) -> list[Progress]:
-        """What changed since it was told last."""
+        """The progress of those runs that changed since it was stored last."""
         return [
             Progress(run.job.id, run.job.token, run.step, run.event_count, run.usage)
             for run in self.running.values()
-            if run.worker == worker and run.told != (run.step, run.event_count, run.usage)
+            if run.worker == worker and run.stored != (run.step, run.event_count, run.usage)
         ]
 
-    def told(self, rows: list[Progress]) -> None:
+    def progress_stored(self, rows: list[Progress]) -> None:
+        """Notes that the queue has stored these rows."""
         for row in rows:
             run = self.running.get((row.id, row.token))
             if run is not None:
-                run.told = (row.step, row.event_count, row.usage)
+                run.stored = (row.step, row.event_count, row.usage)

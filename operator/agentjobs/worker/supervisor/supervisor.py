@@ -1,6 +1,6 @@
-"""The worker's supervisor: claims jobs, runs each in an executor, tells the queue how it ended.
+"""The supervisor: claims jobs, hands each to an executor, and acks its run.
 
-It never imports google-adk: it stays small, starts in no time, and no agent's code shares its process.
+It never imports google-adk, so it is small, starts at once, and shares its process with no agent's code.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from agentjobs.worker.supervisor.drain import Drain
 from agentjobs.worker.supervisor.health import Answer, HealthServer
 from agentjobs.worker.supervisor.heartbeat import Heartbeat
 from agentjobs.worker.supervisor.identity import Identity
-from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.metrics import WorkerMetrics
 from agentjobs.worker.supervisor.payload import PayloadInvalid, PayloadTooNew, attempt_spec
 from agentjobs.worker.supervisor.progress import ProgressReport
 from agentjobs.worker.supervisor.runs import Run, Runs
@@ -53,12 +53,12 @@ _UNREGISTER_SECONDS = 3.0
 
 
 async def run_worker(config: WorkerConfig) -> int:
-    """Runs until it is drained. Returns the process's exit status: 0 drained, 1 broken."""
+    """Runs a worker until it is drained. Returns the process's exit status: 0 drained, 1 broken."""
     return await Worker(config).run()
 
 
 def main(config: WorkerConfig) -> int:
-    """``run_worker`` on a loop of its own."""
+    """Calls ``run_worker`` on a loop of its own."""
     import uvloop
 
     status: int = uvloop.run(run_worker(config))
@@ -66,20 +66,20 @@ def main(config: WorkerConfig) -> int:
 
 
 class Worker:
-    """Made inside a running event loop."""
+    """One worker: its loops, its runs and its pool of executors. Must be made inside a running event loop."""
 
     def __init__(self, config: WorkerConfig, *, queue: type[Queue] = Queue) -> None:
-        """``queue``: tests give one that loses replies."""
+        """``queue``: tests pass one that loses replies."""
         self.config = config
         self._queue_type = queue
         self.identity = Identity()
         self.runs = Runs(config.queues)
-        self.measures = Measures(config.queues)
+        self.metrics = WorkerMetrics(config.queues)
         self.executors = ExecutorPool(
             ExecutorSettings(
                 agents=config.settings,
                 standbys=config.standbys,
-                grace_seconds=config.stop_grace_seconds,
+                stop_grace_seconds=config.stop_grace_seconds,
                 lease_grace_seconds=config.lease_grace_seconds,
                 memory_limit_mib=config.memory_limit_mib,
                 path=config.path,
@@ -100,11 +100,11 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def drain(self, why: str) -> None:
-        """Once: drains. Twice: in a hurry. Three times: kills."""
+        """The first call begins the drain, the second stops the runs now, the third kills them."""
         self._drain.ask(why)
 
     def problems(self) -> list[str]:
-        """Why this worker is not ready; empty: it is."""
+        """The reasons why this worker is not ready; empty: it is."""
         found = []
         if not self.executors.ready:
             found.append("the template is not warm yet")
@@ -158,7 +158,7 @@ class Worker:
                 start=self._start,
                 acked=self._acked,
                 stepped=self._drain.changed.set,
-                measures=self.measures,
+                metrics=self.metrics,
             ).run(),
             Heartbeat(
                 queue,
@@ -182,7 +182,8 @@ class Worker:
         reached: asyncio.Task[Any] = asyncio.ensure_future(identity.reached.wait())
         everything: list[asyncio.Task[Any]] = [reached, draining, *tasks]
         try:
-            # The template warms the session store too, so it begins when the database is there.
+            # The template connects to the session store while it warms, so it starts when the database is
+            # there.
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             async with self.executors if reached.done() else contextlib.nullcontext():
                 await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -212,7 +213,7 @@ class Worker:
         self.traces.begin(run)
         try:
             ack = await self._ack_of(run)
-        except Exception as error:  # a defect of ours: the slot and the job must not be lost with it
+        except Exception as error:  # a defect of ours must cost neither the slot nor the job
             log.exception("the supervisor failed in a run of job %s", run.job.uid)
             run.ended = Ended(never_ran=f"the worker failed: {type(error).__name__}: {error}")
             ack = acks.ack_of(run.job, run.ended, self._random)
@@ -233,7 +234,7 @@ class Worker:
         if await _first(self.executors.wait_ready(), run.stop_wanted.wait()):
             spec = replace(spec, traceparent=traceparent_of(run))
             run.executor = await self.executors.spawn(
-                spec, partial(self._saw, run), partial(self.traces.saw, run), self.runs.moved.set
+                spec, partial(self._saw, run), partial(self.traces.saw, run), self.runs.progressed.set
             )
             if run.stop_asked is not None:
                 run.executor.stop(run.stop_asked)
@@ -245,18 +246,18 @@ class Worker:
 
     def _saw(self, run: Run, event: AgentEvent) -> None:
         run.saw(event)
-        self.runs.moved.set()
-        self.measures.saw(run, event)
+        self.runs.progressed.set()
+        self.metrics.saw(run, event)
         reports.event(run, event)
 
     def _acked(self, run: Run, answer: AckAnswer) -> None:
         reports.acked(run, answer)
         self.traces.acked(run, answer)
-        self.measures.acked(run, answer)
+        self.metrics.acked(run, answer)
         self._drain.changed.set()
 
     async def _stop_all_lost(self) -> None:
-        """Kills every executor, and returns when they are gone."""
+        """Kills every executor, and returns when all are gone."""
         for run in list(self.runs.running.values()):
             run.stop(Why.LOST)
         if self._tasks:
@@ -270,7 +271,7 @@ class Worker:
         return WorkerInfo(self.identity.uuid, name, config.queues, config.version, config.pool)
 
     def _handle_signals(self) -> None:
-        """PID 1 has no default handlers: without these, SIGTERM would do nothing in a container."""
+        """Lets SIGTERM and SIGINT drain. PID 1 of a container has no default handlers."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.drain, number.name)
@@ -286,11 +287,11 @@ class Worker:
 
     def _metrics(self) -> Answer:
         ready, templates = not self.problems(), self.executors.templates
-        return 200, self.measures.page(self.identity, self.runs, ready=ready, templates=templates)
+        return 200, self.metrics.page(self.identity, self.runs, ready=ready, templates=templates)
 
 
 async def _first(wanted: Coroutine[Any, Any, object], instead: Coroutine[Any, Any, object]) -> bool:
-    """Waits for either; True: for the first one."""
+    """Waits until one of the two has ended. True: ``wanted`` has, and ``instead`` has not."""
     tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(instead)]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

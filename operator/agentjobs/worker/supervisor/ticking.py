@@ -1,4 +1,4 @@
-"""The worker's part in what time does: ticks, and the notifications that say when the next one is worth it."""
+"""The worker's ticks of the queue, and its listener, which wakes the worker's loops by notifications."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from agentjobs.worker.supervisor.outage import Outage
 log = logging.getLogger(__name__)
 
 _LEAST_SECONDS = 0.02
-"""Between two ticks, however dense the due times are."""
+"""The shortest pause between two ticks, however dense the due times are."""
 _SHARED_SECONDS = 0.1
-"""After a notified tick found another process ticking: that one may have begun before the news."""
+"""The pause after a notified tick that found another process ticking: that tick may have begun too early."""
 
 
 def pause(jittered_seconds: float, next_due_seconds: float | None, *, unheard: bool) -> float:
-    """Seconds until the next tick: precisely at the next due time, else about every second (H24, H26)."""
+    """Seconds until the next tick: at the next due time, else about a second (H24, H26).
+
+    :param unheard: a notification asked for the last tick, and another process was ticking.
+    """
     wanted = [jittered_seconds]
     if next_due_seconds is not None:
         wanted.append(next_due_seconds)
@@ -32,6 +35,8 @@ def pause(jittered_seconds: float, next_due_seconds: float | None, *, unheard: b
 
 
 class Ticker:
+    """The loop that ticks the queue while the worker is registered."""
+
     def __init__(self, queue: Queue, identity: Identity, *, seconds: float) -> None:
         self._queue = queue
         self._identity = identity
@@ -46,7 +51,9 @@ class Ticker:
                 if self._identity.registered:
                     tick = await self._queue.tick(self._identity.uuid)
                     self.outage.over()
-                    seconds = pause(seconds, tick.next_due_seconds, unheard=notified and tick.held_elsewhere)
+                    seconds = pause(
+                        seconds, tick.next_due_seconds, unheard=notified and tick.ticked_elsewhere
+                    )
                     if tick.promoted or tick.admitted:
                         self._identity.work_wanted.set()
             except Exception as error:
@@ -57,7 +64,7 @@ class Ticker:
 
 
 class Listener:
-    """Notifications only wake: whoever misses one finds the same by polling."""
+    """The loop that hears notifications and wakes the other loops. They also poll, so it may miss some."""
 
     def __init__(self, queue: Queue, identity: Identity, queues: Collection[str], *, seconds: float) -> None:
         self._queue = queue
@@ -94,7 +101,7 @@ class Listener:
                 pass
 
     def _due(self, payload: str) -> None:
-        """The ordinary tick finds what is due later than that; a sooner one gets a tick of its own."""
+        """Asks for a tick at the notified due time, unless the regular tick comes before it."""
         try:
             seconds = float(payload) - time.time()
         except ValueError:

@@ -1,7 +1,7 @@
-"""The traces of a worker's runs: hands on what its executors tell, and adds the runs and their jobs.
+"""The traces of a worker's runs: the supervisor exports its executors' spans, and those of runs and jobs.
 
-An executor that is killed tells nothing any more; that is why the supervisor does. Where tracing is off, none of it
-does anything.
+The supervisor does it since an executor that is killed cannot. Where tracing is off, nothing here does
+anything.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from agentjobs.worker.supervisor.reports import outcome_of, schedule_of
 from agentjobs.worker.supervisor.runs import Run, Traced
 
 OPEN_SPANS = 1000
-"""Of one run: those beyond are told when they end, or not at all."""
+"""The most open spans of one run that are remembered; others are exported only if they end."""
 
 
 class Traces:
-    """Of one worker process."""
+    """The traces of one worker process."""
 
     def __init__(self, tracing: Tracing | None, worker: str) -> None:
         self._tracing = tracing
         self._worker = worker
         self.job_acked: Callable[[UUID], None] | None = None
-        """Told the jobs of which a run was acked: the database knows whether that was their end."""
+        """Called with the job of each acked run; the database knows whether the job has ended."""
 
     def begin(self, run: Run) -> None:
-        """Decides whether the run is traced. The decision is the same for all runs of a job."""
+        """Decides whether the run is traced; alike for all runs of a job."""
         if self._tracing is None:
             return
         job = run.job
@@ -42,7 +42,7 @@ class Traces:
             run.traced = Traced(trace_id, parent)
 
     def saw(self, run: Run, span: Span) -> None:
-        """What an executor tells."""
+        """Takes a span from an executor, when it begins and when it ends."""
         if self._tracing is None or run.traced is None:
             return
         if span.end_ns is not None:
@@ -52,7 +52,7 @@ class Traces:
             run.traced.open[span.span_id] = span
 
     def ended(self, run: Run) -> None:
-        """The run's process is gone: what it had begun ends now."""
+        """Exports the spans that the executor began and did not end: its process is gone."""
         traced = run.traced
         if self._tracing is None or traced is None:
             return
@@ -63,7 +63,8 @@ class Traces:
         traced.open.clear()
 
     def acked(self, run: Run, answer: AckAnswer) -> None:
-        """The queue knows how the run ended. A lost run is told with the end of its job, by whoever sees that."""
+        """Exports the span of an acked run. A lost run's span is exported at the end of its job
+        (telemetry/job_ends.py)."""
         if self._tracing is None or run.traced is None or run.ack is None or answer is AckAnswer.LOST:
             return
         self._tracing.export(span_of(run, run.traced, run.ack, self._worker))
@@ -72,14 +73,14 @@ class Traces:
 
 
 def traceparent_of(run: Run) -> str:
-    """Where the run's own spans belong; empty: it is not traced."""
+    """The parent of the run's own spans, as a W3C traceparent; empty: the run is not traced."""
     if run.traced is None:
         return ""
     return str(TraceParent(run.traced.trace_id, span_id_of(run.job.uid, Part.RUN, run.job.run)))
 
 
 def span_of(run: Run, traced: Traced, ack: Ack, worker: str) -> Span:
-    """The run itself, by this process's clock as ADK's spans are."""
+    """The span of the run itself, by this machine's clock, as ADK's spans are."""
     job, ended = run.job, run.ended
     seconds = ended.duration_seconds if ended is not None else 0.0
     names: Mapping[str, object] = run.names()

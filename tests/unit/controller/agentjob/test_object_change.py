@@ -40,7 +40,7 @@ def test_defaults_are_those_of_the_definition() -> None:
     assert change.job.run_at is None
     assert change.created_at == datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     assert (change.ref.cluster_id, change.ref.namespace, change.ref.name) == ("cluster-1", "team", "report")
-    assert [change.cancel, change.gone, change.hold, change.rejected, change.imported] == [
+    assert [change.cancel, change.gone, change.unaccepted, change.rejected, change.imported] == [
         False,
         False,
         None,
@@ -124,10 +124,10 @@ def test_invariant_14_queues_are_privileges(
     change = change_of(obj(spec), Gate("c", access))
     assert change.job is not None, "held, not refused: it is taken up when the settings change"
     if not held:
-        assert change.hold is None
+        assert change.unaccepted is None
         return
-    assert change.hold is not None
-    reason, message = change.hold
+    assert change.unaccepted is not None
+    reason, message = change.unaccepted
     assert reason is Reason.QUEUE_NOT_ALLOWED
     assert "spec." in message
     assert "queue_access" in message
@@ -136,12 +136,12 @@ def test_invariant_14_queues_are_privileges(
 def test_a_restored_object_is_held_until_somebody_wants_it() -> None:
     labels = {"velero.io/restore-name": "nightly"}
     held = change_of(obj(labels=labels), GATE)
-    assert held.hold is not None
-    assert held.hold[0] is Reason.RESTORED
-    assert change_of(obj(labels=labels, generation=2), GATE).hold is None
-    assert change_of(obj(), GATE).hold is None
-    assert change_of(obj(labels=labels), Gate("c", restored_label=None)).hold is None
-    assert change_of(obj(labels=labels), Gate("c", restored_label="other/label")).hold is None
+    assert held.unaccepted is not None
+    assert held.unaccepted[0] is Reason.RESTORED
+    assert change_of(obj(labels=labels, generation=2), GATE).unaccepted is None
+    assert change_of(obj(), GATE).unaccepted is None
+    assert change_of(obj(labels=labels), Gate("c", restored_label=None)).unaccepted is None
+    assert change_of(obj(labels=labels), Gate("c", restored_label="other/label")).unaccepted is None
 
 
 def test_h1_an_object_that_has_finished_is_imported() -> None:

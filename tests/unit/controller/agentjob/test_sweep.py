@@ -11,14 +11,14 @@ import pytest
 from agentjobs.controller.agentjob.sweep import compare, too_many
 from agentjobs.controller.apiserver.listing import Listed
 from agentjobs.controller.kit.sweep import is_gone
-from agentjobs.queue.kubernetes import MirrorRow
+from agentjobs.queue.kubernetes import KnownObject
 from controller_builders import AT
 
 OLD, STARTED = AT - timedelta(hours=1), AT
 
 
-def row(uid: UUID | None = None, **fields: object) -> MirrorRow:
-    made = MirrorRow(1, uid or uuid4(), "team", "report", OLD, False, 1, False)
+def row(uid: UUID | None = None, **fields: object) -> KnownObject:
+    made = KnownObject(1, uid or uuid4(), "team", "report", OLD, False, 1, False)
     return replace(made, **fields)  # type: ignore[arg-type]
 
 
@@ -26,7 +26,7 @@ def listed(uid: UUID, **fields: object) -> Listed:
     return replace(Listed(uid, "team", "report", 1, False), **fields)  # type: ignore[arg-type]
 
 
-def suspects(rows: list[MirrorRow], objects: list[Listed], namespaces: frozenset[str] = frozenset()) -> str:
+def suspects(rows: list[KnownObject], objects: list[Listed], namespaces: frozenset[str] = frozenset()) -> str:
     found = compare(rows, {o.uid: o for o in objects}, list_started_at=STARTED, namespaces=namespaces)
     return " ".join(
         kind for kind in ("vanished", "unknown", "behind") for _ in getattr(found, kind)
@@ -55,7 +55,7 @@ A, B = UUID(int=1), UUID(int=2)  # fixed: xdist compares the names of parametriz
     ],
 )
 def test_h5_what_a_list_against_the_table_means(
-    why: str, rows: list[MirrorRow], objects: list[Listed], namespaces: tuple[str, ...], wanted: str
+    why: str, rows: list[KnownObject], objects: list[Listed], namespaces: tuple[str, ...], wanted: str
 ) -> None:
     assert suspects(rows, objects, frozenset(namespaces)) == wanted, why
 

@@ -13,7 +13,7 @@ from agentjobs.queue.records import Ack, AckAnswer, AckKind
 from agentjobs.telemetry.metrics import MOST_MODELS, OTHER
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.supervisor.identity import Identity
-from agentjobs.worker.supervisor.metrics import Measures
+from agentjobs.worker.supervisor.metrics import WorkerMetrics
 from agentjobs.worker.supervisor.runs import Run, Runs
 from worker_builders import claimed
 
@@ -22,12 +22,12 @@ SLOTS = {"agents": 5, "scheduled": 2}
 
 
 @pytest.fixture
-def measures() -> Measures:
-    return Measures(SLOTS)
+def metrics() -> WorkerMetrics:
+    return WorkerMetrics(SLOTS)
 
 
-def scrape(measures: Measures, runs: Runs | None = None, identity: Identity | None = None) -> Samples:
-    text = measures.page(identity or Identity(), runs or Runs(SLOTS), ready=True, templates=1)
+def scrape(metrics: WorkerMetrics, runs: Runs | None = None, identity: Identity | None = None) -> Samples:
+    text = metrics.page(identity or Identity(), runs or Runs(SLOTS), ready=True, templates=1)
     return {
         (s.name, tuple(sorted(s.labels.items()))): s.value
         for family in text_string_to_metric_families(text)
@@ -46,21 +46,21 @@ def ended_run(kind: AckKind, *, reason: str = "", ended: Ended | None = None, **
     return run
 
 
-def test_slots_and_busy_slots_are_shown_by_queue_even_where_nothing_runs(measures: Measures) -> None:
+def test_slots_and_busy_slots_are_shown_by_queue_even_where_nothing_runs(metrics: WorkerMetrics) -> None:
     runs = Runs(SLOTS)
     runs.add(Run(claimed(), UUID(int=2)))
-    samples = scrape(measures, runs)
+    samples = scrape(metrics, runs)
     assert value(samples, "slots", queue="agents") == 5
     assert value(samples, "slots_busy", queue="agents") == 1
     assert value(samples, "slots_busy", queue="scheduled") == 0
     assert value(samples, "claims_total", queue="scheduled") == 0, "a rate needs a beginning"
 
 
-def test_the_age_of_the_heartbeat_is_absent_before_the_first(measures: Measures) -> None:
+def test_the_age_of_the_heartbeat_is_absent_before_the_first(metrics: WorkerMetrics) -> None:
     identity = Identity()
-    assert value(scrape(measures, identity=identity), "heartbeat_age_seconds") is None
+    assert value(scrape(metrics, identity=identity), "heartbeat_age_seconds") is None
     identity.beaten()
-    age = value(scrape(measures, identity=identity), "heartbeat_age_seconds")
+    age = value(scrape(metrics, identity=identity), "heartbeat_age_seconds")
     assert age is not None
     assert age < 5
 
@@ -78,10 +78,10 @@ def test_the_age_of_the_heartbeat_is_absent_before_the_first(measures: Measures)
     ],
 )
 def test_a_run_is_counted_by_how_it_ended(
-    measures: Measures, kind: AckKind, attempt: int, outcome: str
+    metrics: WorkerMetrics, kind: AckKind, attempt: int, outcome: str
 ) -> None:
-    measures.acked(ended_run(kind, reason="ModelError", attempt=attempt), AckAnswer.OK)
-    samples = scrape(measures)
+    metrics.acked(ended_run(kind, reason="ModelError", attempt=attempt), AckAnswer.OK)
+    samples = scrape(metrics)
     assert value(samples, "runs_total", queue="agents", outcome=outcome, reason="ModelError") == 1
     assert value(samples, "run_duration_seconds_count", queue="agents") == 1
     assert value(samples, "run_duration_seconds_bucket", queue="agents", le="1.0") == 0
@@ -90,15 +90,15 @@ def test_a_run_is_counted_by_how_it_ended(
     assert value(samples, "executor_memory_bytes_sum") == 200 * 2**20
 
 
-def test_a_run_that_belongs_to_another_worker_by_now_is_lost(measures: Measures) -> None:
-    measures.acked(ended_run(AckKind.COMPLETE), AckAnswer.LOST)
-    assert value(scrape(measures), "runs_total", queue="agents", outcome="lost", reason="") == 1
+def test_a_run_that_belongs_to_another_worker_by_now_is_lost(metrics: WorkerMetrics) -> None:
+    metrics.acked(ended_run(AckKind.COMPLETE), AckAnswer.LOST)
+    assert value(scrape(metrics), "runs_total", queue="agents", outcome="lost", reason="") == 1
 
 
-def test_a_reason_that_is_none_of_ours_gets_no_series_of_its_own(measures: Measures) -> None:
+def test_a_reason_that_is_none_of_ours_gets_no_series_of_its_own(metrics: WorkerMetrics) -> None:
     for n in range(50):
-        measures.acked(ended_run(AckKind.FAIL, reason=f"Invented{n}"), AckAnswer.OK)
-    samples = scrape(measures)
+        metrics.acked(ended_run(AckKind.FAIL, reason=f"Invented{n}"), AckAnswer.OK)
+    samples = scrape(metrics)
     assert value(samples, "runs_total", queue="agents", outcome="discard", reason=OTHER) == 50
     assert sum(name == "agentjobs_worker_runs_total" for name, _ in samples) == 1
 
@@ -107,26 +107,26 @@ def event(**fields: Any) -> AgentEvent:
     return AgentEvent("agent", "text", prompt_tokens=10, output_tokens=5, total_tokens=15, **fields)
 
 
-def test_tokens_are_counted_by_model_with_a_bound(measures: Measures) -> None:
+def test_tokens_are_counted_by_model_with_a_bound(metrics: WorkerMetrics) -> None:
     run = Run(claimed(payload={"agent": {"inline": {"model": "gemini-flash"}}}), UUID(int=2))
-    measures.saw(run, event(model="gemini-flash-001"))
-    measures.saw(run, event())
-    measures.saw(run, AgentEvent("agent", "tool_call", tool="search"))
-    measures.saw(Run(claimed(), UUID(int=2)), event())
-    samples = scrape(measures)
+    metrics.saw(run, event(model="gemini-flash-001"))
+    metrics.saw(run, event())
+    metrics.saw(run, AgentEvent("agent", "tool_call", tool="search"))
+    metrics.saw(Run(claimed(), UUID(int=2)), event())
+    samples = scrape(metrics)
     for model in ("gemini-flash-001", "gemini-flash", "unknown"):
         assert value(samples, "llm_calls_total", model=model) == 1
         assert value(samples, "llm_tokens_total", model=model, kind="prompt") == 10
         assert value(samples, "llm_tokens_total", model=model, kind="output") == 5
     for n in range(1000):
-        measures.saw(run, event(model=f"invented-{n}"))
-    samples = scrape(measures)
+        metrics.saw(run, event(model=f"invented-{n}"))
+    samples = scrape(metrics)
     assert sum(name == "agentjobs_worker_llm_calls_total" for name, _ in samples) == MOST_MODELS + 1
     assert value(samples, "llm_calls_total", model=OTHER) == 1000 - (MOST_MODELS - 3)
 
 
-def test_a_claim_is_counted_with_its_round_trip(measures: Measures) -> None:
-    measures.asked(0.004, ["agents", "agents", "scheduled"])
-    samples = scrape(measures)
+def test_a_claim_is_counted_with_its_round_trip(metrics: WorkerMetrics) -> None:
+    metrics.asked(0.004, ["agents", "agents", "scheduled"])
+    samples = scrape(metrics)
     assert value(samples, "claims_total", queue="agents") == 2
     assert value(samples, "claim_seconds_bucket", le="0.005") == 1

@@ -49,9 +49,9 @@ def test_h8_a_heartbeat_names_running_and_unanswered_runs_of_this_uuid_only() ->
         runs.add(run)
     end(runs, ended)
     end(runs, former)
-    assert runs.held(ME) == [(1, 1), (2, 2)]
+    assert runs.in_hand(ME) == [(1, 1), (2, 2)]
     runs.answered(ended.key)
-    assert runs.held(ME) == [(1, 1)]
+    assert runs.in_hand(ME) == [(1, 1)]
     assert runs.workers() == {FORMER}, "what ended before the expiry is said under the old uuid"
 
 
@@ -79,7 +79,7 @@ def test_a_lost_run_leaves_nothing_to_say() -> None:
     run = run_of()
     runs.add(run)
     runs.end(run, None)
-    assert runs.held(ME) == []
+    assert runs.in_hand(ME) == []
     assert runs.acks_of(ME, 10) == []
 
 
@@ -91,7 +91,7 @@ def test_progress_is_told_once_per_change() -> None:
     run.saw(AgentEvent("agent", "tool_call", tool="search"))
     (row,) = runs.progress(ME)
     assert row.step == "search"
-    runs.told([row])
+    runs.progress_stored([row])
     assert runs.progress(ME) == []
 
 
