@@ -1,4 +1,4 @@
-"""Schedules without a cluster: the operator's own scheduler, with the queue in place of an API server."""
+"""Schedules of a local run: the operator's scheduler, with the queue in place of an API server."""
 
 from __future__ import annotations
 
@@ -34,11 +34,14 @@ TOLD = frozenset(ScheduleEventReason) - {
     ScheduleEventReason.SUCCESSFUL_CREATE,
     ScheduleEventReason.SAW_COMPLETED_JOB,
 }
-"""Events that people see; of creations and ends the table and the answers tell."""
+"""Events that people see. Creations and ends are left out, since the table and the answers show them."""
 
 
 def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
-    """What the operator would enqueue for an object made now, without an object to mirror."""
+    """The job that the operator would enqueue for an AgentJob created now, without a status to project.
+
+    :raises BadInput: the operator would reject the AgentJob.
+    """
     metadata = {
         **job.metadata.as_json(),
         "uid": str(uid or uuid4()),
@@ -52,7 +55,8 @@ def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
 
 @dataclass(slots=True)
 class LocalObjects:
-    """``ClusterObjects`` of the scheduler: a child is a job of the queue, under a uid made from its schedule and name."""
+    """The scheduler's ``ClusterObjects``: a child is a job in the queue; its uid follows from schedule and
+    name."""
 
     queue: Queue
     say: Callable[[str], None]
@@ -88,7 +92,7 @@ class LocalObjects:
 
 
 class LocalSchedules:
-    """Fires the schedules of a run. With a kept database they go on where an earlier run ended."""
+    """The schedules of a run. With a kept database they go on where an earlier run ended."""
 
     def __init__(
         self,
@@ -105,7 +109,7 @@ class LocalSchedules:
         self._firing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        # a generation that is newer than an earlier run's: what was edited since counts
+        # a generation newer than an earlier run's, so that the present manifests count
         generation = int(time.time())
         self.scheduler.put(
             WatchEvent(_object(uid, schedule, generation), deleted=False, kind=SCHEDULED_AGENT_JOBS)
@@ -118,18 +122,18 @@ class LocalSchedules:
         await self.stop()
 
     async def stop(self) -> None:
-        """No schedule fires any more."""
+        """Stops all schedules."""
         if self._firing is not None:
             self._firing.cancel()
             await asyncio.wait([self._firing])
 
     def check(self) -> None:
-        """Raises what ended the scheduler, where something did."""
+        """Raises the error that ended the scheduler, if one did."""
         if self._firing is not None and self._firing.done() and not self._firing.cancelled():
             self._firing.result()
 
     def saw(self, job: JobView) -> None:
-        """A job's present state; those of no schedule are ignored."""
+        """Tells the scheduler a job's present state. Jobs of no schedule are ignored."""
         schedule: Mapping[str, str] = (job.payload or {}).get("schedule") or {}
         if not schedule:
             return
@@ -148,20 +152,20 @@ class LocalSchedules:
 
     @property
     def over(self) -> bool:
-        """No schedule creates anything any more."""
+        """Whether no schedule will create another job."""
         entries = self.book.entries
         return all(uid in entries and entries[uid].over for uid in self.schedules)
 
     @property
     def missed(self) -> bool:
-        """A one shot came too late."""
+        """Whether a one shot created no job, because it came too late."""
         return any(
             entry.over and entry.row is not None and entry.row.last_result is None
             for entry in self.book.entries.values()
         )
 
     def lines(self) -> list[str]:
-        """For people: each schedule that is known, and when it fires next, in its own time zone."""
+        """A line for people about each schedule: its next tick, in its own time zone."""
         return [
             self._line(entry, schedule)
             for uid, schedule in self.schedules.items()
@@ -180,7 +184,8 @@ class LocalSchedules:
 
 
 def child_uid(schedule: UUID, name: str) -> UUID:
-    """Of one name there is one child: creating it again changes nothing."""
+    """The uid of a child, which follows from its name: a second creation is the same job, and changes
+    nothing."""
     return uuid5(schedule, name)
 
 
