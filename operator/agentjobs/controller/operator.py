@@ -1,5 +1,4 @@
-"""The operator process: builds the parts, connects them, and runs those of the leader while it holds the
-Lease.
+"""The operator process: heartbeat, health endpoint, election, and the leader's parts while it holds the Lease.
 
 Everything here recovers by itself: where the API server or the database goes away, for however long, the
 operator waits and keeps everything.
@@ -16,42 +15,25 @@ import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from agentjobs.controller.agentjob.intake import Intake
-from agentjobs.controller.agentjob.object_change import Gate
-from agentjobs.controller.agentjob.status_writer import StatusWriter
-from agentjobs.controller.agentjob.sweep import AgentJobSweep
-from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.apiserver.watch import ObjectWatch
-from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.apiserver.resources import NAMESPACES
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.health import health_server
 from agentjobs.controller.heartbeat import OperatorHeartbeat
-from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
-from agentjobs.controller.kit.sweep import Sweep
+from agentjobs.controller.leader import Leader
 from agentjobs.controller.leader_election import Leadership
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.metrics.queue_collector import QueueCollector
-from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
-from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
-from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
-from agentjobs.queue.errors import QueueError, QueueUnavailable
+from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import State
 from agentjobs.telemetry.exposition import family, page
-from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.metrics import Metric
 from agentjobs.telemetry.tracing import Tracing, open_tracing
 
 log = logging.getLogger(__name__)
-
-KINDS = (AGENT_JOBS, SCHEDULED_AGENT_JOBS)
-"""Watched kinds."""
-
 
 SWITCH_SECONDS = 0.0005
 """The watch computes in a thread of its own. At Python's default of 5 ms each answer of the API server
@@ -69,18 +51,9 @@ async def run_operator(config: OperatorConfig) -> int:
     return await operator.run()
 
 
-def running_in(batch: list[WatchEvent]) -> list[UUID]:
-    """Objects of a listing that show a running job."""
-    return [
-        UUID(one.object["metadata"]["uid"])
-        for one in batch
-        if one.listed and (one.object.get("status") or {}).get("state") == State.RUNNING
-    ]
-
-
 @dataclass(slots=True)
 class Operator:
-    """The operator's parts, and what connects them."""
+    """One operator process; ``_leader`` is there while it leads."""
 
     config: OperatorConfig
     meter: Counters = field(default_factory=Counters)
@@ -89,7 +62,7 @@ class Operator:
     leadership: Leadership | None = None
     tracing: Tracing | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _watch: ObjectWatch | None = None
+    _leader: Leader | None = None
     _beat_at: float = 0.0
     _cluster_id: str = ""
 
@@ -143,116 +116,13 @@ class Operator:
     # while leading -----------------------------------------------------------------------------------
 
     async def _lead(self, api: ApiServer, queue: Queue, heartbeat: OperatorHeartbeat) -> None:
-        config, every = self.config, self.config.intervals
         await heartbeat.reached()
         cluster_id = await self._cluster(api)
-        # the worker exports the spans of jobs that a run's ack ended
-        ends = JobEnds(
-            self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
-        )
-        recorder = EventRecorder(
-            partial(post_event, api),
-            self.meter,
-            held=lambda kind: kind == SCHEDULED_AGENT_JOBS and scheduler.gate.overloaded,
-        )
-        statuses = StatusWriter(
-            queue,
-            api,
-            recorder,
-            every.coalesce,
-            every.outbox_poll,
-            every.progress,
-            config.parallel_writes,
-            on_ended=ends.put,
-            overloaded=lambda: scheduler.gate.overloaded,
-        )
-        intake = Intake(
-            queue,
-            Gate(cluster_id, config.queue_access, config.restored_label),
-            self.meter,
-            every.intake_window,
-            on_wiped=statuses.forget,
-            on_refused=recorder.record,
-        )
-        ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
-        scheduler = Scheduler(
-            queue,
-            ApiServerObjects(api),
-            cluster_id,
-            self.meter,
-            recorder.record,
-            clock=config.clock,
-            coalesce_seconds=every.coalesce,
-            orphans_seconds=every.orphans,
-        )
-
-        def seen(batch: list[WatchEvent]) -> None:
-            scheduler.enqueue(batch)
-            if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
-                schedule_sweep.trigger()
-            jobs = [one for one in batch if one.kind == AGENT_JOBS]
-            intake.enqueue(jobs)
-            ttl.enqueue(jobs)
-            if any(one.listed for one in jobs):
-                job_sweep.trigger()
-                statuses.found_running(running_in(jobs))
-
-        self._watch = watch = ObjectWatch(api, KINDS, config.namespaces, seen)
-        namespaces = frozenset(config.namespaces)
-        job_sweep = Sweep(
-            AgentJobSweep(queue, api, cluster_id, namespaces, intake.has, config.mass_vanish_limit),
-            api,
-            AGENT_JOBS,
-            seen,
-            namespaces,
-            every.sweep,
-            every.first_sweep,
-        )
-        schedule_sweep = Sweep(
-            ScheduleSweep(scheduler, namespaces),
-            api,
-            SCHEDULED_AGENT_JOBS,
-            seen,
-            namespaces,
-            every.sweep,
-            every.first_sweep,
-            settle_seconds=5.0,
-        )
+        self._leader = Leader(self.config, api, queue, cluster_id, self.meter, self.tracing)
         try:
-            async with asyncio.TaskGroup() as group:
-                for part in (
-                    intake,
-                    watch,
-                    statuses,
-                    job_sweep,
-                    ttl,
-                    scheduler,
-                    schedule_sweep,
-                    ends,
-                    recorder,
-                ):
-                    group.create_task(part.run(), name=type(part).__name__)
-                group.create_task(self._listen(queue, statuses))
-                group.create_task(self._explain(queue))
+            await self._leader.run()
         finally:
-            self._watch = None
-            with contextlib.suppress(QueueError, TimeoutError):
-                async with asyncio.timeout(2):
-                    await intake.flush()
-            await ends.flush()
-
-    async def _listen(self, queue: Queue, statuses: StatusWriter) -> None:
-        async for note in queue.listen():
-            if note.kind in ("outbox", "poll"):
-                statuses.wake()
-
-    async def _explain(self, queue: Queue) -> None:
-        while True:
-            try:
-                await queue.explain()
-            except QueueError as error:
-                log.debug("why jobs wait is found out later: the database does not answer: %s", error)
-            await asyncio.sleep(self.config.intervals.explain)
+            self._leader = None
 
     async def _cluster(self, api: ApiServer) -> str:
         """The cluster's identity: the uid of the namespace kube-system (H5)."""
@@ -308,6 +178,6 @@ class Operator:
         return {
             "database": self._database(heartbeat),
             "watch": "the watch is not up"
-            if leading and (self._watch is None or not self._watch.listed)
+            if leading and (self._leader is None or not self._leader.watch.listed)
             else "",
         }

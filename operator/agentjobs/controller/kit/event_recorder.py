@@ -31,8 +31,8 @@ BACKLOG = 5_000
 dropped."""
 KEPT_SECONDS = 3600.0
 """The API server itself keeps an Event for an hour (--event-ttl): an older one is dropped."""
-PARALLEL = 12
-PARALLEL_IN_SCOPE = 4
+PARALLEL = 16
+PARALLEL_IN_SCOPE = 8
 """Posts under way at once, of all and of one namespace; of one that refuses: a single one."""
 POST_SECONDS = 10.0
 """A post without an answer by then is tried again: the admission webhook of one namespace may be silent."""

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,6 +30,7 @@ from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedul
 from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
 from agentjobs.controller.scheduledagentjob.child_creation import ChildCreation
 from agentjobs.controller.scheduledagentjob.children import child_seen
+from agentjobs.controller.scheduledagentjob.decision import due_again_at, includes, stored_decision
 from agentjobs.controller.scheduledagentjob.history_limits import HistoryLimits
 from agentjobs.controller.scheduledagentjob.orphaned_ticks import OrphanedTicks
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule
@@ -40,13 +41,10 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import ScheduleDecision, Schedules
 from agentjobs.schedule.decide import (
     Abandon,
-    Create,
     Decision,
     Finished,
     Missed,
-    Replace,
     Skip,
-    Wait,
     decide,
 )
 
@@ -260,7 +258,7 @@ class Scheduler:
             if entry is None or entry.busy or uid in self._unsaved or not entry.current:
                 continue  # each of these ends with an enqueue
             decision = self._look(entry, now)
-            if decision is not None and (stored := _stored(entry, decision)) is not None:
+            if decision is not None and (stored := stored_decision(entry, decision)) is not None:
                 decisions[uid] = (decision, stored)
         return decisions
 
@@ -278,11 +276,11 @@ class Scheduler:
         active = self.cache.children.active(uid)
         decision = decide(spec, entry.state(tuple(child.uid for child in active)), now)
         entry.next_tick = decision.next_tick
-        entry.finished = _is(Finished, decision) and not entry.row.ticks
-        self._due.put(uid, _again(decision, now))
+        entry.finished = includes(decision, Finished) and not entry.row.ticks
+        self._due.put(uid, due_again_at(decision, now))
         may_ask = time.monotonic() >= entry.retry_at
         pending = entry.pending
-        if pending is not None and _is(Abandon, decision) and entry.confirmed_absent != pending.child:
+        if pending is not None and includes(decision, Abandon) and entry.confirmed_absent != pending.child:
             if may_ask:
                 self.creation.look_for(entry, pending.child)
             return None
@@ -291,7 +289,7 @@ class Scheduler:
                 entry.reported_held_tick = action.tick
                 self.meter.add(SCHEDULE_TICKS, outcome="held")
                 self.record(events.held(entry.parsed, action.tick, [child.name for child in active[:3]], now))
-        if _stored(entry, decision) is None:
+        if stored_decision(entry, decision) is None:
             if entry.uncreated and may_ask:
                 self.creation.create(entry, entry.uncreated[0].child)
             return None
@@ -327,35 +325,3 @@ class Scheduler:
                 extra={"schedule": str(entry.parsed.uid)},
             )
             self.record(events.not_accepted(entry.parsed, problem, now))
-
-
-def _is(kind: type, decision: Decision) -> bool:
-    return any(isinstance(action, kind) for action in decision.actions)
-
-
-def _stored(entry: CachedSchedule, decision: Decision) -> ScheduleDecision | None:
-    """What of the decision is stored before it is carried out; None: nothing."""
-    assert entry.row is not None
-    missed = sum(action.count for action in decision.actions if isinstance(action, Missed))
-    create = next((action for action in decision.actions if isinstance(action, Create | Replace)), None)
-    if not (missed or create or decision.decided or decision.run_handled):
-        return None
-    return ScheduleDecision(
-        uid=entry.parsed.uid,
-        version=entry.row.version,
-        last_tick=decision.decided,
-        run_handled=decision.run_handled,
-        missed=missed,
-        abandon=entry.confirmed_absent if _is(Abandon, decision) else None,
-        child=create.child if create else None,
-        tick=create.tick if create else None,
-        manual=isinstance(create, Create) and create.manual,
-    )
-
-
-def _again(decision: Decision, now: datetime) -> datetime | None:
-    wait = decision.actions[-1]
-    assert isinstance(wait, Wait)
-    if wait.until is None:
-        return None
-    return max(wait.until, now + timedelta(milliseconds=1))

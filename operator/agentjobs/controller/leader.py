@@ -1,0 +1,174 @@
+"""The leader: the parts that an operator runs while it holds the Lease, and how watch events reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from functools import partial
+from uuid import UUID
+
+from agentjobs.controller.agentjob.intake import Intake
+from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.agentjob.status_writer import StatusWriter
+from agentjobs.controller.agentjob.sweep import AgentJobSweep
+from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
+from agentjobs.controller.apiserver.watch import ObjectWatch
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.config import OperatorConfig
+from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
+from agentjobs.controller.kit.sweep import Sweep
+from agentjobs.controller.metrics.counters import Counters
+from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
+from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
+from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
+from agentjobs.queue.errors import QueueError, QueueUnavailable
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import State
+from agentjobs.telemetry.job_ends import JobEnds
+from agentjobs.telemetry.tracing import Tracing
+
+log = logging.getLogger(__name__)
+
+KINDS = (AGENT_JOBS, SCHEDULED_AGENT_JOBS)
+"""Watched kinds."""
+SCHEDULES_SETTLE_SECONDS = 5.0
+"""After a listing of the watch: the scheduler has stored by then what the watch has shown."""
+
+
+class Leader:
+    """One term: made anew each time that the operator begins to lead, or starts again after a failure."""
+
+    def __init__(
+        self,
+        config: OperatorConfig,
+        api: ApiServer,
+        queue: Queue,
+        cluster_id: str,
+        meter: Counters,
+        tracing: Tracing | None,
+    ) -> None:
+        every, namespaces = config.intervals, frozenset(config.namespaces)
+        self._explain_seconds = every.explain
+        self.queue = queue
+        self.watch = ObjectWatch(api, KINDS, config.namespaces, self.take)
+        self.recorder = EventRecorder(partial(post_event, api), meter, held=self._held)
+        self.scheduler = Scheduler(
+            queue,
+            ApiServerObjects(api),
+            cluster_id,
+            meter,
+            self.recorder.record,
+            clock=config.clock,
+            coalesce_seconds=every.coalesce,
+            orphans_seconds=every.orphans,
+        )
+        # the worker exports the spans of jobs that a run's ack ended
+        self.ends = JobEnds(
+            tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
+        )
+        self.statuses = StatusWriter(
+            queue,
+            api,
+            self.recorder,
+            every.coalesce,
+            every.outbox_poll,
+            every.progress,
+            config.parallel_writes,
+            on_ended=self.ends.put,
+            overloaded=lambda: self.scheduler.gate.overloaded,
+        )
+        self.intake = Intake(
+            queue,
+            Gate(cluster_id, config.queue_access, config.restored_label),
+            meter,
+            every.intake_window,
+            on_wiped=self.statuses.forget,
+            on_refused=self.recorder.record,
+        )
+        self.ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
+        self.job_sweep = Sweep(
+            AgentJobSweep(queue, api, cluster_id, namespaces, self.intake.has, config.mass_vanish_limit),
+            api,
+            AGENT_JOBS,
+            self.take,
+            namespaces,
+            every.sweep,
+            every.first_sweep,
+        )
+        self.schedule_sweep = Sweep(
+            ScheduleSweep(self.scheduler, namespaces),
+            api,
+            SCHEDULED_AGENT_JOBS,
+            self.take,
+            namespaces,
+            every.sweep,
+            every.first_sweep,
+            SCHEDULES_SETTLE_SECONDS,
+        )
+
+    async def run(self) -> None:
+        """Runs all parts until cancelled; raises where one of them ends."""
+        parts = (
+            self.intake,
+            self.watch,
+            self.statuses,
+            self.job_sweep,
+            self.ttl,
+            self.scheduler,
+            self.schedule_sweep,
+            self.ends,
+            self.recorder,
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                for part in parts:
+                    group.create_task(part.run(), name=type(part).__name__)
+                group.create_task(self._listen())
+                group.create_task(self._explain())
+        finally:
+            with contextlib.suppress(QueueError, TimeoutError):
+                async with asyncio.timeout(2):
+                    await self.intake.flush()
+            await self.ends.flush()
+
+    def take(self, batch: list[WatchEvent]) -> None:
+        """Hands watch events, and what the sweeps have read, to the parts; never waits."""
+        self.scheduler.enqueue(batch)
+        if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
+            self.schedule_sweep.trigger()
+        jobs = [one for one in batch if one.kind == AGENT_JOBS]
+        self.intake.enqueue(jobs)
+        self.ttl.enqueue(jobs)
+        if any(one.listed for one in jobs):
+            self.job_sweep.trigger()
+            self.statuses.found_running(running_in(jobs))
+
+    def _held(self, kind: Resource) -> bool:
+        """Events of schedules wait while many children are created."""
+        return kind == SCHEDULED_AGENT_JOBS and self.scheduler.gate.overloaded
+
+    async def _listen(self) -> None:
+        async for note in self.queue.listen():
+            if note.kind in ("outbox", "poll"):
+                self.statuses.wake()
+
+    async def _explain(self) -> None:
+        """Has the queue find out why jobs wait, every few seconds."""
+        while True:
+            try:
+                await self.queue.explain()
+            except QueueError as error:
+                log.debug("why jobs wait is found out later: the database does not answer: %s", error)
+            await asyncio.sleep(self._explain_seconds)
+
+
+def running_in(batch: list[WatchEvent]) -> list[UUID]:
+    """Objects of a listing that show a running job."""
+    return [
+        UUID(one.object["metadata"]["uid"])
+        for one in batch
+        if one.listed and (one.object.get("status") or {}).get("state") == State.RUNNING
+    ]
