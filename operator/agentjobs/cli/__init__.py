@@ -1,1 +1,1 @@
-"""The command line: `agentjobs …`."""
+"""The command line: ``agentjobs …`` and the kubectl plugin."""

@@ -1,4 +1,5 @@
-"""``python -m agentjobs.cli``: the same as the command ``agentjobs``, for processes that start themselves anew."""
+"""``python -m agentjobs.cli``: the same as the command ``agentjobs``, for processes that start themselves
+anew."""
 
 from agentjobs.cli.main import main
 

@@ -1,4 +1,4 @@
-"""What the command ``agentjobs`` runs first, before anything that takes time to import."""
+"""The entry point of the command ``agentjobs``: it handles SIGTERM before anything slow is imported."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import signal
 
 
 def main() -> None:
-    """As PID 1 be stoppable from the start, then run the command line.
+    """Runs the command line. As PID 1, the process first installs a handler for SIGTERM.
 
-    The kernel gives PID 1 no default handlers: a SIGTERM that came before a part handles it itself would be lost, and
-    the pod would wait for its whole grace period.
+    For example, a pod is deleted while its worker still imports modules. The kernel gives PID 1 no default
+    handlers, so without ours the SIGTERM would be lost, and the pod would stay for its whole grace period.
     """
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))

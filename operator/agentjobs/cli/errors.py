@@ -1,4 +1,4 @@
-"""Bad input, told to whoever typed it: which field, which value, what to do."""
+"""Errors of the command line, as one line for the user: which field, which value, what to do."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ INTERRUPTED_EXIT_STATUS = 130
 
 
 class BadInput(Exception):
-    """Something that the user can mend. Printed without a traceback; the process ends with status 2."""
+    """Input that the user can correct. It is printed without a traceback, and the process ends with status
+    2."""
 
 
 class Unavailable(Exception):
-    """Something outside is not there (a database, a program). Printed without a traceback; status 1."""
+    """A database, program or object that cannot be reached or used now. Printed without a traceback; status
+    1."""
 
 
 def need_extra(extra: str, module: str, purpose: str) -> None:
-    """Raises BadInput naming the extra to install where ``module`` is not importable.
+    """Checks that ``module`` is installed.
 
-    Looked up, not imported: the operator must find out about its own libraries without paying for a worker's.
+    The module is looked up and not imported, since importing a worker's libraries takes seconds.
+
+    :raises BadInput: it is not, with the extra to install in the message.
     """
     try:
         found = find_spec(module) is not None
@@ -34,7 +38,11 @@ def need_extra(extra: str, module: str, purpose: str) -> None:
 
 
 def need_linux(platform: str, purpose: str) -> None:
-    """Raises BadInput where forking a warm process is unsafe: macOS' frameworks break in a forked child."""
+    """Checks that ``platform`` is Linux: elsewhere a forked process is unsafe, as macOS' frameworks break in
+    it.
+
+    :raises BadInput: the platform is another.
+    """
     if not platform.startswith("linux"):
         raise BadInput(
             f"{purpose} forks each job's process from a warm one, which is unsafe on this system ({platform}). "

@@ -1,4 +1,5 @@
-"""The command ``agentjobs``. Each subcommand imports what it needs only when it runs, so `--help` stays quick."""
+"""The command ``agentjobs``. Each subcommand imports its packages when it runs, so that ``--help`` stays
+quick."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ app.command("local", short_help="Run jobs here, with no cluster.")(local.local)
 app.command("worker", short_help="Claim jobs and run their agents.")(worker.worker)
 app.command("operator", short_help="Carry AgentJobs from Kubernetes to the queue.")(operator.operator)
 app.add_typer(migrate.app, name="migrate", short_help="Bring the database's schema up or down.")
-app.command("crds", short_help="Print the resource definitions.")(crds.crds)
+app.command("crds", short_help="Print the CRDs.")(crds.crds)
 
 
 def _version(asked: bool) -> None:
@@ -40,17 +41,18 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    """Nothing to do: ``--version`` is handled by its callback."""
+    """Options before a subcommand. The callback of ``--version`` does all there is to do."""
 
 
 def main() -> None:
-    """Run the command line; problems that the user can mend are told in one line, without a traceback."""
+    """Runs the command line. Errors that the user can correct are printed in one line, without a
+    traceback."""
     try:
         app()
     except BadInput as problem:
         print(f"agentjobs: {problem}", file=sys.stderr)  # noqa: T201
         if (settings_sources := sys.modules.get("agentjobs.cli.settings_sources")) is not None:
-            # a setting that is missing may be there under a misspelt name
+            # the missing setting may be set under a misspelt name
             for warning in settings_sources.misspelt_variables(os.environ):
                 print(f"agentjobs: {warning}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE_EXIT_STATUS)

@@ -1,7 +1,8 @@
-"""What a process owes as PID 1 of a container: it inherits every orphan, and must take notice of its end.
+"""PID 1 of a container: the process that inherits orphans, and has to reap them.
 
-Orphans come from `kubectl exec` and from probes that run commands. Without this each would stay as a zombie, and a
-pod has a limit of processes. SIGTERM, the other duty, is handled by the parts themselves.
+For example, ``kubectl exec`` starts a shell whose children outlive it. PID 1 inherits them, and if it does
+not wait for their ends, each stays as a zombie until the pod reaches its limit of processes. The other duty
+of PID 1 is SIGTERM: worker and operator handle it themselves.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ T = TypeVar("T")
 class Reaper:
     """Reaps children that have been zombies for a whole interval.
 
-    Whoever starts a child waits for it sooner than that, so its exit status is left to it.
+    The code that started a child waits for it within less, so nobody's exit status is taken away.
     """
 
     def __init__(self) -> None:
         self._seen: frozenset[int] = frozenset()
 
     def step(self) -> list[int]:
-        """Reap what was a zombie at the last step already; the pids."""
+        """Reaps the children that were zombies at the last step already. Returns their pids."""
         zombies = frozenset(pid for pid in linux.children() if linux.is_zombie(pid))
         reaped = []
         for pid in zombies & self._seen:
@@ -40,7 +41,10 @@ class Reaper:
 
 
 async def with_pid1_duties(part: Coroutine[object, object, T], *, pid: int | None = None) -> T:
-    """What ``part`` returns; while it runs, orphans are reaped where this process (``pid``) is number 1."""
+    """Runs ``part``, and reaps orphans meanwhile if this process is PID 1. Returns the result of ``part``.
+
+    :param pid: this process's pid, given by tests alone.
+    """
     if (pid or os.getpid()) != 1:
         return await part
     reaper = Reaper()

@@ -1,4 +1,4 @@
-"""A tool's question as people see it on a terminal. Pure."""
+"""Questions of tools, as text for a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a job waits with. All texts are as bounded as ``status.inputRequest``."""
+    """A job's open question, with texts as bounded as those of ``status.inputRequest``."""
 
     job: str
     id: str
@@ -18,10 +18,11 @@ class Question:
     since: str = ""
     deadline: str = ""
     remaining: int = 0
+    """Questions of the same model answer that come after this one."""
 
 
 def told(question: Question) -> str:
-    """What a person decides by."""
+    """The text of a question: the tool, its arguments, and everything else that a person decides by."""
     lines = [f"{question.job} asks: may the tool {_printable(question.tool)} be called?"]
     for label, value in (
         ("arguments", question.arguments),
@@ -37,5 +38,6 @@ def told(question: Question) -> str:
 
 
 def _printable(text: str) -> str:
-    """A model chose these characters: none of them may steer the terminal that a decision is made on."""
+    """``text`` with escapes for control characters: a model wrote it, and must not steer the person's
+    terminal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -1,4 +1,5 @@
-"""From settings to running parts. Each function imports its own part alone."""
+"""Parts that run: a worker or an operator, started from the settings. Each function imports only its own
+part."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ log = logging.getLogger("agentjobs")
 
 
 def start_worker(settings: Settings) -> int:
-    """Runs a worker until it is stopped; returns its exit status."""
+    """Runs a worker until it is stopped. Returns its exit status."""
     import uvloop
 
     from agentjobs import __version__
@@ -58,12 +59,12 @@ def start_worker(settings: Settings) -> int:
         )
     except ValueError as error:
         raise BadInput(str(error)) from None
-    # the supervisor forks nothing either: executors are forked by the template, a fresh process
+    # uvloop is safe here: the supervisor forks nothing, since executors come from the template process
     return _run(run_worker(config), settings, uvloop.run)
 
 
 def start_operator(settings: Settings) -> int:
-    """Runs an operator until it is stopped; returns its exit status."""
+    """Runs an operator until it is stopped. Returns its exit status."""
     from agentjobs.controller.agentjob.object_change import QueueAccess
     from agentjobs.controller.config import LeaseSettings, OperatorConfig
     from agentjobs.controller.operator import run_operator
@@ -85,8 +86,8 @@ def start_operator(settings: Settings) -> int:
     )
     if settings.name:
         config = replace(config, name=settings.name)
-    # Not uvloop, though it takes up to a quarter less CPU: it aborts the process where aiohttp's connections are refused or
-    # reset while they are made, as by an API server that starts anew (libuv/libuv#5129).
+    # asyncio's own loop. uvloop takes up to a quarter less CPU, but aborts the process when a connection of
+    # aiohttp's is refused or reset while it is made, as by an API server that restarts (libuv/libuv#5129).
     return _run(run_operator(config), settings)
 
 

@@ -1,9 +1,10 @@
 """The settings of the deployed parts: flags, then the environment, then a file.
 
-One name everywhere: the field ``drain_seconds`` is the flag ``--drain-seconds``, the environment variable
-``AGENTJOBS_DRAIN_SECONDS`` and the key ``drain_seconds`` of the file. The database's URL is the exception: it is
-a secret, and a flag would show it to everybody who may run ``ps``, so it comes from the environment or from a
-file whose *name* may be a flag.
+A setting has one name everywhere: the field ``drain_seconds`` is the flag ``--drain-seconds``, the
+environment variable
+``AGENTJOBS_DRAIN_SECONDS`` and the key ``drain_seconds`` of the file. The database's URL is the exception: a
+flag would show this secret to everybody who may run ``ps``. So it comes from the environment, or from a file
+that a flag may name.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
 class QueueRule(BaseModel):
-    """Who may use a queue: queues are privileges."""
+    """The privilege to use a queue: which namespaces, and up to which priority."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +47,7 @@ class QueueRule(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. A part reads the fields that concern it."""
+    """All settings of the worker and the operator. Each part reads its own fields."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True)
 
@@ -58,44 +59,44 @@ class Settings(BaseSettings):
     )
     database_url_file: Path | None = Field(
         None,
-        description="A file that holds database_url; read again at each connect.",
+        description="A file with database_url, read again at each connect.",
         examples=["/run/secrets/database-url"],
     )
     database_direct_url: SecretStr | None = Field(
         None,
         description="URL that reaches the same database without a pooler, for LISTEN. Absent: database_url.",
     )
-    database_direct_url_file: Path | None = Field(None, description="A file that holds database_direct_url.")
+    database_direct_url_file: Path | None = Field(None, description="A file with database_direct_url.")
     session_database_url: SecretStr | None = Field(
         None,
         description="URL for the conversations (schema adk), with a role of its own. Absent: database_url.",
     )
-    session_database_url_file: Path | None = Field(
-        None, description="A file that holds session_database_url."
-    )
+    session_database_url_file: Path | None = Field(None, description="A file with session_database_url.")
 
     # worker
     queues: Annotated[dict[str, int], NoDecode] = Field(
         default_factory=lambda: {"agents": 10, "scheduled": 5},
-        description="Slots by queue: how many jobs of each this worker runs at once.",
+        description="Slots by queue: how many jobs of each queue this worker runs at once.",
         examples=["agents=10,scheduled=5"],
     )
     modules: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Python modules whose agents may run here; my_agents allows my_agents.weather too.",
+        description="Python modules whose agents may run in this pool; my_agents also allows my_agents.weather.",
         examples=["my_agents,other.pkg"],
     )
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         ("echo",),
-        description="Models that inline agents may use, as patterns.",
+        description="Models that inline agents may use, as shell-style patterns.",
         examples=["echo,gemini-*"],
     )
     preload: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Modules imported once, before the first job.", examples=["my_agents"]
+        (),
+        description="Modules that the template imports once, before the first job.",
+        examples=["my_agents"],
     )
     path: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Folders put before Python's path, where the modules are; separated as PATH is.",
+        description="Folders with the modules, put before Python's path; separated as in PATH.",
         examples=["/agents"],
     )
     signal_modules: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -107,45 +108,53 @@ class Settings(BaseSettings):
         1,
         ge=0,
         le=2,
-        description="Processes that wait warm for the next job; each takes about 11 MB.",
+        description="Standbys: forked executors that wait for the next job; each takes about 11 MB.",
         examples=[1],
     )
     stop_grace_seconds: float = Field(
         5,
         gt=0,
         le=600,
-        description="How long a job may take to stop when asked, before it is killed.",
+        description="How long a run may take at each step of stopping it; the last step is a kill.",
         examples=[5],
     )
     lease_grace_seconds: float = Field(
         120,
         ge=0,
         le=86_400,
-        description="How long jobs wait, beginning nothing, when the database cannot be reached any more, before they end.",
+        description="How long runs wait for the database after the worker's lease is over, beginning nothing, before they end.",
         examples=[120],
     )
     drain_seconds: int = Field(
-        300, ge=0, le=86_400, description="How long running jobs may finish after SIGTERM.", examples=[300]
+        300,
+        ge=0,
+        le=86_400,
+        description="How long running jobs may go on after SIGTERM, before the worker gives them back.",
+        examples=[300],
     )
     poll_seconds: float = Field(
-        5, gt=0, le=60, description="How often to look for work where LISTEN does not deliver.", examples=[5]
+        5,
+        gt=0,
+        le=60,
+        description="Interval of looking for work where LISTEN does not deliver.",
+        examples=[5],
     )
     memory_limit_mib: int | None = Field(
         None,
         ge=64,
         le=1_048_576,
-        description="Memory that one job may take. Absent: no limit.",
+        description="The most memory that one job may take, in MiB. Absent: no limit.",
         examples=[512],
     )
     model_timeout_seconds: int = Field(
-        300, ge=1, le=86_400, description="The longest that one call of a model may take.", examples=[300]
+        300, ge=1, le=86_400, description="The longest that one model call may take.", examples=[300]
     )
     pool: str = Field(
-        "default", pattern=DNS_LABEL, description="Name of the worker pool; model health is kept per pool."
+        "default", pattern=DNS_LABEL, description="Name of the worker pool; breakers of models belong to it."
     )
     model_health: bool = Field(
         True,
-        description="Keep a breaker per pool and model. False: each failure is charged, a refused key fails its job at once.",
+        description="Whether the pool keeps a breaker per model. False: each failure is charged, and a refused key fails its job at once.",
         examples=["false"],
     )
 
@@ -154,34 +163,33 @@ class Settings(BaseSettings):
         None, description="A kubeconfig. Absent: the pod's own account, else ~/.kube/config."
     )
     namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Namespaces to watch. Empty: all.", examples=["team-a,team-b"]
+        (), description="Namespaces that the operator watches. Empty: all.", examples=["team-a,team-b"]
     )
     queue_access: Annotated[dict[str, QueueRule], NoDecode] = Field(
         default_factory=dict,
-        description="Per queue, who may use it and how urgently.",
+        description="Privileges by queue: which namespaces may use it, and up to which priority.",
         examples=['{"fast": {"namespaces": ["team-a"], "best_priority": 1}}'],
     )
     default_ttl_seconds: int | None = Field(
         None,
         ge=0,
-        description="Objects without ttlSecondsAfterFinished are deleted this long after they finish. "
-        "Absent: never.",
+        description="How long after their end AgentJobs without ttlSecondsAfterFinished are deleted. Absent: never.",
         examples=[86400],
     )
 
     lease_namespace: str = Field(
-        "default", pattern=DNS_LABEL, description="Namespace of the Lease that says which operator leads."
+        "default", pattern=DNS_LABEL, description="Namespace of the Lease by which one operator leads."
     )
     restored_label: str | None = Field(
         "velero.io/restore-name",
-        description="Objects with this label come from a backup: they are held until somebody releases them.",
+        description="Label of objects from a backup: their jobs stay unaccepted, with the reason Restored.",
     )
     mass_vanish_limit: int = Field(
         20,
         ge=0,
         le=1_000_000,
-        description="More unfinished jobs than this, and more than half of a namespace, whose objects vanished at once are "
-        "reported and not cancelled.",
+        description="When more unfinished AgentJobs than this, and more than half of a namespace's, vanish at once, the operator "
+        "reports them and does not cancel their jobs.",
         examples=[20],
     )
 
@@ -256,11 +264,14 @@ class Settings(BaseSettings):
         *others: PydanticBaseSettingsSource,
         **more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment; ``load`` adds the file as the last."""
+        """The sources in their order: flags, then the environment. ``load`` adds the file as the last."""
         return init_settings, env_settings
 
     def dsn(self) -> str:
-        """The database's URL; BadInput where none was given."""
+        """The database's URL.
+
+        :raises BadInput: no source has one.
+        """
         if self.database_url is None:
             raise BadInput(
                 f"No database is named. Set AGENTJOBS_DATABASE_URL ({URL_EXAMPLE}), or "
@@ -269,22 +280,25 @@ class Settings(BaseSettings):
         return self.database_url.get_secret_value()
 
     def direct_dsn(self) -> str | None:
+        """The database's URL without a pooler. None: not set."""
         return self.database_direct_url.get_secret_value() if self.database_direct_url else None
 
     def session_dsn(self) -> str:
-        """Where conversations are stored: a URL of its own, else the database itself."""
+        """The URL of the session store: its own, else the database's."""
         return self.session_database_url.get_secret_value() if self.session_database_url else self.dsn()
 
     def database(self) -> Dsn:
-        """``dsn`` for a part that runs on: from a file, it is read again at each connect."""
+        """``dsn`` for a part that connects more than once: a URL from a file is read again at each
+        connect."""
         return _reread(self.dsn(), self.database_url_file)
 
     def direct_database(self) -> Dsn | None:
+        """``direct_dsn``, as ``database`` has ``dsn``."""
         url = self.direct_dsn()
         return None if url is None else _reread(url, self.database_direct_url_file)
 
     def session_dsn_file(self) -> str | None:
-        """The file that ``session_dsn`` came from."""
+        """The file from which ``session_dsn`` came. None: from the environment."""
         own = self.session_database_url is not None
         file = self.session_database_url_file if own else self.database_url_file
         return str(file.absolute()) if file is not None else None
@@ -295,7 +309,7 @@ def _reread(url: str, file: Path | None) -> Dsn:
 
 
 def parse_slots(items: list[str]) -> dict[str, int]:
-    """``["agents=10", "scheduled=5"]`` as slots by queue."""
+    """Slots by queue, from items such as ``["agents=10", "scheduled=5"]``."""
     slots: dict[str, int] = {}
     for item in items:
         name, equals, number = (part.strip() for part in item.partition("="))

@@ -1,4 +1,4 @@
-"""Where settings come from: flags, then the environment, then a file; and how a bad one is told."""
+"""Sources of settings: flags, then the environment, then a file; and the messages about a wrong value."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.settings import PREFIX, SECRETS, URL_EXAMPLE, Settings
 
-# Read by others than the settings model: the tests, and the choice of the file itself.
+# Variables that other code reads: the tests, and the choice of the settings file.
 FOREIGN_VARIABLES = frozenset({"AGENTJOBS_CONFIG", "AGENTJOBS_REQUIRE"})
 FOREIGN_PREFIXES = ("AGENTJOBS_TEST_", "AGENTJOBS_LOCAL_", "AGENTJOBS_BENCH_")
 
 
 def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
-    """The settings; BadInput naming field, value, where it came from and the remedy.
+    """The settings from all sources.
 
-    A flag that is None or an empty list was not given.
+    :param flags: values of the command's flags by field; None or an empty list: not given.
+    :param config: the settings file. None: the one that AGENTJOBS_CONFIG names, if any.
+    :raises BadInput: with field, value, source and remedy in the message.
     """
     given: dict[str, Any] = {k: v for k, v in flags.items() if v is not None and v != []}
     path = config or (Path(os.environ["AGENTJOBS_CONFIG"]) if os.environ.get("AGENTJOBS_CONFIG") else None)
@@ -37,7 +39,7 @@ def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
     sources = (given, environment, from_file)
     origins = {name: _secret(name, sources) for name in SECRETS}
     given |= {name: found.value for name, found in origins.items() if found is not None}
-    # a file that a stronger source's URL has hidden must not be read later
+    # a URL from a stronger source hides the file of a weaker one: it must not be read at a later connect
     given |= {f"{name}_file": found.file for name, found in origins.items() if found is not None}
 
     class WithFile(Settings):
@@ -58,7 +60,10 @@ def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of settings; BadInput where there is none."""
+    """The settings in a YAML file.
+
+    :raises BadInput: the file cannot be read, or holds no mapping.
+    """
     try:
         found = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -75,7 +80,8 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
-    """Warnings about AGENTJOBS_* variables that nothing reads: a typing error there would else go unnoticed."""
+    """Warnings about AGENTJOBS_* variables that no setting has: without them nobody would notice a typing
+    error."""
     warnings = []
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in FOREIGN_VARIABLES or name.startswith(FOREIGN_PREFIXES):
@@ -89,7 +95,7 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def flag_of(field: str) -> str:
-    """The flag of a field; those that may be repeated are in the singular."""
+    """The flag of a field. A flag that may be repeated is in the singular: ``queues`` is ``--queue``."""
     singular = {"queues": "queue", "modules": "module", "models": "model", "namespaces": "namespace"}
     return "--" + singular.get(field, field).replace("_", "-")
 
@@ -98,12 +104,12 @@ def flag_of(field: str) -> str:
 class _Secret:
     value: str = field(repr=False)
     named: str
-    """Where it was, for messages."""
+    """Name of its source, for messages."""
     file: Path | None = None
 
 
 def _secret(name: str, sources: Sequence[Mapping[str, Any]]) -> _Secret | None:
-    """The secret from the strongest source that has it, itself or in a file."""
+    """The secret from the strongest source that has it, or has the file with it."""
     for source in sources:
         itself, file = source.get(name), source.get(f"{name}_file")
         if itself and file:

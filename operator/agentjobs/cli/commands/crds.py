@@ -1,4 +1,4 @@
-"""``agentjobs crds``: the definitions of the resources, as YAML."""
+"""``agentjobs crds``: the CRDs of both kinds, as YAML."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def crds(
     directory: Annotated[
         Path | None,
         typer.Option(
-            "--directory", "-d", help="Write one file per definition here instead of printing them."
+            "--directory", "-d", help="Write one file per CRD into this folder instead of printing them."
         ),
     ] = None,
 ) -> None:
-    """Print the resource definitions: agentjobs crds | kubectl apply --server-side -f -"""
+    """Print the CRDs: agentjobs crds | kubectl apply --server-side -f -"""
     from agentjobs.api import crd
     from agentjobs.cli.errors import BadInput
 

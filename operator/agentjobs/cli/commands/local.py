@@ -1,4 +1,4 @@
-"""``agentjobs local``: run jobs here, with no cluster."""
+"""``agentjobs local``: run jobs on this machine, with no cluster."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ def local(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep the database in this folder; unfinished jobs found there go on. Default: none.",
+            help="Keep the database in this folder; unfinished jobs in it go on. Default: kept nowhere.",
         ),
     ] = None,
-    slots: Annotated[int, typer.Option(min=1, max=100, help="How many jobs of a queue to run at once.")] = 10,
+    slots: Annotated[
+        int, typer.Option(min=1, max=100, help="How many jobs of each queue to run at once.")
+    ] = 10,
     attempts: Annotated[
         int,
-        typer.Option(min=1, max=100, help="AGENT MESSAGE: how often to try. Manifests say it themselves."),
+        typer.Option(min=1, max=100, help="How often to try AGENT MESSAGE. Manifests have maxAttempts."),
     ] = 1,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Approve whatever a tool asks. Default: ask at the terminal.")
+        bool,
+        typer.Option("--yes", "-y", help="Approve each question of a tool. Default: ask at the terminal."),
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show the worker's log and what the agents print.")
+        bool, typer.Option("--verbose", "-v", help="Show the worker's log and the agents' output.")
     ] = False,
 ) -> None:
     """Run jobs here, with no cluster: an embedded Postgres, one worker, the answers at the end.

@@ -1,4 +1,4 @@
-"""``agentjobs migrate``: the schema of the queue, up, down, and where it stands."""
+"""``agentjobs migrate``: bring the queue's schema up or down, show its version, print the SQL of roles."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def roles(
     ] = False,
     prefix: Annotated[str, typer.Option(help="What the roles' names begin with.")] = "agentjobs",
 ) -> None:
-    """Print the SQL that makes roles of least privilege for migrations, workers, operator, sessions and readers."""
+    """Print the SQL that makes roles of least privilege for migrations, workers, operator, sessions and
+    readers."""
     from agentjobs.cli.errors import BadInput
 
     if not print_sql:

@@ -1,4 +1,4 @@
-"""Flags that several commands share."""
+"""Flags that several commands have."""
 
 from __future__ import annotations
 

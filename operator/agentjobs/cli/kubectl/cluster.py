@@ -1,4 +1,4 @@
-"""The cluster that kubectl would talk to."""
+"""The plugin's connection to the cluster that kubectl would use."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A connection, and the namespace that is meant."""
+    """A connection to a cluster, and the namespace of the command."""
 
     api: client.ApiClient
     namespace: str
 
     @classmethod
     def of(cls, kubeconfig: Path | None, context: str | None, namespace: str | None) -> Self:
-        """As kubectl finds it: the kubeconfig and its context, in a pod without one the pod's own account.
+        """The cluster that kubectl would use: the kubeconfig's context; in a pod without a kubeconfig, its
+        own account.
 
-        Raises BadInput where there is none.
+        :raises BadInput: there is no kubeconfig, or no such context in it.
         """
         file = str(kubeconfig) if kubeconfig else None
         try:
@@ -51,7 +52,10 @@ class Cluster:
         return cls(api, namespace or chosen["context"].get("namespace") or "default")
 
     def agent_job(self, name: str) -> dict[str, Any]:
-        """Raises Unavailable."""
+        """The AgentJob of this name.
+
+        :raises Unavailable: it is not found, or the API server cannot be reached.
+        """
         with _told(f"agentjob {self.namespace}/{name}"):
             found: Any = self._objects().get_namespaced_custom_object(
                 GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=TIMEOUT_SECONDS
@@ -59,7 +63,10 @@ class Cluster:
         return dict(found)
 
     def annotate(self, agent_job: dict[str, Any], patch: dict[str, Any]) -> None:
-        """Raises Unavailable."""
+        """Sends a merge patch of the AgentJob.
+
+        :raises Unavailable: the API server refuses the patch, or cannot be reached.
+        """
         name = agent_job["metadata"]["name"]
         with _told(f"agentjob {self.namespace}/{name}"):
             self._objects().patch_namespaced_custom_object(
@@ -75,7 +82,8 @@ class Cluster:
             )
 
     def user(self) -> str:
-        """Who the API server takes us for; empty where it does not say (before Kubernetes 1.28, or forbidden)."""
+        """The user as whom the API server knows the caller. Empty: it does not tell (Kubernetes < 1.28, or
+        forbidden)."""
         try:
             review: Any = client.AuthenticationV1Api(self.api).create_self_subject_review(
                 client.V1SelfSubjectReview(), _request_timeout=TIMEOUT_SECONDS
@@ -90,7 +98,7 @@ class Cluster:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Says in a line what a request came to."""
+    """Turns errors of a request about the object ``what`` into Unavailable, with one line for the user."""
     try:
         yield
     except client.ApiException as error:

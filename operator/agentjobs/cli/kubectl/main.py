@@ -1,4 +1,4 @@
-"""The program ``kubectl-agentjobs``. It starts for each command, so it imports no model, no kopf and no ADK."""
+"""The program ``kubectl-agentjobs``. It starts for each command: so it imports no API model, kopf or ADK."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentjobs.cli.questions import told
 
 app = typer.Typer(
     name="kubectl agentjobs",
-    help="Answer what agents ask, from the command line.",
+    help="Answer the questions of agents' tools from the command line.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,16 +34,16 @@ Kubeconfig = Annotated[
     Path | None, typer.Option(help="Path of the kubeconfig. Default: $KUBECONFIG, else ~/.kube/config.")
 ]
 Id = Annotated[str | None, typer.Option("--id", help="Answer this question only (status.inputRequest.id).")]
-Reason = Annotated[str, typer.Option(help="Why; kept with the answer, and given to the tool.")]
+Reason = Annotated[str, typer.Option(help="The reason; it is kept with the answer and given to the tool.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Payload = Annotated[
-    str | None, typer.Option(help="What the tool wants to have filled in, as JSON. Default: as it is.")
+    str | None, typer.Option(help="The filled-in payload for the tool, as JSON. Default: the tool's own.")
 ]
 
 
 @app.callback()
 def _group() -> None:
-    """Commands have names, also while there are few."""
+    """Makes typer want the command's name, which it would not with a single command."""
 
 
 @app.command()
@@ -57,7 +57,7 @@ def approve(
     payload: Payload = None,
     yes: Yes = False,
 ) -> None:
-    """Let the tool be called that the job asks about. It is called once, and the agent goes on."""
+    """Approve the job's question: its tool is called once, and the agent goes on."""
     _answer(name, namespace, context, kubeconfig, id, Response("", True, reason, _json(payload)), yes)
 
 
@@ -71,7 +71,7 @@ def reject(
     reason: Reason = "",
     yes: Yes = False,
 ) -> None:
-    """Do not let the tool be called. The agent is told so, and goes on to an answer."""
+    """Reject the job's question: its tool is not called. The agent is told so, and goes on to an answer."""
     _answer(name, namespace, context, kubeconfig, id, Response("", False, reason), yes)
 
 
@@ -116,7 +116,7 @@ def _json(text: str | None) -> Any:
 
 
 def main() -> None:
-    """Runs the command; problems that the user can mend are told in one line, without a traceback."""
+    """Runs the command. Errors that the user can correct are printed in one line, without a traceback."""
     try:
         app()
     except (BadInput, Unavailable) as problem:

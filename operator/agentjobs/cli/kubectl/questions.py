@@ -1,4 +1,4 @@
-"""From an AgentJob as the API server shows it to its question, and to the patch that answers it. Pure."""
+"""Questions of AgentJobs: read from an object's status, and the patch that answers one. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ JsonObject = Mapping[str, Any]
 
 
 def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
-    """The question that the job waits with; of this ``id`` where one is given. Raises Unavailable."""
+    """The open question of an AgentJob.
+
+    :param id: the question that the user means. None: the one that is open.
+    :raises Unavailable: the job asks nothing, or another question, or its question is answered already.
+    """
     metadata, status = agent_job["metadata"], agent_job.get("status") or {}
     job = f"{metadata['namespace']}/{metadata['name']}"
     request = status.get("inputRequest")
@@ -48,7 +52,8 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
 
 
 def patch_of(agent_job: JsonObject, response: Response) -> dict[str, Any]:
-    """A merge patch that answers, of this very object: one made anew under the name has another uid."""
+    """The merge patch that answers the question. It has the uid: a later object of this name is not
+    patched."""
     return {
         "metadata": {
             "uid": agent_job["metadata"]["uid"],

@@ -1,1 +1,2 @@
-"""``agentjobs local``: from files or an agent folder to answers, with an embedded Postgres and one worker."""
+"""``agentjobs local``: manifests or an agent's folder run to answers, on an embedded Postgres and one
+worker."""

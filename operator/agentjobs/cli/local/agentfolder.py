@@ -1,4 +1,4 @@
-"""An agent's code and its ``.env``, found as ``adk`` finds them."""
+"""Folders of agents: where an agent's code and its ``.env`` are, by the rules of ``adk``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z]\w*)?", re.ASCII
 
 
 def locate(agent: str, here: Path) -> tuple[str, Path]:
-    """(module reference, folder for Python's path) of what was typed.
+    """The module reference of an agent, and the folder that Python's path needs for it.
 
-    A folder (``my_agent``, ``agents/my_agent/``), a file (``my_agent.py``) or a module (``pkg.mod[:attr]``) below the
-    current folder or installed.
+    :param agent: as the user typed it: a folder (``my_agent``, ``agents/my_agent/``), a file
+        (``my_agent.py``), or a module (``pkg.mod[:attr]``) that is installed or below ``here``.
+    :raises BadInput: there is no such agent.
     """
     path = (here / agent).resolve()
     if path.is_dir() or path.suffix == ".py":
@@ -37,12 +38,12 @@ def locate(agent: str, here: Path) -> tuple[str, Path]:
 
 
 def env_file(start: Path) -> Path | None:
-    """The nearest ``.env`` in this folder or above: ADK's own rule."""
+    """The nearest ``.env`` in ``start`` or above, as ADK looks for it. None: there is none."""
     return next((f / ".env" for f in (start, *start.parents) if (f / ".env").is_file()), None)
 
 
 def folder_of(module: str, root: Path) -> Path:
-    """The deepest folder below ``root`` on the way to a module: where its ``.env`` is looked for first."""
+    """The deepest folder below ``root`` on the way to a module: the first place to look for its ``.env``."""
     folder = root
     for part in module.partition(":")[0].split("."):
         if not (folder / part).is_dir():
@@ -52,7 +53,8 @@ def folder_of(module: str, root: Path) -> Path:
 
 
 def read_env(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
-    """The variables of these files, and warnings where two of them disagree: the first one counts."""
+    """The variables of these files, and a warning for each on which two files disagree: the first file
+    counts."""
     from dotenv import dotenv_values
 
     found: dict[str, tuple[str, Path]] = {}

@@ -1,4 +1,5 @@
-"""From files to AgentJobs, checked as the API server and the operator would check them, without either."""
+"""Manifests of a local run: files become AgentJobs and schedules, after the API server's and operator's
+checks."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from agentjobs.api.validation import KINDS, problems_of, without_nulls
 from agentjobs.cli.errors import BadInput
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""Of generated names, as the API server's: no vowels, so no words."""
+"""Characters of generated names, as the API server's: without vowels they form no words."""
 DEFAULT_NAMESPACE = "default"
 SUFFIXES = (".yaml", ".yml", ".json")
 NEVER = {
@@ -28,29 +29,33 @@ NEVER = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One object of a file. ``where`` is what a person needs to find it again."""
+    """One object of a file, not checked yet."""
 
     where: str
+    """Its place, for messages: file, document, line."""
     folder: Path
     content: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An AgentJob that may run, or a schedule of such, and the folder of its file."""
+    """A checked AgentJob or ScheduledAgentJob, and the folder of its file."""
 
     object: AgentJob | ScheduledAgentJob
     folder: Path
 
     @property
     def spec(self) -> JobSpec:
-        """What each of its jobs runs."""
+        """The spec of the AgentJob, or of each AgentJob of the schedule."""
         own = self.object.spec
         return own if isinstance(own, JobSpec) else own.job_template.spec
 
 
 def read(files: Sequence[str], stdin: IO[str]) -> list[Manifest]:
-    """The AgentJobs and ScheduledAgentJobs of the files; BadInput naming every problem of every document at once."""
+    """The AgentJobs and ScheduledAgentJobs of the files.
+
+    :raises BadInput: there are none, or with every problem of every document in the message.
+    """
     manifests = check(documents(files, stdin))
     if not manifests:
         where = ", ".join("standard input" if file == "-" else file for file in files)
@@ -59,7 +64,10 @@ def read(files: Sequence[str], stdin: IO[str]) -> list[Manifest]:
 
 
 def check(documents: Iterable[Document]) -> list[Manifest]:
-    """These documents as AgentJobs and schedules with names of their own."""
+    """The documents as AgentJobs and schedules, no two with the same name.
+
+    :raises BadInput: with every problem of every document in the message.
+    """
     manifests: list[Manifest] = []
     problems: list[str] = []
     names: dict[tuple[str, str, str], str] = {}
@@ -80,7 +88,10 @@ def check(documents: Iterable[Document]) -> list[Manifest]:
 
 
 def documents(files: Iterable[str], stdin: IO[str]) -> Iterator[Document]:
-    """Every object of every file; the items of a List one by one."""
+    """The objects of the files, with the items of a List one by one.
+
+    :raises BadInput: a file cannot be read, or is not YAML.
+    """
     for file in files:
         if file == "-":
             yield from parse(stdin.read(), "standard input", Path.cwd())
@@ -96,7 +107,10 @@ def documents(files: Iterable[str], stdin: IO[str]) -> Iterator[Document]:
 
 
 def parse(text: str, source: str, folder: Path) -> Iterator[Document]:
-    """The objects of a YAML text."""
+    """The objects of a YAML text.
+
+    :raises BadInput: the text is not YAML.
+    """
     loader = yaml.SafeLoader(text)
     number = 0
     try:
@@ -118,7 +132,7 @@ def parse(text: str, source: str, folder: Path) -> Iterator[Document]:
 
 
 def named(content: dict[str, Any]) -> dict[str, Any]:
-    """With a namespace, and a name made from ``generateName`` where there is none."""
+    """``content`` with a namespace, and with a name from ``generateName`` where it has none."""
     metadata = dict(content.get("metadata") or {})
     metadata["namespace"] = metadata.get("namespace") or DEFAULT_NAMESPACE
     if not metadata.get("name"):

@@ -1,4 +1,4 @@
-"""What people see while jobs run: a live table on a terminal, else a line per change. Standard error only."""
+"""The progress of a local run on standard error: a live table on a terminal, else a line per change."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class NamedJob:
-    """A job under the name that its manifest gave it."""
+    """A job, and the name from its manifest."""
 
     name: str
     job: JobView
 
 
 def duration(seconds: float) -> str:
-    """As people write it: ``0.4s``, ``12s``, ``3m05s``, ``2h07m``."""
+    """A duration for people: ``0.4s``, ``12s``, ``3m05s``, ``2h07m``."""
     if seconds < 10:
         return f"{max(seconds, 0):.1f}s"
     whole = round(seconds)
@@ -47,7 +47,7 @@ def duration(seconds: float) -> str:
 
 
 def cells(shown: NamedJob, now: datetime) -> tuple[str, ...]:
-    """A job's row of the table."""
+    """The cells of a job's row, in the order of COLUMNS."""
     job = shown.job
     took = ""
     if job.started_at is not None:
@@ -64,7 +64,7 @@ def cells(shown: NamedJob, now: datetime) -> tuple[str, ...]:
 
 
 def waits(job: JobView, now: datetime) -> str:
-    """Until when an unfinished job waits, where it does."""
+    """The time that a job in Scheduled or Retrying still waits, such as ``in 12s``. Empty: it is due."""
     if job.state not in (State.SCHEDULED, State.RETRYING):
         return ""
     until = job.next_attempt_at or job.due_at
@@ -72,11 +72,12 @@ def waits(job: JobView, now: datetime) -> str:
 
 
 def running(name: str, attempt: int, max_attempts: int) -> str:
+    """The line about an attempt that has begun."""
     return f"{name}: {State.RUNNING} attempt {attempt} of {max_attempts}"
 
 
 def change(shown: NamedJob, now: datetime) -> str:
-    """A line about the state that a job has entered."""
+    """The line about the state that a job has entered."""
     job = shown.job
     if job.state == State.RUNNING:
         return running(shown.name, job.attempts, job.max_attempts)
@@ -91,7 +92,7 @@ def change(shown: NamedJob, now: datetime) -> str:
 
 
 def table(rows: Sequence[NamedJob], now: datetime) -> Table:
-    """All jobs, in the order of their manifests."""
+    """The table of all jobs, in the order of their manifests."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         made.add_column(column, no_wrap=True, overflow="ellipsis", justify="left")
@@ -103,7 +104,7 @@ def table(rows: Sequence[NamedJob], now: datetime) -> Table:
 
 
 class ProgressTable:
-    """Draws on standard error; ``with`` begins and ends the live display."""
+    """The display on standard error. ``with`` begins and ends the live table."""
 
     def __init__(self, *, live: bool | None = None) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -126,36 +127,41 @@ class ProgressTable:
         self.close()
 
     def close(self) -> None:
-        """Ends the live display; lines may still be said."""
+        """Ends the live table. Lines may still be printed."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def pause(self) -> None:
-        """Leaves the terminal to a question, until ``go_on``."""
+        """Leaves the terminal to a question until ``go_on``."""
         if self._live is not None:
             self._live.stop()
 
     def go_on(self) -> None:
+        """Draws the live table again."""
         if self._live is not None:
             self._live.start()
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         if self._live is not None:
             self._console.print(Text(text))
         else:
             print(text, file=sys.stderr, flush=True)  # noqa: T201
 
     def stage(self, text: str) -> None:
-        """What is being done now, until jobs are drawn."""
+        """Shows what the run is doing, until it draws jobs."""
         if self._live is not None:
             self._live.update(Text(f"{text} …", style="dim"))
         else:
             self.say(f"{text} …")
 
     def draw(self, rows: Sequence[NamedJob], note: str = "", schedules: Sequence[str] = ()) -> None:
-        """The present states of all jobs; ``note`` says what they wait for, ``schedules`` a line about each."""
+        """Draws the present states of all jobs.
+
+        :param note: what all jobs wait for, such as the start of the worker.
+        :param schedules: a line about each schedule.
+        """
         now = datetime.now(UTC)
         if self._live is not None:
             lines = [Text(line, style="dim") for line in (*schedules, *([f"{note} …"] if note else ()))]
@@ -165,14 +171,14 @@ class ProgressTable:
         self._lines = {*schedules}
         for line in new:
             self.say(line)
-        # as it happened, where several changed since the last look
+        # in the order of their changes, where several jobs changed since the last look
         for shown in sorted(rows, key=lambda row: row.job.since):
             self._tell(shown, now)
 
     def _tell(self, shown: NamedJob, now: datetime) -> None:
         job = shown.job
         for run in job.attempts_log:
-            # it came and went between two looks
+            # a run that began and ended between two looks
             if run.run > self._runs.get(shown.name, 0) and run.started_at >= self._opened:
                 self.say(running(shown.name, run.attempt, job.max_attempts))
         self._runs[shown.name] = job.run

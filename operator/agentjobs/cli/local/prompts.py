@@ -1,4 +1,4 @@
-"""What agents ask during a local run: put to the person at the terminal, where there is one."""
+"""Prompts: a local run puts its tools' questions to the person at the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOBODY = (
 
 
 class Prompts:
-    """Answers the questions of this run's jobs, one at a time; meanwhile the other jobs go on."""
+    """Asks the questions of a local run's jobs, one at a time, while the other jobs go on."""
 
     def __init__(
         self, queue: Queue, progress: ProgressTable, interrupted: asyncio.Event, *, approve_all: bool = False
@@ -27,7 +27,8 @@ class Prompts:
         self._approve_all = approve_all
 
     async def settle(self, shown: NamedJob) -> None:
-        """Answers what this job asks, if it asks; cancels it where nobody can answer."""
+        """Asks the job's question, if it has one, and gives the queue the answer. Cancels the job if nobody
+        can answer."""
         request = shown.job.input_request
         if shown.job.state is not State.INPUT_REQUIRED or request is None or self._interrupted.is_set():
             return
@@ -56,7 +57,7 @@ class Prompts:
             self._progress.go_on()
 
     async def _ask(self) -> bool | None:
-        """None: nobody can be asked, or the input has ended."""
+        """The person's answer. None: there is no terminal, or its input has ended."""
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return None
         while True:
@@ -68,7 +69,10 @@ class Prompts:
                 return word.startswith("y")
 
     async def _line(self) -> str | None:
-        """A line from the terminal; None: interrupted. Waits on the loop: a thread that reads could not be stopped."""
+        """A line from the terminal. None: interrupted.
+
+        Waits on the event loop, since a thread that reads could not be stopped.
+        """
         ready = asyncio.Event()
         loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
         loop.add_reader(terminal, ready.set)

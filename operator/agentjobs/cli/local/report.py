@@ -1,4 +1,4 @@
-"""The end of a local run: answers, and why the others have none."""
+"""The report at the end of a local run: the answers, and the reasons of jobs that have none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ LOG_LINES = 12
 
 
 def answers(rows: Sequence[NamedJob], *, bare: bool) -> str:
-    """For standard output. ``bare``: one job's answer and nothing else."""
+    """The answers for standard output, each under its job's name.
+
+    :param bare: print the answer alone, without a name.
+    """
     done = [shown for shown in rows if shown.job.state == State.COMPLETE]
     if bare:
         return "".join(f"{_answer(shown.job)}\n" for shown in done)
@@ -19,7 +22,7 @@ def answers(rows: Sequence[NamedJob], *, bare: bool) -> str:
 
 
 def failures(rows: Sequence[NamedJob]) -> list[str]:
-    """For standard error: each job that is not complete, its reason, the end of what it printed."""
+    """The lines for standard error: each job that is not complete, its reason, the end of its output."""
     lines: list[str] = []
     for shown in rows:
         job = shown.job
@@ -37,7 +40,7 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
 
 
 def last_lines(job: JobView, count: int = LOG_LINES) -> list[str]:
-    """The last lines of the last run that printed any."""
+    """The last lines of output, of the last run that had any."""
     for attempt in reversed(job.attempts_log):
         lines = attempt.log_tail.rstrip().splitlines()
         if lines:

@@ -1,4 +1,5 @@
-"""A local run from start to end: database, worker, jobs, answers; nothing is left running."""
+"""A local run: it starts database and worker, runs the jobs, prints the answers, and stops what it
+started."""
 
 from __future__ import annotations
 
@@ -31,13 +32,13 @@ T = TypeVar("T")
 DATABASE = "agentjobs"
 POLL_SECONDS = 0.1
 CANCEL_SECONDS = 15.0
-"""How long running jobs may take to end after Ctrl-C; then their processes are killed with the worker."""
+"""Time that running jobs have to end after Ctrl-C. Then their processes are killed with the worker."""
 
 
 def run(
     request: RunRequest, *, data: Path | None, slots: int, verbose: bool, approve_all: bool = False
 ) -> int:
-    """Runs the request; returns the exit status."""
+    """Runs the request. Returns the exit status."""
     try:
         return asyncio.run(_run(request, data, slots, verbose, approve_all))
     except LocalServerError as error:
@@ -61,8 +62,9 @@ async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool
             _start_worker, stack, request, server, slots=slots, verbose=verbose, environment=environment
         )
         await stack.enter_async_context(_running(server))
-        # A new database is there before the worker has imported what it needs. With a folder that was used before,
-        # what the worker must serve is in the database.
+        # With a new database the worker starts at once: the database is ready before the worker has imported
+        # ADK. With a kept one the worker must serve the queues of the jobs in it, so the database is read
+        # first.
         worker = await start([]) if data is None else None
         progress.stage("Starting the worker")
         await _migrate(server, new=data is None)
@@ -87,7 +89,7 @@ async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool
             return await _fire(queue, worker, request, names, progress, interrupted, prompts)
         rows = await _follow(queue, worker, names, progress, interrupted, prompts)
         progress.close()
-        # before the servers are stopped: that takes a second which nobody wants to wait for an answer
+        # printed before the servers are stopped, which takes a second
         return _tell(rows, progress, bare=request.bare, interrupted=interrupted.is_set())
 
 
@@ -100,7 +102,8 @@ async def _fire(
     interrupted: asyncio.Event,
     prompts: Prompts,
 ) -> int:
-    """With schedules: until the last of them is over, or until interrupted. Each answer is told when it is there."""
+    """Follows jobs and schedules until the last schedule is over, or a Ctrl-C. Prints each answer as it
+    comes."""
     failed = False
 
     def ended(row: NamedJob) -> None:
@@ -130,15 +133,17 @@ async def _follow(
     schedules: LocalSchedules | None = None,
     ended: Callable[[NamedJob], None] = lambda row: None,
 ) -> list[NamedJob]:
-    """Draws until every job is finished, and every schedule over; cancels all jobs when interrupted.
+    """Draws the jobs until each is finished and each schedule is over. After a Ctrl-C, cancels them all.
 
-    ``names`` may grow and shrink meanwhile. ``ended`` is told of each job that has.
+    :param names: name by uid of each job; schedules add and remove jobs meanwhile.
+    :param ended: called with each job that has finished.
     """
     loop = asyncio.get_running_loop()
     views: dict[UUID, JobView] = {}
     give_up_at: float | None = None
     while True:
-        over = schedules is None or schedules.over or give_up_at is not None  # before the look at the jobs
+        # read before the jobs, since a schedule may create one in between
+        over = schedules is None or schedules.over or give_up_at is not None
         open_ = [uid for uid in names if uid not in views or not views[uid].state.final]
         for view in await asyncio.gather(*(queue.show(uid) for uid in open_)):
             if view is None or view.uid not in names:
@@ -212,9 +217,10 @@ async def _start_worker(
 
 @contextlib.asynccontextmanager
 async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
-    """The server, as long as the block."""
+    """The server, started for the block and stopped after it."""
     try:
-        # to the end: a thread cannot be interrupted, and a server that is half started must still be stopped
+        # Not cut short by a Ctrl-C: nothing can interrupt the thread, and the server must be started to be
+        # stopped.
         await _finish(asyncio.to_thread(server.start))
         yield
     finally:
@@ -222,7 +228,10 @@ async def _running(server: EmbeddedPostgres) -> AsyncIterator[None]:
 
 
 async def _migrate(server: EmbeddedPostgres, *, new: bool) -> None:
-    """Our database at the newest schema. A new one appears whole: a worker that saw half of it would drain (H30)."""
+    """Brings the database to the newest schema.
+
+    A new database gets its name only with the whole schema: a worker that saw half of it would drain (H30).
+    """
     if not new:
         await migrate.up(await asyncio.to_thread(server.create_database, DATABASE))
         return
@@ -240,7 +249,8 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _listen_for_signals() -> asyncio.Event:
-    """The first Ctrl-C (or SIGTERM, or a closed terminal) asks; the second one cancels this run at once."""
+    """The event that the first Ctrl-C, SIGTERM or closed terminal sets. The second one cancels this run at
+    once."""
     interrupted = asyncio.Event()
     task = asyncio.current_task()
 

@@ -1,4 +1,4 @@
-"""What is to be run, from either form of the command: jobs, where their code is, what it may see."""
+"""The request of a local run, from either form of the command: its jobs, their code, their environment."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Everything that a local run needs to know."""
+    """The jobs and schedules to run, and what the worker needs to run them."""
 
     jobs: tuple[AgentJob, ...]
     schedules: tuple[ScheduledAgentJob, ...] = ()
     queues: tuple[str, ...] = ()
-    """That its jobs, and those of its schedules, wait in."""
+    """Queues of the jobs, and of the schedules' jobs."""
     path: tuple[Path, ...] = ()
-    """Put before Python's path in the executors."""
+    """Folders put before Python's path in the executors."""
     modules: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     env_files: tuple[Path, ...] = ()
     bare: bool = False
-    """One agent and one message: its answer alone goes to standard output."""
+    """Whether standard output gets the answer alone: the command named one agent and one message."""
 
 
 def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
-    """Of manifests. Each file's folder is on the path, and the nearest ``.env`` of each agent is read."""
+    """The request for manifests. The path has each file's folder; each agent's nearest ``.env`` counts.
+
+    :raises BadInput: a file cannot be read, or a manifest is wrong.
+    """
     found = manifests.read(files, stdin)
     return RunRequest(
         jobs=tuple(m.object for m in found if isinstance(m.object, AgentJob)),
@@ -48,7 +51,10 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
 
 
 def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> RunRequest:
-    """Of an agent's folder, or module, and a message (``-``: standard input)."""
+    """The request for one agent, a folder or a module, and a message. The message ``-`` is standard input.
+
+    :raises BadInput: there is no such agent, or the message is empty.
+    """
     module, folder = agentfolder.locate(agent, Path.cwd())
     text = stdin.read() if message == "-" else message
     if not text.strip():
@@ -74,7 +80,8 @@ def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Ru
 
 
 def top_package(module: str) -> str:
-    """What is allowed for a local run: the whole package, since the code is the caller's own."""
+    """The package that a local run allows for ``module``: the whole of it, since the code is the caller's
+    own."""
     return module.partition(":")[0].split(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""Schedules without a cluster: the operator's own scheduler, with the queue in place of an API server."""
+"""Schedules of a local run: the operator's scheduler, with the queue in place of an API server."""
 
 from __future__ import annotations
 
@@ -33,11 +33,14 @@ TOLD = frozenset(ScheduleEventReason) - {
     ScheduleEventReason.SUCCESSFUL_CREATE,
     ScheduleEventReason.SAW_COMPLETED_JOB,
 }
-"""Events that people see; of creations and ends the table and the answers tell."""
+"""Events that people see. Creations and ends are left out, since the table and the answers show them."""
 
 
 def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
-    """What the operator would enqueue for an object made now, without an object to mirror."""
+    """The job that the operator would enqueue for an AgentJob created now, without a status to project.
+
+    :raises BadInput: the operator would reject the AgentJob.
+    """
     metadata = {
         **job.metadata.as_json(),
         "uid": str(uid or uuid4()),
@@ -51,7 +54,8 @@ def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
 
 @dataclass(slots=True)
 class LocalObjects:
-    """``ClusterObjects`` of the scheduler: a child is a job of the queue, under a uid made from its schedule and name."""
+    """The scheduler's ``ClusterObjects``: a child is a job in the queue; its uid follows from schedule and
+    name."""
 
     queue: Queue
     on_created: Callable[[UUID, str], None]
@@ -82,7 +86,7 @@ class LocalObjects:
 
 
 class LocalSchedules:
-    """Fires the schedules of a run. With a kept database they go on where an earlier run ended."""
+    """The schedules of a run. With a kept database they go on where an earlier run ended."""
 
     def __init__(
         self,
@@ -103,7 +107,7 @@ class LocalSchedules:
             self._say(f"{event.ref.name}: {event.message} ({event.reason.value})")
 
     async def __aenter__(self) -> Self:
-        # a generation that is newer than an earlier run's: what was edited since counts
+        # a generation newer than an earlier run's, so that the present manifests count
         generation = int(time.time())
         for uid, schedule in self.schedules.items():
             self.scheduler.enqueue_schedule(_object(uid, schedule, generation))
@@ -114,18 +118,18 @@ class LocalSchedules:
         await self.stop()
 
     async def stop(self) -> None:
-        """No schedule fires any more."""
+        """Stops all schedules."""
         if self._firing is not None:
             self._firing.cancel()
             await asyncio.wait([self._firing])
 
     def check(self) -> None:
-        """Raises what ended the scheduler, where something did."""
+        """Raises the error that ended the scheduler, if one did."""
         if self._firing is not None and self._firing.done() and not self._firing.cancelled():
             self._firing.result()
 
     def saw(self, job: JobView) -> None:
-        """A job's present state; those of no schedule are ignored."""
+        """Tells the scheduler a job's present state. Jobs of no schedule are ignored."""
         schedule: Mapping[str, str] = (job.payload or {}).get("schedule") or {}
         if not schedule:
             return
@@ -142,18 +146,18 @@ class LocalSchedules:
 
     @property
     def over(self) -> bool:
-        """No schedule creates anything any more."""
+        """Whether no schedule will create another job."""
         views = [self.scheduler.view(uid) for uid in self.schedules]
         return all(view is not None and view.finished for view in views)
 
     @property
     def missed(self) -> bool:
-        """A one shot came too late."""
+        """Whether a one shot created no job, because it came too late."""
         views = [self.scheduler.view(uid) for uid in self.schedules]
         return any(view is not None and view.missed for view in views)
 
     def lines(self) -> list[str]:
-        """For people: each schedule that is known, and when it fires next, in its own time zone."""
+        """A line for people about each schedule: its next tick, in its own time zone."""
         return [
             self._line(view, schedule)
             for uid, schedule in self.schedules.items()
@@ -172,7 +176,8 @@ class LocalSchedules:
 
 
 def child_uid(schedule: UUID, name: str) -> UUID:
-    """Of one name there is one child: creating it again changes nothing."""
+    """The uid of a child, which follows from its name: a second creation is the same job, and changes
+    nothing."""
     return uuid5(schedule, name)
 
 

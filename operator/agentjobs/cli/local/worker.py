@@ -1,4 +1,4 @@
-"""The worker of a local run: the same command as in a pod, as a child that ends with us."""
+"""The worker of a local run: the command ``agentjobs worker`` as a child process that ends with the run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from agentjobs.local.process import Terms, end, spawn, tail
 
 STOP_SECONDS = 10.0
 DRAIN_SECONDS = 0
-"""Nothing is worth waiting for: when the worker is stopped, all is finished or was given up."""
+"""No drain: when the run stops its worker, all jobs have finished or were given up."""
 
 
 class LocalWorker:
-    """Starts in a session of its own, so that a Ctrl-C in the terminal reaches us alone."""
+    """The worker process. It has a session of its own, so that a Ctrl-C in the terminal reaches the run
+    alone."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class LocalWorker:
             "AGENTJOBS_PATH": os.pathsep.join(map(str, path)),
             "AGENTJOBS_DRAIN_SECONDS": str(DRAIN_SECONDS),
             "AGENTJOBS_NAME": "local",
-            # somebody sits and waits: a key that is refused is to be told at once
+            # a person waits: a refused key must show at once, and not wait for a new one
             "AGENTJOBS_MODEL_HEALTH": "false",
             "AGENTJOBS_LOG_FORMAT": "text",
         }
@@ -56,12 +57,12 @@ class LocalWorker:
         secret = Path(self._folder.name) / "database-url"
         secret.touch(mode=0o600)
         secret.write_text(self._dsn)
-        # settings of a deployed worker that happen to be set here must not reach this one
+        # AGENTJOBS_* variables of the caller's shell are meant for other workers
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("AGENTJOBS_")}
         self._process = spawn(
             [sys.executable, "-P", "-m", "agentjobs.cli", "worker"],
             log=self.log,
-            # nothing to drain without the database, which ends with us too
+            # killed if the run dies: its database ends then, too, so there is nothing to drain
             terms=Terms(signal.SIGKILL),
             env={
                 **self._environment,
@@ -81,7 +82,10 @@ class LocalWorker:
         self._folder.cleanup()
 
     def check(self) -> None:
-        """Raises Unavailable with the end of its log where the worker has ended by itself."""
+        """Checks that the worker is there.
+
+        :raises Unavailable: it has ended by itself; the message has the end of its log.
+        """
         if self._process is not None and self._process.poll() is not None:
             raise Unavailable(
                 f"The worker ended by itself with status {self._process.returncode}; the end of its log:\n"
