@@ -1,1 +1,1 @@
-"""What users write: the resources as pydantic models, their conditions and reasons, and the CRDs made from them."""
+"""The API: both kinds as pydantic models, their conditions, and the CRDs and reference made from them."""

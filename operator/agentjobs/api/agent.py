@@ -1,4 +1,4 @@
-"""Which agent runs: a module in the worker's image, or an LLM agent described as data."""
+"""``spec.agent``: a module in the worker's image, or an LLM agent as data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 MODULE_PATTERN = rf"^{IDENTIFIER}(\.{IDENTIFIER})*(:{IDENTIFIER})?$"
 
 StopSequence = Annotated[str, Field(min_length=1, max_length=256)]
-# The Gemini API calls these numbers, and so does every example that users paste from. They are handed to the
-# provider and never computed with, which is what makes floats unfit for an API elsewhere. tests/unit/api/test_lint.py
-# knows these four by name.
+# These four are floats, as in the Gemini API and in each example that users paste from. The usual reason
+# against floats in an API does not hold: they go to the provider as they are, and nobody computes with them.
+# tests/unit/api/test_lint.py knows the four by name.
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -75,7 +75,8 @@ class GenerateContentConfig(ApiModel):
     )
     seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = Field(
         default=None,
-        description="seed makes a model's sampling repeatable as far as the provider can. Absent means: a random one.",
+        description="seed makes the model's sampling repeatable, as far as the provider supports that. Absent means: a random "
+        "one.",
     )
     response_mime_type: Literal["text/plain", "application/json"] | None = Field(
         default=None,
@@ -85,7 +86,7 @@ class GenerateContentConfig(ApiModel):
 
 
 class InlineAgent(ApiModel):
-    """An LLM agent as data: it can import nothing, open nothing and choose no host."""
+    """An LLM agent as data: it can import no code, open no file and choose no host."""
 
     type: Literal["llm"] = Field(
         default="llm",
@@ -111,8 +112,8 @@ class InlineAgent(ApiModel):
         Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_.:-]*$")] | None
     ) = Field(
         default=None,
-        description="outputKey of the session's state under which the answer is kept as well. Absent means: not "
-        "kept there.",
+        description="outputKey is a key of the session's state, under which the answer is kept as well. Absent means: "
+        "not kept there.",
     )
     include_contents: Literal["default", "none"] | None = Field(
         default=None,
@@ -140,8 +141,8 @@ class Agent(ApiModel):
 
     module: Annotated[str, Field(min_length=1, max_length=253, pattern=MODULE_PATTERN)] | None = Field(
         default=None,
-        description="module in the worker's image that has the agent: pkg.mod or pkg.mod:attr. Without :attr, app, "
-        "root_agent and agent() are looked for in that order. The worker pool must allow it. Absent means: inline "
+        description="module in the worker's image that has the agent: pkg.mod or pkg.mod:attr. Without :attr, the worker "
+        "looks for app, root_agent and agent(), in that order. The worker pool must allow it. Absent means: inline "
         "is set.",
     )
     inline: InlineAgent | None = Field(

@@ -17,7 +17,7 @@ DELAY_OR_TIME = "set at most one of delaySeconds and scheduledTime"
 
 
 def immutable(field: str) -> Schema:
-    """Refuses any change of a field, of its presence too: with a default in the schema both hold it anyway."""
+    """The rule that refuses each change of a field, its removal and addition included."""
     return rule(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
         f"{field} is immutable: create a new AgentJob with the {field} that you want, and cancel or delete this one",
@@ -27,7 +27,7 @@ def immutable(field: str) -> Schema:
 
 
 def _spec_rules(schema: Schema) -> None:
-    """Adds the rules over several fields, and immutability for each field that is not named as mutable."""
+    """Adds the rules over several fields, and the immutability of each field outside MUTABLE_FIELDS."""
     rules = [
         rule(
             "!(has(self.delaySeconds) && has(self.scheduledTime))",
@@ -70,7 +70,7 @@ class AgentJobSpec(JobSpec):
     )
     cancel: bool | None = Field(
         default=None,
-        description="cancel ends the job when it is set to true: at once where it waits, after a grace where it runs. "
+        description="cancel ends the job when it is set to true: a waiting job at once, a running one after a grace. "
         "It cannot be taken back. Absent means: false.",
     )
 
@@ -81,14 +81,15 @@ class AgentJobSpec(JobSpec):
         return self
 
     def due_at(self, created: datetime) -> datetime | None:
-        """When it becomes due, given the object's creation; None: at once."""
+        """The time at which the job becomes due, for an object created at ``created``. None: at once."""
         if self.scheduled_time is not None:
             return parse_time(self.scheduled_time)
         return created + timedelta(seconds=self.delay_seconds) if self.delay_seconds else None
 
 
 class AgentJob(ApiModel):
-    """AgentJob is one durable run of an AI agent: it is queued, run by a worker, retried, and its status tells how it went."""
+    """AgentJob is one durable run of an AI agent: it is queued, run by a worker, retried, and its status
+    tells how it went."""
 
     KIND: ClassVar = "AgentJob"
     PLURAL: ClassVar = "agentjobs"
@@ -102,6 +103,5 @@ class AgentJob(ApiModel):
     )
     status: AgentJobStatus | None = Field(
         default=None,
-        description="status shows how the job goes, as the operator last saw it in the database. Absent means: not "
-        "seen yet.",
+        description="status shows the job as the operator last saw it in the database. Absent means: not seen yet.",
     )

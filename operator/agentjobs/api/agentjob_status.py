@@ -1,6 +1,7 @@
-"""How an AgentJob goes: a projection of the database's rows, which can be rebuilt at any time.
+"""The status of an AgentJob: a projection of the database's rows, which the operator can rebuild at any time.
 
-No field has an enum (an older definition would refuse a newer operator), all times are the database's.
+No field has an enum, since an older CRD would then refuse a newer operator's value. All times are the
+database's.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ REVISION_NEVER_GOES_BACK = rule(
 
 
 class TokenUsage(ApiModel):
-    """What the job spent, over all runs of this round, refunded and lost ones included."""
+    """Tokens and calls of all runs of this round, refunded and lost ones included."""
 
     prompt_tokens: Count = Field(default=0, description="promptTokens sent to models. Absent means: 0.")
     output_tokens: Count = Field(
@@ -50,33 +51,31 @@ class TokenUsage(ApiModel):
     total_tokens: Count = Field(
         default=0, description="totalTokens as the providers count them, thinking included. Absent means: 0."
     )
-    llm_calls: Count = Field(
-        default=0, description="llmCalls is how often a model was called. Absent means: 0."
-    )
+    llm_calls: Count = Field(default=0, description="llmCalls is the number of model calls. Absent means: 0.")
     tool_calls: Count = Field(
-        default=0, description="toolCalls is how often a tool was called. Absent means: 0."
+        default=0, description="toolCalls is the number of tool calls. Absent means: 0."
     )
 
 
 class RecentAttempt(ApiModel):
-    """One ended run, shortened."""
+    """One run that has ended, shortened."""
 
     number: SmallCount = Field(
         description="number of the attempt, from 1 in each round; a refunded run and the one after it share a number."
     )
     reason: Reason = Field(
-        description="reason in CamelCase why it ended, one of the documented constants; clients must tolerate unknown "
-        "ones."
+        description="reason in CamelCase why the run ended, one of the documented constants; clients must tolerate "
+        "unknown ones."
     )
     message: Annotated[str, Field(max_length=ATTEMPT_MESSAGE_MAX_LENGTH)] | None = Field(
         default=None,
         description="message for people, at most 256 characters; the whole one is in the database. Absent means: none.",
     )
     start_time: Timestamp | None = Field(
-        default=None, description="startTime at which a worker began it. Absent means: not known."
+        default=None, description="startTime at which a worker began the run. Absent means: not known."
     )
     end_time: Timestamp | None = Field(
-        default=None, description="endTime at which it ended. Absent means: not known."
+        default=None, description="endTime at which the run ended. Absent means: not known."
     )
 
 
@@ -84,7 +83,7 @@ class InputRequest(ApiModel):
     """A tool's question to a person: may this call be made?"""
 
     id: Annotated[str, Field(min_length=1, max_length=128)] = Field(
-        description="id of the question; an answer names it, and answers no other."
+        description="id of the question: an answer names the id, and answers only this question."
     )
     tool: Annotated[str, Field(max_length=256)] = Field(description="tool that would be called.")
     arguments: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
@@ -94,14 +93,14 @@ class InputRequest(ApiModel):
     )
     hint: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
         default=None,
-        description="hint of the tool to the person, cut at 1024 bytes. Absent means: it gives none.",
+        description="hint of the tool to the person, cut at 1024 bytes. Absent means: none.",
     )
     payload: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
         default=None,
-        description="payload as JSON that the tool wants to have filled in; an answer without one gives it back as it "
-        "is. Absent means: a yes or no is enough.",
+        description="payload as JSON that the tool wants to have filled in. An answer without one returns it unchanged. "
+        "Absent means: a yes or no is enough.",
     )
-    asked_time: Timestamp = Field(description="askedTime since which it waits.")
+    asked_time: Timestamp = Field(description="askedTime at which the tool asked.")
     expiry_time: Timestamp | None = Field(
         default=None,
         description="expiryTime at which the job fails without an answer. Absent means: inputDeadlineSeconds is not set.",
@@ -113,7 +112,7 @@ class InputRequest(ApiModel):
 
 
 class AgentJobStatus(ApiModel):
-    """How the job goes, as the operator last saw it in the database. Written by the operator alone."""
+    """The job as the operator last saw it in the database. Only the operator writes it."""
 
     model_config = ConfigDict(json_schema_extra=validations(REVISION_NEVER_GOES_BACK))
 
@@ -138,12 +137,12 @@ class AgentJobStatus(ApiModel):
     )
     message: Annotated[str, Field(max_length=CONDITION_MESSAGE_MAX_LENGTH)] | None = Field(
         default=None,
-        description="message for people to the reason: what happened and what to do. Absent means: none.",
+        description="message for people about the reason: what happened and what to do. Absent means: none.",
     )
     conditions: Annotated[list[Condition], Field(max_length=CONDITIONS_MAX_ITEMS)] | None = Field(
         default=None,
         description="conditions of the job: Accepted, Suspended, Running, InputRequired, Complete, Failed and Finished. "
-        "Complete and Failed exclude each other; Finished is true at either end. Absent means: not seen yet.",
+        "Complete and Failed exclude each other; Finished is true at each end. Absent means: not seen yet.",
         json_schema_extra=dict(CONDITION_LIST),
     )
     attempts: SmallCount | None = Field(
@@ -156,7 +155,7 @@ class AgentJobStatus(ApiModel):
     )
     next_attempt_time: Timestamp | None = Field(
         default=None,
-        description="nextAttemptTime at which a waiting job is due. Absent means: it runs, has ended, or is due.",
+        description="nextAttemptTime at which a waiting job is due. Absent means: the job runs, has ended, or is due.",
     )
     queued_time: Timestamp | None = Field(
         default=None,
@@ -177,7 +176,7 @@ class AgentJobStatus(ApiModel):
     )
     worker: Annotated[str, Field(max_length=253)] | None = Field(
         default=None,
-        description="worker that runs the job, or ran it last. Absent means: none did.",
+        description="worker that runs the job, or ran it last. Absent means: none has.",
     )
     session_id: Annotated[str, Field(max_length=128)] | None = Field(
         default=None,
@@ -185,20 +184,20 @@ class AgentJobStatus(ApiModel):
     )
     event_count: Count | None = Field(
         default=None,
-        description="eventCount of the last run: how many events the agent produced. Absent means: not started.",
+        description="eventCount is the number of events that the agent produced in the last run. Absent means: not started.",
     )
     usage: TokenUsage | None = Field(
         default=None,
-        description="usage over all runs of this round, refunded and lost ones included. Absent means: nothing spent.",
+        description="usage of all runs of this round, refunded and lost ones included. Absent means: nothing spent.",
     )
     input_request: InputRequest | None = Field(
         default=None,
-        description="inputRequest is the question that a person has to answer before the job goes on: kubectl agentjobs "
-        "approve or reject. Absent means: nothing is asked.",
+        description="inputRequest is a tool's question. The job waits until a person answers it: kubectl agentjobs approve or "
+        "reject. Absent means: nothing is asked.",
     )
     result: Annotated[str, Field(max_length=RESULT_MAX_LENGTH)] | None = Field(
         default=None,
-        description="result is the agent's final answer, at most 4096 bytes of it; the whole one is in the database. "
+        description="result is the agent's final answer, at most 4096 bytes of it; the whole answer is in the database. "
         "Absent means: not complete.",
     )
     result_truncated: bool | None = Field(
@@ -215,5 +214,6 @@ class AgentJobStatus(ApiModel):
     )
     trace_id: Annotated[str, Field(max_length=64)] | None = Field(
         default=None,
-        description="traceID of the job's trace, the same for all its runs, in hexadecimal digits. From the end of the first run. Absent means: not traced, or not known yet.",
+        description="traceID of the job's trace in hexadecimal digits, the same for all its runs; there from the end of the "
+        "first run. Absent means: not traced, or not known yet.",
     )

@@ -1,6 +1,6 @@
-"""Models → CustomResourceDefinitions. ``python -m agentjobs.api.crd [DIR]`` writes ``crds/*.yaml``.
+"""CRDs from the models. ``python -m agentjobs.api.crd [DIR]`` writes ``crds/*.yaml``.
 
-pydantic's JSON schema is rejected by an API server as it is: references are put in place, optional
+An API server refuses pydantic's JSON schema as it is. So each reference is replaced by its target, optional
 fields lose their null, and integers get a format.
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 """
@@ -25,7 +25,7 @@ INT32_MAX = 2_147_483_647
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of ``kubectl get``; wide ones are shown with ``-o wide`` only."""
+    """A column of ``kubectl get``. Only ``-o wide`` shows the wide ones."""
 
     name: str
     path: str
@@ -43,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What a definition says besides the schema of its model."""
+    """One kind's CRD, apart from the schema of its model."""
 
     model: type[AgentJob] | type[ScheduledAgentJob]
     short_name: str
@@ -57,7 +57,7 @@ class Resource:
         return f"{self.model.PLURAL}.yaml"
 
 
-# A time to come as type date prints <invalid>: such columns are strings.
+# Columns with a time to come are strings: kubectl prints <invalid> for such a time in a column of type date.
 RESOURCES = (
     Resource(
         AgentJob,
@@ -101,11 +101,12 @@ RESOURCES = (
 
 
 def definitions() -> list[dict[str, Any]]:
-    """Both definitions, as the API server takes them."""
+    """The CRDs of both kinds, as the API server takes them."""
     return [definition(resource) for resource in RESOURCES]
 
 
 def definition(resource: Resource) -> dict[str, Any]:
+    """The CRD of one kind."""
     model = resource.model
     version: Schema = {
         "name": VERSION,
@@ -138,7 +139,7 @@ def definition(resource: Resource) -> dict[str, Any]:
 
 
 def schema_of(resource: Resource) -> Schema:
-    """The structural schema of one resource."""
+    """The structural schema of one kind."""
     raw = resource.model.model_json_schema(by_alias=True, mode="validation")
     parts = {name: _structural(raw["properties"][name], raw["$defs"]) for name in ("spec", "status")}
     _drop_defaults(parts["status"])
@@ -166,7 +167,8 @@ def schema_of(resource: Resource) -> Schema:
 
 
 def _structural(node: Schema, definitions: Schema) -> Schema:
-    """One node of pydantic's schema as a structural schema; what stands beside a reference wins over its target."""
+    """One node of pydantic's schema as a structural schema. Keys beside a reference override those of its
+    target."""
     node = dict(node)
     if "$ref" in node:
         node = _merged(definitions[node.pop("$ref").rsplit("/", 1)[1]], node)
@@ -199,20 +201,21 @@ _LAST = ("required", "properties", "items", "additionalProperties", "x-kubernete
 
 
 def _ordered(node: Schema) -> Schema:
-    """Type and description first, the long parts last: the files are read by people too."""
+    """The node with type and description first and the long parts last, for people who read the file."""
     keys = [*_FIRST, *(key for key in node if key not in _FIRST + _LAST), *_LAST]
     return {key: node[key] for key in keys if key in node}
 
 
 def _drop_defaults(node: Schema) -> None:
-    """A status shows what was written, nothing made up."""
+    """Removes defaults below a status: the API server must not add values that the operator has not
+    written."""
     node.pop("default", None)
     for inner in (*node.get("properties", {}).values(), *([node["items"]] if "items" in node else ())):
         _drop_defaults(inner)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents lists below their key and writes no anchors."""
+    """A dumper that indents lists below their key and writes no anchors."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -222,12 +225,12 @@ class _Dumper(yaml.SafeDumper):
 
 
 def as_yaml(value: dict[str, Any]) -> str:
-    """One definition as the text of its file."""
+    """One CRD as the text of its file."""
     return HEADER + yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
 
 
 def write(directory: Path) -> list[Path]:
-    """Writes one file per definition; returns their paths."""
+    """Writes one file per CRD into ``directory``. Returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / resource.file_name for resource in RESOURCES]
     for path, value in zip(paths, definitions(), strict=True):

@@ -1,4 +1,5 @@
-"""What is wrong with ``spec.schedule``, in the words of the parser that will read it (``agentjobs.schedule.cron``)."""
+"""Checks of ``spec.schedule``, by the same parser that the operator reads it with
+(``agentjobs.schedule.cron``)."""
 
 from __future__ import annotations
 
@@ -10,12 +11,15 @@ _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def expand_macro(schedule: str) -> str:
-    """Five fields: those that a macro stands for, or the schedule itself."""
+    """The five fields of a schedule: those for which a macro stands, or the schedule itself."""
     return MACROS.get(schedule.strip(), schedule)
 
 
 def problem_of(schedule: str) -> str | None:
-    """What is wrong with a schedule and what it wants, or None. Says so too where it could never be due."""
+    """The error in a schedule, with what is wanted instead. None: it has none.
+
+    A schedule that is never due, such as 31 February, is an error, too.
+    """
     try:
         chosen = parse(schedule)
     except UnparseableSchedule as error:

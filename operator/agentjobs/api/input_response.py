@@ -1,8 +1,10 @@
-"""The annotation that answers a tool's question.
+"""The annotation ``agentjobs.dev/input-response``, by which a person answers a tool's question.
 
-``approve:<id>`` and ``reject:<id>`` are the short forms of a JSON object with ``id`` and ``approved``, which may also
-say ``reason`` (text), ``payload`` (any JSON, where the tool asks for something to be filled in) and ``by``. The id is
-``status.inputRequest.id``: an answer to any other question is refused, so an old approval never lets a new call pass.
+For example, ``approve:<id>`` or ``reject:<id>``. These are short forms of a JSON object with ``id`` and
+``approved``. The object may also have ``reason`` (text), ``payload`` (any JSON, for a tool that wants to have
+something filled in) and
+``by``. The id is ``status.inputRequest.id``. The operator refuses an answer to any other question, so an old
+approval never lets a new call pass.
 """
 
 from __future__ import annotations
@@ -20,18 +22,22 @@ _FIELDS = {"id": str, "approved": bool, "reason": str, "by": str, "payload": obj
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a person said."""
+    """A person's answer to a tool's question."""
 
     id: str
     approved: bool
     reason: str = ""
     payload: Any = None
     by: str = ""
-    """Who says to have said it: a claim of whoever wrote the annotation."""
+    """The person's name, as whoever wrote the annotation claims it."""
 
 
 def parse(text: str) -> Response:
-    """Reads the annotation's value. Raises ValueError saying what is wrong, never what was written beside it."""
+    """The answer in the annotation's value.
+
+    :raises ValueError: the value is no answer. The message says what is wrong, and quotes no reason or
+        payload.
+    """
     word, colon, id = text.strip().partition(":")
     if colon and word in _WORDS:
         if not id.strip():
@@ -55,7 +61,7 @@ def parse(text: str) -> Response:
 
 
 def text_of(response: Response) -> str:
-    """The annotation's value, in the short form where nothing more is said."""
+    """The annotation's value for an answer: in the short form if the answer has nothing but the decision."""
     if not (response.reason or response.by) and response.payload is None:
         return f"{'approve' if response.approved else 'reject'}:{response.id}"
     said = {

@@ -1,4 +1,4 @@
-"""What to run and how often to try: the fields that an AgentJob and a schedule's template share."""
+"""The spec of a job: the fields that an AgentJob and a schedule's template share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ IDENTITY_MAX_LENGTH = 63
 YEAR_SECONDS = 31_536_000
 WEEK_SECONDS = 604_800
 
-"""Session ids of jobs that share none: ``job-<uid>``. Users cannot write it (H18)."""
-
-# No white space, no control or format characters: two ids that look alike are alike.
+# No white space, no control or format characters: two ids that look the same are the same.
 Identity = Annotated[
     str, Field(min_length=1, max_length=IDENTITY_MAX_LENGTH, pattern=r"^[^\p{Z}\p{Cc}\p{Cf}]+$")
 ]
@@ -36,17 +34,17 @@ QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{DNS_LA
 Priority = Annotated[int, Field(ge=0, le=9)]
 
 QUEUE_DESCRIPTION = (
-    "queue that the job waits in, a DNS label of at most 63 characters. Workers serve queues with a number of slots "
+    "queue in which the job waits, a DNS label of at most 63 characters. Workers serve queues with a number of slots "
     "each; the operator may open a queue to some namespaces only. Default: {}."
 )
 PRIORITY_DESCRIPTION = (
-    "priority among the queue's waiting jobs, from 0 (first) to 9 (last): the reverse of a pod's priority. It stops "
-    "nothing that runs. Default: {}."
+    "priority among the queue's waiting jobs, from 0 (first) to 9 (last): the reverse of a pod's priority. It never "
+    "stops a running job. Default: {}."
 )
 
 
 class RetryPolicy(ApiModel):
-    """How long to wait between attempts: min(maxDelaySeconds, initialDelaySeconds × factor^(attempt − 1)), ±10 %."""
+    """The wait between attempts: min(maxDelaySeconds, initialDelaySeconds × factor^(attempt − 1)), ±10 %."""
 
     initial_delay_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=15,
@@ -54,7 +52,8 @@ class RetryPolicy(ApiModel):
     )
     factor: Annotated[int, Field(ge=1, le=100)] = Field(
         default=2,
-        description="factor by which each further wait is longer, a whole number; 1 keeps it constant. Default: 2.",
+        description="factor by which each wait is longer than the one before, a whole number; 1 keeps the wait constant. "
+        "Default: 2.",
     )
     max_delay_seconds: Annotated[int, Field(ge=0, le=WEEK_SECONDS)] = Field(
         default=3600,
@@ -62,13 +61,14 @@ class RetryPolicy(ApiModel):
     )
     max_wait_seconds: Annotated[int, Field(ge=1, le=YEAR_SECONDS)] = Field(
         default=86_400,
-        description="maxWaitSeconds bounds how long the job may wait in a row for rate limits and outages, which "
-        "charge no attempt, in seconds; then it fails with WaitExceeded. Default: 86400.",
+        description="maxWaitSeconds is how long the job may wait in a row for rate limits and outages, which charge no "
+        "attempt, in seconds; then it fails with WaitExceeded. Default: 86400.",
     )
 
 
 class Budget(ApiModel):
-    """What all runs of one round together may spend; the run ends before the call that would exceed it."""
+    """The most that all runs of one round together may spend. A run ends before the call that would exceed
+    it."""
 
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = Field(
         default=None,
@@ -82,7 +82,7 @@ class Budget(ApiModel):
 
 
 class JobSpec(ApiModel):
-    """The fields that an AgentJob and a schedule's template share. Queue and priority differ in their defaults."""
+    """The fields that an AgentJob and a schedule's template share. Defaults of queue and priority differ."""
 
     agent: Agent = Field(description="agent to run: exactly one of module and inline.")
     message: Annotated[str, Field(min_length=1, max_length=MESSAGE_MAX_LENGTH)] = Field(
@@ -95,8 +95,8 @@ class JobSpec(ApiModel):
     )
     app_name: Identity = Field(
         default="agentjobs",
-        description="appName under which sessions are kept; part of the session's identity, always together with the "
-        "namespace. At most 63 characters, no white space. Default: agentjobs.",
+        description="appName under which sessions are kept; part of the session's identity, always with the namespace. At "
+        "most 63 characters, no white space. Default: agentjobs.",
     )
     session_id: Annotated[Identity, AfterValidator(_shared_session)] | None = Field(
         default=None,
@@ -115,9 +115,9 @@ class JobSpec(ApiModel):
     priority: Priority = Field(default=2, description=PRIORITY_DESCRIPTION.format(2))
     max_attempts: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=3,
-        description="maxAttempts is how many charged attempts the job has. Rate limits, outages and drains charge "
-        "none; permanent errors end it at once. Lowered below the attempts used, it allows no further one and stops "
-        "none. Default: 3.",
+        description="maxAttempts is how many charged attempts the job has. Rate limits, outages and drains charge none; "
+        "a permanent error ends the job at once. Lowered below the attempts used, maxAttempts allows no further one and "
+        "stops none. Default: 3.",
     )
     retry_policy: RetryPolicy = Field(
         default_factory=RetryPolicy,
@@ -154,6 +154,6 @@ class JobSpec(ApiModel):
     )
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] | None = Field(
         default=None,
-        description="ttlSecondsAfterFinished is how long after its end the object is deleted, in seconds; 0 deletes "
-        "it at once. The record in the database stays until retention. Absent means: the operator's default.",
+        description="ttlSecondsAfterFinished is how long after the job's end the object is deleted, in seconds; 0 deletes "
+        "it at once. The job's rows in the database stay for the retention. Absent means: the operator's default.",
     )

@@ -1,4 +1,4 @@
-"""Labels and annotations that users give to a schedule's children: checked before a child is refused for them.
+"""Labels and annotations of a schedule's children. A wrong one is refused in the schedule, not at each child.
 
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 """

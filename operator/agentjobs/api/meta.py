@@ -1,8 +1,8 @@
-"""What both resources share: group and version, annotations, the base models, times, conditions.
+"""The parts that both kinds share: group and version, annotations, the base models, times, conditions.
 
-Spec models are strict about types, as the API server is (no "3" for 3), and lenient about fields that
-they do not know: an operator that is older than the installed definition must not refuse what the API
-server accepted. ``validation.problems_of`` reports unknown fields where a person waits for the answer.
+The models are strict about types, as the API server is: "3" is not 3. They ignore unknown fields, since an
+operator may be older than the installed CRD and must not refuse an object that the API server accepted.
+``validation.problems_of`` reports unknown fields where a person waits for the answer.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from agentjobs.api.names import VERSION as VERSION
 RETRY_REQUESTED_AT = f"{GROUP}/retry-requested-at"
 """Annotation on a failed or cancelled AgentJob: each new value asks for one new round (H21)."""
 RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
-"""Annotation on a ScheduledAgentJob: each new value asks for one run now. On the child: the value that asked for it."""
+"""Annotation on a ScheduledAgentJob: each new value asks for one run now. On a child: the value that asked
+for it."""
 SCHEDULED_TIME = f"{GROUP}/scheduled-time"
-"""Annotation on a schedule's child: the tick that it was created for, RFC 3339."""
+"""Annotation on a schedule's child: its tick, RFC 3339."""
 SCHEDULE_LABEL = f"{GROUP}/schedule"
 """Label on a schedule's child: the schedule's name."""
 TRACEPARENT = f"{GROUP}/traceparent"
-"""Annotation on a new AgentJob: a W3C traceparent; the job's spans become its children."""
+"""Annotation on a new AgentJob: the W3C traceparent of the job's spans."""
 
 Schema = dict[str, Any]
 
 
 def serialized_name(name: str) -> str:
-    """``session_id`` → ``sessionID``, ``max_llm_calls`` → ``maxLLMCalls`` (acronyms keep their case).
+    """The API's name of a field: ``session_id`` → ``sessionID``, ``max_llm_calls`` → ``maxLLMCalls``.
 
     https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#naming-conventions
     """
@@ -45,8 +46,9 @@ def serialized_name(name: str) -> str:
 def rule(cel: str, message: str, field: str = "", reason: str = "FieldValueInvalid", got: str = "") -> Schema:
     """One ``x-kubernetes-validations`` entry.
 
-    ``field`` (serialized) is what the server's error names. ``got`` is a CEL expression of what was found,
-    for the message: the server itself shows only the type of a value that CEL refuses.
+    :param field: serialized name of the field that the server's error names.
+    :param got: CEL expression of the value for the message: the server shows only the type of a value that
+        CEL refuses.
     """
     path = {"fieldPath": f".{field}"} if field else {}
     found = {"messageExpression": f"{json.dumps(message + ': got ')} + {got}"} if got else {}
@@ -54,17 +56,21 @@ def rule(cel: str, message: str, field: str = "", reason: str = "FieldValueInval
 
 
 def refuse(message: str, field: str = "") -> PydanticCustomError:
-    """The model's side of a rule over fields: raise it in a validator. ``field`` is the serialized name that it is about."""
+    """The error that a model's validator raises for the same rule as a CEL rule.
+
+    :param field: serialized name of the field at fault.
+    """
     return PydanticCustomError("rule", "{message}", {"message": message, "field": field})
 
 
 def validations(*rules: Schema) -> Schema:
-    """``json_schema_extra`` with these rules."""
+    """The ``json_schema_extra`` with these rules."""
     return {"x-kubernetes-validations": list(rules)}
 
 
 class ApiModel(BaseModel):
-    """A piece of a spec: immutable, camelCase outside."""
+    """Base of all models of the API: immutable, strict about types, with camelCase names outside of
+    Python."""
 
     model_config = ConfigDict(
         strict=True, frozen=True, alias_generator=serialized_name, populate_by_name=True
@@ -79,7 +85,10 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 time as an aware datetime (fractions below a microsecond are cut). Raises ValueError."""
+    """An RFC 3339 time as an aware datetime. Fractions below a microsecond are cut.
+
+    :raises ValueError: the text is another, or has no offset.
+    """
     try:
         if _RFC3339.fullmatch(text):
             return datetime.fromisoformat(text)
@@ -94,7 +103,7 @@ def format_time(moment: datetime) -> str:
 
 
 def _text_of_time(value: object) -> object:
-    """YAML loaders for Python turn an unquoted time into a datetime; the API server sees text."""
+    """The text of a time, which a YAML loader for Python has turned into a datetime where it was unquoted."""
     if isinstance(value, datetime):
         return format_time(value if value.tzinfo else value.replace(tzinfo=UTC))
     return value
@@ -114,7 +123,8 @@ Timestamp = Annotated[
     AfterValidator(_checked_time),
     Field(json_schema_extra={"format": "date-time"}),
 ]
-"""Kept as text, so that what is written back is what was read; ``parse_time`` gives the moment."""
+"""An RFC 3339 time, kept as text so that it is written back as it was read. ``parse_time`` gives the
+datetime."""
 
 
 def _due_year(text: str) -> str:
@@ -136,11 +146,11 @@ DueTime = Annotated[
         )
     ),
 ]
-"""A time that users choose: every calendar and database can do arithmetic with it."""
+"""A time that users choose, in years with which each calendar and database can do arithmetic."""
 
 
 class OwnerReference(ApiModel):
-    """Who an object belongs to."""
+    """An owner of an object."""
 
     kind: str = ""
     name: str = ""
@@ -149,7 +159,7 @@ class OwnerReference(ApiModel):
 
 
 class ObjectMeta(ApiModel):
-    """The parts of an object's metadata that are used here; the server owns the rest."""
+    """The parts of an object's metadata that agentjobs reads."""
 
     name: str = ""
     namespace: str = ""
@@ -173,7 +183,7 @@ REASON_MAX_LENGTH = 128
 
 
 class Condition(ApiModel):
-    """One observation about the object: its type, whether it holds, since when and why."""
+    """One observation about the object: its type, its status, since when and why."""
 
     type: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         description="type of the condition in CamelCase, such as Finished; unique in the list."
@@ -183,8 +193,8 @@ class Condition(ApiModel):
     )
     observed_generation: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
-        description="observedGeneration is the metadata.generation that the condition was set upon. Absent means: "
-        "not known.",
+        description="observedGeneration is the metadata.generation for which the condition was set. Absent means: not "
+        "known.",
         json_schema_extra={"format": "int64"},
     )
     last_transition_time: Timestamp = Field(

@@ -1,4 +1,4 @@
-"""The names that need no model to be read: what a kubectl plugin, which starts for each command, imports alone."""
+"""Names of the API. This module imports nothing, since the kubectl plugin starts anew for each command."""
 
 from __future__ import annotations
 
@@ -7,4 +7,5 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 INPUT_RESPONSE = f"{GROUP}/input-response"
-"""Annotation on an AgentJob that waits for input: ``approve:<id>``, ``reject:<id>`` or JSON (``input_response``)."""
+"""Annotation on an AgentJob that waits for input: ``approve:<id>``, ``reject:<id>`` or JSON
+(``input_response``)."""

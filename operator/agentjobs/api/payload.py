@@ -1,4 +1,5 @@
-"""What of an AgentJob goes into the queue: the payload that agents read, and the key of its session."""
+"""The payload of an AgentJob: the part of its object that the queue stores for executors; and its session's
+key."""
 
 from __future__ import annotations
 
@@ -11,14 +12,16 @@ from agentjobs.api.meta import SCHEDULED_TIME, TRACEPARENT
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 
 PAYLOAD_VERSION = 1
-"""Raised when a reader of the present version would misread a payload; such a worker gives it back (H30)."""
+"""Version of the payload. It rises when a worker of the present one would misread a payload; such a worker
+releases the job (H30)."""
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def payload_of(job: AgentJob) -> dict[str, Any]:
-    """All that an attempt needs to know of the object, as JSON. Keys that are absent in the spec are absent here."""
+    """The payload as JSON: everything of the object that an attempt needs. Fields absent in the spec are
+    absent here."""
     spec = job.spec
     payload: dict[str, Any] = {
         "v": PAYLOAD_VERSION,
@@ -47,7 +50,8 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
 
 
 def traceparent_problem(value: str) -> str:
-    """Why the annotation is ignored, and what is wanted; empty: it is valid. It is never a reason to refuse a job."""
+    """The reason why the annotation is ignored, and what is wanted. Empty: it is valid. A job is never
+    refused for it."""
     if _TRACEPARENT.fullmatch(value):
         return ""
     return (
@@ -58,16 +62,18 @@ def traceparent_problem(value: str) -> str:
 
 
 def session_of(job: AgentJob) -> str | None:
-    """The key of the session that the job shares with others; None: its own, which needs no lock (H18)."""
+    """The key of the session that the job shares with others. None: it has its own, which needs no lock
+    (H18)."""
     if job.spec.session_id is None:
         return None
     return session_key(job.metadata.namespace, job.spec.app_name, job.spec.user_id, job.spec.session_id)
 
 
 def session_key(namespace: str, app_name: str, user_id: str, session_id: str) -> str:
-    """``namespace/app/user/session``; anything in a part that could be read as a border is percent-encoded.
+    """The key ``namespace/app/user/session`` of a session, with the four parts percent-encoded.
 
-    Two different quadruples never give one key, so two namespaces never share a conversation (H18).
+    A slash inside of a part is encoded, so different parts never give the same key, and two namespaces never
+    share a session (H18).
     """
     return "/".join(
         quote(part, safe="@:+,=", errors="surrogatepass")

@@ -1,4 +1,5 @@
-"""``docs/reference.md`` from the models and constants. ``python -m agentjobs.api.reference [FILE]`` writes it."""
+"""The page docs/reference.md, generated from the models. ``python -m agentjobs.api.reference [FILE]`` writes
+it."""
 
 from __future__ import annotations
 
@@ -26,19 +27,18 @@ kubectl get agentjobs --field-selector status.state=Failed
 kubectl wait --for=condition=Finished agentjob/NAME
 ```
 
-Group `agentjobs.dev`, version `v1alpha1`, both kinds namespaced; Kubernetes 1.32 or newer. A field that has no
-default and is not required may be left out; its description says what that means. An unknown field is refused by
-clients that ask for it (`kubectl` does), and dropped with a warning for others.
+Group `agentjobs.dev`, version `v1alpha1`, both kinds namespaced; Kubernetes 1.32 or newer. A field without a default
+that is not required may be left out; its description says what that means. The API server refuses an unknown field for
+clients that ask for that, as `kubectl` does; for others it drops the field with a warning.
 
-Numbers that a provider is handed as they are (`temperature`, `topP`, `presencePenalty`, `frequencyPenalty`) are the
-only fields with fractions: they are written as in the Gemini API, such as `temperature: 0.2`. All else is counted in
-whole numbers.
+Four fields may have fractions: `temperature`, `topP`, `presencePenalty` and `frequencyPenalty`, such as
+`temperature: 0.2`. They are those of the Gemini API and go to the provider as they are. All other numbers are whole.
 """
 
 ANNOTATIONS = {
     meta.RETRY_REQUESTED_AT: "on a failed or cancelled AgentJob: each new value (a time, by custom) starts one new round.",
     meta.RUN_REQUESTED_AT: "on a ScheduledAgentJob: each new value creates one AgentJob now.",
-    meta.SCHEDULED_TIME: "on an AgentJob of a schedule, set by the operator: the tick that it was created for.",
+    meta.SCHEDULED_TIME: "on an AgentJob of a schedule, set by the operator: its tick.",
     meta.TRACEPARENT: "on a new AgentJob: a W3C traceparent; the job's spans become its children (telemetry.md).",
 }
 
@@ -56,8 +56,8 @@ def reference() -> str:
     ]
     parts += [
         "## Reasons\n",
-        "Of `status.reason`, of conditions and of `status.recentAttempts`. Clients must tolerate others: a newer "
-        "operator may know more.\n",
+        "Reasons of `status.reason`, of conditions and of `status.recentAttempts`. Clients must tolerate others, since a "
+        "newer operator may know more.\n",
         *_reason_tables(),
     ]
     return "\n".join(parts)
@@ -94,7 +94,7 @@ def _fields(schema: Schema) -> str:
 
 
 def _walk(schema: Schema, prefix: str = "") -> Iterator[tuple[str, Schema, bool]]:
-    """Every field below a node: its path, its schema, whether it is required."""
+    """Each field below a node: its path, its schema, whether it is required."""
     required = schema.get("required", ())
     for name, node in schema.get("properties", {}).items():
         yield f"{prefix}{name}", node, name in required
@@ -163,11 +163,11 @@ def _schedule_lines() -> Iterator[str]:
 
 def _reason_tables() -> Iterator[str]:
     titles = {
-        Follows.WAITS: "It waits, and no attempt is charged",
-        Follows.REFUNDS: "The attempt is refunded, and it is tried again later",
-        Follows.RETRIES: "The attempt is charged, and tried again after the backoff while attempts are left",
+        Follows.WAITS: "The job waits, and no attempt is charged",
+        Follows.REFUNDS: "The attempt is refunded, and the job is tried again later",
+        Follows.RETRIES: "The attempt is charged, and the next one follows after the backoff while attempts are left",
         Follows.ENDS: "Final",
-        Follows.CURABLE: "Held until the cause is gone",
+        Follows.CURABLE: "Unaccepted until the cause is gone",
         Follows.NOTHING: "For information",
     }
     for follows, title in titles.items():

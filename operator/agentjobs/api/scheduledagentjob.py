@@ -1,4 +1,5 @@
-"""The ScheduledAgentJob: creates AgentJobs at the times of a cron schedule, or once."""
+"""The ScheduledAgentJob: the operator creates AgentJobs at the times of its cron schedule, or one at a given
+time."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from agentjobs.api.labels import ANNOTATION_RULES, LABEL_RULES, Annotations, Lab
 from agentjobs.api.meta import ApiModel, Condition, DueTime, ObjectMeta, Timestamp, refuse, rule, validations
 
 NAME_MAX_LENGTH = 52
-"""A child is named ``<schedule>-<unix minute>`` and must fit into 63 (as CronJob's)."""
+"""Longest name, as CronJob's: a child is named ``<schedule>-<unix minute>``, which must fit into 63
+characters."""
 ACTIVE_MAX_ITEMS = 10
 
 SCHEDULE_OR_TIME = "set exactly one of schedule and scheduledTime"
@@ -67,7 +69,8 @@ class TemplateMeta(ApiModel):
 
 
 class TemplateSpec(JobSpec):
-    """What each AgentJob of this schedule runs: an AgentJob's spec without suspend, cancel and times of its own."""
+    """The spec of each AgentJob of this schedule: an AgentJob's without suspend, cancel, delaySeconds,
+    scheduledTime."""
 
     queue: QueueName = Field(default="scheduled", description=QUEUE_DESCRIPTION.format("scheduled"))
     priority: Priority = Field(default=0, description=PRIORITY_DESCRIPTION.format(0))
@@ -87,7 +90,7 @@ class JobTemplate(ApiModel):
 
 
 class ScheduledAgentJobSpec(ApiModel):
-    """When AgentJobs are created, and which."""
+    """The times at which AgentJobs are created, and their template."""
 
     model_config = ConfigDict(
         json_schema_extra=validations(
@@ -109,8 +112,8 @@ class ScheduledAgentJobSpec(ApiModel):
     schedule: Schedule | None = Field(
         default=None,
         description="schedule as five cron fields (minute, hour, day of month, month, day of week) or a macro such as "
-        "@daily. Where day of month and day of week are both set, either suffices, as in a CronJob. The time zone is "
-        "timeZone's. Absent means: scheduledTime is set.",
+        "@daily. Where day of month and day of week are both set, either suffices, as in a CronJob. timeZone is its time "
+        "zone. Absent means: scheduledTime is set.",
         json_schema_extra=validations(
             rule("!self.contains('TZ=')", cron.ZONE_ELSEWHERE, got="self"),
             rule(
@@ -190,7 +193,7 @@ class ActiveJob(ApiModel):
 
 
 class ScheduledAgentJobStatus(ApiModel):
-    """What the schedule did last and does next. Written by the operator alone."""
+    """The schedule's last and next ticks and its unfinished AgentJobs. Only the operator writes it."""
 
     model_config = ConfigDict(json_schema_extra=validations(REVISION_NEVER_GOES_BACK))
 
@@ -212,11 +215,12 @@ class ScheduledAgentJobStatus(ApiModel):
     )
     last_schedule_time: Timestamp | None = Field(
         default=None,
-        description="lastScheduleTime is the last tick that was created or decided upon. Absent means: none was.",
+        description="lastScheduleTime is the last tick for which an AgentJob was created, or that was given up. Absent "
+        "means: none was.",
     )
     last_successful_time: Timestamp | None = Field(
         default=None,
-        description="lastSuccessfulTime at which an AgentJob of this schedule last completed. Absent means: none did.",
+        description="lastSuccessfulTime at which an AgentJob of this schedule last completed. Absent means: none has.",
     )
     last_result: Annotated[str, Field(max_length=32)] | None = Field(
         default=None,
@@ -238,7 +242,7 @@ class ScheduledAgentJobStatus(ApiModel):
     )
     missed_runs: Count | None = Field(
         default=None,
-        description="missedRuns is how many ticks were missed since the schedule was created. Absent means: 0.",
+        description="missedRuns is how many ticks were missed since the schedule's creation. Absent means: 0.",
     )
 
 
@@ -251,8 +255,10 @@ class ScheduledAgentJob(ApiModel):
     api_version: Literal["agentjobs.dev/v1alpha1"] = "agentjobs.dev/v1alpha1"
     kind: Literal["ScheduledAgentJob"] = "ScheduledAgentJob"
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
-    spec: ScheduledAgentJobSpec = Field(description="spec says when AgentJobs are created, and which.")
+    spec: ScheduledAgentJobSpec = Field(
+        description="spec has the times at which AgentJobs are created, and their template."
+    )
     status: ScheduledAgentJobStatus | None = Field(
         default=None,
-        description="status shows what the schedule did last and does next. Absent means: not seen yet.",
+        description="status shows the last and next ticks of the schedule. Absent means: not seen yet.",
     )

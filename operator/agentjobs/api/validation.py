@@ -1,8 +1,8 @@
-"""The second gate: what is wrong with a manifest, by field, for those who have no API server before them.
+"""Validation of manifests after the API server's, or without one: the problems of an object, field by field.
 
-Schema and CEL refuse most of it earlier (see ``crd.py``); an object can still be wrong where they cannot
-say it (a time zone that nobody knows, a cron field out of range), where a definition is older than this
-code, or where there is no API server at all (``agentjobs local``).
+The CRD's schema and CEL rules refuse most problems earlier. Some remain: those that a CRD cannot express,
+such as an unknown time zone or a cron field out of range; those that an older CRD lets pass; and all of them
+in ``agentjobs local``, which has no API server.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ NAME_MAX_LENGTHS = {
     ScheduledAgentJob.KIND: scheduledagentjob.NAME_MAX_LENGTH,
 }
 TEXTS = frozenset({"message", "instruction", "description", "stopSequences"})
-"""Fields whose text is never repeated in a problem: problems go into logs and events."""
+"""Fields whose text no problem repeats, since problems go into logs and Events."""
 
 _SUBDOMAIN = re.compile(rf"{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*")
 _VALUE_CHARACTERS = 80
-# $(NAME) in a schedule's message and the longest text that it can become
+# longest text that each $(NAME) in a schedule's message can become
 _EXPANDED_LENGTHS = {"$(SCHEDULED_TIME)": 25, "$(SCHEDULED_DATE)": 10, "$(LAST_SUCCESSFUL_TIME)": 25}
 _TYPES = {
     "string_type": "text",
@@ -55,14 +55,15 @@ _TYPES = {
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the field's path as users write it, and what it wants instead of what it got."""
+    """One problem of a manifest: the field's path as users write it, what the field wants, and what it
+    got."""
 
     field: str
     message: str
 
     @property
     def reason(self) -> Reason:
-        """What ``Accepted=False`` says for it."""
+        """The reason of the condition ``Accepted=False`` for this problem."""
         return {
             "spec.schedule": Reason.UNPARSEABLE_SCHEDULE,
             "spec.timeZone": Reason.UNKNOWN_TIME_ZONE,
@@ -73,10 +74,10 @@ class Problem(NamedTuple):
 
 
 def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Problem]:
-    """All that is wrong with an AgentJob or a ScheduledAgentJob; empty where nothing is.
+    """The problems of an AgentJob or a ScheduledAgentJob.
 
-    ``stored``: it comes from an API server, so fields that this version does not know are a newer
-    definition's and no mistake.
+    :param stored: the object comes from an API server. A field that this version does not know is then one of
+        a newer CRD, and no problem.
     """
     if manifest.get("apiVersion") != API_VERSION:
         return [Problem("apiVersion", f"wants {API_VERSION}, got {_shown(manifest.get('apiVersion'))}")]
@@ -98,7 +99,7 @@ def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Pr
 
 
 def without_nulls(value: Any) -> Any:
-    """As the API server does with them: a null is an absent field."""
+    """``value`` without its nulls: to the API server, a field with null is absent."""
     if isinstance(value, Mapping):
         return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
     return value
@@ -107,7 +108,7 @@ def without_nulls(value: Any) -> Any:
 def _name_problems(metadata: object, max_length: int) -> Iterator[Problem]:
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, Mapping):
-        return  # its type is the model's to judge
+        return  # the model refuses its type
     name = metadata.get("name")
     if name is None and not metadata.get("generateName"):
         yield Problem("metadata.name", "is required, or metadata.generateName")
@@ -120,7 +121,11 @@ def _name_problems(metadata: object, max_length: int) -> Iterator[Problem]:
 
 
 def _schedule_problems(spec: object) -> Iterator[Problem]:
-    """What depends on more than the manifest, or on what a message becomes; types are the model's to judge."""
+    """Problems of the time zone, which depend on the system's data, and of the message once its times are
+    filled in.
+
+    Wrong types are left to the model.
+    """
     zone = _at(spec, "timeZone")
     if isinstance(zone, str) and not _known_zone(zone) and zone.lower() != "local":
         yield Problem("spec.timeZone", f"wants an IANA name such as Europe/Berlin, got {_shown(zone)}")
@@ -171,7 +176,7 @@ def _suggestion(key: str, known: Mapping[str, object]) -> str:
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model of a field that may be absent."""
+    """The model in a field's annotation, such as ``Budget | None``. None: it has no model."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if isinstance(annotation, types.UnionType):

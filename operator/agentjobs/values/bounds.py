@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 RESULT_BYTES = 1 << 20
-"""Of an answer. A longer one is cut and flagged; the whole conversation is in the session."""
+"""Longest stored answer. A longer one is cut and flagged; the session has the whole conversation."""
 ERROR_BYTES = 64 << 10
-"""Of an error's message."""
+"""Longest message of an error."""
 LOG_TAIL_BYTES = 64 << 10
-"""Of what a run printed last."""
+"""Longest kept end of a run's output."""

@@ -1,4 +1,4 @@
-"""The type of a JSON object."""
+"""JSON objects as a type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model answers: what a call says about its model, whatever the prompt was."""
+"""Model answers: what a call tells about its model, apart from the prompt."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from enum import StrEnum
 
 
 class ModelAnswer(StrEnum):
-    """How a model answered a call. The values are the letters of the database (``model_breaker.kind``)."""
+    """The kinds of answers to a model call. The values are the letters in the column
+    ``model_breaker.kind``."""
 
     ANSWERED = "o"
     UNAVAILABLE = "u"
-    """Transport, 5xx or time-out."""
+    """No connection, a 5xx or a time-out."""
     KEY_REFUSED = "a"
-    """401, 403, or there is no key."""
+    """A 401 or 403, or there is no key."""
     RATE_LIMITED = "r"
-    """429, or a spent quota."""
+    """A 429, or a spent quota."""

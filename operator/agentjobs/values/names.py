@@ -6,11 +6,11 @@ import re
 from uuid import UUID
 
 DNS_LABEL_PATTERN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-"""A DNS label of any length; the field's own maximum bounds it."""
+"""Pattern of a DNS label of any length: each field has its own maximum."""
 _DNS_LABEL = re.compile("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 OWN_SESSION_PREFIX = "job-"
-"""Before a job's uid: the id of a session of its own. Users cannot choose such an id (H18)."""
+"""Begin of the id of a job's own session; the uid follows. Users cannot choose such an id (H18)."""
 
 
 def own_session(uid: UUID | str) -> str:

@@ -1,7 +1,8 @@
-"""Every reason that a status, a condition, an attempt or a row of the database can carry, each with its meaning.
+"""Every reason that a status, a condition, an attempt or a row of the database can carry, each with its
+meaning.
 
-Code imports the constant; the reference is generated from the descriptions; a test compares the SQL with them.
-Reasons are open-ended for readers: a newer operator may write one that an older client does not know.
+Code imports the constants. docs/reference.md is generated from their descriptions, and a test compares the
+SQL with them. Clients must tolerate other reasons, since a newer operator may write one.
 https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties
 """
 
@@ -11,13 +12,13 @@ from enum import StrEnum
 
 
 class Follows(StrEnum):
-    """What happens to the job after a reason was given."""
+    """What happens to a job or schedule after a reason."""
 
     WAITS = "it waits, no attempt is charged"
     RETRIES = "a charged attempt: it is tried again after the backoff while attempts are left"
     REFUNDS = "the attempt is refunded: it is tried again later"
     ENDS = "final"
-    CURABLE = "it is held until the cause is gone"
+    CURABLE = "it is unaccepted until the cause is gone"
     NOTHING = "nothing: it informs"
 
 
@@ -27,9 +28,9 @@ class Reason(StrEnum):
     follows: Follows
     """What happens to the job."""
     set_by: str
-    """queue, agents, worker or operator."""
+    """The part that sets it: queue, agents, worker or operator."""
     doc: str
-    """What it means, and what to do about it."""
+    """Its meaning for people, and what to do about it."""
 
     def __new__(cls, value: str, follows: Follows, set_by: str, doc: str) -> Reason:
         member = str.__new__(cls, value)
@@ -39,7 +40,7 @@ class Reason(StrEnum):
         member.doc = doc
         return member
 
-    # why it waits -----------------------------------------------------------------------------------
+    # why a job waits --------------------------------------------------------------------------------
     SCHEDULED = "Scheduled", Follows.WAITS, "queue", "Not due yet: delaySeconds or scheduledTime."
     BACKOFF = (
         "Backoff",
@@ -72,14 +73,14 @@ class Reason(StrEnum):
         "Quarantined",
         Follows.WAITS,
         "queue",
-        "Three workers were lost while they ran this job: it waits for a worker that holds nothing else.",
+        "Three workers were lost while they ran this job: it waits for a worker that has nothing else in hand.",
     )
     SUSPENDED = "Suspended", Follows.WAITS, "queue", "spec.suspend is true; set it to false to go on."
     RESTORED = (
         "Restored",
         Follows.CURABLE,
         "operator",
-        "The object came from a backup and the database does not know it: held, so that a restore does not run "
+        "The object came from a backup and the database does not know it: unaccepted, so that a restore does not run "
         "old jobs again. Remove the label, or set spec.suspend to true and back to false, to run it.",
     )
 
@@ -88,21 +89,21 @@ class Reason(StrEnum):
         "Accepted",
         Follows.NOTHING,
         "operator",
-        "The operator stored the job, or understood the schedule.",
+        "The operator stored the job, or could read the schedule.",
     )
     INVALID_SPEC = (
         "InvalidSpec",
         Follows.ENDS,
         "operator",
         "The spec can never run, and cannot change; the message names field, value and remedy. Delete the "
-        "object and create a corrected one. Of a schedule: held until it is edited.",
+        "object and create a corrected one. A schedule can be edited, and creates nothing until then.",
     )
     QUEUE_NOT_ALLOWED = (
         "QueueNotAllowed",
         Follows.CURABLE,
         "operator",
-        "The operator's settings do not open this queue, or this priority, to the namespace; taken up when they "
-        "change.",
+        "The operator's settings do not open this queue, or this priority, to the namespace. The job is taken up "
+        "when they change.",
     )
     UNPARSEABLE_SCHEDULE = (
         "UnparseableSchedule",
@@ -117,10 +118,15 @@ class Reason(StrEnum):
         "spec.timeZone is no IANA time zone, such as Europe/Berlin; correct it in place.",
     )
 
-    # what a condition says besides ------------------------------------------------------------------
+    # other reasons of conditions --------------------------------------------------------------------
     RUNNING = "Running", Follows.NOTHING, "operator", "A worker runs an attempt."
     COMPLETED = "Completed", Follows.ENDS, "operator", "The agent gave its final answer: status.result."
-    RESUMED = "Resumed", Follows.NOTHING, "operator", "It was suspended before and is not now."
+    RESUMED = (
+        "Resumed",
+        Follows.NOTHING,
+        "operator",
+        "The job or schedule was suspended before and is not now.",
+    )
     RETRY_REQUESTED = (
         "RetryRequested",
         Follows.NOTHING,
@@ -160,15 +166,15 @@ class Reason(StrEnum):
         "ModelRateLimited",
         Follows.REFUNDS,
         "agents",
-        "429, or a spent quota: the pool's jobs of that model wait as long as the provider asked, then go on, at first half "
-        "as many at once.",
+        "429, or a spent quota: the pool's jobs of that model wait as long as the provider asked. Then they go on, at "
+        "first half as many at once.",
     )
     MODEL_UNAVAILABLE = (
         "ModelUnavailable",
         Follows.REFUNDS,
         "agents",
-        "The provider is overloaded and said when to come back (503, 529), or is down: five jobs in a row failed, and the "
-        "model's jobs wait; one at a time probes until it answers again.",
+        "The provider is overloaded and said when to come back (503, 529). Or it is down: five jobs in a row failed, and "
+        "the model's jobs wait; one at a time probes until the provider answers again.",
     )
     MODEL_AUTH_FAILED = (
         "ModelAuthFailed",
@@ -214,7 +220,7 @@ class Reason(StrEnum):
         "ModelNotFound",
         Follows.ENDS,
         "agents",
-        "No such model at the provider, or in ADK's registry.",
+        "There is no such model at the provider, or in ADK's registry.",
     )
     MODEL_SAFETY_BLOCKED = (
         "ModelSafetyBlocked",
@@ -269,12 +275,12 @@ class Reason(StrEnum):
         "A tool asks a person before it is called: status.inputRequest. Answer with kubectl agentjobs approve or "
         "reject.",
     )
-    INPUT_APPROVED = "InputApproved", Follows.NOTHING, "operator", "A person let the tool be called."
+    INPUT_APPROVED = "InputApproved", Follows.NOTHING, "operator", "A person approved the tool's call."
     INPUT_REJECTED = (
         "InputRejected",
         Follows.NOTHING,
         "operator",
-        "A person did not let the tool be called; the agent was told so and went on.",
+        "A person rejected the tool's call; the agent was told so and went on.",
     )
     INPUT_DEADLINE_EXCEEDED = (
         "InputDeadlineExceeded",
@@ -305,7 +311,7 @@ class Reason(StrEnum):
         "UnknownError",
         Follows.RETRIES,
         "agents",
-        "An error of a kind that is not in the table; the message names its class.",
+        "An error of a kind that no rule knows; the message names its class.",
     )
 
     # sessions ---------------------------------------------------------------------------------------
@@ -325,7 +331,7 @@ class Reason(StrEnum):
         "SessionFenced",
         Follows.REFUNDS,
         "agents",
-        "A later run owns the session: this one was too late and wrote nothing more.",
+        "A later run has taken the session: this one was too late and wrote nothing more.",
     )
 
     # the run's process and its worker ---------------------------------------------------------------
@@ -351,14 +357,14 @@ class Reason(StrEnum):
         "PayloadUnsupported",
         Follows.REFUNDS,
         "worker",
-        "The job was written by a newer version than this worker's: a newer worker takes it.",
+        "The job was written by a newer version than that worker's: a newer worker takes it.",
     )
     LEASE_EXPIRED = (
         "LeaseExpired",
         Follows.REFUNDS,
         "worker",
-        "Its worker could not reach the queue's database for longer than its lease and the grace after it, so the run "
-        "ended by itself; the next one continues. Check the network between that worker and the database.",
+        "The worker could not reach the database for longer than its lease and the grace after it, so the run ended by "
+        "itself; the next one continues. Check the network between that worker and the database.",
     )
     WORKER_LOST = (
         "WorkerLost",
@@ -371,11 +377,11 @@ class Reason(StrEnum):
         "Drained",
         Follows.REFUNDS,
         "worker",
-        "The worker was shutting down and the run did not end in time; from the sixth drain on it is charged.",
+        "The worker was shutting down and the run did not end in time. From the sixth drain on the attempt is charged.",
     )
     CLAIM_LOST = "ClaimLost", Follows.REFUNDS, "queue", "The worker never learned of its claim: nothing ran."
 
-    # why it ended -----------------------------------------------------------------------------------
+    # why a job ended --------------------------------------------------------------------------------
     ATTEMPTS_EXHAUSTED = (
         "AttemptsExhausted",
         Follows.ENDS,
@@ -386,19 +392,19 @@ class Reason(StrEnum):
         "WaitExceeded",
         Follows.ENDS,
         "queue",
-        "It waited for longer than retryPolicy.maxWaitSeconds in a row without a charged attempt.",
+        "The job waited for longer than retryPolicy.maxWaitSeconds in a row without a charged attempt.",
     )
     DEADLINE_EXCEEDED = (
         "DeadlineExceeded",
         Follows.ENDS,
         "queue",
-        "activeDeadlineSeconds after its first start.",
+        "The job did not finish within activeDeadlineSeconds after its first start.",
     )
     STARTING_DEADLINE_EXCEEDED = (
         "StartingDeadlineExceeded",
         Follows.ENDS,
         "queue",
-        "It did not start within startingDeadlineSeconds after it was due.",
+        "The job did not start within startingDeadlineSeconds after it was due.",
     )
     CANCELLED = "Cancelled", Follows.ENDS, "queue", "spec.cancel, a delete, or a command asked for it."
     RESULT_UNSTORABLE = (

@@ -1,4 +1,4 @@
-"""Requests for input: the questions that a run's tools ask a person."""
+"""Requests for input: questions of a run's tools to a person."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class InputRequest:
     """A tool's question to a person: may this call be made? Every text is bounded."""
 
     id: str
-    """ADK's id of the question, the same in every run that comes upon it. An answer names it."""
+    """ADK's id of the question, the same in each run of the job. An answer names it."""
     tool: str
     arguments: str = ""
-    """Of the call, as JSON, cut at 1 KiB."""
+    """Arguments of the call as JSON, cut at 1 KiB."""
     hint: str = ""
-    """What the tool says to the person; empty where it says nothing of its own. Cut at 1 KiB."""
+    """The tool's own hint to the person, cut at 1 KiB. Empty: it gives none."""
     payload: str = ""
-    """What the tool wants to have filled in, as JSON, cut at 1 KiB; empty: nothing."""
+    """The payload that the tool wants to have filled in, as JSON, cut at 1 KiB. Empty: none."""
 
     def as_json(self) -> dict[str, str]:
-        """The form of the messages between processes."""
+        """The request as a message between processes carries it."""
         return asdict(self)

@@ -1,4 +1,7 @@
-"""Text that Postgres can store, and bounds. NUL and lone surrogates pass an API server and break JSON there (H6)."""
+"""Texts that Postgres can store, and cuts of texts (H6, H7).
+
+NUL and lone surrogates pass an API server, but Postgres refuses them in text and JSON.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def clean(text: str) -> str:
 
 
 def clean_json(value: Any) -> Any:
-    """``value`` with every string in it cleaned, keys too."""
+    """``value`` with each string in it cleaned, keys included."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, dict):
@@ -28,7 +31,7 @@ def clean_json(value: Any) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """JSON that Postgres accepts. Cleans only where needed: most text is clean."""
+    """The JSON text of ``value`` as Postgres accepts it. Strings are cleaned where necessary."""
     try:
         data = orjson.dumps(value)
     except TypeError:  # a lone surrogate
@@ -39,7 +42,7 @@ def dumps(value: Any) -> str:
 
 
 def cut(text: str, limit: int) -> tuple[str, bool]:
-    """The first ``limit`` bytes of ``text`` as UTF-8, on a character's border, and whether it was cut."""
+    """The first ``limit`` bytes of ``text`` in UTF-8, cut between characters, and whether it was cut."""
     if len(text) * 4 <= limit:
         return text, False
     data = text.encode("utf-8", "replace")
@@ -49,7 +52,8 @@ def cut(text: str, limit: int) -> tuple[str, bool]:
 
 
 def shortened(text: str, limit: int) -> str:
-    """``text`` cleaned, at most ``limit`` bytes of UTF-8, cut on a character's border; ends in … where it was cut."""
+    """``text`` cleaned and cut between characters to at most ``limit`` bytes of UTF-8; a cut text ends in
+    …"""
     whole = clean(text)
     raw = whole.encode()
     if len(raw) <= limit:
@@ -59,6 +63,6 @@ def shortened(text: str, limit: int) -> str:
 
 
 def tail(text: str, limit: int) -> str:
-    """The last ``limit`` bytes of ``text`` as UTF-8, on a character's border."""
+    """The last ``limit`` bytes of ``text`` in UTF-8, cut between characters."""
     data = text.encode("utf-8", "replace")
     return text if len(data) <= limit else data[-limit:].decode("utf-8", "ignore")

@@ -1,4 +1,4 @@
-"""Usage: what a run, an attempt or a job spent at its models. Counts, never text."""
+"""Usage: tokens and calls that a run or a job has spent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from agentjobs.values.json import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and calls. The sum of tokens is the provider's own: it may hold more than prompt and output."""
+    """Counts of tokens and calls. ``total_tokens`` is the provider's own sum, which may exceed prompt and
+    output."""
 
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -20,7 +21,7 @@ class Usage:
     tool_calls: int = 0
 
     def plus(self, other: Usage) -> Usage:
-        """The sum of both, count by count."""
+        """The sum of both usages, count by count."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.output_tokens + other.output_tokens,
@@ -30,7 +31,7 @@ class Usage:
         )
 
     def as_json(self) -> JsonObject:
-        """The form of ``status.usage``, of the database and of the messages between processes."""
+        """The usage as ``status.usage``, the database and messages between processes have it."""
         return {
             "promptTokens": self.prompt_tokens,
             "outputTokens": self.output_tokens,
@@ -41,7 +42,7 @@ class Usage:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Usage:
-        """The inverse of ``as_json``; a count that is absent is 0."""
+        """The usage in an object of ``as_json``. An absent count is 0."""
         v = value or {}
         return cls(
             v.get("promptTokens", 0),
