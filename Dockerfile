@@ -1,15 +1,15 @@
-# One image for operator, worker and migrations, and the stage `worker` that agents are put into.
+# The image of operator, worker and migrations, and the stage `worker` as the base of images with agents.
 #
 #   docker build -t agentjobs:dev .
 #   docker build -t agentjobs-worker:dev --target worker .
-#   make image                      # both, and the Postgres for trying things out, from wheels downloaded outside
+#   make image                      # both, and the Postgres for trying things out, from wheels that it downloads first
 #
-# Wheels in the folder wheels/ are used instead of an index, so a build without any network works too.
+# If there is a folder wheels/, pip installs from it instead of an index: such a build needs no network.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 WORKDIR /src
-# a pattern that may match nothing needs a companion that always matches
+# COPY fails where nothing matches: LICENSE always does, wheels/ need not be there
 COPY LICENSE wheel[s] /wheels/
 COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN set -eu; \
@@ -20,7 +20,7 @@ RUN set -eu; \
       --no-compile --only-binary=:all: -c constraints.txt -r requirements.txt
 COPY README.md LICENSE ./
 COPY operator operator
-# Compiled here, since the root is read-only there; by content, so that two builds of one commit give the same files.
+# Compiled now, since a pod's root is read-only; checked by content, so that two builds of one commit give the same files.
 RUN set -eu; \
     python3 -m pip --python /opt/agentjobs/bin/python install --no-cache-dir --disable-pip-version-check \
       --no-compile --no-deps .; \
@@ -35,7 +35,7 @@ LABEL org.opencontainers.image.title="agentjobs" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# the name is for programs that ask who they are; the number is what Kubernetes checks
+# some programs want a user's name; Kubernetes checks the number
 RUN getent passwd 10001 >/dev/null || useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin agentjobs
 COPY --from=build /opt/agentjobs /opt/agentjobs
 ENV PATH=/opt/agentjobs/bin:$PATH \
@@ -47,7 +47,7 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["agentjobs"]
 CMD ["--help"]
 
-# FROM agentjobs-worker; COPY my_agent /agents/my_agent. `pip install` in it installs beside agentjobs.
+# For example: FROM agentjobs-worker, then COPY my_agent /agents/my_agent. `pip install` installs beside agentjobs.
 FROM runtime AS worker
 LABEL org.opencontainers.image.title="agentjobs-worker"
 ENV AGENTJOBS_PATH=/agents \

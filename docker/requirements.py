@@ -1,7 +1,7 @@
-"""Print what a project needs, one requirement a line: ``requirements.py pyproject.toml operator worker``.
+"""Requirements of a project, one a line: ``requirements.py pyproject.toml operator worker``.
 
-The names are extras; ``build-system`` is what its wheel is built with. So the image's layer of dependencies changes
-only when pyproject.toml or constraints.txt do.
+The names are extras; ``build-system`` stands for the requirements of building its wheel. The image installs
+from this list, so its layer of dependencies changes only with pyproject.toml and constraints.txt.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tomllib
 
 
 def requirements(file: str, *names: str) -> list[str]:
-    """The project's own dependencies, then those of the names."""
+    """The requirements of the project itself, then those of the named extras."""
     with open(file, "rb") as opened:
         settings = tomllib.load(opened)
     project = settings["project"]

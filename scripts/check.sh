@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything about the sources that needs no test: one line per check, all of them, then the verdict.
+# Checks of the sources that need no test. All of them run, with one line each.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bin=$PWD/.venv/bin

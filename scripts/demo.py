@@ -1,6 +1,6 @@
-"""`make demo`: one AgentJob the whole way, on real parts: API server, operator, worker, kubectl, answer.
+"""`make demo`: the examples on real parts, from `kubectl apply` to the answer: API server, operator, worker.
 
-The cluster is the best at hand (demo_clusters.py). Everything that was started here is ended here, by its pid.
+The cluster is the best at hand (demo_clusters.py). The demo ends each process that it started, by its pid.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FINISH_SECONDS = 180.0
 def part(
     name: str, *arguments: str, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One of our processes, ended in order with SIGTERM."""
+    """A worker or an operator, for the block: then it is ended with SIGTERM."""
     log = folder / f"{name}.log"
     process = spawn(
         [str(AGENTJOBS), *arguments], log=log, terms=Terms(signal.SIGTERM), env={**os.environ, **environment}
@@ -58,7 +58,10 @@ def part(
 
 
 def check_alive(parts: Mapping[str, subprocess.Popen[bytes]], folder: Path) -> None:
-    """Fail with the end of its log where one of our processes has ended."""
+    """Checks that all processes run.
+
+    :raises DemoFailed: one has ended; the message has the end of its log.
+    """
     for name, process in parts.items():
         if process.poll() is not None:
             log = tail(folder / f"{name}.log", 30)
@@ -68,7 +71,10 @@ def check_alive(parts: Mapping[str, subprocess.Popen[bytes]], folder: Path) -> N
 def wait_until_ready(
     name: str, port: int, parts: Mapping[str, subprocess.Popen[bytes]], folder: Path
 ) -> None:
-    """Until its /readyz answers 200."""
+    """Waits until the process's /readyz answers 200.
+
+    :raises DemoFailed: it does not in time, or a process has ended.
+    """
 
     def ready() -> bool:
         check_alive(parts, folder)
@@ -88,9 +94,9 @@ def wait_until_ready(
 def watch_until_finished(
     kubectl: Kubectl, parts: Mapping[str, subprocess.Popen[bytes]], folder: Path
 ) -> None:
-    """Print `kubectl get agentjobs` whenever something but the age changes, until every job has finished.
+    """Prints `kubectl get agentjobs` at each change of a state or reason, until all jobs have finished.
 
-    A job that asks whether a tool may be called gets its answer here, as a person would give it.
+    The demo approves the question of a tool, as a person would.
     """
     deadline = time.monotonic() + FINISH_SECONDS
     shown: list[list[str]] = []
@@ -124,13 +130,13 @@ def watch_until_finished(
 
 
 def finished(job: Mapping[str, Any]) -> bool:
-    """Whether its condition Finished is true."""
+    """Whether the job's condition Finished is true."""
     conditions = job.get("status", {}).get("conditions", [])
     return any(each["type"] == "Finished" and each["status"] == "True" for each in conditions)
 
 
 def run_on(kubectl: Kubectl, folder: Path) -> None:
-    """Definitions, database, operator, worker, the examples, the answers."""
+    """Runs the demo on a cluster: CRDs, database, operator, worker, the examples, their answers."""
     with ExitStack() as stack:
         namespace = f"agentjobs-demo-{os.getpid()}"
         kubectl.run("create", "namespace", namespace)
@@ -193,15 +199,15 @@ def run_on(kubectl: Kubectl, folder: Path) -> None:
 
 
 def wait_for_event(kubectl: Kubectl) -> None:
-    """Events are posted beside the status, not before it: give the last one its moment."""
+    """Waits for the last Event, which the operator may post after the status."""
     deadline = time.monotonic() + 10
     while "JobCompleted" not in kubectl.run("get", "events") and time.monotonic() < deadline:
         time.sleep(0.2)
 
 
 def main() -> int:
-    """The exit status."""
-    # SIGTERM ends the demo as Ctrl-C does: through the clean-up.
+    """Runs the demo. Returns the exit status."""
+    # SIGTERM ends the demo through the clean-up, as Ctrl-C does
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The cluster of `make demo`: the best at hand, and what is said where none can be had."""
+"""The cluster of `make demo`: the best at hand, or the examples without a cluster where there is none."""
 
 from __future__ import annotations
 
@@ -27,21 +27,24 @@ STARTED = time.monotonic()
 
 
 class DemoFailed(RuntimeError):
-    """The demo cannot go on; the message says why and what to look at."""
+    """The demo cannot go on. The message has the cause and where to look."""
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl for one cluster, with our plugin on its path. ``show`` prints the command as a person would type it, and
-    what came back."""
+    """kubectl for one cluster, with the agentjobs plugin on its path."""
 
     path: Path
     kubeconfig: Path
     namespace: str = "default"
 
     def run(self, *arguments: str, check: bool = True) -> str:
-        """Standard output."""
-        where = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]  # plugins want them last
+        """Runs a command of kubectl. Returns its standard output.
+
+        :raises DemoFailed: the command fails, unless ``check`` is False.
+        """
+        # at the end: a plugin wants them after its own name
+        where = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
         path = f"{AGENTJOBS.parent}{os.pathsep}{os.environ.get('PATH', '')}"
         command = [str(self.path), *arguments, *where]
         done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
@@ -50,13 +53,13 @@ class Kubectl:
         return done.stdout
 
     def show(self, *arguments: str) -> None:
-        """Print the command and its output."""
+        """Prints the command as a person would type it, and its output."""
         print(f"\n$ kubectl {' '.join(arguments)}", flush=True)
         print(self.run(*arguments).rstrip(), flush=True)
 
 
 def step(what: str) -> None:
-    """A line that says how far we are."""
+    """Prints a line about the demo's next step."""
     print(f"\n[{time.monotonic() - STARTED:5.1f} s] {what}", flush=True)
 
 
@@ -70,7 +73,7 @@ def kind_works() -> bool:
 
 @contextmanager
 def kind_cluster(folder: Path) -> Iterator[Kubectl]:
-    """A kind cluster of the demo's own, deleted at the end."""
+    """A kind cluster for the block, deleted after it."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise DemoFailed("kind is here, but no kubectl is on PATH")
@@ -99,7 +102,7 @@ def kind_cluster(folder: Path) -> Iterator[Kubectl]:
 
 @contextmanager
 def own_cluster(found: Assets) -> Iterator[Kubectl]:
-    """A control plane of our own."""
+    """A local control plane (etcd and kube-apiserver) for the block."""
     if found.kubectl is None:
         raise DemoFailed(f"no kubectl in {found.origin}, and none on PATH")
     step(f"starting etcd and kube-apiserver ({found.origin})")
@@ -108,7 +111,7 @@ def own_cluster(found: Assets) -> Iterator[Kubectl]:
 
 
 def given_cluster() -> Kubectl | None:
-    """The cluster that the user names."""
+    """The cluster that the user names with DEMO_KUBECONFIG. None: none is named."""
     named = os.environ.get(GIVEN)
     if not named:
         return None
@@ -121,7 +124,8 @@ def given_cluster() -> Kubectl | None:
 
 
 def build_while_running_locally() -> Assets:
-    """Build the control plane; the same examples run without a cluster meanwhile, so that there is something to see."""
+    """Builds the control plane. Meanwhile the examples run without a cluster, so that there is something to
+    see."""
     held: list[str] = []
     live = threading.Event()
 
@@ -158,7 +162,7 @@ def build_while_running_locally() -> Assets:
 
 
 def run_locally(why: str) -> None:
-    """`agentjobs local` on the examples; whatever a tool asks is approved."""
+    """Runs `agentjobs local` on the examples, and approves each question of a tool."""
     step(why)
     arguments = ["local", "--yes", *EXAMPLE_ARGUMENTS]
     print(f"\n$ agentjobs {' '.join(arguments)}", flush=True)
@@ -168,10 +172,10 @@ def run_locally(why: str) -> None:
 
 
 def choose(stack: ExitStack, folder: Path) -> Kubectl | None:
-    """The best cluster at hand; None where none can be had, which is said."""
+    """The best cluster at hand. None: there is none, and the reasons are printed."""
     given = given_cluster()
     if given is not None:
-        step(f"using the cluster that {GIVEN} names (its definitions of agentjobs.dev stay there)")
+        step(f"using the cluster that {GIVEN} names (its CRDs of agentjobs.dev stay there)")
         return given
     if kind_works():
         try:

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the images: agentjobs, agentjobs-worker and agentjobs-dev-postgres, tagged TAG (default: dev).
-# Wheels are downloaded here, outside of `docker build`, so that pip's own settings (index, certificates, cache) count.
+# The wheels are downloaded before `docker build`, so that this machine's pip settings (index, certificates, cache) count.
 #   BASE_IMAGE  a Python image, default python:3.11-slim-bookworm      PREFIX  before the names: registry.example/team/
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 base=${BASE_IMAGE:-python:3.11-slim-bookworm}
 tag=${TAG:-dev}
 prefix=${PREFIX:-}
-# one builder everywhere: the classic one finds a base image that was loaded, not pulled
+# the classic builder: it also finds a base image that was loaded and not pulled
 export DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0}
 
 fail() { printf 'agentjobs: %s\n' "$@" >&2; exit 1; }
@@ -15,7 +15,7 @@ fail() { printf 'agentjobs: %s\n' "$@" >&2; exit 1; }
 command -v docker >/dev/null || fail "no docker on PATH; images are built with it"
 docker version >/dev/null 2>&1 || fail "no Docker engine answers; start one, or see DOCKER_HOST"
 
-# what the wheels are for: the interpreter inside the base image, on its architecture
+# the wheels must fit the interpreter inside the base image, and its architecture
 read -r python machine < <(docker run --rm --entrypoint python3 "$base" \
   -c 'import platform, sys; print("%d.%d" % sys.version_info[:2], platform.machine())')
 platforms=()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A kind cluster with agentjobs in it and an example running. Repeat it after a change: images and release are renewed.
+# Creates a kind cluster, installs agentjobs and runs examples. After a change, run it again: it renews images and release.
 #   KIND_CLUSTER  its name, default agentjobs      KIND_NODE_IMAGE  for kind's nodes, default kind's own
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,7 +16,7 @@ docker version >/dev/null 2>&1 || fail "no Docker engine answers"
 
 say "building the images"
 bash scripts/image.sh 2>&1 | grep '^agentjobs:'
-# tagged by content: a cluster never runs an older image of the same tag
+# a tag by content, so that a cluster never runs an older image of the same tag
 tag=dev-$(docker image inspect -f '{{.Id}}' agentjobs:dev | cut -c 8-19)
 for image in agentjobs agentjobs-worker agentjobs-dev-postgres; do docker tag $image:dev "$image:$tag"; done
 say "building examples/custom-worker: a worker with an agent of its own"

@@ -1,7 +1,7 @@
-"""`make build-kube`, and what `make test` does first: see that the tests of the API have a server to talk to.
+"""The control plane for tests of tier api: `make build-kube` builds it, and `make test` looks for one first.
 
-kube.py              build the control plane where there is none yet
-kube.py --if-needed  the same, unless the tests have another cluster; never fails: the tests report what they lack
+kube.py              build the control plane where there is none yet kube.py --if-needed  the same, unless the
+tests have another cluster; never fails: the tests report what they lack
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from agentjobs.local.assets import AssetsError
 
 
 def say(line: str) -> None:
-    """One line of progress."""
+    """Prints a line of progress."""
     print(f"control plane: {line}", flush=True)
 
 
 def other_cluster() -> str | None:
-    """The cluster that the tests take rather than build one (tests/support/clusters.py has the order)."""
+    """The cluster that the tests use instead of a control plane (tests/support/clusters.py has the order)."""
     given = os.environ.get("AGENTJOBS_TEST_KUBECONFIG")
     if given:
         return given
@@ -36,7 +36,7 @@ def other_cluster() -> str | None:
 
 
 def main() -> int:
-    """The exit status."""
+    """Finds or builds the control plane. Returns the exit status."""
     if_needed = "--if-needed" in sys.argv[1:]
     try:
         found = assets.find()

@@ -41,7 +41,7 @@ fi
 
 total=$(grep -c '^[A-Za-z0-9]' constraints.txt)
 echo "agentjobs: installing about $total packages into .venv (a minute or two on a fresh machine); log: $log"
-# pip says one line per package; each tenth of them becomes a line of progress.
+# pip prints a line per package; each twentieth becomes a line of progress.
 if ! .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off \
      -c constraints.txt -e '.[dev]' 2>&1 | tee "$log" |
      awk -v total="$total" '

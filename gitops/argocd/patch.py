@@ -1,4 +1,5 @@
-"""Print the patch of Argo CD's ConfigMap: the health checks beside this file, and what Argo CD shall not compare."""
+"""The patch of Argo CD's ConfigMap: the health checks beside this file, and fields that Argo CD must not
+compare."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ HEAD = """\
 data:
 """
 IGNORED = """\
-  # what people and schedules change in the cluster: pausing by hand is not drift
+  # people suspend jobs and schedules in the cluster: that is no drift
   resource.customizations.ignoreDifferences.agentjobs.dev_{kind}: |
     jsonPointers: [/spec/suspend]
 """

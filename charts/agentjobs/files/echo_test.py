@@ -1,4 +1,4 @@
-"""`helm test`: one AgentJob with the model echo, from creation to its answer, through the API server alone."""
+"""`helm test`: one AgentJob with the model echo, from its creation to the answer, through the API server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 120.0
 
 
 def request(method: str, path: str, body: object = None) -> Any:
-    """What the API server answers, decoded."""
+    """The decoded answer of the API server."""
     asked = urllib.request.Request(
         SERVER + path,
         method=method,

@@ -1,4 +1,4 @@
-{{/* Where the database's URLs are, and who migrates. */}}
+{{/* The Secret with the database's URLs, their files in pods, and the mode of migrations. */}}
 
 {{- define "agentjobs.databaseSecret" -}}
 {{- $given := .Values.database.existingSecret -}}
@@ -19,7 +19,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* The Secret's key of the URL: CloudNativePG has a name of its own for it. */}}
+{{/* The Secret's key with the URL. CloudNativePG always names it `uri`. */}}
 {{- define "agentjobs.urlKey" -}}
 {{- ternary "uri" .Values.database.keys.url .Values.cloudnativepg.enabled -}}
 {{- end }}
@@ -39,7 +39,7 @@ off
 {{- end -}}
 {{- end }}
 
-{{/* The URLs as files. Takes a dict: root, and migrate: true for whoever migrates. */}}
+{{/* The volume with the URLs as files, for the operator and the pools. Takes a dict: root. */}}
 {{- define "agentjobs.databaseVolume" -}}
 {{- $keys := .root.Values.database.keys -}}
 name: database
@@ -73,7 +73,7 @@ readOnly: true
 {{- end }}
 {{- end }}
 
-{{/* For migrations: without a pooler, which would not keep their lock. */}}
+{{/* The volume with the URL for migrations: the one without a pooler, which would not keep their lock. */}}
 {{- define "agentjobs.migrateVolume" -}}
 {{- $keys := .Values.database.keys -}}
 name: migrate

@@ -1,4 +1,4 @@
-{{/* Names and labels. */}}
+{{/* Names and labels of objects. */}}
 
 {{- define "agentjobs.fullname" -}}
 {{- if .Values.fullnameOverride -}}
@@ -10,7 +10,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* What selects pods; never changes. Takes a dict: root, component, and pool for workers. */}}
+{{/* Labels that select pods. They never change. Takes a dict: root, component, and pool for workers. */}}
 {{- define "agentjobs.selector" -}}
 app.kubernetes.io/name: agentjobs
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -20,7 +20,7 @@ agentjobs.dev/pool: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The selector's labels, and those that may change. */}}
+{{/* All labels: those of the selector, and those that may change. Takes the same dict. */}}
 {{- define "agentjobs.labels" -}}
 {{ include "agentjobs.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
@@ -42,7 +42,7 @@ default
 {{- end -}}
 {{- end }}
 
-{{/* An image as text. Takes a dict: root, image. */}}
+{{/* An image's reference, with tag or digest. Takes a dict: root, image. */}}
 {{- define "agentjobs.image" -}}
 {{- $common := .root.Values.image -}}
 {{- $own := .image -}}

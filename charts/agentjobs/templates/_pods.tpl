@@ -1,4 +1,4 @@
-{{/* What all pods have: pod security `restricted`, a read-only root, a /tmp of their own. */}}
+{{/* The parts that all pods share: pod security `restricted`, a read-only root, a /tmp of their own. */}}
 
 {{- define "agentjobs.podSecurity" -}}
 runAsNonRoot: true
@@ -22,7 +22,7 @@ name: tmp
 emptyDir: {}
 {{- end }}
 
-{{/* Where pods of one kind shall be. Takes a dict: root, component, pool, at (the values). */}}
+{{/* Scheduling of a component's pods. Takes a dict: root, component, pool, at (the values). */}}
 {{- define "agentjobs.placement" -}}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
@@ -60,7 +60,7 @@ topologySpreadConstraints:
 - {name: http, containerPort: 8080, protocol: TCP}
 {{- end }}
 
-{{/* The first answer may take a while: the database comes up, the template imports ADK. */}}
+{{/* Probes. A start may take two minutes: the database comes up, the template imports ADK. */}}
 {{- define "agentjobs.probes" -}}
 startupProbe:
   httpGet: {path: /healthz, port: http}

@@ -1,4 +1,4 @@
-{{/* Pieces of the network policies. */}}
+{{/* Rules that the network policies share. */}}
 
 {{- define "agentjobs.metricsIngress" -}}
 - ports: [{port: http, protocol: TCP}]
@@ -8,7 +8,7 @@
   {{- end }}
 {{- end }}
 
-{{/* Names and the database. Where the database is, only its port says. */}}
+{{/* Egress to DNS and to the database. The latter is known by its port alone, so any address may be it. */}}
 {{- define "agentjobs.baseEgress" -}}
 - ports:
     - {port: 53, protocol: UDP}

@@ -1,4 +1,4 @@
-{{/* All pools, each laid over poolDefaults, as YAML: name: values. */}}
+{{/* The enabled pools as a YAML map from name to values. Each is laid over poolDefaults. */}}
 {{- define "agentjobs.pools" -}}
 {{- range $name, $given := .Values.pools }}
 {{- $pool := deepCopy $.Values.poolDefaults }}
@@ -13,7 +13,7 @@
 {{- end }}
 {{- end }}
 
-{{/* agents=10,scheduled=5 */}}
+{{/* A pool's slots as the setting `queues`: agents=10,scheduled=5 */}}
 {{- define "agentjobs.slots" -}}
 {{- $slots := list -}}
 {{- range $queue, $of := .queues -}}
@@ -30,7 +30,7 @@
 {{- $sum -}}
 {{- end }}
 
-{{/* Takes a dict: root, name, pool. */}}
+{{/* The service account of a pool. Takes a dict: root, name, pool. */}}
 {{- define "agentjobs.poolAccount" -}}
 {{- $account := .pool.serviceAccount -}}
 {{- if $account.name -}}
@@ -42,7 +42,7 @@ default
 {{- end -}}
 {{- end }}
 
-{{/* Jobs of the pool's queues that could run, or do. `r` and `q`: ready, and ready in quarantine. */}}
+{{/* SQL for KEDA: jobs of the pool's queues that are ready or run. State r: ready; q: ready, in quarantine. */}}
 {{- define "agentjobs.depthQuery" -}}
 {{- $names := keys .queues | sortAlpha -}}
 {{- $queues := printf "'%s'" (join "', '" $names) -}}

@@ -1,4 +1,4 @@
-{{/* What the operator may do in the namespaces that it watches; docs/operator.md says what for. */}}
+{{/* RBAC rules of the operator in the namespaces that it watches. docs/operator.md tells what each is for. */}}
 
 {{- define "agentjobs.operatorRbacRules" -}}
 - apiGroups: [agentjobs.dev]

@@ -1,1 +1,1 @@
-"""When things are due: cron, time zones and policies as pure decisions."""
+"""Schedules: cron texts, time zones and policies, as pure decisions with the time passed in."""

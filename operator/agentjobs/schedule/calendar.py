@@ -1,9 +1,9 @@
 """The calendar of a schedule's five fields, on a wall clock without a zone: croniter steps through it.
 
-croniter never sees the text that a person wrote, since it reads some texts otherwise than CronJob does
-(docs/dependencies.md has the table). It gets what ``agentjobs.schedule.cron`` has read, written anew: for
-``9-9 */1 * jan-mar fri`` that is ``9 * * 1,2,3 5``. It never sees a time zone either: where a zone's clock is set
-forward, croniter makes up a time at the end of the gap. Gaps and overlaps are ``agentjobs.schedule.times``' matter.
+For example, a person writes ``9-9 */1 * jan-mar fri``. ``schedule/cron.py`` reads this text, and writes it
+anew for croniter as ``9 * * 1,2,3 5``: croniter reads some texts otherwise than CronJob does
+(docs/dependencies.md has the table). croniter gets no time zone either, since it makes up a time where a
+zone's clock is set forward. ``schedule/times.py`` handles such gaps and overlaps.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from typing import NamedTuple
 from croniter import CroniterBadDateError, croniter
 
 GAP_YEARS = 8
-"""The longest that fields can choose no day, from 29 February 2096 to that of 2104. Fields that choose none in nine
-calendar years in a row, such as 31 February, never choose any."""
+"""Longest time between two chosen days: from 29 February 2096 to that of 2104. Fields that choose no day in
+nine calendar years in a row, such as 31 February, never choose one."""
 REMEMBERED = 16_384
-"""Calendars whose last answer is kept, some 400 bytes each. A schedule is looked at whenever its object or one of
-its children changes, and its next time is the same until that time has come."""
+"""Number of calendars whose last answer is kept, some 400 bytes each. The operator looks at a schedule
+whenever its object or one of its children changes, and the next time stays the same until it has come."""
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock without a zone
 _MINUTE = timedelta(minutes=1)
 _CYCLE = 146_097 * 24 * 60
-"""After 400 years the days of months and weeks repeat, so croniter is asked about 1970 to 2370 alone: it could not
-look past the year 9999."""
+"""Minutes of 400 years, after which the days of months and weeks repeat. croniter, which cannot look past the
+year 9999, is asked about the years 1970 to 2370 alone."""
 
 
 class _Answer(NamedTuple):
-    """From the minute ``start`` on, ``first`` is the first chosen one. None: there is none, ever."""
+    """An answer of croniter's: ``first`` is the first chosen minute from ``start`` on. None: there is none,
+    ever."""
 
     start: int
     first: int | None
@@ -38,13 +39,15 @@ class _Answer(NamedTuple):
 
 @dataclass(slots=True)
 class Calendar:
-    """The chosen minutes, counted from 1970-01-01T00:00 on the wall clock. Made by ``calendar_of``."""
+    """The minutes that five fields choose, counted from 1970-01-01T00:00 on the wall clock. ``calendar_of``
+    makes it."""
 
     fields: str
     _last: _Answer | None = None
 
     def first_from(self, minute: int) -> int | None:
-        """The first chosen minute that is not before ``minute``. None: the fields choose none, ever."""
+        """The first chosen minute from ``minute`` on, which may be ``minute`` itself. None: there is none,
+        ever."""
         last = self._last
         if last is None or minute < last.start or (last.first is not None and last.first < minute):
             last = self._last = _Answer(minute, _step(self.fields, minute))
@@ -53,7 +56,8 @@ class Calendar:
 
 @lru_cache(maxsize=REMEMBERED)
 def calendar_of(fields: str, zone: str) -> Calendar:
-    """The calendar of such fields. One for each zone: while Tokyo asks about Friday, New York asks about Thursday."""
+    """The calendar of ``fields``, one for each zone: when Tokyo asks about Friday, New York still asks about
+    Thursday."""
     return Calendar(fields)
 
 

@@ -1,9 +1,9 @@
-"""A schedule as Kubernetes' CronJob controller reads it: five fields in an IANA time zone.
+"""The grammar of ``spec.schedule``: five fields in an IANA time zone, as Kubernetes' CronJob controller reads
+them.
 
-The grammar is that of robfig/cron v3's ``ParseStandard``, field for field, without its ``TZ=`` prefix and
-``@every``. It is read here and not by croniter, which takes the same texts for other schedules: to croniter
-``9-9`` means every hour, ``fri-mon`` wraps around the week, 7 is Sunday, and L, W and # exist. croniter gets the
-fields written anew (``Schedule.fields``).
+It is that of robfig/cron v3's ``ParseStandard``, field for field, without its ``TZ=`` prefix and ``@every``.
+croniter would read the same texts otherwise: to it, ``9-9`` means every hour, ``fri-mon`` wraps around the
+week, 7 is Sunday, and L, W and # exist. So croniter gets the fields written anew (``Schedule.fields``).
 https://github.com/robfig/cron/blob/v3.0.1/parser.go
 """
 
@@ -34,15 +34,16 @@ FIVE_FIELDS = (
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _NOT_ZONES = frozenset({"local", "localtime", "posixrules", "posix", "right", "factory"})
-"""In the folder of zones, or known to Go, but no zones: the machine's own one, and copies of all others."""
+"""Names in the folder of zones, or known to Go, that name no zone: the machine's own zone, and copies of
+others."""
 
 
 class UnparseableSchedule(ValueError):
-    """The schedule is not five cron fields or a macro. The text names field, value and what it wants."""
+    """The text is neither five cron fields nor a macro. The message has field, value and what is wanted."""
 
 
 class UnknownTimeZone(ValueError):
-    """The time zone is no IANA name, or this system's time zone data does not have it."""
+    """The name is no IANA time zone, or this system's time zone data does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +67,28 @@ _QUARTZ = re.compile(r"L(-\d+)?|\d+L|LW|\d+W|[a-z\d]+#\d+|[a-z]{3}L", re.IGNOREC
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The minutes that a schedule chooses, by the wall clock of its zone. Made by ``parse``."""
+    """A parsed schedule: the minutes that it chooses, on the wall clock of its zone. ``parse`` makes it."""
 
     text: str
     fields: str
-    """The text written anew for croniter: ``0 6 * * mon-fri`` is ``0 6 * * 1,2,3,4,5``."""
+    """The five fields written anew for croniter: ``0 6 * * mon-fri`` is ``0 6 * * 1,2,3,4,5``."""
     zone: ZoneInfo
     minutes_of_day: tuple[int, ...]
-    """0…1439, ascending."""
+    """Chosen minutes of a chosen day, 0…1439, ascending."""
     months: frozenset[int]
     days: frozenset[int]
     weekdays: frozenset[int]
-    """0 is Sunday."""
+    """Chosen weekdays; 0 is Sunday."""
     either_day: bool
-    """Neither day field is starred: a day matches by its number or by its weekday. Else both must match."""
+    """Whether one of the two day fields suffices: neither is starred. Else a day must match both."""
 
 
 def parse(text: str, time_zone: str = "UTC") -> Schedule:
-    """The schedule that ``text`` stands for. Raises UnparseableSchedule and UnknownTimeZone.
+    """The schedule that ``text`` describes. A schedule that is never due, such as 31 February, has no next
+    time.
 
-    One that is never due, such as 31 February, is a schedule too: it has no next time.
+    :raises UnparseableSchedule: the text is neither five cron fields nor a macro.
+    :raises UnknownTimeZone: there is no such zone.
     """
     zone = zone_of(time_zone)
     if len(text) > MAX_LENGTH:
@@ -115,11 +118,14 @@ def parse(text: str, time_zone: str = "UTC") -> Schedule:
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """The zone of an IANA name. Raises UnknownTimeZone."""
+    """The time zone of an IANA name.
+
+    :raises UnknownTimeZone: there is no such zone.
+    """
     if name.partition("/")[0].lower() not in _NOT_ZONES:
         try:
             return ZoneInfo(name)
-        except (KeyError, ValueError, OSError):  # unknown; a path, or no zone file; a folder such as Europe
+        except (KeyError, ValueError, OSError):  # unknown; a path or another file; a folder, such as Europe
             pass
     raise UnknownTimeZone(
         f"timeZone {name!r} is unknown: name an IANA time zone, such as Europe/Berlin or UTC"
@@ -127,25 +133,31 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def _written_anew(text: str, chosen: frozenset[int]) -> str:
-    """One field for croniter: ``*/20`` is ``0,20,40``, ``mon-fri`` is ``1,2,3,4,5``, ``?`` and ``*/1`` are ``*``.
+    """One field for croniter: ``*/20`` is ``0,20,40``, ``mon-fri`` is ``1,2,3,4,5``, ``?`` and ``*/1`` are
+    ``*``.
 
-    croniter goes by a ``*`` when it decides whether one day field suffices, so there is one exactly where a field is
-    starred: ``1-31`` becomes a list of 31 days.
+    croniter lets one day field suffice unless one of them is ``*``. So a starred field becomes ``*`` and no
+    other does:
+    ``1-31`` becomes a list of 31 days.
     """
     return "*" if _starred(text) else ",".join(map(str, sorted(chosen)))
 
 
 def _starred(text: str) -> bool:
-    """Whether a day field leaves the choice of days to the other one.
+    """Whether a day field is starred, and so leaves the choice of days to the other one.
 
-    robfig/cron v3 says so of ``*`` and ``?``, alone, in a list or with a step of 1. Not of ``*/2`` (as v1 did),
-    and not of ``1-31``, though that chooses all: such a field is OR-ed with the other one.
+    To robfig/cron v3 it is with ``*`` or ``?``, alone, in a list or with a step of 1. With ``*/2`` (unlike in
+    v1) or
+    ``1-31`` it is not, though the latter chooses all days: then one of the two fields suffices.
     """
     return any(re.fullmatch(r"[*?](/0*1)?", item) for item in text.split(","))
 
 
 def _values(spec: _Field, text: str) -> frozenset[int]:
-    """The numbers that one field chooses. Raises ValueError with what the field wants."""
+    """The numbers that one field chooses.
+
+    :raises ValueError: the text is no such field. The message says what the field wants.
+    """
     chosen: set[int] = set()
     for item in text.split(","):
         if _QUARTZ.fullmatch(item):
@@ -182,5 +194,5 @@ def _number(spec: _Field, text: str) -> int:
 
 @lru_cache(maxsize=1024)
 def _minutes_of_day(minutes: frozenset[int], hours: frozenset[int]) -> tuple[int, ...]:
-    """Shared between schedules: a minutely one has 1440 of them."""
+    """The minutes of a day, ascending. Equal tuples are shared: a minutely schedule has 1440 of them."""
     return tuple(sorted(60 * hour + minute for hour in hours for minute in minutes))

@@ -1,14 +1,16 @@
-"""What a schedule does now: ``(spec, state, now) → actions``, without effects.
+"""Decisions of a schedule: ``(spec, state, now) → actions``, without effects. The operator carries them out.
 
-It follows Kubernetes' CronJob controller (syncCronJob), and says where it does not:
+They follow Kubernetes' CronJob controller (syncCronJob) except for the last two points:
 https://github.com/kubernetes/kubernetes/blob/v1.34.4/pkg/controller/cronjob/cronjob_controllerv2.go
 
-- Only the latest tick that passed is ever created. The ones before it are missed, and counted.
-- A tick that a Forbid schedule holds back stays due until a later tick takes its place or its deadline passes.
-- A tick is decided, and stored, before its child is created. Where the child cannot be created the tick stays
-  pending until its deadline or the next tick, which takes its place: an outage ends with one child, not with many.
-- Unlike CronJob's, a missed tick is decided upon once: ``Decision.decided`` moves past it. And an edit of the
-  times or the end of a suspension begins anew, so no tick fires that belonged to the time before it.
+- Only the latest tick that has passed gets a child. The ticks before it are missed, and counted.
+- A tick that a Forbid schedule holds back stays due until a later tick takes its place or its deadline
+passes.
+- A tick is decided and stored before its child is created. If the child cannot be created, the tick stays
+  pending until its deadline or the next tick, which takes its place: so an outage ends with one child, not
+  with many.
+- A missed tick is decided once: ``Decision.decided`` moves past it. CronJob looks at it again and again.
+- After an edit of the times or a suspension the schedule begins anew: no tick fires from the time before it.
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ from agentjobs.schedule.names import manual_child, tick_child
 from agentjobs.schedule.times import MissedTimes, missed_times, next_time
 
 ON_TIME_SECONDS = 60
-"""How late a tick may be under ``missedRunPolicy: Skip``. It outlasts a change of leader and a restart."""
+"""Longest delay of a tick under ``missedRunPolicy: Skip``: longer than a change of leader or a restart
+takes."""
 
 CLOCK_BEHIND_SECONDS = 60
-"""Clocks of API server, database and operator may differ by less without a word."""
+"""Difference between the clocks of API server, database and operator from which on it is reported."""
 
 
 class ConcurrencyPolicy(StrEnum):
-    """What happens to a tick while a child is unfinished."""
+    """``spec.concurrencyPolicy``: what happens to a tick while a child is unfinished."""
 
     ALLOW = "Allow"
     FORBID = "Forbid"
@@ -37,32 +40,35 @@ class ConcurrencyPolicy(StrEnum):
 
 
 class MissedRunPolicy(StrEnum):
-    """What happens to a tick that is late."""
+    """``spec.missedRunPolicy``: what happens to a tick that is late."""
 
     LATEST = "Latest"
     SKIP = "Skip"
 
 
 class Why(StrEnum):
-    """Why there is nothing to create now. The first is also the event's reason, as CronJob's."""
+    """The reason why nothing is created now. JobAlreadyActive is also the reason of an Event, as
+    CronJob's."""
 
     JOB_ALREADY_ACTIVE = "JobAlreadyActive"
     SUSPENDED = "Suspended"
     NOT_DUE = "NotDue"
     CLOCK_BEHIND = "ClockBehind"
-    """Last tick, creation or change lie in the future: a clock was set back. No tick fires twice for it."""
+    """Last tick, creation or change lie in the future, since a clock was set back. No tick fires a second
+    time."""
     NEVER_DUE = "NeverDue"
-    """No next time within five years, or a one shot that is over."""
+    """The schedule has no time within five years, or is a one shot that is over."""
     CREATING = "Creating"
-    """A tick was decided and its child is not there yet."""
+    """A tick was decided, and its child does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A ScheduledAgentJob's name and what of its spec decides. ``when``: a cron schedule, or the time of a one shot."""
+    """A ScheduledAgentJob's name, and the fields of its spec that decisions depend on."""
 
     name: str
     when: Schedule | datetime
+    """A cron schedule, or the time of a one shot."""
     suspend: bool = False
     concurrency: ConcurrencyPolicy = ConcurrencyPolicy.ALLOW
     starting_deadline_seconds: int | None = None
@@ -71,17 +77,19 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What was stored of a schedule. All times are aware."""
+    """The stored state of a schedule. All times are aware."""
 
     created: datetime
     changed: datetime | None = None
-    """When schedule, timeZone or scheduledTime last changed; no other field counts."""
+    """Time of the last change of schedule, timeZone or scheduledTime. Changes of other fields do not
+    count."""
     unsuspended: datetime | None = None
-    """When suspend last became false."""
+    """Time at which ``spec.suspend`` last became false."""
     last_tick: datetime | None = None
-    """The last tick that was created or given up: the last ``Decision.decided``, lastScheduleTime."""
+    """The last tick that got a child or was given up: the last ``Decision.decided``, and
+    ``lastScheduleTime``."""
     pending: datetime | None = None
-    """A decided tick whose child is not there yet: the API server did not answer, or refused."""
+    """A decided tick whose child does not exist yet: the API server did not answer, or refused it."""
     active: tuple[str, ...] = ()
     """Uids of the unfinished children, manual ones included."""
     run_requested: str | None = None
@@ -92,7 +100,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create one child. ``tick`` is its scheduled-time annotation; a manual child's is now."""
+    """Create one child. ``tick`` becomes its scheduled-time annotation; that of a manual child is now."""
 
     tick: datetime
     child: str
@@ -101,7 +109,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """End these children, then create the one."""
+    """Cancel the children ``uids``, then create ``child``."""
 
     uids: tuple[str, ...]
     tick: datetime
@@ -110,7 +118,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """This tick is due and not created now; it stays due. Comes with each decision while that lasts."""
+    """A tick is due, gets no child now, and stays due. Each decision has this action while that lasts."""
 
     tick: datetime
     why: Why
@@ -118,15 +126,18 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """The pending tick comes too late to be created. Comes first; to be carried out only where its child is
-    certainly not there. It is counted in the Missed that follows."""
+    """Give up the pending tick, which is too late. It is counted in the Missed that follows.
+
+    It is the first action of a decision. To be carried out only once its child is known not to exist.
+    """
 
     tick: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """``count`` ticks were missed, the last of them ``latest``: add to missedRuns, tell once (MissSchedule)."""
+    """``count`` ticks were missed, the last of them ``latest``. Add them to missedRuns, post one
+    MissSchedule."""
 
     count: int
     latest: datetime
@@ -134,12 +145,12 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A one shot is over and no child of it is unfinished. Comes with each decision from then on."""
+    """A one shot is over and has no unfinished child. Each decision has this action from then on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Decide again at ``until`` (None: when something changes). A due ``until`` means at once."""
+    """Decide again at ``until``; at once, where that has passed. None: when something changes."""
 
     until: datetime | None
     why: Why
@@ -150,24 +161,24 @@ Action = Abandon | Create | Replace | Skip | Missed | Finished | Wait
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """At most one child, and what to store with it in the same transaction, before it is created.
-
-    ``actions`` are in the order to carry out and end with one Wait.
-    """
+    """The actions of one decision, at most one of them a child, and what to store before they are carried
+    out."""
 
     actions: tuple[Action, ...]
+    """In the order in which to carry them out. The last is a Wait."""
     decided: datetime | None = None
-    """The new last_tick. None: unchanged."""
+    """The new ``State.last_tick``. None: unchanged."""
     run_handled: str | None = None
-    """The new run_handled. None: unchanged."""
+    """The new ``State.run_handled``. None: unchanged."""
     next_tick: datetime | None = None
-    """nextScheduleTime: the next tick to come. None: suspended, over, or never due."""
+    """The next tick: ``nextScheduleTime``. None: the schedule is suspended, over, or never due."""
 
 
 def decide(spec: Spec, state: State, now: datetime) -> Decision:
-    """What to do at ``now``. Decide again after each change of the arguments, and when the Wait is over.
+    """The decision at ``now``. The caller decides again after each change of spec or state, and when the Wait
+    is over.
 
-    A due tick goes before a requested run: under Replace it would end that run.
+    A due tick goes before a requested run: under Replace the tick would cancel that run.
     """
     if state.pending is not None and _comes_too_late(spec, state, state.pending, now):
         return _without_pending(spec, state, state.pending, now)
@@ -180,7 +191,8 @@ def decide(spec: Spec, state: State, now: datetime) -> Decision:
 
 
 def base_time(state: State) -> datetime:
-    """Ticks at or before it are over: the latest of last tick, creation, change and end of suspension."""
+    """The time up to which all ticks are over: the latest of last tick, creation, change and end of
+    suspension."""
     times = (state.created, state.changed, state.unsuspended, state.last_tick)
     return max(time for time in times if time is not None)
 
@@ -213,20 +225,20 @@ def _tick(spec: Spec, state: State, now: datetime) -> Decision:
 
 
 def _creating(spec: Spec, pending: datetime) -> Decision:
-    """Until the child is there, or the tick is over."""
+    """The decision while a pending tick's child is being created."""
     coming = _coming(spec, pending)
     until = min((time for time in (coming, _given_up_at(spec, pending)) if time), default=None)
     return Decision((Wait(until, Why.CREATING),), next_tick=coming)
 
 
 def _comes_too_late(spec: Spec, state: State, pending: datetime, now: datetime) -> bool:
-    """A pending tick ends with its deadline, with the next tick, and with a suspension or an edit."""
+    """Whether a pending tick is over: by its deadline, the next tick, a suspension or an edit."""
     if isinstance(spec.when, Schedule):
         over = base_time(state) > pending
     else:
-        over = not _is_decided(
-            spec.when, state
-        )  # it has another time now; its own may lie before its creation
+        # an edit gave the one shot another time; comparing with base_time would not do, since a one shot's
+        # time may lie before its creation
+        over = not _is_decided(spec.when, state)
     given_up = _given_up_at(spec, pending)
     return (
         spec.suspend
@@ -237,7 +249,7 @@ def _comes_too_late(spec: Spec, state: State, pending: datetime, now: datetime) 
 
 
 def _without_pending(spec: Spec, state: State, pending: datetime, now: datetime) -> Decision:
-    """What follows once the pending tick is over; it is one more that was missed."""
+    """The decision once the pending tick is over: it counts as missed."""
     rest = decide(spec, replace(state, pending=None), now)
     later = next((action for action in rest.actions if isinstance(action, Missed)), None)
     missed = Missed(1 + later.count, later.latest) if later else Missed(1, pending)
@@ -246,10 +258,10 @@ def _without_pending(spec: Spec, state: State, pending: datetime, now: datetime)
 
 
 def _due(spec: Spec, state: State, now: datetime) -> MissedTimes:
-    """The ticks that passed and are not decided upon.
+    """The ticks that have passed without a decision.
 
-    A one shot has one tick, so nothing can pile up: it is due from its time on, in the past at its creation or
-    passed while suspended as well, unless it is late by its policies.
+    A one shot's single tick is due from its time on. That holds also if the time lay in the past at its
+    creation, or passed while the schedule was suspended.
     """
     if isinstance(spec.when, Schedule):
         return missed_times(spec.when, base_time(state), now)
@@ -281,12 +293,12 @@ def _nothing_due(spec: Spec, state: State, now: datetime) -> Decision:
 
 
 def _is_decided(tick: datetime, state: State) -> bool:
-    """By the minute, which is what the child's name knows."""
+    """Whether a decision was made about ``tick``, to the minute: a child's name is no more exact."""
     return state.last_tick is not None and tick.timestamp() // 60 <= state.last_tick.timestamp() // 60
 
 
 def _given_up_at(spec: Spec, tick: datetime) -> datetime | None:
-    """From when on a tick is too late. None: never."""
+    """The time from which on ``tick`` is too late. None: it never is."""
     seconds = [] if spec.starting_deadline_seconds is None else [spec.starting_deadline_seconds]
     if spec.missed_runs is MissedRunPolicy.SKIP:
         seconds.append(ON_TIME_SECONDS)
@@ -306,7 +318,7 @@ def _run_is_requested(state: State) -> bool:
 
 
 def _with_request_waiting(decision: Decision, state: State, now: datetime) -> Decision:
-    """One child now; the one that was asked for by the next decision, at once."""
+    """The decision about a tick, followed at once by another one about the requested run, if there is one."""
     if not _run_is_requested(state):
         return decision
     actions = (*decision.actions[:-1], Wait(now, Why.NOT_DUE))
@@ -314,7 +326,8 @@ def _with_request_waiting(decision: Decision, state: State, now: datetime) -> De
 
 
 def _run_now(spec: Spec, state: State, now: datetime, ticked: Decision | None) -> Decision:
-    """A run that somebody asked for, as ``kubectl create job --from``: suspend, deadline, concurrency do not apply."""
+    """The decision to create a requested run: as for ``kubectl create job --from``, no policy of the schedule
+    applies."""
     assert state.run_requested
     create = Create(
         now.replace(microsecond=0), manual_child(spec.name, state.run_requested, now), manual=True

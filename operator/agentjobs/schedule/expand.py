@@ -1,4 +1,4 @@
-"""What a schedule puts into its jobs' message: a model does not know what time it is."""
+"""Times in the message of a schedule's jobs: a model does not know what time it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 NEVER = "never"
-"""What ``$(LAST_SUCCESSFUL_TIME)`` becomes before the first success."""
+"""Text of ``$(LAST_SUCCESSFUL_TIME)`` before the first success."""
 
 _REFERENCE = re.compile(r"(\$\$\()|\$\(([A-Za-z0-9_.-]+)\)")
 
@@ -15,9 +15,10 @@ _REFERENCE = re.compile(r"(\$\$\()|\$\(([A-Za-z0-9_.-]+)\)")
 def expand(message: str, zone: ZoneInfo, scheduled: datetime, last_successful: datetime | None) -> str:
     """``message`` with its references replaced, in the schedule's zone; ``$$(`` becomes ``$(``.
 
-    ``$(SCHEDULED_TIME)`` and ``$(LAST_SUCCESSFUL_TIME)`` become RFC 3339 times with the zone's offset and whole
-    seconds, ``$(SCHEDULED_DATE)`` the date of the first. Other names stay as they are, as in a container's args.
-    What is put in is not looked at again. A time is up to 8 characters longer than its reference.
+    For example, ``$(SCHEDULED_TIME)`` becomes ``2026-11-23T06:00:00+01:00``: RFC 3339 with whole seconds and
+    the zone's offset. ``$(LAST_SUCCESSFUL_TIME)`` becomes such a time too, ``$(SCHEDULED_DATE)`` the date of
+    the first. References with other names stay, as in a container's args, and so do references in an inserted
+    text. A time is up to 8 characters longer than its reference.
     """
     values = {
         "SCHEDULED_TIME": _rfc3339(scheduled, zone),
@@ -28,6 +29,6 @@ def expand(message: str, zone: ZoneInfo, scheduled: datetime, last_successful: d
 
 
 def _rfc3339(moment: datetime, zone: ZoneInfo) -> str:
-    """2026-11-23T06:00:00+01:00; in UTC 2026-11-23T06:00:00Z."""
+    """An RFC 3339 time: ``2026-11-23T06:00:00+01:00``, in UTC ``2026-11-23T06:00:00Z``."""
     text = moment.astimezone(zone).isoformat(timespec="seconds")
     return text.removesuffix("+00:00") + "Z" if zone.key == "UTC" else text

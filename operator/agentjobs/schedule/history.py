@@ -1,4 +1,4 @@
-"""Which finished children go: history limits by outcome."""
+"""History limits: which finished children of a schedule are deleted, by outcome."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One AgentJob of the schedule."""
+    """A child: one AgentJob of the schedule."""
 
     name: str
     uid: str
     tick: datetime | None
-    """Its scheduled-time annotation. None: absent or unreadable; such a child is left alone."""
+    """The child's scheduled-time annotation. None: absent or unreadable; such a child is never deleted."""
     succeeded: bool | None
-    """None: unfinished. Failed, cancelled and rejected ones did not succeed."""
+    """Whether the child is complete. False: failed, cancelled or rejected. None: unfinished."""
     manual: bool = False
 
 
@@ -28,11 +28,12 @@ def surplus(
     last_tick: datetime | None,
     run_is_pending: bool = False,
 ) -> list[Child]:
-    """The finished children beyond the limits, the oldest first.
+    """The finished children to delete, the oldest first: those beyond the limits.
 
-    A child's name keeps its tick from being created again (H29), so it goes only once that is known elsewhere:
-    when the stored ``last_tick`` has reached its tick, or, of a manual one, when no requested run is unhandled.
-    A child that may not go yet counts against the limit all the same.
+    While a child exists, nobody can create its tick a second time, since its name is taken (H29). So a child
+    may go only once the database knows of its creation: the stored ``last_tick`` has reached its tick, or,
+    for a manual child, no requested run is open. A child that may not go yet counts against the limit all the
+    same.
     """
     finished = sorted(
         (child for child in children if child.succeeded is not None and child.tick is not None), key=_age

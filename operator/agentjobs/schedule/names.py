@@ -1,4 +1,4 @@
-"""The names of a schedule's children. They are its second lock: a name can be created once (H29)."""
+"""Names of a schedule's children. A name can be created once, so that no tick gets two children (H29)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ NAME_MAX_LENGTH = 63
 
 
 def tick_child(schedule: str, tick: datetime) -> str:
-    """``<schedule>-<unix minute>``, as CronJob names its Jobs. A schedule's name has at most 52 characters."""
+    """The name of a tick's child, ``<schedule>-<unix minute>``, as CronJob names its Jobs.
+
+    It fits into 63 characters, since a schedule's name has at most 52.
+    """
     return f"{schedule}-{_unix(tick) // 60}"
 
 
 def manual_child(schedule: str, request: str, now: datetime) -> str:
-    """``<schedule>-manual-<unix second>`` of the time that the request names, else of ``now``.
+    """The name of a requested run's child: ``<schedule>-manual-<unix second>``.
 
-    A request that is an RFC 3339 time gives every operator the same name. The suffix has 18 characters: of a
-    schedule's name beyond 45 the end is exchanged for a hash of the whole.
+    The second is that of the time in ``request``, so that each operator chooses the same name. For a request
+    that is no RFC 3339 time it is that of ``now``. The suffix has 18 characters: of a schedule's name with
+    more than 45, a hash of the name takes the place of the end.
     """
     suffix = f"-manual-{_unix(_requested(request) or now)}"
     room = NAME_MAX_LENGTH - len(suffix)

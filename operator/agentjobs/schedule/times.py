@@ -1,13 +1,13 @@
-"""When a schedule is due: its next times, and those that were missed between two instants.
+"""Times of a schedule: the next ones, and the number of those missed between two instants.
 
-The rule of daylight saving time is one sentence: a schedule is due in each minute of real time in which the
-zone's wall clock shows a time that its fields choose. So a wall-clock time that does not exist is not made up
-for, and one that exists twice is due twice, as with CronJob.
+A schedule is due in each minute of real time in which its zone's wall clock shows a chosen time. For example,
+the clock is set forward from 2:00 to 3:00: a schedule for 2:30 is not due on that day. On the day when it is
+set back, 2:30 comes twice and the schedule is due twice. CronJob does the same.
 
-Real time is cut into pieces of a few days in which the zone's offset does not change. Inside of one the wall
-clock is real time plus a number. The next time is found by croniter, on the wall clock of each piece
-(``agentjobs.schedule.calendar``). Times that were missed are counted by arithmetic, whole days at once: croniter can
-only step from one to the next, and ten years of a minutely schedule are five million steps.
+Real time is cut into pieces of a few days with a constant offset, in which the wall clock is real time plus a
+number. croniter finds the next time on the wall clock of each piece (``schedule/calendar.py``). Missed times
+are counted by arithmetic, whole days at once: croniter can only step from one to the next, and ten years of a
+minutely schedule are five million steps.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from agentjobs.schedule.calendar import calendar_of
 from agentjobs.schedule.cron import Schedule
 
 NEXT_WITHIN_YEARS = 5
-"""A schedule without a time until the end of the fifth calendar year from now is never due (robfig/cron's limit)."""
+"""robfig/cron's limit: a schedule without a time until the end of the fifth calendar year from now is never
+due."""
 MISSED_WITHIN_DAYS = 7305
-"""Missed times are looked for in the last 20 years: it bounds the work where a clock or a record is wrong."""
+"""Missed times are counted in the last 20 years alone. This bounds the work where a clock or a record is
+wrong."""
 
 _DAY = 24 * 60
 _PIECE = 4 * _DAY
-"""Less than a week: so close have no two changes of an offset followed each other since 1980, in no zone."""
+"""Longest piece, in minutes. Since 1980 no zone has changed its offset twice within so short a time."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_MINUTE = (date(9999, 12, 1).toordinal() - _EPOCH_DAY) * _DAY
@@ -38,14 +40,15 @@ _LAST_MINUTE = (date(9999, 12, 1).toordinal() - _EPOCH_DAY) * _DAY
 
 @dataclass(frozen=True, slots=True)
 class MissedTimes:
-    """Times that passed: the last of them (UTC; None: there was none) and how many."""
+    """Missed times: the last of them in UTC (None: there was none), and their number."""
 
     latest: datetime | None
     count: int
 
 
 class _Piece(NamedTuple):
-    """Minutes since the epoch, ``end`` not included, in which the wall clock is ``offset`` minutes ahead of UTC."""
+    """A piece of real time in minutes since the epoch, without ``end``. The wall clock is ``offset`` ahead of
+    UTC."""
 
     start: int
     end: int
@@ -53,7 +56,7 @@ class _Piece(NamedTuple):
 
 
 def next_time(schedule: Schedule, after: datetime) -> datetime | None:
-    """The first time after ``after``, in UTC. None: never due within NEXT_WITHIN_YEARS."""
+    """The first time after ``after``, in UTC. None: there is none within NEXT_WITHIN_YEARS."""
     start = _minute(after) + 1
     if start >= _LAST_MINUTE:
         return None
@@ -71,12 +74,12 @@ def next_time(schedule: Schedule, after: datetime) -> datetime | None:
 
 
 def next_times(schedule: Schedule, after: datetime, n: int) -> list[datetime]:
-    """The first ``n`` times after ``after``, in UTC; fewer where it is not due so often."""
+    """The first ``n`` times after ``after``, in UTC. Fewer, where the schedule has no more."""
     return list(islice(_times(schedule, after), n))
 
 
 def missed_times(schedule: Schedule, after: datetime, until: datetime) -> MissedTimes:
-    """The times after ``after`` and not after ``until``. Exact, but for what is older than MISSED_WITHIN_DAYS."""
+    """The times after ``after`` and not after ``until``, without those older than MISSED_WITHIN_DAYS."""
     end = min(_minute(until) + 1, _LAST_MINUTE)
     start = max(_minute(after) + 1, end - MISSED_WITHIN_DAYS * _DAY)
     count, latest = 0, None
@@ -98,7 +101,8 @@ def _times(schedule: Schedule, after: datetime) -> Iterator[datetime]:
 
 
 def _pieces(zone: ZoneInfo, start: int, end: int) -> Iterator[_Piece]:
-    """``start`` up to ``end``, cut where the offset changes, and into pieces that hide no two changes."""
+    """The pieces from ``start`` to ``end``, cut where the offset changes, each short enough to hide no two
+    changes."""
     offset = _offset(zone, start)
     while start < end:
         stop = min(start + _PIECE, end)
@@ -117,7 +121,8 @@ def _pieces(zone: ZoneInfo, start: int, end: int) -> Iterator[_Piece]:
 
 
 def _matches(schedule: Schedule, piece: _Piece) -> Iterator[tuple[int, int, int]]:
-    """Of each matching day in the piece: from which to which of ``minutes_of_day``, and the day since the epoch."""
+    """Each matching day in the piece: the slice of ``minutes_of_day`` inside the piece, and the day since the
+    epoch."""
     start, end = piece.start + piece.offset, piece.end + piece.offset
     for day in range(start // _DAY, (end - 1) // _DAY + 1):
         if _day_matches(schedule, date.fromordinal(_EPOCH_DAY + day)):
@@ -138,13 +143,14 @@ def _day_matches(schedule: Schedule, day: date) -> bool:
 
 
 def _offset(zone: ZoneInfo, minute: int) -> int:
-    """How many minutes the wall clock is ahead of UTC (seconds, which only old local mean times have, are cut)."""
+    """Minutes by which the wall clock is ahead of UTC. Seconds, which only old local mean times have, are
+    cut."""
     offset = datetime.fromtimestamp(minute * 60, zone).utcoffset() or timedelta()
     return offset // timedelta(minutes=1)
 
 
 def _minute(moment: datetime) -> int:
-    """Not before 1970: nothing was due then."""
+    """The minute of ``moment`` since the epoch; 0 for times before, when nothing was due."""
     return (max(moment, _EPOCH) - _EPOCH) // timedelta(minutes=1)
 
 
