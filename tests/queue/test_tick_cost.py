@@ -63,7 +63,7 @@ CASES = {
 
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "fresh"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_tick_with_nothing_due_reads_next_to_nothing(dsn: str, case: str, analyzed: bool) -> None:
+def test_h26_a_tick_with_nothing_due_reads_next_to_nothing(dsn: str, case: str, analyzed: bool) -> None:
     worker = uuid4()
     with psycopg.connect(dsn, autocommit=True, options="-c search_path=agentjobs") as conn:
         conn.execute("select register(%s, 'one', 'default', '{\"agents\": 10}', '')", [worker])

@@ -123,7 +123,7 @@ async def fill(dsn: str, jobs: int) -> None:
         await sql(dsn, statement)
 
 
-async def test_an_upgrade_stops_no_claim_and_no_heartbeat_and_causes_no_deadlock(
+async def test_h30_an_upgrade_stops_no_claim_and_no_heartbeat_and_causes_no_deadlock(
     dsn: str, tmp_path: Path
 ) -> None:
     release = releases(tmp_path)[1]
