@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import NoReturn
 
 import pytest
@@ -38,7 +37,3 @@ def is_plausible(table: Table, rows: int, *positive: str) -> None:
         found = figures(table, column)
         assert len(found) == rows, f"{column}\n{markdown(table)}"
         assert min(found) > 0, f"{column}\n{markdown(table)}"
-
-
-def titles(tables: Sequence[Table]) -> list[str]:
-    return [table.title for table in tables]
