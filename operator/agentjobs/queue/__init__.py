@@ -1,1 +1,4 @@
-"""What is stored: tables, functions, statements, and the arithmetic of retries. The only package that talks to Postgres."""
+"""The queue in Postgres: its tables and functions, its statements, the delays of retries.
+
+No other package imports psycopg but the session store.
+"""

@@ -45,8 +45,12 @@ class Heartbeat:
         releases: tuple[int, int],
         drain: Callable[[str], None],
     ) -> None:
-        """``lost``: stops every executor and returns when they are gone. ``releases``: of the database's
-        functions, from and to, that this worker can work with; else it drains (H30)."""
+        """
+        :param lost: kills every executor, and returns when they are gone.
+        :param releases: the oldest and the newest release of the database's functions that this worker works
+            with; on others it drains (H30).
+        :param drain: begins the drain, for the reason given.
+        """
         self._queue = queue
         self._identity = identity
         self._runs = runs

@@ -48,7 +48,8 @@ from agentjobs.worker.supervisor.traces import Traces, traceparent_of
 log = logging.getLogger(__name__)
 
 RELEASES = (RELEASE, RELEASE + 1)
-"""This worker runs on the functions of its own release and of the next (H30)."""
+"""The oldest and the newest release of the database's functions that this worker works with: its own and the
+next (H30)."""
 _UNREGISTER_SECONDS = 3.0
 
 
