@@ -5,8 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bin=$PWD/.venv/bin
 failed=()
 output=$(mktemp)
-definitions=$(mktemp -d)
-trap 'rm -rf "$output" "$definitions"' EXIT
+generated=$(mktemp -d)
+trap 'rm -rf "$output" "$generated"' EXIT
 
 check() { # name command…
   local name=$1 started=$SECONDS; shift
@@ -19,9 +19,9 @@ check() { # name command…
   fi
 }
 
-same_definitions() {
-  "$bin/agentjobs" crds --directory "$definitions" || return
-  diff -ru crds "$definitions" && diff -ru charts/agentjobs/files/crds "$definitions" ||
+same_crds() {
+  "$bin/agentjobs" crds --directory "$generated" || return
+  diff -ru crds "$generated" && diff -ru charts/agentjobs/files/crds "$generated" ||
     { echo "crds/ or the chart's copy is not what api/ generates: run make crds, and commit"; return 1; }
 }
 
@@ -39,7 +39,7 @@ check lint "$bin/ruff" check
 check format "$bin/ruff" format --check
 check types "$bin/mypy"
 check imports "$bin/lint-imports"
-check crds same_definitions
+check crds same_crds
 check duplicates duplicates
 check gofmt go_format
 if ((${#failed[@]})); then

@@ -124,8 +124,10 @@ def given_cluster() -> Kubectl | None:
 
 
 def build_while_running_locally() -> Assets:
-    """Builds the control plane. Meanwhile the examples run without a cluster, so that there is something to
-    see."""
+    """Builds the control plane.
+
+    Meanwhile the examples run without a cluster, so that there is something to see.
+    """
     held: list[str] = []
     live = threading.Event()
 

@@ -14,7 +14,7 @@ MODULE_PATTERN = rf"^{IDENTIFIER}(\.{IDENTIFIER})*(:{IDENTIFIER})?$"
 StopSequence = Annotated[str, Field(min_length=1, max_length=256)]
 # These four are floats, as in the Gemini API and in each example that users paste from. The usual reason
 # against floats in an API does not hold: they go to the provider as they are, and nobody computes with them.
-# tests/unit/api/test_lint.py knows the four by name.
+# tests/unit/api/test_api_lint.py knows the four by name.
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]

@@ -46,7 +46,7 @@ def _spec_rules(schema: Schema) -> None:
 
 
 class AgentJobSpec(JobSpec):
-    """What to run, when, and how often to try.
+    """The spec of an AgentJob: its agent and message, when it is due, and how often it is tried.
 
     Immutable, except suspend, cancel, priority, maxAttempts and ttlSecondsAfterFinished.
     """

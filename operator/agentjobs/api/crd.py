@@ -100,12 +100,12 @@ RESOURCES = (
 )
 
 
-def definitions() -> list[dict[str, Any]]:
+def crds() -> list[dict[str, Any]]:
     """The CRDs of both kinds, as the API server takes them."""
-    return [definition(resource) for resource in RESOURCES]
+    return [crd_of(resource) for resource in RESOURCES]
 
 
-def definition(resource: Resource) -> dict[str, Any]:
+def crd_of(resource: Resource) -> dict[str, Any]:
     """The CRD of one kind."""
     model = resource.model
     version: Schema = {
@@ -167,8 +167,10 @@ def schema_of(resource: Resource) -> Schema:
 
 
 def _structural(node: Schema, definitions: Schema) -> Schema:
-    """One node of pydantic's schema as a structural schema. Keys beside a reference override those of its
-    target."""
+    """One node of pydantic's schema as a structural schema.
+
+    Keys beside a reference override those of its target.
+    """
     node = dict(node)
     if "$ref" in node:
         node = _merged(definitions[node.pop("$ref").rsplit("/", 1)[1]], node)
@@ -233,7 +235,7 @@ def write(directory: Path) -> list[Path]:
     """Writes one file per CRD into ``directory``. Returns their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / resource.file_name for resource in RESOURCES]
-    for path, value in zip(paths, definitions(), strict=True):
+    for path, value in zip(paths, crds(), strict=True):
         path.write_text(as_yaml(value), encoding="utf-8")
     return paths
 

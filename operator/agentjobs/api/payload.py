@@ -20,8 +20,10 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 def payload_of(job: AgentJob) -> dict[str, Any]:
-    """The payload as JSON: everything of the object that an attempt needs. Fields absent in the spec are
-    absent here."""
+    """The payload as JSON: everything of the object that an attempt needs.
+
+    Fields absent in the spec are absent here.
+    """
     spec = job.spec
     payload: dict[str, Any] = {
         "v": PAYLOAD_VERSION,
@@ -50,8 +52,10 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
 
 
 def traceparent_problem(value: str) -> str:
-    """The reason why the annotation is ignored, and what is wanted. Empty: it is valid. A job is never
-    refused for it."""
+    """The reason why the annotation is ignored, and what is wanted. Empty: it is valid.
+
+    A job is never refused for it.
+    """
     if _TRACEPARENT.fullmatch(value):
         return ""
     return (
@@ -62,8 +66,10 @@ def traceparent_problem(value: str) -> str:
 
 
 def session_of(job: AgentJob) -> str | None:
-    """The key of the session that the job shares with others. None: it has its own, which needs no lock
-    (H18)."""
+    """The key of the session that the job shares with others.
+
+    None: it has its own, which needs no lock (H18).
+    """
     if job.spec.session_id is None:
         return None
     return session_key(job.metadata.namespace, job.spec.app_name, job.spec.user_id, job.spec.session_id)

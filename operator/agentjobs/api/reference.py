@@ -1,5 +1,7 @@
-"""The page docs/reference.md, generated from the models. ``python -m agentjobs.api.reference [FILE]`` writes
-it."""
+"""The page docs/reference.md, generated from the models.
+
+``python -m agentjobs.api.reference [FILE]`` writes it.
+"""
 
 from __future__ import annotations
 

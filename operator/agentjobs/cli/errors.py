@@ -10,13 +10,17 @@ INTERRUPTED_EXIT_STATUS = 130
 
 
 class BadInput(Exception):
-    """Input that the user can correct. It is printed without a traceback, and the process ends with status
-    2."""
+    """Input that the user can correct.
+
+    It is printed without a traceback, and the process ends with status 2.
+    """
 
 
 class Unavailable(Exception):
-    """A database, program or object that cannot be reached or used now. Printed without a traceback; status
-    1."""
+    """A database, program or object that cannot be reached or used now.
+
+    Printed without a traceback; status 1.
+    """
 
 
 def need_extra(extra: str, module: str, purpose: str) -> None:

@@ -1,5 +1,7 @@
-"""The command ``agentjobs``. Each subcommand imports its packages when it runs, so that ``--help`` stays
-quick."""
+"""The command ``agentjobs``.
+
+Each subcommand imports its packages when it runs, so that ``--help`` stays quick.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,10 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command line. Errors that the user can correct are printed in one line, without a
-    traceback."""
+    """Runs the command line.
+
+    Errors that the user can correct are printed in one line, without a traceback.
+    """
     try:
         app()
     except BadInput as problem:

@@ -1,5 +1,7 @@
-"""Parts that run: a worker or an operator, started from the settings. Each function imports only its own
-part."""
+"""Parts that run: a worker or an operator, started from the settings.
+
+Each function imports only its own part.
+"""
 
 from __future__ import annotations
 

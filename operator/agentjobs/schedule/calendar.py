@@ -30,8 +30,10 @@ year 9999, is asked about the years 1970 to 2370 alone."""
 
 
 class _Answer(NamedTuple):
-    """An answer of croniter's: ``first`` is the first chosen minute from ``start`` on. None: there is none,
-    ever."""
+    """An answer of croniter's: ``first`` is the first chosen minute from ``start`` on.
+
+    None: there is none, ever.
+    """
 
     start: int
     first: int | None
@@ -39,15 +41,19 @@ class _Answer(NamedTuple):
 
 @dataclass(slots=True)
 class Calendar:
-    """The minutes that five fields choose, counted from 1970-01-01T00:00 on the wall clock. ``calendar_of``
-    makes it."""
+    """The minutes that five fields choose, counted from 1970-01-01T00:00 on the wall clock.
+
+    ``calendar_of`` makes it.
+    """
 
     fields: str
     _last: _Answer | None = None
 
     def first_from(self, minute: int) -> int | None:
-        """The first chosen minute from ``minute`` on, which may be ``minute`` itself. None: there is none,
-        ever."""
+        """The first chosen minute from ``minute`` on, which may be ``minute`` itself.
+
+        None: there is none, ever.
+        """
         last = self._last
         if last is None or minute < last.start or (last.first is not None and last.first < minute):
             last = self._last = _Answer(minute, _step(self.fields, minute))

@@ -84,8 +84,9 @@ class Schedule:
 
 
 def parse(text: str, time_zone: str = "UTC") -> Schedule:
-    """The schedule that ``text`` describes. A schedule that is never due, such as 31 February, has no next
-    time.
+    """The schedule that ``text`` describes.
+
+    A schedule that is never due, such as 31 February, has no next time.
 
     :raises UnparseableSchedule: the text is neither five cron fields nor a macro.
     :raises UnknownTimeZone: there is no such zone.

@@ -47,8 +47,10 @@ class MissedRunPolicy(StrEnum):
 
 
 class Why(StrEnum):
-    """The reason why nothing is created now. JobAlreadyActive is also the reason of an Event, as
-    CronJob's."""
+    """The reason why nothing is created now.
+
+    JobAlreadyActive is also the reason of an Event, as CronJob's.
+    """
 
     JOB_ALREADY_ACTIVE = "JobAlreadyActive"
     SUSPENDED = "Suspended"
@@ -136,8 +138,10 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """``count`` ticks were missed, the last of them ``latest``. Add them to missedRuns, post one
-    MissSchedule."""
+    """``count`` ticks were missed, the last of them ``latest``.
+
+    Add them to missedRuns, post one MissSchedule.
+    """
 
     count: int
     latest: datetime
@@ -165,7 +169,7 @@ class Decision:
     out."""
 
     actions: tuple[Action, ...]
-    """In the order in which to carry them out. The last is a Wait."""
+    """The actions in the order in which to carry them out. The last is a Wait."""
     decided: datetime | None = None
     """The new ``State.last_tick``. None: unchanged."""
     run_handled: str | None = None
@@ -175,8 +179,9 @@ class Decision:
 
 
 def decide(spec: Spec, state: State, now: datetime) -> Decision:
-    """The decision at ``now``. The caller decides again after each change of spec or state, and when the Wait
-    is over.
+    """The decision at ``now``.
+
+    The caller decides again after each change of spec or state, and when the Wait is over.
 
     A due tick goes before a requested run: under Replace the tick would cancel that run.
     """

@@ -47,8 +47,10 @@ class MissedTimes:
 
 
 class _Piece(NamedTuple):
-    """A piece of real time in minutes since the epoch, without ``end``. The wall clock is ``offset`` ahead of
-    UTC."""
+    """A piece of real time in minutes since the epoch, without ``end``.
+
+    The wall clock is ``offset`` ahead of UTC.
+    """
 
     start: int
     end: int
@@ -143,8 +145,10 @@ def _day_matches(schedule: Schedule, day: date) -> bool:
 
 
 def _offset(zone: ZoneInfo, minute: int) -> int:
-    """Minutes by which the wall clock is ahead of UTC. Seconds, which only old local mean times have, are
-    cut."""
+    """Minutes by which the wall clock is ahead of UTC.
+
+    Seconds, which only old local mean times have, are cut.
+    """
     offset = datetime.fromtimestamp(minute * 60, zone).utcoffset() or timedelta()
     return offset // timedelta(minutes=1)
 

@@ -6,8 +6,10 @@ from enum import StrEnum
 
 
 class ModelAnswer(StrEnum):
-    """The kinds of answers to a model call. The values are the letters in the column
-    ``model_breaker.kind``."""
+    """The kinds of answers to a model call.
+
+    The values are the letters in the column ``model_breaker.kind``.
+    """
 
     ANSWERED = "o"
     UNAVAILABLE = "u"

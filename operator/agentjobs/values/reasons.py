@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Follows(StrEnum):
-    """What happens to a job or schedule after a reason."""
+    """The consequences of reasons for their job or schedule."""
 
     WAITS = "it waits, no attempt is charged"
     RETRIES = "a charged attempt: it is tried again after the backoff while attempts are left"
@@ -26,7 +26,7 @@ class Reason(StrEnum):
     """Reasons of ``status.reason``, of conditions and of ``status.recentAttempts``."""
 
     follows: Follows
-    """What happens to the job."""
+    """The consequence for the job or schedule."""
     set_by: str
     """The part that sets it: queue, agents, worker or operator."""
     doc: str

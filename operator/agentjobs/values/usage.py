@@ -11,8 +11,10 @@ from agentjobs.values.json import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts of tokens and calls. ``total_tokens`` is the provider's own sum, which may exceed prompt and
-    output."""
+    """Counts of tokens and calls.
+
+    ``total_tokens`` is the provider's own sum, which may exceed prompt and output.
+    """
 
     prompt_tokens: int = 0
     output_tokens: int = 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agentjobs.api.crd import RESOURCES, definitions
+from agentjobs.api.crd import RESOURCES, crds
 
 # Handed to the provider as they are, under the Gemini API's own names and as the numbers that it calls them.
 NUMBERS = {"temperature", "topP", "presencePenalty", "frequencyPenalty"}
@@ -53,7 +53,7 @@ def fields(node: dict[str, Any], path: str) -> Iterator[Field]:
 
 FIELDS = [
     field
-    for definition in definitions()
+    for definition in crds()
     for field in fields(
         definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], definition["spec"]["names"]["kind"]
     )

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from agentjobs.api import crd, reference
 from agentjobs.api.agentjob import MUTABLE_FIELDS, AgentJob
-from agentjobs.api.crd import RESOURCES, definitions
+from agentjobs.api.crd import RESOURCES, crds
 from agentjobs.api.meta import parse_time
 
 ROOT = Path(__file__).parents[3]
-JOB, SCHEDULE = (d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for d in definitions())
+JOB, SCHEDULE = (d["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for d in crds())
 SPEC = JOB["properties"]["spec"]
 TEMPLATE = SCHEDULE["properties"]["spec"]["properties"]["jobTemplate"]["properties"]["spec"]
 
@@ -31,7 +31,7 @@ def test_the_committed_reference_is_that_of_the_models() -> None:
 
 
 def test_a_written_definition_reads_back_as_it_was(tmp_path: Path) -> None:
-    assert [yaml.safe_load(path.read_text()) for path in crd.write(tmp_path)] == definitions()
+    assert [yaml.safe_load(path.read_text()) for path in crd.write(tmp_path)] == crds()
 
 
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda r: r.model.KIND)

@@ -30,8 +30,10 @@ _NEEDS = "a2a"
 
 
 class _Absent(MetaPathFinder):
-    """Makes the import of ``_OPTIONAL`` fail at once. Python would load two files before it raises the
-    same."""
+    """Makes the import of ``_OPTIONAL`` fail at once.
+
+    Python would load two files before it raises the same.
+    """
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
         if fullname == _OPTIONAL and importlib.util.find_spec(_NEEDS) is None:

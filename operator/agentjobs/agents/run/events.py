@@ -20,8 +20,10 @@ CONFIRMATION = "adk_request_confirmation"
 
 
 def seen(event: Event) -> AgentEvent:
-    """The event for the supervisor: names and counts. Texts stay out, since it goes into logs and
-    statuses."""
+    """The event for the supervisor: names and counts.
+
+    Texts stay out, since it goes into logs and statuses.
+    """
     calls = [call.name or "" for call in event.get_function_calls()]
     results = [response.name or "" for response in event.get_function_responses()]
     usage = tokens(event.usage_metadata)

@@ -1,5 +1,4 @@
-"""The invocation id of an attempt: a retry takes that of the run before it, and so continues it (H21).
-Pure."""
+"""The invocation id of an attempt. A retry takes that of the run before it, and so continues it (H21)."""
 
 from __future__ import annotations
 

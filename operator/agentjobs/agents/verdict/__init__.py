@@ -1,1 +1,1 @@
-"""What an attempt's end means: errors judged by a table."""
+"""Verdicts: the executor judges the error that ended an attempt, by a table of rules."""

@@ -23,7 +23,7 @@ QUOTE_CHARACTERS = 1000
 
 
 class Origin(StrEnum):
-    """Where an exception was raised first."""
+    """The place where an exception was raised first."""
 
     MODEL = "model"
     TOOL = "tool"

@@ -16,7 +16,7 @@ from agentjobs.values.usage import Usage
 
 
 class Verdict(StrEnum):
-    """How an attempt ended, in the executor's view. The queue decides what follows from it."""
+    """The end of an attempt in the executor's view. The queue decides what follows."""
 
     COMPLETE = "complete"
     RETRY = "retry"
@@ -39,7 +39,7 @@ class Outcome:
     reason: str = ""
     """A constant of ``agentjobs.values.reasons``."""
     message: str = ""
-    """For people: what happened, and what to do. It never quotes a prompt or an answer."""
+    """Message for people: what happened, and what to do. It never quotes a prompt or an answer."""
     delay_seconds: float | None = None
     """The wait for which the error asks (Retry-After, RetryInfo). None: the retry policy decides."""
     result: str | None = None

@@ -16,7 +16,7 @@ from agentjobs.values.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What follows from an error, and what people are told."""
+    """A row of the table: the verdict and reason of an error, and the message for people."""
 
     verdict: Verdict
     reason: Reason

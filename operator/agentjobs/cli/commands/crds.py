@@ -21,7 +21,7 @@ def crds(
     from agentjobs.cli.errors import BadInput
 
     if directory is None:
-        typer.echo("---\n".join(crd.as_yaml(definition) for definition in crd.definitions()), nl=False)
+        typer.echo("---\n".join(crd.as_yaml(each) for each in crd.crds()), nl=False)
         return
     try:
         for path in crd.write(directory):

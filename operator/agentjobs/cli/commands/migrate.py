@@ -85,7 +85,8 @@ def down(
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
 ) -> None:
-    """Take the schema down to an earlier version, with the functions that were there. Jobs may be lost: needs --yes."""
+    """Take the schema down to an earlier version, with the functions that were there. Jobs may be lost: needs
+    --yes."""
     from agentjobs.cli.errors import BadInput
 
     dsn = _dsn(config, database_url_file)
@@ -108,7 +109,8 @@ def down(
 
 @app.command()
 def status(config: Config = None, database_url_file: DatabaseUrlFile = None) -> None:
-    """Tell version and release of the database, and this program's. Status 0 where they are the same, else 1."""
+    """Tell version and release of the database, and this program's. Status 0 where they are the same, else
+    1."""
     dsn = _dsn(config, database_url_file)
     from agentjobs.queue import migrate
 
@@ -157,7 +159,10 @@ def _sql(*, grants_only: bool, prefix: str) -> str:
 
 
 async def _reached(dsn: str, wait_seconds: float) -> Status:
-    """Where the schema stands, asked until the database answers or the time is over (QueueUnavailable)."""
+    """The schema's status, asked for until the database answers.
+
+    :raises QueueUnavailable: it does not within ``wait_seconds``.
+    """
     import asyncio
     import time
 
@@ -175,7 +180,8 @@ async def _reached(dsn: str, wait_seconds: float) -> Status:
 
 
 def _dsn(config: Config, database_url_file: DatabaseUrlFile) -> str:
-    """The direct URL where there is one: a pooler in transaction mode does not keep the session that a migration needs."""
+    """The direct URL where there is one: a pooler in transaction mode does not keep the session that a
+    migration needs."""
     from agentjobs.cli.settings_sources import load
 
     settings = load({"database_url_file": database_url_file}, config)

@@ -82,8 +82,10 @@ class Cluster:
             )
 
     def user(self) -> str:
-        """The user as whom the API server knows the caller. Empty: it does not tell (Kubernetes < 1.28, or
-        forbidden)."""
+        """The user as whom the API server knows the caller.
+
+        Empty: it does not tell (Kubernetes < 1.28, or forbidden).
+        """
         try:
             review: Any = client.AuthenticationV1Api(self.api).create_self_subject_review(
                 client.V1SelfSubjectReview(), _request_timeout=TIMEOUT_SECONDS

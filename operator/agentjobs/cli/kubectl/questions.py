@@ -52,8 +52,10 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
 
 
 def patch_of(agent_job: JsonObject, response: Response) -> dict[str, Any]:
-    """The merge patch that answers the question. It has the uid: a later object of this name is not
-    patched."""
+    """The merge patch that answers the question.
+
+    It has the uid: a later object of this name is not patched.
+    """
     return {
         "metadata": {
             "uid": agent_job["metadata"]["uid"],

@@ -27,8 +27,10 @@ class Prompts:
         self._approve_all = approve_all
 
     async def settle(self, shown: NamedJob) -> None:
-        """Asks the job's question, if it has one, and gives the queue the answer. Cancels the job if nobody
-        can answer."""
+        """Asks the job's question, if it has one, and gives the queue the answer.
+
+        Cancels the job if nobody can answer.
+        """
         request = shown.job.input_request
         if shown.job.state is not State.INPUT_REQUIRED or request is None or self._interrupted.is_set():
             return

@@ -102,8 +102,10 @@ async def _fire(
     interrupted: asyncio.Event,
     prompts: Prompts,
 ) -> int:
-    """Follows jobs and schedules until the last schedule is over, or a Ctrl-C. Prints each answer as it
-    comes."""
+    """Follows jobs and schedules until the last schedule is over, or a Ctrl-C.
+
+    Prints each answer as it comes.
+    """
     failed = False
 
     def ended(row: NamedJob) -> None:
@@ -249,8 +251,10 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _listen_for_signals() -> asyncio.Event:
-    """The event that the first Ctrl-C, SIGTERM or closed terminal sets. The second one cancels this run at
-    once."""
+    """The event that the first Ctrl-C, SIGTERM or closed terminal sets.
+
+    The second one cancels this run at once.
+    """
     interrupted = asyncio.Event()
     task = asyncio.current_task()
 

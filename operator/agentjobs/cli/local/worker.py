@@ -22,8 +22,10 @@ DRAIN_SECONDS = 0
 
 
 class LocalWorker:
-    """The worker process. It has a session of its own, so that a Ctrl-C in the terminal reaches the run
-    alone."""
+    """The worker process.
+
+    It has a session of its own, so that a Ctrl-C in the terminal reaches the run alone.
+    """
 
     def __init__(
         self,
