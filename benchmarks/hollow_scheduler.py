@@ -18,7 +18,7 @@ from uuid import UUID
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import Counters
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.schedules import Found, ScheduleRow, Schedules, SeenSchedule, Waiting
 from benchmarks import report

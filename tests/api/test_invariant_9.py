@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from agentjobs.api.meta import format_time
-from agentjobs.controller.scheduledagentjob import cluster_objects as scheduler_cluster
-from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
-from agentjobs.controller.scheduledagentjob.port import Created, Refused
+from agentjobs.controller.scheduledagentjob import apiserver_objects as scheduler_cluster
+from agentjobs.controller.scheduledagentjob.apiserver_objects import ApiServerObjects
+from agentjobs.controller.scheduledagentjob.cluster_objects import Created, Refused
 from clusters import Cluster
 from operators import QUICK, Bench, bench, eventually, operator_process, serving
 from rbac import documented, role

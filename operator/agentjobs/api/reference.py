@@ -13,8 +13,8 @@ from typing import Any
 from agentjobs.api import meta
 from agentjobs.api.conditions import ConditionType
 from agentjobs.api.crd import RESOURCES, Resource, schema_of
-from agentjobs.api.cron import MACROS
 from agentjobs.api.meta import Schema
+from agentjobs.api.schedule_check import MACROS
 from agentjobs.values.reasons import Follows, Reason
 
 HEAD = """\

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from agentjobs.api import cron
+from agentjobs.api import schedule_check
 from agentjobs.api.agentjob_status import (
     CONDITION_LIST,
     CONDITIONS_MAX_ITEMS,
@@ -36,7 +36,7 @@ NAME_THE_ZONE = "name the time zone, such as Europe/Berlin"
 
 
 def _cron(schedule: str) -> str:
-    if problem := cron.problem_of(schedule):
+    if problem := schedule_check.problem_of(schedule):
         raise refuse(problem)
     return schedule
 
@@ -115,11 +115,11 @@ class ScheduledAgentJobSpec(ApiModel):
         "@daily. Where day of month and day of week are both set, either suffices, as in a CronJob. timeZone is its time "
         "zone. Absent means: scheduledTime is set.",
         json_schema_extra=validations(
-            rule("!self.contains('TZ=')", cron.ZONE_ELSEWHERE, got="self"),
+            rule("!self.contains('TZ=')", schedule_check.ZONE_ELSEWHERE, got="self"),
             rule(
-                f"self in [{', '.join(repr(m) for m in cron.MACROS)}]"
+                f"self in [{', '.join(repr(m) for m in schedule_check.MACROS)}]"
                 r" || self.matches('^\\s*[^\\s@]+(\\s+[^\\s@]+){4}\\s*$')",
-                cron.FIVE_FIELDS,
+                schedule_check.FIVE_FIELDS,
                 got="self",
             ),
         ),

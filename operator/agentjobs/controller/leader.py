@@ -21,7 +21,7 @@ from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
 from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.metrics.counters import Counters
-from agentjobs.controller.scheduledagentjob.cluster_objects import ApiServerObjects
+from agentjobs.controller.scheduledagentjob.apiserver_objects import ApiServerObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
 from agentjobs.queue.errors import QueueError, QueueUnavailable

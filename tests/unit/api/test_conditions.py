@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import agentjobs.queue
-from agentjobs.agents.verdict import table
+from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.api import reference
 from agentjobs.api.conditions import ConditionType
@@ -17,7 +17,7 @@ from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Follows, Reason
 
 PAGE = reference.reference()
-RULES = [rule for rule in vars(table).values() if isinstance(rule, table.Rule)]
+RULES = [rule for rule in vars(error_rules).values() if isinstance(rule, error_rules.Rule)]
 
 
 SQL = "".join(file.read_text() for file in Path(agentjobs.queue.__file__).parent.rglob("*.sql"))
@@ -65,7 +65,7 @@ def test_the_conditions_are_those_of_the_design() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.reason.value)
-def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: table.Rule) -> None:
+def test_what_the_reference_says_of_an_error_is_what_follows_from_it(rule: error_rules.Rule) -> None:
     follows = {
         Verdict.RETRY: Follows.RETRIES,
         Verdict.SNOOZE: Follows.REFUNDS,

@@ -120,7 +120,7 @@ def walked(fields: str, start: int) -> int:
     either = days is not None and weekdays is not None
     day, of_day = divmod(start, 24 * 60)
     while True:
-        then = date(1970, 1, 1) + timedelta(days=day)
+        then = date(1970, 1, 1) + timedelta(days=day % 146_097)  # 400 years: no date is past year 9999
         by_number = days is None or then.day in days
         by_weekday = weekdays is None or then.isoweekday() % 7 in weekdays
         if (months is None or then.month in months) and (

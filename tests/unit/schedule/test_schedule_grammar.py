@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentjobs.api.cron import MACROS as ACCEPTED_MACROS
-from agentjobs.api.cron import problem_of
+from agentjobs.api.schedule_check import MACROS as ACCEPTED_MACROS
+from agentjobs.api.schedule_check import problem_of
 from agentjobs.schedule.cron import MACROS, UnknownTimeZone, UnparseableSchedule, parse, zone_of
 
 

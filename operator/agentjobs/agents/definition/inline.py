@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from agentjobs.agents.definition.allow import check_model
+from agentjobs.agents.definition.allow_lists import check_model
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentInvalid
 

@@ -16,7 +16,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from agentjobs.agents.definition.allow import module_allowed
+from agentjobs.agents.definition.allow_lists import module_allowed
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork import standby
 

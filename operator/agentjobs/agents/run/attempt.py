@@ -29,12 +29,12 @@ from agentjobs.agents.run.questions import (
     remaining,
     reply_to,
 )
-from agentjobs.agents.verdict import table
+from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.classify import Judgement, Origin, judge_code, judge_exception
+from agentjobs.agents.verdict.error_rules import Rule
 from agentjobs.agents.verdict.errors import AgentInvalid
 from agentjobs.agents.verdict.outcome import AgentEvent, Outcome, Verdict
 from agentjobs.agents.verdict.redaction import bounded_error, secrets_of, without
-from agentjobs.agents.verdict.table import Rule
 from agentjobs.values.bounds import RESULT_BYTES
 from agentjobs.values.reasons import Reason
 from agentjobs.values.text import shortened
@@ -174,7 +174,7 @@ class _Attempt:
                 outcome,
                 verdict=Verdict.CANCELLED,
                 reason=Reason.CANCELLED.value,
-                message=table.CANCELLED.told,
+                message=error_rules.CANCELLED.told,
                 delay_seconds=None,
                 result=None,
             )
@@ -265,17 +265,17 @@ class _Attempt:
     def _ended(self, agent: Resolved, conversation: Conversation) -> Outcome:
         ending = ending_of(self._events, single_step=not conversation.marks_its_end)
         if self._meter.refusal is not None:
-            return self._ruled(table.BUDGET, self._meter.refusal)
+            return self._ruled(error_rules.BUDGET, self._meter.refusal)
         if ending.waits_for and (questions := open_questions(self._events)):
             return self._asked(questions, agent, conversation)
         if ending.waits_for:
-            return self._ruled(table.INPUT_UNSUPPORTED, f"tool {ending.waits_for}")
+            return self._ruled(error_rules.INPUT_UNSUPPORTED, f"tool {ending.waits_for}")
         if ending.error_code:
             judgement = judge_code(ending.error_code, ending.error_message, said=self._said())
             return self._judged(judgement, ending.answer, model=self._meter.called)
         if ending.truncated:
             return self._judged(judge_code("MAX_TOKENS"), ending.answer)
-        return self._complete(ending) if ending.answer else self._ruled(table.EMPTY)
+        return self._complete(ending) if ending.answer else self._ruled(error_rules.EMPTY)
 
     def _asked(self, questions: Sequence[Question], agent: Resolved, conversation: Conversation) -> Outcome:
         tools = ", ".join(dict.fromkeys(question.tool for question in questions))
@@ -286,8 +286,8 @@ class _Attempt:
             for question in questions
         ]
         if why := next(filter(None, whys), ""):
-            return self._ruled(table.INPUT_UNSUPPORTED, f"tool {tools}: {why}")
-        outcome = self._ruled(table.ASK, f"tool {tools}")
+            return self._ruled(error_rules.INPUT_UNSUPPORTED, f"tool {tools}: {why}")
+        outcome = self._ruled(error_rules.ASK, f"tool {tools}")
         return replace(outcome, requests=tuple(question.request() for question in questions))
 
     def _complete(self, ending: Ending) -> Outcome:
@@ -295,7 +295,7 @@ class _Attempt:
 
     def _failed(self, error: Exception) -> Outcome:
         if self._meter.refusal is not None:
-            return self._ruled(table.BUDGET, self._meter.refusal)
+            return self._ruled(error_rules.BUDGET, self._meter.refusal)
         raised = self._meter.raised(error)
         tool = raised.name if raised.origin is Origin.TOOL else ""
         model = raised.name if raised.origin is Origin.MODEL else ""

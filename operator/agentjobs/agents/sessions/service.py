@@ -17,7 +17,7 @@ from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
 from agentjobs.agents.sessions.connection import Connection, SessionConnection, fetch, own_store
 from agentjobs.agents.sessions.fence import FENCE_TABLE
-from agentjobs.agents.sessions.store import PostgresSessions
+from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.dsn import Dsn, DsnFile
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Judgements: the executor judges the exception or error code that ended a run, by ``table.py``'s rules."""
+"""Judgements: the executor judges the exception or error code that ended a run, by ``error_rules.py``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 
-from agentjobs.agents.verdict import table
+from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.delays import accounts, delay_of
+from agentjobs.agents.verdict.error_rules import Rule
 from agentjobs.agents.verdict.errors import AgentError
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.agents.verdict.redaction import bounded_error, without
-from agentjobs.agents.verdict.table import Rule
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
 
@@ -96,41 +96,41 @@ def told_by(error: BaseException) -> BaseException:
     exception until ADK raises it again, so this is to be called where ``error`` is raised first.
     """
     names = _names(error)
-    if not names[0].startswith("litellm.") or any(name in table.LITELLM_KNOWS_BETTER for name in names):
+    if not names[0].startswith("litellm.") or any(name in error_rules.LITELLM_KNOWS_BETTER for name in names):
         return error
     for link in _context(error):
         names = _names(link)
         if names[0].startswith("litellm."):
             continue
-        if status_of(link) is not None or any(name in table.BY_CLASS for name in names):
+        if status_of(link) is not None or any(name in error_rules.BY_CLASS for name in names):
             return link
     return error
 
 
 def _row_of_code(name: str) -> tuple[str, Rule]:
-    if (rule := table.BY_EVENT_CODE.get(name.upper())) is not None:
+    if (rule := error_rules.BY_EVENT_CODE.get(name.upper())) is not None:
         return f"code {name.upper()}", rule
     if name.isdigit() and (found := _row_of_status(int(name))) is not None:
         return found
-    for key, known in table.BY_CLASS.items():
+    for key, known in error_rules.BY_CLASS.items():
         if key.split(".", 1)[1] == name:
             return f"class {key}", known
-    return "code of no row", table.MODEL_ERROR
+    return "code of no row", error_rules.MODEL_ERROR
 
 
 def _row_of_status(status: int) -> tuple[str, Rule] | None:
     """The table's row for a provider's HTTP status. None: the status is not that of an error."""
-    if status in table.BY_STATUS:
-        return f"status {status}", table.BY_STATUS[status]
+    if status in error_rules.BY_STATUS:
+        return f"status {status}", error_rules.BY_STATUS[status]
     if 400 <= status < 500:
-        return "status 4xx", table.REQUEST_INVALID
-    return ("status 5xx", table.SERVER_ERROR) if 500 <= status < 600 else None
+        return "status 4xx", error_rules.REQUEST_INVALID
+    return ("status 5xx", error_rules.SERVER_ERROR) if 500 <= status < 600 else None
 
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that a provider's error carries. None: it carries none, or is of another kind."""
     names = _names(error)
-    if not any(name in table.API_ERRORS or name.startswith(("litellm.", "openai.")) for name in names):
+    if not any(name in error_rules.API_ERRORS or name.startswith(("litellm.", "openai.")) for name in names):
         return None
     response = getattr(error, "response", None)
     for value in (
@@ -147,40 +147,40 @@ def status_of(error: BaseException) -> int | None:
 
 def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str, Rule]:
     for name in _names(error):
-        if name in table.WHEREVER_RAISED:
-            return f"class {name}", table.WHEREVER_RAISED[name]
+        if name in error_rules.WHEREVER_RAISED:
+            return f"class {name}", error_rules.WHEREVER_RAISED[name]
     if origin is Origin.TOOL:  # a tool's 400, for example, says nothing about the prompt
-        return "tool", table.TOOL_FAILED
+        return "tool", error_rules.TOOL_FAILED
     names = _names(error)
     for name in names:
-        if name in table.LITELLM_KNOWS_BETTER:
-            return f"class {name}", table.LITELLM_KNOWS_BETTER[name]
+        if name in error_rules.LITELLM_KNOWS_BETTER:
+            return f"class {name}", error_rules.LITELLM_KNOWS_BETTER[name]
     status = status_of(error)
     if status is not None and (found := _row_of_status(status)) is not None:
-        if status in table.SNOOZES_WHEN_IT_NAMES_A_DELAY and delay is not None:
-            return f"status {status} with a delay", table.OVERLOADED
-        if status == 400 and any(text in str(error) for text in table.API_KEY_TEXTS):
-            return "status 400 about the key", table.AUTH_FAILED
+        if status in error_rules.SNOOZES_WHEN_IT_NAMES_A_DELAY and delay is not None:
+            return f"status {status} with a delay", error_rules.OVERLOADED
+        if status == 400 and any(text in str(error) for text in error_rules.API_KEY_TEXTS):
+            return "status 400 about the key", error_rules.AUTH_FAILED
         return found
     if origin is Origin.MODEL:
         for name in names:
-            if name in table.BY_MODEL_CLASS:
-                return f"model's class {name}", table.BY_MODEL_CLASS[name]
-    for kind, pattern, rule in table.BY_TEXT:
+            if name in error_rules.BY_MODEL_CLASS:
+                return f"model's class {name}", error_rules.BY_MODEL_CLASS[name]
+    for kind, pattern, rule in error_rules.BY_TEXT:
         if names[0] == kind and re.search(pattern, str(error)):
             return f"text {pattern}", rule
     for name in names:
-        if name in table.BY_CLASS:
-            found_rule = table.BY_CLASS[name]
+        if name in error_rules.BY_CLASS:
+            found_rule = error_rules.BY_CLASS[name]
             # a time-out or a lost connection in the agent's own code says nothing about the model
             if (
                 origin is not Origin.MODEL
-                and found_rule in (table.TIMED_OUT, table.UNREACHABLE)
+                and found_rule in (error_rules.TIMED_OUT, error_rules.UNREACHABLE)
                 and _is_plain(name)
             ):
-                return "agent", table.AGENT_FAILED
+                return "agent", error_rules.AGENT_FAILED
             return f"class {name}", found_rule
-    return ("unknown", table.UNKNOWN) if origin is Origin.MODEL else ("agent", table.AGENT_FAILED)
+    return ("unknown", error_rules.UNKNOWN) if origin is Origin.MODEL else ("agent", error_rules.AGENT_FAILED)
 
 
 def _is_plain(name: str) -> bool:

@@ -17,13 +17,13 @@ from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.cli.errors import BadInput
 from agentjobs.controller.agentjob.object_change import Gate, change_of
 from agentjobs.controller.kit.event import ObjectEvent
-from agentjobs.controller.scheduledagentjob.embedded import (
+from agentjobs.controller.scheduledagentjob.cluster_objects import Created, Refused
+from agentjobs.controller.scheduledagentjob.embedded_scheduler import (
     EmbeddedScheduler,
     ScheduleEventReason,
     ScheduleView,
     owner_reference,
 )
-from agentjobs.controller.scheduledagentjob.port import Created, Refused
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, NewJob, ObjectRef
 from agentjobs.values.json import JsonObject

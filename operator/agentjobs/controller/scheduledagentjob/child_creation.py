@@ -24,7 +24,7 @@ from agentjobs.controller.scheduledagentjob.cache import ScheduleCache, child_of
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
 from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
 from agentjobs.controller.scheduledagentjob.children import child_of
-from agentjobs.controller.scheduledagentjob.port import CREATE_SECONDS, ClusterObjects, Refused
+from agentjobs.controller.scheduledagentjob.cluster_objects import CREATE_SECONDS, ClusterObjects, Refused
 from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import ScheduleDecision, Schedules, Tick

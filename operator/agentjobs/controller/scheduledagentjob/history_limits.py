@@ -13,7 +13,7 @@ from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.metrics.counters import TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import Schedules

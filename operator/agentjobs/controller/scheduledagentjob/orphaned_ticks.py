@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import Schedules

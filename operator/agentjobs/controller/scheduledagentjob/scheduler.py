@@ -30,12 +30,12 @@ from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedul
 from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
 from agentjobs.controller.scheduledagentjob.child_creation import ChildCreation
 from agentjobs.controller.scheduledagentjob.children import child_seen
-from agentjobs.controller.scheduledagentjob.decision import due_again_at, includes, stored_decision
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.history_limits import HistoryLimits
 from agentjobs.controller.scheduledagentjob.orphaned_ticks import OrphanedTicks
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, parsed_schedule
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
 from agentjobs.controller.scheduledagentjob.status_writer import ScheduleStatusWriter
+from agentjobs.controller.scheduledagentjob.stored_decision import due_again_at, includes, stored_decision
 from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.schedules import ScheduleDecision, Schedules

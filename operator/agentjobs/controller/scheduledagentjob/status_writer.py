@@ -15,7 +15,7 @@ from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.status import schedule_status
 from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 

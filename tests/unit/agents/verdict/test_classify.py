@@ -22,7 +22,7 @@ from google.genai.errors import UnknownApiResponseError
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import IntegrityError
 
-from agentjobs.agents.verdict import table
+from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.classify import Origin, judge_code, judge_exception, status_of
 from agentjobs.agents.verdict.errors import (
     AgentInvalid,
@@ -195,9 +195,9 @@ def test_each_error_code_of_an_event_has_its_verdict(code: object, verdict: Verd
 
 def test_every_row_of_the_table_is_tried() -> None:
     tried = {str(getattr(code, "value", code)).upper() for code, _, _ in CODES}
-    assert set(table.BY_EVENT_CODE) <= tried
-    assert {200, 302} & set(table.BY_STATUS) == set()
-    assert all(any(status_of(e) == s for e, *_ in CASES) for s in table.BY_STATUS)
+    assert set(error_rules.BY_EVENT_CODE) <= tried
+    assert {200, 302} & set(error_rules.BY_STATUS) == set()
+    assert all(any(status_of(e) == s for e, *_ in CASES) for s in error_rules.BY_STATUS)
 
 
 def test_verdicts_agree_with_what_the_reasons_say() -> None:

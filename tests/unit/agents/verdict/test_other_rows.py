@@ -20,7 +20,7 @@ from provider import FakeProvider
 from provider_shapes import Answer, Failure
 from runs import GEMINI, Job, module
 
-from agentjobs.agents.verdict import table
+from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.classify import Origin, judge_exception
 from outcome_cases import CASES
 
@@ -273,4 +273,4 @@ ELSEWHERE = {
 def test_every_row_of_the_table_is_reached_by_something_real() -> None:
     reached = {row for case in CASES for row in case.rows} - {""}
     reached |= {*OF_AGENTS, *OF_CLOUDS, *RAISED, *ELSEWHERE}
-    assert reached == set(table.rows())
+    assert reached == set(error_rules.rows())

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
-from agentjobs.controller.scheduledagentjob.decision import due_again_at, stored_decision
+from agentjobs.controller.scheduledagentjob.stored_decision import due_again_at, stored_decision
 from agentjobs.queue.schedules import ScheduleDecision
 from agentjobs.schedule.decide import Abandon, Action, Create, Decision, Missed, Replace, Skip, Wait, Why
 from scheduler_builders import HOUR, NOON, UID, reading, row, schedule_object

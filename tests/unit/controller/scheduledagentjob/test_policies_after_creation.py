@@ -18,9 +18,9 @@ from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
 from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.history_limits import HistoryLimits
 from agentjobs.controller.scheduledagentjob.orphaned_ticks import CLOSE_ALL_EVERY, OrphanedTicks
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
 from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.records import State

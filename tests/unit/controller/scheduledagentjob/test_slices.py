@@ -10,7 +10,7 @@ from typing import cast
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import Counters
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.schedules import Found, Schedules, SeenSchedule, Waiting
 from scheduler_builders import HOUR, NOON, row, schedule_object

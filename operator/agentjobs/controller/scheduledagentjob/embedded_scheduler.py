@@ -1,5 +1,5 @@
 """The scheduler outside of an operator: the one module of this package that ``agentjobs local`` imports,
-beside ``port``."""
+beside ``cluster_objects``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.metrics.counters import Counters
+from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.events import ScheduleEventReason
-from agentjobs.controller.scheduledagentjob.port import ClusterObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.queue.schedules import Schedules
 from agentjobs.values.json import JsonObject

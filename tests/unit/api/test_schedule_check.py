@@ -9,7 +9,7 @@ from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentjobs.api.cron import MACROS, expand_macro, problem_of
+from agentjobs.api.schedule_check import MACROS, expand_macro, problem_of
 from agentjobs.schedule.cron import parse
 from agentjobs.schedule.times import next_time
 
