@@ -109,8 +109,25 @@ class LaneScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist tells n
     def _reschedule(self, node: WorkerController) -> None:
         # A lane starts a test when it knows the one after it. With one test left, more is needed; not before, so that
         # no lane keeps a file to itself while another one has nothing to do.
-        if not node.shutting_down and self._pending_of(self.assigned_work[node]) <= 1:
+        if node not in self.registered_collections:  # it replaces one that died, and still collects
+            return
+        while not node.shutting_down and self._pending_of(self.assigned_work[node]) <= 1:
             self._assign_work_unit(node)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Give away what a lane leaves when it ends; the test that it died in, if any, which is not run again."""
+        left = {
+            piece: tests for piece, tests in self.assigned_work.pop(node).items() if not all(tests.values())
+        }
+        if not left:
+            return None
+        begun = next(iter(left.values()))
+        crashed: str = next(test for test, done in begun.items() if not done)
+        begun[crashed] = True
+        self.workqueue.update({piece: tests for piece, tests in left.items() if not all(tests.values())})
+        for lane in self.assigned_work:
+            self._reschedule(lane)
+        return crashed
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
 from lanes import API_LANES, LONGEST_FIRST, PODS, choose, order, piece_of
 from tiers import TESTS
 
@@ -50,3 +56,31 @@ def test_the_longest_comes_first_and_the_tests_of_units_last() -> None:
 
 def test_the_files_that_are_said_to_be_long_exist() -> None:
     assert [file for file in LONGEST_FIRST if not (TESTS.parent / file).is_file()] == []
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_test_that_kills_its_lane_fails_once_and_all_others_run(tmp_path: Path, lanes: int) -> None:
+    support = str(TESTS / "support")
+    (tmp_path / "conftest.py").write_text(
+        f"import sys; sys.path.insert(0, {support!r}); pytest_plugins = ['lanes']"
+    )
+    for tier in ("unit", "queue", "api", "pods"):
+        folder = tmp_path / "tests" / tier
+        folder.mkdir(parents=True)
+        for n in range(3):
+            (folder / f"test_{tier}_{n}.py").write_text("def test_a(): pass\ndef test_b(): pass")
+    dies = "import os\ndef test_before(): pass\ndef test_dies(): os._exit(3)\ndef test_after(): pass"
+    for tier in ("api", "pods"):
+        (tmp_path / "tests" / tier / f"test_{tier}_dies.py").write_text(dies)
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        f"-n{lanes}",
+        "-q",
+        "-pno:cacheprovider",
+        "--import-mode=importlib",
+        ".",
+    )
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "2 failed, 28 passed" in done.stdout, done.stdout + done.stderr
