@@ -133,7 +133,7 @@ async def test_h2_an_object_that_is_not_there_is_told_from_a_missing_definition(
 # H3 --------------------------------------------------------------------------------------------------
 
 
-async def test_h3_an_older_projector_cannot_overwrite_newer_status(b: Bench) -> None:
+async def test_h3_an_older_status_writer_cannot_overwrite_newer_status(b: Bench) -> None:
     made = await b.objects.create("job")
     uid, ref = UUID(made["metadata"]["uid"]), ObjectRef("c", b.objects.namespace, "job")
     api = b.objects.api

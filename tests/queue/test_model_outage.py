@@ -19,7 +19,7 @@ HOUR, STEP_SECONDS = 3600, 60
 
 @dataclass
 class Projection:
-    """What a projector would have written to each object: (state, reason), write by write."""
+    """What the status writer would have written to each object: (state, reason), write by write."""
 
     queue: Queue
     writes: dict[UUID, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))

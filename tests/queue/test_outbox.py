@@ -18,7 +18,7 @@ async def stale(queue: Queue) -> list[OutboxEntry]:
 
 
 async def write_all(queue: Queue) -> list[OutboxEntry]:
-    """A projector that has written everything."""
+    """A status writer that has written everything."""
     entries = await stale(queue)
     assert await queue.projected([(e.job.id, e.version, e.job.run) for e in entries]) == []
     return entries
@@ -150,7 +150,7 @@ async def test_h3_only_the_version_that_was_written_is_removed(queue: Queue, wor
 
 
 async def test_h3_a_projection_whose_row_somebody_else_removed_is_marked_again(queue: Queue) -> None:
-    """Two projectors: the one that wrote last may have written the older status."""
+    """Two status writers: the one that wrote last may have written the older status."""
     await queue.enqueue([mirrored_job()])
     (read,) = await stale(queue)
     done = [(read.job.id, read.version, 0)]

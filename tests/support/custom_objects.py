@@ -51,7 +51,7 @@ class CustomObjects:
         )
 
     def write_status(self, name: str, status: Mapping[str, Any] | None) -> JsonObject:
-        """As the projector does: the whole status of an AgentJob, or, with None, all of it removed."""
+        """As the status writer does: the whole status of an AgentJob, or, with None, all of it removed."""
         add, remove = {"op": "add", "path": "/status", "value": status}, {"op": "remove", "path": "/status"}
         return _object(
             self.api.patch_namespaced_custom_object_status(

@@ -19,7 +19,7 @@ begin
 end $$;
 
 -- projected: these versions were written: removes exactly those. A row that somebody else removed is marked again, because an older
--- projector may have written last (H3). Answers the ids that are still, or again, stale.
+-- status writer may have written last (H3). Answers the ids that are still, or again, stale.
 -- p_done: [{i id, v version, r run of the last Event that was posted}]. Lock order: outbox rows by id, job rows by id.
 create or replace function projected(p_done json) returns bigint[] language plpgsql
   set jit = off as $$ #variable_conflict use_column

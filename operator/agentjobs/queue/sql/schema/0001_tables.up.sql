@@ -3,7 +3,7 @@
 --
 -- Lock order of every transaction: model_breaker rows by model, job rows by id, waiting and running rows by id, session
 -- rows by key, queue rows by name. Schedules are apart: schedule rows by uid, then their schedule_tick rows.
--- An outbox row is written only by who holds the job's row; the projector skips locked ones.
+-- An outbox row is written only by who holds the job's row; the status writer skips locked ones.
 --
 -- Times are the database's own: clock_timestamp() at the start of the function that writes them.
 --
