@@ -65,7 +65,7 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Spec:
-    """A job to be; its due time is reckoned from when it is enqueued."""
+    """A job to be; its due time is reckoned from when it is enqueued, by the model's clock."""
 
     queue: str
     priority: int
@@ -78,7 +78,8 @@ class Spec:
     max_wait: int
     with_object: bool
 
-    def job(self) -> NewJob:
+    def job(self, began: datetime) -> NewJob:
+        """``began``: when the machine did. Jobs that the model calls due at once are due at once, to the microsecond."""
         uid = uuid4()
         return NewJob(
             uid,
@@ -86,7 +87,7 @@ class Spec:
             self.queue,
             self.priority,
             self.session,
-            run_at=datetime.now(UTC) + timedelta(seconds=self.delay) if self.delay else None,
+            run_at=began + timedelta(seconds=self.delay) if self.delay else None,
             max_attempts=self.max_attempts,
             retry=RetryPolicy(max_wait_seconds=self.max_wait),
             starting_deadline_seconds=self.starting,
@@ -207,6 +208,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.sql(
             "truncate job, waiting, running, outcome, attempt, session, queue, worker, outbox; update upkeep set pruned_at = 'infinity'"
         )
+        self.began = datetime.now(UTC)
         self.judge = self.do(TestWorker(self.queue, {}).register())
         self.model.workers[self.judge.id] = model.Worker({})
         for _ in range(2):
@@ -228,7 +230,7 @@ class QueueMachine(RuleBasedStateMachine):
         if sum(job.state in model.WAITING for job in self.model.jobs.values()) > 15:
             return
         now = self.model.now
-        batch = [spec.job() for spec in jobs]
+        batch = [spec.job(self.began) for spec in jobs]
         assert self.do(self.queue.enqueue(batch)) == {job.uid: True for job in batch}
         assert self.do(self.queue.enqueue(batch)) == {job.uid: False for job in batch}
         for spec, job in zip(jobs, batch, strict=True):

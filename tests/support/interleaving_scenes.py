@@ -96,7 +96,7 @@ async def ready(stage: Stage) -> None:
 
 @scene
 async def not_accepted(stage: Stage) -> None:
-    held = change(name="x", hold=("AgentNotFound", "there is no such agent"))
+    held = change(name="x", unaccepted=("AgentNotFound", "there is no such agent"))
     await stage.queue.apply([held])
     assert held.job is not None
     stage.subjects[""] = held.job

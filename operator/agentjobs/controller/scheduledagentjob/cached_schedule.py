@@ -27,6 +27,9 @@ class CachedSchedule:
     """Monotonic time at which the row was asked for; claims in it hold from then on at least."""
     written: bytes = b""
     """Digest of the status that this process wrote last: an older CRD keeps less of it."""
+    decided_generation: int | None = None
+    """Generation of the object that the last decision was about; ``next_tick`` and ``finished`` are that
+    decision's."""
     next_tick: datetime | None = None
     finished: bool = False
     """A one shot that has come to its end."""
@@ -51,6 +54,11 @@ class CachedSchedule:
     def current(self) -> bool:
         """Whether row and object are of one generation; else one of them is on its way."""
         return self.row is not None and self.row.generation == self.parsed.generation
+
+    @property
+    def decided(self) -> bool:
+        """Whether the last decision was about the present object: it waits while a child is being created."""
+        return self.decided_generation == self.parsed.generation
 
     @property
     def pending(self) -> Tick | None:

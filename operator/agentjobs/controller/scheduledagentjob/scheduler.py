@@ -267,6 +267,7 @@ class Scheduler:
         here."""
         uid, spec = entry.parsed.uid, entry.parsed.spec
         self.cache.on_change(uid)
+        entry.decided_generation = entry.parsed.generation
         if spec is None:
             entry.next_tick, entry.finished = None, False
             self._due.put(uid, None)

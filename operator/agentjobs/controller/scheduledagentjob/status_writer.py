@@ -61,8 +61,11 @@ class ScheduleStatusWriter:
                     task.add_done_callback(lambda _: slots.release())
 
     def _wanted(self, entry: CachedSchedule) -> dict[str, object] | None:
-        """The status to be written; None: the object shows it, or it is not known yet."""
-        if entry.row is None or not entry.current:
+        """The status to be written; None: the object shows it, or it is not known yet.
+
+        An object that was edited is shown once it is decided: each decision puts its schedule into the queue here.
+        """
+        if entry.row is None or not entry.current or not entry.decided:
             return None
         active = self.cache.children.active(entry.parsed.uid)
         status = schedule_status(entry.parsed, entry.row, active, entry.next_tick, finished=entry.finished)
