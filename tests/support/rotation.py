@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -36,10 +37,23 @@ class RotatedRole:
             conn.execute(sql.SQL("alter role {} login password {}").format(name, secret))
             if tell:
                 self.tell()
-            conn.execute(
-                "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = %s",
-                (self.role,),
-            )
+            self._cut(conn)
+
+    def _cut(self, conn: psycopg.Connection[tuple[object, ...]]) -> None:
+        """Ends all connections that began before now, also one whose old password was accepted a moment ago.
+
+        Such a connection has no role in pg_stat_activity until it is ready.
+        """
+        conn.execute("create temporary table began as select clock_timestamp() as before")
+        until = time.monotonic() + 10
+        while conn.execute(
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity, began"
+            " where usename = %s and backend_start < before"
+            " union all select null from pg_stat_activity, began, pg_sleep(0.01)"
+            " where usename is null and backend_type = 'client backend' and backend_start < before",
+            (self.role,),
+        ).fetchall():
+            assert time.monotonic() < until, f"connections of {self.role} do not end"
 
     def tell(self) -> None:
         """As a kubelet does: the new content appears whole."""
