@@ -67,6 +67,29 @@ async def test_h11_a_store_that_refuses_to_write_is_not_charged_and_the_run_goes
     assert [event.author for event in await job.stored()].count("user") == 1
 
 
+ROLLS_BACK_TWICE = """
+create sequence adk.rollbacks;
+create function adk.roll_back() returns trigger language plpgsql as $$ begin
+    if nextval('adk.rollbacks') <= 2 then raise exception 'for another' using errcode = '{code}'; end if;
+    return new;
+end $$;
+create trigger roll_back before insert on adk.{table} for each row execute function adk.roll_back();
+"""
+
+
+@pytest.mark.parametrize("table", ["sessions", "events"])
+@pytest.mark.parametrize("code", ["40001", "40P01"])
+async def test_a_transaction_that_gave_way_to_another_is_repeated_at_once(
+    dsn: str, code: str, table: str
+) -> None:
+    await Job(ECHO, dsn=dsn).attempt()  # makes the tables
+    await execute(dsn, ROLLS_BACK_TWICE.format(code=code, table=table))
+    job = Job(ECHO, "hello", dsn=dsn)
+    outcome = await job.attempt()
+    assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "hello")
+    assert [event.author for event in await job.stored()].count("user") == 1
+
+
 TOOL = """
     import asyncio
     from google.adk.agents import LlmAgent

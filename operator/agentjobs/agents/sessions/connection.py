@@ -8,13 +8,16 @@ setting.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import select
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
@@ -23,6 +26,7 @@ from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.cancellation import cancellation_kept
 from agentjobs.dsn import Dsn, current
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
 
@@ -34,6 +38,8 @@ IDLE_SECONDS = 10
 two writes, and a firewall may drop a silent connection without telling either end."""
 PING_SECONDS = 5
 """Time limit of that test."""
+ROLLBACK_REPEATS = 5
+"""Repeats of a transaction that Postgres rolled back for the sake of another one."""
 OPTIONS = f"-c statement_timeout={STATEMENT_SECONDS}s -c idle_in_transaction_session_timeout=60s"
 _FROM_A_POOLER = "unsupported startup parameter"
 
@@ -133,27 +139,33 @@ async def fetch(connection: Connection, statement: LiteralString, values: Mappin
     return await (await connection.execute(statement, values)).fetchall()
 
 
-@asynccontextmanager
-async def own_store() -> AsyncIterator[None]:
-    """Raises SessionStoreUnavailable for database errors of the session store inside the block (H11).
+async def in_own_store(work: Callable[[], Awaitable[T]]) -> T:
+    """The result of ``work``, whose database errors come from the session store and nowhere else (H11).
 
-    For example, an agent's tool may raise the same psycopg errors for a database of its own. Only errors
-    inside such a block come from our store, and only they are refunded.
+    Repeats the work where Postgres rolled its transaction back for the sake of another one: a deadlock, for
+    example with ADK's own service, which inserts in another order, or a conflict at a stricter isolation.
+    An agent's tool may raise the same psycopg errors for a database of its own. Only errors of such work
+    come from our store, and only they are refunded.
 
     :raises SessionStoreUnavailable: connecting failed, the connection was lost, or the schema cannot be used.
     """
-    try:
-        yield
-    except Exception as error:
-        cause = getattr(error, "orig", None) or error  # SQLAlchemy's errors hold the driver's
-        if not isinstance(cause, psycopg.Error | OSError) or _is_about_data(cause):
-            raise
-        lines = str(cause).strip().splitlines()
-        told = lines[0][:300] if lines else "no answer"
-        raise SessionStoreUnavailable(
-            f"The session store failed ({type(cause).__name__}: {told}). The attempt is not charged. "
-            f"Check the database of the setting session_database_url and its schema {SCHEMA}."
-        ) from error
+    for repeat in itertools.count():
+        try:
+            return await work()
+        except Exception as error:
+            cause = getattr(error, "orig", None) or error  # SQLAlchemy's errors hold the driver's
+            if isinstance(cause, pg.DeadlockDetected | pg.SerializationFailure) and repeat < ROLLBACK_REPEATS:
+                await asyncio.sleep(random.uniform(0.001, 0.02) * 2**repeat)
+                continue
+            if not isinstance(cause, psycopg.Error | OSError) or _is_about_data(cause):
+                raise
+            lines = str(cause).strip().splitlines()
+            told = lines[0][:300] if lines else "no answer"
+            raise SessionStoreUnavailable(
+                f"The session store failed ({type(cause).__name__}: {told}). The attempt is not charged. "
+                f"Check the database of the setting session_database_url and its schema {SCHEMA}."
+            ) from error
+    raise AssertionError("unreachable")
 
 
 def _is_about_data(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
-from agentjobs.agents.sessions.connection import Connection, SessionConnection, fetch, own_store
+from agentjobs.agents.sessions.connection import Connection, SessionConnection, fetch, in_own_store
 from agentjobs.agents.sessions.fence import FENCE_TABLE
 from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.dsn import Dsn, DsnFile
@@ -50,9 +51,9 @@ class JobSessions(BaseSessionService):
         """Makes schema and tables where they are missing, and learns their version. Once per process."""
         if self._chosen is not None:
             return
-        async with self._preparing, own_store():
+        async with self._preparing:
             if self._chosen is None:
-                self._chosen = await self._choose()
+                self._chosen = await in_own_store(self._choose)
 
     @property
     def is_prepared(self) -> bool:
@@ -63,8 +64,7 @@ class JobSessions(BaseSessionService):
         """Opens the connection before a run needs it, and lets its server process read the tables'
         catalog."""
         if isinstance(self._chosen, PostgresSessions):
-            async with own_store():
-                await self._chosen.connect()
+            await in_own_store(self._chosen.connect)
 
     async def open(self, fence: Fence) -> Session:
         """Takes the session for the fence's run and reads it; creates it where it is missing.
@@ -72,8 +72,7 @@ class JobSessions(BaseSessionService):
         :raises SessionFenced: a later run of the job has it.
         """
         store = await self._store()
-        async with own_store():
-            return await store.open(fence)
+        return await in_own_store(partial(store.open, fence))
 
     async def release(self) -> None:
         """Closes this process's connections. The service stays prepared."""
@@ -90,40 +89,40 @@ class JobSessions(BaseSessionService):
         session_id: str | None = None,
     ) -> Session:
         store = await self._store()
-        async with own_store():
-            return await store.create_session(
-                app_name=app_name, user_id=user_id, state=state, session_id=session_id
+        return await in_own_store(
+            partial(
+                store.create_session, app_name=app_name, user_id=user_id, state=state, session_id=session_id
             )
+        )
 
     async def get_session(
         self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
     ) -> Session | None:
         store = await self._store()
-        async with own_store():
-            return await store.get_session(
-                app_name=app_name, user_id=user_id, session_id=session_id, config=config
+        return await in_own_store(
+            partial(
+                store.get_session, app_name=app_name, user_id=user_id, session_id=session_id, config=config
             )
+        )
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
         store = await self._store()
-        async with own_store():
-            return await store.list_sessions(app_name=app_name, user_id=user_id)
+        return await in_own_store(partial(store.list_sessions, app_name=app_name, user_id=user_id))
 
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
         store = await self._store()
-        async with own_store():
-            await store.delete_session(app_name=app_name, user_id=user_id, session_id=session_id)
+        await in_own_store(
+            partial(store.delete_session, app_name=app_name, user_id=user_id, session_id=session_id)
+        )
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
         store = await self._store()
-        async with own_store():
-            return await store.get_user_state(app_name=app_name, user_id=user_id)
+        return await in_own_store(partial(store.get_user_state, app_name=app_name, user_id=user_id))
 
     async def append_event(self, session: Session, event: Event) -> Event:
         await wait_for_lease()
         store = await self._store()
-        async with own_store():
-            return await store.append_event(session, event)
+        return await in_own_store(partial(store.append_event, session, event))
 
     async def _store(self) -> PostgresSessions | AdkSessions:
         await self.prepare()
