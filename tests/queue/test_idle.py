@@ -62,7 +62,7 @@ async def test_h26_only_one_process_ticks_at_a_time_and_nobody_waits(
     await queue.enqueue([new_job(run_at=datetime.now(UTC) + timedelta(minutes=1))])
     await pass_time(dsn, 120)
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
-        await conn.execute("select agentjobs.tick(%s, '15 s', '7 days')", (worker.id,))
+        await conn.execute("select agentjobs.tick(%s, '15 s')", (worker.id,))
         async with asyncio.timeout(5):
             elsewhere = await queue.tick(worker.id)
         assert (elsewhere.ticked_elsewhere, elsewhere.promoted) == (True, 0)
@@ -73,7 +73,7 @@ async def test_h26_only_one_process_ticks_at_a_time_and_nobody_waits(
 async def test_h26_a_killed_ticker_holds_up_nobody(queue: Queue, worker: TestWorker, dsn: str) -> None:
     """The lock is the transaction's: it goes with the connection."""
     conn = await psycopg.AsyncConnection.connect(dsn)
-    await conn.execute("select agentjobs.tick(%s, '15 s', '7 days')", (worker.id,))
+    await conn.execute("select agentjobs.tick(%s, '15 s')", (worker.id,))
     pid = conn.info.backend_pid
     await sql(dsn, "select pg_terminate_backend(%s)", pid)
 

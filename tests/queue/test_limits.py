@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
+import pytest
 
 from agentjobs.dsn import current
+from agentjobs.queue import numbers
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind
+from agentjobs.queue.records import AckKind, State
 from agentjobs.values.reasons import Reason
 from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, until, waits_for_a_lock, whereabouts
 
@@ -158,6 +160,7 @@ async def test_a_waiting_job_with_an_object_says_why(queue: Queue, worker: TestW
     serving = TestWorker(queue, {"full": 1, "agents": 1, "paused": 1})
     await serving.register()
     await queue.explain()
+    await queue.admit()
     why = {q: await shown(queue, job) for q, job in jobs.items()}
     assert {q: v.reason for q, v in why.items()} == {
         "paused": Reason.QUEUE_PAUSED,
@@ -175,6 +178,29 @@ async def test_a_waiting_job_with_an_object_says_why(queue: Queue, worker: TestW
     assert (await shown(queue, jobs["paused"])).reason == ""
     await queue.admit()
     assert (await shown(queue, held_back)).reason == ""
+
+
+async def test_a_list_finds_rare_jobs_among_many_and_its_pages_lose_none(
+    queue: Queue, worker: TestWorker, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "LIST_LOOK", 7)
+    jobs = [new_job(queue="b" if n % 10 == 0 else "agents", priority=n % 3) for n in range(60)]
+    await queue.enqueue(jobs)
+    for run in await worker.claim(40, slots={"agents": 40}):
+        await worker.ack(run, AckKind.FAIL if run.id % 9 == 0 else AckKind.COMPLETE)
+    await sql(dsn, "update outcome set finished_at = '2020-01-01' where mod(id, 2) = 0")
+    assert await queue.prune() > 0
+    everything = await queue.list(limit=100)
+    assert [v.id for v in everything] == sorted((v.id for v in everything), reverse=True)
+    for state in State:
+        for name in (None, "agents", "b"):
+            right = [v.id for v in everything if v.state is state and name in (None, v.queue)]
+            paged: list[int] = []
+            before = None
+            while page := await queue.list(state=state, queue=name, before=before, limit=2):
+                paged += [v.id for v in page]
+                before = page[-1].id
+            assert paged == right, (state, name)
 
 
 async def test_counts_and_lists_agree_with_the_states(queue: Queue, worker: TestWorker) -> None:

@@ -206,7 +206,7 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(jobs=st.lists(JOB, min_size=3, max_size=6))
     def begin(self, jobs: list[Spec]) -> None:
         self.sql(
-            "truncate job, waiting, running, outcome, attempt, session, queue, worker, outbox; update upkeep set pruned_at = 'infinity'"
+            "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, outbox; update upkeep set pruned_at = 'infinity'"
         )
         self.began = datetime.now(UTC)
         self.judge = self.do(TestWorker(self.queue, {}).register())
@@ -389,8 +389,9 @@ class QueueMachine(RuleBasedStateMachine):
             old = {uid for uid, job in self.model.jobs.items() if job.state in model.FINAL}
             self.sql("update outcome set finished_at = finished_at - interval '30 days'")
             self.sql("update upkeep set pruned_at = '-infinity'")
-            self.tick()
-            self.sql("update upkeep set pruned_at = 'infinity'")
+            assert self.do(self.queue.prune()) == len(
+                [uid for uid in old if not self.model.jobs[uid].trimmed]
+            )
             assert old == {uid for uid, job in self.model.jobs.items() if job.state in model.FINAL}
             self.model.prune(old - self.mirrored)
 
@@ -398,7 +399,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def control(self, n: int, what: str, number: int) -> None:
         jobs = list(self.model.jobs.values())
-        fitting = {"resume": "s", "retry": "fk"}.get(what, "nrlbsqi@")
+        fitting = {"resume": "s", "retry": "fk"}.get(what, "nprlbsqi@")
         jobs = [job for job in jobs if job.state in fitting] or jobs
         if not jobs:
             return

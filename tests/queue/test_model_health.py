@@ -179,6 +179,28 @@ async def test_h16_a_kept_job_waits_no_longer_than_its_policy_allows(
     assert behind.uid in {run.uid for run in await worker.claim()}, "its session is free"
 
 
+async def test_h16_a_kept_job_does_not_wait_while_its_queue_is_paused(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await break_model(queue, worker)
+    impatient = job_of(retry=RetryPolicy(max_wait_seconds=600))
+    await queue.enqueue([impatient])
+    await worker.claim()
+    await pass_time(dsn, 300)
+    for _ in range(2):
+        await queue.set_queue("agents", paused=True)
+        await pass_time(dsn, 3600)
+        await queue.tick(worker.id)
+        await queue.set_queue("agents", paused=False)
+        await queue.tick(worker.id)
+        assert (await shown(queue, impatient)).reason == Reason.MODEL_UNAVAILABLE
+    await pass_time(dsn, 301)
+    await queue.tick(worker.id)
+    view = await shown(queue, impatient)
+    assert (view.state, view.reason) == (State.FAILED, Reason.WAIT_EXCEEDED)
+    assert "waited 60" in view.message
+
+
 # probes and the ramp -----------------------------------------------------------------------------------
 
 

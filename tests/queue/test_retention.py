@@ -23,7 +23,7 @@ async def finished_object(queue: Queue, worker: TestWorker, kind: AckKind = AckK
 
 async def age(queue: Queue, worker: TestWorker, dsn: str) -> int:
     await pass_time(dsn, WEEKS)
-    return (await queue.tick(worker.id)).pruned
+    return await queue.prune()
 
 
 async def test_h1_a_pruned_job_is_not_run_again_by_its_object(
@@ -108,7 +108,7 @@ async def test_h1_retention_spares_what_is_younger_or_unfinished(
     await pass_time(dsn, WEEKS)
     young = await worker.one()
     await worker.ack(young)
-    assert (await queue.tick(worker.id)).pruned == 1
+    assert await queue.prune() == 1
     assert await whereabouts(dsn) == {"waiting": 0, "running": 1, "outcome": 1, "job": 2}
 
 
@@ -119,20 +119,20 @@ async def test_h1_retention_runs_once_a_minute(queue: Queue, worker: TestWorker,
     assert await age(queue, worker, dsn) == 1
     await worker.ack(two)
     await sql(dsn, "update outcome set finished_at = '2020-01-01'")
-    assert (await queue.tick(worker.id)).pruned == 0
+    assert await queue.prune() == 0
     await pass_time(dsn, 61)
-    assert (await queue.tick(worker.id)).pruned == 1
+    assert await queue.prune() == 1
 
 
-async def test_h1_a_backlog_of_retention_goes_with_every_tick(
+async def test_h1_a_backlog_of_retention_goes_in_batches_of_a_transaction_each(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:
     await queue.enqueue([new_job() for _ in range(5)])
     for job in await worker.claim(5):
         await worker.ack(job)
     await pass_time(dsn, WEEKS)
-    tick = "select pruned from tick(%s, '15 s', '7 days', 2)"
-    assert [(await sql(dsn, tick, worker.id))[0][0] for _ in range(4)] == [2, 2, 1, None]
+    batch = "select retention('7 days', 2)"
+    assert [(await sql(dsn, batch))[0][0] for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_h1_retention_does_not_wait_for_a_job_that_somebody_changes(
@@ -143,7 +143,7 @@ async def test_h1_retention_does_not_wait_for_a_job_that_somebody_changes(
         await conn.execute("select * from agentjobs.job for update")
         assert await age(queue, worker, dsn) == 0
     await pass_time(dsn, 61)
-    assert (await queue.tick(worker.id)).pruned == 1
+    assert await queue.prune() == 1
 
 
 @pytest.mark.parametrize("control", ["cancel", "suspend", "resume"])

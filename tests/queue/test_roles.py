@@ -140,7 +140,7 @@ REFUSED = [
     ("read", "select log_tail from agentjobs.attempt"),
     ("read", "select * from agentjobs.view('{1}', 1, true)"),
     ("read", "begin; set transaction read write; delete from agentjobs.worker"),
-    ("read", "select agentjobs.tick(gen_random_uuid(), '15 s', '7 days')"),
+    ("read", "select agentjobs.tick(gen_random_uuid(), '15 s')"),
     ("read", "select * from adk.fence"),
     ("owner", "select * from adk.fence"),
     ("owner", "create role mine"),

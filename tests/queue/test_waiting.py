@@ -238,8 +238,62 @@ async def test_h20_a_pause_is_not_lost_when_the_job_is_suspended_during_it(
     await queue.resume(job.uid)
     await pass_time(dsn, 30)
     await queue.set_queue("agents", paused=False)
-    ((left,),) = await sql(dsn, "select extract(epoch from deadline - clock_timestamp())::float from waiting")
+    stood = "paused_between(queue, greatest(run_at, pauses_from), clock_timestamp())"
+    ((left,),) = await sql(
+        dsn, f"select extract(epoch from deadline + {stood} - clock_timestamp())::float from waiting"
+    )
     assert 30 < left < 41
+
+
+async def test_h20_pauses_that_came_and_went_do_not_count_however_often(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    job = new_job(starting_deadline_seconds=60)
+    await queue.enqueue([job])
+    for _ in range(3):
+        await queue.set_queue("agents", paused=True)
+        await pass_time(dsn, 3600)
+        await queue.set_queue("agents", paused=False)
+        await pass_time(dsn, 15)
+        await queue.tick(worker.id)
+        assert (await shown(queue, job)).state is State.QUEUED
+    await pass_time(dsn, 16)
+    await queue.tick(worker.id)
+    assert (await shown(queue, job)).reason == Reason.STARTING_DEADLINE_EXCEEDED
+
+
+async def test_h20_forgotten_pauses_do_not_count_for_jobs_that_came_later(queue: Queue, dsn: str) -> None:
+    for _ in range(3):
+        await queue.set_queue("agents", paused=True)
+        await pass_time(dsn, 100)
+        await queue.set_queue("agents", paused=False)
+    await sql(dsn, "delete from pause where paused_at < (select max(paused_at) from pause)")
+    await queue.enqueue([new_job()])
+    await pass_time(dsn, 10)
+    between = "select extract(epoch from paused_between('agents', clock_timestamp() - make_interval(secs => %s), clock_timestamp()))"
+    assert [round((await sql(dsn, between, ago))[0][0]) for ago in (5, 105, 1000)] == [0, 95, 100]
+
+
+async def test_h16_time_in_which_the_queue_was_paused_is_no_time_of_waiting(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    job = new_job(retry=RetryPolicy(max_wait_seconds=3600))
+    await queue.enqueue([job])
+    await worker.ack(await worker.one(), AckKind.SNOOZE, delay_seconds=30, reason="ModelRateLimited")
+    for _ in range(2):
+        await queue.set_queue("agents", paused=True)
+        await pass_time(dsn, 2 * 86400)
+        await queue.set_queue("agents", paused=False)
+        await queue.tick(worker.id)
+        await worker.beat()
+        await worker.ack(await worker.one(), AckKind.SNOOZE, delay_seconds=30, reason="ModelRateLimited")
+        assert (await shown(queue, job)).state is State.RETRYING
+    await pass_time(dsn, 3600)
+    await queue.tick(worker.id)
+    await worker.ack(await worker.one(), AckKind.SNOOZE, delay_seconds=30, reason="ModelRateLimited")
+    ended = await shown(queue, job)
+    assert (ended.state, ended.reason) == (State.FAILED, Reason.WAIT_EXCEEDED)
+    assert "waited 36" in ended.message, "the message leaves the pauses out, too"
 
 
 async def test_h20_the_active_deadline_starts_over_on_resume(

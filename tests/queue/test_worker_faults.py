@@ -134,7 +134,7 @@ async def expire_and_rescue(dsn: str, queue: Queue, worker: UUID) -> None:
         await connection.execute(
             "update agentjobs.worker set beat_at = beat_at - interval '1 hour' where id = %s", (worker,)
         )
-        await connection.execute("select agentjobs.tick(%s, interval '15 s', interval '7 days')", (other.id,))
+        await connection.execute("select agentjobs.tick(%s, interval '15 s')", (other.id,))
 
 
 async def test_h11_a_database_outage_longer_than_the_expiry_kills_and_charges_nothing(

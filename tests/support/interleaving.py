@@ -27,7 +27,19 @@ from psycopg import errors as pg
 from agentjobs.queue.connection import DEADLOCK_REPEATS
 from agentjobs.queue.queue import Queue
 
-TABLES = ("job", "waiting", "running", "outcome", "attempt", "session", "queue", "worker", "outbox", "upkeep")
+TABLES = (
+    "job",
+    "waiting",
+    "running",
+    "outcome",
+    "attempt",
+    "session",
+    "queue",
+    "pause",
+    "worker",
+    "outbox",
+    "upkeep",
+)
 DEADLINE_SECONDS = 20.0
 VACUUM_EVERY = 300
 """Restores: each leaves the rows of the run before it dead."""
@@ -335,7 +347,14 @@ def _rows(table: str, key: str) -> str:
     return f"'{table}', (select coalesce(json_object_agg({key}, jsonb_strip_nulls(to_jsonb(t)) - 'version' - 'pruned_at'), '{{}}') from {table} t)"
 
 
-_KEYS = {"attempt": "id || '/' || run", "session": "key", "queue": "name", "upkeep": "'-'", "worker": "name"}
+_KEYS = {
+    "attempt": "id || '/' || run",
+    "session": "key",
+    "queue": "name",
+    "pause": "queue || paused_at",
+    "upkeep": "'-'",
+    "worker": "name",
+}
 _EVERYTHING: Any = (
     "select json_build_object("
     + ", ".join(_rows(table, _KEYS.get(table, "id")) for table in TABLES)

@@ -435,7 +435,7 @@ async def build(interleaver: Interleaver, name: str) -> Scene:
     dsn = interleaver.dsn
     await sql(
         dsn,
-        "truncate job, waiting, running, outcome, attempt, session, queue, worker, outbox;"
+        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, outbox;"
         " update upkeep set pruned_at = 'infinity'",
     )
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:

@@ -127,10 +127,20 @@ async def make_steady(dsn: str, worker: TestWorker) -> None:
 def time_passing(seconds: float) -> str:
     """A statement after which so much time has passed for every job and queue: all times in their rows move back."""
     columns = {
-        "waiting": ("run_at", "since", "started_at", "deadline", "wait_since", "held_until", "asked_until"),
+        "waiting": (
+            "run_at",
+            "since",
+            "started_at",
+            "deadline",
+            "pauses_from",
+            "wait_since",
+            "held_until",
+            "asked_until",
+        ),
         "running": ("run_at", "since", "started_at", "deadline", "wait_since"),
         "outcome": ("started_at", "run_started_at", "finished_at"),
         "queue": ("paused_at",),
+        "pause": ("paused_at", "unpaused_at"),
         "model_breaker": ("since", "failed_at", "probe_at"),
         "upkeep": ("pruned_at",),
     }

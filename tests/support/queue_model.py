@@ -1,7 +1,7 @@
 """The states and invariants of a job as plain Python: what the queue must do, without a database.
 
 Times are seconds of a clock that only moves when a test says so. A job's ``state`` is the letter of the place where
-the queue keeps it: n new, r ready, l later, b behind its session, s suspended, q quarantined, i asked, @ running; c complete,
+the queue keeps it: n new, p new in a paused queue, r ready, l later, b behind its session, s suspended, q quarantined, i asked, @ running; c complete,
 f failed, k cancelled.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-WAITING, FINAL = "nrlbsqi", "cfk"
+WAITING, FINAL = "nprlbsqi", "cfk"
 DRAINS = 5
 LOSSES_TO_RUN_ALONE, LOSSES_TO_FAIL = 3, 5
 
@@ -37,6 +37,8 @@ class Job:
     round: int = 1
     started: bool = False
     deadline: float | None = None
+    pauses_from: float = 0
+    """The starting deadline stands still for pauses from here on."""
     left: float | None = None
     snoozes: int = 0
     wait_since: float | None = None
@@ -119,7 +121,7 @@ class Model:
         queue = self.queues.get(job.queue)
         if queue is None or queue.paused_at is None:
             return 0
-        return max(0, self.now - max(queue.paused_at, job.since, job.due))
+        return max(0, self.now - max(queue.paused_at, job.pauses_from, job.due))
 
     # -- in, and what time does -------------------------------------------------------------------
 
@@ -130,6 +132,7 @@ class Model:
             self._to(job, "s", "Suspended")
             job.left = job.starting
             return
+        job.pauses_from = self.now
         if job.starting is not None:
             job.deadline = max(job.due, self.now) + job.starting
         later = job.due > self.now
@@ -138,8 +141,11 @@ class Model:
     def admit(self) -> None:
         holders = self.holders()
         for job in sorted(self.jobs.values(), key=lambda job: job.place):
-            if job.state == "n" and job.session is not None and not self.paused(job.queue):
-                if job.session in holders:
+            if job.state in "np" and job.session is not None:
+                if self.paused(job.queue):
+                    if job.state == "n":
+                        job.state, job.reason = "p", "QueuePaused"
+                elif job.session in holders:
                     job.state, job.reason = "b", "BehindSession"
                 else:
                     job.state, job.reason = self._ready(job), ""
@@ -325,6 +331,7 @@ class Model:
         else:
             self._place(job)
             job.deadline = None if job.left is None else max(self.now, job.due) + job.left
+            job.pauses_from = self.now
         job.left = None
         if job.asked:
             self._ask(job)
@@ -357,7 +364,13 @@ class Model:
         job.round += 1
         job.attempts = job.drains = job.losses = job.snoozes = 0
         job.asked = False
-        job.started, job.wait_since, job.due, job.left = False, None, self.now, None
+        job.started, job.wait_since, job.due, job.left, job.pauses_from = (
+            False,
+            None,
+            self.now,
+            None,
+            self.now,
+        )
         job.deadline = None if job.starting is None else self.now + job.starting
         self._to(job, "n" if job.session else "r")
         return True
@@ -383,7 +396,7 @@ class Model:
         if self.paused(name):
             for job in self.jobs.values():
                 if job.queue == name and job.session and not job.started and job.state in "rqb":
-                    job.state, job.reason = "n", "QueuePaused"
+                    job.state, job.reason = "p", "QueuePaused"
             self._settle()
 
     def prune(self, gone: Iterable[UUID]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from uuid import UUID, uuid4
 
+from agentjobs.queue import numbers
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import WorkerInfo
@@ -39,6 +40,7 @@ class OperatorHeartbeat:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat())
             group.create_task(self._tick())
+            group.create_task(self._prune())
 
     async def leave(self) -> None:
         if self.id is not None:
@@ -73,6 +75,14 @@ class OperatorHeartbeat:
                 await self.queue.tick(self.id)
             except QueueError as error:
                 log.warning("the queue's tick is tried again: the database does not answer: %s", error)
+
+    async def _prune(self) -> None:
+        while True:
+            await asyncio.sleep(numbers.PRUNE_SECONDS * random.uniform(0.5, 1.5))
+            try:
+                await self.queue.prune()
+            except QueueError as error:
+                log.warning("retention is tried again: the database does not answer: %s", error)
 
 
 def _version() -> str:

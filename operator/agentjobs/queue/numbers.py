@@ -12,6 +12,14 @@ TICK_SECONDS = 1.0
 """The pause between two ticks of a process: an idle worker costs 2 statements a second at most (H26)."""
 RETENTION_SECONDS = 7 * 86400
 """How long results, attempts and payloads of finished jobs are kept."""
+PRUNE_SECONDS = 60.0
+"""The pause between two passes of retention."""
+PRUNE_JOBS = 1000
+"""The most jobs that one transaction of retention removes."""
+YIELD_JOBS = 1000
+"""The most jobs that one transaction takes from their sessions when their queue is paused."""
+LIST_LOOK = 10_000
+"""The most jobs that one statement looks at to find those of a list."""
 
 CLAIM_JOBS = 64
 """The most jobs in a claim's reply (H7); SQL bounds its bytes."""

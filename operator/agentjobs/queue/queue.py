@@ -260,19 +260,31 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         return int(answer[0][0])
 
     async def tick(self, caller: UUID) -> TickResult:
-        """One tick: promotes, enforces deadlines, rescues, prunes; one process at a time (H26)."""
+        """One tick: promotes, enforces deadlines, rescues; one process at a time (H26)."""
         rows = await self._db.fetch(
-            "select held_elsewhere, promoted, expired, rescued, pruned, admit, paused, next_due"
-            " from agentjobs.tick(%s, %s, %s)",
-            (caller, self._expiry, self._retention),
+            "select held_elsewhere, promoted, expired, rescued, admit, paused, next_due from agentjobs.tick(%s, %s)",
+            (caller, self._expiry),
         )
-        elsewhere, promoted, expired, rescued, pruned, admit, paused, next_due = rows[0]
-        for queue in paused or ():
-            await self._db.fetch("select agentjobs.yield_paused(%s)", (queue,))
+        elsewhere, promoted, expired, rescued, admit, paused, next_due = rows[0]
         admitted = await self.admit() if admit else 0
-        return TickResult(
-            elsewhere, admitted, promoted or 0, expired or 0, rescued or 0, pruned or 0, next_due
-        )
+        for queue in paused or ():
+            await self._yield_paused(queue)
+        return TickResult(elsewhere, admitted, promoted or 0, expired or 0, rescued or 0, next_due)
+
+    async def prune(self) -> int:
+        """Removes finished jobs whose retention is over, in transactions of their own; how many.
+
+        All processes may call it: one at a time does the work, and again a minute later at the earliest.
+        """
+        removed = 0
+        while True:
+            rows = await self._db.fetch(
+                "select agentjobs.retention(%s, %s)", (self._retention, numbers.PRUNE_JOBS)
+            )
+            batch = int(rows[0][0])
+            removed += batch
+            if batch < numbers.PRUNE_JOBS:
+                return removed
 
     async def admit(self) -> int:
         """Admits due jobs of shared sessions: each takes its session, or its place behind it (H17)."""
@@ -342,8 +354,12 @@ class Queue(KubernetesObjects, Breakers, Schedules):
             "select agentjobs.set_queue(%s, %s, %s, %s, %s, %s)",
             (name, paused, by, reason, max_running is not ..., limit),
         )
-        if paused:
-            await self._db.fetch("select agentjobs.yield_paused(%s)", (name,))
+        while paused and await self._yield_paused(name) == numbers.YIELD_JOBS:
+            pass
+
+    async def _yield_paused(self, queue: str) -> int:
+        rows = await self._db.fetch("select agentjobs.yield_paused(%s, %s)", (queue, numbers.YIELD_JOBS))
+        return int(rows[0][0])
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -373,10 +389,18 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         limit: int = 50,
     ) -> list[JobView]:
         """A page of jobs, the newest first. ``before``: the id of the last job of the page before."""
-        rows = await self._db.fetch(
-            "select job from agentjobs.list(%s, %s, %s, %s, %s)", (queue, state, namespace, before, limit)
-        )
-        return [codec.job_view(row[0]) for row in rows]
+        found: list[JobView] = []
+        look = limit
+        while True:
+            wanted = limit - len(found)
+            ((jobs, before),) = await self._db.fetch(
+                "select jobs, seen from agentjobs.list(%s, %s, %s, %s, %s, %s)",
+                (queue, state, namespace, before, wanted, max(look, wanted)),
+            )
+            found += [codec.job_view(job) for job in jobs or ()]
+            if before is None or len(found) == limit:
+                return found
+            look = min(4 * look, numbers.LIST_LOOK)
 
     async def timelines(self, uids: Sequence[UUID]) -> Sequence[Timeline]:
         """When jobs waited and ran in their last round, of those that have ended; without texts."""

@@ -324,7 +324,6 @@ class TickResult:
     expired: int = 0
     """Jobs that a deadline has failed, or asked to stop."""
     rescued: int = 0
-    pruned: int = 0
     next_due_seconds: float | None = None
     """The time until the next due time; None: none is known."""
 

@@ -20,7 +20,8 @@ begin
     from pg_proc p
     left join (values
       ('register', '@worker@, @operator@'), ('unregister', '@worker@, @operator@'), ('beat', '@worker@, @operator@'),
-      ('tick', '@worker@, @operator@'), ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
+      ('tick', '@worker@, @operator@'), ('retention', '@worker@, @operator@'),
+      ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
       ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('timeline', '@worker@, @operator@'),
       ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
       ('outbox_drop', '@operator@'), ('respond', '@operator@'), ('touch_uids', '@operator@'), ('mirrored', '@operator@'),

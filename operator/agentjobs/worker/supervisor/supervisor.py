@@ -42,7 +42,7 @@ from agentjobs.worker.supervisor.metrics import WorkerMetrics
 from agentjobs.worker.supervisor.payload import PayloadInvalid, PayloadTooNew, attempt_spec
 from agentjobs.worker.supervisor.progress import ProgressReport
 from agentjobs.worker.supervisor.runs import Run, Runs
-from agentjobs.worker.supervisor.ticking import Listener, Ticker
+from agentjobs.worker.supervisor.ticking import Listener, Pruner, Ticker
 from agentjobs.worker.supervisor.traces import Traces, traceparent_of
 
 log = logging.getLogger(__name__)
@@ -175,6 +175,7 @@ class Worker:
             ).run(),
             ProgressReport(queue, identity, self.runs).run(),
             Ticker(queue, identity, seconds=config.tick_seconds).run(),
+            Pruner(queue).run(),
             Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
             ends.run(),
         ]

@@ -1,4 +1,4 @@
-"""The worker's ticks of the queue, and its listener, which wakes the worker's loops by notifications."""
+"""The worker's ticks of the queue, its part in retention, and the listener that wakes its loops by notifications."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Collection
 
+from agentjobs.queue import numbers
 from agentjobs.queue.listen import Note
 from agentjobs.queue.queue import Queue
 from agentjobs.worker.supervisor.identity import Identity, wait_for
@@ -61,6 +62,24 @@ class Ticker:
             notified = await wait_for(self._identity.tick_wanted, seconds)
             if notified:
                 await asyncio.sleep(_LEAST_SECONDS)
+
+
+class Pruner:
+    """The loop that removes finished jobs whose retention is over, apart from the ticks: it may take long."""
+
+    def __init__(self, queue: Queue, *, seconds: float = numbers.PRUNE_SECONDS) -> None:
+        self._queue = queue
+        self._seconds = seconds
+        self.outage = Outage("retention", log)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds * random.uniform(0.5, 1.5))
+            try:
+                await self._queue.prune()
+                self.outage.over()
+            except Exception as error:
+                await asyncio.sleep(self.outage.failed(error))
 
 
 class Listener:

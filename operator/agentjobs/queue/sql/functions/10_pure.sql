@@ -24,7 +24,7 @@ create or replace function ready_state(p_losses smallint) returns "char"
 -- that waits for its time, or for its model, and has run before, is Retrying.
 create or replace function state_name(p_place "char", p_started boolean) returns text language sql immutable as $$
   select case p_place when '@' then 'Running' when 'c' then 'Complete' when 'f' then 'Failed' when 'k' then 'Cancelled'
-                      when 'n' then 'Queued' when 'r' then 'Queued' when 'b' then 'Queued' when 'q' then 'Queued'
+                      when 'n' then 'Queued' when 'p' then 'Queued' when 'r' then 'Queued' when 'b' then 'Queued' when 'q' then 'Queued'
                       when 'l' then case when p_started then 'Retrying' else 'Scheduled' end
                       when 'm' then case when p_started then 'Retrying' else 'Queued' end
                       when 'i' then 'InputRequired' when 's' then 'Suspended' when 'h' then 'Suspended' else 'Rejected' end $$;

@@ -1,18 +1,51 @@
+-- admittable: whether admit() has something to do. Indexes: waiting_new; waiting_paused, walked queue by queue.
+create or replace function admittable() returns boolean language sql stable set enable_seqscan = off as $$
+  with recursive names as (
+    (select queue as name from waiting where state = 'p' order by queue limit 1)
+    union all
+    select (select w.queue from waiting w where w.state = 'p' and w.queue > n.name order by w.queue limit 1) from names n
+      where n.name is not null)
+  select exists (select from waiting where state = 'n')
+      or exists (select from names n where n.name is not null
+                   and not exists (select from queue q where q.name = n.name and q.paused_at is not null)) $$;
+
 -- admit: jobs of shared sessions that are due take their session, or their place behind its holder, in the order of their
--- places in line (H12, H17). Jobs of paused queues stay new. Answers how many it looked at.
+-- places in line (H12, H17). Jobs of paused queues are put aside, in state p, until their queue is open. Answers how many it
+-- looked at.
 -- A short transaction of its own: enqueue() cannot do this, because its caller's transaction may stay open. One process at a
--- time, by an advisory lock. Index: waiting_new. Lock order: waiting rows, those that nobody has locked; then sessions by key.
+-- time, by an advisory lock. Indexes: waiting_new; waiting_paused, walked queue by queue. Lock order: waiting rows, those that
+-- nobody has locked; then sessions by key.
 create or replace function admit(p_limit int default 1000) returns int language plpgsql
-  set jit = off as $$ #variable_conflict use_column
-declare v_ids bigint[]; v_heads bigint[]; v_ready text[]; v_mirrored bigint[];
+  set jit = off set enable_seqscan = off as $$ #variable_conflict use_column
+declare v_ids bigint[]; v_paused bigint[]; v_heads bigint[]; v_ready text[]; v_mirrored bigint[]; n int;
 begin
-  if not exists (select from waiting where state = 'n') then return 0; end if;
+  if not admittable() then return 0; end if;
   perform pg_advisory_xact_lock(hashtext('agentjobs admit'));
-  select array_agg(id order by place) into v_ids
-  from (select w.id, place(w.pos) as place from waiting w where w.state = 'n'
-          and not exists (select from queue q where q.name = w.queue and q.paused_at is not null)
-        order by place(w.pos) limit p_limit for update of w skip locked) n;
-  if v_ids is null then return 0; end if;
+  with recursive names as (
+      (select queue as name from waiting where state = 'p' order by queue limit 1)
+      union all
+      select (select w.queue from waiting w where w.state = 'p' and w.queue > n.name order by w.queue limit 1) from names n
+        where n.name is not null),
+    found as materialized (
+      select * from (select id, queue, pos & 72057594037927935 as place from waiting where state = 'n'
+                     order by pos & 72057594037927935 limit p_limit for update skip locked) new
+      union all
+      select p.* from names cross join lateral (
+          select w.id, w.queue, w.pos & 72057594037927935 as place from waiting w where w.state = 'p' and w.queue = names.name
+            order by w.pos & 72057594037927935 limit p_limit for update skip locked) p
+        where not exists (select from queue q where q.name = names.name and q.paused_at is not null)),
+    first as (select * from found order by place limit p_limit)
+  select array_agg(f.id order by f.place) filter (where q.name is null), array_agg(f.id) filter (where q.name is not null)
+    into v_ids, v_paused
+  from first f left join queue q on q.name = f.queue and q.paused_at is not null;
+  n := coalesce(cardinality(v_ids), 0) + coalesce(cardinality(v_paused), 0);
+  if v_paused is not null then
+    with aside as (update waiting w set state = 'p', reason = 'QueuePaused', message = paused_message(q.name, q.paused_by, q.paused_reason)
+                   from queue q where w.id = any (v_paused) and q.name = w.queue returning w.id, w.mirrored)
+    select array_agg(id) filter (where mirrored) into v_mirrored from aside;
+    if v_mirrored is not null then perform touch(v_mirrored); end if;
+  end if;
+  if v_ids is null then return n; end if;
   -- opens the sessions that nobody holds; locks the others until commit (the conflict arm writes nothing)
   with first as (select distinct on (w.session) w.session, w.id from waiting w where w.id = any(v_ids) order by w.session, place(w.pos)),
     opened as (insert into session (key, holder) select session, id from first order by session
@@ -26,5 +59,5 @@ begin
     into v_ready, v_mirrored from moved;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   perform notify_ready(v_ready);
-  return cardinality(v_ids);
+  return n;
 end $$;

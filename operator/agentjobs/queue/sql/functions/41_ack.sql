@@ -59,7 +59,8 @@ begin
                     when (run.k = 'retry' or (run.k = 'release' and run.control is distinct from 's' and coalesce(run.drains, 0) >= 5))
                          and run.attempt >= job.max_attempts then 'exhausted'
                     when run.k = 'snooze' and v_now + make_interval(secs => run.delay)
-                         > coalesce(run.wait_since, v_now) + make_interval(secs => coalesce(job.retry[4], 86400)) then 'waited'
+                         > coalesce(run.wait_since, v_now) + make_interval(secs => coalesce(job.retry[4], 86400))
+                           + paused_between(run.queue, run.wait_since, v_now) then 'waited'
                     when run.control = 's' then 'suspend' else 'again' end as verdict,
                v_now + make_interval(secs => run.delay) as next_at
         from run cross join lateral (select * from job where job.id = run.id offset 0) job),
@@ -78,7 +79,8 @@ begin
                             when 'deadline' then 'activeDeadlineSeconds ran out during attempt ' || attempt
                             when 'exhausted' then 'attempt ' || attempt || ' of ' || max_attempts || ' failed, the last: '
                                                   || why || coalesce(': ' || m, '')
-                            else 'waited ' || extract(epoch from v_now - coalesce(wait_since, v_now))::int
+                            else 'waited ' || coalesce(extract(epoch from v_now - wait_since
+                                                       - paused_between(queue, wait_since, v_now))::int, 0)
                                  || ' s in a row, next in ' || delay::int || ' s; the last reason: ' || why || coalesce(': ' || m, '') end,
                queue, attempt - (not charged and verdict not in ('cancelled', 'deadline'))::int, run, p_worker, v_name, token,
                started_at, since, v_now, spent, u, e, c

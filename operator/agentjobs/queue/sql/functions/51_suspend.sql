@@ -1,8 +1,3 @@
--- paused_for: how long the pause that is on now has held up a job that was due.
-create or replace function paused_for(p_queue text, p_since timestamptz, p_run_at timestamptz) returns interval language sql stable as $$
-  select greatest(interval '0', clock_timestamp() - greatest(coalesce((select paused_at from queue where name = p_queue), 'infinity'),
-                                                             p_since, p_run_at)) $$;
-
 -- suspend_job: a waiting job stands still, a running one is asked to stop. The due time survives; a starting deadline
 -- stands still, an active one starts over with resume (H19, H20). A job that never started gives up its session.
 -- answer, key, looking again, indexes and lock order: as cancel_job().
@@ -15,7 +10,8 @@ begin
       if w.state in ('s', 'h') then answer := 'Suspended'; return; end if;
       update waiting set state = 's', since = clock_timestamp(), reason = 'Suspended', message = case when state <> 'm' then message end,
              deadline_left = case when started_at is null
-                                  then deadline - greatest(clock_timestamp(), run_at) + paused_for(queue, since, run_at) end,
+                                  then deadline - greatest(clock_timestamp(), run_at)
+                                       + paused_between(queue, greatest(run_at, pauses_from), clock_timestamp()) end,
              deadline = null
         where id = p_id;
       if w.mirrored then perform touch(array[p_id]); end if;

@@ -1,19 +1,24 @@
--- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. Unpausing gives back the starting time that
--- the pause took (H20).
+-- paused_total: how long a queue had been paused in total at a time. Index: pause's primary key.
+create or replace function paused_total(p_queue text, p_at timestamptz) returns interval language sql stable as $$
+  select coalesce(
+    (select before + least(coalesce(unpaused_at, p_at), p_at) - paused_at from pause
+      where queue = p_queue and paused_at <= p_at order by paused_at desc limit 1),
+    (select before from pause where queue = p_queue order by paused_at limit 1),       -- the pauses before it are forgotten
+    interval '0') $$;
+
+-- paused_between: how long of this span a queue was paused.
+create or replace function paused_between(p_queue text, p_from timestamptz, p_to timestamptz) returns interval language sql stable as $$
+  select case when p_from < p_to then paused_total(p_queue, p_to) - paused_total(p_queue, p_from) else interval '0' end $$;
+
+-- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. It changes no job: yield_paused(), admit() and
+-- the stages of tick() find the pause, or its end, by themselves.
 -- A new limit waits for the claims under way: they end first and count, later ones see the limit (H22).
--- Lock order: the table running (share row exclusive, where a limit is set), waiting rows of the queue, the queue's row.
+-- Lock order: the table running (share row exclusive, where a limit is set), the queue's row, its pauses.
 create or replace function set_queue(p_name text, p_pause boolean, p_by text, p_reason text, p_set_limit boolean,
                                      p_max_running int) returns void
   language plpgsql as $$ #variable_conflict use_column
-declare v_now timestamptz := clock_timestamp(); v_since timestamptz;
+declare v_now timestamptz := clock_timestamp(); c_kept constant int := 1000;
 begin
-  if p_pause = false then
-    select paused_at into v_since from queue where name = p_name;
-    if v_since is not null then
-      update waiting set deadline = deadline + (v_now - greatest(v_since, since, run_at))
-        where queue = p_name and deadline is not null and started_at is null and run_at <= v_now;
-    end if;
-  end if;
   if p_set_limit then
     lock table running in share row exclusive mode;
     update running set limited = p_max_running is not null where queue = p_name;
@@ -26,13 +31,23 @@ begin
     paused_by = case when p_pause is null then q.paused_by when p_pause then p_by end,
     paused_reason = case when p_pause is null then q.paused_reason when p_pause then p_reason end,
     max_running = case when p_set_limit then p_max_running else q.max_running end;
+  if p_pause then
+    insert into pause (queue, paused_at, before) select p_name, v_now, paused_total(p_name, v_now)
+      where not exists (select from pause where queue = p_name and unpaused_at is null);
+    delete from pause where queue = p_name and paused_at < (select paused_at from pause where queue = p_name
+                                                            order by paused_at desc offset c_kept limit 1);
+  elsif not p_pause then
+    update pause set unpaused_at = greatest(v_now, paused_at) where queue = p_name and unpaused_at is null;
+  end if;
   perform notify_ready(array[p_name]);
   perform pg_notify('agentjobs_admit', '');
 end $$;
 
--- yield_paused: while a queue is paused, its jobs that never started hold no session and stand behind none: they are new again
--- (H17). Answers how many. Lock order: waiting rows by id, those that nobody has locked; then sessions by key.
-create or replace function yield_paused(p_queue text) returns int language plpgsql as $$ #variable_conflict use_column
+-- yield_paused: while a queue is paused, its jobs that never started hold no session and stand behind none (H17): state p.
+-- Answers how many it moved; where that is p_limit there may be more.
+-- Index: waiting_yields. Lock order: waiting rows by id, those that nobody has locked; then sessions by key.
+create or replace function yield_paused(p_queue text, p_limit int default 1000) returns int language plpgsql
+  set enable_seqscan = off as $$ #variable_conflict use_column
 declare v_keys text[]; n int; v_mirrored bigint[]; v_message text;
 begin
   select paused_message(name, paused_by, paused_reason) into v_message from queue where name = p_queue and paused_at is not null;
@@ -40,8 +55,8 @@ begin
   with mine as materialized (
       select id, state, session, mirrored from waiting where queue = p_queue and session is not null and started_at is null
         and state in ('r', 'q', 'm', 'b')
-      order by id for update skip locked),
-    u as (update waiting w set state = 'n', reason = 'QueuePaused', message = v_message from mine where w.id = mine.id)
+      order by id limit p_limit for update skip locked),
+    u as (update waiting w set state = 'p', reason = 'QueuePaused', message = v_message from mine where w.id = mine.id)
   select count(*), array_agg(session) filter (where state <> 'b'), array_agg(id) filter (where mirrored) into n, v_keys, v_mirrored
     from mine;
   if v_mirrored is not null then perform touch(v_mirrored); end if;

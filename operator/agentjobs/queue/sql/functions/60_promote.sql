@@ -1,4 +1,4 @@
--- The stages of tick() follow: promote, expire, rescue, prune. Each takes only rows that nobody has locked, at most p_limit of
+-- The stages of tick() follow: promote, expire, rescue. Each takes only rows that nobody has locked, at most p_limit of
 -- them; some return the sessions that lost their holder, and tick() lets the next jobs go once, as its last step.
 -- The time is a variable in all of them: a call of clock_timestamp() in a condition is volatile, so no index could serve it.
 

@@ -1,13 +1,14 @@
--- tick: everything that time does, in one round trip, by workers and operators; one process at a time, by an advisory lock (H26).
+-- tick: everything that is due, in one round trip, by workers and operators; one process at a time, by an advisory lock (H26).
+-- Retention is not: it has a transaction and a lock of its own (retention()), so that it can hold up nobody's work.
 -- held_elsewhere: another process ticks now. admit: some job waits to be admitted: call admit(). paused: queues whose jobs should
 -- yield: call yield_paused() for each. next_due: seconds until the next job is due.
--- Indexes: those of the stages; waiting_new, waiting_later. Lock order: breakers by model are passed by where locked; job, waiting
+-- Indexes: those of the stages; waiting_later, waiting_yields. Lock order: breakers by model are passed by where locked; job, waiting
 -- and running rows, those that nobody has locked; sessions by key, once, last.
-create or replace function tick(p_caller uuid, p_expiry interval, p_retention interval, p_limit int default 1000,
-                     out held_elsewhere boolean, out promoted int, out expired int, out rescued int, out pruned int,
+create or replace function tick(p_caller uuid, p_expiry interval, p_limit int default 1000,
+                     out held_elsewhere boolean, out promoted int, out expired int, out rescued int,
                      out admit boolean, out paused text[], out next_due double precision) language plpgsql
   set jit = off as $$ #variable_conflict use_column
-declare v_now timestamptz := clock_timestamp(); v_keys text[]; v_more text[];
+declare v_keys text[]; v_more text[];
 begin
   held_elsewhere := not pg_try_advisory_xact_lock(hashtext('agentjobs tick'));
   if not held_elsewhere then
@@ -19,14 +20,8 @@ begin
       v_keys := v_keys || tend_models(p_limit);
     end if;
     if cardinality(v_keys) > 0 then perform session_next(v_keys); end if;
-    update upkeep set pruned_at = v_now where pruned_at < v_now - interval '1 minute';
-    if found then
-      pruned := prune(p_retention, p_limit);
-      if pruned = p_limit then update upkeep set pruned_at = '-infinity'; end if;      -- there is more: with the next tick
-    end if;
   end if;
-  admit := exists (select from waiting w where w.state = 'n'
-                     and not exists (select from queue q where q.name = w.queue and q.paused_at is not null));
+  admit := admittable();
   if exists (select from queue where paused_at is not null) then
     select array_agg(name) into paused from queue q where paused_at is not null
       and exists (select from waiting w

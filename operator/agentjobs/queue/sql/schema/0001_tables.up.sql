@@ -8,7 +8,8 @@
 -- Times are the database's own: clock_timestamp() at the start of the function that writes them.
 --
 -- The letters of "char" columns:
---   waiting.state    n  new: due, and not admitted to its session yet      admit(): r, or b
+--   waiting.state    n  new: due, and not admitted to its session yet      admit(): r, or b; or p
+--                    p  new, and its queue is paused                       admit(), once the queue is open: r, or b
 --                    r  ready                                              a claim
 --                    l  later: due at run_at                               tick(), when due: n or r
 --                    b  behind its session                                 the end of the job before it: r
@@ -61,6 +62,8 @@ create table job (
 );
 create index job_by_queue on job (queue, id);
 create index job_by_object on job (namespace, name) where namespace is not null;
+create index job_by_cluster on job (cluster_id, id) where not object_gone;
+create index job_trimmed on job (tombstone, id) where tombstone is not null;
 
 -- One job that waits: inserted and deleted as it moves.
 create table waiting (
@@ -80,6 +83,7 @@ create table waiting (
   started_at    timestamptz,                   -- first start of this round; not null: the job holds its session (H17)
   deadline      timestamptz,                   -- starting deadline before the first start, active deadline after it
   deadline_left interval,                      -- what was left of the starting deadline when the job was suspended (H20)
+  pauses_from timestamptz,               -- the starting deadline stands still for pauses of the queue from here on; null: from run_at
   reason        text not null default '',
   message       text,
   snoozes       int,                           -- refunded waits in a row (H16)
@@ -97,13 +101,18 @@ create table waiting (
 create index waiting_ready on waiting (queue, pos) where state = 'r';
 create index waiting_quarantined on waiting (queue, pos) where state = 'q';
 create index waiting_later on waiting (run_at) where state = 'l';
-create index waiting_new on waiting (id) where state = 'n';
-create index waiting_behind on waiting (session, (pos & 72057594037927935)) where state = 'b';   -- the place in line
+create index waiting_new on waiting ((pos & 72057594037927935)) where state = 'n';                -- the place in line
+create index waiting_paused on waiting (queue, (pos & 72057594037927935)) where state = 'p';
+create index waiting_yields on waiting (queue, id)                                                -- what a pause takes from its session
+  where session is not null and started_at is null and state in ('r', 'q', 'm', 'b');
+create index waiting_behind on waiting (session, (pos & 72057594037927935)) where state = 'b';
 create index waiting_held on waiting (queue, target, pos) where state = 'm';
 create index waiting_held_reason on waiting (queue, target, reason) where state = 'm';
-create index waiting_held_until on waiting (held_until) where state = 'm';
+-- An expression, so that the planner takes this index for nothing but the query that has it, too.
+create index waiting_held_until on waiting ((queue || ''), held_until) where state = 'm';
 create index waiting_asked on waiting (asked_until) where state = 'i';
-create index waiting_deadline on waiting (deadline) where deadline is not null;
+create index waiting_starting_deadline on waiting (queue, deadline) where deadline is not null and started_at is null;
+create index waiting_active_deadline on waiting (deadline) where deadline is not null and started_at is not null;
 create index waiting_reason on waiting (queue, reason) where state = 'r' and mirrored;
 
 -- One claimed job: inserted by the claim, deleted by the ack.
@@ -200,6 +209,16 @@ create table session (key text collate "C" primary key, holder bigint not null);
 
 -- One queue that was ever paused or limited; a queue without a row is open.
 create table queue (name text collate "C" primary key, paused_at timestamptz, paused_by text, paused_reason text, max_running int);
+
+-- One pause of a queue, the present one and those that have ended. Time during which a queue was paused is looked up here where
+-- a job's deadline or longest wait is judged; no row of a job changes when a queue is paused or opened.
+create table pause (
+  queue       text collate "C" not null,
+  paused_at   timestamptz not null,
+  unpaused_at timestamptz,                      -- null: it is paused now
+  before      interval not null,                -- all earlier pauses of the queue, added up
+  primary key (queue, paused_at)
+);
 
 -- One live process, worker or operator: an update per heartbeat.
 create table worker (

@@ -1,0 +1,169 @@
+"""What one call of the queue reads while a large backlog waits, runs behind limits, or has finished: a bounded number of rows.
+
+The world below has a large group of every kind of row at once. Each call runs in it and is rolled back; what it read is what
+Postgres counted in that transaction.
+
+    AGENTJOBS_COST_ROWS=1000000 pytest tests/queue/test_call_cost.py     # the groups that large; takes minutes
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from uuid import UUID
+
+import psycopg
+import pytest
+
+ROWS = int(os.environ.get("AGENTJOBS_COST_ROWS", "20000"))
+"""Jobs of each group."""
+LIMIT = 100
+"""Rows that a call is asked to handle."""
+MOST_READ = 40 * LIMIT
+"""Rows of tables and entries of indexes that a call may read. A range of a BRIN index has some 3,000 rows."""
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+# One group of jobs that wait. Its ids begin where the ones of the group before end.
+GROUP = """
+with n as materialized (select nextval('position') as id from generate_series(1, {rows})),
+  j as (insert into job (id, uid, queue, priority, session, due_at, max_attempts, attempt_timeout, payload, bytes, round_at,
+                         created_at, accepted_at, target, cluster_id, namespace, name)
+        select id, gen_random_uuid(), '{queue}', 2, {session}, now(), 3, 1800, '{{}}', 2, now(), now(), now(), {target},
+               {cluster}, {cluster}, 'job-' || id from n)
+insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, started_at, target, held_until,
+                     wait_since, asked_until, reason)
+select id, '{queue}', pos(2::smallint, id), '{state}', {cluster} is not null, {session}, 2, {run_at}, now() - interval '1 hour',
+       {deadline}, {started}, case when '{state}' = 'm' then {target} end, {held_until},
+       case when '{state}' = 'm' then now() - interval '1 hour' end,
+       case when '{state}' = 'i' then now() + interval '1 day' end, '{reason}' from n
+"""
+DEFAULTS = {
+    "queue": "agents",
+    "session": "null",
+    "target": "null",
+    "cluster": "null",
+    "run_at": "now() - interval '1 hour'",
+    "deadline": "null::timestamptz",
+    "started": "null::timestamptz",
+    "held_until": "null::timestamptz",
+    "reason": "",
+}
+TOMORROW, AN_HOUR_AGO = "now() + interval '1 day'", "now() - interval '1 hour'"
+WAITING = {
+    "ready": {"state": "r", "cluster": "'k8s'"},
+    "ready, starting by tomorrow": {"state": "r", "deadline": TOMORROW},
+    "due tomorrow": {"state": "l", "run_at": TOMORROW, "deadline": "now() + interval '2 days'"},
+    "retried tomorrow": {"state": "l", "run_at": TOMORROW, "deadline": TOMORROW, "started": AN_HOUR_AGO},
+    "at the limit": {"state": "r", "queue": "limited", "cluster": "'k8s'", "reason": "QueueFull"},
+    "paused, past the starting deadline": {
+        "state": "r", "queue": "paused", "deadline": AN_HOUR_AGO, "cluster": "'k8s'", "reason": "QueuePaused",
+    },
+    "paused, in sessions": {
+        "state": "p", "queue": "paused", "session": "'s' || id", "cluster": "'k8s'", "reason": "QueuePaused",
+    },
+    "of sessions, not yielded": {"state": "b", "queue": "yielding", "session": "'one'"},
+    "asked": {"state": "i", "started": AN_HOUR_AGO},
+    "suspended": {"state": "s"},
+    "blocked by its model": {"state": "m", "target": "'model'", "held_until": TOMORROW, "reason": "ModelUnavailable"},
+    "blocked by its model, paused": {
+        "state": "m", "queue": "paused", "target": "'model'", "held_until": AN_HOUR_AGO, "reason": "ModelUnavailable",
+    },
+}  # fmt: skip
+FINISHED = """
+with n as materialized (select nextval('position') as id from generate_series(1, {rows})),
+  j as (insert into job (id, uid, queue, priority, due_at, max_attempts, attempt_timeout, payload, bytes, round_at, created_at,
+                         accepted_at)
+        select id, gen_random_uuid(), 'agents', 2, now(), 3, 1800, '{{}}', 2, now(), now(), now() from n)
+insert into outcome (id, state, reason, queue, attempt, run, finished_at, result)
+select id, 'c', '', 'agents', 1, 1, now() - interval '{age}', repeat('x', 200) from n
+"""
+REST = """
+insert into queue (name, max_running) values ('limited', 10);
+insert into model_breaker (pool, model, kind, since, failed_at, probe_at)
+values ('default', 'model', 'u', now(), now(), now() + interval '1 minute');
+insert into model_target select id, 'model' from model_breaker;
+insert into queue (name) values ('yielding');
+insert into session values ('one', 1);
+update upkeep set pruned_at = '-infinity';
+select brin_summarize_new_values('outcome_time');
+analyze
+"""
+WORKER = UUID(int=1)
+
+
+@pytest.fixture(scope="module")
+def world(database: str) -> Iterator[Connection]:
+    with psycopg.connect(database, autocommit=True, options="-c search_path=agentjobs") as conn:
+        conn.execute(
+            "select register(%s, 'one', 'default', '{\"agents\": 10, \"limited\": 10, \"paused\": 10}', '')",
+            [WORKER],
+        )
+        conn.execute("select set_queue('paused', true, '', '', false, null)")
+        conn.execute("update queue set paused_at = now() - interval '2 hours' where name = 'paused'")
+        for group in WAITING.values():
+            conn.execute(GROUP.format(**{**DEFAULTS, "rows": ROWS, **group}).encode())
+        for age in ("1 day", "30 days"):
+            conn.execute(FINISHED.format(rows=ROWS, age=age).encode())
+        for statement in REST.split(";"):
+            conn.execute(statement.encode())
+        yield conn
+
+
+CALLS = {
+    "tick": "select tick(%(worker)s, '15 s', %(limit)s)",
+    "retention, a backlog": "select retention('7 days', %(limit)s)",
+    "retention, nothing": "select retention('100 days', %(limit)s)",
+    "admit": "select admit(%(limit)s)",
+    "promote": "select promote(%(limit)s)",
+    "pause": "select set_queue('agents', true, '', '', false, null)",
+    "yield": "update queue set paused_at = now() where name = 'yielding'; select yield_paused('yielding', %(limit)s)",
+    "unpause": "select set_queue('paused', false, '', '', false, null)",
+    "tick after an unpause": "select set_queue('paused', false, '', '', false, null); select tick(%(worker)s, '15 s', %(limit)s)",
+    "admit after an unpause": "select set_queue('paused', false, '', '', false, null); select admit(%(limit)s)",
+    "limit": "select set_queue('limited', null, '', '', true, 20)",
+    "explain": "select explain('15 s', %(limit)s)",
+    "claim": "select claim(%(worker)s, 1, array['agents', 'limited', 'paused'], array[10, 10, 10], 10, true, null, '15 s')",
+    "beat": "select beat(%(worker)s, '[]', '{}', '15 s')",
+    "compare with a LIST": "select mirrored(0, %(limit)s, 'elsewhere')",
+    "enqueue": """select enqueue('[{"uid": "00000000-0000-0000-0000-000000000002", "queue": "paused", "session": "s"}]')""",
+    **{
+        f"list {state or 'all'}{of}": f"select list({queue}, {(state and repr(state)) or 'null'}, {namespace}, null, 10, %(limit)s)"
+        for state in ("", "Queued", "Scheduled", "Retrying", "Suspended", "InputRequired", "Running", "Complete", "Failed", "Rejected")
+        for of, queue, namespace in (
+            ("", "null", "null"),
+            (" of a queue", "'none'", "null"),
+            (" of a namespace", "null", "'none'"),
+        )
+    },
+    **{
+        what: f"select control((select uid from job where id = {job}), '{what}', 1)"
+        for what, job in (("cancel", 1), ("suspend", 2), ("priority", 3), ("maxAttempts", 4))
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_h26_a_call_reads_a_bounded_number_of_rows_whatever_waits(world: Connection, call: str) -> None:
+    values = {"worker": f"'{WORKER}'", "limit": str(LIMIT)}
+    statements = [part % values for part in CALLS[call].split(";")]
+    for _ in range(7):  # five plans of their own, then the generic one where Postgres likes it better
+        before = read(world)
+        world.execute("begin")
+        world.execute("update worker set beat_at = now(), steady_since = now() - interval '1 hour'")
+        for statement in statements:
+            world.execute(statement.encode())
+        world.execute("rollback")
+        walked = {name: n - before[name] for name, n in read(world).items() if n - before[name] > LIMIT}
+        assert sum(walked.values()) < MOST_READ, walked
+
+
+def read(conn: Connection) -> dict[str, int]:
+    """What was read so far: rows by table, and entries by index. Of a BRIN index Postgres counts pages, so it is left out."""
+    conn.execute("select pg_stat_force_next_flush()")
+    conn.execute("select pg_stat_clear_snapshot()")
+    rows = conn.execute(
+        "select relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"
+        " union all select indexrelname, idx_tup_read from pg_stat_user_indexes where indexrelname <> 'outcome_time'"
+    ).fetchall()
+    return {str(name): int(str(n)) for name, n in rows}
