@@ -127,7 +127,16 @@ async def make_steady(dsn: str, worker: TestWorker) -> None:
 def time_passing(seconds: float) -> str:
     """A statement after which so much time has passed for every job and queue: all times in their rows move back."""
     columns = {
-        "waiting": ("run_at", "since", "started_at", "deadline", "wait_since", "held_until", "asked_until"),
+        "waiting": (
+            "run_at",
+            "since",
+            "counts_from",
+            "started_at",
+            "deadline",
+            "wait_since",
+            "held_until",
+            "asked_until",
+        ),
         "running": ("run_at", "since", "started_at", "deadline", "wait_since"),
         "outcome": ("started_at", "run_started_at", "finished_at"),
         "queue": ("paused_at",),

@@ -1,5 +1,5 @@
--- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. Unpausing gives back the starting time that
--- the pause took (H20).
+-- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. Unpausing gives the jobs' clocks the time
+-- back that the pause took (H16, H20).
 -- A new limit waits for the claims under way: they end first and count, later ones see the limit (H22).
 -- Lock order: the table running (share row exclusive, where a limit is set), waiting rows of the queue, the queue's row.
 create or replace function set_queue(p_name text, p_pause boolean, p_by text, p_reason text, p_set_limit boolean,
@@ -10,8 +10,8 @@ begin
   if p_pause = false then
     select paused_at into v_since from queue where name = p_name;
     if v_since is not null then
-      update waiting set deadline = deadline + (v_now - greatest(v_since, since, run_at))
-        where queue = p_name and deadline is not null and started_at is null and run_at <= v_now;
+      perform shift_clocks(array(select id from waiting where queue = p_name
+                                 and (deadline is not null or wait_since is not null or asked_until is not null)), v_since);
     end if;
   end if;
   if p_set_limit then
@@ -41,7 +41,7 @@ begin
       select id, state, session, mirrored from waiting where queue = p_queue and session is not null and started_at is null
         and state in ('r', 'q', 'm', 'b')
       order by id for update skip locked),
-    u as (update waiting w set state = 'n', reason = 'QueuePaused', message = v_message from mine where w.id = mine.id)
+    u as (update waiting w set state = 'n', reason = 'QueuePaused', message = v_message, wait_since = null from mine where w.id = mine.id)
   select count(*), array_agg(session) filter (where state <> 'b'), array_agg(id) filter (where mirrored) into n, v_keys, v_mirrored
     from mine;
   if v_mirrored is not null then perform touch(v_mirrored); end if;

@@ -1,16 +1,16 @@
--- expire: waiting jobs past a deadline fail, running ones are asked to stop (H20). A starting deadline stands still while the
--- queue is paused. n: how many; keys: the sessions that lost their holder.
+-- expire: waiting jobs past a deadline fail, running ones are asked to stop (H20). Waiting jobs of paused queues are left
+-- alone. n: how many; keys: the sessions that lost their holder.
 -- Indexes: waiting_deadline, waiting_asked, running_deadline.
 create or replace function expire(p_limit int, out n int, out keys text[]) language plpgsql as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp(); v_mirrored bigint[]; v_workers uuid[]; m int;
+  v_paused text[] := array(select name from queue where paused_at is not null);
 begin
   with late as materialized (                           -- two looks, each in the order of its index: an `or` would walk all that waits
       select id from (select w.id from waiting w
-                      where w.deadline < v_now and (w.started_at is not null or not exists (
-                        select from queue q where q.name = w.queue and q.paused_at is not null))
-                      order by w.deadline limit p_limit for update of w skip locked) started_or_open
+                      where w.deadline < v_now and w.queue <> all (v_paused)
+                      order by w.deadline limit p_limit for update of w skip locked) late
       union
-      select id from (select id from waiting where state = 'i' and asked_until < v_now
+      select id from (select id from waiting where state = 'i' and asked_until < v_now and queue <> all (v_paused)
                       order by asked_until limit p_limit for update skip locked) asked
       limit p_limit),
     gone as (delete from waiting w using late where w.id = late.id returning w.*),

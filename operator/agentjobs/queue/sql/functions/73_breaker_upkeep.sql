@@ -98,6 +98,7 @@ begin
 
   -- H16. Index: waiting_held_until.
   with late as materialized (select id from waiting where state = 'm' and held_until < v_now
+                               and queue <> all (array(select name from queue where paused_at is not null))
                              order by held_until limit p_limit for update skip locked),
     gone as (delete from waiting w using late where w.id = late.id returning w.*),
     ended as (insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)

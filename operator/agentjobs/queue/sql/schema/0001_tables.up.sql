@@ -24,6 +24,10 @@
 
 create sequence position;         -- job ids, and places in line: the order of claims is this number's, never the clock's
 create sequence outbox_version;   -- an object's status.revision
+-- Of claims: the session fence lets the last one write (H13). It begins at the microseconds since 1970, far ahead of what an earlier
+-- database gave: the sessions' database may have outlived that one.
+create sequence claim_number;
+select setval('claim_number', (extract(epoch from clock_timestamp()) * 1000000)::bigint);
 
 -- jobs --------------------------------------------------------------------------------------------
 
@@ -75,6 +79,8 @@ create table waiting (
   bytes         int not null,
   run_at        timestamptz not null,          -- due; survives a suspend
   since         timestamptz not null,          -- the state was entered
+  counts_from   timestamptz not null default clock_timestamp(),   -- deadline, wait_since and held_until count time since; before it
+                                               -- the job ran, or was suspended
   attempt       int not null default 0,        -- charged runs of this round
   run           int not null default 0,        -- claims of all rounds
   started_at    timestamptz,                   -- first start of this round; not null: the job holds its session (H17)
@@ -83,8 +89,9 @@ create table waiting (
   reason        text not null default '',
   message       text,
   snoozes       int,                           -- refunded waits in a row (H16)
-  wait_since    timestamptz,                   -- the first of them began
-  drains        smallint,                      -- times that a worker gave it back, in this attempt
+  wait_since    timestamptz,                   -- the first of them began; later by all time since that does not count as waiting
+  drains        smallint,                      -- times that a worker shut down or lost its lease while it ran, in this attempt
+  releases      int,                           -- runs in a row that could not begin, and were given back
   losses        smallint,                      -- times that its worker was lost, in this round (H14)
   spent         bigint[],                      -- by earlier runs of this round: prompt, output and total tokens, model calls, tool calls
   target        text collate "C",              -- of job; in state m only
@@ -129,6 +136,7 @@ create table running (
   snoozes       int,
   wait_since    timestamptz,
   drains        smallint,
+  releases      int,
   losses        smallint,
   spent         bigint[],
   step          text,                          -- progress: the name of an author or a tool
@@ -212,6 +220,9 @@ create table worker (
   beat_at      timestamptz not null,
   steady_since timestamptz not null            -- it has beaten without a gap since, so it may judge others (H11)
 ) with (fillfactor = 50);
+
+-- One process that is not live any more and has left runs, until all of them are rescued: their records name it.
+create table lost_worker (id uuid primary key, name text not null);
 
 -- One job whose object shows a stale status; deleted at the version that was written (H3).
 create table outbox (id bigint primary key, version bigint not null, marked_at timestamptz not null) with (fillfactor = 50);
