@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import random
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,10 +49,12 @@ T = TypeVar("T")
 EVERYTHING = """
 select json_build_object(
   'waiting', (select json_object_agg(id, json_build_object('state', state, 'attempts', attempt, 'run', run, 'reason', reason,
-      'started', started_at is not null, 'deadline', deadline is not null, 'losses', coalesce(losses, 0),
+      'started', started_at is not null, 'deadline', extract(epoch from deadline - clock_timestamp()), 'losses', coalesce(losses, 0),
+      'wait_since', extract(epoch from wait_since - clock_timestamp()), 'releases', coalesce(releases, 0),
+      'answer_by', extract(epoch from asked_until - clock_timestamp()),
       'drains', coalesce(drains, 0), 'snoozes', coalesce(snoozes, 0), 'queue', queue, 'session', session)) from waiting),
   'running', (select json_object_agg(id, json_build_object('worker', worker, 'token', token, 'attempts', attempt, 'run', run,
-      'control', control, 'solo', solo, 'deadline', deadline is not null, 'losses', coalesce(losses, 0))) from running),
+      'control', control, 'solo', solo, 'deadline', extract(epoch from deadline - clock_timestamp()), 'losses', coalesce(losses, 0))) from running),
   'outcome', (select json_object_agg(id, json_build_object('state', state, 'reason', reason, 'attempts', attempt, 'run', run)) from outcome),
   'job', (select json_object_agg(uid, json_build_object('id', id, 'tombstone', tombstone, 'round', round, 'max', max_attempts)) from job),
   'session', (select json_object_agg(key, holder) from session),
@@ -125,8 +128,9 @@ ACK = st.tuples(
     st.sampled_from([*AckKind, AckKind.COMPLETE, AckKind.RETRY, AckKind.RETRY, AckKind.ASK]),
     st.sampled_from([0, 0, 500, 1500]),
     st.booleans(),
+    st.sampled_from([model.DRAINED, "Because"]),
 )
-"""(run in hand, how it ends, delay, whether it is said twice)"""
+"""(run in hand, how it ends, delay, whether it is said twice, why)"""
 
 OPERATIONS: dict[str, tuple[int, tuple[st.SearchStrategy[Any], ...]]] = {
     "work": (
@@ -208,7 +212,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.sql(
             "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, outbox; update upkeep set pruned_at = 'infinity'"
         )
-        self.began = datetime.now(UTC)
+        self.began, self.began_seconds = datetime.now(UTC), time.monotonic()
         self.judge = self.do(TestWorker(self.queue, {}).register())
         self.model.workers[self.judge.id] = model.Worker({})
         for _ in range(2):
@@ -277,14 +281,14 @@ class QueueMachine(RuleBasedStateMachine):
         if lost:
             worker.held = before
 
-    def ack(self, n: int, kind: AckKind, delay: int, repeat: bool) -> None:
+    def ack(self, n: int, kind: AckKind, delay: int, repeat: bool, reason: str) -> None:
         held = [(worker, job) for worker in self.workers for job in worker.held]
         if held:
             worker, claimed = held[n % len(held)]
-            self.say(worker, claimed, kind, delay)
+            self.say(worker, claimed, kind, delay, reason)
             self.past.append((worker, claimed))
             if repeat:
-                self.say(worker, claimed, kind, delay)
+                self.say(worker, claimed, kind, delay, reason)
 
     def late_ack(self, n: int) -> None:
         """The reply was lost, or the worker was given up and does not know it yet."""
@@ -292,14 +296,16 @@ class QueueMachine(RuleBasedStateMachine):
             worker, claimed = self.past[n % len(self.past)]
             self.say(worker, claimed, AckKind.RETRY, 0)
 
-    def say(self, worker: TestWorker, claimed: ClaimedJob, kind: AckKind, delay: int) -> None:
+    def say(
+        self, worker: TestWorker, claimed: ClaimedJob, kind: AckKind, delay: int, reason: str = "Because"
+    ) -> None:
         asks = {"requests": (InputRequest("q", "t"),), "input_deadline_seconds": delay or None}
         more: dict[str, Any] = asks if kind is AckKind.ASK else {"delay_seconds": float(delay)}
-        answer = self.do(worker.ack(claimed, kind, reason="Because", **more))
+        answer = self.do(worker.ack(claimed, kind, reason=reason, **more))
         job = self.model.jobs.get(claimed.uid)
         if job is not None and (job.state, job.worker, job.token) == ("@", worker.id, claimed.token):
             assert answer == "ok"
-            self.model.ack(job, kind.value, delay)
+            self.model.ack(job, kind.value, delay, reason)
         else:
             assert answer == self.model.ended[claimed.uid, worker.id, claimed.token]
 
@@ -449,20 +455,31 @@ class QueueMachine(RuleBasedStateMachine):
             assert (row["attempts"], row["run"]) == (job.attempts, job.run)
             if place == "waiting":
                 assert (row["state"], row["started"]) == (job.state, job.started)
-                assert row["deadline"] == (job.deadline is not None)
-                assert (row["losses"], row["drains"], row["snoozes"]) == (job.losses, job.drains, job.snoozes)
+                self.same_time(row["deadline"], job.deadline)
+                self.same_time(row["wait_since"], job.wait_since)
+                if job.state == "i":
+                    self.same_time(row["answer_by"], job.answer_by)
+                counted = (row["losses"], row["drains"], row["snoozes"], row["releases"])
+                assert counted == (job.losses, job.drains, job.snoozes, job.releases)
                 if job.reason in ("Scheduled", "Suspended", "BehindSession", "WorkerLost", "Quarantined"):
                     assert row["reason"] == job.reason
             elif place == "running":
                 assert job.state == "@"
                 assert (row["worker"], row["token"]) == (str(job.worker), job.token)
                 assert (row["control"], row["solo"]) == (job.control, job.solo)
-                assert row["deadline"] == (job.deadline is not None)
+                self.same_time(row["deadline"], job.deadline)
             else:
                 assert row["state"] == job.state
                 assert not job.reason or row["reason"] == job.reason
         assert rows["session"] == {key: self.ids[job.uid] for key, job in self.model.holders().items()}
         self.outbox_rows_stand_for_changes(set(rows["outbox"]))
+
+    def same_time(self, seconds: float | None, wanted: float | None) -> None:
+        """``seconds`` from now in the database, as far as the time allows that the machine itself has taken."""
+        assert (seconds is None) == (wanted is None)
+        if seconds is not None and wanted is not None:
+            took = time.monotonic() - self.began_seconds + 1
+            assert abs(seconds - (wanted - self.model.now)) < took
 
     def outbox_rows_stand_for_changes(self, stale: set[int]) -> None:
         assert stale <= {self.ids[uid] for uid in self.mirrored}, "only what has an object is projected"

@@ -238,7 +238,7 @@ async def test_h20_a_pause_is_not_lost_when_the_job_is_suspended_during_it(
     await queue.resume(job.uid)
     await pass_time(dsn, 30)
     await queue.set_queue("agents", paused=False)
-    stood = "paused_between(queue, greatest(run_at, pauses_from), clock_timestamp())"
+    stood = "paused_between(queue, greatest(run_at, counts_from), clock_timestamp())"
     ((left,),) = await sql(
         dsn, f"select extract(epoch from deadline + {stood} - clock_timestamp())::float from waiting"
     )

@@ -130,9 +130,9 @@ def time_passing(seconds: float) -> str:
         "waiting": (
             "run_at",
             "since",
+            "counts_from",
             "started_at",
             "deadline",
-            "pauses_from",
             "wait_since",
             "held_until",
             "asked_until",

@@ -13,6 +13,9 @@ from uuid import UUID
 
 WAITING, FINAL = "nprlbsqi", "cfk"
 DRAINS = 5
+DRAINED = "Drained"
+RELEASE_SECONDS = 300
+"""The longest delay of a run that could not begin, where no longer one was asked for."""
 LOSSES_TO_RUN_ALONE, LOSSES_TO_FAIL = 3, 5
 
 
@@ -28,6 +31,8 @@ class Job:
     active: float | None
     due: float
     since: float
+    counts_from: float = 0
+    """Its clocks count from then: before it ran, or was suspended."""
     place: int = 0
     state: str = "r"
     reason: str = ""
@@ -37,12 +42,11 @@ class Job:
     round: int = 1
     started: bool = False
     deadline: float | None = None
-    pauses_from: float = 0
-    """The starting deadline stands still for pauses from here on."""
     left: float | None = None
     snoozes: int = 0
     wait_since: float | None = None
     drains: int = 0
+    releases: int = 0
     losses: int = 0
     asked: bool = False
     """A question waits for an answer, also while the job is suspended."""
@@ -117,22 +121,27 @@ class Model:
                 self._to(job, self._ready(job))
                 holders[job.session] = job
 
-    def _paused_for(self, job: Job) -> float:
+    def _paused_for(self, job: Job, since: float = 0) -> float:
         queue = self.queues.get(job.queue)
         if queue is None or queue.paused_at is None:
             return 0
-        return max(0, self.now - max(queue.paused_at, job.pauses_from, job.due))
+        return max(0, self.now - max(queue.paused_at, job.counts_from, since))
+
+    def _wait(self, job: Job, state: str, reason: str = "") -> None:
+        """To a place in which it waits, from a run or from nowhere."""
+        self._to(job, state, reason)
+        job.counts_from = self.now
 
     # -- in, and what time does -------------------------------------------------------------------
 
     def enqueue(self, job: Job, *, suspend: bool) -> None:
         self._place(job)
         self.jobs[job.uid] = job
+        job.counts_from = self.now
         if suspend:
             self._to(job, "s", "Suspended")
             job.left = job.starting
             return
-        job.pauses_from = self.now
         if job.starting is not None:
             job.deadline = max(job.due, self.now) + job.starting
         later = job.due > self.now
@@ -158,12 +167,14 @@ class Model:
                     self._place(job)
                 self._to(job, "n" if job.session and not job.started else self._ready(job))
         for job in self.jobs.values():
+            if job.state in WAITING and self.paused(job.queue):
+                continue
             unanswered = job.state == "i" and job.answer_by is not None and job.answer_by < self.now
             if unanswered and (job.deadline is None or job.answer_by <= job.deadline):  # type: ignore[operator]
                 self._to(job, "f", "InputDeadlineExceeded")
             if job.deadline is None or job.deadline >= self.now:
                 continue
-            if job.state in WAITING and (job.started or not self.paused(job.queue)):
+            if job.state in WAITING:
                 self._to(job, "f", "DeadlineExceeded" if job.started else "StartingDeadlineExceeded")
             elif job.state == "@" and job.control not in ("k", "d"):
                 job.control = "d"
@@ -182,6 +193,8 @@ class Model:
         self.ended[job.uid, job.worker, job.token] = "lost"
         job.losses += 1
         job.attempts -= 1
+        job.releases = 0
+        self._leave_run_out(job)
         control, job.control, job.worker = job.control, None, None
         if control == "k":
             self._to(job, "k", "Cancelled")
@@ -193,11 +206,16 @@ class Model:
             job.due = self.now
             alone = job.losses >= LOSSES_TO_RUN_ALONE
             if control == "s":
-                self._to(job, "s", "Suspended")
+                self._wait(job, "s", "Suspended")
                 job.deadline = None
             else:
                 state = "l" if job.losses == 2 else self._ready(job)
-                self._to(job, state, "Quarantined" if alone else "WorkerLost")
+                self._wait(job, state, "Quarantined" if alone else "WorkerLost")
+
+    def _leave_run_out(self, job: Job) -> None:
+        """The run that has just ended was no waiting."""
+        if job.wait_since is not None:
+            job.wait_since += self.now - job.since
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -239,7 +257,7 @@ class Model:
                 job.deadline = None if job.active is None else self.now + job.active
         return taken
 
-    def ack(self, job: Job, kind: str, delay: float) -> None:
+    def ack(self, job: Job, kind: str, delay: float, reason: str = "") -> None:
         """Of a run that owns its job."""
         assert job.state == "@"
         assert job.worker is not None
@@ -249,7 +267,13 @@ class Model:
             self._to(job, kind[0], "")
             self._settle()
             return
-        drained = kind == "release" and control != "s"
+        self._leave_run_out(job)
+        released = kind == "release" and control != "s"
+        drained = released and reason == DRAINED
+        unbegun = released and not drained and delay > 0
+        if unbegun:
+            delay = max(delay, min(RELEASE_SECONDS, delay * 2**job.releases))
+        job.releases = job.releases + 1 if unbegun else 0
         charged = kind == "retry" or (drained and job.drains >= DRAINS)
         exhausted = charged and job.attempts >= job.max_attempts
         first_wait = self.now if job.wait_since is None else job.wait_since
@@ -264,13 +288,13 @@ class Model:
             job.asked, job.answer_within = True, delay or None
             self._ask(job)
             if control == "s":
-                self._to(job, "s", "Suspended")
+                self._wait(job, "s", "Suspended")
                 job.deadline = None
         else:
             job.attempts -= not charged
             if exhausted:
                 self._to(job, "f", "AttemptsExhausted")
-            elif waited:
+            elif waited and control != "s":
                 self._to(job, "f", "WaitExceeded")
             else:
                 job.due = self.now + delay
@@ -280,15 +304,17 @@ class Model:
                     job.snoozes, job.wait_since = job.snoozes + 1, first_wait
                 elif drained:
                     job.drains += 1
+                elif unbegun and job.wait_since is not None:
+                    job.wait_since += delay
                 if control == "s":
-                    self._to(job, "s", "Suspended")
+                    self._wait(job, "s", "Suspended")
                     job.deadline = None
                 else:
-                    self._to(job, "l" if delay > 0 else self._ready(job))
+                    self._wait(job, "l" if delay > 0 else self._ready(job))
         self._settle()
 
     def _ask(self, job: Job) -> None:
-        self._to(job, "i")
+        self._wait(job, "i")
         job.answer_by = None if job.answer_within is None else self.now + job.answer_within
 
     # -- people -----------------------------------------------------------------------------------
@@ -312,7 +338,9 @@ class Model:
         if job.state != "s":
             job.left = None
             if not job.started and job.deadline is not None:
-                job.left = job.deadline - max(self.now, job.due) + self._paused_for(job)
+                job.left = job.deadline - max(self.now, job.due) + self._paused_for(job, job.due)
+            if job.wait_since is not None:
+                job.wait_since += self._paused_for(job)
             job.deadline = None
             self._to(job, "s", "Suspended")
             self._settle()
@@ -326,12 +354,14 @@ class Model:
             return None
         if job.state != "s":
             return "InputRequired" if job.state == "i" else "Queued"
+        if job.wait_since is not None:
+            job.wait_since += self.now - job.since
+        job.counts_from = self.now
         if job.started:
             job.deadline = None if job.active is None else self.now + job.active
         else:
             self._place(job)
             job.deadline = None if job.left is None else max(self.now, job.due) + job.left
-            job.pauses_from = self.now
         job.left = None
         if job.asked:
             self._ask(job)
@@ -362,15 +392,10 @@ class Model:
             return False
         self._place(job)
         job.round += 1
-        job.attempts = job.drains = job.losses = job.snoozes = 0
+        job.attempts = job.drains = job.releases = job.losses = job.snoozes = 0
+        job.counts_from = self.now
         job.asked = False
-        job.started, job.wait_since, job.due, job.left, job.pauses_from = (
-            False,
-            None,
-            self.now,
-            None,
-            self.now,
-        )
+        job.started, job.wait_since, job.due, job.left = False, None, self.now, None
         job.deadline = None if job.starting is None else self.now + job.starting
         self._to(job, "n" if job.session else "r")
         return True
@@ -382,9 +407,15 @@ class Model:
             queue.limit = limit
         if paused is False and queue.paused_at is not None:
             for job in self.jobs.values():
-                due = job.state in WAITING and not job.started and job.due <= self.now
-                if due and job.queue == name and job.deadline is not None:
-                    job.deadline += self._paused_for(job)
+                if job.state not in WAITING or job.state == "s" or job.queue != name:
+                    continue
+                paused = self._paused_for(job)
+                if job.deadline is not None:
+                    job.deadline += paused if job.started else self._paused_for(job, job.due)
+                if job.wait_since is not None:
+                    job.wait_since += paused
+                if job.answer_by is not None:
+                    job.answer_by += paused
             queue.paused_at = None
         elif paused and queue.paused_at is None:
             queue.paused_at = self.now

@@ -234,7 +234,7 @@ deadline, snoozes, losses, solo, spent."""
 
 def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
     """One job of ``claim``'s reply."""
-    id_, uid, queue, pos, run, attempt, payload, rare = row
+    id_, uid, queue, pos, run, attempt, payload, rare, *more = row
     max_attempts, round_, timeout, retry, deadline, snoozes, losses, solo, spent = rare or _USUAL
     return ClaimedJob(  # positional: keywords would add a third to its cost
         id_,
@@ -255,6 +255,7 @@ def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
         solo,
         NO_USAGE if spent is None else Usage(*spent),
         pos,
+        more[0] if more else 0,
     )
 
 

@@ -193,6 +193,8 @@ class ClaimedJob:
     spent: Usage
     """Usage of the earlier runs of this round; counts for the budget."""
     pos: int
+    claim: int = 0
+    """Grows with every claim of the queue, of whatever job: by it the session fence orders runs (H13)."""
 
 
 class AckKind(StrEnum):
@@ -206,8 +208,9 @@ class AckKind(StrEnum):
     SNOOZE = "snooze"
     """A refunded wait: a rate limit, a model's outage, our own session store."""
     RELEASE = "release"
-    """Given back and refunded: drain, suspend, lease over, lost template, a payload too new. All but a
-    suspend count; after five the next one is charged (H16)."""
+    """Given back and refunded. Of those with reason Drained or LeaseExpired the sixth in a row is charged. One
+    with another reason and a delay could not begin: it is never charged, and the queue doubles the delay with
+    each in a row (H16)."""
     CANCEL = "cancel"
     """Stopped on request: a user's cancel, or a deadline."""
     ASK = "ask"

@@ -42,6 +42,8 @@ class AttemptSpec:
     """W3C trace context of which the attempt's spans become children. Empty: the attempt is not traced."""
     answers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """People's answers by the question's id: ``approved`` (bool), ``reason`` (text), ``payload`` (JSON)."""
+    claim: int = 0
+    """The number of the queue's claim, by which the session fence orders runs (H13). 0: not known."""
 
     def as_json(self) -> dict[str, Any]:
         """The spec as a message between processes carries it."""

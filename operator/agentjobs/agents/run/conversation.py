@@ -73,7 +73,7 @@ async def open_conversation(
     A session that is missing is created.
 
     :raises SessionStoreUnavailable: the store cannot be reached.
-    :raises SessionFenced: a later run of the job has the session.
+    :raises SessionFenced: a later run has the session.
     """
     service = service_for(settings.session_dsn, settings.session_dsn_file)
     app_name = f"{spec.namespace}/{spec.app_name}"
@@ -82,7 +82,7 @@ async def open_conversation(
     try:
         if isinstance(service, JobSessions):
             await wait_for_lease()
-            fence = Fence(app_name, spec.user_id, session_id, job=spec.uid, run=spec.run)
+            fence = Fence(app_name, spec.user_id, session_id, job=spec.uid, run=spec.run, claim=spec.claim)
             session = await service.open(fence)
             token = holding.set(fence)
         else:

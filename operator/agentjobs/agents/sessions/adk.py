@@ -52,7 +52,7 @@ class AdkSessions(DatabaseSessionService):
 
         As PostgresSessions.open, in several round trips.
 
-        :raises SessionFenced: a later run of the job has it.
+        :raises SessionFenced: a later run has it.
         """
         key: dict[str, Any] = {
             "app_name": fence.app_name,

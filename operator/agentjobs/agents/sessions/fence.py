@@ -22,18 +22,20 @@ create table if not exists adk.fence (
     job        text   not null,  -- uid of the job whose run writes
     run        bigint not null,  -- that job's run
     raised_at  timestamptz not null default clock_timestamp(),
+    claim      bigint not null default 0,  -- number of the queue's claim: the later one writes
     primary key (app_name, user_id, session_id)
 );
+alter table adk.fence add column if not exists claim bigint not null default 0;
 """
 
-# Row by primary key. A run of the same job must be a later one. A run of another job takes over in any case:
-# the queue lets it start only after the former job's run has ended.
+# Row by primary key. The later claim takes over, whatever job it is of: a late run must not take the session from
+# a job that has started since. The run counts where a claim has no number.
 RAISE: LiteralString = """
-    insert into adk.fence as f (app_name, user_id, session_id, job, run)
-    values (%(app_name)s, %(user_id)s, %(session_id)s, %(job)s, %(run)s)
+    insert into adk.fence as f (app_name, user_id, session_id, job, run, claim)
+    values (%(app_name)s, %(user_id)s, %(session_id)s, %(job)s, %(run)s, %(claim)s)
     on conflict (app_name, user_id, session_id) do update
-       set job = excluded.job, run = excluded.run, raised_at = clock_timestamp()
-     where f.job <> excluded.job or f.run <= excluded.run
+       set job = excluded.job, run = excluded.run, claim = excluded.claim, raised_at = clock_timestamp()
+     where f.claim <= excluded.claim and (f.job <> excluded.job or f.run <= excluded.run)
     returning run
 """
 
@@ -41,7 +43,7 @@ RAISE: LiteralString = """
 HOLD: LiteralString = """
     select 1 from adk.fence
      where app_name = %(app_name)s and user_id = %(user_id)s and session_id = %(session_id)s
-       and job = %(job)s and run = %(run)s
+       and job = %(job)s and run = %(run)s and claim = %(claim)s
        for share
 """
 
@@ -55,6 +57,8 @@ class Fence:
     session_id: str
     job: str
     run: int
+    claim: int = 0
+    """The number of the queue's claim, which grows across jobs. 0: not known."""
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +66,7 @@ class Fence:
     def lost(self) -> SessionFenced:
         """The error to raise once another run has taken the session."""
         return SessionFenced(
-            f"Session {self.session_id!r} was taken over by a later run than {self.run} of this job: this one "
+            f"Session {self.session_id!r} was taken over by a later run than run {self.run} of job {self.job}: this one "
             f"stopped writing to it. Nothing is to be done."
         )
 

@@ -53,7 +53,7 @@ class PostgresSessions(BaseSessionService):
     async def open(self, fence: Fence) -> Session:
         """Takes the session for the fence's run and reads it; creates it where it is missing. One round trip.
 
-        :raises SessionFenced: a later run of the job has it.
+        :raises SessionFenced: a later run has it.
         """
         key = _key(fence.app_name, fence.user_id, fence.session_id)
         # Separate statements: RAISE waits for a write that has begun, and READ must see that write.
@@ -176,6 +176,7 @@ def _new_event(session: Session, event: Event, fence: Fence | None) -> dict[str,
         **{f"{scope}_delta": storable_json(changes) for scope, changes in delta.items()},
         "job": None if fence is None else fence.job,
         "run": None if fence is None else fence.run,
+        "claim": None if fence is None else fence.claim,
     }
 
 

@@ -69,7 +69,7 @@ class JobSessions(BaseSessionService):
     async def open(self, fence: Fence) -> Session:
         """Takes the session for the fence's run and reads it; creates it where it is missing.
 
-        :raises SessionFenced: a later run of the job has it.
+        :raises SessionFenced: a later run has it.
         """
         store = await self._store()
         return await in_own_store(partial(store.open, fence))

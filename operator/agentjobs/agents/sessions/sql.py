@@ -68,7 +68,8 @@ insert into adk.adk_internal_metadata (key, value) values ('schema_version', '1'
 THERE: LiteralString = """
     select to_regclass('adk.adk_internal_metadata') is not null,
            to_regclass('adk.events') is not null,
-           to_regclass('adk.user_states') is not null and to_regclass('adk.fence') is not null
+           to_regclass('adk.user_states') is not null
+           and exists (select from pg_attribute where attrelid = to_regclass('adk.fence') and attname = 'claim')
            and to_regclass('adk.idx_events_app_user_session_ts_id') is not null
 """
 
@@ -128,7 +129,7 @@ APPEND: LiteralString = """
     with held as (
         select 1 from adk.fence
          where app_name = %(app_name)s and user_id = %(user_id)s and session_id = %(session_id)s
-           and job = %(job)s and run = %(run)s
+           and job = %(job)s and run = %(run)s and claim = %(claim)s
            for share
     ), written as (
         update adk.sessions

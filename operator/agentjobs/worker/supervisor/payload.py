@@ -53,6 +53,7 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
         spent=job.spent,
         attempt_timeout_seconds=job.attempt_timeout_seconds,
         answers=_answers(payload),
+        claim=job.claim,
     )
 
 

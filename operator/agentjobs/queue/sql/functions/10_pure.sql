@@ -20,6 +20,15 @@ create or replace function plus(a bigint[], b bigint[]) returns bigint[] languag
 create or replace function ready_state(p_losses smallint) returns "char"
   language sql immutable as 'select case when p_losses >= 3 then ''q''::"char" else ''r''::"char" end';
 
+-- is_drain: whether a worker gave back a run because of its own end. What it gives back for another reason charges nothing, however
+-- often: the job could not begin there (H16).
+create or replace function is_drain(p_kind text, p_reason text) returns boolean language sql immutable as
+  'select p_kind = ''release'' and coalesce(p_reason, '''') in (''Drained'', ''LeaseExpired'')';
+
+-- release_delay: seconds until the next run after one that could not begin: twice as long with each in a row, up to 5 minutes.
+create or replace function release_delay(p_seconds double precision, p_releases int) returns double precision language sql immutable as
+  'select greatest(p_seconds, least(300, p_seconds * 2 ^ least(coalesce(p_releases, 0), 20)))';
+
 -- state_name: the state that people see, from the letter of a job's place (0001_tables has the letters; @ is running). A job
 -- that waits for its time, or for its model, and has run before, is Retrying.
 create or replace function state_name(p_place "char", p_started boolean) returns text language sql immutable as $$

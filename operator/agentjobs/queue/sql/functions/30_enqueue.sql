@@ -34,15 +34,13 @@ begin
       from source order by uid          -- by uid: two upserts of the same jobs cannot deadlock
       on conflict (uid) do nothing returning id),
     placed as (
-      insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, deadline_left, pauses_from,
-                           reason, message)
+      insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, deadline_left, reason, message)
       select id, queue, pos(priority, id),
              case when hold is not null then 'h'::"char" when suspend then 's' when run_at > v_now then 'l'
                   when session is not null then 'n' else 'r' end,
              cluster_id is not null, session, bytes, run_at, v_now,
              case when hold is null and not suspend then greatest(run_at, v_now) + make_interval(secs => starting_deadline) end,
              case when hold is not null or suspend then make_interval(secs => starting_deadline) end,
-             case when run_at < v_now then v_now end,
              coalesce(hold, case when suspend then 'Suspended' when run_at > v_now then 'Scheduled' else '' end), message
       from inserted join source using (id) where "end" is null order by id
       returning id, queue, state, run_at, mirrored),

@@ -11,8 +11,9 @@
 -- 5. The reply stops at 8 MiB of payload, but holds at least one job (H7).
 -- p_slots[i] bounds what queue p_queues[i] gives, p_total what all of them give. p_low[priority * queues + i]: the highest place
 -- that a claim of this worker has taken there; null: look at all. While no model is held up, breakers cost one look at an empty table.
--- One job of the reply: [id, uid, queue, pos, run, attempt, payload, rare]. rare is null where all of it is as usual, else
--- [max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses, solo, spent].
+-- One job of the reply: [id, uid, queue, pos, run, attempt, payload, rare, claim]. rare is null where all of it is as usual, else
+-- [max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses, solo, spent]. claim grows with each claim (H13).
+-- The active deadline begins here, with the first start, and again where none runs: the first run could not begin.
 -- Indexes: waiting_ready, waiting_quarantined, running_limited, primary keys; through pick() waiting_held, running_let_through.
 -- Lock order: the table running (row exclusive: set_queue() waits for this transaction, or this one for it, so no claim is half
 -- before a new limit); the worker's row; queue rows by name, only those with a limit; waiting rows, those that nobody has locked.
@@ -96,23 +97,29 @@ begin
         where not (select yes from light) and before < 8388608),
       taken as (delete from waiting w where w.ctid = any (array(select tid from picked))
                 returning w.id, w.queue, w.pos, w.mirrored, w.session, w.bytes, w.run_at, w.attempt, w.run, w.started_at,
-                          w.deadline, w.snoozes, w.wait_since, w.drains, w.losses, w.spent),
+                          w.deadline, w.snoozes, w.wait_since, w.counts_from, w.drains, w.releases, w.losses, w.spent),
       started as materialized (
         select t.id, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, t.attempt + 1 as attempt, t.run + 1 as run,
-               coalesce(t.started_at, v_now) as started_at, t.snoozes, t.wait_since, t.drains, t.losses, t.spent,
-               case when t.started_at is not null then t.deadline else v_now + make_interval(secs => j.active_deadline) end as deadline,
+               coalesce(t.started_at, v_now) as started_at, t.snoozes, t.drains, t.releases, t.losses, t.spent,
+               case when t.wait_since is not null
+                    then t.wait_since + paused_between(t.queue, greatest(t.counts_from, t.wait_since), v_now) end as wait_since,
+               nextval('claim_number') as claim,
+               case when t.started_at is not null and t.deadline is not null
+                    then t.deadline + paused_between(t.queue, t.counts_from, v_now)
+                    else v_now + make_interval(secs => j.active_deadline) end as deadline,
                j.uid, j.payload, j.max_attempts, j.round, j.retry, j.attempt_timeout
         from taken t cross join lateral (select * from job where job.id = t.id offset 0) j),
       placed as (
         insert into running (id, worker, token, queue, pos, mirrored, session, bytes, run_at, since, attempt, run, started_at,
-                             deadline, solo, limited, snoozes, wait_since, drains, losses, spent)
+                             deadline, solo, limited, snoozes, wait_since, drains, releases, losses, spent)
         select id, p_worker, p_token, queue, pos, mirrored, session, bytes, run_at, v_now, attempt, run, started_at,
-               deadline, v_solo = 'q', queue = any (coalesce(v_limited, '{}')), snoozes, wait_since, drains, losses, spent from started)
+               deadline, v_solo = 'q', queue = any (coalesce(v_limited, '{}')), snoozes, wait_since, drains, releases, losses, spent
+        from started)
     select json_agg(json_build_array(id, uid, queue, pos, run, attempt, payload,
              case when num_nonnulls(retry, deadline, snoozes, losses, spent) > 0
                     or max_attempts <> 3 or round <> 1 or attempt_timeout <> 1800
                   then json_build_array(max_attempts, round, attempt_timeout, retry, deadline, snoozes, losses,
-                                        v_solo = 'q', spent) end))::text,
+                                        v_solo = 'q', spent) end, claim))::text,
            array_agg(id) filter (where mirrored)
       into jobs, v_mirrored from started;
     exit when jobs is not null or v_solo <> 'q';

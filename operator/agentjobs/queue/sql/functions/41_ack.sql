@@ -5,7 +5,9 @@
 -- been applied before (H9). keys: the sessions whose holder has left; the caller gives them to session_next().
 -- p_done: [{i id, t token, s 'c'|'f', y reason, m message, r result, x truncated, u usage, e events, l log, d session, c trace}]
 -- p_back: [{i, t, k 'retry'|'snooze'|'release'|'cancel'|'lost', w delay in seconds, y, m, u, e, l, c}]
--- Charged are a retry and the sixth release in a row; all else is refunded.
+-- Charged are a retry and the sixth drain in a row (is_drain); all else is refunded. A run that could not begin (a release with a
+-- delay) is due again later with each in a row, and says how many those are.
+-- Waiting in a row (wait_since) leaves out what its runs took, and what it waits because a run could not begin.
 -- Indexes: primary keys. Lock order: running rows by id; it inserts into the other tables.
 create or replace function ack(p_worker uuid, p_done json, p_back json, out missed json, out keys text[]) language plpgsql
   set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -15,6 +17,7 @@ declare
   v_name text; v_ok bigint[]; v_ok_back bigint[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_keys text[]; v_gone int;
 begin
   select name into v_name from worker where id = p_worker;
+  if not found then select name into v_name from lost_worker where id = p_worker; end if;
   if p_done is not null then
     with ended as materialized (
         select * from json_to_recordset(p_done) as t(i bigint, t bigint, s "char", y text, m text, r text, x boolean,
@@ -46,22 +49,26 @@ begin
         select * from json_to_recordset(p_back) as t(i bigint, t bigint, k text, w double precision, y text, m text,
                                                      u bigint[], e int, l text, c text) order by i),
       run as materialized (
-        select r.*, a.k, coalesce(a.w, 0) as delay, coalesce(a.y, '') as why, a.m,
+        select r.*, a.k, coalesce(a.y, '') as why, a.m, r.wait_since + (v_now - r.since) as row_since,
+               is_drain(a.k, a.y) and r.control is distinct from 's' as drained, unbegun,
+               case when unbegun then release_delay(a.w, r.releases) else coalesce(a.w, 0) end as delay,
                coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l, a.c
         from ended a cross join lateral (
-          select x.ctid as tid, x.* from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
+          select x.ctid as tid, x.* from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r
+        cross join lateral (select a.k = 'release' and a.w > 0 and not is_drain(a.k, a.y)
+                                   and r.control is distinct from 's' as unbegun) b),
       gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
       judged as materialized (
-        select run.*, job.round, job.max_attempts,
-               run.k = 'retry' or (run.k = 'release' and run.control is distinct from 's' and coalesce(run.drains, 0) >= 5) as charged,
+        select run.*, job.round, job.max_attempts, job.active_deadline,
+               run.k = 'retry' or (run.drained and coalesce(run.drains, 0) >= 5) as charged,
                case when run.control = 'k' then 'cancelled'
                     when run.control = 'd' then 'deadline'
-                    when (run.k = 'retry' or (run.k = 'release' and run.control is distinct from 's' and coalesce(run.drains, 0) >= 5))
+                    when (run.k = 'retry' or (run.drained and coalesce(run.drains, 0) >= 5))
                          and run.attempt >= job.max_attempts then 'exhausted'
+                    when run.control = 's' then 'suspend'
                     when run.k = 'snooze' and v_now + make_interval(secs => run.delay)
-                         > coalesce(run.wait_since, v_now) + make_interval(secs => coalesce(job.retry[4], 86400))
-                           + paused_between(run.queue, run.wait_since, v_now) then 'waited'
-                    when run.control = 's' then 'suspend' else 'again' end as verdict,
+                         > coalesce(run.row_since, v_now) + make_interval(secs => coalesce(job.retry[4], 86400)) then 'waited'
+                    else 'again' end as verdict,
                v_now + make_interval(secs => run.delay) as next_at
         from run cross join lateral (select * from job where job.id = run.id offset 0) job),
       logged as (
@@ -79,23 +86,28 @@ begin
                             when 'deadline' then 'activeDeadlineSeconds ran out during attempt ' || attempt
                             when 'exhausted' then 'attempt ' || attempt || ' of ' || max_attempts || ' failed, the last: '
                                                   || why || coalesce(': ' || m, '')
-                            else 'waited ' || coalesce(extract(epoch from v_now - wait_since
-                                                       - paused_between(queue, wait_since, v_now))::int, 0)
+                            else 'waited ' || extract(epoch from v_now - coalesce(row_since, v_now))::int
                                  || ' s in a row, next in ' || delay::int || ' s; the last reason: ' || why || coalesce(': ' || m, '') end,
                queue, attempt - (not charged and verdict not in ('cancelled', 'deadline'))::int, run, p_worker, v_name, token,
                started_at, since, v_now, spent, u, e, c
         from judged where verdict not in ('again', 'suspend')),
       back as (
         insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
-                             reason, message, snoozes, wait_since, drains, losses, spent)
+                             reason, message, snoozes, wait_since, drains, releases, losses, spent)
         select id, queue, pos, case when verdict = 'suspend' then 's'::"char" when delay > 0 then 'l' else ready_state(losses) end,
                mirrored, session, bytes, next_at, v_now, attempt - (not charged)::int, run, started_at,
-               case when verdict <> 'suspend' then deadline end,
+               case when verdict = 'suspend' then null
+                    -- nobody has started a payload that was too new: the deadline that this claim began, begins with the next
+                    when unbegun and why = 'PayloadUnsupported' then nullif(deadline, since + make_interval(secs => active_deadline))
+                    else deadline end,
                case when verdict = 'suspend' then 'Suspended' when delay > 0 and k = 'retry' then 'Backoff'
-                    when delay > 0 then why else '' end, m,
+                    when delay > 0 then why else '' end,
+               m || case when unbegun and releases > 0 then '; given back ' || releases + 1 || ' times in a row' else '' end,
                case when k = 'snooze' then coalesce(snoozes, 0) + 1 when not charged then snoozes end,
-               case when k = 'snooze' then coalesce(wait_since, v_now) when not charged then wait_since end,
-               case when charged then null when k = 'release' and control is distinct from 's' then coalesce(drains, 0) + 1 else drains end,
+               case when k = 'snooze' then coalesce(row_since, v_now)
+                    when not charged then row_since + make_interval(secs => case when unbegun then delay else 0 end) end,
+               case when charged then null when drained then coalesce(drains, 0) + 1 else drains end,
+               case when unbegun then coalesce(releases, 0) + 1 end,
                losses, plus(spent, u)
         from judged where verdict in ('again', 'suspend') order by id
         returning id, queue, state, run_at)

@@ -9,6 +9,7 @@ create or replace function park(p_worker uuid, p_asks json) returns bigint[] lan
 declare v_now timestamptz := clock_timestamp(); v_name text; v_ids bigint[]; v_mirrored bigint[];
 begin
   select name into v_name from worker where id = p_worker;
+  if not found then select name into v_name from lost_worker where id = p_worker; end if;
   with said as materialized (
       select * from json_to_recordset(p_asks) as t(i bigint, t bigint, y text, m text, q json, n int,
                                                    u bigint[], e int, l text, c text) order by i),

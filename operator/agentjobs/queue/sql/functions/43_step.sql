@@ -1,14 +1,17 @@
 -- step: one round trip of a worker, in one commit: it hears how models answered, ends runs, and claims what comes next.
 -- held: the jobs of p_back whose failed run was refunded, because their model is held up.
 -- p_models, p_back, p_done and p_asks are told at hear_models(), ack() and park(); the rest at claim().
--- Lock order: this worker's running rows by id (park), breakers by model (hear_models), its other running rows by id (ack),
--- sessions by key (session_next), then as claim().
+-- Lock order: breakers by model (hear_models), this worker's running rows by id (park, then ack), sessions by key (session_next),
+-- then as claim().
 create or replace function step(p_worker uuid, p_token bigint, p_done json, p_back json, p_queues text[], p_slots int[], p_total int,
                                 p_idle boolean, p_low bigint[], p_expiry interval, p_models json default null, p_asks json default null,
                                 out missed json, out alive boolean, out jobs text, out held bigint[])
   language plpgsql as $$
 declare v_back json := p_back; v_parked bigint[]; v_keys text[]; v_reasons text[]; v_waits double precision[];
 begin
+  if p_models is not null then
+    select h.ids, h.reasons, h.waits into held, v_reasons, v_waits from hear_models(p_worker, p_models) h;
+  end if;
   if p_asks is not null then
     v_parked := park(p_worker, p_asks);
     -- what park() leaves goes to ack(), which cancels it, or says that it is lost
@@ -16,9 +19,6 @@ begin
       select (a::jsonb || '{"k": "release"}')::json as row
       from json_array_elements(p_asks) a where (a->>'i')::bigint <> all (coalesce(v_parked, '{}'))
       union all select json_array_elements(p_back)) x;
-  end if;
-  if p_models is not null then
-    select h.ids, h.reasons, h.waits into held, v_reasons, v_waits from hear_models(p_worker, p_models) h;
   end if;
   if held is not null then
     select json_agg(case when kept.id is null or x->>'k' not in ('retry', 'snooze') then x

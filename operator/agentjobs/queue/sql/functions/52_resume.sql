@@ -11,7 +11,8 @@ begin
       select * into j from job where id = p_id;
       v_state := case when w.asked is not null then 'i'::"char" when w.run_at > v_now then 'l'
                       when w.session is not null and w.started_at is null then 'n' else ready_state(w.losses) end;
-      update waiting set state = v_state, since = v_now, deadline_left = null, pauses_from = v_now,
+      update waiting set state = v_state, since = v_now, counts_from = v_now, deadline_left = null,
+             wait_since = wait_since + (v_now - since),
              pos = case when started_at is null then pos(priority(pos), nextval('position')) else pos end,
              reason = case when v_state = 'i' then 'InputRequired' when v_state <> 'l' then ''
                            when started_at is null then 'Scheduled' else 'Backoff' end,

@@ -10,6 +10,27 @@ create or replace function paused_total(p_queue text, p_at timestamptz) returns 
 create or replace function paused_between(p_queue text, p_from timestamptz, p_to timestamptz) returns interval language sql stable as $$
   select case when p_from < p_to then paused_total(p_queue, p_to) - paused_total(p_queue, p_from) else interval '0' end $$;
 
+-- shift_clocks: the clocks that end these waiting jobs (deadlines, and maxWaitSeconds) stood still while their queue was paused
+-- (H16, H20): they move on by that time. Index: the primary key. Lock order: waiting rows by id.
+create or replace function shift_clocks(p_ids bigint[]) returns void language plpgsql
+  set enable_seqscan = off as $$ #variable_conflict use_column
+declare v_now timestamptz := clock_timestamp(); v_mirrored bigint[];
+begin
+  if not exists (select from pause) then return; end if;
+  with mine as materialized (
+      select id, paused_between(queue, counts_from, v_now) as paused,
+             paused_between(queue, greatest(counts_from, wait_since), v_now) as of_wait,
+             paused_between(queue, greatest(counts_from, run_at), v_now) as of_start
+      from waiting where id = any (p_ids) order by id for update),
+    shifted as (update waiting w set counts_from = v_now, wait_since = wait_since + of_wait, held_until = held_until + of_wait,
+                       asked_until = asked_until + paused,
+                       deadline = deadline + case when started_at is not null then paused else of_start end
+                from mine where w.id = mine.id and paused > interval '0'
+                returning w.id, w.mirrored and w.asked_until is not null as shown)
+  select array_agg(id) filter (where shown) into v_mirrored from shifted;
+  if v_mirrored is not null then perform touch(v_mirrored); end if;
+end $$;
+
 -- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. It changes no job: yield_paused(), admit() and
 -- the stages of tick() find the pause, or its end, by themselves.
 -- A new limit waits for the claims under way: they end first and count, later ones see the limit (H22).
@@ -56,7 +77,8 @@ begin
       select id, state, session, mirrored from waiting where queue = p_queue and session is not null and started_at is null
         and state in ('r', 'q', 'm', 'b')
       order by id limit p_limit for update skip locked),
-    u as (update waiting w set state = 'p', reason = 'QueuePaused', message = v_message from mine where w.id = mine.id)
+    u as (update waiting w set state = 'p', reason = 'QueuePaused', message = v_message, wait_since = null from mine
+          where w.id = mine.id)
   select count(*), array_agg(session) filter (where state <> 'b'), array_agg(id) filter (where mirrored) into n, v_keys, v_mirrored
     from mine;
   if v_mirrored is not null then perform touch(v_mirrored); end if;

@@ -1,38 +1,40 @@
--- expire: waiting jobs past a deadline fail, running ones are asked to stop (H20). n: how many; keys: the sessions that lost their
--- holder. A starting deadline stands still while the queue is paused: jobs of paused queues are not looked at; in an open queue
--- the deadline of a job that pauses have held up moves on, when it passes, by the time that they took.
--- Indexes: waiting_starting_deadline, walked queue by queue; waiting_active_deadline, waiting_asked, running_deadline.
+-- overdue: jobs of open queues that have a clock which has passed; pauses may still be to be taken from it (shift_clocks). p_clock:
+-- deadline, asked, or held. At most p_limit of each queue, and locked. Jobs of paused queues are not looked at: their clocks stand.
+-- Indexes, walked queue by queue: waiting_deadline, waiting_asked, waiting_held_until. Lock order: waiting rows, those that nobody
+-- has locked.
+create or replace function overdue(p_clock text, p_now timestamptz, p_limit int) returns bigint[] language plpgsql
+  set enable_seqscan = off as $$ #variable_conflict use_column
+declare v_name text := ''; v_ids bigint[] := '{}';
+begin
+  loop
+    v_name := case p_clock
+      when 'deadline' then (select queue from waiting where deadline is not null and queue > v_name order by queue limit 1)
+      when 'asked' then (select queue from waiting where state = 'i' and queue > v_name order by queue limit 1)
+      else (select queue || '' from waiting where state = 'm' and queue || '' > v_name order by queue || '' limit 1) end;
+    exit when v_name is null;
+    continue when exists (select from queue q where q.name = v_name and q.paused_at is not null);
+    v_ids := v_ids || case p_clock
+      when 'deadline' then array(select id from waiting where queue = v_name and deadline < p_now
+                                 order by deadline limit p_limit for update skip locked)
+      when 'asked' then array(select id from waiting where state = 'i' and queue = v_name and asked_until < p_now
+                              order by asked_until limit p_limit for update skip locked)
+      else array(select id from waiting where state = 'm' and queue || '' = v_name and held_until < p_now
+                 order by held_until limit p_limit for update skip locked) end;
+  end loop;
+  return v_ids;
+end $$;
+
+-- expire: waiting jobs past a deadline fail, running ones are asked to stop (H20). Waiting jobs of paused queues are left
+-- alone. n: how many; keys: the sessions that lost their holder.
+-- Indexes: those of overdue(), running_deadline.
 create or replace function expire(p_limit int, out n int, out keys text[]) language plpgsql
   set enable_seqscan = off as $$ #variable_conflict use_column
-declare v_now timestamptz := clock_timestamp(); v_queues text[]; v_late bigint[]; v_mirrored bigint[]; v_workers uuid[]; m int;
+declare v_now timestamptz := clock_timestamp(); v_late bigint[]; v_mirrored bigint[]; v_workers uuid[]; m int;
 begin
-  with recursive names as (
-    (select queue as name from waiting where deadline is not null and started_at is null order by queue limit 1)
-    union all
-    select (select w.queue from waiting w where w.deadline is not null and w.started_at is null and w.queue > n.name
-            order by w.queue limit 1) from names n where n.name is not null)
-  select array_agg(name) into v_queues from names
-  where exists (select from waiting w where w.queue = names.name and w.deadline < v_now and w.started_at is null)
-    and not exists (select from queue q where q.name = names.name and q.paused_at is not null);
-  if v_queues is not null then
-    with passed as materialized (
-        select w.* from unnest(v_queues) q(name) cross join lateral (
-          select w.id, w.deadline, paused_between(w.queue, greatest(w.run_at, w.pauses_from), v_now) as stood from waiting w
-          where w.queue = q.name and w.deadline < v_now and w.started_at is null
-          order by w.deadline limit greatest(10, p_limit / cardinality(v_queues)) for update of w skip locked) w),
-      moved as (update waiting w set deadline = w.deadline + p.stood, pauses_from = v_now from passed p
-                where w.id = p.id and p.stood > interval '0')
-    select array_agg(id) into v_late from passed where deadline + stood < v_now;
-  end if;
-  with late as materialized (                           -- looks of their own, each in the order of its index
-      select unnest(v_late) as id
-      union
-      select id from (select id from waiting where deadline < v_now and started_at is not null
-                      order by deadline limit p_limit for update skip locked) started
-      union
-      select id from (select id from waiting where state = 'i' and asked_until < v_now
-                      order by asked_until limit p_limit for update skip locked) asked),
-    gone as (delete from waiting w using late where w.id = late.id returning w.*),
+  v_late := overdue('deadline', v_now, p_limit) || overdue('asked', v_now, p_limit);
+  if v_late <> '{}' then perform shift_clocks(v_late); end if;
+  with gone as (delete from waiting w where w.id = any (v_late) and (w.deadline < v_now or w.state = 'i' and w.asked_until < v_now)
+                returning w.*),
     ended as (insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
               select id, 'f',
                      case when started_at is null then 'StartingDeadlineExceeded'

@@ -3,10 +3,11 @@
 -- The losses of a job decide: after the 1st it is ready at once, after the 2nd it waits a random part of its backoff, after the
 -- 3rd and 4th it is in quarantine, the 5th fails it. What was asked of a run comes before that (H15).
 -- The dead workers are found in a statement of their own: a recheck within one statement must not see a job that was claimed
--- anew meanwhile. Indexes: primary keys. Lock order: worker rows, running rows by id; both only those that nobody has locked.
+-- anew meanwhile. A run that somebody has locked waits for the next tick; lost_worker has the name of its worker until then.
+-- Indexes: primary keys. Lock order: worker rows, running rows by id; both only those that nobody has locked.
 create or replace function rescue(p_caller uuid, p_expiry interval, p_limit int, out n int,
                                   out keys text[]) language plpgsql as $$ #variable_conflict use_column
-declare v_dead uuid[]; v_names json; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_now timestamptz := clock_timestamp();
+declare v_dead uuid[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_now timestamptz := clock_timestamp();
 begin
   n := 0;
   if not exists (select from worker where id = p_caller and beat_at > v_now - p_expiry and steady_since <= v_now - p_expiry) then
@@ -14,15 +15,18 @@ begin
   end if;
   with dead as (select id from worker where beat_at < v_now - p_expiry for update skip locked),
     gone as (delete from worker w using dead where w.id = dead.id returning w.id, w.name)
-  select json_object_agg(id, name) into v_names from gone;
+  insert into lost_worker (id, name) select id, name from gone on conflict do nothing;
   -- ids first, in a statement of their own: a recheck must not see a job that was claimed anew since
   select array_agg(distinct r.worker) into v_dead from running r where not exists (select from worker w where w.id = r.worker);
-  if v_dead is null then return; end if;
+  if v_dead is null then
+    delete from lost_worker l where not exists (select from running r where r.worker = l.id);
+    return;
+  end if;
   with lost as materialized (select id from running where worker = any (v_dead) order by id limit p_limit for update skip locked),
     run as (delete from running r using lost where r.id = lost.id returning r.*),
     judged as materialized (
       select run.*, job.round, job.retry, (coalesce(run.losses, 0) + 1)::smallint as lost,
-             coalesce(v_names->>run.worker::text, run.worker::text) as worker_name,
+             coalesce((select name from lost_worker l where l.id = run.worker), run.worker::text) as worker_name,
              case when control = 'k' then 'cancelled' when control = 'd' then 'deadline'
                   when coalesce(run.losses, 0) + 1 >= 5 then 'lost' when control = 's' then 'suspend' else 'again' end as verdict,
              case when coalesce(run.losses, 0) + 1 = 2
@@ -52,7 +56,8 @@ begin
                     mirrored, session, bytes, next_at, v_now, attempt - 1, run, started_at,
                     case when verdict <> 'suspend' then deadline end,
                     case when verdict = 'suspend' then 'Suspended' when lost >= 3 then 'Quarantined' else 'WorkerLost' end,
-                    'worker ' || worker_name || ' was lost while it ran', snoozes, wait_since, drains, lost, plus(spent, usage)
+                    'worker ' || worker_name || ' was lost while it ran', snoozes, wait_since + (v_now - since), drains, lost,
+                    plus(spent, usage)
              from judged where verdict in ('again', 'suspend') order by id returning queue, state, run_at)
   select count(*), array_agg(session) filter (where session is not null and verdict not in ('again', 'suspend')),
          array_agg(id) filter (where mirrored),
@@ -61,4 +66,5 @@ begin
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   perform notify_ready(v_ready);
   if v_due is not null then perform pg_notify('agentjobs_due', extract(epoch from v_due)::text); end if;
+  delete from lost_worker l where not exists (select from running r where r.worker = l.id);
 end $$;

@@ -6,8 +6,7 @@
 --    they wait, and workers are woken where one of them may take a job.
 -- 4. Jobs that have waited too long for their model fail (H16).
 -- keys: the sessions that lost their holder.
--- Indexes: waiting_held, waiting_held_reason; waiting_held_until, walked queue by queue; running_let_through.
--- Lock order: breakers by model, then waiting
+-- Indexes: waiting_held, waiting_held_reason, running_let_through, and overdue()'s. Lock order: breakers by model, then waiting
 -- and running rows by id; all only those that nobody has locked.
 create or replace function tend_models(p_limit int, out keys text[]) language plpgsql
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$ #variable_conflict use_column
@@ -97,26 +96,13 @@ begin
     if v_mirrored is not null then perform touch(v_mirrored); end if;
   end loop;
 
-  -- H16: paused queues are left out; what earlier pauses took is given back when the time is over.
-  with passed as materialized (
-      select w.id, w.wait_since + make_interval(secs => coalesce(j.retry[4], 86400))
-                   + paused_between(w.queue, w.wait_since, v_now) as held_until
-      from (with recursive names as (
-              (select queue as name from waiting where state = 'm' order by queue limit 1)
-              union all
-              select (select w.queue from waiting w where w.state = 'm' and w.queue > n.name order by w.queue limit 1) from names n
-                where n.name is not null)
-            select name from names where not exists (select from queue q where q.name = names.name and q.paused_at is not null)) open
-      cross join lateral (select w.id, w.queue, w.wait_since from waiting w where w.state = 'm' and w.queue || '' = open.name
-                            and w.held_until < v_now
-                          order by w.held_until limit p_limit for update skip locked) w
-      join job j on j.id = w.id),
-    longer as (update waiting w set held_until = p.held_until from passed p where w.id = p.id and p.held_until >= v_now),
-    late as (select id from passed where held_until < v_now),
-    gone as (delete from waiting w using late where w.id = late.id returning w.*),
+  -- H16
+  v_ids := overdue('held', v_now, p_limit);
+  if v_ids <> '{}' then perform shift_clocks(v_ids); end if;
+  with gone as (delete from waiting w where w.id = any (v_ids) and w.state = 'm' and w.held_until < v_now returning w.*),
     ended as (insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
               select id, 'f', 'WaitExceeded',
-                     'waited ' || extract(epoch from v_now - wait_since - paused_between(queue, wait_since, v_now))::int
+                     'waited ' || extract(epoch from v_now - wait_since)::int
                      || ' s in a row for its model (retryPolicy.maxWaitSeconds)'
                      || case when reason <> '' then '; the last reason: ' || reason || coalesce(': ' || message, '') else '' end,
                      queue, attempt, run, started_at, clock_timestamp(), spent from gone)

@@ -25,6 +25,10 @@
 
 create sequence position;         -- job ids, and places in line: the order of claims is this number's, never the clock's
 create sequence outbox_version;   -- an object's status.revision
+-- Of claims: the session fence lets the last one write (H13). It begins at the microseconds since 1970, far ahead of what an earlier
+-- database gave: the sessions' database may have outlived that one.
+create sequence claim_number;
+select setval('claim_number', (extract(epoch from clock_timestamp()) * 1000000)::bigint);
 
 -- jobs --------------------------------------------------------------------------------------------
 
@@ -78,17 +82,19 @@ create table waiting (
   bytes         int not null,
   run_at        timestamptz not null,          -- due; survives a suspend
   since         timestamptz not null,          -- the state was entered
+  counts_from   timestamptz not null default clock_timestamp(),   -- pauses of the queue from here on are not yet in the clocks:
+                                               -- deadline, wait_since, held_until, asked_until
   attempt       int not null default 0,        -- charged runs of this round
   run           int not null default 0,        -- claims of all rounds
   started_at    timestamptz,                   -- first start of this round; not null: the job holds its session (H17)
   deadline      timestamptz,                   -- starting deadline before the first start, active deadline after it
   deadline_left interval,                      -- what was left of the starting deadline when the job was suspended (H20)
-  pauses_from timestamptz,               -- the starting deadline stands still for pauses of the queue from here on; null: from run_at
   reason        text not null default '',
   message       text,
   snoozes       int,                           -- refunded waits in a row (H16)
-  wait_since    timestamptz,                   -- the first of them began
-  drains        smallint,                      -- times that a worker gave it back, in this attempt
+  wait_since    timestamptz,                   -- the first of them began; later by all time since that does not count as waiting
+  drains        smallint,                      -- times that a worker shut down or lost its lease while it ran, in this attempt
+  releases      int,                           -- runs in a row that could not begin, and were given back
   losses        smallint,                      -- times that its worker was lost, in this round (H14)
   spent         bigint[],                      -- by earlier runs of this round: prompt, output and total tokens, model calls, tool calls
   target        text collate "C",              -- of job; in state m only
@@ -110,9 +116,8 @@ create index waiting_held on waiting (queue, target, pos) where state = 'm';
 create index waiting_held_reason on waiting (queue, target, reason) where state = 'm';
 -- An expression, so that the planner takes this index for nothing but the query that has it, too.
 create index waiting_held_until on waiting ((queue || ''), held_until) where state = 'm';
-create index waiting_asked on waiting (asked_until) where state = 'i';
-create index waiting_starting_deadline on waiting (queue, deadline) where deadline is not null and started_at is null;
-create index waiting_active_deadline on waiting (deadline) where deadline is not null and started_at is not null;
+create index waiting_asked on waiting (queue, asked_until) where state = 'i';
+create index waiting_deadline on waiting (queue, deadline) where deadline is not null;
 create index waiting_reason on waiting (queue, reason) where state = 'r' and mirrored;
 
 -- One claimed job: inserted by the claim, deleted by the ack.
@@ -138,6 +143,7 @@ create table running (
   snoozes       int,
   wait_since    timestamptz,
   drains        smallint,
+  releases      int,
   losses        smallint,
   spent         bigint[],
   step          text,                          -- progress: the name of an author or a tool
@@ -231,6 +237,9 @@ create table worker (
   beat_at      timestamptz not null,
   steady_since timestamptz not null            -- it has beaten without a gap since, so it may judge others (H11)
 ) with (fillfactor = 50);
+
+-- One process that is not live any more and has left runs, until all of them are rescued: their records name it.
+create table lost_worker (id uuid primary key, name text not null);
 
 -- One job whose object shows a stale status; deleted at the version that was written (H3).
 create table outbox (id bigint primary key, version bigint not null, marked_at timestamptz not null) with (fillfactor = 50);
