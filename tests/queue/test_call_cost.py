@@ -19,7 +19,7 @@ ROWS = int(os.environ.get("AGENTJOBS_COST_ROWS", "20000"))
 """Jobs of each group."""
 LIMIT = 100
 """Rows that a call is asked to handle."""
-MOST_READ = 40 * LIMIT
+MOST_READ = 60 * LIMIT
 """Rows of tables and entries of indexes that a call may read. A range of a BRIN index has some 3,000 rows."""
 
 Connection = psycopg.Connection[tuple[object, ...]]
