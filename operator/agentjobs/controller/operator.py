@@ -39,6 +39,9 @@ SWITCH_SECONDS = 0.0005
 """The watch computes in a thread of its own. At Python's default of 5 ms each answer of the API server
 would wait that long for its turn, whenever many objects change at once."""
 
+STUCK_SECONDS = 120.0
+"""Each try of the heartbeat is bounded; one that takes longer will never end."""
+
 
 async def run_operator(config: OperatorConfig) -> int:
     """Runs until SIGTERM or SIGINT; 0: ended in good order."""
@@ -87,7 +90,7 @@ class Operator:
             async with health_server(
                 config.health_host,
                 config.health_port,
-                alive=self._alive,
+                alive=lambda: self._alive(heartbeat),
                 ready=lambda: self._ready(heartbeat),
                 metrics=partial(self._metrics, QueueCollector(queue), heartbeat),
             ) as self.port:
@@ -151,9 +154,18 @@ class Operator:
             self._beat_at = time.monotonic()
             await asyncio.sleep(1)
 
-    def _alive(self) -> dict[str, str]:
-        late = time.monotonic() - self._beat_at
-        return {"loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else ""}
+    def _alive(self, heartbeat: OperatorHeartbeat) -> dict[str, str]:
+        """What only a restart could mend."""
+        now = time.monotonic()
+        late, turned = now - self._beat_at, now - heartbeat.turned_at
+        refused = now - (heartbeat.login_refused_at or now)
+        return {
+            "loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else "",
+            "heartbeat": f"has not tried for {turned:.0f} s" if turned > STUCK_SECONDS else "",
+            "login": f"refused by the database for {refused:.0f} s, and the URL comes from the environment"
+            if isinstance(self.config.dsn, str) and refused > STUCK_SECONDS
+            else "",
+        }
 
     async def _metrics(self, collector: QueueCollector, heartbeat: OperatorHeartbeat) -> str:
         leading = self.leadership is not None and self.leadership.leading
@@ -177,6 +189,7 @@ class Operator:
         leading = self.leadership is not None and self.leadership.leading
         return {
             "database": self._database(heartbeat),
+            "tick": heartbeat.tick_problem,
             "watch": "the watch is not up"
             if leading and (self._leader is None or not self._leader.watch.listed)
             else "",

@@ -34,6 +34,6 @@ STATEMENT_TIMEOUT_SECONDS = 30
 """Our statements are short; a stuck one must not keep its row locks."""
 IDLE_IN_TRANSACTION_SECONDS = 30
 """A client that vanished inside a transaction must not keep its locks."""
-TCP_USER_TIMEOUT_SECONDS = 10
-"""A database that vanished without a word must be noticed before the lease is over."""
-CONNECT_TIMEOUT_SECONDS = 5
+BEAT_ANSWER_SECONDS = 5
+"""The longest wait for the answer to a beat, which has a quick one: a database that vanished without a word must be
+noticed before the lease is over."""

@@ -22,7 +22,7 @@ from google.adk.sessions.base_session_service import ListSessionsResponse
 from psycopg import errors as pg
 
 from agentjobs.agents.sessions import sql
-from agentjobs.agents.sessions.connection import Connection, Row, SessionConnection, fetch
+from agentjobs.agents.sessions.connection import SessionConnection, fetch
 from agentjobs.agents.sessions.fence import HOLD, RAISE, Fence, holding
 from agentjobs.agents.sessions.rows import (
     column_time,
@@ -35,6 +35,7 @@ from agentjobs.agents.sessions.rows import (
     session_of,
     storable_json,
 )
+from agentjobs.database.connection import Connection, Row
 
 if TYPE_CHECKING:
     from datetime import datetime
