@@ -24,7 +24,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors as pg
 
-from agentjobs.queue.connection import DEADLOCK_REPEATS
+from agentjobs.queue.connection import ROLLBACK_REPEATS
 from agentjobs.queue.queue import Queue
 
 TABLES = (
@@ -284,12 +284,12 @@ class Interleaver:
             raise
 
     def _repeated(self, operation: Operation) -> tuple[Any, int]:
-        for repeat in range(DEADLOCK_REPEATS + 1):
+        for repeat in range(ROLLBACK_REPEATS + 1):
             try:
                 return self._reply(self._two, operation), repeat
             except (pg.DeadlockDetected, pg.SerializationFailure):
                 self._two.rollback()
-                if repeat == DEADLOCK_REPEATS:
+                if repeat == ROLLBACK_REPEATS:
                     raise
         raise AssertionError("unreachable")
 

@@ -161,7 +161,9 @@ class Operator:
         refused = now - (heartbeat.login_refused_at or now)
         return {
             "loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else "",
-            "heartbeat": f"has not tried for {turned:.0f} s" if turned > STUCK_SECONDS else "",
+            "heartbeat": f"has not tried for {turned:.0f} s"
+            if turned > STUCK_SECONDS + self.config.intervals.beat
+            else "",
             "login": f"refused by the database for {refused:.0f} s, and the URL comes from the environment"
             if isinstance(self.config.dsn, str) and refused > STUCK_SECONDS
             else "",

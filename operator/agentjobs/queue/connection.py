@@ -35,7 +35,8 @@ from agentjobs.queue.errors import (
     SchemaMismatch,
 )
 
-_REPEATS = {Fault.STALE: 2, Fault.READ_ONLY: 1, Fault.ROLLED_BACK: 5}
+ROLLBACK_REPEATS = 5
+_REPEATS = {Fault.STALE: 2, Fault.READ_ONLY: 1, Fault.ROLLED_BACK: ROLLBACK_REPEATS}
 """Of a statement that was not done; others may have been."""
 _SETTINGS = (
     f"{READ_COMMITTED} -c statement_timeout={numbers.STATEMENT_TIMEOUT_SECONDS}s"
@@ -170,7 +171,7 @@ def queue_error(error: psycopg.Error) -> QueueError | None:
         case Fault.SLOW:
             return QueueTimeout(f"database: {told}")
         case Fault.ROLLED_BACK:
-            return QueueUnavailable(f"database: {told}; repeated {_REPEATS[Fault.ROLLED_BACK]} times in vain")
+            return QueueUnavailable(f"database: {told}; repeated {ROLLBACK_REPEATS} times in vain")
         case Fault.SCHEMA:
             return SchemaMismatch(
                 f"the database lacks what this version needs ({told}); run `agentjobs migrate up`"

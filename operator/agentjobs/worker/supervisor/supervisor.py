@@ -132,7 +132,7 @@ class Worker:
     def stuck(self) -> str:
         """What only a restart could mend; empty: nothing."""
         since = time.monotonic() - self.identity.turned_at
-        if since > _STUCK_SECONDS:
+        if since > _STUCK_SECONDS + self.config.heartbeat_seconds:
             return f"the heartbeat has not tried for {since:.0f} s"
         # by then the lease's grace is over, and no run is left that a restart could cost
         refused = max((outage.login_refused_seconds() for outage in self._outages), default=0.0)
