@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check crds image kind bench build-kube constraints clean
+.PHONY: help venv demo test chaos check crds image kind bench build-kube constraints clean
 BIN := .venv/bin
 # Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 6
@@ -19,6 +19,11 @@ demo: venv ## the whole way: an API server, the operator, a worker, kubectl appl
 test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=… processes)
 	@$(BIN)/python scripts/kube.py --if-needed
 	@JOBS='$(JOBS)' ARGS='$(ARGS)' bash scripts/test.sh
+
+chaos: venv ## ten minutes in which everything fails, and a check of all that was promised (SECONDS=… SEED=…)
+	@$(BIN)/python scripts/kube.py --if-needed
+	@AGENTJOBS_CHAOS_SECONDS=$(or $(SECONDS),600) $(if $(SEED),AGENTJOBS_CHAOS_SEED=$(SEED)) \
+	  $(BIN)/python -m pytest -q -s -p no:cacheprovider tests/api/test_chaos.py
 
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh

@@ -1,9 +1,9 @@
-"""What must hold after a chaos run: checks over the whole history that the database, the API server and the tools kept."""
+"""What must hold after a chaos run, over the whole history that the database, the API server and the tools have kept."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -15,7 +15,7 @@ from agentjobs.values.json import JsonObject
 from chaos.load import Load, Made
 from chaos.world import LIMIT, NAMESPACES_USED, World, stamped
 
-# Every run that has ended: of jobs that go on and of jobs that have finished.
+# Every run that has ended: those that the job went on after, and its last.
 RUNS = """
 select j.uid, j.queue, j.session, a.run, a.started_at, a.ended_at, a.kind, a.charged, a.reason
   from attempt a join job j on j.id = a.id
@@ -25,7 +25,7 @@ select j.uid, j.queue, j.session, o.run, o.run_started_at, o.finished_at, 'end',
  where o.worker is not null and not exists (select from attempt a where a.id = o.id and a.run = o.run)
 """
 JOBS = """
-select j.uid, j.cluster_id is not null, j.max_attempts, j.round, state_name(o.state, false), o.reason, coalesce(o.message, ''), o.result,
+select j.uid, j.max_attempts, j.round, state_name(o.state, false), o.reason, coalesce(o.message, ''), coalesce(o.result, ''),
        o.attempt, o.run
   from job j join outcome o on o.id = j.id
 """
@@ -33,22 +33,22 @@ OPEN = """
 select (select count(*) from waiting) + (select count(*) from running) + (select count(*) from outbox)
      + (select count(*) from session) + (select count(*) from schedule_tick where child_uid is null)
 """
-# Events of a conversation in the order in which they were stored. Of each, whose run wrote it.
+# Of each event of a conversation, in the order in which they are read: whose invocation wrote it, and whether it is a message.
 CONVERSATIONS = """
-select session_id, invocation_id, event_data->>'author' from adk.events order by app_name, user_id, session_id, timestamp, id
+select app_name || '/' || user_id || '/' || session_id, invocation_id,
+       case when event_data->>'author' = 'user' and event_data->'content'->'parts'->0 ? 'text' then 'message' else '' end
+  from adk.events
+ order by app_name, user_id, session_id, timestamp, id
 """
-
-
-@dataclass
-class Report:
-    """What was found wrong, and the figures of the run."""
-
-    wrong: list[str] = field(default_factory=list)
-    figures: dict[str, int | float | str] = field(default_factory=dict)
-
-    def expect(self, right: bool, what: str) -> None:
-        if not right:
-            self.wrong.append(what)
+LEFT_OVER = {
+    "waits": "select j.namespace, j.name, w.queue, w.state, w.session, w.reason, w.message, w.run_at from waiting w join job j using (id)",
+    "runs": "select j.namespace, j.name, r.queue, r.run, r.worker, k.name, k.beat_at, r.step, r.since from running r join job j using (id)"
+    " left join worker k on k.id = r.worker",
+    "shows an old status": "select j.namespace, j.name, x.* from outbox x join job j using (id)",
+    "holds its session": "select * from session",
+    "tick without its child": "select * from schedule_tick where child_uid is null",
+}
+ENDS = ("JobCompleted", "JobFailed", "JobCancelled")
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,55 @@ class Run:
     reason: str
 
 
+@dataclass(frozen=True)
+class Job:
+    uid: UUID
+    max_attempts: int
+    round: int
+    state: str
+    reason: str
+    message: str
+    result: str
+    attempts: int
+    runs: int
+
+
+@dataclass
+class History:
+    """All that is known of a run once it has settled."""
+
+    made: list[Made] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    jobs: dict[UUID, Job] = field(default_factory=dict)
+    objects: dict[UUID, JsonObject] = field(default_factory=dict)
+    stamps: list[dict[str, Any]] = field(default_factory=list)
+    """What tools noted when they began: at (seconds), uid, run."""
+    conversations: list[tuple[str, str, str]] = field(default_factory=list)
+    """Session and invocation of each event, and ``message`` where a user said it, in the order of the conversation."""
+    ends_told: Counter[UUID] = field(default_factory=Counter)
+    """Events that tell an end, by object."""
+    processes_ended: list[str] = field(default_factory=list)
+
+
+async def history(world: World, load: Load) -> History:
+    found = History(made=load.made, stamps=stamped(world), processes_ended=world.ended_by_itself())
+    found.runs = [Run(*row) for row in await world.rows(RUNS)]
+    found.jobs = {row[0]: Job(*row) for row in await world.rows(JOBS)}
+    found.conversations = [(str(a), str(b), str(c)) for a, b, c in await world.rows(CONVERSATIONS)]
+    for namespace in NAMESPACES_USED:
+        reply = await load.ask("GET", AGENT_JOBS.collection(namespace))
+        found.objects |= {UUID(item["metadata"]["uid"]): item for item in reply.body["items"]}
+        for event in (await load.ask("GET", EVENTS.collection(namespace))).body["items"]:
+            if event["reason"] in ENDS:
+                found.ends_told[UUID(event["involvedObject"]["uid"])] += event.get("count", 1)
+    return found
+
+
 async def left_over(world: World) -> list[str]:
     """What keeps the world from being settled, a line each."""
-    statements = {
-        "waits": "select j.namespace, j.name, w.queue, w.state, w.session, w.reason, w.message, w.run_at from waiting w join job j using (id)",
-        "runs": "select j.namespace, j.name, r.queue, r.run, r.worker, k.name, k.beat_at, r.step, r.since from running r join job j using (id)"
-        " left join worker k on k.id = r.worker",
-        "shows an old status": "select j.namespace, j.name, x.* from outbox x join job j using (id)",
-        "holds its session": "select * from session",
-        "tick without its child": "select * from schedule_tick where child_uid is null",
-    }
     return [
         f"{what}: {row}"
-        for what, statement in statements.items()
+        for what, statement in LEFT_OVER.items()
         for row in (await world.rows(statement))[:20]
     ]
 
@@ -87,151 +123,167 @@ async def settled(world: World) -> bool:
     return bool(open_ == 0)
 
 
-async def check(world: World, load: Load) -> Report:
-    report = Report()
-    runs = [Run(*row) for row in await world.rows(RUNS)]
-    jobs = {row[0]: row[1:] for row in await world.rows(JOBS)}
-    objects = await _objects(load)
-    for made in load.made:
-        _ended_as_it_may(report, made, jobs, objects)
-    _every_end_is_explained(report, jobs, runs)
-    _one_run_at_a_time(report, runs)
-    _limit_kept(report, runs)
-    _late_runs_begin_nothing(report, world)
-    await _conversations(report, world)
-    _statuses_say_what_the_rows_say(report, jobs, objects)
-    await _events(report, load, objects)
-    for ended in world.ended_by_itself():
-        report.expect(False, ended)
-    kinds = Counter(run.kind for run in runs)
-    report.figures |= {
-        "jobs": len(load.made),
-        "children of schedules": sum(
-            "agentjobs.dev/schedule" in str(o["metadata"]) for o in objects.values()
-        ),
-        "runs": len(runs),
-        "runs lost with their worker": kinds["lost"],
-        "runs given back": kinds["release"],
-        "runs charged": sum(run.charged for run in runs),
-    }
-    return report
+# -- the checks: each yields what is wrong -----------------------------------------------------------
+
+Check = Callable[[History], Iterator[str]]
+CHECKS: list[Check] = []
 
 
-async def _objects(load: Load) -> dict[UUID, JsonObject]:
-    found: dict[UUID, JsonObject] = {}
-    for namespace in NAMESPACES_USED:
-        reply = await load.ask("GET", AGENT_JOBS.collection(namespace))
-        found |= {UUID(item["metadata"]["uid"]): item for item in reply.body["items"]}
-    return found
+def check(one: Check) -> Check:
+    CHECKS.append(one)
+    return one
 
 
-def _ended_as_it_may(
-    report: Report, made: Made, jobs: dict[UUID, tuple[Any, ...]], objects: dict[UUID, JsonObject]
-) -> None:
-    assert made.uid is not None
-    what = f"{made.shape.name} {made.name}"
-    if made.uid not in jobs:
-        # deleted before anybody saw it
-        report.expect(made.deleted and made.uid not in objects, f"{what} is lost: no end of it is recorded")
-        return
-    _, _, _, state, reason, message, result, *_ = jobs[made.uid]
-    report.expect(state in made.shape.ends, f"{what} ended {state} {reason}: {message}")
-    if state == "Complete":
-        report.expect((result or "").startswith(made.answer), f"{what} answers {result!r}")
-    elif made.shape.reasons:
-        report.expect(reason in made.shape.reasons, f"{what} ended for {reason}: {message}")
+def problems(found: History) -> list[str]:
+    """Everything that is not as promised."""
+    return [problem for one in CHECKS for problem in one(found)]
 
 
-def _every_end_is_explained(report: Report, jobs: dict[UUID, tuple[Any, ...]], runs: list[Run]) -> None:
-    charged = Counter(run.uid for run in runs if run.charged)
-    for uid, (_, most, round_, state, reason, message, _, attempts, last) in jobs.items():
-        report.expect(state == "Complete" or bool(reason and message), f"{uid}: {state} without a reason")
-        report.expect(charged[uid] <= most * round_, f"{uid}: {charged[uid]} runs charged of {most}")
-        report.expect(attempts <= most, f"{uid}: {attempts} attempts of {most}")
-        numbers = sorted(run.run for run in runs if run.uid == uid)
-        report.expect(numbers == list(range(1, last + 1)), f"{uid}: runs {numbers} of {last} are recorded")
-    for run in runs:
-        report.expect(run.kind in ("end", "complete") or bool(run.reason), f"{run}: no reason")
+@check
+def no_job_is_lost_and_each_ends_as_it_may(found: History) -> Iterator[str]:
+    for made in found.made:
+        what = f"{made.shape.name} {made.name}"
+        assert made.uid is not None
+        job = found.jobs.get(made.uid)
+        if job is None:
+            if not made.deleted or made.uid in found.objects:  # one may be deleted before anybody saw it
+                yield f"{what} is lost: no end of it is recorded"
+            continue
+        if job.state not in made.shape.ends:
+            yield f"{what} ended {job.state} {job.reason}: {job.message}"
+        elif job.state == "Complete" and not job.result.startswith(made.answer):
+            yield f"{what} answers {job.result!r}"
+        elif job.state != "Complete" and made.shape.reasons and job.reason not in made.shape.reasons:
+            yield f"{what} ended for {job.reason}: {job.message}"
 
 
-def _one_run_at_a_time(report: Report, runs: list[Run]) -> None:
+@check
+def every_end_and_every_run_is_explained(found: History) -> Iterator[str]:
+    for job in found.jobs.values():
+        if job.state != "Complete" and not (job.reason and job.message):
+            yield f"{job}: an end without a reason"
+    for run in found.runs:
+        if run.kind not in ("end", "complete") and not run.reason:
+            yield f"{run}: an end without a reason"
+
+
+@check
+def attempts_are_charged_as_allowed_and_every_run_is_recorded(found: History) -> Iterator[str]:
+    runs: dict[UUID, list[Run]] = defaultdict(list)
+    for run in found.runs:
+        runs[run.uid].append(run)
+    for job in found.jobs.values():
+        charged = sum(run.charged for run in runs[job.uid])
+        if charged > job.max_attempts * job.round or job.attempts > job.max_attempts:
+            yield f"{job}: {charged} runs charged"
+        numbers = sorted(run.run for run in runs[job.uid])
+        if numbers != list(range(1, job.runs + 1)):
+            yield f"{job}: its records have the runs {numbers}"
+
+
+@check
+def neither_a_job_nor_a_session_runs_twice_at_once(found: History) -> Iterator[str]:
     of: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
+    for run in found.runs:
         of[f"job {run.uid}"].append(run)
         if run.session is not None:
             of[f"session {run.session}"].append(run)
     for what, its in of.items():
-        for one, next_ in pairwise(sorted(its, key=lambda run: run.began)):
-            report.expect(one.ended <= next_.began, f"{what} ran twice at once: {one} and {next_}")
+        for one, other in pairwise(sorted(its, key=lambda run: run.began)):
+            if one.ended > other.began:
+                yield f"{what} ran twice at once: {one} and {other}"
 
 
-def _limit_kept(report: Report, runs: Iterable[Run]) -> None:
-    changes = sorted(
-        change for run in runs if run.queue == "limited" for change in ((run.began, 1), (run.ended, -1))
-    )
+@check
+def the_limit_is_never_overshot(found: History) -> Iterator[str]:
+    if (most := most_at_once(found.runs)) > LIMIT:
+        yield f"{most} jobs of the queue limited ran at once; the limit is {LIMIT}"
+
+
+def most_at_once(runs: Sequence[Run], queue: str = "limited") -> int:
+    changes = [(run.began, 1) for run in runs if run.queue == queue]
+    changes += [(run.ended, -1) for run in runs if run.queue == queue]
     now = most = 0
-    for _, change in changes:
+    for _, change in sorted(changes):
         now += change
         most = max(most, now)
-    report.expect(most <= LIMIT, f"{most} jobs of the queue limited ran at once; the limit is {LIMIT}")
-    report.figures["most jobs of the limited queue at once"] = most
+    return most
 
 
-def _late_runs_begin_nothing(report: Report, world: World) -> None:
-    """A run begins no tool after a later run of its job has begun one."""
+@check
+def a_late_run_begins_no_tool(found: History) -> Iterator[str]:
     newest: Counter[str] = Counter()
-    for stamp in sorted(stamped(world), key=lambda stamp: stamp["at"]):
-        report.expect(stamp["run"] >= newest[stamp["uid"]], f"a late run began a tool: {stamp}")
+    for stamp in sorted(found.stamps, key=lambda stamp: float(stamp["at"])):
+        if stamp["run"] < newest[stamp["uid"]]:
+            yield f"run {stamp['run']} of {stamp['uid']} began a tool after run {newest[stamp['uid']]} had"
         newest[stamp["uid"]] = max(newest[stamp["uid"]], stamp["run"])
 
 
-async def _conversations(report: Report, world: World) -> None:
+@check
+def conversations_are_whole(found: History) -> Iterator[str]:
     """The events of a job lie together, and its message stands once, however often it ran."""
     lines: dict[str, list[str]] = defaultdict(list)
-    users: Counter[tuple[str, str]] = Counter()
-    for session, invocation, author in await world.rows(CONVERSATIONS):
-        lines[session].append(invocation)
-        users[session, invocation] += author == "user"
-    for session, invocations in lines.items():
-        blocks = [
-            one for one, before in zip(invocations, [None, *invocations], strict=False) if one != before
-        ]
-        report.expect(
-            len(blocks) == len(set(blocks)), f"session {session}: jobs wrote between each other: {blocks}"
-        )
-    report.figures["events of conversations"] = sum(map(len, lines.values()))
+    messages: Counter[tuple[str, str]] = Counter()
+    for session, invocation, kind in found.conversations:
+        if not lines[session] or lines[session][-1] != invocation:
+            lines[session].append(invocation)
+        messages[session, invocation] += kind == "message"
+    for session, blocks in lines.items():
+        if len(blocks) != len(set(blocks)):
+            yield f"session {session}: jobs wrote between each other: {blocks}"
+    for (session, invocation), n in messages.items():
+        if n > 1:
+            yield f"session {session}: the message of {invocation} stands {n} times"
 
 
-def _statuses_say_what_the_rows_say(
-    report: Report, jobs: dict[UUID, tuple[Any, ...]], objects: dict[UUID, JsonObject]
-) -> None:
-    for uid, item in objects.items():
-        status = item.get("status") or {}
-        row = jobs.get(uid)
+@check
+def every_object_shows_what_its_row_says(found: History) -> Iterator[str]:
+    for uid, item in found.objects.items():
+        status: Mapping[str, Any] = item.get("status") or {}
         name = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
-        if row is None:
-            report.expect(False, f"{name} has no row, and shows {status.get('state')}")
+        job = found.jobs.get(uid)
+        if job is None:
+            yield f"{name} has no row that has ended, and shows {status.get('state')}"
             continue
-        _, _, round_, state, reason, _, result, attempts, _ = row
-        shown = (status.get("state"), status.get("round", 1), status.get("attempts", 0), status.get("result"))
-        report.expect(shown == (state, round_, attempts, result), f"{name} shows {shown}, the row says {row}")
-        if state != "Complete":
-            report.expect(
-                status.get("reason") == reason, f"{name} shows {status.get('reason')}, not {reason}"
-            )
+        shown = (
+            status.get("state"),
+            status.get("round", 1),
+            status.get("attempts", 0),
+            status.get("result", ""),
+        )
+        right = (job.state, job.round, job.attempts, job.result)
+        if shown != right:
+            yield f"{name} shows {shown}, its row says {right}"
+        elif job.state != "Complete" and status.get("reason") != job.reason:
+            yield f"{name} shows {status.get('reason')}, its row says {job.reason}"
 
 
-async def _events(report: Report, load: Load, objects: dict[UUID, JsonObject]) -> None:
-    """An end is told at most once for each time that the job ended."""
-    ends: Counter[str] = Counter()
-    for namespace in NAMESPACES_USED:
-        reply = await load.ask("GET", EVENTS.collection(namespace))
-        for event in reply.body["items"]:
-            if event["reason"] in ("JobCompleted", "JobFailed", "JobCancelled"):
-                ends[event["involvedObject"]["uid"]] += event.get("count", 1)
-    for uid, n in ends.items():
-        item = objects.get(UUID(uid))
-        rounds = (item or {}).get("status", {}).get("round", 1)
-        report.expect(item is None or n <= rounds, f"{uid}: {n} ends were told in {rounds} rounds")
-    told = sum(str(uid) in ends for uid in objects)
-    report.figures["objects whose end has an Event"] = f"{told} of {len(objects)}"
+@check
+def an_end_is_told_once(found: History) -> Iterator[str]:
+    for uid, told in found.ends_told.items():
+        job = found.jobs.get(uid)
+        if job is not None and told > job.round:
+            yield f"{uid}: {told} Events tell an end, in {job.round} rounds"
+
+
+@check
+def no_process_ends_by_itself(found: History) -> Iterator[str]:
+    yield from found.processes_ended
+
+
+def figures(found: History) -> dict[str, int | str]:
+    """The size of what was survived."""
+    kinds = Counter(run.kind for run in found.runs)
+    told = sum(uid in found.ends_told for uid in found.objects)
+    labels = [item["metadata"].get("labels") or {} for item in found.objects.values()]
+    return {
+        "jobs": len(found.jobs),
+        "of them children of schedules": sum("agentjobs.dev/schedule" in label for label in labels),
+        "runs": len(found.runs),
+        "of them lost with their worker": kinds["lost"],
+        "of them given back": kinds["release"],
+        "of them charged": sum(run.charged for run in found.runs),
+        "events of conversations": len(found.conversations),
+        "most jobs of the limited queue at once": most_at_once(found.runs),
+        "objects whose end has an Event": f"{told} of {len(found.objects)}",
+    }
