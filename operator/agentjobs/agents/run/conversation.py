@@ -38,7 +38,7 @@ class Conversation:
     session_id: str
     invocation_id: str
     history: Sequence[Event]
-    """Events that earlier runs of this invocation stored, oldest first."""
+    """Events that earlier runs of this invocation stored and that lead somewhere, oldest first."""
     single_step: bool
     """Whether the agent ends with its first final event."""
     marks_its_end: bool
@@ -89,7 +89,8 @@ async def open_conversation(
         # a summary of ADK's has an invocation id of its own, and nobody spoke in it
         spoken = [event.invocation_id for event in session.events if not event.actions.compaction]
         invocation_id = choose(spec.uid, spec.round, spoken)
-        history = [event for event in session.events if event.invocation_id == invocation_id]
+        seen = visible(session.events, invocation_id, agent.root)
+        history = [event for event in seen if event.invocation_id == invocation_id]
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
             service=SessionView(service, lambda events: visible(events, invocation_id, agent.root)),

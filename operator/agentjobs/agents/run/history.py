@@ -9,6 +9,7 @@ prompt, since nothing answers it, and keeps the text. The prompt then ends with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from google.genai import types
@@ -28,25 +29,59 @@ NOT_HANDED_OVER = {"error": "The conversation was not handed over to that agent.
 def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list[Event]:
     """The events of a session that a run under ``invocation_id`` may see, oldest first.
 
-    * An event of this invocation that leads nowhere is left out: a call whose tool never finished, and an answer
-      that was cut, blocked, empty or an error.
+    * An event of this invocation that leads nowhere is left out: a call whose tool never finished, an answer
+      that was cut, blocked, empty or an error, and a question to a person that was stored by half.
     * A call that was left to a person or to a long-running tool is no longer one, where nothing answered it; ADK
       then drops it from prompts. Providers refuse a call without a result, in later jobs of the session too.
     * A transfer that ADK refused becomes an error that the model can react to. ADK would refuse it in each run.
 
     :param root: the agent of the run.
     """
-    answered = {response.id for event in events for response in event.get_function_responses()}
+    calls = _Calls.of(events)
     seen = []
     for place, event in enumerate(events):
-        event = _without_dead_calls(event, answered)
+        event = _without_dead_calls(event, calls)
         if event.invocation_id != invocation_id:
             seen.append(event)
             continue
         later = events[place + 1 :]
-        if _leads_somewhere(event, answered, later):
-            seen.append(_without_refused_transfer(event, later, root))
+        whole = _without_half_questions(event, calls)
+        if whole is not None and _leads_somewhere(whole, calls, later):
+            seen.append(_without_refused_transfer(whole, later, root))
     return seen
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The function calls of a session, by their ids."""
+
+    answered: frozenset[str]
+    """Calls that have a result, or a question to a person in its place."""
+    asked: frozenset[str]
+    """Calls about which a question is stored whole: ADK's request, and the stand-in for the tool's result.
+
+    ADK stores these as two events, in either order, and a process may die between them. Nobody has seen that
+    question.
+    """
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> _Calls:
+        stood_in = {id for event in events for id in event.actions.requested_tool_confirmations}
+        requested = {_original(call) for event in events for call in event.get_function_calls()}
+        asked = frozenset(stood_in & requested)
+        results = {
+            response.id
+            for event in events
+            for response in event.get_function_responses()
+            if response.id and response.id not in event.actions.requested_tool_confirmations
+        }
+        return cls(asked | results, asked)
+
+
+def _original(call: types.FunctionCall) -> str:
+    """The id of the call that ADK's request for a confirmation is about. Empty: the call is no such request."""
+    original = (call.args or {}).get("originalFunctionCall") if call.name == CONFIRMATION else None
+    return str(original.get("id") or "") if isinstance(original, dict) else ""
 
 
 def answer_of(event: Event) -> Ending | None:
@@ -62,11 +97,11 @@ def is_good(ending: Ending) -> bool:
     return bool(ending.answer) and not (ending.error_code or ending.waits_for or ending.truncated)
 
 
-def _leads_somewhere(event: Event, answered: set[str | None], later: Sequence[Event]) -> bool:
+def _leads_somewhere(event: Event, calls: _Calls, later: Sequence[Event]) -> bool:
     if event.author in ("user", MARKER) or event.content is None:
         return True  # without content: a change of state, an escalation, an error that no prompt shows
-    if calls := event.get_function_calls():
-        return any(call.id in answered or call.name == CONFIRMATION for call in calls)
+    if made := event.get_function_calls():
+        return any(call.id in calls.answered or call.name == CONFIRMATION for call in made)
     if event.get_function_responses() or event.actions.route is not None:
         return True
     if _ran_code(event):
@@ -90,7 +125,7 @@ def _ran_code(event: Event) -> bool:
     return event.has_trailing_code_execution_result() and not event.node_info.message_as_output
 
 
-def _without_dead_calls(event: Event, answered: set[str | None]) -> Event:
+def _without_dead_calls(event: Event, calls: _Calls) -> Event:
     """The event, with the open calls of earlier runs no longer marked as waiting.
 
     Confirmations stay: a person may still answer them.
@@ -98,9 +133,40 @@ def _without_dead_calls(event: Event, answered: set[str | None]) -> Event:
     waiting = event.long_running_tool_ids
     if not waiting:
         return event
-    asked = {call.id for call in event.get_function_calls() if call.name == CONFIRMATION}
-    alive = {id for id in waiting if id in answered or id in asked}
+    requests = {call.id for call in event.get_function_calls() if call.name == CONFIRMATION}
+    alive = {id for id in waiting if id in calls.answered or id in requests}
     return event if alive == waiting else event.model_copy(update={"long_running_tool_ids": alive or None})
+
+
+def _without_half_questions(event: Event, calls: _Calls) -> Event | None:
+    """The event without requests and stand-ins of questions that are not stored whole. None: nothing is left."""
+    stood_in = event.actions.requested_tool_confirmations
+    halves = {id for id in stood_in if id not in calls.asked}
+    parts = (event.content.parts if event.content else None) or []
+    kept = [
+        part
+        for part in parts
+        if not (part.function_response and part.function_response.id in halves)
+        and not (
+            part.function_call
+            and part.function_call.name == CONFIRMATION
+            and _original(part.function_call) not in calls.asked
+        )
+    ]
+    if len(kept) == len(parts):
+        return event
+    if not kept or event.content is None:
+        return None
+    return event.model_copy(
+        update={
+            "content": event.content.model_copy(update={"parts": kept}),
+            "actions": event.actions.model_copy(
+                update={
+                    "requested_tool_confirmations": {id: stood_in[id] for id in stood_in if id not in halves}
+                }
+            ),
+        }
+    )
 
 
 def _without_refused_transfer(event: Event, later: Sequence[Event], root: BaseNode) -> Event:
