@@ -26,7 +26,8 @@ from agentjobs.agents.verdict.outcome import Outcome, Verdict
 AGENTS = '''
 import asyncio, copy
 from google.adk.agents import BaseAgent, LlmAgent, LoopAgent, ParallelAgent, SequentialAgent
-from google.adk.apps import App
+from google.adk.apps.app import App, EventsCompactionConfig
+from google.adk.apps.llm_event_summarizer import LlmEventSummarizer
 from google.adk.models.base_llm import BaseLlm
 from google.adk.models.llm_response import LlmResponse
 from google.adk.tools import FunctionTool, LongRunningFunctionTool, ToolContext
@@ -202,6 +203,18 @@ class Model(BaseLlm):
             yield say(text(f"{self.model} has done it"), finish_reason=STOP)
 
 
+class Summary(BaseLlm):
+    async def generate_content_async(self, request, stream=False):
+        yield say(text("They spoke."))
+
+
+def compacting(agent):
+    """An App that sums up its session after each run."""
+    summarizer = LlmEventSummarizer(llm=Summary(model="summary"))
+    config = EventsCompactionConfig(compaction_interval=1, overlap_size=0, summarizer=summarizer)
+    return App(name="compacting", root_agent=agent, events_compaction_config=config)
+
+
 def breaking(place):
     def callback(*_, **__):
         if strikes(f"{place} callback raises"):
@@ -241,6 +254,7 @@ ROOTS = [
     Root("LlmAgent", "llm('b', sick=True)"),
     Root("LlmAgent, transfer", "llm('a', target='b', sub_agents=[llm('b', sick=True)])"),
     Root("LlmAgent that transfers is ill", "llm('a', sick=True, target='b', sub_agents=[llm('b')])"),
+    Root("App that compacts", "compacting(llm('b', sick=True))"),
     Root("SequentialAgent", "SequentialAgent(name='r', sub_agents=[llm('a'), llm('b', sick=True)])"),
     Root(
         "SequentialAgent, first step", "SequentialAgent(name='r', sub_agents=[llm('a', sick=True), llm('b')])"
@@ -310,7 +324,11 @@ class Histories:
         for tool, count in (Counter(map(str, loaded().ACTED)) - acted).items():
             if count > 1 or (tool in finished and not cell.root.repeats_tools):
                 problems.append(f"{tool} acted {count} times again")
-        said = [e for e in await job.stored() if e.author == "user" and any(p.text for p in e.content.parts)]
+        said = [
+            e
+            for e in await job.stored()
+            if e.author == "user" and e.content and any(p.text for p in e.content.parts)
+        ]
         if len(said) != 1:
             problems.append(f"the message is stored {len(said)} times")
         return problems, len(stored)

@@ -31,6 +31,8 @@ def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list
 
     * An event of this invocation that leads nowhere is left out: a call whose tool never finished, an answer
       that was cut, blocked, empty or an error, and a question to a person that was stored by half.
+    * A summary of ADK's (compaction) that takes the place of all that this invocation said is left out. Nothing
+      but the model's words would be in the prompt, and the job's message in no place where it is answered.
     * A call that was left to a person or to a long-running tool is no longer one, where nothing answered it; ADK
       then drops it from prompts. Providers refuse a call without a result, in later jobs of the session too.
     * A transfer that ADK refused becomes an error that the model can react to. ADK would refuse it in each run.
@@ -48,7 +50,14 @@ def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list
         whole = _without_half_questions(event, calls)
         if whole is not None and _leads_somewhere(whole, calls, later):
             seen.append(_without_refused_transfer(whole, later, root))
-    return seen
+    said = [e.timestamp for e in seen if e.invocation_id == invocation_id and e.content]
+    return [event for event in seen if not (said and _sums_up(event, until=said[-1]))]
+
+
+def _sums_up(event: Event, until: float) -> bool:
+    """Whether the event is a summary of what was said until this time or a later one."""
+    summary = event.actions.compaction
+    return summary is not None and summary.end_timestamp >= until
 
 
 @dataclass(frozen=True, slots=True)
