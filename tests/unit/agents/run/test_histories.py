@@ -7,13 +7,21 @@ finished tool call again, and sends what providers accept: ``fakes/histories.py`
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import sys
 
 import pytest
 from agent_modules import Write, write_module
-from histories import AGENTS, ROOTS, Cell, Histories, Root
+from gemini import FakeGemini, call, gemini, text, truncated
+from google.adk.sessions import InMemorySessionService
+from histories import AGENTS, ROOTS, Cell, Histories, Root, dying
+from runs import GEMINI, Job, module
 
-__all__ = ["write_module"]
+from agentjobs.agents.verdict.outcome import Verdict
+
+__all__ = ["gemini", "write_module"]
 
 FAULTS = re.findall(r'^    "([a-z ,]+)": lambda', AGENTS, re.MULTILINE)
 CALLBACKS = [
@@ -81,3 +89,91 @@ async def all_well(histories: Histories, cells: list[Cell]) -> None:
         problems, _ = await histories.broken(cell)
         found += [f"{cell.fault}: {problem}" for problem in problems]
     assert not found, "\n".join(found)
+
+
+# through a provider's own client -------------------------------------------------------------------------
+
+LLM = """
+from google.adk.agents import LlmAgent
+from google.adk.tools import LongRunningFunctionTool
+from agentjobs.agents.context import current_job
+
+SAVED = []
+
+
+def save(callback_context):
+    SAVED.append(current_job().run)
+    if current_job().run == 1:
+        raise ConnectionError("the archive is away")
+
+
+def begin() -> dict:
+    "Begins something long."
+    return {"status": "pending"}
+
+
+def llm(**more):
+    return LlmAgent(name="agent", model="gemini-2.5-flash", instruction="Answer.", **more)
+
+
+root_agent = llm(ARGUMENTS)
+"""
+
+
+def gemini_job(write_module: Write, arguments: str, **fields: object) -> Job:
+    write_module("asked", LLM.replace("ARGUMENTS", arguments))
+    return Job(module("asked"), "Write the report.", modules=("asked",), **fields)  # type: ignore[arg-type]
+
+
+async def test_a_callback_that_fails_after_the_answer_is_called_again_and_the_answer_stands(
+    gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script(text("The report: 42 pages."), text("All tasks are done; nothing remains."))
+    job = gemini_job(write_module, "after_agent_callback=save")
+    assert (await job.attempt()).reason == "AgentFailed"
+    outcome = await job.attempt()
+    assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "The report: 42 pages.")
+    assert outcome.usage.llm_calls == 0, "nothing is asked"
+    again = await job.attempt()
+    assert again.result == "The report: 42 pages."
+    assert sys.modules["asked"].SAVED == [1, 2], "a job that has ended calls nothing again"
+    assert len(gemini.requests) == 1
+
+
+async def test_a_run_that_died_before_the_callback_after_the_answer_calls_it(
+    gemini: FakeGemini, write_module: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gemini.script(text("The report: 42 pages."))
+    job = gemini_job(write_module, "after_agent_callback=save")
+    run = asyncio.create_task(job.attempt())
+    with monkeypatch.context() as patch:
+        patch.setattr(InMemorySessionService, "append_event", dying(run, 2))
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    assert (await job.attempt()).result == "The report: 42 pages."
+    assert sys.modules["asked"].SAVED == [2]
+    assert len(gemini.requests) == 1
+
+
+async def test_a_retry_by_hand_after_a_cut_answer_asks_the_jobs_message(gemini: FakeGemini) -> None:
+    gemini.script(truncated("half an ans"), text("The whole answer."))
+    job = Job(GEMINI, "Write the report.")
+    assert (await job.attempt()).reason == "ModelOutputTruncated"
+    job.round = 2
+    assert (await job.attempt()).result == "The whole answer."
+    assert [content["role"] for content in gemini.requests[-1].contents] == ["user"]
+    assert gemini.requests[-1].user_messages == ["Write the report."]
+
+
+async def test_another_jobs_dead_call_is_not_sent_in_a_shared_session(
+    gemini: FakeGemini, write_module: Write
+) -> None:
+    """Providers refuse a request with a call that has no result, for good."""
+    gemini.script(call("begin"), text("The answer."))
+    waits = gemini_job(write_module, "tools=[LongRunningFunctionTool(begin)]", session_id="shared")
+    assert (await waits.attempt()).reason == "InputUnsupported"
+    other = Job(GEMINI, "And now?", session_id="shared")
+    assert (await other.attempt()).result == "The answer."
+    sent = gemini.requests[-1]
+    assert "functionCall" not in json.dumps(sent.contents)
+    assert sent.user_messages == ["Write the report.", "And now?"]
