@@ -29,7 +29,7 @@ UTC_MEANT = ("utc", "z", "etc/utc", "gmt", "zulu")
 """Texts in lower case that mean UTC where they are no name as they were written."""
 
 WANTED = "wants an IANA time zone, such as Europe/Berlin or UTC"
-LOCAL = "; a cluster has no local time: name the zone"
+LOCAL = "; a cluster has no local time: name the time zone"
 WRITE_UTC = "; write UTC"
 WRITE_OFFSET = "; for a fixed offset write "
 SIGN_REVERSED = ", whose sign is the reverse"

@@ -174,7 +174,7 @@ def test_the_names_that_the_schema_knows_are_those_of_the_time_zone_data() -> No
         ("europe/berlin", "did you mean Europe/Berlin"),
         ("America/New York", "did you mean America/New_York"),
         ("Europe/Berlin ", "did you mean Europe/Berlin"),
-        ("local", "name the zone"),
+        ("local", "name the time zone"),
     ],
 )
 def test_a_wrong_zone_is_answered_with_the_way_out(name: str, says: str) -> None:
