@@ -23,10 +23,11 @@ test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=…
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/, the chart's copy of it and docs/reference.md from the models
+crds: venv ## generate crds/, the chart's copy, docs/reference.md and the chart's schema of values
 	@$(BIN)/agentjobs crds --directory crds
 	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
+	@$(BIN)/python scripts/chart_schema.py
 
 image: venv ## build the images with Docker (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
 	@bash scripts/image.sh

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import available_timezones
 
 import pytest
-import urllib3
-from kubernetes import config
 
 from agentjobs.api.validation import problems_of
 from clusters import Cluster
+from dry_run import DryRun, Verdict
 from manifests import BASES, changed
 from schedule_texts import by_hand, differences, generated, zones_by_hand
 
@@ -32,43 +29,6 @@ CRON_JOB: Mapping[str, Any] = {
     },
 }
 RANDOM = 600
-
-
-class Verdict(NamedTuple):
-    """Whether the API server would create the object, and what it said."""
-
-    accepted: bool
-    message: str
-
-
-class DryRun:
-    """Creates that the API server decides upon and does not store."""
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        client = config.new_client_from_config(str(cluster.kubeconfig))  # type: ignore[no-untyped-call]
-        self._pool = client.rest_client.pool_manager
-        self._host, self._namespace = client.configuration.host, namespace
-
-    def create(self, manifest: Mapping[str, Any]) -> Verdict:
-        """The verdict about one object."""
-        plural = manifest["kind"].lower() + "s"
-        try:
-            answer = self._pool.request(
-                "POST",
-                f"{self._host}/apis/{manifest['apiVersion']}/namespaces/{self._namespace}/{plural}?dryRun=All",
-                body=json.dumps(manifest),
-                headers={"Content-Type": "application/json"},
-                retries=False,
-            )
-        except urllib3.exceptions.HTTPError as error:  # kube-apiserver panics at "TZ=UTC" alone
-            return Verdict(False, str(error))
-        assert answer.status in (201, 422), answer.data
-        return Verdict(answer.status == 201, str(json.loads(answer.data).get("message", "")))
-
-    def create_all(self, manifests: Sequence[Mapping[str, Any]]) -> list[Verdict]:
-        """The verdicts about many objects, several at once."""
-        with ThreadPoolExecutor(4) as threads:
-            return list(threads.map(self.create, manifests))
 
 
 @pytest.fixture(scope="module")
