@@ -16,7 +16,7 @@ from agentjobs.api.validation import problems_of
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.queue.records import ObjectRef
 from agentjobs.queue.schedules import SeenSchedule
-from agentjobs.schedule.cron import Schedule, UnknownTimeZone, UnparseableSchedule, parse, zone_of
+from agentjobs.schedule.cron import Schedule, UnparseableSchedule, parse
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy, Spec
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
@@ -119,10 +119,7 @@ def _spec(obj: JsonObject, name: str) -> tuple[Spec | None, Problem | None, Sche
     head = {"metadata": {"name": name, "namespace": obj["metadata"]["namespace"]}}
     try:
         model = ScheduledAgentJob.model_validate({**own, **head, "spec": obj.get("spec") or {}}).spec
-        zone_of(model.time_zone)
         when = _when(model)
-    except UnknownTimeZone as error:
-        return None, Problem(Reason.UNKNOWN_TIME_ZONE, f"spec.timeZone: {error}"), None
     except UnparseableSchedule as error:
         return None, Problem(Reason.UNPARSEABLE_SCHEDULE, f"spec.schedule: {error}"), None
     except ValidationError:
