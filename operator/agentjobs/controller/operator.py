@@ -73,7 +73,7 @@ class Operator:
         config = self.config
         self.tracing = open_tracing(os.environ, service="agentjobs-operator", instance=config.name)
         async with (
-            ApiServer(config.kubeconfig, self.meter, connections=config.parallel_writes + 16) as api,
+            ApiServer(config.kubeconfig, self.meter) as api,
             await Queue.open(
                 config.dsn, direct_dsn=config.direct_dsn, application_name="agentjobs-operator"
             ) as queue,
@@ -89,6 +89,7 @@ class Operator:
                 config.health_port,
                 alive=self._alive,
                 ready=lambda: self._ready(heartbeat),
+                degraded=self._degraded,
                 metrics=partial(self._metrics, QueueCollector(queue), heartbeat),
             ) as self.port:
                 parts = [
@@ -163,6 +164,12 @@ class Operator:
             if leading
             else [family(Metric.DATABASE_UP, not self._database(heartbeat))]
         )
+        if self._leader is not None:
+            scopes = self._leader.watch.scopes
+            up: dict[tuple[str, ...], float] = {
+                (scope.kind.plural, scope.namespace or ""): float(scope.listed) for scope in scopes
+            }
+            families.append(family(Metric.WATCH_UP, up))
         return page([*families, *self.meter.families()])
 
     def _database(self, heartbeat: OperatorHeartbeat) -> str:
@@ -177,7 +184,17 @@ class Operator:
         leading = self.leadership is not None and self.leadership.leading
         return {
             "database": self._database(heartbeat),
-            "watch": "the watch is not up"
-            if leading and (self._leader is None or not self._leader.watch.listed)
-            else "",
+            "watch": self._unwatched() if leading else "",
         }
+
+    def _unwatched(self) -> str:
+        """Empty where everything is watched that can be, and that is something."""
+        if self._leader is None:
+            return "no watch is up yet"
+        watch = self._leader.watch
+        said = "; ".join(f"{name}: {why or 'not listed yet'}" for name, why in watch.problems.items())
+        return "" if watch.ready else said or "no watch is up yet"
+
+    def _degraded(self) -> dict[str, str]:
+        """Kinds and namespaces that cannot be watched, while others are."""
+        return dict(self._leader.watch.problems) if self._leader is not None else {}
