@@ -20,6 +20,7 @@ from uuid import uuid4
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import NAMESPACES
+from agentjobs.controller.apiserver.writes import get_object
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.health import health_server
 from agentjobs.controller.heartbeat import OperatorHeartbeat
@@ -127,21 +128,23 @@ class Operator:
 
     async def _cluster(self, api: ApiServer) -> str:
         """The cluster's identity: the uid of the namespace kube-system (H5)."""
+        said = ""
         while not self._cluster_id:
             try:
-                reply = await api.request(
-                    "GET", NAMESPACES.object(None, "kube-system"), resource=NAMESPACES.plural
-                )
-                if reply.ok:
-                    self._cluster_id = reply.body["metadata"]["uid"]
+                found = await get_object(api, None, "kube-system", resource=NAMESPACES)
+                if found.ok:
+                    self._cluster_id = found.body["metadata"]["uid"]
                     break
-                log.warning(
-                    "the namespace kube-system cannot be read (%d %s): grant `get` on it by RBAC, its uid identifies the cluster",
-                    reply.status,
-                    reply.message,
-                )
+                problem = "the namespace kube-system does not exist"
             except ApiUnavailable as error:
-                log.warning("waiting for the API server: %s", error)
+                problem = str(error)
+            if problem != said:
+                log.warning(
+                    "waiting for the uid of the namespace kube-system, which identifies the cluster"
+                    " (by RBAC, `get` on it has to be granted): %s",
+                    problem,
+                )
+                said = problem
             await asyncio.sleep(1)
         return self._cluster_id
 

@@ -72,7 +72,12 @@ async def _patch_status(
 
 
 async def get_object(
-    api: ApiServer, namespace: str, name: str, *, metadata_only: bool = False, resource: Resource = AGENT_JOBS
+    api: ApiServer,
+    namespace: str | None,
+    name: str,
+    *,
+    metadata_only: bool = False,
+    resource: Resource = AGENT_JOBS,
 ) -> Reply:
     """One object, or that there is none. Raises ApiUnavailable: neither is known."""
     reply = await api.request(

@@ -161,7 +161,8 @@ async def test_a_namespace_that_cannot_be_listed_is_left_out_and_the_others_are_
     things = Things([ThingRow(A, "a", "open"), ThingRow(B, "b", "closed"), ThingRow(C, "c", "shut")])
     api = NamespacedApi({})
     namespaces = frozenset({"open", "closed", "shut"})
-    sweep = Sweep(things, cast(ApiServer, api), THINGS, [].extend, namespaces)
+    seen: list[WatchEvent] = []
+    sweep = Sweep(things, cast(ApiServer, api), THINGS, seen.extend, namespaces)
     await sweep.sweep()
     assert things.released == [A]
     assert set(api.listed) == namespaces
