@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import ssl
+from pathlib import Path
 
 import aiohttp
 import orjson
@@ -69,6 +70,8 @@ class ApiServer:
         self.meter = meter
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=5)
         self._session: aiohttp.ClientSession | None = None
+        self._old: list[aiohttp.ClientSession] = []
+        """Sessions with earlier credentials: requests of theirs may be under way."""
         self._configuration: Configuration | None = None
         self._lock = asyncio.Lock()
 
@@ -79,26 +82,45 @@ class ApiServer:
         await self.close()
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions, self._session, self._old = [self._session, *self._old], None, []
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
-    async def _open(self, stale: aiohttp.ClientSession | None = None) -> aiohttp.ClientSession:
-        """The session; made anew, credentials included, where ``stale`` was refused."""
+    async def _open(self) -> aiohttp.ClientSession:
         async with self._lock:
-            if self._session is None or self._session is stale:
-                old, self._session = self._session, None
-                self._configuration = await load_configuration(self.kubeconfig)
-                self._session = aiohttp.ClientSession(
-                    # each part bounds its requests by namespace; a bound on all would let those of one
-                    # namespace that get no answer keep everybody's waiting for a connection
-                    connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context_of(self._configuration)),
-                    timeout=self._timeout,
-                    headers={"User-Agent": "agentjobs-operator"},
-                )
-                if old is not None:
-                    await old.close()
+            if self._session is None:
+                self._use(await load_configuration(self.kubeconfig))
+            assert self._session is not None
             return self._session
+
+    async def _renew(self, refused: aiohttp.ClientSession) -> aiohttp.ClientSession | None:
+        """A session with other credentials than this one's, which were refused; None: there are no others.
+
+        The one before goes on with what is under way: a 401 may be that of one namespace.
+        """
+        async with self._lock:
+            if self._session is refused:
+                found = await load_configuration(self.kubeconfig)
+                if self._configuration is None or _credentials_of(found) == _credentials_of(
+                    self._configuration
+                ):
+                    return None
+                for idle in self._old:
+                    await idle.close()
+                self._old = [refused]
+                self._use(found)
+            return self._session
+
+    def _use(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._session = aiohttp.ClientSession(
+            # each part bounds its requests by namespace; a bound on all would let those of one
+            # namespace that get no answer keep everybody's waiting for a connection
+            connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context_of(configuration)),
+            timeout=self._timeout,
+            headers={"User-Agent": "agentjobs-operator"},
+        )
 
     async def request(
         self,
@@ -120,8 +142,9 @@ class ApiServer:
             session = await self._open()
             reply = await self._send(session, verb, path, body, content_type, accept, params)
             if reply.status == 401:
-                session = await self._open(stale=session)
-                reply = await self._send(session, verb, path, body, content_type, accept, params)
+                renewed = await self._renew(session)
+                if renewed is not None:
+                    reply = await self._send(renewed, verb, path, body, content_type, accept, params)
         except (*UNREACHABLE, RuntimeError, kube_config.ConfigException) as error:
             self.meter.add(API_REQUESTS, verb=verb, resource=resource, result="unavailable")
             raise no_answer(f"{verb} {path}", error) from error
@@ -161,6 +184,14 @@ class ApiServer:
     async def configuration(self) -> Configuration:
         """A configuration of its own for another client (the watch, the lease)."""
         return await load_configuration(self.kubeconfig)
+
+
+def _credentials_of(configuration: Configuration) -> tuple[object, ...]:
+    """What the API server is told about who asks; what is in files by its content."""
+    files = (configuration.cert_file, configuration.key_file, configuration.ssl_ca_cert)
+    contents = [Path(name).read_bytes() if name else b"" for name in files]
+    basic = (configuration.username, configuration.password)
+    return (configuration.host, dict(configuration.api_key), basic, *contents)
 
 
 async def authorization_of(configuration: Configuration) -> dict[str, str]:
