@@ -197,7 +197,7 @@ async def test_refused_statuses_wait_for_themselves_alone(
             lambda: counted(lambda: sum(table.count("PATCH", name, ".*/status") > 1 for name in REFUSALS)),
             lambda n: n > len(REFUSALS) - 4,
         )
-        await eventually(lambda: counted(lambda: silent_told(caplog)), bool)
+        await eventually(lambda: counted(lambda: silent_told(table, caplog)), bool)
         spoken(table, caplog)
         asked = {name: table.count("PATCH", name, ".*/status") for name in REFUSALS}
         for name, n in asked.items():
@@ -237,7 +237,7 @@ async def test_refused_events_hold_up_nothing_and_are_posted_afterwards(
 
         as_before(await timed(table.b.objects, "beside"), usual)
         await table.each(shown, "its status waits for an Event", REFUSALS, 30)
-        await eventually(lambda: counted(lambda: silent_told(caplog)), bool)
+        await eventually(lambda: counted(lambda: silent_told(table, caplog)), bool)
         table.wrong.pop("409", None)
         spoken(table, caplog)
         table.wrong.pop("409", None)
@@ -255,9 +255,10 @@ async def test_refused_events_hold_up_nothing_and_are_posted_afterwards(
     assert table.wrong == {}
 
 
-def silent_told(caplog: pytest.LogCaptureFixture) -> int:
-    """Lines that tell of a request without an answer: they come last."""
-    return sum("no answer within" in record.getMessage() for record in caplog.records)
+def silent_told(table: Table, caplog: pytest.LogCaptureFixture) -> int:
+    """Lines that tell of requests without an answer: they come last."""
+    lines = [record.getMessage() for record in caplog.records]
+    return sum("no answer within" in line and table.namespace("silent") in line for line in lines)
 
 
 async def test_refused_creations_of_children_are_told_once_per_tick_and_made_afterwards(
@@ -320,7 +321,7 @@ async def test_refused_deletes_wait_for_themselves_alone(
         for n in range(INNOCENT_JOBS):
             await quiet.create(f"beside-{n}", {"ttlSecondsAfterFinished": 0})
             await eventually(partial(gone, quiet, f"beside-{n}"), within=10)
-        await eventually(lambda: counted(lambda: silent_told(caplog)), bool)
+        await eventually(lambda: counted(lambda: silent_told(table, caplog)), bool)
         spoken(table, caplog)
         if method == "GET":
             table.wrong.pop("404-named", None)
@@ -351,7 +352,7 @@ async def ready(table: Table) -> tuple[int, dict[str, Any]]:
         return reply.status, await reply.json()
 
 
-@pytest.mark.parametrize(("method", "kinds"), [("GET", "agentjobs"), ("WATCH", "agentjobs"), ("WATCH", ".*jobs")])
+@pytest.mark.parametrize(("method", "kinds"), [("GET", "agentjobs"), ("WATCH", ".*jobs")])
 async def test_refused_listings_and_watches_stop_no_other_and_are_reported(
     table: Table, caplog: pytest.LogCaptureFixture, method: str, kinds: str
 ) -> None:
@@ -371,9 +372,10 @@ async def test_refused_listings_and_watches_stop_no_other_and_are_reported(
         await table.each(reported, "not told by /readyz", REFUSALS, 40)
         spoken(table, caplog)
         for name in REFUSALS:
-            if (n := table.count(method, name, "agentjobs")) > 20:
+            if (n := table.count(method, name, "agentjobs")) > 40:
                 table.note(name, f"asked {n} times")
-            if (await table.objects(name).status("job")).get("state"):
+            # where the watch alone is refused, a sweep brings the object
+            if method == "GET" and (await table.objects(name).status("job")).get("state"):
                 table.note(name, "served all the same: the test refuses the wrong thing")
         table.lift()
 
@@ -443,7 +445,9 @@ async def test_one_refused_kind_holds_up_no_other(table: Table, name: str, clock
         as_before(await timed(quiet, "beside"), usual)
         table.lift()
         for n in range(5):
-            await schedules.until(f"hourly-{n}", lambda status: bool(status.get("conditions")), HEALED_SECONDS)
+            await schedules.until(
+                f"hourly-{n}", lambda status: bool(status.get("conditions")), HEALED_SECONDS
+            )
 
 
 @pytest.mark.parametrize("name", THREE)

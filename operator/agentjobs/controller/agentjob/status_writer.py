@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -36,12 +37,15 @@ from agentjobs.queue.records import JobView, ObjectRef, OutboxEntry, State
 
 log = logging.getLogger(__name__)
 
-IN_HAND = 128
+IN_HAND = 256
 """Jobs of one namespace whose status is being written, or is about to be."""
-MOST_IN_HAND = 16 * IN_HAND
+MOST_IN_HAND = 8 * IN_HAND
 """Of all namespaces."""
 READ_GAP_SECONDS = 0.02
 """Between two reads of the outbox: a lone job is read at once, many jobs together."""
+READ_SHARE = 0.25
+"""Of the time, reading the outbox takes at most: with many jobs of a namespace that refuses, a read has to pass
+them by."""
 CONFIRM_SECONDS = 0.05
 """Statuses that were written within it are confirmed together; until then the outbox is not read for them."""
 EVENT_SECONDS = 1.0
@@ -81,7 +85,7 @@ class StatusWriter:
     """Namespaces that the last read of the outbox left out."""
     _shown: StatusCache = field(default_factory=StatusCache)
     _fresh_until: float = 0.0
-    _read_at: float = 0.0
+    _read_again_at: float = 0.0
 
     def wake(self) -> None:
         """Reads the outbox soon: a job was marked stale."""
@@ -126,7 +130,7 @@ class StatusWriter:
         timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
         timeout = min(timeout, self._backoff.next_seconds(now, timeout))
         if await wait_for(self._wake, timeout + 0.001):
-            await asyncio.sleep(self._read_at + READ_GAP_SECONDS - time.monotonic())
+            await asyncio.sleep(self._read_again_at - time.monotonic())
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
 
     async def _read(self) -> None:
@@ -134,7 +138,8 @@ class StatusWriter:
         now = time.monotonic()
         ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
         room = min(self._backoff.room(now), MOST_IN_HAND - len(self._busy) - len(ended))
-        self._read_at = now  # also where nothing is read: whoever wakes again and again must not make it spin
+        # also where nothing is read: whoever wakes again and again must not make it spin
+        self._read_again_at = now + READ_GAP_SECONDS
         if self._backoff.everybody_seconds(now) or room <= 0:
             return
         self._wake.clear()
@@ -142,10 +147,11 @@ class StatusWriter:
         coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
         self._closed = self._backoff.closed(now)
         found = await self.queue.outbox(room, coalesce, exclude=held, closed=self._closed)
+        self._read_again_at = max(self._read_again_at, now + (time.monotonic() - now) / READ_SHARE)
         for entry in found:
             key, namespace = entry.job.id, _namespace_of(entry)
             if self._backoff.may_start(namespace, key, now):
-                self._backoff.start(namespace, key, now)
+                self._backoff.start(namespace, key, math.inf)
                 self._busy[key] = asyncio.create_task(self._project(entry))
         if len(found) == room:
             self._wake.set()  # there may be more
@@ -198,7 +204,9 @@ class StatusWriter:
         slots = self._slots.setdefault(namespace, asyncio.Semaphore(self.parallel))
         try:
             async with slots:
-                goes_on = self._backoff.goes_on(namespace, time.monotonic())
+                now = time.monotonic()
+                self._backoff.start(namespace, key, now)
+                goes_on = self._backoff.goes_on(namespace, now)
                 written = goes_on and await self._write(entry)
             if written:
                 await self.recorder.record_and_wait(events_of(entry), EVENT_SECONDS)

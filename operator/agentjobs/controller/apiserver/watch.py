@@ -202,7 +202,7 @@ class ScopeWatch:
         if reply.status == 404:
             words = (
                 f"the CRD {self.kind.plural}.{self.kind.group} is not installed: "
-                "run `agentjobs crds | kubectl apply --server-side -f -`"
+                f"run `agentjobs crds | kubectl apply --server-side -f -` ({reply.words})"
             )
         return ApiUnavailable(words, reply.retry_after_seconds, status=reply.status)
 

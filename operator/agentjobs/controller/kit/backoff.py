@@ -30,6 +30,8 @@ K = TypeVar("K", bound=Hashable)
 
 PARALLEL = 16
 """Requests under way at once in one namespace; in one that refuses: a single one."""
+SLOW_SECONDS = 0.5
+"""A namespace with a request that is older gets no further ones until it is answered."""
 LET_OTHERS_SHARE = 0.2
 """Of its namespace's pause: so much longer waits the object that was refused, so that another one is tried."""
 
@@ -91,7 +93,8 @@ class Backoff(Generic[K]):
         return (delay is None or delay.until <= now) and self._open(namespace, now)
 
     def start(self, namespace: str, key: K, now: float) -> None:
-        """Counts a request as under way, until ``taken``, ``refused`` or ``ended``."""
+        """Counts a request as under way, until ``taken`` or ``ended``; ``now``: when it is made, which may be told
+        later once more."""
         self._namespaces.setdefault(namespace, Namespace()).under_way[key] = now
 
     def is_under_way(self, namespace: str, key: K) -> bool:
@@ -105,30 +108,30 @@ class Backoff(Generic[K]):
         return not self.everybody_seconds(now) and (known is None or now >= known.until)
 
     def room(self, now: float) -> int:
-        """So many more requests at least may be started of each namespace that is not closed."""
-        return self.parallel - max(
-            (
-                len(n.under_way)
-                for n in self._namespaces.values()
-                if not n.pauses and len(n.under_way) <= self.parallel // 2
-            ),
-            default=0,
-        )
+        """So many more requests may be started in each namespace that is not closed."""
+        closed = self.closed(now)
+        busiest = (len(known.under_way) for name, known in self._namespaces.items() if name not in closed)
+        return self.parallel - max(busiest, default=0)
 
-    def _open(self, namespace: str, now: float) -> bool:
+    def _open(self, namespace: str, now: float, *, full: bool = True) -> bool:
+        """``full``: whether a namespace with as many requests as it may have counts as closed."""
         if now < self._everybody_until and (self._unreachable or namespace in self._refused):
             return False
         known = self._namespaces.get(namespace)
         if known is None:
             return True
-        return now >= known.until and len(known.under_way) < (1 if known.pauses else self.parallel)
+        if known.pauses or full:
+            return now >= known.until and len(known.under_way) < (1 if known.pauses else self.parallel)
+        return now >= known.until
 
     def closed(self, now: float) -> list[str]:
-        """Namespaces of which no request may begin now, or only a few more."""
+        """Namespaces of which no request may begin now: what they are refused holds them up, or a request of
+        theirs has been waiting for its answer."""
         return [
             name
             for name, known in self._namespaces.items()
-            if not self._open(name, now) or len(known.under_way) > self.parallel // 2
+            if not self._open(name, now, full=False)
+            or min(known.under_way.values(), default=now) < now - SLOW_SECONDS
         ]
 
     def delayed(self, now: float) -> Iterator[K]:

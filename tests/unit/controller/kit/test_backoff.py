@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from agentjobs.controller.apiserver.errors import ApiUnavailable
@@ -15,7 +17,7 @@ from agentjobs.controller.apiserver.refusals import (
     Concerns,
 )
 from agentjobs.controller.apiserver.reply import Reply
-from agentjobs.controller.kit.backoff import LET_OTHERS_SHARE, Backoff, worth_a_line
+from agentjobs.controller.kit.backoff import LET_OTHERS_SHARE, SLOW_SECONDS, Backoff, worth_a_line
 
 BUSY = Reply(503, {})
 SILENT = ApiUnavailable("no answer")
@@ -152,21 +154,32 @@ def test_a_server_that_cannot_be_reached_is_asked_by_nobody_for_a_while() -> Non
     assert refuse(b, "team/1", now, AWAY) == (Concerns.EVERYBODY, 0.2)
 
 
-def test_what_is_under_way_in_a_namespace_is_bounded_and_read_again_when_half_of_it_has_ended() -> None:
+def test_what_is_under_way_in_a_namespace_is_bounded() -> None:
     b = backoff(parallel=4)
     for number in range(4):
         assert free(b, f"team/{number}", 0.0)
         b.start("team", f"team/{number}", 0.0)
     assert not free(b, "team/4", 0.0)
-    assert b.closed(0.0) == ["team"]
     assert free(b, "other/1", 0.0)
-    assert b.room(0.0) == 4
+    assert b.room(0.0) == 0
     b.ended("team", "team/0")
     assert free(b, "team/4", 0.0)
-    assert b.closed(0.0) == ["team"]
-    b.ended("team", "team/1")
-    assert b.closed(0.0) == []
-    assert b.room(0.0) == 2
+    assert b.room(0.0) == 1
+
+
+def test_a_namespace_that_does_not_answer_is_left_out_until_it_does() -> None:
+    b = backoff(parallel=4)
+    for number in range(4):
+        b.start("team", f"team/{number}", 0.0)
+    b.start("team", "team/3", math.inf)  # not asked for yet
+    assert b.closed(SLOW_SECONDS) == []
+    late = SLOW_SECONDS + 0.1
+    assert b.closed(late) == ["team"]
+    assert b.room(late) == 4, "there is room for all others"
+    for number in range(3):
+        b.taken("team", f"team/{number}")
+    assert b.closed(late) == []
+    assert b.room(late) == 3
 
 
 def test_nothing_is_remembered_of_what_went_well() -> None:
