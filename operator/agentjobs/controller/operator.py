@@ -20,6 +20,7 @@ from uuid import uuid4
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import NAMESPACES
+from agentjobs.controller.apiserver.writes import get_object
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.health import health_server
 from agentjobs.controller.heartbeat import OperatorHeartbeat
@@ -76,7 +77,7 @@ class Operator:
         config = self.config
         self.tracing = open_tracing(os.environ, service="agentjobs-operator", instance=config.name)
         async with (
-            ApiServer(config.kubeconfig, self.meter, connections=config.parallel_writes + 16) as api,
+            ApiServer(config.kubeconfig, self.meter) as api,
             await Queue.open(
                 config.dsn, direct_dsn=config.direct_dsn, application_name="agentjobs-operator"
             ) as queue,
@@ -92,6 +93,7 @@ class Operator:
                 config.health_port,
                 alive=lambda: self._alive(heartbeat),
                 ready=lambda: self._ready(heartbeat),
+                degraded=self._degraded,
                 metrics=partial(self._metrics, QueueCollector(queue), heartbeat),
             ) as self.port:
                 parts = [
@@ -129,21 +131,23 @@ class Operator:
 
     async def _cluster(self, api: ApiServer) -> str:
         """The cluster's identity: the uid of the namespace kube-system (H5)."""
+        said = ""
         while not self._cluster_id:
             try:
-                reply = await api.request(
-                    "GET", NAMESPACES.object(None, "kube-system"), resource=NAMESPACES.plural
-                )
-                if reply.ok:
-                    self._cluster_id = reply.body["metadata"]["uid"]
+                found = await get_object(api, None, "kube-system", resource=NAMESPACES)
+                if found.ok:
+                    self._cluster_id = found.body["metadata"]["uid"]
                     break
-                log.warning(
-                    "the namespace kube-system cannot be read (%d %s): grant `get` on it by RBAC, its uid identifies the cluster",
-                    reply.status,
-                    reply.message,
-                )
+                problem = "the namespace kube-system does not exist"
             except ApiUnavailable as error:
-                log.warning("waiting for the API server: %s", error)
+                problem = str(error)
+            if problem != said:
+                log.warning(
+                    "waiting for the uid of the namespace kube-system, which identifies the cluster"
+                    " (by RBAC, `get` on it has to be granted): %s",
+                    problem,
+                )
+                said = problem
             await asyncio.sleep(1)
         return self._cluster_id
 
@@ -177,6 +181,12 @@ class Operator:
             if leading
             else [family(Metric.DATABASE_UP, not self._database(heartbeat))]
         )
+        if self._leader is not None:
+            scopes = self._leader.watch.scopes
+            up: dict[tuple[str, ...], float] = {
+                (scope.kind.plural, scope.namespace or ""): float(scope.listed) for scope in scopes
+            }
+            families.append(family(Metric.WATCH_UP, up))
         return page([*families, *self.meter.families()])
 
     def _database(self, heartbeat: OperatorHeartbeat) -> str:
@@ -192,7 +202,17 @@ class Operator:
         return {
             "database": self._database(heartbeat),
             "tick": heartbeat.tick_problem,
-            "watch": "the watch is not up"
-            if leading and (self._leader is None or not self._leader.watch.listed)
-            else "",
+            "watch": self._unwatched() if leading else "",
         }
+
+    def _unwatched(self) -> str:
+        """Empty where everything is watched that can be, and that is something."""
+        if self._leader is None:
+            return "no watch is up yet"
+        watch = self._leader.watch
+        said = "; ".join(f"{name}: {why or 'not listed yet'}" for name, why in watch.problems.items())
+        return "" if watch.ready else said or "no watch is up yet"
+
+    def _degraded(self) -> dict[str, str]:
+        """Kinds and namespaces that cannot be watched, while others are."""
+        return dict(self._leader.watch.problems) if self._leader is not None else {}

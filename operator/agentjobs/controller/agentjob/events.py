@@ -53,6 +53,9 @@ class EventReason(StrEnum):
     TRACEPARENT_IGNORED = "TraceparentIgnored"
     """Warning: the annotation of a new object is no W3C traceparent; the job runs all the same."""
 
+    STATUS_REDUCED = "StatusReduced"
+    """Warning: the API server does not take the whole status; a part of it is shown."""
+
     @property
     def normal(self) -> bool:
         return self in (EventReason.JOB_COMPLETED, EventReason.JOB_CANCELLED, EventReason.INPUT_REQUIRED)
@@ -106,6 +109,13 @@ def response_refused(uid: UUID, ref: ObjectRef, value: str, why: str, now: datet
     key = hashlib.sha256(value.encode()).hexdigest()[:8]
     text = f"The answer was not taken: {why}."
     return ObjectEvent(uid, ref, key, EventReason.INPUT_RESPONSE_REFUSED, text, now, now)
+
+
+def status_reduced(uid: UUID, ref: ObjectRef, why: str, now: datetime) -> ObjectEvent:
+    """Once per refusal in the API server's words."""
+    key = hashlib.sha256(why.encode()).hexdigest()[:8]
+    text = f"Only a part of the status is shown: the API server does not take the whole one: {why}"
+    return ObjectEvent(uid, ref, key, EventReason.STATUS_REDUCED, text, now, now)
 
 
 # runs ------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class Intake:
                 self._taken[uid] = print_
                 continue
             waiting = self._pending.get(uid)
-            if waiting is None or not waiting.deleted:
+            if waiting is None or not (waiting.deleted or overtaken(seen, waiting)):
                 self._pending[uid] = seen
         if self._pending:
             self._wake.set()
@@ -199,3 +199,13 @@ class Intake:
                 self._taken[uid] = fingerprint(seen.object, self.gate)
         if not self._pending:
             self._wake.clear()
+
+
+def overtaken(seen: WatchEvent, waiting: WatchEvent) -> bool:
+    """Whether a sweep's GET is older than what the watch has brought meanwhile. A listing never is: after it
+    the watch begins anew, also where the API server went back in time."""
+    try:
+        versions = [int(one.object["metadata"]["resourceVersion"]) for one in (seen, waiting)]
+    except (KeyError, ValueError):
+        return False  # they are opaque, where they are no numbers
+    return not seen.deleted and not seen.listed and versions[0] < versions[1]
