@@ -463,8 +463,9 @@ def _of_a_model(worker: UUID, run: ClaimedJob) -> dict[str, Operation]:
     }  # fmt: skip
     return {
         f"ack: {name}": Operation(
-            "", statement_of(lambda queue, ack=ack: queue.step(worker, TOKEN, [ack], {}))
-        )  # type: ignore[misc]
+            "",
+            statement_of(lambda queue, ack=ack: queue.step(worker, TOKEN, [ack], {})),  # type: ignore[misc]
+        )
         for name, ack in acks.items()
     }
 

@@ -40,7 +40,7 @@ async def list_objects(
                 f"LIST {path}: {reply.words}", reply.retry_after_seconds, status=reply.status
             )
         try:
-            for item in reply.body["items"]:
+            for item in reply.body["items"] or ():  # an empty list of metadata may be null
                 found = _listed(item)
                 listed[found.uid] = found
         except (KeyError, ValueError, TypeError) as error:
