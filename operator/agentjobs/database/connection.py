@@ -76,6 +76,14 @@ class Target:
         of the server."""
         return bool(_LOGIN_REFUSED.search(self.failure))
 
+    def connect_seconds(self) -> int:
+        """The longest that a connect takes where one of the URL's hosts serves."""
+        try:
+            hosts = str(self._given().get("host") or "")
+        except psycopg.OperationalError:
+            hosts = ""
+        return CONNECT_SECONDS * (hosts.count(",") + 1)
+
     def conninfo(self) -> str:
         """The URL with what each connection asks for. What the URL says of the session's settings wins."""
         given = self._given()
