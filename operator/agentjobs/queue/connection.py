@@ -15,7 +15,6 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from agentjobs.cancellation import cancellation_kept
 from agentjobs.database.connection import (
     ANSWER_SECONDS,
-    CONNECT_SECONDS,
     LIFETIME_SECONDS,
     PING_SECONDS,
     READ_COMMITTED,
@@ -70,15 +69,16 @@ class Database:
         """
         self._target = Target(dsn, name, "" if pooled else _SETTINGS, answer_seconds=answer_seconds)
         self._under_way: set[Connection] = set()
+        wait_seconds = self._target.connect_seconds()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             connection_class=Connection,
             kwargs={"target": self._target},
             min_size=1,
             max_size=size,
             open=False,
-            timeout=CONNECT_SECONDS,
+            timeout=wait_seconds,
             # as long as a call waits: a server that comes back is found within a second or two
-            reconnect_timeout=CONNECT_SECONDS,
+            reconnect_timeout=wait_seconds,
             max_lifetime=LIFETIME_SECONDS,
             name=name,
         )
