@@ -86,7 +86,12 @@ class Leader:
             on_wiped=self.statuses.forget,
             on_refused=self.recorder.record,
         )
-        self.ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
+        self.ttl = TtlAfterFinished(
+            api,
+            queue.settled_children,
+            config.default_ttl_seconds,
+            clock=self.scheduler.cache.database_now,  # whose clock has told when jobs finished
+        )
         self.job_sweep = Sweep(
             AgentJobSweep(queue, api, cluster_id, namespaces, self.intake.has, config.mass_vanish_limit),
             api,
