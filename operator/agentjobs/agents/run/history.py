@@ -35,6 +35,7 @@ def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list
       but the model's words would be in the prompt, and the job's message in no place where it is answered.
     * A call that was left to a person or to a long-running tool is no longer one, where nothing answered it; ADK
       then drops it from prompts. Providers refuse a call without a result, in later jobs of the session too.
+    * So is a question whose tool the agent no longer has. ADK refuses its answer in each run.
     * A transfer that ADK refused becomes an error that the model can react to. ADK would refuse it in each run.
 
     :param root: the agent of the run.
@@ -70,14 +71,24 @@ class _Calls:
     """Calls about which a question is stored whole: ADK's request, and the stand-in for the tool's result.
 
     ADK stores these as two events, in either order, and a process may die between them. Nobody has seen that
-    question.
+    question. Without those whose answer ADK refused, since the agent no longer has the tool.
     """
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> _Calls:
         stood_in = {id for event in events for id in event.actions.requested_tool_confirmations}
         requested = {_original(call) for event in events for call in event.get_function_calls()}
-        asked = frozenset(stood_in & requested)
+        refused = {
+            (event.author, event.error_message) for event in events if event.error_code == "ValueError"
+        }
+        asked = frozenset(
+            call.id
+            for event in events
+            for call in event.get_function_calls()
+            if call.id in stood_in
+            and call.id in requested
+            and (event.author, f"Tool '{call.name}' is not registered.") not in refused
+        )
         results = {
             response.id
             for event in events
