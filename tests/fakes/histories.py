@@ -34,9 +34,16 @@ from google.adk.tools import FunctionTool, LongRunningFunctionTool, ToolContext
 from google.adk.tools.agent_tool import AgentTool
 from google.adk.workflow import START, Workflow
 from google.genai import errors, types
+from pydantic import BaseModel
 from agentjobs.agents.context import current_job
 
 FAULT, WHEN = "", ""
+
+
+class Report(BaseModel):
+    said: str
+
+
 ACTED, REQUESTS, STRIKES = [], [], []
 
 
@@ -199,6 +206,8 @@ class Model(BaseLlm):
         ):
             inner = self.target == "inner"
             yield say(called("inner", request="go") if inner else called("transfer_to_agent", agent_name=self.target))
+        elif "set_model_response" in request.tools_dict:
+            yield say(called("set_model_response", said=f"{self.model} has done it"))
         else:
             yield say(text(f"{self.model} has done it"), finish_reason=STOP)
 
@@ -254,6 +263,11 @@ ROOTS = [
     Root("LlmAgent", "llm('b', sick=True)"),
     Root("LlmAgent, transfer", "llm('a', target='b', sub_agents=[llm('b', sick=True)])"),
     Root("LlmAgent that transfers is ill", "llm('a', sick=True, target='b', sub_agents=[llm('b')])"),
+    Root(
+        "LlmAgent with a schema",
+        "llm('b', sick=True, output_schema=Report)",
+        answers=('{"said": "b has done it"}', '{"said":"b has done it"}'),
+    ),
     Root("App that compacts", "compacting(llm('b', sick=True))"),
     Root("SequentialAgent", "SequentialAgent(name='r', sub_agents=[llm('a'), llm('b', sick=True)])"),
     Root(
