@@ -107,6 +107,11 @@ def save(callback_context):
         raise ConnectionError("the archive is away")
 
 
+def refuse_what_is_bad(callback_context):
+    if "bad" in str(callback_context.session.events[-1].content):
+        raise ValueError("bad")
+
+
 def begin() -> dict:
     "Begins something long."
     return {"status": "pending"}
@@ -138,6 +143,17 @@ async def test_a_callback_that_fails_after_the_answer_is_called_again_and_the_an
     assert again.result == "The report: 42 pages."
     assert sys.modules["asked"].SAVED == [1, 2], "a job that has ended calls nothing again"
     assert len(gemini.requests) == 1
+
+
+async def test_an_answer_at_which_a_callback_fails_each_time_is_asked_for_again(
+    gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script(text("A bad report."), text("A good report."))
+    job = gemini_job(write_module, "after_agent_callback=refuse_what_is_bad")
+    assert [(await job.attempt()).reason for _ in range(2)] == ["AgentFailed", "AgentFailed"]
+    assert len(gemini.requests) == 1
+    assert (await job.attempt()).result == "A good report."
+    assert gemini.requests[-1].user_messages == ["Write the report."]
 
 
 async def test_a_run_that_died_before_the_callback_after_the_answer_calls_it(
