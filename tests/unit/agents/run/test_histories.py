@@ -186,9 +186,11 @@ async def test_another_jobs_dead_call_is_not_sent_in_a_shared_session(
 ) -> None:
     """Providers refuse a request with a call that has no result, for good."""
     gemini.script(call("begin"), text("The answer."))
-    waits = gemini_job(write_module, "tools=[LongRunningFunctionTool(begin)]", session_id="shared")
+    waits = gemini_job(
+        write_module, "tools=[LongRunningFunctionTool(begin)]", session_id="shared_with_a_dead_call"
+    )
     assert (await waits.attempt()).reason == "InputUnsupported"
-    other = Job(GEMINI, "And now?", session_id="shared")
+    other = Job(GEMINI, "And now?", session_id="shared_with_a_dead_call")
     assert (await other.attempt()).result == "The answer."
     sent = gemini.requests[-1]
     assert "functionCall" not in json.dumps(sent.contents)
