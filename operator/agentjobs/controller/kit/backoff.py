@@ -31,7 +31,7 @@ K = TypeVar("K", bound=Hashable)
 PARALLEL = 16
 """Requests under way at once in one namespace; in one that refuses: a single one."""
 SLOW_SECONDS = 0.5
-"""A namespace with a request that is older gets no further ones until it is answered."""
+"""A namespace with several requests that are older gets no further ones until they are answered."""
 LET_OTHERS_SHARE = 0.2
 """Of its namespace's pause: so much longer waits the object that was refused, so that another one is tried."""
 
@@ -125,13 +125,13 @@ class Backoff(Generic[K]):
         return now >= known.until
 
     def closed(self, now: float) -> list[str]:
-        """Namespaces of which no request may begin now: what they are refused holds them up, or a request of
-        theirs has been waiting for its answer."""
+        """Namespaces of which no request may begin now: what they are refused holds them up, or several
+        requests of theirs have been waiting for their answers."""
         return [
             name
             for name, known in self._namespaces.items()
             if not self._open(name, now, full=False)
-            or min(known.under_way.values(), default=now) < now - SLOW_SECONDS
+            or sum(asked_at < now - SLOW_SECONDS for asked_at in known.under_way.values()) >= SEVERAL
         ]
 
     def delayed(self, now: float) -> Iterator[K]:
