@@ -75,6 +75,7 @@ class Backoff(Generic[K]):
     """``K``: what names an object. Times are monotonic, passed in; it decides nothing: ``decide`` does."""
 
     parallel: int = PARALLEL
+    slow_seconds: float = SLOW_SECONDS
     jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.0)
     _namespaces: dict[str, Namespace[K]] = field(default_factory=dict)
     _delays: dict[K, Delay] = field(default_factory=dict)
@@ -131,8 +132,13 @@ class Backoff(Generic[K]):
             name
             for name, known in self._namespaces.items()
             if not self._open(name, now, full=False)
-            or sum(asked_at < now - SLOW_SECONDS for asked_at in known.under_way.values()) >= SEVERAL
+            or sum(asked_at < now - self.slow_seconds for asked_at in known.under_way.values()) >= SEVERAL
         ]
+
+    def under_way(self, now: float) -> int:
+        """Requests under way, those of closed namespaces left out."""
+        closed = self.closed(now)
+        return sum(len(known.under_way) for name, known in self._namespaces.items() if name not in closed)
 
     def delayed(self, now: float) -> Iterator[K]:
         """Objects that wait for their own sake."""
