@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 GETS_AT_ONCE = 8
 """In each namespace."""
+UNREAD_SECONDS = 60.0
+"""Until the next sweep of all namespaces where a GET was refused in some of them: each lists everything."""
 DATABASE_SECONDS = 10.0
 """Until the next try, where the database does not answer."""
 MARGIN = timedelta(seconds=5)
@@ -111,6 +113,8 @@ class Sweep(Generic[R]):
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
     _failing: set[str] = field(default_factory=set)
     """Namespaces that could not be swept; ``ALL`` where all are one scope."""
+    _unread: bool = False
+    """Whether objects could not be read in the last sweep of all namespaces."""
     _backoff: Backoff[str] = field(default_factory=Backoff)
 
     async def run(self) -> None:
@@ -119,7 +123,9 @@ class Sweep(Generic[R]):
         while True:
             now = time.monotonic()
             seconds = whole_at - now
-            if self._failing:
+            if any(self._backoff.may_start(scope, scope, now) for scope in self._failing):
+                seconds = 0.0
+            elif self._failing:
                 seconds = self._backoff.next_seconds(now, seconds)
             again = await wait_for(self._soon, max(0.0, min(seconds, whole_at - now)))
             while again:
@@ -132,7 +138,8 @@ class Sweep(Generic[R]):
             try:
                 await self.sweep([scope for scope in scopes if self._backoff.may_start(scope, scope, now)])
                 if whole:
-                    whole_at = now + self.interval_seconds * random.uniform(0.9, 1.1)
+                    seconds = UNREAD_SECONDS if self._unread else self.interval_seconds
+                    whole_at = now + min(seconds, self.interval_seconds) * random.uniform(0.9, 1.1)
             except QueueError as error:
                 log.warning("the sweep of %s is tried again: %s", self.resource.plural, error)
                 whole_at = time.monotonic() + min(DATABASE_SECONDS, self.interval_seconds)
@@ -171,7 +178,8 @@ class Sweep(Generic[R]):
             refused = [
                 error for name, errors in gets.refused.items() if scope in (ALL, name) for error in errors
             ]
-            if refused:
+            self._unread = scope == ALL and bool(refused)
+            if refused and scope != ALL:
                 self._refused(scope, Call.GET, refused[0])
             else:
                 self._failing.discard(scope)
