@@ -67,8 +67,8 @@ def start_worker(settings: Settings) -> int:
 
 def start_operator(settings: Settings) -> int:
     """Runs an operator until it is stopped. Returns its exit status."""
-    from agentjobs.controller.agentjob.object_change import QueueAccess
     from agentjobs.controller.config import LeaseSettings, OperatorConfig
+    from agentjobs.controller.kit.queue_access import QueueAccess
     from agentjobs.controller.operator import run_operator
 
     config = OperatorConfig(

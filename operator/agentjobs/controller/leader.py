@@ -64,6 +64,7 @@ class Leader:
             clock=config.clock,
             coalesce_seconds=every.coalesce,
             orphans_seconds=every.orphans,
+            access=config.queue_access,
         )
         # the worker exports the spans of jobs that a run's ack ended
         self.ends = JobEnds(

@@ -140,9 +140,12 @@ def change_row(change: ObjectChange) -> JsonObject:
     if change.cancel:
         row |= {"cancel_wanted": True, "end": "k", "reason": "Cancelled", "message": "spec.cancel was set"}
     if change.unaccepted is not None:
-        row |= {"hold": str(change.unaccepted[0]), "message": clean(change.unaccepted[1])}
+        row |= {"hold": str(change.unaccepted[0]), "bar": clean(change.unaccepted[1])}
     if change.retry_requested is not None:
         row["retry_handled"] = clean(change.retry_requested)
+    if change.confirmed is not None:
+        row["row_generation"] = change.confirmed.row_generation
+        row["listed_at"] = _time(change.confirmed.listed_at, "listed_at")
     if change.gone:
         row |= {"gone": True, "end": "k", "reason": "Cancelled", "message": "the object was deleted"}
     if change.rejected is not None:
@@ -308,6 +311,8 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         session_id=v["session_id"],
         trace_id=v["trace_id"],
         unaccepted=place == "h",
+        refused=v["refused"],
+        refused_changed_at=datetime.fromisoformat(v["refused_changed"]),
         input_request=requests[0] if requests else None,
         input_requests_left=max(0, len(requests) - 1),
         input_deadline=maybe_time(v["asked_until"]) if place == "i" else None,

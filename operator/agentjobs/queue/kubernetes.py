@@ -40,6 +40,8 @@ class Applied:
     outcome: ChangeOutcome
     detail: str = ""
     """Why a retry was refused."""
+    barred: str = ""
+    """Why what the object asks for is not accepted, where that was not known before."""
 
 
 class KubernetesObjects:
@@ -79,8 +81,8 @@ class KubernetesObjects:
             if changes[0].rejected is not None:
                 raise
             return await self.apply([_rejected(changes[0], error.diag.message_primary or "cannot be stored")])
-        for uid, outcome, detail in answer[0][0] or ():
-            answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "")
+        for uid, outcome, detail, barred in answer[0][0] or ():
+            answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "", barred or "")
         return answers
 
     async def respond(self, responses: Mapping[UUID, InputResponse]) -> dict[UUID, str]:
@@ -162,6 +164,18 @@ class KubernetesObjects:
         rows = await self._db.fetch("select agentjobs.gone(%s::uuid[])", (list(uids),))
         return int(rows[0][0])
 
+    async def installation(self) -> UUID:
+        """The identity of this database's installation: an object belongs to one."""
+        rows = await self._db.fetch("select agentjobs.installation()", ())
+        found: UUID = rows[0][0]
+        return found
+
+    async def release_objects(self, uids: Sequence[UUID]) -> int:
+        """Cancels the jobs of objects that belong to another installation by now, and projects them no more;
+        returns how many there were."""
+        rows = await self._db.fetch("select agentjobs.release_objects(%s::uuid[])", (list(uids),))
+        return int(rows[0][0])
+
     async def explain(self, limit: int = 1000) -> int:
         """Sets the reason of ready jobs (NoWorkers, QueuePaused, QueueFull); returns how many changed."""
         rows = await self._db.fetch("select agentjobs.explain(%s, %s)", (self._expiry, limit))
@@ -175,5 +189,6 @@ def _rejected(change: ObjectChange, why: str) -> ObjectChange:
         cancel=False,
         unaccepted=None,
         imported=None,
+        confirmed=None,
         rejected=(Reason.INVALID_SPEC, clean(why)),
     )

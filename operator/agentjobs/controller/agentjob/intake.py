@@ -18,7 +18,12 @@ from uuid import UUID
 
 from agentjobs.api.meta import TRACEPARENT
 from agentjobs.api.payload import traceparent_problem
-from agentjobs.controller.agentjob.events import response_refused, retry_refused, traceparent_ignored
+from agentjobs.controller.agentjob.events import (
+    not_allowed,
+    response_refused,
+    retry_refused,
+    traceparent_ignored,
+)
 from agentjobs.controller.agentjob.object_change import Fingerprint, Gate, change_of, fingerprint, wiped
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.event import ObjectEvent
@@ -27,6 +32,7 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.kubernetes import Applied
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import ChangeOutcome, ObjectChange
+from agentjobs.values.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +120,8 @@ class Intake:
             if answer is None:
                 continue
             self.meter.add(CHANGES_APPLIED, outcome=answer.outcome.value)
+            if barred := barred_by(change, answer):
+                self.on_refused(not_allowed(change, barred, datetime.now(UTC)))
             if answer.outcome is ChangeOutcome.RETRY_REFUSED:
                 self._refused(change, answer)
             elif answer.outcome is ChangeOutcome.INSERTED:
@@ -199,3 +207,11 @@ class Intake:
                 self._taken[uid] = fingerprint(seen.object, self.gate)
         if not self._pending:
             self._wake.clear()
+
+
+def barred_by(change: ObjectChange, answer: Applied) -> str:
+    """Why what the object asks for was refused just now; empty: it was not, or this was known."""
+    if answer.outcome is not ChangeOutcome.INSERTED or change.cancel or change.imported is not None:
+        return answer.barred
+    reason, why = change.unaccepted or ("", "")
+    return why if reason == Reason.QUEUE_NOT_ALLOWED else ""

@@ -11,8 +11,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,6 +23,7 @@ from agentjobs.controller.kit.due_times import DueTimes
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.periodic import wait_for
+from agentjobs.controller.kit.queue_access import QueueAccess
 from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob import events
@@ -69,11 +71,12 @@ class Scheduler:
         clock: Callable[[], datetime] | None = None,
         coalesce_seconds: float = 1.0,
         orphans_seconds: float = 5.0,
+        access: Mapping[str, QueueAccess] = MappingProxyType({}),
     ) -> None:
         """``record`` takes each Event over and never waits. ``clock`` None: the database says what time it
         is."""
         self.queue, self.cluster_id, self.meter, self.record = queue, cluster_id, meter, record
-        self.claimant = uuid4()
+        self.claimant, self.access = uuid4(), access
         self.cache = cache = ScheduleCache(clock)
         self.gate = gate = WriteGate()
         self.history = HistoryLimits(
@@ -120,7 +123,7 @@ class Scheduler:
         if deleted or obj["metadata"].get("deletionTimestamp"):
             self.forget(uid)
             return
-        parsed = parsed_schedule(obj, self.cluster_id, watched=not listed)
+        parsed = parsed_schedule(obj, self.cluster_id, watched=not listed, access=self.access)
         entry = self.cache.entries.get(uid)
         if entry is None:
             entry = self.cache.entries[uid] = CachedSchedule.of(parsed, obj)

@@ -25,7 +25,7 @@ begin
       ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('timeline', '@worker@, @operator@'),
       ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
       ('outbox_drop', '@operator@'), ('respond', '@operator@'), ('touch_uids', '@operator@'), ('mirrored', '@operator@'),
-      ('gone', '@operator@'), ('explain', '@operator@'),
+      ('gone', '@operator@'), ('explain', '@operator@'), ('installation', '@operator@'), ('release_objects', '@operator@'),
       ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),
       ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
