@@ -19,6 +19,7 @@ from agentjobs.controller.apiserver.watch import ObjectWatch
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
+from agentjobs.controller.kit.ownership import Ownership
 from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.apiserver_objects import ApiServerObjects
@@ -49,6 +50,7 @@ class Leader:
         cluster_id: str,
         meter: Counters,
         tracing: Tracing | None,
+        installation: UUID,
     ) -> None:
         every, namespaces = config.intervals, frozenset(config.namespaces)
         self._explain_seconds = every.explain
@@ -65,6 +67,16 @@ class Leader:
             coalesce_seconds=every.coalesce,
             orphans_seconds=every.orphans,
             access=config.queue_access,
+            installation=installation,
+        )
+        self.ownership = Ownership(
+            api,
+            installation,
+            cluster_id,
+            self._take,
+            on_elsewhere=self._let_go,
+            record=self.recorder.record,
+            release=queue.release_objects,
         )
         # the worker exports the spans of jobs that a run's ack ended
         self.ends = JobEnds(
@@ -79,6 +91,7 @@ class Leader:
             every.progress,
             config.parallel_writes,
             on_ended=self.ends.put,
+            is_elsewhere=self.ownership.is_elsewhere,
             overloaded=lambda: self.scheduler.gate.overloaded,
         )
         self.intake = Intake(
@@ -91,7 +104,7 @@ class Leader:
         )
         self.ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
         self.job_sweep = Sweep(
-            AgentJobSweep(queue, api, cluster_id, namespaces, self.intake.has, config.mass_vanish_limit),
+            AgentJobSweep(queue, api, cluster_id, namespaces, self._has, config.mass_vanish_limit),
             api,
             AGENT_JOBS,
             self.take,
@@ -100,7 +113,7 @@ class Leader:
             every.first_sweep,
         )
         self.schedule_sweep = Sweep(
-            ScheduleSweep(self.scheduler, namespaces),
+            ScheduleSweep(self.scheduler, namespaces, self.ownership.is_elsewhere),
             api,
             SCHEDULED_AGENT_JOBS,
             self.take,
@@ -115,6 +128,7 @@ class Leader:
         parts = (
             self.intake,
             self.watch,
+            self.ownership,
             self.statuses,
             self.job_sweep,
             self.ttl,
@@ -137,15 +151,30 @@ class Leader:
 
     def take(self, batch: list[WatchEvent]) -> None:
         """Hands watch events, and what the sweeps have read, to the parts; never waits."""
-        self.scheduler.enqueue(batch)
+        self._take(self.ownership.mine(batch))
         if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
             self.schedule_sweep.trigger()
+        if any(one.listed and one.kind == AGENT_JOBS for one in batch):
+            self.job_sweep.trigger()
+
+    def _take(self, batch: list[WatchEvent]) -> None:
+        """Takes events of objects that belong to this installation."""
+        self.scheduler.enqueue(batch)
         jobs = [one for one in batch if one.kind == AGENT_JOBS]
         self.intake.enqueue(jobs)
         self.ttl.enqueue(jobs)
-        if any(one.listed for one in jobs):
-            self.job_sweep.trigger()
-            self.statuses.found_running(running_in(jobs))
+        self.statuses.found_running(running_in(jobs))
+
+    def _let_go(self, event: WatchEvent) -> None:
+        """Forgets an object that belongs to another installation, as if it were deleted; its job is released."""
+        gone = WatchEvent(event.object, deleted=True, kind=event.kind)
+        self.scheduler.enqueue([gone])
+        if event.kind == AGENT_JOBS:
+            self.ttl.enqueue([gone])
+            self.intake.forget(event.object["metadata"]["uid"])
+
+    def _has(self, uid: str, generation: int) -> bool:
+        return self.ownership.is_elsewhere(uid) or self.intake.has(uid, generation)
 
     def _held(self, kind: Resource) -> bool:
         """Events of schedules wait while many children are created."""

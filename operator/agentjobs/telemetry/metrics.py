@@ -149,6 +149,12 @@ class Metric(StrEnum):
         "What sweeps found.",
         {"kind": "`vanished`, `unknown`, `behind` or `stopped`"},
     )
+    MANAGED_ELSEWHERE = (
+        "agentjobs_operator_managed_elsewhere_total",
+        Kind.COUNTER,
+        "Objects that were found to belong to another installation.",
+        {"kind": "`AgentJob` or `ScheduledAgentJob`"},
+    )
     TASK_FAILURES = (
         "agentjobs_operator_task_failures_total",
         Kind.COUNTER,

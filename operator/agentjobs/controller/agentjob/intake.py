@@ -81,6 +81,11 @@ class Intake:
         taken = self._taken.get(uid)
         return taken is not None and taken.generation >= generation
 
+    def forget(self, uid: str) -> None:
+        """Forgets an object that belongs to another installation by now."""
+        self._pending.pop(uid, None)
+        self._taken.pop(uid, None)
+
     async def run(self) -> None:
         """Stores batches until cancelled."""
         failures, flushed_at = 0, 0.0

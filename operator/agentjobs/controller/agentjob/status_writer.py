@@ -57,6 +57,8 @@ class StatusWriter:
     parallel: int = 16
     on_ended: Callable[[UUID], None] = lambda uid: None
     """Called when an object shows that its job has ended."""
+    is_elsewhere: Callable[[str], bool] = lambda uid: False
+    """Whether an object, by its uid, belongs to another installation by now."""
     overloaded: Callable[[], bool] = lambda: False
     """Whether something more urgent asks much of the API server: then only final statuses are written
     soon."""
@@ -207,7 +209,8 @@ class StatusWriter:
         """Writes a status. True: the object shows it now. False: it does not, and the entry is dropped,
         kept or delayed."""
         job = entry.job
-        if job.ref is None or (job.state.final and job.finished_at is None):
+        forgotten = job.state.final and job.finished_at is None
+        if job.ref is None or forgotten or self.is_elsewhere(str(job.uid)):
             # past retention only a tombstone is left, which knows less than the object shows
             self._drop.append(job.id)
             return False

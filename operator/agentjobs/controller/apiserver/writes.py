@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer, Reply
+from agentjobs.controller.apiserver.client import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    METADATA_ONLY,
+    ApiServer,
+    Reply,
+)
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
@@ -83,6 +89,22 @@ async def get_object(
         resource.object(namespace, name),
         resource=resource.plural,
         accept=METADATA_ONLY if metadata_only else "application/json",
+    )
+
+
+async def annotate(
+    api: ApiServer, obj: JsonObject, annotations: Mapping[str, str], resource: Resource
+) -> Reply:
+    """Adds annotations to exactly this object in exactly this version, else 409; answers with the whole object.
+    Raises ApiUnavailable."""
+    meta = obj["metadata"]
+    fence = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+    return await api.request(
+        "PATCH",
+        resource.object(meta["namespace"], meta["name"]),
+        resource=resource.plural,
+        body={"metadata": {**fence, "annotations": dict(annotations)}},
+        content_type=MERGE_PATCH,
     )
 
 

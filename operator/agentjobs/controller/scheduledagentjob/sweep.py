@@ -4,7 +4,7 @@ to."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -25,6 +25,8 @@ class ScheduleSweep:
 
     scheduler: Scheduler
     namespaces: frozenset[str] = frozenset()
+    is_elsewhere: Callable[[str], bool] = lambda uid: False
+    """Whether an object, by its uid, belongs to another installation."""
 
     async def rows(self) -> list[KnownSchedule]:
         scheduler, rows, after = self.scheduler, list[KnownSchedule](), UUID(int=0)
@@ -49,7 +51,7 @@ class ScheduleSweep:
         )
 
     def has(self, uid: str, generation: int) -> bool:
-        return self.scheduler.has(uid, generation)
+        return self.is_elsewhere(uid) or self.scheduler.has(uid, generation)
 
     async def release(self, gone: list[KnownSchedule], rows: list[KnownSchedule]) -> None:
         for row in gone:

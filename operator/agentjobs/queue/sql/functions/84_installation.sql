@@ -1,6 +1,14 @@
--- installation: the identity of this database: an object belongs to the installation that has marked it. A copy of the database is
--- the same installation until somebody gives it another id: update agentjobs.installation set id = gen_random_uuid().
-create or replace function installation() returns uuid language sql stable as 'select id from installation';
+-- installation: the identity of this database: an object belongs to the installation that has marked it. A database that was made as
+-- a copy of another one (create database … template …) gets an id of its own while that one is there; a restored one keeps its own.
+create or replace function installation() returns uuid language plpgsql as $$ #variable_conflict use_column
+declare v_id uuid;
+begin
+  update installation i set id = gen_random_uuid(), database = own.oid, database_name = own.datname
+    from pg_database own, pg_database other
+    where own.datname = current_database() and own.oid <> i.database and other.oid = i.database and other.datname = i.database_name;
+  select id into v_id from installation;
+  return v_id;
+end $$;
 
 -- release_objects: these objects belong to another installation by now: their jobs are cancelled here, and projected no more. Answers
 -- how many were known, and not released before. Index: job's unique uid. Lock order: job rows by id, each with its waiting or running

@@ -24,8 +24,12 @@
 --   breaker kind     u  unavailable   a  the key is refused   r  rate limit;  o, where a run is heard of: it answered
 
 -- One row: the identity of this database's installation. An object belongs to one installation (docs/production.md).
-create table installation (id uuid not null default gen_random_uuid());
-insert into installation default values;
+create table installation (
+  id            uuid not null,
+  database      oid not null,                  -- where the id was made: a copy of that database, beside it, gets another one
+  database_name name not null
+);
+insert into installation select gen_random_uuid(), oid, datname from pg_database where datname = current_database();
 
 create sequence position;         -- job ids, and places in line: the order of claims is this number's, never the clock's
 create sequence outbox_version;   -- an object's status.revision
