@@ -67,7 +67,6 @@ class Leader:
             coalesce_seconds=every.coalesce,
             orphans_seconds=every.orphans,
             access=config.queue_access,
-            installation=installation,
         )
         self.ownership = Ownership(
             api,
@@ -104,7 +103,15 @@ class Leader:
         )
         self.ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
         self.job_sweep = Sweep(
-            AgentJobSweep(queue, api, cluster_id, namespaces, self._has, config.mass_vanish_limit),
+            AgentJobSweep(
+                queue,
+                api,
+                cluster_id,
+                namespaces,
+                self._has,
+                self.intake.has_settled,
+                config.mass_vanish_limit,
+            ),
             api,
             AGENT_JOBS,
             self.take,

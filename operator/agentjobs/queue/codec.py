@@ -18,6 +18,7 @@ from agentjobs.queue.records import (
     AttemptRecord,
     ClaimedJob,
     Control,
+    ImportedEnd,
     InputAnswer,
     InputResponse,
     JobView,
@@ -151,15 +152,19 @@ def change_row(change: ObjectChange) -> JsonObject:
     if change.rejected is not None:
         row |= {"end": "x", "reason": change.rejected[0], "message": clean(change.rejected[1])}
     if change.imported is not None:
-        end = change.imported
-        row |= {
-            "end": _FINAL_CODES[end.state],
-            "reason": end.reason,
-            "message": clean(end.message),
-            "finished_at": _time(end.finished_at, "finished_at"),
-            "imported": end.status,
-        }
+        row |= end_row(change.imported)
     return row
+
+
+def end_row(end: ImportedEnd) -> JsonObject:
+    """An end that an object's status shows, for ``apply`` and ``adopt_end``."""
+    return {
+        "end": _FINAL_CODES[end.state],
+        "reason": end.reason,
+        "message": clean(end.message),
+        "finished_at": _time(end.finished_at, "finished_at"),
+        "imported": end.status,
+    }
 
 
 def response_row(uid: UUID, response: InputResponse) -> JsonObject:

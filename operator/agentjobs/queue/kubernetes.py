@@ -12,7 +12,14 @@ import psycopg
 from agentjobs.queue import codec
 from agentjobs.queue.connection import Database, is_data_error
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.records import ChangeOutcome, InputResponse, ObjectChange, OutboxEntry
+from agentjobs.queue.records import (
+    ChangeOutcome,
+    ImportedEnd,
+    InputResponse,
+    JobView,
+    ObjectChange,
+    OutboxEntry,
+)
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
 from agentjobs.values.text import clean, dumps
@@ -163,6 +170,25 @@ class KubernetesObjects:
         """Notes that these objects are gone, as a GET confirmed (H1)."""
         rows = await self._db.fetch("select agentjobs.gone(%s::uuid[])", (list(uids),))
         return int(rows[0][0])
+
+    async def projections(self, uids: Sequence[UUID]) -> tuple[int, list[tuple[bool, JobView]]]:
+        """What these objects should show: the last revision given out, and each job that has an object, with whether
+        its status is about to be written anyway."""
+        rows = await self._db.fetch(
+            "select given, stale, job from agentjobs.projections(%s::uuid[])", (list(uids),)
+        )
+        return rows[0][0], [(stale, codec.job_view(job)) for _, stale, job in rows if job is not None]
+
+    async def reach_revision(self, revision: int) -> None:
+        """Gives out revisions beyond this one from now on: objects show it already."""
+        await self._db.fetch("select agentjobs.reach_revision(%s)", (revision,))
+
+    async def adopt_end(self, uid: UUID, end: ImportedEnd) -> bool:
+        """Records the end that the object of a waiting job shows; False: the job does not wait."""
+        rows = await self._db.fetch(
+            "select agentjobs.adopt_end(%s, %s::json)", (uid, dumps(codec.end_row(end)))
+        )
+        return bool(rows[0][0])
 
     async def installation(self) -> UUID:
         """The identity of this database's installation: an object belongs to one."""

@@ -151,22 +151,16 @@ class Fingerprint:
     final: bool
     """Whether its status shows an end."""
     wiped: bool
-    version: int
-    """resourceVersion; 0 where it is no number. Newer is larger (Kubernetes promises so since 1.35, and
-    etcd's revisions always were)."""
 
     def is_echo_of(self, taken: Fingerprint | None) -> bool:
         """True if intake can skip the watch event, ``taken`` being the last one that it processed of this
         object.
 
-        (a) Its resourceVersion is older than the processed one: a GET that a watch event overtook. Or (b)
-        generation, deletion and our annotations are unchanged, and the status only gained content: the
-        operator's own write. A status that was wiped, or went back from final (a retry), is not skipped.
+        Generation, deletion and our annotations are unchanged, and the status only gained content: the operator's
+        own write. A status that was wiped, or went back from final (a retry), is not skipped.
         """
         if taken is None:
             return False
-        if 0 < self.version < taken.version:
-            return True
         return self.core == taken.core and self.final >= taken.final and self.wiped <= taken.wiped
 
 
@@ -179,13 +173,11 @@ def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
         (meta.get("annotations") or {}).get(INPUT_RESPONSE),
         bool(_restored(meta, gate)),
     )
-    version = str(meta.get("resourceVersion", ""))
     return Fingerprint(
         int(meta.get("generation", 1)),
         hash(core),
         (obj.get("status") or {}).get("state") in FINAL_STATES,
         wiped(obj),
-        int(version) if version.isdecimal() else 0,
     )
 
 

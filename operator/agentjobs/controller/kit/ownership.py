@@ -2,7 +2,7 @@
 
 In the manner of ``managedBy`` of batch/v1, with the annotation ``agentjobs.dev/managed-by:
 <installation>/<uid>``. It survives `kubectl apply` and a wiped status; on a copy of the object, which has another uid,
-it says nothing. Of two installations that see a new object the API server lets one mark it. The other neither takes,
+it says nothing. A schedule's child belongs to whom its schedule belongs to. Of two installations that see a new object the API server lets one mark it. The other neither takes,
 cancels, deletes nor writes it, and says so by an Event and a metric.
 https://kubernetes.io/docs/concepts/workloads/controllers/job/#delegation-of-managing-a-job-object-to-external-controller
 """
@@ -21,9 +21,9 @@ from uuid import UUID
 from agentjobs.api.meta import MANAGED_BY
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
-from agentjobs.controller.apiserver.writes import annotate
+from agentjobs.controller.apiserver.writes import annotate, get_object
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.metrics.counters import MANAGED_ELSEWHERE, TASK_FAILURES
@@ -48,15 +48,15 @@ class OwnershipEventReason(StrEnum):
         return False
 
 
-def mark_of(installation: UUID, uid: object) -> str:
-    """The annotation's value. ``uid``: the object's, or its schedule's."""
+def mark_of(installation: UUID, uid: str) -> str:
+    """The annotation's value for the object of this uid."""
     return f"{installation}/{uid}"
 
 
 def installation_of(meta: JsonObject) -> UUID | None:
-    """The installation that this very object belongs to; None: to none yet."""
+    """The installation that has marked this very object; None: none has."""
     installation, _, uid = str((meta.get("annotations") or {}).get(MANAGED_BY, "")).partition("/")
-    if not uid or uid not in (meta["uid"], str(schedule_of(meta))):
+    if uid != meta["uid"]:
         return None
     try:
         return UUID(installation)
@@ -81,6 +81,8 @@ class Ownership:
     _elsewhere: set[str] = field(default_factory=set)
     _unmarked: dict[str, WatchEvent] = field(default_factory=dict)
     """The newest event of each object that is to be marked."""
+    _schedules: dict[str, UUID] = field(default_factory=dict)
+    """The installations of schedules by uid, for their children."""
     _failures: dict[str, int] = field(default_factory=dict)
     _claims: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     _released: list[UUID] = field(default_factory=list)
@@ -91,7 +93,7 @@ class Ownership:
         mine = []
         for event in batch:
             meta = event.object["metadata"]
-            uid, owner = meta["uid"], installation_of(meta)
+            uid, owner = meta["uid"], self._installation_of(event)
             if owner == self.installation or (owner is None and _ends(event)):
                 # where nobody has marked what is deleted, it is everybody's to forget
                 self._unmarked.pop(uid, None)
@@ -100,11 +102,25 @@ class Ownership:
             elif owner is None:
                 if uid not in self._unmarked:
                     self._claims.put_nowait(uid)
+                elif event.read_at is not None:
+                    continue  # the watch has brought it already, perhaps in a newer version
                 self._unmarked[uid] = event
             else:
                 self._unmarked.pop(uid, None)
                 self._found_elsewhere(event, owner)
         return mine
+
+    def _installation_of(self, event: WatchEvent) -> UUID | None:
+        meta = event.object["metadata"]
+        owner = installation_of(meta)
+        if event.kind == SCHEDULED_AGENT_JOBS:
+            if owner is not None and not event.deleted:
+                self._schedules[meta["uid"]] = owner
+            elif event.deleted:
+                self._schedules.pop(meta["uid"], None)
+        elif owner is None and (schedule := schedule_of(meta)) is not None:
+            return self._schedules.get(str(schedule))
+        return owner
 
     def is_elsewhere(self, uid: str) -> bool:
         """Whether an object is known to belong to another installation."""
@@ -135,6 +151,13 @@ class Ownership:
                 self._later(uid)
 
     async def _claim(self, uid: str, event: WatchEvent) -> None:
+        if not await self._schedule_is_gone(event):
+            newest = self._unmarked.get(uid, event)
+            if self._installation_of(newest) is not None:
+                self.sink(self.mine([newest]))
+            else:
+                self._later(uid, 0.2)
+            return
         mark = {MANAGED_BY: mark_of(self.installation, uid)}
         reply = await annotate(self.api, event.object, mark, event.kind)
         if reply.busy:
@@ -150,7 +173,27 @@ class Ownership:
             self._claims.put_nowait(uid)
             return
         if reply.ok:
-            self.sink(self.mine([WatchEvent(reply.body, deleted=False, kind=event.kind)]))
+            self.sink(
+                self.mine([WatchEvent(reply.body, deleted=False, kind=event.kind, confirmed=event.confirmed)])
+            )
+
+    async def _schedule_is_gone(self, event: WatchEvent) -> bool:
+        """False: it is a child whose schedule is there, and tells whose it is, or will. Raises ApiUnavailable."""
+        meta = event.object["metadata"]
+        schedule = schedule_of(meta) if event.kind == AGENT_JOBS else None
+        if schedule is None:
+            return True
+        name = next(owner["name"] for owner in meta["ownerReferences"] if owner.get("uid") == str(schedule))
+        reply = await get_object(
+            self.api, meta["namespace"], name, metadata_only=True, resource=SCHEDULED_AGENT_JOBS
+        )
+        if reply.busy:
+            raise reply.unavailable
+        if not reply.ok or reply.body["metadata"]["uid"] != str(schedule):
+            return True
+        if owner := installation_of(reply.body["metadata"]):
+            self._schedules[str(schedule)] = owner
+        return False
 
     def _later(self, uid: str, seconds: float | None = None, why: str = "") -> None:
         failures = self._failures[uid] = self._failures.get(uid, 0) + 1

@@ -8,6 +8,7 @@ to be done then.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from agentjobs.controller.apiserver.writes import get_object
 from agentjobs.controller.kit.periodic import run_periodically
 from agentjobs.controller.metrics.counters import SWEEP_FOUND
 from agentjobs.queue.errors import QueueError
+from agentjobs.queue.records import Confirmed
 
 FAILURES = (ApiUnavailable, QueueError, ListFailed)
 GETS_AT_ONCE = 8
@@ -54,6 +56,9 @@ class Suspects(Generic[R]):
     """In the list, not in the database."""
     behind: tuple[Listed, ...] = ()
     """The database has an older generation, or does not know that the object is being deleted."""
+    contradicted: tuple[tuple[Listed, Confirmed], ...] = ()
+    """The database has a newer generation, or has it that the object is gone: the row is a lost world's, where etcd
+    was restored to a snapshot. What a GET says now is the truth."""
 
 
 class SweepAdapter(Protocol[R]):
@@ -113,25 +118,32 @@ class Sweep(Generic[R]):
         listed = await list_objects(self.api, self.resource, self.namespaces, self.chunk)
         rows = await self.adapter.rows()
         suspects = self.adapter.suspects(rows, listed, started)
-        for kind in ("vanished", "unknown", "behind"):
+        for kind in ("vanished", "unknown", "behind", "contradicted"):
             found = len(getattr(suspects, kind))
             if found:
                 self.api.meter.add(SWEEP_FOUND, found, kind=kind)
-        await self._read((*suspects.unknown, *suspects.behind))
+        plain = (*suspects.unknown, *suspects.behind)
+        await self._read(
+            (found, None) for found in plain if not self.adapter.has(str(found.uid), found.generation)
+        )
+        await self._read(suspects.contradicted)
         await self.adapter.release(await self._confirmed(suspects.vanished), rows)
         return suspects
 
-    async def _read(self, objects: Iterable[Listed]) -> None:
-        """Hands on what was not taken in meanwhile, as the watch would have."""
+    async def _read(self, objects: Iterable[tuple[Listed, Confirmed | None]]) -> None:
+        """Hands on objects, as the watch would have."""
 
-        async def one(found: Listed) -> None:
+        async def one(found: Listed, confirmed: Confirmed | None) -> None:
             async with self._gets:
+                read_at = time.monotonic()
                 reply = await get_object(self.api, found.namespace, found.name, resource=self.resource)
             if reply.ok and reply.body["metadata"]["uid"] == str(found.uid):
-                self.sink([WatchEvent(reply.body, deleted=False, kind=self.resource)])
+                event = WatchEvent(
+                    reply.body, deleted=False, kind=self.resource, read_at=read_at, confirmed=confirmed
+                )
+                self.sink([event])
 
-        wanted = [found for found in objects if not self.adapter.has(str(found.uid), found.generation)]
-        await asyncio.gather(*(one(found) for found in wanted))
+        await asyncio.gather(*(one(*pair) for pair in objects))
 
     async def _confirmed(self, rows: Iterable[R]) -> list[R]:
         """Rows of which a GET says that the object is gone."""

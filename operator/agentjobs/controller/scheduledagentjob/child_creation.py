@@ -53,8 +53,6 @@ class ChildCreation:
     claimant: UUID
     """Of this process: the ticks that it claims carry it."""
     parallel: int = 24
-    installation: UUID | None = None
-    """With which children are marked; None: they are not."""
     _slots: asyncio.Semaphore = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _created: list[tuple[UUID, Tick, UUID, asyncio.Future[None]]] = field(default_factory=list)
@@ -129,7 +127,7 @@ class ChildCreation:
             if not self._still_claimed(entry, child):
                 self._later(entry, 0.0)
                 return
-            manifest = child_of(entry.parsed, tick, entry.row.last_successful, self.installation)
+            manifest = child_of(entry.parsed, tick, entry.row.last_successful)
             answer = await self.objects.create(manifest, uid)
             self.gate.answered()
         if isinstance(answer, Refused):

@@ -10,7 +10,6 @@ from uuid import UUID
 import orjson
 
 from agentjobs.api.meta import (
-    MANAGED_BY,
     RUN_REQUESTED_AT,
     SCHEDULE_LABEL,
     SCHEDULED_TIME,
@@ -18,7 +17,6 @@ from agentjobs.api.meta import (
     parse_time,
 )
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
-from agentjobs.controller.kit.ownership import mark_of
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
 from agentjobs.queue.records import FINAL_STATES, State
 from agentjobs.queue.schedules import Tick
@@ -30,9 +28,7 @@ from agentjobs.values.json import JsonObject
 DELETED_REMEMBERED = 10_000
 
 
-def child_of(
-    parsed: ParsedSchedule, tick: Tick, last_successful: datetime | None, installation: UUID | None = None
-) -> JsonObject:
+def child_of(parsed: ParsedSchedule, tick: Tick, last_successful: datetime | None) -> JsonObject:
     """The AgentJob of a tick. Its labels and annotations are the template's and ours; a schedule's own are
     not inherited, as with CronJob: tools that track objects by label would take the children for theirs."""
     template: JsonObject = orjson.loads(parsed.template)
@@ -44,8 +40,6 @@ def child_of(
     annotations = {**(given.get("annotations") or {}), SCHEDULED_TIME: format_time(tick.tick)}
     if tick.manual:
         annotations[RUN_REQUESTED_AT] = parsed.run_requested or ""
-    if installation is not None:
-        annotations[MANAGED_BY] = mark_of(installation, parsed.uid)  # as its schedule
     return {
         "apiVersion": AGENT_JOBS.api_version,
         "kind": AGENT_JOBS.kind,

@@ -72,7 +72,6 @@ class Scheduler:
         coalesce_seconds: float = 1.0,
         orphans_seconds: float = 5.0,
         access: Mapping[str, QueueAccess] = MappingProxyType({}),
-        installation: UUID | None = None,
     ) -> None:
         """``record`` takes each Event over and never waits. ``clock`` None: the database says what time it
         is."""
@@ -89,15 +88,7 @@ class Scheduler:
         )
         self.statuses = ScheduleStatusWriter(cache, gate, objects, meter, coalesce_seconds)
         self.creation = ChildCreation(
-            cache,
-            gate,
-            queue,
-            objects,
-            meter,
-            record,
-            self.completion,
-            self.claimant,
-            installation=installation,
+            cache, gate, queue, objects, meter, record, self.completion, self.claimant
         )
         cache.on_change = self.statuses.enqueue
         self._due = DueTimes()

@@ -66,3 +66,38 @@ begin
   perform touch(v_ids);
   return cardinality(v_ids);
 end $$;
+
+-- projections: what the objects of these jobs should show, for comparison with what they do. stale: the status writer is about to write
+-- it anyway; given: the last revision that this database has given out. Past retention and of objects that are gone: nothing.
+-- Indexes: job's unique uid; primary keys.
+create or replace function projections(p_uids uuid[]) returns table (given bigint, stale boolean, job json)
+  language plpgsql stable set jit = off as $$ #variable_conflict use_column
+declare v_ids bigint[];
+begin
+  select array_agg(id) into v_ids from job where uid = any (p_uids) and cluster_id is not null and not object_gone and tombstone is null;
+  return query select s.last_value, exists (select from outbox x where x.id = v.id), v.job
+    from outbox_version s left join view(v_ids, 4, false) v on true;
+end $$;
+
+-- reach_revision: objects show revisions up to this one, of which this database knows nothing (it was restored): what it gives out from
+-- now on is beyond.
+create or replace function reach_revision(p_revision bigint) returns void language sql as
+  'select setval(''outbox_version'', p_revision) from outbox_version where last_value < p_revision';
+
+-- adopt_end: the object of a job that waits shows an end that this database does not know (it was restored): it is recorded, and the
+-- job does not run again. False: the job does not wait. p_end: as in enqueue(). Indexes: primary keys. Lock order: the job's row, its
+-- waiting row, its session.
+create or replace function adopt_end(p_uid uuid, p_end json) returns boolean language plpgsql as $$ #variable_conflict use_column
+declare v_id bigint; w waiting; e record;
+begin
+  select id into v_id from job where uid = p_uid for update;
+  delete from waiting where id = v_id returning * into w;
+  if not found then return false; end if;
+  select * into e from json_to_record(p_end) as e("end" "char", reason text, message text, finished_at timestamptz, imported json);
+  insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent, imported)
+  values (v_id, e."end", coalesce(e.reason, ''), e.message, w.queue, w.attempt, w.run, w.started_at, e.finished_at, w.spent, e.imported);
+  if w.session is not null and (w.started_at is not null or w.state in ('r', 'q', 'm')) then
+    perform session_next(array[w.session]);
+  end if;
+  return true;
+end $$;
