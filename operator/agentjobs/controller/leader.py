@@ -10,10 +10,12 @@ from uuid import UUID
 
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.agentjob.status_audit import StatusAudit
 from agentjobs.controller.agentjob.status_writer import StatusWriter
 from agentjobs.controller.agentjob.sweep import AgentJobSweep
 from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
 from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.listing import version_of
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
 from agentjobs.controller.apiserver.watch import ObjectWatch
 from agentjobs.controller.apiserver.watch_event import WatchEvent
@@ -54,6 +56,8 @@ class Leader:
     ) -> None:
         every, namespaces = config.intervals, frozenset(config.namespaces)
         self._explain_seconds = every.explain
+        self._versions: dict[str, int] = {}
+        """The resourceVersion in which the watch has shown each object last."""
         self.queue = queue
         self.watch = ObjectWatch(api, KINDS, config.namespaces, self.take)
         self.recorder = EventRecorder(partial(post_event, api), meter, held=self._held)
@@ -101,6 +105,9 @@ class Leader:
             on_wiped=self.statuses.forget,
             on_refused=self.recorder.record,
         )
+        self.audit = StatusAudit(
+            queue, api, self.statuses.wrote, self.statuses.forget, self.statuses.written_elsewhere
+        )
         self.ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
         self.job_sweep = Sweep(
             AgentJobSweep(
@@ -118,6 +125,7 @@ class Leader:
             namespaces,
             every.sweep,
             every.first_sweep,
+            watched_version=self._version,
         )
         self.schedule_sweep = Sweep(
             ScheduleSweep(self.scheduler, namespaces, self.ownership.is_elsewhere),
@@ -128,6 +136,7 @@ class Leader:
             every.sweep,
             every.first_sweep,
             SCHEDULES_SETTLE_SECONDS,
+            watched_version=self._version,
         )
 
     async def run(self) -> None:
@@ -137,6 +146,7 @@ class Leader:
             self.watch,
             self.ownership,
             self.statuses,
+            self.audit,
             self.job_sweep,
             self.ttl,
             self.scheduler,
@@ -158,6 +168,12 @@ class Leader:
 
     def take(self, batch: list[WatchEvent]) -> None:
         """Hands watch events, and what the sweeps have read, to the parts; never waits."""
+        for one in batch:
+            meta = one.object["metadata"]
+            if one.deleted:
+                self._versions.pop(meta["uid"], None)
+            elif one.read_at is None:
+                self._versions[meta["uid"]] = version_of(meta)
         self._take(self.ownership.mine(batch))
         if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
             self.schedule_sweep.trigger()
@@ -170,6 +186,7 @@ class Leader:
         jobs = [one for one in batch if one.kind == AGENT_JOBS]
         self.intake.enqueue(jobs)
         self.ttl.enqueue(jobs)
+        self.audit.enqueue(jobs)
         self.statuses.found_running(running_in(jobs))
 
     def _let_go(self, event: WatchEvent) -> None:
@@ -178,7 +195,11 @@ class Leader:
         self.scheduler.enqueue([gone])
         if event.kind == AGENT_JOBS:
             self.ttl.enqueue([gone])
+            self.audit.enqueue([gone])
             self.intake.forget(event.object["metadata"]["uid"])
+
+    def _version(self, uid: str) -> int:
+        return self._versions.get(uid, 0)
 
     def _has(self, uid: str, generation: int) -> bool:
         return self.ownership.is_elsewhere(uid) or self.intake.has(uid, generation)

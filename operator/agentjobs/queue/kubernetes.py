@@ -179,9 +179,10 @@ class KubernetesObjects:
         )
         return rows[0][0], [(stale, codec.job_view(job)) for _, stale, job in rows if job is not None]
 
-    async def reach_revision(self, revision: int) -> None:
-        """Gives out revisions beyond this one from now on: objects show it already."""
-        await self._db.fetch("select agentjobs.reach_revision(%s)", (revision,))
+    async def reach_revision(self, revision: int) -> int:
+        """Gives out revisions beyond this one from now on: objects show it already. Returns what was the last one."""
+        rows = await self._db.fetch("select agentjobs.reach_revision(%s)", (revision,))
+        return int(rows[0][0])
 
     async def adopt_end(self, uid: UUID, end: ImportedEnd) -> bool:
         """Records the end that the object of a waiting job shows; False: the job does not wait."""

@@ -147,7 +147,7 @@ class Metric(StrEnum):
         "agentjobs_operator_sweep_found_total",
         Kind.COUNTER,
         "What sweeps found.",
-        {"kind": "`vanished`, `unknown`, `behind` or `stopped`"},
+        {"kind": "`vanished`, `unknown`, `behind`, `contradicted`, `status` or `stopped`"},
     )
     MANAGED_ELSEWHERE = (
         "agentjobs_operator_managed_elsewhere_total",

@@ -83,6 +83,10 @@ class StatusWriter:
         """Reads the outbox soon: a job was marked stale."""
         self._wake.set()
 
+    def wrote(self, uid: UUID, status: JsonObject) -> bool:
+        """Whether this operator wrote exactly this status, as the last one."""
+        return self._shown.shows(uid, status)
+
     def forget(self, uids: Iterable[UUID]) -> None:
         """Forgets what was written to these objects: their status was wiped."""
         self._shown.forget(uids)
@@ -90,6 +94,12 @@ class StatusWriter:
     def found_running(self, uids: Iterable[UUID]) -> None:
         """Takes over the refresh of progress for running jobs, whose status another operator wrote."""
         self._shown.adopt(uids, time.monotonic())
+
+    def written_elsewhere(self, uids: Iterable[UUID]) -> None:
+        """Forgets what was written to running jobs, and writes their progress anew in its time."""
+        uids = list(uids)
+        self.forget(uids)
+        self.found_running(uids)
 
     async def run(self) -> None:
         """Writes until cancelled; then confirms what was written, and ends."""

@@ -92,6 +92,27 @@ async def get_object(
     )
 
 
+async def remove_status(api: ApiServer, obj: JsonObject, resource: Resource = AGENT_JOBS) -> bool:
+    """Removes the status of exactly this object, where it still shows this revision: the one way back from a revision
+    that is too high to be followed by another (H3). False: it does not. Raises ApiUnavailable."""
+    meta = obj["metadata"]
+    reply = await api.request(
+        "PATCH",
+        resource.object(meta["namespace"], meta["name"], "status"),
+        resource=f"{resource.plural}/status",
+        body=[
+            {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+            {"op": "test", "path": "/status/revision", "value": obj["status"]["revision"]},
+            {"op": "remove", "path": "/status"},
+        ],
+        content_type=JSON_PATCH,
+        accept=METADATA_ONLY,
+    )
+    if reply.busy:
+        raise reply.unavailable
+    return reply.ok
+
+
 async def annotate(
     api: ApiServer, obj: JsonObject, annotations: Mapping[str, str], resource: Resource
 ) -> Reply:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
-from agentjobs.controller.apiserver.listing import CHUNK, Listed, ListFailed, list_objects
+from agentjobs.controller.apiserver.listing import CHUNK, Listed, ListFailed, list_objects, version_of
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import get_object
@@ -30,6 +31,11 @@ FAILURES = (ApiUnavailable, QueueError, ListFailed)
 GETS_AT_ONCE = 8
 MARGIN = timedelta(seconds=5)
 """A row's time is the database's, the LIST's is this machine's: they may differ by so much."""
+
+
+class ApiServerWentBack(Exception):
+    """etcd was restored to a snapshot under a running watch, which waits for versions that are still to come: all parts
+    have to begin anew."""
 
 
 class Row(Protocol):
@@ -96,6 +102,8 @@ class Sweep(Generic[R]):
     """Before the first sweep: what exists is the watch's to bring, in pages; the sweep only heals."""
     settle_seconds: float = 10.0
     """After a listing of the watch: what it has shown is taken in by then, and old enough to be judged."""
+    watched_version: Callable[[str], int] = lambda uid: 0
+    """The resourceVersion in which the watch has shown an object last; 0: in none."""
     chunk: int = CHUNK
     """Objects in a page of the LIST."""
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,9 +121,11 @@ class Sweep(Generic[R]):
         self._soon.set()
 
     async def sweep(self) -> Suspects[R]:
-        """Compares once, and heals. Raises ApiUnavailable, QueueError, ListFailed: nothing was concluded."""
+        """Compares once, and heals. Raises ApiUnavailable, QueueError, ListFailed: nothing was concluded; and
+        ApiServerWentBack."""
         started = datetime.now(UTC)
         listed = await list_objects(self.api, self.resource, self.namespaces, self.chunk)
+        await self._look_back(listed.values())
         rows = await self.adapter.rows()
         suspects = self.adapter.suspects(rows, listed, started)
         for kind in ("vanished", "unknown", "behind", "contradicted"):
@@ -129,6 +139,21 @@ class Sweep(Generic[R]):
         await self._read(suspects.contradicted)
         await self.adapter.release(await self._confirmed(suspects.vanished), rows)
         return suspects
+
+    async def _look_back(self, listed: Iterable[Listed]) -> None:
+        """Raises ApiServerWentBack where a GET has an object in an older version than the watch has shown before."""
+        older = (found for found in listed if 0 < found.version < self.watched_version(str(found.uid)))
+        for found in islice(older, GETS_AT_ONCE):
+            seen = self.watched_version(str(found.uid))
+            reply = await get_object(
+                self.api, found.namespace, found.name, metadata_only=True, resource=self.resource
+            )
+            meta = reply.body.get("metadata") or {}
+            if reply.ok and meta.get("uid") == str(found.uid) and 0 < version_of(meta) < seen:
+                raise ApiServerWentBack(
+                    f"{self.resource.plural} {found.namespace}/{found.name} is of version {version_of(meta)}, and was "
+                    f"of {seen} before: was etcd restored to a snapshot? Everything is listed anew"
+                )
 
     async def _read(self, objects: Iterable[tuple[Listed, Confirmed | None]]) -> None:
         """Hands on objects, as the watch would have."""

@@ -21,9 +21,11 @@ from agentjobs.controller.apiserver.writes import (
     Written,
     delete_if_unchanged,
     get_object,
+    remove_status,
     write_status,
 )
 from agentjobs.controller.kit.owners import schedule_of
+from agentjobs.controller.kit.status_digest import shown_revision
 from agentjobs.controller.scheduledagentjob.cluster_objects import CREATE_SECONDS, Created, Refused
 from agentjobs.queue.records import FINAL_STATES, ObjectRef
 from agentjobs.values.json import JsonObject
@@ -88,7 +90,14 @@ class ApiServerObjects:
         result = await write_status(self._api, ref, uid, status, SCHEDULED_AGENT_JOBS)
         if result.written in (Written.LATER, Written.INVALID):
             raise result.reply.unavailable
-        return result.written is not Written.OLDER
+        if result.written is Written.OLDER:
+            shown = await get_object(self._api, ref.namespace, ref.name, resource=SCHEDULED_AGENT_JOBS)
+            found = (shown.body.get("status") or {}) if shown.ok else {}
+            if found.get("revision") and not shown_revision(found):
+                # nothing can follow it: it has to go first
+                await remove_status(self._api, shown.body, SCHEDULED_AGENT_JOBS)
+            return False
+        return True
 
     async def _request(self, verb: str, path: str, **more: Any) -> Reply:
         reply = await self._api.request(verb, path, resource=AGENT_JOBS.plural, **more)

@@ -16,7 +16,8 @@ from agentjobs.api.scheduledagentjob import ScheduledAgentJob, ScheduledAgentJob
 from agentjobs.api.validation import problems_of
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.kit.queue_access import QueueAccess, refusal
-from agentjobs.queue.records import ObjectRef
+from agentjobs.controller.kit.status_digest import shown_revision
+from agentjobs.queue.records import Confirmed, ObjectRef
 from agentjobs.queue.schedules import SeenSchedule
 from agentjobs.schedule.cron import Schedule, UnknownTimeZone, UnparseableSchedule, parse, zone_of
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy, Spec
@@ -64,8 +65,10 @@ def parsed_schedule(
     *,
     watched: bool = False,
     access: Mapping[str, QueueAccess] = MappingProxyType({}),
+    confirmed: Confirmed | None = None,
 ) -> ParsedSchedule:
-    """Parses an object. ``watched``: it has changed just now. ``access``: its template may ask for no more.
+    """Parses an object. ``watched``: it has changed just now. ``access``: its template may ask for no more. ``confirmed``:
+    a sweep read the row before the object.
 
     Raises KeyError or ValueError only for what no API server sends (no uid, no name)."""
     meta, status, raw = obj["metadata"], obj.get("status") or {}, obj.get("spec") or {}
@@ -78,7 +81,7 @@ def parsed_schedule(
     uid = UUID(meta["uid"])
     ref = ObjectRef(cluster_id, meta["namespace"], meta["name"])
     generation = int(meta.get("generation", 1))
-    revision = int(status.get("revision") or 0)
+    revision = shown_revision(status)
     return ParsedSchedule(
         uid=uid,
         ref=ref,
@@ -106,6 +109,7 @@ def parsed_schedule(
             last_successful=_time(status.get("lastSuccessfulTime")),
             missed=int(status.get("missedRuns") or 0),
             revision=revision,
+            row_generation=confirmed.row_generation if confirmed else None,
         ),
         revision=revision,
     )

@@ -80,9 +80,14 @@ begin
 end $$;
 
 -- reach_revision: objects show revisions up to this one, of which this database knows nothing (it was restored): what it gives out from
--- now on is beyond.
-create or replace function reach_revision(p_revision bigint) returns void language sql as
-  'select setval(''outbox_version'', p_revision) from outbox_version where last_value < p_revision';
+-- now on is beyond. Answers what was the last one.
+create or replace function reach_revision(p_revision bigint) returns bigint language plpgsql as $$ #variable_conflict use_column
+declare v_last bigint;
+begin
+  select last_value into v_last from outbox_version;
+  if v_last < p_revision then perform setval('outbox_version', p_revision); end if;
+  return v_last;
+end $$;
 
 -- adopt_end: the object of a job that waits shows an end that this database does not know (it was restored): it is recorded, and the
 -- job does not run again. False: the job does not wait. p_end: as in enqueue(). Indexes: primary keys. Lock order: the job's row, its
