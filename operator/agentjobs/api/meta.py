@@ -130,12 +130,16 @@ datetime."""
 
 
 def _due_year(text: str) -> str:
-    if not 1970 <= parse_time(text).year <= 2999:
+    try:
+        year = parse_time(text).astimezone(UTC).year  # as CEL counts
+    except OverflowError:
+        year = 0
+    if not 1970 <= year <= 2999:
         raise refuse(DUE_YEARS)
     return text
 
 
-DUE_YEARS = "wants a year from 1970 to 2999"
+DUE_YEARS = "wants a year from 1970 to 2999 (UTC)"
 DueTime = Annotated[
     Timestamp,
     AfterValidator(_due_year),

@@ -83,7 +83,7 @@ def start_operator(settings: Settings) -> int:
         default_ttl_seconds=settings.default_ttl_seconds,
         restored_label=settings.restored_label or None,
         mass_vanish_limit=settings.mass_vanish_limit,
-        lease=LeaseSettings(namespace=settings.lease_namespace),
+        lease=LeaseSettings(settings.lease_namespace, settings.lease_name),
         health_port=settings.health_port,
     )
     if settings.name:
