@@ -277,24 +277,30 @@ async def test_invariant_20_a_schedules_status_that_is_edited_by_hand_is_put_rig
 async def test_invariant_20_ends_that_a_restored_database_has_lost_are_taken_from_the_objects(
     b: Bench, dsn: str
 ) -> None:
-    names = ("ended", "runs-on")
+    names = ("ended", "ran-at-the-backup", "runs-on")
     async with b.running():
         worker = await b.worker()
         for name in names:
             await b.objects.create(name)
+        jobs = {job.payload["name"]: job for job in await worker.claim(3)}
+        for name in ("ended", "runs-on"):
+            await worker.ack(jobs[name], AckKind.RELEASE)
         backup = await saved(dsn)
-        job = next(job for job in await worker.claim(2) if job.payload["name"] == "ended")
-        await worker.ack(job)
-        status = await b.objects.until("ended", "Complete")
+        jobs |= {job.payload["name"]: job for job in await worker.claim(2)}
+        ends = names[:2]
+        for name in ends:
+            await worker.ack(jobs[name])
+        was = {name: await b.objects.until(name, "Complete") for name in ends}
         await b.objects.until("runs-on", "Running")
     await put_back(dsn, backup)
     async with b.running():
         await shows(b, "runs-on", state="Queued")
-        uid = (await b.objects.get("ended"))["metadata"]["uid"]
-        await eventually(lambda: row(b, uid), lambda view: view.state == "Complete")
+        for name in ends:
+            uid = (await b.objects.get(name))["metadata"]["uid"]
+            await eventually(lambda uid=uid: row(b, uid), lambda view: view.state == "Complete")
         assert [job.payload["name"] for job in await (await b.worker()).claim(1)] == ["runs-on"]
-        after = await b.objects.status("ended")
-        assert {**after, "revision": 0} == {**status, "revision": 0}
+        for name, status in was.items():
+            assert {**await b.objects.status(name), "revision": 0} == {**status, "revision": 0}
 
 
 TABLES = ("job", "waiting", "running", "outcome", "attempt", "outbox")
@@ -317,3 +323,4 @@ async def put_back(dsn: str, backup: dict[str, Any]) -> None:
             backup[table],
         )
     await sql(dsn, "select setval('outbox_version', %s)", backup["revision"])
+    await sql(dsn, "delete from worker")

@@ -185,9 +185,9 @@ class KubernetesObjects:
         return int(rows[0][0])
 
     async def adopt_end(self, uid: UUID, end: ImportedEnd) -> bool:
-        """Records the end that the object of a waiting job shows; False: the job does not wait."""
+        """Records the end that the object of a job shows; False: it has ended, or a live worker runs it."""
         rows = await self._db.fetch(
-            "select agentjobs.adopt_end(%s, %s::json)", (uid, dumps(codec.end_row(end)))
+            "select agentjobs.adopt_end(%s, %s::json, %s)", (uid, dumps(codec.end_row(end)), self._expiry)
         )
         return bool(rows[0][0])
 

@@ -89,20 +89,27 @@ begin
   return v_last;
 end $$;
 
--- adopt_end: the object of a job that waits shows an end that this database does not know (it was restored): it is recorded, and the
--- job does not run again. False: the job does not wait. p_end: as in enqueue(). Indexes: primary keys. Lock order: the job's row, its
--- waiting row, its session.
-create or replace function adopt_end(p_uid uuid, p_end json) returns boolean language plpgsql as $$ #variable_conflict use_column
-declare v_id bigint; w waiting; e record;
+-- adopt_end: the object of a job shows an end that this database does not know (it was restored): it is recorded, and the job does not
+-- run again. False: the job has ended, or a live worker runs it. p_end: as in enqueue(); p_expiry: a worker that has not beaten for so
+-- long is none. Indexes: primary keys. Lock order: the job's row, its waiting or running row, its session.
+create or replace function adopt_end(p_uid uuid, p_end json, p_expiry interval) returns boolean
+  language plpgsql as $$ #variable_conflict use_column
+declare v_id bigint; v_session text; v_holds boolean; v_alive timestamptz := clock_timestamp() - p_expiry;
 begin
   select id into v_id from job where uid = p_uid for update;
-  delete from waiting where id = v_id returning * into w;
+  with waited as (
+      delete from waiting where id = v_id
+      returning session, started_at is not null or state in ('r', 'q', 'm') as holds, queue, attempt, run, started_at, spent),
+    ran as (
+      delete from running r where id = v_id and not exists (select from worker k where k.id = r.worker and k.beat_at > v_alive)
+      returning session, true, queue, attempt, run, started_at, plus(spent, usage)),
+    ended as (
+      insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent, imported)
+      select v_id, e."end", coalesce(e.reason, ''), e.message, w.queue, w.attempt, w.run, w.started_at, e.finished_at, w.spent, e.imported
+      from (select * from waited union all select * from ran) w,
+           json_to_record(p_end) as e("end" "char", reason text, message text, finished_at timestamptz, imported json))
+  select session, holds into v_session, v_holds from (select * from waited union all select * from ran) w;
   if not found then return false; end if;
-  select * into e from json_to_record(p_end) as e("end" "char", reason text, message text, finished_at timestamptz, imported json);
-  insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent, imported)
-  values (v_id, e."end", coalesce(e.reason, ''), e.message, w.queue, w.attempt, w.run, w.started_at, e.finished_at, w.spent, e.imported);
-  if w.session is not null and (w.started_at is not null or w.state in ('r', 'q', 'm')) then
-    perform session_next(array[w.session]);
-  end if;
+  if v_session is not null and v_holds then perform session_next(array[v_session]); end if;
   return true;
 end $$;
