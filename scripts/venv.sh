@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv and installs into it what pyproject.toml asks for, at the versions of constraints.txt.
-# Does nothing when neither file has changed since the last time. PYTHON names the interpreter to use.
+# Makes .venv and installs into it what locks/dev.txt names, each file checked by its hash, and this project. The lock is whole, so
+# pip looks for no dependencies: it would ask for google-auth[pyopenssl] without a version, and refuse that.
+# Does nothing when neither the lock nor pyproject.toml has changed since the last time. PYTHON names the interpreter to use.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 stamp=.venv/.installed
@@ -27,7 +28,7 @@ choose_python() {
   fail "no python3 on PATH. Install Python 3.11 or newer (Debian: apt-get install python3 python3-venv)"
 }
 
-if [[ -f $stamp && ! pyproject.toml -nt $stamp && ! constraints.txt -nt $stamp ]]; then exit 0; fi
+if [[ -f $stamp && ! pyproject.toml -nt $stamp && ! locks/dev.txt -nt $stamp ]]; then exit 0; fi
 
 python=$(choose_python)
 started=$SECONDS
@@ -39,11 +40,11 @@ if [[ ! -x .venv/bin/python ]]; then
   "$python" -m venv .venv
 fi
 
-total=$(grep -c '^[A-Za-z0-9]' constraints.txt)
+total=$(grep -c '^[A-Za-z0-9]' locks/dev.txt)
 echo "agentjobs: installing about $total packages into .venv (a minute or two on a fresh machine); log: $log"
 # pip prints a line per package; each twentieth becomes a line of progress.
-if ! .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off \
-     -c constraints.txt -e '.[dev]' 2>&1 | tee "$log" |
+install() { .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off "$@"; }
+if ! { install --no-deps --require-hashes -r locks/dev.txt && install --no-deps --no-build-isolation -e .; } 2>&1 | tee "$log" |
      awk -v total="$total" '
        /^Collecting |^Requirement already satisfied: [a-zA-Z0-9_.-]+[^ ]* in/ { if (++n % 20 == 0 && n <= total) { printf "agentjobs:   %d of about %d looked up\n", n, total; fflush() } }
        /^Installing collected packages/ { print "agentjobs:   unpacking them"; fflush() }'

@@ -102,33 +102,36 @@ async def test_people_see_schedules_in_columns(
         "SCHEDULE",
         "TIMEZONE",
         "SUSPEND",
+        "ACCEPTED",
         "ACTIVE",
         "LAST",
         "NEXT",
         "AGE",
     ]
-    assert short.splitlines()[1].split()[:5] == ["brief", "@hourly", "Europe/Berlin", "false", "1"]
+    assert short.splitlines()[1].split()[:6] == ["brief", "@hourly", "Europe/Berlin", "false", "True", "1"]
     wide = await asyncio.to_thread(cluster.kubectl, "get", "saj", "-n", s.namespace, "-o", "wide")
     assert wide.splitlines()[0].split()[-2:] == ["LAST-RESULT", "MISSED"]
 
 
 async def test_an_unreadable_schedule_is_told_and_harms_no_other(
-    b: Bench, s: Schedules, clock: TestClock
+    b: Bench, s: Schedules, clock: TestClock, cluster: Cluster
 ) -> None:
     async with b.running():
         tick = clock.before(HOUR, seconds=4)
-        await s.create("zone", {"timeZone": "Mars/Phobos"})
-        await s.create("fields", {"schedule": "0 99 * * *"})
+        await s.create("zone", {"timeZone": "Europe/Berlinn"})
+        await s.create("fields", {"schedule": "0 0 31 2 *"})
         await s.create("good")
         for name, reason, said in (
-            ("zone", "UnknownTimeZone", "Mars/Phobos"),
-            ("fields", "UnparseableSchedule", "'99' is not a number from 0 to 23"),
+            ("zone", "UnknownTimeZone", "Europe/Berlinn"),
+            ("fields", "UnparseableSchedule", "never due"),
         ):
             found = condition(await s.accepted(name), "Accepted")
             assert found is not None
             assert (found["status"], found["reason"]) == ("False", reason)
             assert said in found["message"]
             assert "nextScheduleTime" not in await s.status(name)
+            shown = await asyncio.to_thread(cluster.kubectl, "get", "saj", name, "-n", s.namespace)
+            assert " False " in shown, "the column ACCEPTED"
             events = await eventually(partial(s.events, name), bool)
             assert said in events[reason][0]
         await eventually(s.names, lambda names: names == {child_name("good", tick)})

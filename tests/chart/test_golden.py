@@ -30,4 +30,6 @@ def test_every_template_is_in_a_golden_file() -> None:
     templates = HERE.parents[1] / "charts" / "agentjobs" / "templates"
     for template in templates.rglob("*.yaml"):
         name = template.relative_to(templates).as_posix()
-        assert name == "crds.yaml" or f"templates/{name}\n" in golden, f"no case renders {name}"
+        assert name in ("crds.yaml", "checks.yaml") or f"templates/{name}\n" in golden, (
+            f"no case renders {name}"
+        )

@@ -9,7 +9,7 @@ import pytest
 
 from agentjobs.cli.settings import Settings
 from agentjobs.cli.settings_sources import misspelt_variables
-from charts import LEAST, Helm, Object, environment, pick
+from charts import CHART, LEAST, Helm, Object, environment, pick, pod_specs
 from rbac import documented
 
 EVERYTHING: dict[str, Any] = {
@@ -69,6 +69,82 @@ def test_every_url_is_a_file_that_is_mounted(helm: Helm) -> None:
             "AGENTJOBS_DATABASE_DIRECT_URL_FILE": "direct",
             "AGENTJOBS_SESSION_DATABASE_URL_FILE": "sessions",
         }
+
+
+@pytest.mark.parametrize("source", ["secret", "configMap"])
+@pytest.mark.parametrize("mode", ["hook", "init"])
+def test_every_container_that_talks_to_postgres_finds_the_ca_where_libpq_looks(
+    helm: Helm, source: str, mode: str
+) -> None:
+    database = {"existingSecret": "db", "ca": {source: "my-ca", "key": "root.pem"}}
+    objects = helm.render({"database": database, "migrations": {"mode": mode}, "tests": {"enabled": False}})
+    containers = 0
+    for name, spec in pod_specs(objects):
+        (volume,) = [v for v in spec["volumes"] if v["name"] == "database-ca"]
+        found = volume["secret" if source == "secret" else "configMap"]
+        assert found["items"] == [{"key": "root.pem", "path": "ca.crt"}], name
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            (mount,) = [m for m in container["volumeMounts"] if m["name"] == "database-ca"]
+            (variable,) = [v for v in container["env"] if v["name"] == "PGSSLROOTCERT"]
+            assert variable["value"] == f"{mount['mountPath']}/ca.crt", name
+            containers += 1
+    assert containers == {"hook": 3, "init": 4}[mode]
+
+
+def test_secrets_are_files_for_the_group_of_the_pod_alone(helm: Helm) -> None:
+    for name, spec in pod_specs(helm.render()):
+        for volume in spec["volumes"]:
+            if "secret" in volume:
+                assert volume["secret"]["defaultMode"] == 0o440, name
+                assert spec["securityContext"]["fsGroup"] == 10001, name
+
+
+def test_every_folder_in_memory_or_on_the_nodes_disk_has_a_limit(helm: Helm) -> None:
+    for name, spec in pod_specs(helm.render()):
+        for volume in spec["volumes"]:
+            assert "emptyDir" not in volume or volume["emptyDir"]["sizeLimit"], f"{name}: {volume['name']}"
+
+
+def test_a_components_security_contexts_are_laid_over_those_of_all(helm: Helm) -> None:
+    values = {
+        **LEAST,
+        "podSecurityContext": {"runAsUser": None},
+        "operator": {"podSecurityContext": {"supplementalGroups": [7]}},
+        "migrations": {"securityContext": {"runAsUser": 5}},
+        "pools": {"default": {"securityContext": {"readOnlyRootFilesystem": False}}},
+    }
+    specs = dict(pod_specs(helm.render(values)))
+    operator = specs["Deployment/agentjobs-operator"]["securityContext"]
+    assert (operator["supplementalGroups"], operator["runAsGroup"]) == ([7], 10001)
+    assert "runAsUser" not in operator
+    worker = specs["Deployment/agentjobs-worker-default"]["containers"][0]["securityContext"]
+    assert (worker["readOnlyRootFilesystem"], worker["runAsNonRoot"]) == (False, True)
+    assert specs["Job/agentjobs-migrate"]["containers"][0]["securityContext"]["runAsUser"] == 5
+
+
+def test_the_network_policies_open_what_the_values_name(helm: Helm) -> None:
+    policies = {
+        "enabled": True,
+        "databasePorts": [6432],
+        "operatorEgress": [{"ports": [{"port": 4318}]}],
+        "migrationsEgress": [{"ports": [{"port": 6433}]}],
+    }
+    objects = helm.render({**LEAST, "networkPolicy": policies})
+
+    def ports(name: str) -> set[int]:
+        rules = pick(objects, "NetworkPolicy", name)["spec"]["egress"]
+        return {port["port"] for rule in rules for port in rule["ports"]}
+
+    assert ports("agentjobs-operator") == {53, 443, 4318, 5432, 6432, 6443}
+    assert ports("agentjobs-migrate") == {53, 5432, 6432, 6433}
+    assert ports("agentjobs-worker-default") == {53, 443, 5432, 6432}
+    workers = json.dumps(pick(objects, "NetworkPolicy", "agentjobs-worker-default"))
+    assert "::/0" in workers
+
+
+def test_the_chart_has_a_page_for_helm_show_readme(helm: Helm) -> None:
+    page = helm.run("show", "readme", str(CHART)).stdout
+    assert "helm install agentjobs" in page
 
 
 def test_the_grace_period_is_the_drain_and_ten_seconds(helm: Helm) -> None:

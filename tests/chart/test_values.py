@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import chart_schema
 import pytest
 import yaml
 
+from chart_values import ValuesCase, cases, title_of
 from charts import CHART, LEAST, Helm, environment, pick
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -16,12 +18,11 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
 
 def resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema's node without references, and without `or null`."""
+    """A schema's node without references to our own definitions: Kubernetes' types are values as they are."""
     if "$ref" in node:
-        return resolved(SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[1]])
-    if "anyOf" in node:
-        return resolved(node["anyOf"][0])
-    return node
+        name = node["$ref"].rsplit("/", 1)[1]
+        return {} if name.startswith(chart_schema.PREFIX) else resolved(SCHEMA["$defs"][name])
+    return resolved(node["allOf"][0]) if "allOf" in node else node
 
 
 def differences(schema: Mapping[str, Any], values: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -41,11 +42,31 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
     assert sorted(differences(SCHEMA, VALUES)) == ["global"]
 
 
+def test_kubernetes_part_of_the_schema_is_what_kubernetes_says() -> None:
+    text = chart_schema.FILE.read_text()
+    assert chart_schema.as_text(chart_schema.completed(SCHEMA)) == text, "run: make crds"
+
+
+def test_each_value_must_be_there_so_that_null_takes_none_away(helm: Helm) -> None:
+    """Helm takes a value that is null out of the defaults; a template would fail at it without a word of the value."""
+    for key in VALUES:
+        assert f"missing property '{key}'" in helm.refusal({**LEAST, key: None})
+
+
+@pytest.mark.parametrize("case", cases("refused"), ids=title_of)
+def test_what_the_api_server_would_refuse_is_refused_with_field_value_and_way_out(
+    helm: Helm, case: ValuesCase
+) -> None:
+    rendered, message = case.template(helm)
+    assert not rendered
+    assert [text for text in case.says if text not in message] == [], message
+
+
 def test_each_top_level_value_is_explained() -> None:
     lines = (CHART / "values.yaml").read_text().splitlines()
     for key in VALUES:
         before = lines[next(n for n, line in enumerate(lines) if line.startswith(f"{key}:")) - 1]
-        assert before.startswith("#") or key in ("operator", "rbac", "metrics"), key
+        assert before.startswith("#") or key in ("operator", "rbac", "metrics", "securityContext"), key
 
 
 @pytest.mark.parametrize(
@@ -55,7 +76,7 @@ def test_each_top_level_value_is_explained() -> None:
         ({"pools": {"default": {"slots": 3}}}, "'slots' not allowed"),
         ({"pools": {"default": {"queues": {"agents": {"slots": 3}}}}}, "'slots' not allowed"),
         ({"pools": {"default": {"queues": {"agents": {"slotsPerPod": 0}}}}}, "minimum: got 0, want 1"),
-        ({"pools": {"Default": {}}}, "does not match pattern"),
+        ({"pools": {"Default": {}}}, "'Default' not allowed"),
         ({"operator": {"replica": 1}}, "'replica' not allowed"),
         ({"queues": {"fast": {"namespaces": []}}}, "'namespaces' not allowed"),
         ({"queues": {"fast": {"bestPriority": 10}}}, "maximum: got 10, want 9"),

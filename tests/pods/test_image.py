@@ -7,7 +7,7 @@ import signal
 import subprocess
 from typing import Any
 
-from pods import Pods, until
+from pods import ROOT, Pods, until
 
 HARDENED = ("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 
@@ -52,6 +52,18 @@ def test_a_worker_image_can_have_packages_of_its_own(pods: Pods) -> None:
         f"agentjobs-pods:{pods.tag}", "-c", "pip --version; pip list | grep -i google-adk", entrypoint="sh"
     )
     assert "google-adk" in said, "pip works on what agentjobs itself uses"
+
+
+def test_its_sbom_and_its_provenance_are_those_of_what_was_built(pods: Pods) -> None:
+    image = f"agentjobs:{pods.tag}"
+    components = json.loads((ROOT / "dist" / "agentjobs-dev.sbom.json").read_text())["components"]
+    versions = {component["purl"].partition("@")[0]: component["version"] for component in components}
+    asked = "import importlib.metadata as m; print(m.version('google-adk'), m.version('agentjobs'))"
+    adk, own = run(image, "-c", asked, entrypoint="python3").split()
+    assert (versions["pkg:pypi/google-adk"], versions["pkg:pypi/agentjobs"]) == (adk, own)
+    assert versions["pkg:deb/debian/libc6"]
+    statement = json.loads((ROOT / "dist" / "agentjobs-dev.provenance.json").read_text())
+    assert f"sha256:{statement['subject'][0]['digest']['sha256']}" == inspected(image)["Id"]
 
 
 def test_a_part_without_its_database_url_says_so_and_ends_with_2(pods: Pods) -> None:

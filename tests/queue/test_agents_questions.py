@@ -316,7 +316,6 @@ async def test_a_sequence_that_fails_after_an_answer_goes_on_from_the_step_that_
         call("refund", {"order": "A-1"}),
         text("Two."),
         error(500),
-        text("Two again."),
         text("Three."),
     )
     asking = job(write_module, dsn, SEQUENCE)

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from agentjobs.database.connection import Row
 from agentjobs.queue import numbers
-from agentjobs.queue.connection import Row
 from agentjobs.queue.queue import Queue
 from queue_builders import TestWorker, make_steady, new_job, pass_time, sql, until, whereabouts
 

@@ -91,7 +91,7 @@ async def test_statistics_and_counts_are_what_an_operator_and_a_reader_may_have(
     async with (
         await Queue.open(roles.admin) as people,
         await Queue.open(roles.dsn("operator")) as operator,
-        await Queue.open(roles.dsn("read")) as reader,
+        await Queue.open(roles.dsn("read") + "?target_session_attrs=any") as reader,
     ):
         await people.enqueue([NewJob(uuid4(), {"v": 1})])
         assert (await operator.stats(most_queues=9, other="_other")).depth == {("agents", State.QUEUED): 1}

@@ -13,6 +13,7 @@ from agentjobs.agents.sessions import connection as session_connection
 from agentjobs.agents.sessions.service import JobSessions, forget_services
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.agents.verdict.outcome import Verdict
+from agentjobs.database import connection as database_connection
 from poolers import refusing_options
 from session_stores import KEY, said
 
@@ -57,7 +58,7 @@ async def test_options_of_the_url_are_kept_beside_ours(dsn: str) -> None:
 async def test_a_connection_that_was_silent_for_long_is_asked_before_it_is_trusted(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_connection, "IDLE_SECONDS", 0)
+    monkeypatch.setattr(database_connection, "IDLE_SECONDS", 0)
     asked = 0
     sessions = JobSessions(dsn)
     session = await sessions.create_session(**KEY)

@@ -8,9 +8,9 @@ from itertools import permutations
 import psycopg
 import pytest
 
-from agentjobs.agents.sessions import fence as fences
 from agentjobs.agents.sessions.fence import HOLD, RAISE, Fence
 from agentjobs.agents.sessions.service import JobSessions
+from agentjobs.agents.verdict.errors import SessionFenced
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
 from agentjobs.worker.supervisor.payload import attempt_spec
@@ -100,7 +100,7 @@ async def test_h13_a_fence_without_numbers_gets_them_and_its_rows_give_way(dsn: 
             " insert into adk.fence values ('team/app', 'u', 's', 'A', 5)"
         )
         sessions = JobSessions(dsn)
-        with pytest.raises(fences.SessionFenced):
+        with pytest.raises(SessionFenced):
             await sessions.open(Fence(**KEY, job="A", run=4, claim=20))
         session = await sessions.open(Fence(**KEY, job="B", run=1, claim=21))
         assert session.id == "s"

@@ -1,4 +1,5 @@
-"""A reverse proxy before the API server that answers some requests in its place: 429, 5xx, or late."""
+"""A reverse proxy before the API server that answers some requests in its place: 429, 5xx, garbage, late, or
+not at all."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientConnectionResetError, ClientSession, ClientTimeout, TCPConnector, web
 
@@ -27,11 +29,19 @@ class Fault:
     retry_after: int | None = None
     seconds: float = 0.0
     message: str = "the test's proxy says no"
+    details: Mapping[str, Any] | None = None
+    garbage: bytes | None = None
+    """The whole body, in place of a Status."""
+    reset: bool = False
+    """The connection is cut instead of an answer."""
 
 
 @dataclass
 class ApiProxy:
-    """``fault`` decides by method and path; None: the API server answers. It may be set at any time."""
+    """``fault`` decides by method and path; None: the API server answers. It may be set at any time.
+
+    The method of a watch is WATCH.
+    """
 
     kubeconfig: Path
     fault: Callable[[str, str], Fault | None] = lambda method, path: None
@@ -54,11 +64,14 @@ async def api_proxy(cluster: Cluster, folder: Path) -> AsyncIterator[ApiProxy]:
     ) as session:
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            proxy.asked[(request.method, request.path)] += 1
-            fault = proxy.fault(request.method, request.path)
+            method = "WATCH" if request.query.get("watch") else request.method
+            proxy.asked[(method, request.path)] += 1
+            fault = proxy.fault(method, request.path)
             if fault is not None:
                 await asyncio.sleep(fault.seconds)
-                if fault.status is not None:
+                if fault.reset and request.transport is not None:
+                    request.transport.abort()
+                if fault.status is not None or fault.reset:
                     return _refusal(fault)
             headers = {k: v for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP}
             token = await upstream.get_api_key_with_prefix("BearerToken")
@@ -91,8 +104,13 @@ async def api_proxy(cluster: Cluster, folder: Path) -> AsyncIterator[ApiProxy]:
 
 def _refusal(fault: Fault) -> web.Response:
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": fault.message}
-    return web.json_response({**body, "code": fault.status}, status=fault.status or 500, headers=headers)
+    if fault.garbage is not None:
+        return web.Response(body=fault.garbage, status=fault.status or 500, headers=headers)
+    body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    body |= {"message": fault.message, "code": fault.status}
+    if fault.details is not None:
+        body["details"] = dict(fault.details)
+    return web.json_response(body, status=fault.status or 500, headers=headers)
 
 
 def _kubeconfig(port: int) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -33,7 +34,7 @@ class Helm:
         given = [] if values is None else ["--values", "-"]
         return subprocess.run(
             [str(self.binary), *arguments, *given],
-            input=None if values is None else yaml.safe_dump(dict(values)),
+            input=None if values is None else json.dumps(dict(values)),
             capture_output=True,
             text=True,
             timeout=120,

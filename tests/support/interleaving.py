@@ -24,22 +24,14 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors as pg
 
-from agentjobs.queue.connection import DEADLOCK_REPEATS
+from agentjobs.queue.connection import ROLLBACK_REPEATS
 from agentjobs.queue.queue import Queue
 
 TABLES = (
-    "job",
-    "waiting",
-    "running",
-    "outcome",
-    "attempt",
-    "session",
-    "queue",
-    "pause",
-    "worker",
-    "outbox",
-    "upkeep",
-)
+    "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lost_worker", "outbox", "upkeep",
+    "model_breaker", "model_target",
+)  # fmt: skip
+CHANNELS = ("ready", "due", "control", "outbox", "admit")
 DEADLINE_SECONDS = 20.0
 VACUUM_EVERY = 300
 """Restores: each leaves the rows of the run before it dead."""
@@ -108,6 +100,8 @@ class Interleaved:
     """The second waited until the first had committed."""
     deadlocks: int = 0
     """How often the second was repeated, as the client does."""
+    unheard: Sequence[str] = ()
+    """Changes of which nobody was notified."""
 
 
 class _Recorded(Exception):
@@ -123,7 +117,7 @@ class _Recorder:
 def statement_of(call: Callable[[Queue], Any]) -> Statement:
     """The statement that a method of Queue sends first: ``statement_of(lambda queue: queue.cancel(uid))``."""
     queue = Queue("postgresql://nowhere/none", expiry_seconds=EXPIRY_SECONDS)
-    queue._db = _Recorder()  # type: ignore[assignment]
+    queue._db = queue._beats = _Recorder()  # type: ignore[assignment]
     try:
         call(queue).send(None)
     except _Recorded as recorded:
@@ -155,6 +149,8 @@ class Interleaver:
 
     dsn: str
     _serial: dict[tuple[str, tuple[str, ...]], Result] = field(default_factory=dict)
+    _marks: int = 0
+    _heard: list[tuple[str, str]] = field(default_factory=list)
     _restores: int = 0
     _restored: Scene | None = None
     """The scene whose rows are there, unchanged."""
@@ -168,6 +164,8 @@ class Interleaver:
         self._look = connect(autocommit=True)
         self._one, self._two = connect(autocommit=False), connect(autocommit=False)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="second")
+        self._look.execute("; ".join(f"listen agentjobs_{channel}" for channel in (*CHANNELS, "mark")))
+        self._look.add_notify_handler(lambda notify: self._heard.append((notify.channel, notify.payload)))
 
     def close(self) -> None:
         for connection in (self._one, self._two, self._look):
@@ -182,14 +180,19 @@ class Interleaver:
         assert rows is not None
         scene = Scene(name, operations, rows[0])
         copies = "".join(f"create table {scene.schema}.{table} as table {table};" for table in TABLES)
-        back = "".join(f"insert into {table} table {scene.schema}.{table};" for table in TABLES)
-        last = _last(self._look, "position")
+        back = "".join(
+            f"insert into {table} overriding system value table {scene.schema}.{table};" for table in TABLES
+        )
+        # new jobs, claims and breakers have the same numbers in each run
+        begin = ", ".join(
+            f"setval('{sequence}', {_last(self._look, sequence)})"
+            for sequence in ("position", "claim_number", "model_breaker_id_seq")
+        )
         gone = "".join(f"delete from {table};" for table in TABLES)
         self._look.execute(
             f"create schema {scene.schema}; {copies}"
             f"create function {scene.schema}.restore() returns void language plpgsql as $$ begin {gone} {back} end $$;"
-            # new jobs have the same ids in each run
-            f"create function {scene.schema}.begin() returns bigint language sql as $$ select setval('position', {last}) $$"
+            f"create function {scene.schema}.begin() returns void language sql as $$ select {begin} $$"
         )
         return scene
 
@@ -242,7 +245,9 @@ class Interleaver:
         self, scene: Scene, first: Operation, second: Operation, *afterwards: Operation
     ) -> Interleaved:
         """``second`` starts while ``first`` has executed and is not committed; ``afterwards`` follow both."""
+        before = self.serial(scene)
         self._fresh(scene)
+        list(self._notifications())
         replies = [self._reply(self._one, first)]
         with self._begun(second) as running:
             waited = self._waits(running)
@@ -253,9 +258,22 @@ class Interleaver:
         for operation in afterwards:
             replies.append(self._reply(self._one, operation))
             self._one.commit()
-        return Interleaved(
-            self._result(self._look, scene, (first, second, *afterwards), replies), waited, deadlocks
-        )
+        result = self._result(self._look, scene, (first, second, *afterwards), replies)
+        unheard = wanted(before.rows, result.rows) - set(self._notifications())
+        return Interleaved(result, waited, deadlocks, sorted(unheard))
+
+    def _notifications(self) -> Iterator[str]:
+        """What was notified since the last call, by all that has committed."""
+        mark = str(self._marks)
+        self._marks += 1
+        self._look.execute("select pg_notify('agentjobs_mark', %s)", (mark,))
+        end = monotonic() + DEADLINE_SECONDS
+        while ("agentjobs_mark", mark) not in self._heard:
+            self._look.execute("select 1")
+            assert monotonic() < end, "the notification of this connection itself does not come"
+        heard, self._heard = self._heard, []
+        for channel, payload in heard:
+            yield channel if channel in ("agentjobs_due", "agentjobs_outbox") else f"{channel} {payload}"
 
     def passed_by(self, scene: Scene, first: Operation, second: Operation) -> Result:
         """``second`` alone, while the rows that ``first`` locks are locked; then ``first``."""
@@ -284,12 +302,12 @@ class Interleaver:
             raise
 
     def _repeated(self, operation: Operation) -> tuple[Any, int]:
-        for repeat in range(DEADLOCK_REPEATS + 1):
+        for repeat in range(ROLLBACK_REPEATS + 1):
             try:
                 return self._reply(self._two, operation), repeat
             except (pg.DeadlockDetected, pg.SerializationFailure):
                 self._two.rollback()
-                if repeat == DEADLOCK_REPEATS:
+                if repeat == ROLLBACK_REPEATS:
                     raise
         raise AssertionError("unreachable")
 
@@ -335,6 +353,28 @@ class Interleaver:
         )
 
 
+def wanted(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """The notifications without which somebody would learn of a change only by polling."""
+    found: set[str] = set()
+    paused = {name for name, queue in after["queue"].items() if queue.get("paused_at")}
+    for id_, row in after["waiting"].items():
+        if row["state"] == before["waiting"].get(id_, {}).get("state") or row["queue"] in paused:
+            continue
+        match row["state"]:
+            case "r" | "q":
+                found.add(f"agentjobs_ready {row['queue']}")
+            case "n":
+                found.add("agentjobs_admit ")
+            case "l":
+                found.add("agentjobs_due")
+    for id_, row in after["running"].items():
+        if row.get("control") not in (None, before["running"].get(id_, {}).get("control")):
+            found.add(f"agentjobs_control {row['worker']}")
+    if after["outbox"]:
+        found.add("agentjobs_outbox")
+    return found
+
+
 def _by_name(operations: Sequence[Operation], replies: Sequence[Any]) -> dict[str, Any]:
     """Of the same operation twice it does not count which got which reply."""
     found: dict[str, list[Any]] = {}
@@ -351,9 +391,10 @@ _KEYS = {
     "attempt": "id || '/' || run",
     "session": "key",
     "queue": "name",
-    "pause": "queue || paused_at",
+    "pause": "queue || '/' || (unpaused_at is null)",
     "upkeep": "'-'",
     "worker": "name",
+    "model_target": "breaker || '/' || target",
 }
 _EVERYTHING: Any = (
     "select json_build_object("

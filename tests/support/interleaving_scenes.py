@@ -9,7 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind, ClaimedJob, InputAnswer, NewJob, Progress
+from agentjobs.queue.records import (
+    Ack,
+    AckKind,
+    ClaimedJob,
+    InputAnswer,
+    ModelReport,
+    NewJob,
+    Progress,
+    WorkerInfo,
+)
+from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.requests import InputRequest
 from agentjobs.values.usage import Usage
 from interleaving import EXPIRY_SECONDS, Interleaver, Operation, Scene, statement_of
@@ -21,6 +31,7 @@ RETENTION_HOURS = 7 * 24
 TOKEN = 1000
 """Of the claims and acks under test: each run has one fresh worker's."""
 ASKED = (InputRequest("q", "approve"),)
+NEW_WORKER = UUID(int=7)
 
 
 @dataclass
@@ -126,7 +137,7 @@ async def ready_in_a_paused_queue_with_one_behind_in_another(stage: Stage) -> No
     await stage.job(session="s", queue="paused")
     await stage.job("neighbour", session="s")
     await stage.queue.admit()
-    await stage.sql("insert into queue values ('paused', clock_timestamp(), 'me', 'why', null)")
+    await stage.queue.set_queue("paused", paused=True, by="me", reason="why")
 
 
 @scene
@@ -217,6 +228,66 @@ async def kept_for_its_model_too_long(stage: Stage) -> None:
     await _kept(stage, 1)
 
 
+MODEL = {"v": 1, "agent": {"inline": {"model": "model"}}}
+
+
+async def _breaker(stage: Stage, kind: str | None, failures: int, probe_hours: float) -> None:
+    await stage.sql(
+        "with b as (insert into model_breaker (pool, model, kind, failures, since, failed_at, probe_at, probe_seconds)"
+        " values ('default', 'model', %s, %s, clock_timestamp(), clock_timestamp(),"
+        " clock_timestamp() + make_interval(hours => %s), 30) returning id) insert into model_target select id, 'model' from b",
+        kind,
+        failures,
+        probe_hours,
+    )
+
+
+@scene
+async def blocked_by_its_model(stage: Stage) -> None:
+    await _breaker(stage, "u", 5, 48)
+    await stage.job(session="s", payload=MODEL)
+    await stage.queue.admit()
+    await stage.other.claim()
+
+
+@scene
+async def blocked_by_its_model_and_to_be_its_probe(stage: Stage) -> None:
+    await _breaker(stage, "u", 5, 2)
+    await stage.job(payload=MODEL)
+    await stage.other.claim()
+
+
+@scene
+async def running_with_its_models_breaker_about_to_open(stage: Stage) -> None:
+    await _breaker(stage, None, 4, 0)
+    await stage.running(payload=MODEL)
+
+
+@scene
+async def running_with_its_key_refused(stage: Stage) -> None:
+    await stage.running(payload=MODEL)
+    await _breaker(stage, "a", 1, 48)
+
+
+@scene
+async def snoozed_in_a_paused_queue(stage: Stage) -> None:
+    run = await stage.running(queue="paused", active_deadline_seconds=int(LATER))
+    await stage.holder.ack(run, AckKind.SNOOZE, delay_seconds=HOUR, reason="ModelRateLimited")
+    await stage.queue.set_queue("paused", paused=True, by="me", reason="why")
+
+
+@scene
+async def ready_in_a_paused_queue(stage: Stage) -> None:
+    await stage.queue.set_queue("paused", paused=True, by="me", reason="why")
+    await stage.job(queue="paused", starting_deadline_seconds=int(LATER))
+
+
+@scene
+async def asked_in_a_paused_queue(stage: Stage) -> None:
+    await stage.asked(int(LATER), queue="paused")
+    await stage.queue.set_queue("paused", paused=True, by="me", reason="why")
+
+
 @scene
 async def asked(stage: Stage) -> None:
     await stage.asked(session="s")
@@ -247,6 +318,12 @@ async def running(stage: Stage) -> None:
 @scene
 async def running_its_last_attempt(stage: Stage) -> None:
     await stage.running(max_attempts=1)
+
+
+@scene
+async def running_from_quarantine(stage: Stage) -> None:
+    await stage.running()
+    await stage.sql("update running set losses = 3, solo = true")
 
 
 @scene
@@ -357,7 +434,49 @@ def _of_a_run(worker: UUID, run: ClaimedJob) -> dict[str, Operation]:
     at = Progress(run.id, run.token, "author", 7, Usage(1, 2, 3, 4, 5))
     progress = statement_of(lambda queue: queue.progress(worker, [at]))
     disown = statement_of(lambda queue: queue.disown(worker, [(run.id, run.token)]))
-    return {"progress": Operation("", progress, passes_by=True), "disown": Operation("", disown)}
+    beat = statement_of(lambda queue: queue.beat(worker, [(run.id, run.token)], []))
+    unregister = statement_of(lambda queue: queue.unregister(worker))
+    return {
+        "progress": Operation("", progress, passes_by=True),
+        "disown": Operation("", disown),
+        "beat": Operation("", beat),
+        "unregister": Operation("", unregister),
+    }
+
+
+def _of_a_model(worker: UUID, run: ClaimedJob) -> dict[str, Operation]:
+    """Acks that report how the model answered."""
+    acks = {
+        "complete, its model answered": Ack(
+            run.id, run.token, AckKind.COMPLETE, models=(ModelReport("model", ModelAnswer.ANSWERED),)
+        ),
+        "retry, its model is away": Ack(
+            run.id, run.token, AckKind.RETRY, LATER, models=(ModelReport("model", ModelAnswer.UNAVAILABLE),)
+        ),
+        "snooze, its model is rate limited": Ack(
+            run.id, run.token, AckKind.SNOOZE, LATER,
+            models=(ModelReport("model", ModelAnswer.RATE_LIMITED, "ModelRateLimited", LATER),),
+        ),
+        "ask, its model answered": Ack(
+            run.id, run.token, AckKind.ASK, requests=ASKED, models=(ModelReport("model", ModelAnswer.ANSWERED),)
+        ),
+    }  # fmt: skip
+    return {
+        f"ack: {name}": Operation(
+            "",
+            statement_of(lambda queue, ack=ack: queue.step(worker, TOKEN, [ack], {})),  # type: ignore[misc]
+        )
+        for name, ack in acks.items()
+    }
+
+
+def _of_its_queue(name: str) -> dict[str, Operation]:
+    calls: dict[str, Callable[[Queue], Awaitable[object]]] = {
+        "pause": lambda queue: queue.set_queue(name, paused=True, by="me", reason="why"),
+        "unpause": lambda queue: queue.set_queue(name, paused=False),
+        "limit": lambda queue: queue.set_queue(name, max_running=1),
+    }
+    return {name: Operation("", statement_of(call)) for name, call in calls.items()}
 
 
 def _controls(job: NewJob) -> dict[str, Operation]:
@@ -398,6 +517,8 @@ LEFT_OUT = (
     "ack: release",
     "progress",
     "disown",
+    "beat",
+    "unregister",
 )
 """Of a neighbour: what differs from others only for the job itself."""
 
@@ -418,13 +539,27 @@ def operations(stage: Stage) -> Mapping[str, Operation]:
             passes_by=True,
         ),
         "yield": Operation("", ("select agentjobs.yield_paused('paused')", []), passes_by=True),
+        "explain": Operation("", statement_of(lambda queue: queue.explain()), passes_by=True),
+        "register": Operation(
+            "",
+            statement_of(
+                lambda queue: queue.register(WorkerInfo(NEW_WORKER, "new", slots, "test", "default"))
+            ),
+        ),
     }
+    if any(job.payload == MODEL for job in stage.subjects.values()):
+        found["reset_model"] = Operation(
+            "", statement_of(lambda queue: queue.reset_model("default", "model"))
+        )
+    found |= _of_its_queue(next(iter(stage.subjects.values())).queue)
     for name, job in stage.subjects.items():
         of = f" of the {name}" if name else ""
         found |= {kind + of: operation for kind, operation in _controls(job).items()}
         for run in stage.holder.held:
             if run.uid == job.uid:
                 acks = {f"ack: {kind}": _ack(stage.holder.id, run, *how) for kind, how in ACKS.items()}
+                if job.payload == MODEL:
+                    acks |= _of_a_model(stage.holder.id, run)
                 found |= {kind + of: op for kind, op in (acks | _of_a_run(stage.holder.id, run)).items()}
     left_out = {name + " of the neighbour" for name in LEFT_OUT}
     return {name: replace(operation, name=name) for name, operation in found.items() if name not in left_out}
@@ -435,7 +570,7 @@ async def build(interleaver: Interleaver, name: str) -> Scene:
     dsn = interleaver.dsn
     await sql(
         dsn,
-        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, outbox;"
+        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target;"
         " update upkeep set pruned_at = 'infinity'",
     )
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:

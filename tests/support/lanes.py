@@ -32,6 +32,8 @@ LONGEST_FIRST = (
     "tests/api/test_controller_outages.py",
     "tests/api/test_invariant_9.py",
     "tests/api/test_crds.py",
+    "tests/api/test_chart_values.py",
+    "tests/chart/test_values.py",
     "tests/queue/test_worker_faults.py",
     "tests/queue/test_machine.py",
     "tests/queue/test_interleavings.py",

@@ -15,8 +15,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, NAMESPACES
 from agentjobs.controller.config import Intervals, OperatorConfig
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters

@@ -409,13 +409,13 @@ class Model:
             for job in self.jobs.values():
                 if job.state not in WAITING or job.state == "s" or job.queue != name:
                     continue
-                paused = self._paused_for(job)
+                stood = self._paused_for(job)
                 if job.deadline is not None:
-                    job.deadline += paused if job.started else self._paused_for(job, job.due)
+                    job.deadline += stood if job.started else self._paused_for(job, job.due)
                 if job.wait_since is not None:
-                    job.wait_since += paused
+                    job.wait_since += stood
                 if job.answer_by is not None:
-                    job.answer_by += paused
+                    job.answer_by += stood
             queue.paused_at = None
         elif paused and queue.paused_at is None:
             queue.paused_at = self.now

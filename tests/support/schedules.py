@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, SCHEDULED_AGENT_JOBS
 from agentjobs.values.json import JsonObject
 from operators import DEADLINE_SECONDS, eventually

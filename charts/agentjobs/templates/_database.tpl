@@ -44,15 +44,15 @@ off
 {{- $keys := .root.Values.database.keys -}}
 name: database
 secret:
-  secretName: {{ include "agentjobs.databaseSecret" .root }}
-  defaultMode: 0444
+  secretName: {{ include "agentjobs.databaseSecret" .root | quote }}
+  defaultMode: 0440
   items:
-    - {key: {{ include "agentjobs.urlKey" .root }}, path: url}
+    - {key: {{ include "agentjobs.urlKey" .root | quote }}, path: url}
     {{- with $keys.directUrl }}
-    - {key: {{ . }}, path: direct-url}
+    - {key: {{ . | quote }}, path: direct-url}
     {{- end }}
     {{- with $keys.sessionUrl }}
-    - {key: {{ . }}, path: session-url}
+    - {key: {{ . | quote }}, path: session-url}
     {{- end }}
 {{- end }}
 
@@ -60,6 +60,34 @@ secret:
 name: database
 mountPath: /run/secrets/agentjobs
 readOnly: true
+{{- end }}
+
+{{/* The volume with the CA of Postgres' certificate, its mount, and the variable by which libpq finds it. Empty: there is none. */}}
+{{- define "agentjobs.caVolume" -}}
+{{- $ca := .Values.database.ca -}}
+{{- if $ca.secret }}
+- name: database-ca
+  secret:
+    secretName: {{ $ca.secret | quote }}
+    items: [{key: {{ $ca.key | quote }}, path: ca.crt}]
+{{- else if $ca.configMap }}
+- name: database-ca
+  configMap:
+    name: {{ $ca.configMap | quote }}
+    items: [{key: {{ $ca.key | quote }}, path: ca.crt}]
+{{- end }}
+{{- end }}
+
+{{- define "agentjobs.caMount" -}}
+{{- if or .Values.database.ca.secret .Values.database.ca.configMap }}
+- {name: database-ca, mountPath: /run/secrets/agentjobs-ca, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "agentjobs.caEnv" -}}
+{{- if or .Values.database.ca.secret .Values.database.ca.configMap }}
+- {name: PGSSLROOTCERT, value: /run/secrets/agentjobs-ca/ca.crt}
+{{- end }}
 {{- end }}
 
 {{- define "agentjobs.databaseEnv" -}}
@@ -71,6 +99,7 @@ readOnly: true
 {{- if $keys.sessionUrl }}
 - {name: AGENTJOBS_SESSION_DATABASE_URL_FILE, value: /run/secrets/agentjobs/session-url}
 {{- end }}
+{{- include "agentjobs.caEnv" . }}
 {{- end }}
 
 {{/* The volume with the URL for migrations: the one without a pooler, which would not keep their lock. */}}
@@ -78,24 +107,44 @@ readOnly: true
 {{- $keys := .Values.database.keys -}}
 name: migrate
 secret:
-  secretName: {{ include "agentjobs.databaseSecret" . }}
-  defaultMode: 0444
+  secretName: {{ include "agentjobs.databaseSecret" . | quote }}
+  defaultMode: 0440
   items:
-    - {key: {{ $keys.migrateUrl | default $keys.directUrl | default (include "agentjobs.urlKey" .) }}, path: url}
+    - {key: {{ $keys.migrateUrl | default $keys.directUrl | default (include "agentjobs.urlKey" .) | quote }}, path: url}
+{{- end }}
+
+{{/* The volumes of the migration besides /tmp, for the Job, and for pods with the init container. */}}
+{{- define "agentjobs.migrateVolumes" -}}
+- {{- include "agentjobs.migrateVolume" . | nindent 2 }}
+{{- with .Values.migrations.volumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "agentjobs.migrateContainer" -}}
 name: migrate
-image: {{ include "agentjobs.image" (dict "root" . "image" dict) }}
+image: {{ include "agentjobs.image" (dict "root" . "image" dict) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [migrate, up, --accept-newer, --wait-seconds=120{{ with .Values.migrations.grantTo }}, --grant-to={{ . }}{{ end }}]
 env:
   - {name: AGENTJOBS_DATABASE_URL_FILE, value: /run/secrets/migrate/url}
+  {{- include "agentjobs.caEnv" . | nindent 2 }}
+  {{- with .Values.migrations.env }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.migrations.envFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 securityContext:
-  {{- include "agentjobs.containerSecurity" . | nindent 2 }}
+  {{- include "agentjobs.containerSecurity" (dict "root" . "at" .Values.migrations) | nindent 2 }}
 resources:
   {{- toYaml .Values.migrations.resources | nindent 2 }}
 volumeMounts:
   - {name: migrate, mountPath: /run/secrets/migrate, readOnly: true}
   - {name: tmp, mountPath: /tmp}
+  {{- include "agentjobs.caMount" . | nindent 2 }}
+  {{- with .Values.migrations.volumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}

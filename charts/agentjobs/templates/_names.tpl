@@ -1,32 +1,34 @@
 {{/* Names and labels of objects. */}}
 
+{{/* The begin of all names. Services are named after it, so it is a DNS label that begins with a letter. */}}
 {{- define "agentjobs.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 30 | trimSuffix "-" -}}
-{{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 30 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 30 | trimSuffix "-" -}}
+{{- $name := .Values.fullnameOverride -}}
+{{- if not $name -}}
+{{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
 {{- end -}}
+{{- if not (regexMatch "^[a-z][-a-z0-9]*$" $name) -}}
+{{- fail (printf "the release's name %q begins the names of Services, which begin with a letter and have no dots: set fullnameOverride" .Release.Name) -}}
+{{- end -}}
+{{- $name | trunc 30 | trimSuffix "-" -}}
 {{- end }}
 
 {{/* Labels that select pods. They never change. Takes a dict: root, component, and pool for workers. */}}
 {{- define "agentjobs.selector" -}}
 app.kubernetes.io/name: agentjobs
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .pool }}
-agentjobs.dev/pool: {{ . }}
+agentjobs.dev/pool: {{ . | quote }}
 {{- end }}
 {{- end }}
 
-{{/* All labels: those of the selector, and those that may change. Takes the same dict. */}}
+{{/* All labels: those of the selector, and those that may change. Takes the same dict, and more: labels over commonLabels. */}}
 {{- define "agentjobs.labels" -}}
 {{ include "agentjobs.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
+{{- with merge dict (.more | default dict) .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

@@ -1,25 +1,22 @@
 {{/* The parts that all pods share: pod security `restricted`, a read-only root, a /tmp of their own. */}}
 
+{{/* The security context of a pod. Takes a dict: root, at (the component's values; absent: none of its own). */}}
 {{- define "agentjobs.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
+{{- $context := deepCopy (.root.Values.podSecurityContext | default dict) -}}
+{{- include "agentjobs.overlay" (dict "into" $context "from" ((.at | default dict).podSecurityContext | default dict)) -}}
+{{- toYaml $context -}}
 {{- end }}
 
 {{- define "agentjobs.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-capabilities: {drop: [ALL]}
-seccompProfile: {type: RuntimeDefault}
+{{- $context := deepCopy (.root.Values.securityContext | default dict) -}}
+{{- include "agentjobs.overlay" (dict "into" $context "from" ((.at | default dict).securityContext | default dict)) -}}
+{{- toYaml $context -}}
 {{- end }}
 
+{{/* The volume of /tmp. Takes its size limit. */}}
 {{- define "agentjobs.tmpVolume" -}}
 name: tmp
-emptyDir: {}
+emptyDir: {sizeLimit: {{ . | quote }}}
 {{- end }}
 
 {{/* Scheduling of a component's pods. Takes a dict: root, component, pool, at (the values). */}}
@@ -29,7 +26,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .at.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .at.nodeSelector }}
 nodeSelector:

@@ -14,5 +14,7 @@
     - {port: 53, protocol: UDP}
     - {port: 53, protocol: TCP}
 - ports:
-    - {port: {{ int .Values.database.port }}, protocol: TCP}
+    {{- range prepend .Values.networkPolicy.databasePorts .Values.database.port | uniq }}
+    - {port: {{ int . }}, protocol: TCP}
+    {{- end }}
 {{- end }}

@@ -7,7 +7,7 @@
 {{- if not $pool.queues }}
 {{- fail (printf "pools.%s.queues is empty: name at least one queue, {agents: {slotsPerPod: 10}}" $name) }}
 {{- end }}
-{{ $name }}:
+{{ $name | quote }}:
   {{- toYaml $pool | nindent 2 }}
 {{- end }}
 {{- end }}

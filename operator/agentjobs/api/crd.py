@@ -57,6 +57,9 @@ class Resource:
         return f"{self.model.PLURAL}.yaml"
 
 
+ACCEPTED = '.status.conditions[?(@.type=="Accepted")].{}'
+"""Path of a part of the condition that says whether the operator can use the object."""
+
 # Columns with a time to come are strings: kubectl prints <invalid> for such a time in a column of type date.
 RESOURCES = (
     Resource(
@@ -89,10 +92,12 @@ RESOURCES = (
             Column("Schedule", ".spec.schedule"),
             Column("TimeZone", ".spec.timeZone"),
             Column("Suspend", ".spec.suspend", "boolean"),
+            Column("Accepted", ACCEPTED.format("status")),
             Column("Active", ".status.activeCount", "integer"),
             Column("Last", ".status.lastScheduleTime", "date"),
             Column("Next", ".status.nextScheduleTime"),
             Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Reason", ACCEPTED.format("reason"), wide=True),
             Column("Last-Result", ".status.lastResult", wide=True),
             Column("Missed", ".status.missedRuns", "integer", wide=True),
         ),

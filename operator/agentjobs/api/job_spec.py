@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from agentjobs.api.agent import Agent
-from agentjobs.api.meta import ApiModel, refuse, rule, validations
+from agentjobs.api.meta import ApiModel, quoted, refuse, rule, validations
 from agentjobs.values.names import DNS_LABEL_PATTERN, OWN_SESSION_PREFIX
 
 MESSAGE_MAX_LENGTH = 65_536
@@ -107,7 +107,7 @@ class JobSpec(ApiModel):
             rule(
                 f"!self.startsWith('{OWN_SESSION_PREFIX}')",
                 OWN_SESSIONS,
-                got="self",
+                got=quoted("self"),
             )
         ),
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from agentjobs.api.meta import GROUP, refuse, rule, validations
+from agentjobs.api.meta import GROUP, Schema, refuse, rule, validations
 from agentjobs.values.names import DNS_LABEL_PATTERN
 
 MAX_ITEMS = 32
@@ -52,11 +52,17 @@ Annotations = Annotated[
     dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=MAX_ITEMS), AfterValidator(_own_keys)
 ]
 
+
+def _each(wrong: str, message: str) -> Schema:
+    """The rule that no key ``k`` is wrong. Its message names the first one that is."""
+    return rule(f"!self.exists(k, {wrong})", message, got=f"self.filter(k, {wrong})[0]")
+
+
 _KEY_RULES = (
-    rule(f"self.all(k, !k.startsWith('{GROUP}/'))", RESERVED_KEYS),
-    rule("self.all(k, !format.qualifiedName().validate(k).hasValue())", QUALIFIED_KEYS),
+    _each(f"k.startsWith('{GROUP}/')", RESERVED_KEYS),
+    _each("format.qualifiedName().validate(k).hasValue()", QUALIFIED_KEYS),
 )
 ANNOTATION_RULES = validations(*_KEY_RULES)
 LABEL_RULES = validations(
-    *_KEY_RULES, rule("self.all(k, !format.labelValue().validate(self[k]).hasValue())", LABEL_VALUES)
+    *_KEY_RULES, _each("format.labelValue().validate(self[k]).hasValue()", LABEL_VALUES)
 )

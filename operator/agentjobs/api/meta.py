@@ -57,6 +57,23 @@ def rule(cel: str, message: str, field: str = "", reason: str = "FieldValueInval
     return {"rule": cel, "message": message, **found, **path, "reason": reason}
 
 
+OUTSIDE_OF_ASCII = (
+    " (with characters outside of ASCII, such as a no-break space or a long dash: type it anew)"
+)
+
+
+def quoted(text: str) -> str:
+    """The CEL expression of a text for a message: in quotes, without a line break, which a message may not have.
+
+    A no-break space is written as its number; of other characters that look like those of a keyboard, a hint
+    tells.
+
+    :param text: the CEL expression of the text.
+    """
+    visible = f"strings.quote({text}).replace('\\u00a0', '\\\\u00a0')"
+    return f"{visible} + ({text}.matches('[^\\\\x00-\\\\x7f]') ? {json.dumps(OUTSIDE_OF_ASCII)} : '')"
+
+
 def refuse(message: str, field: str = "") -> PydanticCustomError:
     """The error that a model's validator raises for the same rule as a CEL rule.
 
@@ -83,7 +100,9 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-9]{2})"
+)
 
 
 def parse_time(text: str) -> datetime:
@@ -130,26 +149,21 @@ datetime."""
 
 
 def _due_year(text: str) -> str:
-    try:
-        year = parse_time(text).astimezone(UTC).year  # as CEL counts
-    except OverflowError:
-        year = 0
-    if not 1970 <= year <= 2999:
+    if not _FIRST_DUE <= parse_time(text) < _AFTER_LAST_DUE:
         raise refuse(DUE_YEARS)
     return text
 
 
-DUE_YEARS = "wants a year from 1970 to 2999 (UTC)"
+_FIRST_DUE, _AFTER_LAST_DUE = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+DUE_YEARS = "wants a year from 1970 to 2999, in UTC"
 DueTime = Annotated[
     Timestamp,
     AfterValidator(_due_year),
     Field(
-        json_schema_extra=validations(
-            rule(
-                "self.getFullYear() >= 1970 && self.getFullYear() <= 2999",
-                DUE_YEARS,
-            )
-        )
+        json_schema_extra={
+            "pattern": f"^{_RFC3339.pattern}$",
+            **validations(rule("self.getFullYear() >= 1970 && self.getFullYear() <= 2999", DUE_YEARS)),
+        }
     ),
 ]
 """A time that users choose, in years with which each calendar and database can do arithmetic."""

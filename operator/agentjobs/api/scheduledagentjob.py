@@ -25,6 +25,7 @@ from agentjobs.api.job_spec import (
 )
 from agentjobs.api.labels import ANNOTATION_RULES, LABEL_RULES, Annotations, Labels
 from agentjobs.api.meta import ApiModel, Condition, DueTime, ObjectMeta, Timestamp, refuse, rule, validations
+from agentjobs.api.schedule_rules import schedule_rules, zone_rules
 
 NAME_MAX_LENGTH = 52
 """Longest name, as CronJob's: a child is named ``<schedule>-<unix minute>``, which must fit into 63
@@ -32,7 +33,6 @@ characters."""
 ACTIVE_MAX_ITEMS = 10
 
 SCHEDULE_OR_TIME = "set exactly one of schedule and scheduledTime"
-NAME_THE_ZONE = "name the time zone, such as Europe/Berlin"
 
 
 def _cron(schedule: str) -> str:
@@ -41,16 +41,14 @@ def _cron(schedule: str) -> str:
     return schedule
 
 
-def _no_local_time(name: str) -> str:
-    if name.lower() == "local":
-        raise refuse(NAME_THE_ZONE)
+def _zone(name: str) -> str:
+    if problem := schedule_check.zone_problem_of(name):
+        raise refuse(problem)
     return name
 
 
 Schedule = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_cron)]
-TimeZoneName = Annotated[
-    str, Field(min_length=1, max_length=64, pattern="^[A-Za-z0-9_+/-]+$"), AfterValidator(_no_local_time)
-]
+TimeZoneName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]
 
 
 class TemplateMeta(ApiModel):
@@ -114,15 +112,7 @@ class ScheduledAgentJobSpec(ApiModel):
         description="schedule as five cron fields (minute, hour, day of month, month, day of week) or a macro such as "
         "@daily. Where day of month and day of week are both set, either suffices, as in a CronJob. timeZone is its time "
         "zone. Absent means: scheduledTime is set.",
-        json_schema_extra=validations(
-            rule("!self.contains('TZ=')", schedule_check.ZONE_ELSEWHERE, got="self"),
-            rule(
-                f"self in [{', '.join(repr(m) for m in schedule_check.MACROS)}]"
-                r" || self.matches('^\\s*[^\\s@]+(\\s+[^\\s@]+){4}\\s*$')",
-                schedule_check.FIVE_FIELDS,
-                got="self",
-            ),
-        ),
+        json_schema_extra=validations(*schedule_rules()),
     )
     scheduled_time: DueTime | None = Field(
         default=None,
@@ -133,13 +123,7 @@ class ScheduledAgentJobSpec(ApiModel):
         default="UTC",
         description="timeZone of schedule and of the dates in the message, an IANA name such as Europe/Berlin. "
         "Default: UTC.",
-        json_schema_extra=validations(
-            rule(
-                "self.lowerAscii() != 'local'",
-                NAME_THE_ZONE,
-                got="self",
-            )
-        ),
+        json_schema_extra=validations(*zone_rules()),
     )
     suspend: bool = Field(
         default=False,

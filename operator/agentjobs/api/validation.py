@@ -20,9 +20,8 @@ from pydantic_core import ErrorDetails
 from agentjobs.api import agentjob, scheduledagentjob
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.job_spec import MESSAGE_MAX_LENGTH
-from agentjobs.api.meta import API_VERSION
+from agentjobs.api.meta import API_VERSION, OUTSIDE_OF_ASCII
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
-from agentjobs.schedule.cron import UnknownTimeZone, zone_of
 from agentjobs.values.names import DNS_LABEL_PATTERN
 from agentjobs.values.reasons import Reason
 
@@ -121,14 +120,7 @@ def _name_problems(metadata: object, max_length: int) -> Iterator[Problem]:
 
 
 def _schedule_problems(spec: object) -> Iterator[Problem]:
-    """Problems of the time zone, which depend on the system's data, and of the message once its times are
-    filled in.
-
-    Wrong types are left to the model.
-    """
-    zone = _at(spec, "timeZone")
-    if isinstance(zone, str) and not _known_zone(zone) and zone.lower() != "local":
-        yield Problem("spec.timeZone", f"wants an IANA name such as Europe/Berlin, got {_shown(zone)}")
+    """Problems of the message once its times are filled in. Wrong types are left to the model."""
     message = _at(spec, "jobTemplate", "spec", "message")
     if not isinstance(message, str) or len(message) > MESSAGE_MAX_LENGTH:
         return
@@ -144,14 +136,6 @@ def _at(value: object, *path: str) -> object:
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
-
-
-def _known_zone(name: str) -> bool:
-    try:
-        zone_of(name)
-    except UnknownTimeZone:
-        return False
-    return True
 
 
 # unknown fields ----------------------------------------------------------------------------------------
@@ -247,4 +231,5 @@ def _shown(value: object) -> str:
     if isinstance(value, Mapping | list):
         return _type_name(value)
     text = repr(value)
-    return text if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"
+    text = text if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"
+    return text if not isinstance(value, str) or value.isascii() else f"{text}{OUTSIDE_OF_ASCII}"

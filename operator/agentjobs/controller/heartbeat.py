@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from uuid import UUID, uuid4
 
 from agentjobs.queue import numbers
-from agentjobs.queue.errors import QueueError
+from agentjobs.queue.errors import LoginRefused, QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import WorkerInfo
 
@@ -30,6 +30,13 @@ class OperatorHeartbeat:
     beaten_at: float | None = None
     """Monotonic; None: the database has not been reached yet."""
     problem: str = "the database has not been reached yet"
+    """What is wrong with the heartbeat, in one line; empty: nothing."""
+    tick_problem: str = ""
+    """What is wrong with the queue's tick."""
+    login_refused_at: float | None = None
+    """Since when the database has refused the login each time; monotonic."""
+    turned_at: float = field(default_factory=time.monotonic)
+    """The monotonic time at which the heartbeat last tried."""
     _first: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reached(self) -> None:
@@ -48,17 +55,21 @@ class OperatorHeartbeat:
 
     async def _beat(self) -> None:
         while True:
+            self.turned_at = time.monotonic()
             try:
                 if self.id is None:
                     await self._register()
                 elif not (await self.queue.beat(self.id, (), ())).alive:
                     await self._register()  # ids are never used again (H10)
-                self.beaten_at, self.problem = time.monotonic(), ""
+                self.beaten_at, self.problem = time.monotonic(), _told("heartbeat", self.problem, None)
+                self.login_refused_at = None
                 self._first.set()
-            except QueueError as error:
-                if not self.problem:
-                    log.warning("the heartbeat is tried again: the database does not answer: %s", error)
-                self.problem = str(error)
+            except Exception as error:
+                self.problem = _told("heartbeat", self.problem, error)
+                if not isinstance(error, LoginRefused):
+                    self.login_refused_at = None
+                elif self.login_refused_at is None:
+                    self.login_refused_at = time.monotonic()
             await asyncio.sleep(self.beat_seconds if not self.problem else min(1.0, self.beat_seconds))
 
     async def _register(self) -> None:
@@ -73,16 +84,32 @@ class OperatorHeartbeat:
                 continue
             try:
                 await self.queue.tick(self.id)
-            except QueueError as error:
-                log.warning("the queue's tick is tried again: the database does not answer: %s", error)
+                self.tick_problem = _told("tick", self.tick_problem, None)
+            except Exception as error:
+                self.tick_problem = _told("tick", self.tick_problem, error)
 
     async def _prune(self) -> None:
+        problem = ""
         while True:
             await asyncio.sleep(numbers.PRUNE_SECONDS * random.uniform(0.5, 1.5))
             try:
                 await self.queue.prune()
-            except QueueError as error:
-                log.warning("retention is tried again: the database does not answer: %s", error)
+                problem = _told("retention", problem, None)
+            except Exception as error:
+                problem = _told("retention", problem, error)
+
+
+def _told(what: str, before: str, error: Exception | None) -> str:
+    """The problem now, in one line; logs it where it is another than before."""
+    if error is None:
+        if before:
+            log.info("the %s is well", what)
+        return ""
+    expected = isinstance(error, QueueError)
+    problem = str(error) if expected else f"{type(error).__name__}: {error}"
+    if problem != before:
+        log.warning("the %s is tried again: %s", what, problem, exc_info=None if expected else error)
+    return problem
 
 
 def _version() -> str:

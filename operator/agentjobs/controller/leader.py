@@ -27,7 +27,7 @@ from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.apiserver_objects import ApiServerObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
-from agentjobs.queue.errors import QueueError, QueueUnavailable
+from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State
 from agentjobs.telemetry.job_ends import JobEnds
@@ -82,9 +82,7 @@ class Leader:
             release=queue.release_objects,
         )
         # the worker exports the spans of jobs that a run's ack ended
-        self.ends = JobEnds(
-            tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: not job.acked
-        )
+        self.ends = JobEnds(tracing, queue.timelines, unavailable=QueueError, only=lambda job: not job.acked)
         self.statuses = StatusWriter(
             queue,
             api,

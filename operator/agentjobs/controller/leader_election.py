@@ -18,7 +18,7 @@ from kubernetes.aio.leaderelection import electionconfig, leaderelection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, UNREACHABLE, ApiServer
+from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
 from agentjobs.controller.config import LeaseSettings
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 # An error at every try while the API server is away, every 2 s: the lock below says it once per cause.
 logging.getLogger(leaderelection.__name__).setLevel(logging.CRITICAL)
 
-FAILURES = (*UNREACHABLE, ApiException)
+FAILURES = Exception
+"""Whatever a request for the Lease raises: the client's models refuse what is no Lease in many ways."""
 
 
 class BoundedLeaseLock(LeaseLock):
@@ -49,11 +50,12 @@ class BoundedLeaseLock(LeaseLock):
         try:
             async with asyncio.timeout(self._limit):
                 lease = await self.api_instance.read_namespaced_lease(name, namespace)
+                record = self.election_record(lease)
         except FAILURES as error:
             missing = isinstance(error, ApiException) and error.status == 404
             return False, error if missing else self._report("read", error)
         self.lease_reference = lease
-        return True, self.election_record(lease)
+        return True, record
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
         lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
@@ -116,6 +118,9 @@ class Leadership:
             try:
                 await election.run()
                 log.warning("the lease %s is lost: writing stops", self.settings.name)
+            except Exception:
+                log.exception("the election failed; starting it again")
+                await asyncio.sleep(self.settings.retry_seconds)
             finally:
                 await self._stop()
                 with contextlib.suppress(Exception):

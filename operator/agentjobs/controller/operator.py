@@ -20,6 +20,7 @@ from uuid import uuid4
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import NAMESPACES
+from agentjobs.controller.apiserver.writes import get_object
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.health import health_server
 from agentjobs.controller.heartbeat import OperatorHeartbeat
@@ -38,6 +39,9 @@ log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.0005
 """The watch computes in a thread of its own. At Python's default of 5 ms each answer of the API server
 would wait that long for its turn, whenever many objects change at once."""
+
+STUCK_SECONDS = 120.0
+"""Each try of the heartbeat is bounded; one that takes longer will never end."""
 
 
 async def run_operator(config: OperatorConfig) -> int:
@@ -73,7 +77,7 @@ class Operator:
         config = self.config
         self.tracing = open_tracing(os.environ, service="agentjobs-operator", instance=config.name)
         async with (
-            ApiServer(config.kubeconfig, self.meter, connections=config.parallel_writes + 16) as api,
+            ApiServer(config.kubeconfig, self.meter) as api,
             await Queue.open(
                 config.dsn, direct_dsn=config.direct_dsn, application_name="agentjobs-operator"
             ) as queue,
@@ -87,8 +91,9 @@ class Operator:
             async with health_server(
                 config.health_host,
                 config.health_port,
-                alive=self._alive,
+                alive=lambda: self._alive(heartbeat),
                 ready=lambda: self._ready(heartbeat),
+                degraded=self._degraded,
                 metrics=partial(self._metrics, QueueCollector(queue), heartbeat),
             ) as self.port:
                 parts = [
@@ -127,21 +132,23 @@ class Operator:
 
     async def _cluster(self, api: ApiServer) -> str:
         """The cluster's identity: the uid of the namespace kube-system (H5)."""
+        said = ""
         while not self._cluster_id:
             try:
-                reply = await api.request(
-                    "GET", NAMESPACES.object(None, "kube-system"), resource=NAMESPACES.plural
-                )
-                if reply.ok:
-                    self._cluster_id = reply.body["metadata"]["uid"]
+                found = await get_object(api, None, "kube-system", resource=NAMESPACES)
+                if found.ok:
+                    self._cluster_id = found.body["metadata"]["uid"]
                     break
-                log.warning(
-                    "the namespace kube-system cannot be read (%d %s): grant `get` on it by RBAC, its uid identifies the cluster",
-                    reply.status,
-                    reply.message,
-                )
+                problem = "the namespace kube-system does not exist"
             except ApiUnavailable as error:
-                log.warning("waiting for the API server: %s", error)
+                problem = str(error)
+            if problem != said:
+                log.warning(
+                    "waiting for the uid of the namespace kube-system, which identifies the cluster"
+                    " (by RBAC, `get` on it has to be granted): %s",
+                    problem,
+                )
+                said = problem
             await asyncio.sleep(1)
         return self._cluster_id
 
@@ -152,9 +159,20 @@ class Operator:
             self._beat_at = time.monotonic()
             await asyncio.sleep(1)
 
-    def _alive(self) -> dict[str, str]:
-        late = time.monotonic() - self._beat_at
-        return {"loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else ""}
+    def _alive(self, heartbeat: OperatorHeartbeat) -> dict[str, str]:
+        """What only a restart could mend."""
+        now = time.monotonic()
+        late, turned = now - self._beat_at, now - heartbeat.turned_at
+        refused = now - (heartbeat.login_refused_at or now)
+        return {
+            "loop": f"stalled for {late:.0f} s" if self._beat_at and late > 30 else "",
+            "heartbeat": f"has not tried for {turned:.0f} s"
+            if turned > STUCK_SECONDS + self.config.intervals.beat
+            else "",
+            "login": f"refused by the database for {refused:.0f} s, and the URL comes from the environment"
+            if isinstance(self.config.dsn, str) and refused > STUCK_SECONDS
+            else "",
+        }
 
     async def _metrics(self, collector: QueueCollector, heartbeat: OperatorHeartbeat) -> str:
         leading = self.leadership is not None and self.leadership.leading
@@ -164,6 +182,12 @@ class Operator:
             if leading
             else [family(Metric.DATABASE_UP, not self._database(heartbeat))]
         )
+        if self._leader is not None:
+            scopes = self._leader.watch.scopes
+            up: dict[tuple[str, ...], float] = {
+                (scope.kind.plural, scope.namespace or ""): float(scope.listed) for scope in scopes
+            }
+            families.append(family(Metric.WATCH_UP, up))
         return page([*families, *self.meter.families()])
 
     def _database(self, heartbeat: OperatorHeartbeat) -> str:
@@ -178,7 +202,18 @@ class Operator:
         leading = self.leadership is not None and self.leadership.leading
         return {
             "database": self._database(heartbeat),
-            "watch": "the watch is not up"
-            if leading and (self._leader is None or not self._leader.watch.listed)
-            else "",
+            "tick": heartbeat.tick_problem,
+            "watch": self._unwatched() if leading else "",
         }
+
+    def _unwatched(self) -> str:
+        """Empty where everything is watched that can be, and that is something."""
+        if self._leader is None:
+            return "no watch is up yet"
+        watch = self._leader.watch
+        said = "; ".join(f"{name}: {why or 'not listed yet'}" for name, why in watch.problems.items())
+        return "" if watch.ready else said or "no watch is up yet"
+
+    def _degraded(self) -> dict[str, str]:
+        """Kinds and namespaces that cannot be watched, while others are."""
+        return dict(self._leader.watch.problems) if self._leader is not None else {}

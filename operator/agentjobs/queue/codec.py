@@ -420,4 +420,6 @@ def maybe_time(text: str | None) -> datetime | None:
 def _time(value: datetime, field: str) -> str:
     if value.tzinfo is None:
         raise JobRejected(field, value.isoformat(), "a time with its zone is wanted (datetime.now(UTC))")
+    if not numbers.FIRST_TIME <= value <= numbers.LAST_TIME:
+        raise JobRejected(field, value.isoformat(), "a time of the years 1970 to 2999 (UTC) is wanted")
     return value.isoformat()

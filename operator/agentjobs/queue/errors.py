@@ -8,10 +8,19 @@ class QueueError(Exception):
 
 
 class QueueUnavailable(QueueError):
-    """The database cannot be reached, or the connection broke. The statement may have been done or not.
+    """No server serves: away, starting, read-only, full, or the connection broke. The statement may have been done
+    or not.
 
     Repeat it: enqueue is idempotent by uid, and a repeated ack is answered ``already``.
     """
+
+
+class QueueTimeout(QueueUnavailable):
+    """The database is there, and did not do the statement within a time limit of its own."""
+
+
+class LoginRefused(QueueUnavailable):
+    """The database refuses the role or its password: it waits for another URL."""
 
 
 class SchemaMismatch(QueueError):
@@ -40,6 +49,16 @@ class SessionNotKept(QueueError):
 
 class GrantRefused(QueueError):
     """A role is not there, or this one may not do something; says who may."""
+
+
+class EncodingUnsuitable(QueueError):
+    """The database's encoding cannot hold all texts."""
+
+    def __init__(self, database: str, encoding: str) -> None:
+        super().__init__(
+            f"database {database}: its encoding {encoding} cannot hold all texts. UTF8 is wanted: make another with"
+            f" `create database … encoding 'UTF8' template template0`, and name it in the URL"
+        )
 
 
 class JobRejected(QueueError, ValueError):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from psycopg import errors
 
+from agentjobs.database.connection import Connection
 from agentjobs.queue.errors import GrantRefused
-from agentjobs.queue.migration_session import Connection, value
+from agentjobs.queue.migration_session import value
 from agentjobs.queue.release import functions
 from agentjobs.queue.roles import filled
 
@@ -45,8 +46,7 @@ async def existing(conn: Connection) -> list[Function]:
     """All functions of the schema."""
     rows = await (await conn.execute(_EXISTING)).fetchall()
     return [
-        Function(oid, xmin, name, definer, tuple(grantees))  # type: ignore[arg-type]
-        for oid, xmin, name, definer, grantees in rows
+        Function(oid, xmin, name, definer, tuple(grantees)) for oid, xmin, name, definer, grantees in rows
     ]
 
 

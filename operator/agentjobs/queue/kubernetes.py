@@ -111,16 +111,17 @@ class KubernetesObjects:
         return answers
 
     async def outbox(
-        self, limit: int, coalesce_seconds: float, exclude: Sequence[int] = ()
+        self, limit: int, coalesce_seconds: float, exclude: Sequence[int] = (), closed: Sequence[str] = ()
     ) -> list[OutboxEntry]:
         """Jobs whose objects show a stale status, the oldest mark first.
 
         :param coalesce_seconds: a job that is not final is listed only when it was marked that long ago.
         :param exclude: ids of jobs to leave out.
+        :param closed: namespaces to leave out.
         """
         rows = await self._db.fetch(
-            "select version, marked_at, job from agentjobs.outbox_read(%s, %s, %s::bigint[])",
-            (limit, timedelta(seconds=coalesce_seconds), list(exclude)),
+            "select version, marked_at, job from agentjobs.outbox_read(%s, %s, %s::bigint[], %s::text[])",
+            (limit, timedelta(seconds=coalesce_seconds), list(exclude), list(closed)),
         )
         return [
             OutboxEntry(version, marked_at, job["posted_run"], codec.job_view(job))

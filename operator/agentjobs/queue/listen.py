@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from uuid import uuid4
 import psycopg
 
 from agentjobs.cancellation import cancellation_kept
-from agentjobs.dsn import Dsn, current
+from agentjobs.database.connection import LIFETIME_SECONDS, Connection, Target
+from agentjobs.database.fault import one_line
 from agentjobs.queue import numbers
-from agentjobs.queue.connection import connect_options
 
 log = logging.getLogger(__name__)
 
@@ -39,22 +40,20 @@ class Note:
     payload: str = ""
 
 
-async def listen(dsn: Dsn, name: str) -> AsyncIterator[Note]:
+async def listen(target: Target) -> AsyncIterator[Note]:
     """Yields notifications for ever, over reconnects; ``poll`` after each connect and every few seconds."""
-    async with aclosing(_notes(dsn, name)) as notes:
+    async with aclosing(_notes(target)) as notes:
         while True:
             with cancellation_kept():
                 note = await anext(notes)
             yield note
 
 
-async def _notes(dsn: Dsn, name: str) -> AsyncGenerator[Note, None]:
+async def _notes(target: Target) -> AsyncGenerator[Note, None]:
+    told = ""
     while True:
         try:
-            conn = await psycopg.AsyncConnection.connect(
-                current(dsn), autocommit=True, **{**connect_options(name, pooled=False), "options": ""}
-            )
-            async with conn:
+            async with await Connection.connect(target=target) as conn:
                 probe = uuid4().hex
                 for channel in _CHANNELS:
                     await conn.execute(f"listen agentjobs_{channel}".encode())
@@ -71,18 +70,20 @@ async def _notes(dsn: Dsn, name: str) -> AsyncGenerator[Note, None]:
                     log.warning(
                         "LISTEN does not deliver (a pooler in transaction mode?), so we poll; set a direct URL"
                     )
+                if told:
+                    log.info("notifications are heard again")
+                    told = ""
                 pause = numbers.POLL_SECONDS if heard else _POLL_WITHOUT_NOTIFY_SECONDS
-                while True:
+                while time.monotonic() - conn.opened_at < LIFETIME_SECONDS:
                     async for note in conn.notifies(timeout=pause):
                         yield _note(note)
                     yield Note("poll")
-                    # fails where the connection has died without a word
-                    await conn.execute("select 1")
-        except (psycopg.OperationalError, OSError) as error:
-            log.warning(
-                "the connection for notifications failed, a new one follows: %s",
-                str(error).strip() or type(error).__name__,
-            )
+                    # fails where the connection has died without a word, or its server was demoted
+                    await conn.ping()
+        except (psycopg.Error, OSError) as error:
+            if (line := one_line(error)) != told:
+                told = line
+                log.warning("notifications are not heard until there is another connection: %s", line)
             yield Note("poll")
             await asyncio.sleep(random.uniform(0.5, 1.5))
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from psycopg import errors, sql
 
-from agentjobs.queue.errors import GrantRefused, SchemaMismatch
+from agentjobs.database.connection import Connection
+from agentjobs.queue.errors import EncodingUnsuitable, GrantRefused, SchemaMismatch
 from agentjobs.queue.install import drop, existing, grant, install, prefixes
 from agentjobs.queue.migration_session import (
     SCHEMA,
-    Connection,
     connect,
     patiently,
     session,
@@ -85,10 +85,12 @@ async def up(dsn: str, *, grant_to: str | None = None, release: Release | None =
 
     Roles that were granted to before are granted what is new; ``grant_to`` is the prefix of others. Raises
     SchemaMismatch for a database of a later release, SchemaBusy where a table stays in use, GrantRefused for a right
-    that this role lacks, SessionNotKept behind a pooler in transaction mode.
+    that this role lacks, SessionNotKept behind a pooler in transaction mode, EncodingUnsuitable for a database that is
+    not UTF8, QueueUnavailable where no server serves: then repeat it, what was done is kept.
     """
     release = release or current()
     async with session(dsn) as conn:
+        await _refuse_encoding(conn)
         state = await _state(conn)
         _refuse_newer(state, release)
         steps = release.steps[state.version :]
@@ -179,7 +181,7 @@ async def _state(conn: Connection) -> _State:
         cursor = await conn.execute(
             "select release, digest from agentjobs.bundle order by release desc, schema_version desc limit 1"
         )
-        return _State(*row, *(await cursor.fetchone() or (0, "")))  # type: ignore[arg-type]
+        return _State(*row, *(await cursor.fetchone() or (0, "")))
     except errors.InsufficientPrivilege as error:
         raise await _not_the_owner(conn) from error
 
@@ -190,6 +192,13 @@ async def _not_the_owner(conn: Connection) -> GrantRefused:
     return GrantRefused(
         f"schema {SCHEMA} belongs to role {owner}, and role {role} may not change it; migrate as {owner}"
     )
+
+
+async def _refuse_encoding(conn: Connection) -> None:
+    """SQL_ASCII holds any bytes, but counts them and cuts texts between them."""
+    encoding = str(await value(conn, "show server_encoding"))
+    if encoding != "UTF8":
+        raise EncodingUnsuitable(str(await value(conn, "select current_database()")), encoding)
 
 
 def _refuse_newer(state: _State, release: Release) -> None:

@@ -12,6 +12,9 @@ from typing import TypeVar
 import psycopg
 from psycopg import errors, sql
 
+from agentjobs.database.connection import READ_COMMITTED, Connection, Target
+from agentjobs.database.fault import Fault, fault_of, one_line
+from agentjobs.queue.connection import raise_as_queue_error
 from agentjobs.queue.errors import QueueUnavailable, SchemaBusy, SessionNotKept
 
 SCHEMA = "agentjobs"
@@ -23,6 +26,7 @@ PAUSE_SECONDS = 0.1
 """Between two batches at most; between two looks at the lock of another migration, or at rows that others hold."""
 _POOLER_SECONDS = 5.0
 """A second connection that is not there after this time tells nothing about a pooler."""
+_SETTINGS = f"{READ_COMMITTED} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
 _LOCK = "select pg_try_advisory_lock(hashtext('agentjobs migrate'))"
 _UNLOCK = "select pg_advisory_unlock(hashtext('agentjobs migrate'))"
 _PID = "select pg_backend_pid()"
@@ -31,34 +35,44 @@ select exists (select from pg_locks where locktype = 'advisory' and granted and 
   and database = (select oid from pg_database where datname = current_database())
   and objid::bigint = hashtext('agentjobs migrate')::bigint & 4294967295)"""
 
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
 T = TypeVar("T")
 
 
 @asynccontextmanager
 async def session(dsn: str) -> AsyncIterator[Connection]:
-    """A connection that is the only one that migrates this database. Waits for others as long as they take."""
+    """A connection that is the only one that migrates this database. Waits for others as long as they take.
+
+    Raises QueueUnavailable where the server goes away in the middle; what was done before is kept.
+    """
     async with await connect(dsn) as conn:
-        await _refuse_transaction_pooler(conn, dsn)
-        # tried again and again, not waited for: who waits in a statement holds a snapshot, and `create index
-        # concurrently` of the process that has the lock would wait for that snapshot: a deadlock
-        while not await value(conn, _LOCK):  # noqa: ASYNC110
-            await asyncio.sleep(PAUSE_SECONDS)
         try:
-            await conn.execute(sql.SQL("set search_path = {}, pg_temp").format(sql.Identifier(SCHEMA)))
-            yield conn
-        finally:
-            with suppress(psycopg.Error):  # the connection may be what has failed; then the lock went with it
-                await conn.execute(_UNLOCK)
+            await _refuse_transaction_pooler(conn, dsn)
+            # tried again and again, not waited for: who waits in a statement holds a snapshot, and `create index
+            # concurrently` of the process that has the lock would wait for that snapshot: a deadlock
+            while not await value(conn, _LOCK):  # noqa: ASYNC110
+                await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                await conn.execute(sql.SQL("set search_path = {}, pg_temp").format(sql.Identifier(SCHEMA)))
+                yield conn
+            finally:
+                with suppress(
+                    psycopg.Error
+                ):  # the connection may be what has failed; then the lock went with it
+                    await conn.execute(_UNLOCK)
+        except psycopg.Error as error:
+            if fault_of(error) is Fault.SCHEMA:
+                raise  # not for want of a migration: a defect of this one
+            raise_as_queue_error(error)
 
 
 async def connect(dsn: str) -> Connection:
+    """A connection without time limits of its own, whatever the database has: building an index takes its time."""
     try:
-        return await psycopg.AsyncConnection.connect(
-            dsn, autocommit=True, connect_timeout=10, prepare_threshold=None
+        return await Connection.connect(
+            target=Target(dsn, "agentjobs-migrate", _SETTINGS, answer_seconds=None)
         )
     except psycopg.OperationalError as error:
-        raise QueueUnavailable(f"database: {error}".strip()) from error
+        raise QueueUnavailable(f"database: {one_line(error)}") from error
 
 
 async def _refuse_transaction_pooler(conn: Connection, dsn: str) -> None:

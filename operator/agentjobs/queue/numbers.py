@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 HEARTBEAT_SECONDS = 5.0
 """The pause between two beats. A beat costs one row per process."""
 EXPIRY_SECONDS = 15.0
@@ -29,11 +31,17 @@ ANSWER_BYTES = 16 << 10
 ANSWER_TEXT_BYTES = 1024
 """The limit of an answer's reason, and of the name of the person who answered."""
 SESSION_BYTES = 1024
+FIRST_TIME, LAST_TIME = (
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+)
+"""The times of jobs that callers may give, as in the resource. Postgres can store some beyond Python's, and
+one of those in a list would fail the list."""
 
 STATEMENT_TIMEOUT_SECONDS = 30
 """Our statements are short; a stuck one must not keep its row locks."""
 IDLE_IN_TRANSACTION_SECONDS = 30
 """A client that vanished inside a transaction must not keep its locks."""
-TCP_USER_TIMEOUT_SECONDS = 10
-"""A database that vanished without a word must be noticed before the lease is over."""
-CONNECT_TIMEOUT_SECONDS = 5
+BEAT_ANSWER_SECONDS = 5
+"""The longest wait for the answer to a beat, which has a quick one: a database that vanished without a word must be
+noticed before the lease is over."""

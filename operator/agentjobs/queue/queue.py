@@ -13,12 +13,15 @@ from uuid import UUID
 
 import orjson
 import psycopg
+from psycopg import errors
 
+from agentjobs.database.connection import Row, Target
+from agentjobs.database.fault import Fault, fault_of, one_line
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, stats
 from agentjobs.queue.breakers import Breakers, model_rows
 from agentjobs.queue.claim_hint import ClaimHint
-from agentjobs.queue.connection import CallersConnection, Database, fetch, is_data_error
+from agentjobs.queue.connection import CallersConnection, Database, fetch, is_data_error, raise_as_queue_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
 from agentjobs.queue.kubernetes import KubernetesObjects
 from agentjobs.queue.listen import Note, listen
@@ -63,7 +66,13 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         pooled = direct_dsn is not None and current(direct_dsn) != current(dsn)
         self._db = Database(dsn, name=application_name, size=connections, pooled=pooled)
         # a connection of its own: a heartbeat must not wait behind claims (H12)
-        self._beats = Database(dsn, name=f"{application_name}-beat", size=1, pooled=pooled)
+        self._beats = Database(
+            dsn,
+            name=f"{application_name}-beat",
+            size=1,
+            pooled=pooled,
+            answer_seconds=numbers.BEAT_ANSWER_SECONDS,
+        )
         self._direct_dsn, self._name = direct_dsn or dsn, application_name
         self._expiry = timedelta(seconds=expiry_seconds)
         self._retention = timedelta(seconds=retention_seconds)
@@ -105,10 +114,12 @@ class Queue(KubernetesObjects, Breakers, Schedules):
     async def _fetch_on(self, conn: CallersConnection | None, statement: Any, params: Sequence[Any]) -> Any:
         try:
             return await (fetch(conn, statement, params) if conn else self._db.fetch(statement, params))
-        except psycopg.DataError as error:
-            raise JobRejected(
-                "job", str(error.diag.message_primary), "see the message for what is wanted"
-            ) from error
+        except psycopg.Error as error:
+            if is_data_error(error):
+                raise JobRejected("job", one_line(error), "see the message for what is wanted") from error
+            if fault_of(error) is Fault.ROLLED_BACK:
+                raise  # the caller's own transaction, to be repeated as a whole
+            raise_as_queue_error(error)
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -231,16 +242,26 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         :param in_hand: (job id, token) of the runs in hand.
         :param in_flight: tokens of claims without a reply yet.
         """
-        rows = await self._beats.fetch(
-            "select alive, release, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
-            (worker, dumps([{"i": i, "t": t} for i, t in in_hand]), list(in_flight), self._expiry),
-        )
+        try:
+            rows = await self._beat(worker, in_hand, in_flight)
+        except QueueUnavailable as error:
+            if isinstance(error.__cause__, errors.ConnectionTimeout):
+                self._db.give_up_silent()
+            raise
         alive, release, controls, disowned = rows[0]
         return BeatResult(
             alive=alive,
             release=release,
             controls={(i, t): codec.control(c) for i, t, c in controls or ()},
             disowned=[(i, t) for i, t in disowned or ()],
+        )
+
+    async def _beat(
+        self, worker: UUID, in_hand: Sequence[tuple[int, int]], in_flight: Sequence[int]
+    ) -> list[Row]:
+        return await self._beats.fetch(
+            "select alive, release, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
+            (worker, dumps([{"i": i, "t": t} for i, t in in_hand]), list(in_flight), self._expiry),
         )
 
     async def disown(self, worker: UUID, runs: Sequence[tuple[int, int]]) -> int:
@@ -427,7 +448,7 @@ class Queue(KubernetesObjects, Breakers, Schedules):
 
     def listen(self) -> AsyncIterator[Note]:
         """Notifications, for ever, on a direct connection of its own."""
-        return listen(self._direct_dsn, f"{self._name}-listen")
+        return listen(Target(self._direct_dsn, f"{self._name}-listen"))
 
 
 def _state(answer: str | None) -> State | None:

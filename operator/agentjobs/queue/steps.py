@@ -7,12 +7,12 @@ import time
 
 from psycopg import sql
 
+from agentjobs.database.connection import Connection
 from agentjobs.queue import migration_session
 from agentjobs.queue.errors import SchemaBusy
 from agentjobs.queue.migration_session import (
     PAUSE_SECONDS,
     SCHEMA,
-    Connection,
     patiently,
     session_kept,
     transaction,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from agentjobs.schedule.zones import way_out
+
 MACROS: Mapping[str, str] = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -24,12 +26,23 @@ MACROS: Mapping[str, str] = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+EVERY: Mapping[str, str] = {
+    **{f"@every {n}m": f"*/{n} * * * *" for n in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30)},
+    **{f"@every {text}": MACROS["@hourly"] for text in ("60m", "1h")},
+    **{f"@every {n}h": f"0 */{n} * * *" for n in (2, 3, 4, 6, 8, 12)},
+    "@every 24h": MACROS["@daily"],
+}
+"""The intervals of CronJob's ``@every`` that five fields can say, and those fields."""
 MAX_LENGTH = 256
+STEP_DIGITS = 18
+"""Digits of the largest step. CronJob refuses what is above 2**63."""
 ZONE_ELSEWHERE = "the time zone does not belong into schedule, set timeZone"
 FIVE_FIELDS = (
     "wants five fields (minute, hour, day of month, month, day of week), such as 30 9 * * 1-5, or one of "
     + ", ".join(MACROS)
 )
+
+EVERY_UNKNOWN = "@every is unknown here; write times of the clock, such as */5 * * * * or 0 */2 * * *"
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -47,21 +60,35 @@ class UnknownTimeZone(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class CronField:
+    """One of the five fields: its numbers from ``low`` to ``high``, and their names."""
+
     name: str
     low: int
     high: int
     names: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def wants(self) -> str:
+        """What may stand in the field, for a message."""
+        named = f" or a name such as {next(iter(self.names))}" if self.names else ""
+        sunday = "; Sunday is 0" if "sun" in self.names else ""
+        return (
+            f"wants *, a number from {self.low} to {self.high}{named}, a range such as 1-5, each with a step such as /2, "
+            f"or a list of these{sunday}"
+        )
 
-_FIELDS = (
-    _Field("minute", 0, 59),
-    _Field("hour", 0, 23),
-    _Field("day of month", 1, 31),
-    _Field("month", 1, 12, {name: n for n, name in enumerate(_MONTHS, 1)}),
-    _Field("day of week", 0, 6, {name: n for n, name in enumerate(_WEEKDAYS)}),
+
+FIELDS = (
+    CronField("minute", 0, 59),
+    CronField("hour", 0, 23),
+    CronField("day of month", 1, 31),
+    CronField("month", 1, 12, {name: n for n, name in enumerate(_MONTHS, 1)}),
+    CronField("day of week", 0, 6, {name: n for n, name in enumerate(_WEEKDAYS)}),
 )
 _ITEM = re.compile(r"(\*|\?|[a-z]+|\d+)(?:-([a-z]+|\d+))?(?:/(\d+))?", re.IGNORECASE | re.ASCII)
+_SPACES = re.compile("[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+"""What separates fields: Go's ``unicode.IsSpace``, which is without four characters of Python's ``str.isspace``."""
 _QUARTZ = re.compile(r"L(-\d+)?|\d+L|LW|\d+W|[a-z\d]+#\d+|[a-z]{3}L", re.IGNORECASE | re.ASCII)
 
 
@@ -96,11 +123,11 @@ def parse(text: str, time_zone: str = "UTC") -> Schedule:
         raise UnparseableSchedule(f"schedule has {len(text)} characters, wants at most {MAX_LENGTH}")
     if "TZ=" in text:
         raise UnparseableSchedule(f"schedule {text!r}: {ZONE_ELSEWHERE}")
-    texts = MACROS.get(text.strip(), text).split()
-    if len(texts) != len(_FIELDS) or texts[0].startswith("@"):
-        raise UnparseableSchedule(f"schedule {text!r}: {FIVE_FIELDS}")
+    texts = [word for word in _SPACES.split(MACROS.get(text, text)) if word]
+    if len(texts) != len(FIELDS) or texts[0].startswith("@"):
+        raise UnparseableSchedule(f"schedule {text!r}: {FIVE_FIELDS}{_way_out(text)}")
     values: list[frozenset[int]] = []
-    for spec, given in zip(_FIELDS, texts, strict=True):
+    for spec, given in zip(FIELDS, texts, strict=True):
         try:
             values.append(_values(spec, given))
         except ValueError as error:
@@ -129,8 +156,15 @@ def zone_of(name: str) -> ZoneInfo:
         except (KeyError, ValueError, OSError):  # unknown; a path or another file; a folder, such as Europe
             pass
     raise UnknownTimeZone(
-        f"timeZone {name!r} is unknown: name an IANA time zone, such as Europe/Berlin or UTC"
+        f"timeZone {name!r} is unknown: name an IANA time zone, such as Europe/Berlin or UTC{way_out(name)}"
     )
+
+
+def _way_out(text: str) -> str:
+    """What to write instead of a text that is neither five fields nor a macro, as the end of a message."""
+    if text in EVERY:
+        return f"; write {EVERY[text]}"
+    return f"; {EVERY_UNKNOWN}" if text.startswith("@every") else ""
 
 
 def _written_anew(text: str, chosen: frozenset[int]) -> str:
@@ -154,7 +188,7 @@ def _starred(text: str) -> bool:
     return any(re.fullmatch(r"[*?](/0*1)?", item) for item in text.split(","))
 
 
-def _values(spec: _Field, text: str) -> frozenset[int]:
+def _values(spec: CronField, text: str) -> frozenset[int]:
     """The numbers that one field chooses.
 
     :raises ValueError: the text is no such field. The message says what the field wants.
@@ -165,9 +199,7 @@ def _values(spec: _Field, text: str) -> frozenset[int]:
             raise ValueError("L, W and # are unknown to CronJob and here")
         match = _ITEM.fullmatch(item)
         if not match:
-            raise ValueError(
-                "wants *, a number, a range such as 1-5, each with a step such as /2, or a list of these"
-            )
+            raise ValueError(spec.wants)
         first, last, step = match.groups()
         if first in ("*", "?"):
             if last:
@@ -180,11 +212,13 @@ def _values(spec: _Field, text: str) -> frozenset[int]:
             raise ValueError(f"the range {item!r} runs backwards")
         if step and int(step) == 0:
             raise ValueError("a step of 0 goes nowhere")
+        if step and len(step.lstrip("0")) > STEP_DIGITS:
+            raise ValueError(f"a step may have {STEP_DIGITS} digits")
         chosen.update(range(low, high + 1, int(step or 1)))
     return frozenset(chosen)
 
 
-def _number(spec: _Field, text: str) -> int:
+def _number(spec: CronField, text: str) -> int:
     number = spec.names.get(text.lower(), int(text) if text.isdecimal() else None)
     if number is None or not spec.low <= number <= spec.high:
         named = f", or a name such as {next(iter(spec.names))}" if spec.names else ""

@@ -51,6 +51,8 @@ def configure(level: str = "info", *, json: bool = True, stream: IO[str] | None 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # of each try to connect, whose last failure our own line about an outage quotes
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def _head(record: logging.LogRecord) -> dict[str, Any]:

@@ -143,6 +143,17 @@ class Metric(StrEnum):
         "Statuses that were not written.",
         {"reason": "`unchanged` or `gone`"},
     )
+    STATUS_REDUCED = (
+        "agentjobs_operator_status_writes_reduced_total",
+        Kind.COUNTER,
+        "Statuses of which only a part was written, because the API server does not take the whole one.",
+    )
+    WATCH_UP = (
+        "agentjobs_operator_watch_up",
+        Kind.GAUGE,
+        "1 where the leader watches this kind in this namespace, 0 where it cannot.",
+        {"resource": "", "namespace": "empty: all"},
+    )
     SWEEP_FOUND = (
         "agentjobs_operator_sweep_found_total",
         Kind.COUNTER,

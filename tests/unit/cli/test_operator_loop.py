@@ -47,7 +47,7 @@ async def flap(port):
 async def storm(config):
     failed = 0
     flapping = asyncio.create_task(flap(int(sys.argv[1])))
-    async with ApiServer(config.kubeconfig, Counters(), connections=32) as api:
+    async with ApiServer(config.kubeconfig, Counters()) as api:
         async def ask():
             nonlocal failed
             for _ in range(REQUESTS // 16):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import available_timezones
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentjobs.api.schedule_check import MACROS as ACCEPTED_MACROS
 from agentjobs.api.schedule_check import problem_of
-from agentjobs.schedule.cron import MACROS, UnknownTimeZone, UnparseableSchedule, parse, zone_of
+from agentjobs.schedule.cron import EVERY, MACROS, UnknownTimeZone, UnparseableSchedule, parse, zone_of
+from agentjobs.schedule.times import next_times
+from agentjobs.schedule.zones import AREAS, PART_PATTERN, SINGLE_NAMES
 
 
 def minutes(text: str) -> list[int]:
@@ -53,8 +60,9 @@ def test_a_macro_is_its_five_fields(macro: str) -> None:
         ("* * * *", "wants five fields"),
         ("0 * * * * *", "wants five fields"),
         ("@reboot", "or one of @yearly"),
-        ("@every 1h", "or one of @yearly"),
+        ("@every 1h", "write 0 * * * *"),
         ("@Daily", "or one of @yearly"),
+        ("@daily\n", "or one of @yearly"),
         ("TZ=UTC 0 0 * * *", "set timeZone"),
         ("CRON_TZ=Europe/Berlin 0 0 * * *", "set timeZone"),
         ("0 0 L * *", "day of month 'L': L, W and # are unknown to CronJob"),
@@ -145,3 +153,47 @@ def test_an_unknown_zone_is_named_with_a_remedy(name: str) -> None:
 )
 def test_an_iana_name_is_a_zone(name: str) -> None:
     assert zone_of(name).key == name
+
+
+def test_the_names_that_the_schema_knows_are_those_of_the_time_zone_data() -> None:
+    """A new name without a slash, or a new area, must come into the tables: the schema refuses it else."""
+    names = available_timezones() - {"Factory", "localtime"}
+    assert {name for name in names if "/" not in name} == set(SINGLE_NAMES)
+    assert {name.partition("/")[0] for name in names if "/" in name} == set(AREAS)
+    parts = {part for name in names if "/" in name for part in name.split("/")[1:]}
+    assert [part for part in parts if not re.fullmatch(PART_PATTERN, part)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("utc", "write UTC"),
+        ("UTC+2", "write Etc/GMT-2"),
+        ("-05:00", "write Etc/GMT+5"),
+        ("GMT+14", "write Etc/GMT-14"),
+        ("europe/berlin", "did you mean Europe/Berlin"),
+        ("America/New York", "did you mean America/New_York"),
+        ("Europe/Berlin ", "did you mean Europe/Berlin"),
+        ("local", "name the time zone"),
+    ],
+)
+def test_a_wrong_zone_is_answered_with_the_way_out(name: str, says: str) -> None:
+    with pytest.raises(UnknownTimeZone, match=re.escape(says)):
+        zone_of(name)
+
+
+@pytest.mark.parametrize("text", EVERY)
+def test_the_fields_for_an_interval_choose_times_that_far_apart(text: str) -> None:
+    number, unit = int(text.split()[1][:-1]), text[-1]
+    times = next_times(parse(EVERY[text]), datetime(2026, 11, 23, tzinfo=UTC), 30)
+    assert {b - a for a, b in pairwise(times)} == {
+        timedelta(**{"m": {"minutes": number}, "h": {"hours": number}}[unit])
+    }
+
+
+def test_what_go_takes_for_a_space_separates_fields_and_nothing_else_does() -> None:
+    for space in "\t\n\v\f\r \x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000":
+        assert parse(f"0{space}9 * * *").minutes_of_day == (540,), repr(space)
+    for other in "\x1c\x1f\u200b\ufeff\u180e":
+        with pytest.raises(UnparseableSchedule):
+            parse(f"0{other}9 * * *")

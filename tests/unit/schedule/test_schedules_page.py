@@ -27,7 +27,7 @@ def test_the_table_of_daylight_saving_time_is_right(text: str, zone: str, after:
 
 
 def test_the_table_of_daylight_saving_time_is_read_whole() -> None:
-    assert len(ROW.findall(PAGE)) == 8
+    assert len(ROW.findall(PAGE)) == 9
 
 
 @pytest.mark.parametrize("manifest", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))

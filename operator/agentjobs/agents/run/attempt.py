@@ -18,17 +18,11 @@ from agentjobs.agents.definition.providers import without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run.budget import BUDGET_EXCEEDED, Budget, GatePlugin, Meter, MeterPlugin
+from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
 from agentjobs.agents.run.events import Ending, code_of, ending_of, seen, texts_in, waits_ahead
-from agentjobs.agents.run.questions import (
-    Asked,
-    Question,
-    is_sequence,
-    may_ask,
-    open_questions,
-    remaining,
-    reply_to,
-)
+from agentjobs.agents.run.questions import Question, QuestionListener, is_sequence, may_ask, open_questions
+from agentjobs.agents.run.stored_answers import StoredAnswersPlugin
 from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.classify import Judgement, Origin, judge_code, judge_exception
 from agentjobs.agents.verdict.error_rules import Rule
@@ -127,7 +121,7 @@ class _Attempt:
     async def run(self) -> Outcome:
         try:
             agent = await self._agent()
-            async with open_conversation(self._spec, self._settings, agent.root) as conversation:
+            async with open_conversation(self._spec, self._settings, agent) as conversation:
                 return await self._converse(agent, conversation)
         except Exception as error:
             return self._failed(error)
@@ -147,19 +141,24 @@ class _Attempt:
         return resolved
 
     async def _converse(self, agent: Resolved, conversation: Conversation) -> Outcome:
-        if conversation.ended is not None:  # an earlier run gave the answer, and its ack was lost
-            return self._complete(conversation.ended)
-        message = self._message(conversation)
-        if message is None:  # an earlier run asked a person, who has not answered
-            return self._asked(open_questions(conversation.history), agent, conversation)
-        root = remaining(agent.root, conversation.history)
-        runner = self._runner(replace(agent, root=root), conversation)
+        going_on = continuation(
+            conversation.history,
+            root=agent.root,
+            needs_mark=conversation.marks_its_end,
+            message=self._spec.message,
+            answers=self._spec.answers,
+        )
+        if isinstance(going_on, Answered):
+            return self._complete(going_on.ending)
+        if isinstance(going_on, Asked):
+            return self._asked(going_on.questions, agent, conversation)
+        runner = self._runner(replace(agent, root=going_on.root), conversation)
         error: Exception | None = None
         try:
             async with asyncio.timeout(None) as deadline:
                 shortened = asyncio.create_task(self._cut_when_aborted(deadline))
                 try:
-                    await self._play(runner, conversation, message)
+                    await self._play(runner, conversation, going_on.message)
                 finally:
                     shortened.cancel()
         except Exception as raised:
@@ -189,21 +188,6 @@ class _Attempt:
         await self._abort.wait()
         deadline.reschedule(asyncio.get_running_loop().time() + ABORT_SECONDS)
 
-    def _message(self, conversation: Conversation) -> Content | None:
-        """The message that begins this run: the job's own, or people's answers to an earlier run's questions.
-
-        An answer is sent only while its question is open. If a run dies after the answer was stored, the next
-        run sends the job's message, as after any other death: ADK would end the invocation at the second copy
-        of an answer.
-
-        :returns: None where a question is open and its answer is missing.
-        """
-        from google.genai import types
-
-        if questions := open_questions(conversation.history):
-            return reply_to(questions, self._spec.answers)
-        return types.UserContent(parts=[types.Part(text=self._spec.message)])
-
     def _runner(self, agent: Resolved, conversation: Conversation) -> Runner:
         from google.adk.apps import App
         from google.adk.artifacts import InMemoryArtifactService
@@ -217,6 +201,7 @@ class _Attempt:
                 "root_agent": agent.root,
                 "plugins": [
                     MeterPlugin(self._meter),
+                    StoredAnswersPlugin(conversation.history),
                     *app.plugins,
                     GatePlugin(self._meter, self._settings.model_timeout_seconds),
                 ],
@@ -247,7 +232,7 @@ class _Attempt:
             run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig(max_workers=TOOL_THREADS)),
             abort_signal=self._abort,
         )
-        asked = Asked()
+        asked = QuestionListener()
         async with aclosing(stream) as events:
             async for event in events:
                 if event.partial:
@@ -263,9 +248,12 @@ class _Attempt:
     # the outcome -------------------------------------------------------------------------------------
 
     def _ended(self, agent: Resolved, conversation: Conversation) -> Outcome:
-        ending = ending_of(self._events, single_step=not conversation.marks_its_end)
+        ending = ending_of(self._events, single_step=conversation.single_step)
         if self._meter.refusal is not None:
             return self._ruled(error_rules.BUDGET, self._meter.refusal)
+        if not self._events and self._meter.usage.llm_calls == 0:
+            # ADK found nothing to do: an earlier run ended a workflow, and died before it told so
+            ending = last_answer(conversation.history, single_step=conversation.single_step) or ending
         if ending.waits_for and (questions := open_questions(self._events)):
             return self._asked(questions, agent, conversation)
         if ending.waits_for:

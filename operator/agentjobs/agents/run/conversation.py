@@ -1,4 +1,4 @@
-"""The conversation of an attempt: the executor opens its session, fences it, looks for an answer in it."""
+"""The conversation of an attempt: the executor opens its session, fences it, and reads its history."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 from google.adk.events.event import Event
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
+from agentjobs.agents.definition.resolve import Resolved
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.lease_gate import wait_for_lease
-from agentjobs.agents.run.events import Ending, ending_of
+from agentjobs.agents.run.continuation import FINISHED
+from agentjobs.agents.run.history import MARKER, visible
 from agentjobs.agents.run.invocation import choose
 from agentjobs.agents.sessions.fence import Fence, holding
 from agentjobs.agents.sessions.service import JobSessions, service_for
+from agentjobs.agents.sessions.view import SessionView
 from agentjobs.values.names import own_session
 
 if TYPE_CHECKING:
     from google.adk.sessions import BaseSessionService, Session
     from google.adk.workflow import BaseNode
-
-FINISHED = "agentjobs_finished"
-"""Metadata key of the event by which a run of an agent of several steps marks its invocation as ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,42 +31,41 @@ class Conversation:
     """The session of an attempt, and the invocation under which the attempt writes to it."""
 
     service: BaseSessionService
+    """The store as ADK sees it: without what leads nowhere in the history (``history.visible``)."""
     app_name: str
     """``<namespace>/<appName>``, so that two namespaces never share a session (H18)."""
     user_id: str
     session_id: str
     invocation_id: str
     history: Sequence[Event]
-    """Events that earlier runs of this invocation stored, oldest first."""
-    ended: Ending | None
-    """Ending of an earlier run of this invocation that gave the answer. None: no run has."""
+    """Events that earlier runs of this invocation stored and that lead somewhere, oldest first."""
+    single_step: bool
+    """Whether the agent ends with its first final event."""
     marks_its_end: bool
     """Whether the end of this agent's run needs a mark in the session: see ``finish``."""
     lasts: bool
     """Whether the session outlives this process, so that a later run can go on with it."""
 
     async def finish(self) -> None:
-        """Marks the invocation as ended if its agent has several steps.
+        """Marks the invocation as ended if its last event does not tell that.
 
         For example, the first step of a sequence gives a final event. If the run dies after that step, the
         invocation would look ended. A lone LLM agent ends with its final event, so its invocation needs no
-        mark.
+        mark, unless a callback or a plugin does something after that event.
         """
-        if not self.marks_its_end or self.ended is not None:
+        if not self.marks_its_end:
             return
         session = await self.service.get_session(
             app_name=self.app_name, user_id=self.user_id, session_id=self.session_id
         )
         if session is not None:
-            mark = Event(
-                author="agentjobs", invocation_id=self.invocation_id, custom_metadata={FINISHED: True}
-            )
+            mark = Event(author=MARKER, invocation_id=self.invocation_id, custom_metadata={FINISHED: True})
             await self.service.append_event(session, mark)
 
 
 @asynccontextmanager
 async def open_conversation(
-    spec: AttemptSpec, settings: AgentSettings, root: BaseNode
+    spec: AttemptSpec, settings: AgentSettings, agent: Resolved
 ) -> AsyncIterator[Conversation]:
     """Opens the conversation of ``spec``, and fences its session for this run until the end of the block.
 
@@ -87,18 +86,21 @@ async def open_conversation(
             token = holding.set(fence)
         else:
             session = await _session(service, app_name, spec.user_id, session_id)
-        invocation_id = choose(spec.uid, spec.round, [event.invocation_id for event in session.events])
-        history = [event for event in session.events if event.invocation_id == invocation_id]
-        marks = not ends_with_its_final_event(root)
+        # a summary of ADK's has an invocation id of its own, and nobody spoke in it
+        spoken = [event.invocation_id for event in session.events if not event.actions.compaction]
+        invocation_id = choose(spec.uid, spec.round, spoken)
+        seen = visible(session.events, invocation_id, agent.root)
+        history = [event for event in seen if event.invocation_id == invocation_id]
+        single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
-            service=service,
+            service=SessionView(service, lambda events: visible(events, invocation_id, agent.root)),
             app_name=app_name,
             user_id=spec.user_id,
             session_id=session_id,
             invocation_id=invocation_id,
             history=history,
-            ended=_ended(history, marks),
-            marks_its_end=marks,
+            single_step=single_step,
+            marks_its_end=not single_step or acts_after_its_answer(agent),
             lasts=isinstance(service, JobSessions),
         )
     finally:
@@ -136,9 +138,6 @@ def ends_with_its_final_event(root: BaseNode) -> bool:
     )
 
 
-def _ended(events: list[Event], needs_mark: bool) -> Ending | None:
-    if needs_mark and not any((event.custom_metadata or {}).get(FINISHED) for event in events):
-        return None
-    ending = ending_of([e for e in events if e.author != "agentjobs"], single_step=not needs_mark)
-    good = ending.answer and not (ending.error_code or ending.waits_for or ending.truncated)
-    return ending if good else None
+def acts_after_its_answer(agent: Resolved) -> bool:
+    """Whether something of the author's may follow the agent's final event: a callback or a plugin."""
+    return bool(getattr(agent.root, "after_agent_callback", None) or (agent.app and agent.app.plugins))

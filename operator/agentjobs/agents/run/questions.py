@@ -6,7 +6,7 @@ process, finds the open calls and sends the person's answers as function respons
 invocation. ADK then calls the tool, or tells the model of the rejection, and goes on.
 
 ADK goes on only with the agent that asked. :func:`may_ask` therefore refuses questions of an agent inside a
-larger one, unless :func:`remaining` can run what comes after it.
+larger one, unless ``continuation.remaining`` can run what comes after it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def asks(event: Event) -> bool:
     return any(call.name == CONFIRMATION for call in event.get_function_calls())
 
 
-class Asked:
+class QuestionListener:
     """A listener to the events of a run, which tells when a question is stored whole.
 
     ADK stores a question as two events in either order: the question, and a stand-in for the tool's result.
@@ -134,8 +134,8 @@ def may_ask(root: BaseNode, author: str) -> str:
     """The reason why no run could go on after an answer to a question of agent ``author``. Empty: one can.
 
     * The author is a lone LLM agent, or one that others hand over to (``sub_agents``): ADK goes on with it.
-    * The author is an LLM agent and a step of a sequence: ADK goes on with that step, ``remaining`` with
-      those after it.
+    * The author is an LLM agent and a step of a sequence: ADK goes on with that step, and
+      ``continuation.remaining`` with those after it.
     * The author is inside a loop, parallel steps, a workflow or a custom agent: the history does not have its
       place.
     """
@@ -151,22 +151,6 @@ def may_ask(root: BaseNode, author: str) -> str:
     return (
         f"agent {author!r} is below a root of type {type(root).__name__}, whose place cannot be found again"
     )
-
-
-def remaining(root: BaseNode, events: Sequence[Event]) -> BaseNode:
-    """The part of ``root`` that a run has to run: of a sequence, the last step that asked, and the steps
-    after it.
-
-    The steps before it have finished. Without a question in ``events`` the whole sequence runs, from its
-    first step.
-    """
-    if not is_sequence(root):
-        return root
-    askers = [event.author for event in events if asks(event)]
-    names = [step.name for step in root.sub_agents]
-    if not askers or askers[-1] not in names:
-        return root
-    return root.model_copy(update={"sub_agents": root.sub_agents[names.index(askers[-1]) :]})
 
 
 def is_sequence(root: BaseNode) -> TypeGuard[SequentialAgent]:

@@ -5,25 +5,29 @@ It imports SQLAlchemy, so a process imports this module only where it meets such
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from google.adk.errors._stale_session_error import StaleSessionError
 from google.adk.errors.already_exists_error import AlreadyExistsError
 from google.adk.sessions import DatabaseSessionService
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session as SqlSession
 
-from agentjobs.agents.sessions.connection import OPTIONS, connect
+from agentjobs.agents.sessions.connection import target_of
 from agentjobs.agents.sessions.fence import HOLD, RAISE, Fence, holding
 from agentjobs.agents.sessions.rows import storable_json
 from agentjobs.agents.sessions.url import SCHEMA
+from agentjobs.database.connection import Connection
+from agentjobs.database.fault import fault_of
 from agentjobs.dsn import Dsn
 
 if TYPE_CHECKING:
     from google.adk.events.event import Event
     from google.adk.sessions import Session
+    from sqlalchemy.connectors.asyncio import AsyncAdapt_dbapi_connection
+    from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.orm import UOWTransaction
 
 
@@ -31,18 +35,18 @@ class AdkSessions(DatabaseSessionService):
     """ADK's service with our connection settings, our fence, and text that Postgres can store."""
 
     def __init__(self, dsn: Dsn) -> None:
-        super().__init__(
-            db_engine=create_async_engine(
-                "postgresql+psycopg://",
-                async_creator=partial(connect, dsn, f"{OPTIONS} -c search_path={SCHEMA}", autocommit=False),
-                json_serializer=storable_json,
-                # A run needs one connection at a time; the overflow is for agents that run in parallel.
-                pool_size=1,
-                max_overflow=3,
-                # Minutes may lie between two writes: a connection that died during a model call is replaced.
-                pool_pre_ping=True,
-            )
+        target = target_of(dsn, required=f"-c search_path={SCHEMA}")
+        engine = create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=lambda: Connection.connect(target=target, autocommit=False),
+            json_serializer=storable_json,
+            # A run needs one connection at a time; the overflow is for agents that run in parallel.
+            pool_size=1,
+            max_overflow=3,
         )
+        sqlalchemy_event.listen(engine.sync_engine, "checkout", _replace_dead_connection)
+        sqlalchemy_event.listen(engine.sync_engine, "handle_error", _give_up_connection)
+        super().__init__(db_engine=engine)
         # A public attribute of ADK's service: the class of its SQLAlchemy sessions. Ours checks the fence in
         # the transaction of each write (H13).
         self.database_session_factory.configure(sync_session_class=_FencedSession)
@@ -84,6 +88,18 @@ class AdkSessions(DatabaseSessionService):
     async def _finds(self, statement: LiteralString, fence: Fence) -> bool:
         async with self.db_engine.begin() as connection:
             return (await connection.exec_driver_sql(statement, fence.parameters())).first() is not None
+
+
+def _replace_dead_connection(connection: AsyncAdapt_dbapi_connection, *_: object) -> None:
+    """Minutes may lie between two writes: has the pool replace a connection that died during a model call."""
+    if not connection.run_async(Connection.works):
+        raise DisconnectionError
+
+
+def _give_up_connection(context: ExceptionContext) -> None:
+    """Has the pool replace its connections where another may fare better: SQLAlchemy knows only those that broke."""
+    if fault_of(context.original_exception).ends_connection:
+        context.is_disconnect = True
 
 
 class _FencedSession(SqlSession):

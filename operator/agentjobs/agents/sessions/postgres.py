@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from google.adk.errors._stale_session_error import StaleSessionError
@@ -22,7 +23,7 @@ from google.adk.sessions.base_session_service import ListSessionsResponse
 from psycopg import errors as pg
 
 from agentjobs.agents.sessions import sql
-from agentjobs.agents.sessions.connection import Connection, Row, SessionConnection, fetch
+from agentjobs.agents.sessions.connection import SessionConnection, fetch
 from agentjobs.agents.sessions.fence import HOLD, RAISE, Fence, holding
 from agentjobs.agents.sessions.rows import (
     column_time,
@@ -35,6 +36,7 @@ from agentjobs.agents.sessions.rows import (
     session_of,
     storable_json,
 )
+from agentjobs.database.connection import Connection, Row
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from google.adk.sessions.base_session_service import GetSessionConfig
 
 _ALL: dict[str, Any] = {"after": None, "limit": None}
+MICROSECOND = timedelta(microseconds=1)
+"""The resolution of the times in ADK's columns."""
 
 
 class PostgresSessions(BaseSessionService):
@@ -130,7 +134,10 @@ class PostgresSessions(BaseSessionService):
         return dict(rows[0][0]) if rows else {}
 
     async def append_event(self, session: Session, event: Event) -> Event:
-        """Stores the event, in one statement.
+        """Stores the event, in one statement; that of a run with a time after all that the session has.
+
+        Events are read by their time, and the clocks of the machines on which the runs of a session happen differ
+        and are set: an event with a time that is not after the session's last gets the next microsecond.
 
         :raises SessionFenced: a later run has the session; nothing was written.
         :raises StaleSessionError: another writer has written to the session since it was read.
@@ -140,15 +147,18 @@ class PostgresSessions(BaseSessionService):
         self._apply_temp_state(session, event)
         event = self._trim_temp_delta_state(event)
         fence = holding.get()
-        values = _new_event(session, event, fence)
+        key = _key(session.app_name, session.user_id, session.id)
         async with self._connection.use() as connection:
-            revision = revision_of(session) or await _revision_without_marker(connection, session, values)
+            revision = revision_of(session) or await _revision_without_marker(connection, session, key)
+            if fence is not None and revision is not None and column_time(event.timestamp) <= revision:
+                event.timestamp = seconds_of(revision + MICROSECOND)
+            values = _new_event(session, event, fence)
             try:
                 ((written,),) = await fetch(connection, sql.APPEND, {**values, "revision": revision})
             except pg.UniqueViolation as error:
                 raise AlreadyExistsError(f"Event {event.id} is in session {session.id} already.") from error
             if not written:
-                raise await _refusal(connection, session, values, fence)
+                raise await _refusal(connection, session, key, fence)
             mark(session, values["at"])
         return self._commit_event_to_session(session, event)
 

@@ -16,9 +16,11 @@ from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
-from agentjobs.agents.sessions.connection import Connection, SessionConnection, fetch, in_own_store
+from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store
 from agentjobs.agents.sessions.fence import FENCE_TABLE
 from agentjobs.agents.sessions.postgres import PostgresSessions
+from agentjobs.agents.verdict.errors import SessionStoreUnavailable
+from agentjobs.database.connection import Connection
 from agentjobs.dsn import Dsn, DsnFile
 
 if TYPE_CHECKING:
@@ -133,6 +135,7 @@ class JobSessions(BaseSessionService):
         async with self._connection.use() as connection:
             version = await _version(connection)
             if version is None:
+                await _refuse_encoding(connection)
                 async with connection.transaction():
                     await connection.execute(sql.LOCK)
                     version = await _version(connection) or await _make_tables(connection)
@@ -165,6 +168,16 @@ async def _version(connection: Connection) -> str | None:
     rows = await fetch(connection, sql.VERSION, {})
     found = str(rows[0][0]) if rows else None
     return found if found != sql.SCHEMA_VERSION or (events and rest) else None
+
+
+async def _refuse_encoding(connection: Connection) -> None:
+    """Raises SessionStoreUnavailable for a new database that cannot hold all texts of a conversation."""
+    ((encoding,),) = await fetch(connection, "show server_encoding", {})
+    if encoding != "UTF8":
+        raise SessionStoreUnavailable(
+            f"The session store's database has the encoding {encoding}, which cannot hold all texts. The attempt is "
+            f"not charged. Name a database with the encoding UTF8 in the setting session_database_url."
+        )
 
 
 async def _make_tables(connection: Connection) -> str:

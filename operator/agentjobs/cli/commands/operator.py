@@ -13,7 +13,10 @@ from agentjobs.cli.commands.options import Config, DatabaseUrlFile, HealthPort, 
 
 def operator(
     namespace: Annotated[
-        list[str] | None, typer.Option(help="A namespace to watch, may be repeated. None: all.")
+        list[str] | None,
+        typer.Option(
+            help="A namespace to watch, may be repeated. None: all. One that cannot be watched stops no other: /readyz tells."
+        ),
     ] = None,
     kubeconfig: Annotated[
         Path | None, typer.Option(help="A kubeconfig. Default: the pod's own account, else ~/.kube/config.")

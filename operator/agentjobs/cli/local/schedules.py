@@ -80,7 +80,7 @@ class LocalObjects:
         self.on_deleted(UUID(uid))
         return True
 
-    async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject) -> bool:
+    async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject, refusals: int = 0) -> bool:
         self.statuses[uid] = status
         return True
 

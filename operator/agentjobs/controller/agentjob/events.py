@@ -58,6 +58,9 @@ class EventReason(StrEnum):
     TRACEPARENT_IGNORED = "TraceparentIgnored"
     """Warning: the annotation of a new object is no W3C traceparent; the job runs all the same."""
 
+    STATUS_REDUCED = "StatusReduced"
+    """Warning: the API server does not take the whole status; a part of it is shown."""
+
     @property
     def normal(self) -> bool:
         return self in (EventReason.JOB_COMPLETED, EventReason.JOB_CANCELLED, EventReason.INPUT_REQUIRED)
@@ -118,6 +121,13 @@ def not_allowed(change: ObjectChange, why: str, now: datetime) -> ObjectEvent:
     reason = EventReason.PRIORITY_NOT_ALLOWED if concerns_priority(why) else EventReason.QUEUE_NOT_ALLOWED
     key = f"g{change.generation}-{hashlib.sha256(why.encode()).hexdigest()[:8]}"
     return ObjectEvent(change.uid, change.ref, key, reason, f"{why}.", now, now)
+
+
+def status_reduced(uid: UUID, ref: ObjectRef, why: str, now: datetime) -> ObjectEvent:
+    """Once per refusal in the API server's words."""
+    key = hashlib.sha256(why.encode()).hexdigest()[:8]
+    text = f"Only a part of the status is shown: the API server does not take the whole one: {why}"
+    return ObjectEvent(uid, ref, key, EventReason.STATUS_REDUCED, text, now, now)
 
 
 # runs ------------------------------------------------------------------------------------------------

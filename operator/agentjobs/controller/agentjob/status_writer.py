@@ -10,32 +10,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
+from weakref import WeakValueDictionary
 
-from agentjobs.controller.agentjob.events import events_of, posted_run_of
+from agentjobs.controller.agentjob.events import events_of, posted_run_of, status_reduced
 from agentjobs.controller.agentjob.status import minimal_status, status_of
 from agentjobs.controller.agentjob.status_cache import StatusCache, WrittenStatus
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
-from agentjobs.controller.apiserver.writes import Result, Written, write_status
-from agentjobs.controller.kit.backoff import Backoff
+from agentjobs.controller.apiserver.refusals import Act, Call, Concerns
+from agentjobs.controller.apiserver.reply import Reply
+from agentjobs.controller.apiserver.writes import write_status
+from agentjobs.controller.kit.backoff import WHO, Backoff, worth_a_line
 from agentjobs.controller.kit.event_recorder import EventRecorder
 from agentjobs.controller.kit.periodic import wait_for
-from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES
+from agentjobs.controller.metrics.counters import STATUS_REDUCED, STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import OutboxEntry, State
+from agentjobs.queue.records import JobView, ObjectRef, OutboxEntry, State
 from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 
-READ_LIMIT = 256
+IN_HAND = 256
+"""Jobs of one namespace whose status is being written, or is about to be."""
+MOST_IN_HAND = 8 * IN_HAND
+"""Of all namespaces."""
 READ_GAP_SECONDS = 0.02
 """Between two reads of the outbox: a lone job is read at once, many jobs together."""
+READ_SHARE = 0.25
+"""Of the time, reading the outbox takes at most: with many jobs of a namespace that refuses, a read has to pass
+them by."""
 CONFIRM_SECONDS = 0.05
 """Statuses that were written within it are confirmed together; until then the outbox is not read for them."""
 EVENT_SECONDS = 1.0
@@ -55,6 +66,7 @@ class StatusWriter:
     poll_seconds: float = 5.0
     progress_seconds: float = 60.0
     parallel: int = 16
+    """Requests under way at once, for each namespace: one that gives no answer holds up no other."""
     on_ended: Callable[[UUID], None] = lambda uid: None
     """Called when an object shows that its job has ended."""
     is_elsewhere: Callable[[str], bool] = lambda uid: False
@@ -66,18 +78,17 @@ class StatusWriter:
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _confirming: set[int] = field(default_factory=set)
     _busy: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _slots: asyncio.Semaphore = field(init=False)
+    _slots: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
     _done: list[tuple[int, int, int]] = field(default_factory=list)
     _same: list[tuple[int, int]] = field(default_factory=list)
     _drop: list[int] = field(default_factory=list)
     _stale: list[UUID] = field(default_factory=list)
-    _backoff: Backoff = field(default_factory=Backoff)
+    _backoff: Backoff[int] = field(default_factory=lambda: Backoff(IN_HAND))
+    _closed: list[str] = field(default_factory=list)
+    """Namespaces that the last read of the outbox left out."""
     _shown: StatusCache = field(default_factory=StatusCache)
     _fresh_until: float = 0.0
-    _read_at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.parallel)
+    _read_again_at: float = 0.0
 
     def wake(self) -> None:
         """Reads the outbox soon: a job was marked stale."""
@@ -127,28 +138,34 @@ class StatusWriter:
 
     async def _sleep(self) -> None:
         """Sleeps until a job is marked stale; for a while after that also until a coalesced status is due."""
-        await asyncio.sleep(self._backoff.paused_seconds(time.monotonic()))
+        await asyncio.sleep(self._backoff.everybody_seconds(time.monotonic()))
         now = time.monotonic()
         timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
-        timeout = min(timeout, self._backoff.soonest_seconds(now, timeout))
+        timeout = min(timeout, self._backoff.next_seconds(now, timeout))
         if await wait_for(self._wake, timeout + 0.001):
-            await asyncio.sleep(self._read_at + READ_GAP_SECONDS - time.monotonic())
+            await asyncio.sleep(self._read_again_at - time.monotonic())
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
 
     async def _read(self) -> None:
         """Reads stale jobs from the outbox, and starts writing their statuses."""
         now = time.monotonic()
         ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
-        room = READ_LIMIT - len(self._busy) - len(ended)
-        self._read_at = now  # also where nothing is read: whoever wakes again and again must not make it spin
-        if self._backoff.paused_seconds(now) or room <= 0:
+        room = min(self._backoff.room(now), MOST_IN_HAND - len(self._busy) - len(ended))
+        # also where nothing is read: whoever wakes again and again must not make it spin
+        self._read_again_at = now + READ_GAP_SECONDS
+        if self._backoff.everybody_seconds(now) or room <= 0:
             return
         self._wake.clear()
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
         coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
-        found = await self.queue.outbox(room, coalesce, exclude=held)
+        self._closed = self._backoff.closed(now)
+        found = await self.queue.outbox(room, coalesce, exclude=held, closed=self._closed)
+        self._read_again_at = max(self._read_again_at, now + (time.monotonic() - now) / READ_SHARE)
         for entry in found:
-            self._busy[entry.job.id] = asyncio.create_task(self._project(entry))
+            key, namespace = entry.job.id, _namespace_of(entry)
+            if self._backoff.may_start(namespace, key, now):
+                self._backoff.start(namespace, key, math.inf)
+                self._busy[key] = asyncio.create_task(self._project(entry))
         if len(found) == room:
             self._wake.set()  # there may be more
 
@@ -196,24 +213,30 @@ class StatusWriter:
 
         An Event that is refused is the recorder's concern alone: the status is written, and stays confirmed.
         """
-        key = entry.job.id
+        key, namespace = entry.job.id, _namespace_of(entry)
+        slots = self._slots.setdefault(namespace, asyncio.Semaphore(self.parallel))
         try:
-            async with self._slots:
-                written = await self._write(entry)
-            self._backoff.answered()
+            async with slots:
+                now = time.monotonic()
+                self._backoff.start(namespace, key, now)
+                goes_on = self._backoff.goes_on(namespace, now)
+                written = goes_on and await self._write(entry)
             if written:
                 await self.recorder.record_and_wait(events_of(entry), EVENT_SECONDS)
                 self._done.append((key, entry.version, posted_run_of(entry)))
         except ApiUnavailable as error:
-            self._pause(error)
+            self._refused(entry, error)
         except Exception:
             # a bug in one job's projection must not stop the others
             log.exception("a status could not be projected", extra={"job_id": key})
             self.api.meter.add(TASK_FAILURES, part="projection")
-            self._backoff.delay(key, time.monotonic())
+            self._backoff.postpone(namespace, key, time.monotonic())
         finally:
             self._busy.pop(key, None)
+            self._backoff.ended(namespace, key)
             self._ended.set()
+            if namespace in self._closed:
+                self._wake.set()
 
     async def _write(self, entry: OutboxEntry) -> bool:
         """Writes a status. True: the object shows it now. False: it does not, and the entry is dropped,
@@ -222,74 +245,82 @@ class StatusWriter:
         forgotten = job.state.final and job.finished_at is None
         if job.ref is None or forgotten or self.is_elsewhere(str(job.uid)):
             # past retention only a tombstone is left, which knows less than the object shows
-            self._drop.append(job.id)
+            self._drop_entry(job)
             return False
         status = status_of(job, entry.version)
         shown = WrittenStatus.of(status, time.monotonic())
         if not self._shown.needs(job.uid, shown, self.progress_seconds):
             self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
             self._shown.skipped(job.uid, shown)
+            self._backoff.forget(job.id)
             self._same.append((job.id, entry.version))
             return False
-        result = await self._write_status(entry, status)
-        if result.written is Written.DONE:
-            self._backoff.clear(job.id)
+        history = self._backoff.history(job.ref.namespace, job.id)
+        result = await write_status(self.api, job.ref, job.uid, status, minimal_status, history=history)
+        if result.act is Act.DONE:
+            if result.reduced is not None:
+                self._tell_reduced(entry, job.ref, result.reduced)
+            self._backoff.taken(job.ref.namespace, job.id)
             self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
             if job.state.final:
                 self.on_ended(job.uid)
             return True
-        if result.written is Written.GONE:
+        if result.act is Act.GONE:
             self.api.meter.add(STATUS_SKIPPED, reason="gone")
             self._shown.forget([job.uid])
-            self._drop.append(job.id)
+            self._drop_entry(job)
+        elif result.act is Act.OLDER:
+            self._older(entry)
         else:
-            self._refused(entry, result)
+            raise result.reply.unavailable
         return False
 
-    async def _write_status(self, entry: OutboxEntry, status: JsonObject) -> Result:
+    def _drop_entry(self, job: JobView) -> None:
+        self._backoff.forget(job.id)
+        self._drop.append(job.id)
+
+    def _tell_reduced(self, entry: OutboxEntry, ref: ObjectRef, why: Reply) -> None:
+        log.error(
+            "%s/%s shows a part of its status only, because the API server does not take the whole one"
+            " (where it names fields, the CRD is older than this operator: apply `agentjobs crds`): %s",
+            ref.namespace,
+            ref.name,
+            why.words,
+            extra={"job": str(entry.job.uid)},
+        )
+        self.api.meter.add(STATUS_REDUCED)
+        self.recorder.record(status_reduced(entry.job.uid, ref, why.words, datetime.now(UTC)))
+
+    def _older(self, entry: OutboxEntry) -> None:
+        """The object shows a newer revision: a new version is made, from what the rows say now."""
         job = entry.job
-        assert job.ref is not None
-        result = await write_status(self.api, job.ref, job.uid, status)
-        if result.written is Written.INVALID:
+        self._shown.forget([job.uid])
+        self._stale.append(job.uid)
+        failures = self._backoff.postpone(_namespace_of(entry), job.id, time.monotonic())
+        if failures > 3 and worth_a_line(failures):
             log.error(
-                "the installed CRD refuses a status (is it older than this operator? apply `agentjobs crds`): %s",
-                result.reply.message,
-                extra={"job": str(job.uid)},
+                "object %s/%s shows a newer revision than the database gives out: was the database restored? "
+                "its status stays as it is until revisions have caught up",
+                job.ref and job.ref.namespace,
+                job.ref and job.ref.name,
+                extra={"job": str(job.uid), "revision": entry.version},
             )
-            result = await write_status(self.api, job.ref, job.uid, minimal_status(status))
-        return result
 
-    def _refused(self, entry: OutboxEntry, result: Result) -> None:
-        job, reply = entry.job, result.reply
-        if reply.busy:
-            raise reply.unavailable
-        failures = self._backoff.delay(job.id, time.monotonic())
-        if result.written is Written.OLDER:
-            self._shown.forget([job.uid])
-            self._stale.append(job.uid)  # a new version, from what the rows say now
-            if failures > 3:
-                log.error(
-                    "object %s/%s shows a newer revision than the database gives out: was the database restored? "
-                    "its status stays as it is until revisions have caught up",
-                    job.ref and job.ref.namespace,
-                    job.ref and job.ref.name,
-                    extra={"job": str(job.uid), "revision": entry.version},
-                )
-        else:
+    def _refused(self, entry: OutboxEntry, error: ApiUnavailable) -> None:
+        """The entry stays in the outbox; it, its namespace or everybody waits."""
+        key, ref = entry.job.id, entry.job.ref
+        decision = self._backoff.decide(Call.STATUS, error, _namespace_of(entry), key, time.monotonic())
+        if decision.concerns is not Concerns.OBJECT or worth_a_line(self._backoff.refusals(key)):
             log.warning(
-                "a status was refused (%d %s): %s",
-                reply.status,
-                reply.reason,
-                reply.message,
-                extra={"job": str(job.uid)},
+                "the status of %s/%s is refused; %s waits %.1f s: %s",
+                ref and ref.namespace,
+                ref and ref.name,
+                WHO[decision.concerns],
+                decision.seconds,
+                error,
+                extra={"job": str(entry.job.uid)},
             )
-
-    def _pause(self, error: ApiUnavailable) -> None:
-        """Stops all status writes for a while; everything stays in the outbox."""
-        seconds = self._backoff.pause(time.monotonic(), error.retry_after_seconds)
-        if seconds is not None:
-            log.warning("statuses wait %.1f s for the API server: %s", seconds, error)
-        self._wake.set()  # what failed is read again after that
+        self._wake.set()  # it is read again once it may be written
 
     async def _refresh_progress(self) -> None:
         """Marks running jobs stale whose object has shown the same for a while."""
@@ -301,3 +332,7 @@ class StatusWriter:
                     await self.queue.touch(due)
                 except QueueError as error:
                     log.warning("progress is not refreshed: the database does not answer: %s", error)
+
+
+def _namespace_of(entry: OutboxEntry) -> str:
+    return entry.job.ref.namespace if entry.job.ref is not None else ""

@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.listing import Listed
 from agentjobs.controller.apiserver.resources import NAMESPACES
 from agentjobs.controller.kit.sweep import Suspects, vanished_rows
@@ -85,7 +86,12 @@ class AgentJobSweep:
 
     async def _exists(self, namespace: str) -> bool:
         """True where in doubt: then nothing is cancelled."""
-        reply = await self.api.request("GET", NAMESPACES.object(None, namespace), resource=NAMESPACES.plural)
+        try:
+            reply = await self.api.request(
+                "GET", NAMESPACES.object(None, namespace), resource=NAMESPACES.plural
+            )
+        except ApiUnavailable:
+            return True
         return not reply.object_missing and not (reply.body.get("metadata") or {}).get("deletionTimestamp")
 
 

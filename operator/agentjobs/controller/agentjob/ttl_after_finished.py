@@ -18,9 +18,10 @@ from uuid import UUID
 from agentjobs.api.meta import parse_time
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import Call
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import Deletion, delete_if_unchanged
-from agentjobs.controller.kit.backoff import Backoff
+from agentjobs.controller.kit.backoff import WHO, Backoff, worth_a_line
 from agentjobs.controller.kit.due_times import DueTimes
 from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.periodic import wait_for
@@ -32,7 +33,7 @@ from agentjobs.values.json import JsonObject
 log = logging.getLogger(__name__)
 
 AGAIN = timedelta(seconds=10)
-"""After a delete that was refused, or that has to wait for its schedule."""
+"""After a delete that has to wait for its schedule, or for the database."""
 LONGEST_SLEEP_SECONDS = 60.0
 """Bounds how late a delete is after this machine's clock was set."""
 
@@ -71,14 +72,19 @@ class TtlAfterFinished:
     (H29)."""
     default_ttl_seconds: int | None = None
     parallel: int = 16
+    """Deletes under way at once, for each namespace: one that gives no answer holds up no other."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _due: DueTimes = field(default_factory=DueTimes)
     _entries: dict[UUID, Expiring] = field(default_factory=dict)
     """Each object in ``_due``, in ``_expired`` and of those that are being deleted."""
-    _expired: deque[UUID] = field(default_factory=deque)
+    _expired: dict[str, deque[UUID]] = field(default_factory=dict)
+    """By namespace, in the order of their times."""
     _deleting: set[UUID] = field(default_factory=set)
-    _backoff: Backoff = field(default_factory=Backoff)
+    _backoff: Backoff[UUID] = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._backoff = Backoff(self.parallel)
 
     def enqueue(self, batch: Iterable[WatchEvent]) -> None:
         """Takes note of when each object is due; never waits."""
@@ -97,56 +103,76 @@ class TtlAfterFinished:
         """Deletes until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
-                self._expired.extend(self._due.due(self.clock()))
-                paused = self._backoff.paused_seconds(time.monotonic())
-                while self._expired and len(self._deleting) < self.parallel and not paused:
-                    uid = self._expired.popleft()
-                    if uid in self._entries and uid not in self._deleting:
-                        self._deleting.add(uid)
-                        group.create_task(self._delete(uid))
+                for uid in self._due.due(self.clock()):
+                    if uid in self._entries:
+                        self._expired.setdefault(self._entries[uid].namespace, deque()).append(uid)
+                for namespace in list(self._expired):
+                    self._start(group, namespace)
                 self._wake.clear()
-                await wait_for(self._wake, self._seconds_to_wait(paused))
+                await wait_for(self._wake, self._seconds_to_wait())
 
-    def _seconds_to_wait(self, paused: float) -> float:
-        """Until the next object is due or the pause is over; whatever else happens sets ``_wake``."""
+    def _start(self, group: asyncio.TaskGroup, namespace: str) -> None:
+        """Begins as many deletes in this namespace as may be under way."""
+        expired, now = self._expired[namespace], time.monotonic()
+        while expired:
+            uid = expired[0]
+            if uid in self._entries and uid not in self._deleting:
+                if not self._backoff.may_start(namespace, uid, now):
+                    return
+                self._backoff.start(namespace, uid, now)
+                self._deleting.add(uid)
+                group.create_task(self._delete(uid))
+            expired.popleft()
+        del self._expired[namespace]
+
+    def _seconds_to_wait(self) -> float:
+        """Until the next object is due or may be tried again; whatever else happens sets ``_wake``."""
         seconds, due = LONGEST_SLEEP_SECONDS, self._due.next()
         if due is not None:
             seconds = min(seconds, (due - self.clock()).total_seconds())
-        if self._expired and paused:
-            seconds = min(seconds, paused)
+        if self._expired:
+            seconds = min(seconds, self._backoff.next_seconds(time.monotonic(), seconds))
         return max(seconds, 0.01)
 
     async def _delete(self, uid: UUID) -> None:
         entry = self._entries[uid]
-        done = False
+        namespace = entry.namespace
+        again: timedelta | None = AGAIN
         try:
-            done = await self._delete_if_expired(uid, entry)
-            self._backoff.answered()
+            if await self._delete_if_expired(uid, entry):
+                again = None
+                self._backoff.taken(namespace, uid)
         except ApiUnavailable as error:
-            if error.concerns_everybody:
-                self._pause(error, error.retry_after_seconds)
+            decision = self._backoff.decide(Call.DELETE, error, namespace, uid, time.monotonic())
+            again = timedelta(seconds=decision.seconds)
+            if worth_a_line(self._backoff.refusals(uid)):
+                log.warning(
+                    "%s/%s is expired and cannot be deleted; %s waits %.1f s: %s",
+                    namespace,
+                    entry.name,
+                    WHO[decision.concerns],
+                    decision.seconds,
+                    error,
+                )
         except QueueError as error:
-            self._pause(error)
+            log.warning("expired objects are deleted later: the database does not answer: %s", error)
         except Exception:
-            log.exception("%s/%s could not be deleted", entry.namespace, entry.name)
+            log.exception("%s/%s could not be deleted", namespace, entry.name)
             self.api.meter.add(TASK_FAILURES, part="ttl")
         finally:
+            self._backoff.ended(namespace, uid)
             self._deleting.discard(uid)
-            if not done and uid in self._entries and uid not in self._due:
-                self._due.put(uid, self.clock() + AGAIN)
-            elif done:
+            if again is None:
                 self._forget(uid)
+            elif uid in self._entries and uid not in self._due:
+                self._due.put(uid, self.clock() + again)
             self._wake.set()
-
-    def _pause(self, error: Exception, asked_seconds: float | None = None) -> None:
-        seconds = self._backoff.pause(time.monotonic(), asked_seconds)
-        if seconds is not None:
-            log.warning("expired objects are deleted later, in %.1f s: %s", seconds, error)
 
     def _forget(self, uid: UUID) -> None:
         """Drops the object, unless it is due at another time."""
         if uid not in self._due and uid not in self._deleting:
             self._entries.pop(uid, None)
+            self._backoff.forget(uid)
 
     async def _delete_if_expired(self, uid: UUID, entry: Expiring) -> bool:
         """False: not now."""
@@ -160,4 +186,4 @@ class TtlAfterFinished:
         result = await delete_if_unchanged(self.api, entry.namespace, entry.name, str(uid), expired)
         if result.deletion is Deletion.GONE and result.reply.ok:
             log.info("deleted %s/%s: its ttlSecondsAfterFinished is over", entry.namespace, entry.name)
-        return result.deletion is not Deletion.REFUSED
+        return True

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import ssl
-from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import orjson
@@ -18,6 +19,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.values.json import JsonObject
 
@@ -30,43 +32,9 @@ METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer of the API server. ``body`` is {} where it was no JSON object."""
-
-    status: int
-    body: JsonObject
-    retry_after_seconds: float | None = None
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def busy(self) -> bool:
-        """Whether the API server wants us to wait: too many requests, or an error of its own."""
-        return self.status == 429 or self.status >= 500
-
-    @property
-    def unavailable(self) -> ApiUnavailable:
-        """The exception to raise where the answer is ``busy``."""
-        return ApiUnavailable(f"{self.status} {self.message}", self.retry_after_seconds, status=self.status)
-
-    @property
-    def reason(self) -> str:
-        return str(self.body.get("reason", ""))
-
-    @property
-    def message(self) -> str:
-        return str(self.body.get("message", ""))[:1024]
-
-    @property
-    def object_missing(self) -> bool:
-        """404 of the object itself, and not of its whole kind (a CRD that is not installed)."""
-        details = self.body.get("details") or {}
-        return self.status == 404 and bool(details.get("name"))
+ANSWER_SECONDS = 12.0
+"""A request without an answer by then is broken off. An admission webhook that does not answer is waited for
+by the API server for 10 s by default; where its policy is to ignore that, the write succeeds then."""
 
 
 async def load_configuration(kubeconfig: str | None) -> Configuration:
@@ -97,13 +65,14 @@ class ApiServer:
     """One pool of connections, credentials that renew themselves, every request counted."""
 
     def __init__(
-        self, kubeconfig: str | None, meter: Counters, *, connections: int = 32, timeout_seconds: float = 30
+        self, kubeconfig: str | None, meter: Counters, *, timeout_seconds: float = ANSWER_SECONDS
     ) -> None:
         self.kubeconfig = kubeconfig
         self.meter = meter
-        self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=5)
         self._session: aiohttp.ClientSession | None = None
+        self._old: list[aiohttp.ClientSession] = []
+        """Sessions with earlier credentials: requests of theirs may be under way."""
         self._configuration: Configuration | None = None
         self._lock = asyncio.Lock()
 
@@ -114,39 +83,45 @@ class ApiServer:
         await self.close()
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions, self._session, self._old = [self._session, *self._old], None, []
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
-    async def _open(self, stale: aiohttp.ClientSession | None = None) -> aiohttp.ClientSession:
-        """The session; made anew, credentials included, where ``stale`` was refused."""
+    async def _open(self) -> aiohttp.ClientSession:
         async with self._lock:
-            if self._session is None or self._session is stale:
-                old, self._session = self._session, None
-                self._configuration = await load_configuration(self.kubeconfig)
-                self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(
-                        limit=self._connections, ssl=ssl_context_of(self._configuration)
-                    ),
-                    timeout=self._timeout,
-                    headers={"User-Agent": "agentjobs-operator"},
-                )
-                if old is not None:
-                    await old.close()
+            if self._session is None:
+                self._use(await load_configuration(self.kubeconfig))
+            assert self._session is not None
             return self._session
 
-    async def _headers(self) -> dict[str, str]:
-        assert self._configuration is not None
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        if token:
-            return {"Authorization": token if " " in token else f"Bearer {token}"}
-        if self._configuration.username and self._configuration.password:
-            return {
-                "Authorization": aiohttp.encode_basic_auth(
-                    self._configuration.username, self._configuration.password
-                )
-            }
-        return {}
+    async def _renew(self, refused: aiohttp.ClientSession) -> aiohttp.ClientSession | None:
+        """A session with other credentials than this one's, which were refused; None: there are no others.
+
+        The one before goes on with what is under way: a 401 may be that of one namespace.
+        """
+        async with self._lock:
+            if self._session is refused:
+                found = await load_configuration(self.kubeconfig)
+                if self._configuration is None or _credentials_of(found) == _credentials_of(
+                    self._configuration
+                ):
+                    return None
+                for idle in self._old:
+                    await idle.close()
+                self._old = [refused]
+                self._use(found)
+            return self._session
+
+    def _use(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._session = aiohttp.ClientSession(
+            # each part bounds its requests by namespace; a bound on all would let those of one
+            # namespace that get no answer keep everybody's waiting for a connection
+            connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context_of(configuration)),
+            timeout=self._timeout,
+            headers={"User-Agent": "agentjobs-operator"},
+        )
 
     async def request(
         self,
@@ -159,7 +134,8 @@ class ApiServer:
         accept: str = JSON,
         params: dict[str, str] | None = None,
     ) -> Reply:
-        """One request. Raises ApiUnavailable where no answer came; every answer is a Reply.
+        """One request. Raises ApiUnavailable where no answer came, or a success without an object in it; every
+        other answer is a Reply.
 
         ``resource`` only names the kind for the counters. A 401 reads the credentials again, once.
         """
@@ -167,12 +143,15 @@ class ApiServer:
             session = await self._open()
             reply = await self._send(session, verb, path, body, content_type, accept, params)
             if reply.status == 401:
-                session = await self._open(stale=session)
-                reply = await self._send(session, verb, path, body, content_type, accept, params)
+                renewed = await self._renew(session)
+                if renewed is not None:
+                    reply = await self._send(renewed, verb, path, body, content_type, accept, params)
         except (*UNREACHABLE, RuntimeError, kube_config.ConfigException) as error:
             self.meter.add(API_REQUESTS, verb=verb, resource=resource, result="unavailable")
-            raise ApiUnavailable(f"{verb} {path}: {type(error).__name__}: {error}") from error
+            raise no_answer(f"{verb} {path}", error) from error
         self.meter.add(API_REQUESTS, verb=verb, resource=resource, result=str(reply.status))
+        if reply.ok and not isinstance(reply.body.get("metadata"), dict):
+            raise ApiUnavailable(f"{verb} {path}: {reply.status} without an object")
         return reply
 
     async def _send(
@@ -186,7 +165,7 @@ class ApiServer:
         params: dict[str, str] | None,
     ) -> Reply:
         assert self._configuration is not None
-        headers = {"Accept": accept, **await self._headers()}
+        headers = {"Accept": accept, **await authorization_of(self._configuration)}
         data = None
         if body is not None:
             data = orjson.dumps(body)
@@ -201,14 +180,38 @@ class ApiServer:
             server_hostname=getattr(self._configuration, "tls_server_name", None) or None,
         ) as response:
             raw = await response.read()
-            return Reply(response.status, _object_of(raw), _seconds_of(response.headers.get("Retry-After")))
+            return reply_of(response, raw)
 
     async def configuration(self) -> Configuration:
         """A configuration of its own for another client (the watch, the lease)."""
         return await load_configuration(self.kubeconfig)
 
 
-def _object_of(raw: bytes) -> JsonObject:
+def _credentials_of(configuration: Configuration) -> tuple[object, ...]:
+    """What the API server is told about who asks; what is in files by its content."""
+    files = (configuration.cert_file, configuration.key_file, configuration.ssl_ca_cert)
+    contents = [Path(name).read_bytes() if name else b"" for name in files]
+    basic = (configuration.username, configuration.password)
+    return (configuration.host, dict(configuration.api_key), basic, *contents)
+
+
+async def authorization_of(configuration: Configuration) -> dict[str, str]:
+    """The header with the present credentials: a token in a file is read again when it is old."""
+    token = await configuration.get_api_key_with_prefix("BearerToken")
+    if token:
+        return {"Authorization": token if " " in token else f"Bearer {token}"}
+    if configuration.username and configuration.password:
+        return {"Authorization": aiohttp.encode_basic_auth(configuration.username, configuration.password)}
+    return {}
+
+
+def reply_of(response: aiohttp.ClientResponse, raw: bytes) -> Reply:
+    """The answer whose body is ``raw``."""
+    return Reply(response.status, object_of(raw), _seconds_of(response.headers.get("Retry-After")))
+
+
+def object_of(raw: bytes) -> JsonObject:
+    """The JSON object; {} where it is none."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -216,9 +219,20 @@ def _object_of(raw: bytes) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+def no_answer(what: str, error: BaseException) -> ApiUnavailable:
+    """The exception for a request that raised one of ``UNREACHABLE``."""
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    if isinstance(error, TimeoutError):
+        text = f"no answer within {ANSWER_SECONDS:.0f} s"
+    # where a connection was made, it may be a webhook of one namespace that does not answer
+    unreachable = isinstance(error, aiohttp.ClientConnectorError | kube_config.ConfigException)
+    return ApiUnavailable(f"{what}: {text}", unreachable=unreachable)
+
+
 def _seconds_of(value: str | None) -> float | None:
     """Retry-After in seconds; the API server never sends its date form."""
     try:
-        return float(value) if value else None
+        seconds = float(value) if value else None
     except ValueError:
         return None
+    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None

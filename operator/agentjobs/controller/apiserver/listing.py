@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
 from dataclasses import dataclass
 from uuid import UUID
 
 from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.values.json import JsonObject
 
 CHUNK = 500
 """Objects in a page."""
-
-
-class ListFailed(Exception):
-    """The LIST or a page of it failed: nothing may be concluded from what is missing in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +28,29 @@ class Listed:
 
 
 async def list_objects(
-    api: ApiServer, resource: Resource, namespaces: Set[str], chunk: int = CHUNK
+    api: ApiServer, resource: Resource, namespace: str | None, chunk: int = CHUNK
 ) -> dict[UUID, Listed]:
-    """By uid; of these namespaces, or of all where none is named. Raises ApiUnavailable, ListFailed."""
+    """By uid; of this namespace, or of all. Raises ApiUnavailable: nothing may be concluded then from what is
+    missing."""
     listed: dict[UUID, Listed] = {}
-    for namespace in sorted(namespaces) or (None,):
-        params = {"limit": str(chunk)}
-        while True:
-            reply = await api.request(
-                "GET",
-                resource.collection(namespace),
-                resource=resource.plural,
-                accept=METADATA_LIST,
-                params=params,
+    params = {"limit": str(chunk)}
+    path = resource.collection(namespace)
+    while True:
+        reply = await api.request("GET", path, resource=resource.plural, accept=METADATA_LIST, params=params)
+        if not reply.ok:  # 410 too: the list was too old to go on with; the next one starts anew
+            raise ApiUnavailable(
+                f"LIST {path}: {reply.words}", reply.retry_after_seconds, status=reply.status
             )
-            if not reply.ok:  # 410 too: the list was too old to go on with; the next sweep starts anew
-                raise ListFailed(f"LIST {resource.plural}: {reply.status} {reply.message}")
-            for item in reply.body.get("items") or ():
+        try:
+            for item in reply.body["items"] or ():  # an empty list of metadata may be null
                 found = _listed(item)
                 listed[found.uid] = found
-            token = (reply.body.get("metadata") or {}).get("continue")
-            if not token:
-                break
-            params = {"limit": str(chunk), "continue": token}
-    return listed
+        except (KeyError, ValueError, TypeError) as error:
+            raise ApiUnavailable(f"LIST {path}: the answer cannot be read: {error!r}") from error
+        token = reply.body["metadata"].get("continue")
+        if not token:
+            return listed
+        params = {"limit": str(chunk), "continue": token}
 
 
 def _listed(item: JsonObject) -> Listed:

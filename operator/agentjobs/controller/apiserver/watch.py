@@ -1,31 +1,33 @@
-"""The watch: kopf, in a thread of its own, hands every watch event of the two kinds to the operator.
+"""The watches: kopf, a life of its own for each kind and namespace, hands watch events to the operator.
 
-kopf watches and nothing else: one ``on.event`` per kind, no finalizers, no writes. Its thread has a loop
-of its own, because kopf cancels every task that was created in its loop after it started. This module
-starts kopf again where kopf ends and an operator must not: a CRD is deleted, or the API server answers 5xx
-for longer than kopf's back-offs.
+kopf watches and nothing else: one ``on.event``, no finalizers, no writes. Each life has a thread and a loop
+of its own, because kopf cancels every task that was created in its loop after it started, and ends all its
+watches where one cannot go on. So a CRD that is missing, or a namespace that is forbidden, stops no other
+watch. This module starts a life again where it ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
+import random
 import threading
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import kopf
 
-from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer, load_configuration
+from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import Call, History, decide
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
-from agentjobs.controller.metrics.counters import TASK_FAILURES
+from agentjobs.controller.apiserver.watch_session import watch_session
+from agentjobs.controller.metrics.counters import API_REQUESTS, TASK_FAILURES
 
 log = logging.getLogger(__name__)
 # It warns that it takes no signals in a thread, at each start: that is what is wanted here.
@@ -35,16 +37,9 @@ for _name in ("kopf.objects", "kopf.activities", "kopf._core.engines.activities"
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
-RETRY_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0)
 STOP_SECONDS = 3.0
-
-
-class Endless:
-    """Back-offs without an end, and iterable again and again: kopf shares the object between requests, and
-    exits the process when it is exhausted."""
-
-    def __iter__(self) -> Iterator[float]:
-        return itertools.chain(RETRY_SECONDS, itertools.repeat(RETRY_SECONDS[-1]))
+STEADY_SECONDS = 60.0
+"""A watch that was up for so long begins anew after a short delay."""
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -87,9 +82,9 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.process.ultimate_exiting_timeout = None  # it would kill us, not itself
     settings.queueing.idle_timeout = 0.05  # two tasks per recently seen object live this long
     settings.queueing.exit_timeout = 0.5
-    settings.networking.error_backoffs = Endless()
+    settings.networking.error_backoffs = ()  # the session waits: see ``watch_session``
     settings.networking.connect_timeout = 5
-    settings.networking.request_timeout = 60
+    settings.networking.request_timeout = None
     settings.watching.chunk_size = 500
     settings.watching.connect_timeout = 5
     settings.persistence.diffbase_storage = NoDiffBase()
@@ -106,70 +101,37 @@ class ObjectWatch:
     kinds: Sequence[Resource]
     namespaces: Sequence[str]
     sink: Callable[[list[WatchEvent]], None]
-    listed: bool = False
-    """True while a watch is up."""
+    scopes: list[ScopeWatch] = field(init=False)
     _buffer: deque[WatchEvent] = field(default_factory=deque)
     _scheduled: bool = False
 
+    def __post_init__(self) -> None:
+        self.scopes = [
+            ScopeWatch(self, kind, namespace)
+            for kind in self.kinds
+            for namespace in (sorted(set(self.namespaces)) or (None,))
+        ]
+
     async def run(self) -> None:
         """Watches until cancelled, whatever happens to the API server."""
-        failures = 0
-        while True:
-            await self._until_listable()
-            started = time.monotonic()
-            error = await self._watch_once()
-            self.listed = False
-            failures = 0 if time.monotonic() - started > 60 else failures + 1
-            delay = min(2**failures, 30)
-            self.api.meter.add(TASK_FAILURES, part="watch")
-            log.warning("the watch ended (%s); starting it again in %s s", error or "no error", delay)
-            await asyncio.sleep(delay)
+        async with asyncio.TaskGroup() as group:
+            for scope in self.scopes:
+                group.create_task(scope.run(), name=f"watch of {scope.name}")
 
-    async def _until_listable(self) -> None:
-        """Waits for the API server, the CRDs and RBAC: kopf would look once and then never again."""
-        said = ""
-        for delay in Endless():
-            problem = await self._problem()
-            if not problem:
-                return
-            if problem != said:
-                log.warning("cannot watch yet: %s", problem)
-                said = problem
-            await asyncio.sleep(delay)
+    @property
+    def ready(self) -> bool:
+        """Whether everything is watched that can be, and that is something."""
+        return any(scope.listed for scope in self.scopes) and all(
+            scope.listed or scope.problem for scope in self.scopes
+        )
 
-    async def _problem(self) -> str:
-        for kind in self.kinds:
-            for namespace in self.namespaces or (None,):
-                path = kind.collection(namespace)
-                try:
-                    reply = await self.api.request(
-                        "GET", path, resource=kind.plural, accept=METADATA_LIST, params={"limit": "1"}
-                    )
-                except ApiUnavailable as error:
-                    return str(error)
-                if reply.status == 404:
-                    return f"the CRD {kind.plural}.{kind.group} is not installed: run `agentjobs crds | kubectl apply --server-side -f -`"
-                if not reply.ok:
-                    return f"GET {path}: {reply.status} {reply.message}"
-        return ""
-
-    async def _watch_once(self) -> BaseException | None:
-        """Runs kopf once, in a thread; returns what ended it."""
-        main = asyncio.get_running_loop()
-        ended: asyncio.Future[BaseException | None] = main.create_future()
-        life = _Life(self, main, ended)
-        thread = threading.Thread(target=life.run, name="watch", daemon=True)
-        thread.start()
-        try:
-            return await asyncio.shield(ended)
-        finally:
-            # a daemon thread: one that does not end in time holds nobody up
-            life.stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What cannot be watched, and why; empty texts: it is not listed yet."""
+        return {scope.name: scope.problem for scope in self.scopes if not scope.listed}
 
     def enqueue(self, seen: WatchEvent, main: asyncio.AbstractEventLoop) -> None:
-        """Called from kopf's thread: buffers a watch event, and wakes the main loop once for many."""
+        """Called from kopf's threads: buffers a watch event, and wakes the main loop once for many."""
         self._buffer.append(seen)
         if not self._scheduled:
             self._scheduled = True
@@ -187,10 +149,100 @@ class ObjectWatch:
 
 
 @dataclass(slots=True)
-class _Life:
-    """One run of kopf in its thread."""
+class ScopeWatch:
+    """The watch of one kind in one namespace, or in all."""
 
     watch: ObjectWatch
+    kind: Resource
+    namespace: str | None
+    listed: bool = False
+    """True while it is up: the objects are listed, and the API server takes the watch."""
+    problem: str = ""
+    """Why it is not up, in the API server's words."""
+    _refusals: int = 0
+    """In a row."""
+
+    @property
+    def name(self) -> str:
+        where = f"namespace {self.namespace}" if self.namespace else "all namespaces"
+        return f"{self.kind.plural} in {where}"
+
+    async def run(self) -> None:
+        """Watches until cancelled."""
+        while True:
+            await self._until_listable()
+            started = asyncio.get_running_loop().time()
+            error = await self._watch_once()
+            if asyncio.get_running_loop().time() - started > STEADY_SECONDS:
+                self._refusals = 0
+            self.watch.api.meter.add(TASK_FAILURES, part="watch")
+            await asyncio.sleep(
+                self.refused(Call.WATCH, ApiUnavailable(f"the watch ended: {error or 'no error'}"))
+            )
+
+    async def _until_listable(self) -> None:
+        """Waits for the CRD and RBAC: kopf would look once and then never again."""
+        while True:
+            answer = await self._look()
+            if answer is None:
+                return
+            await asyncio.sleep(self.refused(Call.LIST, answer))
+
+    async def _look(self) -> ApiUnavailable | None:
+        path = self.kind.collection(self.namespace)
+        try:
+            reply = await self.watch.api.request(
+                "GET", path, resource=self.kind.plural, accept=METADATA_LIST, params={"limit": "1"}
+            )
+        except ApiUnavailable as error:
+            return error
+        if reply.ok:
+            return None
+        words = f"LIST {path}: {reply.words}"
+        if reply.status == 404:
+            words = (
+                f"the CRD {self.kind.plural}.{self.kind.group} is not installed: "
+                f"run `agentjobs crds | kubectl apply --server-side -f -` ({reply.words})"
+            )
+        return ApiUnavailable(words, reply.retry_after_seconds, status=reply.status)
+
+    def answered(self, call: Call) -> None:
+        """The API server does what it was asked; a watch that it takes is up."""
+        if call is Call.WATCH:
+            if self.problem:
+                log.info("%s: watched again", self.name)
+            self.listed, self.problem, self._refusals = True, "", 0
+
+    def refused(self, call: Call, answer: ApiUnavailable) -> float:
+        """Notes why it is not up; returns for how many seconds to wait. Also called in kopf's thread."""
+        seconds = decide(call, answer, History(refusals=self._refusals)).seconds * random.uniform(0.8, 1.0)
+        self._refusals += 1
+        if str(answer) != self.problem:
+            log.warning("cannot watch %s: %s", self.name, answer)
+        self.listed, self.problem = False, str(answer)
+        return seconds
+
+    async def _watch_once(self) -> BaseException | None:
+        """Runs kopf once, in a thread; returns what ended it."""
+        main = asyncio.get_running_loop()
+        ended: asyncio.Future[BaseException | None] = main.create_future()
+        life = _Life(self, main, ended)
+        thread = threading.Thread(target=life.run, name=f"watch of {self.name}", daemon=True)
+        thread.start()
+        try:
+            return await asyncio.shield(ended)
+        finally:
+            # a daemon thread: one that does not end in time holds nobody up
+            life.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
+
+
+@dataclass(slots=True)
+class _Life:
+    """One run of kopf in its thread; it hears of the session's answers."""
+
+    scope: ScopeWatch
     main: asyncio.AbstractEventLoop
     ended: asyncio.Future[BaseException | None]
     _loop: asyncio.AbstractEventLoop | None = None
@@ -203,8 +255,12 @@ class _Life:
             asyncio.run(self._operate())
         except BaseException as problem:
             error = problem
+        self._tell(self._finish, error)
+
+    def _tell(self, what: Callable[..., None], *args: object) -> None:
+        """On the main loop; nobody is there to be told once that has ended."""
         with contextlib.suppress(RuntimeError):
-            self.main.call_soon_threadsafe(self._finish, error)
+            self.main.call_soon_threadsafe(what, *args)
 
     def _finish(self, error: BaseException | None) -> None:
         if not self.ended.done():
@@ -217,12 +273,32 @@ class _Life:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(stop.set)
 
+    # the session's answers ---------------------------------------------------------------------------
+
+    def answered(self, call: Call, status: int) -> None:
+        self._count(call, str(status))
+        self._tell(self._unless_stopped, partial(self.scope.answered, call))
+
+    def refused(self, call: Call, answer: ApiUnavailable) -> float:
+        self._count(call, str(answer.status or "unavailable"))
+        return self.scope.refused(call, answer)
+
+    def _unless_stopped(self, what: Callable[[], None]) -> None:
+        if not self._stopped:
+            what()
+
+    def _count(self, call: Call, result: str) -> None:
+        add = self.scope.watch.api.meter.add
+        verb, resource = call.value.upper(), self.scope.kind.plural
+        self._tell(partial(add, API_REQUESTS, verb=verb, resource=resource, result=result))
+
+    # kopf --------------------------------------------------------------------------------------------
+
     async def _operate(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         if self._stopped:
             return
-        namespaces = tuple(self.watch.namespaces)
-        self.watch.listed = True
+        namespaces = (self.scope.namespace,) if self.scope.namespace else ()
         await kopf.operator(
             registry=self._registry(),
             settings=watch_settings(),
@@ -235,36 +311,19 @@ class _Life:
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
-        async def login(**_: Any) -> kopf.ConnectionInfo:
-            return await _credentials(self.watch.api.kubeconfig)
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            configuration = await self.scope.watch.api.configuration()
+            session = watch_session(configuration, self)
+            return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
 
         kopf.on.login(registry=registry)(login)
-        for kind in self.watch.kinds:
-            kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(self._handler(kind))
+        kind = self.scope.kind
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(self._handler(kind))
         return registry
 
     def _handler(self, kind: Resource) -> Callable[..., Awaitable[None]]:
         async def seen(event: Any, **_: Any) -> None:
             what = WatchEvent(event["object"], event["type"] == "DELETED", event["type"] is None, kind)
-            self.watch.enqueue(what, self.main)
+            self.scope.watch.enqueue(what, self.main)
 
         return seen
-
-
-async def _credentials(kubeconfig: str | None) -> kopf.ConnectionInfo:
-    """The same credentials as our own sessions, read again at each login (kopf logs in anew after a 401)."""
-    configuration = await load_configuration(kubeconfig)
-    token = await configuration.get_api_key_with_prefix("BearerToken")
-    scheme, _, value = token.rpartition(" ") if token else ("", "", None)
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        username=configuration.username or None,
-        password=configuration.password or None,
-        scheme=scheme or ("Bearer" if value else None),
-        token=value,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-        proxy_url=configuration.proxy or None,
-    )

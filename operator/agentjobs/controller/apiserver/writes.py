@@ -1,54 +1,64 @@
-"""Writes to objects: statuses and deletes, and what the API server's answers to them mean."""
+"""Writes to objects: statuses and deletes; whatever the API server's answer leaves open, a GET decides."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from uuid import UUID
 
-from agentjobs.controller.apiserver.client import (
-    JSON_PATCH,
-    MERGE_PATCH,
-    METADATA_ONLY,
-    ApiServer,
-    Reply,
-)
+from agentjobs.controller.apiserver.client import JSON_PATCH, MERGE_PATCH, METADATA_ONLY, ApiServer
+from agentjobs.controller.apiserver.refusals import FRESH, Act, Call, History, decide
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
 
 
-class Written(Enum):
-    """The outcome of a status write."""
-
-    DONE = "done"
-    GONE = "gone"
-    """The object is not there, or another one has its name: there is nothing to write to (H2)."""
-    OLDER = "older"
-    """The object shows a newer revision: a newer leader was here (H3)."""
-    LATER = "later"
-    """The API server is busy, RBAC does not allow it, or the CRD is missing: everything is kept."""
-    INVALID = "invalid"
-    """The installed CRD does not accept this status: the CRD is older than this operator, or this is a
-    bug."""
-
-
 @dataclass(frozen=True, slots=True)
-class Result:
-    written: Written
+class StatusWrite:
+    """What came of a status write."""
+
+    act: Act
+    """DONE, GONE (the object, or it has another uid: H2), OLDER (H3) or RETRY."""
     reply: Reply
+    reduced: Reply | None = None
+    """Why only a part of the status was written; None: it was not reduced."""
 
 
 async def write_status(
-    api: ApiServer, ref: ObjectRef, uid: UUID, status: JsonObject, resource: Resource = AGENT_JOBS
-) -> Result:
-    """Replaces the whole status of exactly this object.
+    api: ApiServer,
+    ref: ObjectRef,
+    uid: UUID,
+    status: JsonObject,
+    less: Callable[[JsonObject], JsonObject],
+    resource: Resource = AGENT_JOBS,
+    history: History = FRESH,
+) -> StatusWrite:
+    """Replaces the whole status of exactly this object; where that can never be, by ``less`` of it.
 
-    A merge patch ignores the uid and leaves old keys behind; JSON Patch does neither. Only metadata comes
-    back: the answer would carry the whole spec. Raises ApiUnavailable.
+    Raises ApiUnavailable: nothing is known to be written.
     """
-    reply = await api.request(
+    reduced: Reply | None = None
+    while True:
+        reply = await _patch_status(api, ref, uid, status, resource)
+        known = replace(history, reduced=reduced is not None)
+        act = decide(Call.STATUS, reply, known).act
+        if act is Act.CONFIRM:
+            if await is_gone(api, ref.namespace, ref.name, str(uid), resource):
+                return StatusWrite(Act.GONE, reply)
+            act = decide(Call.STATUS, reply, replace(known, confirmed=True)).act
+        if act is not Act.REDUCE:
+            return StatusWrite(act, reply, reduced)
+        reduced, status = reply, less(status)
+
+
+async def _patch_status(
+    api: ApiServer, ref: ObjectRef, uid: UUID, status: JsonObject, resource: Resource
+) -> Reply:
+    """A merge patch ignores the uid and leaves old keys behind; JSON Patch does neither. Only metadata comes
+    back: the answer would carry the whole spec."""
+    return await api.request(
         "PATCH",
         resource.object(ref.namespace, ref.name, "status"),
         resource=f"{resource.plural}/status",
@@ -59,37 +69,35 @@ async def write_status(
         content_type=JSON_PATCH,
         accept=METADATA_ONLY,
     )
-    return Result(meaning_of(reply), reply)
-
-
-def meaning_of(reply: Reply) -> Written:
-    """The outcome of a status write by the server's answer."""
-    if reply.ok:
-        return Written.DONE
-    if reply.object_missing:
-        return Written.GONE
-    if reply.status == 422:
-        causes = (reply.body.get("details") or {}).get("causes") or []
-        fields = {str(cause.get("field", "")) for cause in causes}
-        if "status.revision" in fields:
-            return Written.OLDER
-        if not fields:
-            # a failed test has no causes: "the server rejected our request due to an error in our request"
-            return Written.GONE
-        return Written.INVALID
-    return Written.LATER
 
 
 async def get_object(
-    api: ApiServer, namespace: str, name: str, *, metadata_only: bool = False, resource: Resource = AGENT_JOBS
+    api: ApiServer,
+    namespace: str | None,
+    name: str,
+    *,
+    metadata_only: bool = False,
+    resource: Resource = AGENT_JOBS,
 ) -> Reply:
-    """One object. Raises ApiUnavailable."""
-    return await api.request(
+    """One object, or that there is none. Raises ApiUnavailable: neither is known."""
+    reply = await api.request(
         "GET",
         resource.object(namespace, name),
         resource=resource.plural,
         accept=METADATA_ONLY if metadata_only else "application/json",
     )
+    if decide(Call.GET, reply).act is Act.RETRY:
+        raise reply.unavailable
+    return reply
+
+
+async def is_gone(
+    api: ApiServer, namespace: str, name: str, uid: str, resource: Resource = AGENT_JOBS
+) -> bool:
+    """Whether a GET says that this object is not there, or that another one has its name. Raises
+    ApiUnavailable: it says neither."""
+    found = await get_object(api, namespace, name, metadata_only=True, resource=resource)
+    return not found.ok or found.body["metadata"].get("uid") != uid
 
 
 async def remove_status(api: ApiServer, obj: JsonObject, resource: Resource = AGENT_JOBS) -> bool:
@@ -130,15 +138,12 @@ async def annotate(
 
 
 class Deletion(Enum):
-    """The outcome of a delete."""
+    """The outcome of a delete that was not refused."""
 
     GONE = "gone"
     """The object is not there any more, whoever deleted it; another one may have its name."""
     CHANGED = "changed"
-    """It is no more what was to be deleted, or changed between the two requests: its watch event is on the
-    way."""
-    REFUSED = "refused"
-    """RBAC, say, does not allow it."""
+    """It is no more what was to be deleted: its watch event is on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,23 +161,20 @@ async def delete_if_unchanged(
     resource: Resource = AGENT_JOBS,
 ) -> DeleteResult:
     """Looks once more, then deletes exactly what it saw: a retry may have begun since. Raises
-    ApiUnavailable."""
+    ApiUnavailable: the object is there, or nothing is known of it."""
     found = await get_object(api, namespace, name, resource=resource)
-    if found.busy:
-        raise found.unavailable
-    if found.object_missing or (found.ok and found.body["metadata"]["uid"] != uid):
+    if not found.ok or found.body["metadata"].get("uid") != uid:
         return DeleteResult(Deletion.GONE, found)
-    if not found.ok:
-        return DeleteResult(Deletion.REFUSED, found)
     if not still_wanted(found.body):
         return DeleteResult(Deletion.CHANGED, found)
     version = found.body["metadata"]["resourceVersion"]
     reply = await delete_object(api, namespace, name, uid, version, resource)
-    if reply.busy:
-        raise reply.unavailable
-    if reply.ok or reply.object_missing:
+    act = decide(Call.DELETE, reply).act
+    if act is Act.DONE:
         return DeleteResult(Deletion.GONE, reply)
-    return DeleteResult(Deletion.CHANGED if reply.status == 409 else Deletion.REFUSED, reply)
+    if act is Act.CONFIRM and await is_gone(api, namespace, name, uid, resource):
+        return DeleteResult(Deletion.GONE, found)
+    raise reply.unavailable
 
 
 async def delete_object(

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 
 from agentjobs.controller.apiserver.client import METADATA_ONLY, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import SLOWEST_SECONDS, Act, Call, decide, growing
 from agentjobs.controller.apiserver.resources import EVENTS, Resource
+from agentjobs.controller.kit.backoff import worth_a_line
 from agentjobs.controller.kit.event import ObjectEvent, body_of
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import EVENTS_DROPPED, TASK_FAILURES, Counters
@@ -31,13 +33,13 @@ BACKLOG = 5_000
 dropped."""
 KEPT_SECONDS = 3600.0
 """The API server itself keeps an Event for an hour (--event-ttl): an older one is dropped."""
-PARALLEL = 16
+PARALLEL = 256
 PARALLEL_IN_SCOPE = 8
-"""Posts under way at once, of all and of one namespace; of one that refuses: a single one."""
+"""Posts under way at once, of all and of one namespace; of one that refuses: a single one. There is room for
+many namespaces that give no answer."""
 POST_SECONDS = 10.0
 """A post without an answer by then is tried again: the admission webhook of one namespace may be silent."""
-FIRST_DELAY_SECONDS = 0.5
-SLOWEST_DELAY_SECONDS = 30.0
+SLOWEST_DELAY_SECONDS = SLOWEST_SECONDS
 HELD_LOOK_SECONDS = 0.25
 """How often Events that are held back are looked at."""
 
@@ -129,17 +131,22 @@ class EventQueue:
     def refused(self, pending: PendingEvent, now: float, retry_after_seconds: float | None = None) -> float:
         """The Event and its scope wait; for how many seconds."""
         scope = self._end(pending)
-        scope.failures += 1
-        grown = min(FIRST_DELAY_SECONDS * 2.0 ** min(scope.failures - 1, 10), SLOWEST_DELAY_SECONDS)
         seconds = max(
-            grown * random.uniform(0.8, 1.2), min(retry_after_seconds or 0.0, SLOWEST_DELAY_SECONDS)
+            growing(scope.failures) * random.uniform(0.8, 1.0),
+            min(retry_after_seconds or 0.0, SLOWEST_DELAY_SECONDS),
         )
+        scope.failures += 1
         scope.retry_at = now + seconds
         scope.waiting.append(pending)
         self._waiting += 1
         for one in scope.waiting:
             one.tried.set()
         return seconds
+
+    def failures(self, scope: Scope) -> int:
+        """Refusals in a row."""
+        found = self._scopes.get(scope)
+        return found.failures if found else 0
 
     def expire(self, now: float) -> None:
         """Drops what the API server would keep no longer."""
@@ -244,13 +251,15 @@ class EventRecorder:
         except (ApiUnavailable, TimeoutError) as error:
             asked = error.retry_after_seconds if isinstance(error, ApiUnavailable) else None
             seconds = self._queue.refused(pending, self._clock(), asked)
-            log.info(
-                "Events on %s of namespace %s wait %.1f s: %s",
-                pending.event.resource.plural,
-                pending.event.ref.namespace,
-                seconds,
-                error or f"no answer within {POST_SECONDS:.0f} s",
-            )
+            if worth_a_line(self._queue.failures(pending.scope)):
+                log.warning(
+                    "Events on %s of namespace %s wait %.1f s; that on %s: %s",
+                    pending.event.resource.plural,
+                    pending.event.ref.namespace,
+                    seconds,
+                    pending.event.ref.name,
+                    str(error) or f"no answer within {POST_SECONDS:.0f} s",
+                )
         except Exception:
             # a bug in one Event must not stop the others
             log.exception("an Event could not be posted", extra={"job": str(pending.event.uid)})
@@ -270,10 +279,7 @@ class EventRecorder:
 
 
 async def post_event(api: ApiServer, event: ObjectEvent) -> None:
-    """Posts an Event once. Raises ApiUnavailable where it is to be tried again.
-
-    Every other answer is final: AlreadyExists, a namespace that is going away, RBAC that does not allow it.
-    """
+    """Posts an Event once. Raises ApiUnavailable where it is to be tried again."""
     reply = await api.request(
         "POST",
         EVENTS.collection(event.ref.namespace),
@@ -281,5 +287,15 @@ async def post_event(api: ApiServer, event: ObjectEvent) -> None:
         body=body_of(event),
         accept=METADATA_ONLY,
     )
-    if reply.busy:
+    act = decide(Call.EVENT, reply).act
+    if act is Act.RETRY:
         raise reply.unavailable
+    if act is Act.GIVE_UP:
+        log.warning(
+            "the Event %s on %s %s/%s is given up: %s",
+            event.reason.value,
+            event.resource.plural,
+            event.ref.namespace,
+            event.ref.name,
+            reply.words,
+        )

@@ -8,6 +8,8 @@ to be done then.
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -18,17 +20,24 @@ from uuid import UUID
 
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
-from agentjobs.controller.apiserver.listing import CHUNK, Listed, ListFailed, list_objects, version_of
+from agentjobs.controller.apiserver.listing import CHUNK, Listed, list_objects, version_of
+from agentjobs.controller.apiserver.refusals import SEVERAL, Call
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import get_object
-from agentjobs.controller.kit.periodic import run_periodically
+from agentjobs.controller.kit.backoff import Backoff, worth_a_line
+from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import SWEEP_FOUND
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import Confirmed
 
-FAILURES = (ApiUnavailable, QueueError, ListFailed)
+log = logging.getLogger(__name__)
+
 GETS_AT_ONCE = 8
+"""In each namespace."""
+DATABASE_SECONDS = 10.0
+"""Until the next try, where the database does not answer."""
 MARGIN = timedelta(seconds=5)
 """A row's time is the database's, the LIST's is this machine's: they may differ by so much."""
 
@@ -50,6 +59,8 @@ class Row(Protocol):
 
 
 R = TypeVar("R", bound=Row)
+ALL = ""
+"""The one scope where all namespaces are watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,10 @@ class SweepAdapter(Protocol[R]):
 
 @dataclass(slots=True)
 class Sweep(Generic[R]):
-    """Sweeps at the start, after each listing of the watch, and every few minutes."""
+    """Sweeps at the start, after each listing of the watch, and every few minutes.
+
+    A namespace that cannot be listed is left out, and tried again on its own.
+    """
 
     adapter: SweepAdapter[R]
     api: ApiServer
@@ -107,47 +121,112 @@ class Sweep(Generic[R]):
     chunk: int = CHUNK
     """Objects in a page of the LIST."""
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
-    _gets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(GETS_AT_ONCE))
+    _failing: set[str] = field(default_factory=set)
+    """Namespaces that could not be swept; ``ALL`` where all are one scope."""
+    _backoff: Backoff[str] = field(default_factory=Backoff)
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
-        what = f"the sweep of {self.resource.plural}"
-        seconds = (self.first_seconds, self.interval_seconds, self.settle_seconds)
-        await run_periodically(what, self.sweep, FAILURES, self._soon, seconds)
+        whole_at = time.monotonic() + self.first_seconds
+        while True:
+            now = time.monotonic()
+            seconds = whole_at - now
+            if self._failing:
+                seconds = self._backoff.next_seconds(now, seconds)
+            again = await wait_for(self._soon, max(0.0, min(seconds, whole_at - now)))
+            while again:
+                self._soon.clear()
+                again = await wait_for(self._soon, min(self.settle_seconds, self.first_seconds))
+                whole_at = 0.0
+            now = time.monotonic()
+            whole = now >= whole_at
+            scopes = self._scopes if whole else sorted(self._failing)
+            try:
+                await self.sweep([scope for scope in scopes if self._backoff.may_start(scope, scope, now)])
+                if whole:
+                    whole_at = now + self.interval_seconds * random.uniform(0.9, 1.1)
+            except QueueError as error:
+                log.warning("the sweep of %s is tried again: %s", self.resource.plural, error)
+                whole_at = time.monotonic() + min(DATABASE_SECONDS, self.interval_seconds)
 
     def trigger(self) -> None:
         """Asks for a sweep before long: the watch has listed anew, and nobody tells what was deleted
         before."""
         self._soon.set()
 
-    async def sweep(self) -> Suspects[R]:
-        """Compares once, and heals. Raises ApiUnavailable, QueueError, ListFailed: nothing was concluded; and
-        ApiServerWentBack."""
+    @property
+    def _scopes(self) -> list[str]:
+        return sorted(self.namespaces) or [ALL]
+
+    async def sweep(self, scopes: Iterable[str] | None = None) -> Suspects[R]:
+        """Compares once, and heals; nothing is concluded about a namespace that cannot be listed. Raises
+        QueueError, ApiServerWentBack."""
         started = datetime.now(UTC)
-        listed = await list_objects(self.api, self.resource, self.namespaces, self.chunk)
-        await self._look_back(listed.values())
+        wanted = self._scopes if scopes is None else scopes
+        listings = dict(await asyncio.gather(*(self._list(scope) for scope in wanted)))
+        scoped = {scope: listed for scope, listed in listings.items() if listed is not None}
+        if not scoped:
+            return Suspects()
+        for one in scoped.values():
+            await self._look_back(one.values())
         rows = await self.adapter.rows()
+        if ALL not in scoped:
+            rows = [row for row in rows if row.namespace in scoped]
+        listed = {uid: found for one in scoped.values() for uid, found in one.items()}
         suspects = self.adapter.suspects(rows, listed, started)
         for kind in ("vanished", "unknown", "behind", "contradicted"):
             found = len(getattr(suspects, kind))
             if found:
                 self.api.meter.add(SWEEP_FOUND, found, kind=kind)
+        gets = _Gets(self.api, self.resource)
         plain = (*suspects.unknown, *suspects.behind)
         await self._read(
-            (found, None) for found in plain if not self.adapter.has(str(found.uid), found.generation)
+            gets, ((one, None) for one in plain if not self.adapter.has(str(one.uid), one.generation))
         )
-        await self._read(suspects.contradicted)
-        await self.adapter.release(await self._confirmed(suspects.vanished), rows)
+        await self._read(gets, suspects.contradicted)
+        await self.adapter.release(await gets.gone(suspects.vanished), rows)
+        for scope in scoped:
+            refused = [
+                error for name, errors in gets.refused.items() if scope in (ALL, name) for error in errors
+            ]
+            if refused:
+                self._refused(scope, Call.GET, refused[0])
+            else:
+                self._failing.discard(scope)
+                self._backoff.taken(scope, scope)
         return suspects
+
+    async def _list(self, scope: str) -> tuple[str, Mapping[UUID, Listed] | None]:
+        """None: it was refused."""
+        try:
+            return scope, await list_objects(self.api, self.resource, scope or None, self.chunk)
+        except ApiUnavailable as error:
+            self._refused(scope, Call.LIST, error)
+            return scope, None
+
+    def _refused(self, scope: str, call: Call, error: ApiUnavailable) -> None:
+        self._failing.add(scope)
+        decision = self._backoff.decide(call, error, scope, scope, time.monotonic())
+        if worth_a_line(self._backoff.refusals(scope)):
+            log.warning(
+                "the sweep of %s in %s is tried again in %.1f s: %s",
+                self.resource.plural,
+                f"namespace {scope}" if scope else "all namespaces",
+                decision.seconds,
+                error,
+            )
 
     async def _look_back(self, listed: Iterable[Listed]) -> None:
         """Raises ApiServerWentBack where a GET has an object in an older version than the watch has shown before."""
         older = (found for found in listed if 0 < found.version < self.watched_version(str(found.uid)))
         for found in islice(older, GETS_AT_ONCE):
             seen = self.watched_version(str(found.uid))
-            reply = await get_object(
-                self.api, found.namespace, found.name, metadata_only=True, resource=self.resource
-            )
+            try:
+                reply = await get_object(
+                    self.api, found.namespace, found.name, metadata_only=True, resource=self.resource
+                )
+            except ApiUnavailable:
+                continue  # it did not say; the next sweep asks again
             meta = reply.body.get("metadata") or {}
             if reply.ok and meta.get("uid") == str(found.uid) and 0 < version_of(meta) < seen:
                 raise ApiServerWentBack(
@@ -155,14 +234,13 @@ class Sweep(Generic[R]):
                     f"of {seen} before: was etcd restored to a snapshot? Everything is listed anew"
                 )
 
-    async def _read(self, objects: Iterable[tuple[Listed, Confirmed | None]]) -> None:
+    async def _read(self, gets: _Gets, objects: Iterable[tuple[Listed, Confirmed | None]]) -> None:
         """Hands on objects, as the watch would have."""
 
         async def one(found: Listed, confirmed: Confirmed | None) -> None:
-            async with self._gets:
-                read_at = time.monotonic()
-                reply = await get_object(self.api, found.namespace, found.name, resource=self.resource)
-            if reply.ok and reply.body["metadata"]["uid"] == str(found.uid):
+            read_at = time.monotonic()
+            reply = await gets.get(found.namespace, found.name)
+            if reply is not None and reply.ok and reply.body["metadata"]["uid"] == str(found.uid):
                 event = WatchEvent(
                     reply.body, deleted=False, kind=self.resource, read_at=read_at, confirmed=confirmed
                 )
@@ -170,16 +248,37 @@ class Sweep(Generic[R]):
 
         await asyncio.gather(*(one(*pair) for pair in objects))
 
-    async def _confirmed(self, rows: Iterable[R]) -> list[R]:
-        """Rows of which a GET says that the object is gone."""
+
+@dataclass(slots=True)
+class _Gets:
+    """The GETs of one sweep: a namespace that has refused several is asked for no more."""
+
+    api: ApiServer
+    resource: Resource
+    refused: dict[str, list[ApiUnavailable]] = field(default_factory=dict)
+    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+
+    async def get(self, namespace: str, name: str, *, metadata_only: bool = False) -> Reply | None:
+        """None: the API server did not say."""
+        async with self._slots.setdefault(namespace, asyncio.Semaphore(GETS_AT_ONCE)):
+            if len(self.refused.get(namespace, ())) >= SEVERAL:
+                return None
+            try:
+                return await get_object(
+                    self.api, namespace, name, metadata_only=metadata_only, resource=self.resource
+                )
+            except ApiUnavailable as error:
+                self.refused.setdefault(namespace, []).append(error)
+                return None
+
+    async def gone(self, rows: Iterable[R]) -> list[R]:
+        """Rows of which a GET says that the object is gone, or that another one has its name."""
 
         async def one(row: R) -> R | None:
-            async with self._gets:
-                reply = await get_object(
-                    self.api, row.namespace, row.name, metadata_only=True, resource=self.resource
-                )
-            uid = (reply.body.get("metadata") or {}).get("uid") if reply.ok else None
-            return row if is_gone(reply.status, reply.object_missing, uid, row.uid) else None
+            reply = await self.get(row.namespace, row.name, metadata_only=True)
+            if reply is None:
+                return None
+            return row if not reply.ok or reply.body["metadata"].get("uid") != str(row.uid) else None
 
         return [row for row in await asyncio.gather(*(one(row) for row in rows)) if row is not None]
 
@@ -201,12 +300,3 @@ def vanished_rows(
         and (not namespaces or row.namespace in namespaces)
         and known_since(row) < list_started_at - MARGIN
     )
-
-
-def is_gone(status: int, object_missing: bool, found_uid: str | None, uid: UUID) -> bool | None:
-    """What a GET says of an object: gone (404, or another uid under its name), there, or None: no answer."""
-    if object_missing:
-        return True
-    if status == 200 and found_uid:
-        return found_uid != str(uid)
-    return None

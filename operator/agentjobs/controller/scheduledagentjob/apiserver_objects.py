@@ -12,21 +12,24 @@ from agentjobs.controller.apiserver.client import (
     JSON_PATCH,
     METADATA_ONLY,
     ApiServer,
-    Reply,
 )
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import Act, Call, History, decide
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.writes import (
     Deletion,
-    Written,
     delete_if_unchanged,
     get_object,
+    is_gone,
     remove_status,
     write_status,
 )
 from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.status_digest import shown_revision
+from agentjobs.controller.metrics.counters import STATUS_REDUCED
 from agentjobs.controller.scheduledagentjob.cluster_objects import CREATE_SECONDS, Created, Refused
+from agentjobs.controller.scheduledagentjob.status import minimal_schedule_status
 from agentjobs.queue.records import FINAL_STATES, ObjectRef
 from agentjobs.values.json import JsonObject
 
@@ -48,26 +51,28 @@ class ApiServerObjects:
                 )
         except TimeoutError:
             raise ApiUnavailable(f"no answer to a creation within {CREATE_SECONDS:.0f} s") from None
-        if reply.ok:
-            return Created(UUID(reply.body["metadata"]["uid"]))
-        if reply.status == 409:
+        act = decide(Call.CREATE, reply).act
+        if act is Act.CONFIRM:
             found = await self.find(meta["namespace"], meta["name"], schedule)
             if found is not None:
                 return Created(found)
-            return Refused("an AgentJob of this name exists that is not this schedule's")
-        # 422: the CRD refuses this very object; 403, 404: RBAC, quota, a namespace: people can mend that
-        return Refused(f"{reply.status} {reply.message}", final=reply.status in (400, 413, 422))
+            if reply.reason == "AlreadyExists":
+                return Refused("an AgentJob of this name exists that is not this schedule's")
+            act = Act.RETRY  # a conflict with something else: a quota's count
+        if act is Act.DONE:
+            return Created(UUID(reply.body["metadata"]["uid"]))
+        if act is Act.GIVE_UP:
+            return Refused(reply.words, final=True)
+        raise reply.unavailable
 
     async def find(self, namespace: str, name: str, schedule: UUID) -> UUID | None:
         reply = await get_object(self._api, namespace, name, metadata_only=True)
-        if not reply.ok and not reply.object_missing:
-            raise reply.unavailable
         if reply.ok and schedule_of(reply.body["metadata"]) == schedule:
             return UUID(reply.body["metadata"]["uid"])
         return None
 
     async def cancel(self, namespace: str, name: str, uid: str) -> None:
-        await self._request(
+        reply = await self._request(
             "PATCH",
             AGENT_JOBS.object(namespace, name),
             body=[
@@ -77,33 +82,41 @@ class ApiServerObjects:
             content_type=JSON_PATCH,
             accept=METADATA_ONLY,
         )
+        if not reply.ok and not await is_gone(self._api, namespace, name, uid):
+            raise reply.unavailable
 
     async def delete(self, namespace: str, name: str, uid: str) -> bool:
         result = await delete_if_unchanged(self._api, namespace, name, uid, _is_finished)
-        if result.deletion is Deletion.REFUSED:
-            log.warning(
-                "%s/%s cannot be deleted: %d %s", namespace, name, result.reply.status, result.reply.message
-            )
         return result.deletion is Deletion.GONE
 
-    async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject) -> bool:
-        result = await write_status(self._api, ref, uid, status, SCHEDULED_AGENT_JOBS)
-        if result.written in (Written.LATER, Written.INVALID):
+    async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject, refusals: int = 0) -> bool:
+        resource = SCHEDULED_AGENT_JOBS
+        result = await write_status(
+            self._api, ref, uid, status, minimal_schedule_status, resource, History(refusals=refusals)
+        )
+        if result.act is Act.RETRY:
             raise result.reply.unavailable
-        if result.written is Written.OLDER:
+        if result.act is Act.OLDER:
             shown = await get_object(self._api, ref.namespace, ref.name, resource=SCHEDULED_AGENT_JOBS)
             found = (shown.body.get("status") or {}) if shown.ok else {}
             if found.get("revision") and not shown_revision(found):
                 # nothing can follow it: it has to go first
                 await remove_status(self._api, shown.body, SCHEDULED_AGENT_JOBS)
             return False
+        if result.reduced is not None:
+            log.error(
+                "%s/%s shows a part of its status only, because the API server does not take the whole one"
+                " (where it names fields, the CRD is older than this operator: apply `agentjobs crds`): %s",
+                ref.namespace,
+                ref.name,
+                result.reduced.words,
+                extra={"schedule": str(uid)},
+            )
+            self._api.meter.add(STATUS_REDUCED)
         return True
 
     async def _request(self, verb: str, path: str, **more: Any) -> Reply:
-        reply = await self._api.request(verb, path, resource=AGENT_JOBS.plural, **more)
-        if reply.busy:
-            raise reply.unavailable
-        return reply
+        return await self._api.request(verb, path, resource=AGENT_JOBS.plural, **more)
 
 
 def _is_finished(obj: JsonObject) -> bool:

@@ -41,8 +41,6 @@ class CachedSchedule:
     """Whether a request for one of its children is under way: no decision meanwhile."""
     confirmed_absent: str | None = None
     """Name of a claimed child of which a GET has said that it is not there."""
-    failures: int = 0
-    """Creations in a row that failed."""
     retry_at: float = 0.0
     """Monotonic: no creation before it."""
     reported: tuple[str, ...] = ()

@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import Call
+from agentjobs.controller.kit.backoff import WHO, worth_a_line
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob import events
@@ -36,7 +39,12 @@ CLAIM_LEFT_SECONDS = CREATE_SECONDS + 2.0
 """Left of a claim at least, when a creation begins: longer than the creation can take."""
 CONFIRM_SECONDS = 0.02
 """Children that were created within it are confirmed together."""
-SLOWEST_RETRY_SECONDS = 60.0
+WAIT_SECONDS = 0.5
+"""For another schedule of a namespace that refuses, which asks in the place of all."""
+
+Attempt = Callable[[CachedSchedule, str], Awaitable[Coroutine[None, None, None] | None]]
+"""One attempt for a child of this name: what asks the API server, and returns what is to be done after it,
+without a slot."""
 
 
 @dataclass(slots=True)
@@ -53,21 +61,19 @@ class ChildCreation:
     claimant: UUID
     """Of this process: the ticks that it claims carry it."""
     parallel: int = 24
-    _slots: asyncio.Semaphore = field(init=False)
+    """Requests under way at once, for each namespace: one that gives no answer holds up no other."""
+    _slots: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _created: list[tuple[UUID, Tick, UUID, asyncio.Future[None]]] = field(default_factory=list)
     _confirm: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.parallel)
-
     def create(self, entry: CachedSchedule, child: str) -> None:
         """Tries once to create the child of a decided tick."""
-        self._start(entry, self._create(entry, child))
+        self._start(entry, child, self._create)
 
     def look_for(self, entry: CachedSchedule, child: str) -> None:
         """Finds out whether a child that comes too late is there, before its tick is given up."""
-        self._start(entry, self._look_for(entry, child))
+        self._start(entry, child, self._look_for)
 
     async def run(self) -> None:
         """Confirms children that were created, until cancelled."""
@@ -83,28 +89,43 @@ class ChildCreation:
 
     # one attempt -------------------------------------------------------------------------------------
 
-    def _start(self, entry: CachedSchedule, work: Coroutine[None, None, None]) -> None:
+    def _start(self, entry: CachedSchedule, child: str, work: Attempt) -> None:
+        uid, namespace, now = entry.parsed.uid, entry.parsed.ref.namespace, time.monotonic()
+        backoff = self.gate.backoff
+        if not backoff.may_start(namespace, uid, now):
+            self._later(entry, max(backoff.seconds(namespace, uid, now), WAIT_SECONDS))
+            return
+        backoff.start(namespace, uid, now)
         entry.busy = True
         self.gate.count_creating(1)
-        task = asyncio.create_task(self._guarded(entry, work))
+        task = asyncio.create_task(self._guarded(entry, child, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, entry: CachedSchedule, work: Coroutine[None, None, None]) -> None:
-        uid = entry.parsed.uid
+    async def _guarded(self, entry: CachedSchedule, child: str, work: Attempt) -> None:
+        uid, namespace = entry.parsed.uid, entry.parsed.ref.namespace
+        slots = self._slots.setdefault(namespace, asyncio.Semaphore(self.parallel))
         try:
-            await work
+            async with slots:
+                now = time.monotonic()
+                if not self.gate.backoff.goes_on(namespace, now):
+                    self._later(entry, self.gate.backoff.seconds(namespace, uid, now))
+                    return
+                after = await work(entry, child)
+            if after is not None:
+                await after
         except ApiUnavailable as error:
-            self._later(entry, self.gate.pause(error))
+            self._refused_for_now(entry, child, error)
         except QueueError as error:
             log.warning("a child creation waits for the database: %s", error)
             self._later(entry, 1.0)
         except Exception:
             log.exception("a child could not be created", extra={"schedule": str(uid)})
             self.meter.add(TASK_FAILURES, part="scheduler")
-            self._later(entry, self._backoff(entry))
+            self._postpone(entry)
         finally:
             entry.busy = False
+            self.gate.backoff.ended(namespace, uid)
             self.gate.count_creating(-1)
             self.cache.enqueue(uid)
 
@@ -113,29 +134,60 @@ class ChildCreation:
         entry.retry_at = time.monotonic() + seconds
         asyncio.get_running_loop().call_later(seconds, self.cache.enqueue, entry.parsed.uid)
 
-    def _backoff(self, entry: CachedSchedule) -> float:
-        entry.failures += 1
-        return min(0.5 * 2.0 ** min(entry.failures, 10), SLOWEST_RETRY_SECONDS)
+    def _postpone(self, entry: CachedSchedule) -> None:
+        uid, namespace, now = entry.parsed.uid, entry.parsed.ref.namespace, time.monotonic()
+        self.gate.backoff.postpone(namespace, uid, now)
+        self._later(entry, self.gate.backoff.seconds(namespace, uid, now))
 
-    async def _create(self, entry: CachedSchedule, child: str) -> None:
+    def _refused_for_now(self, entry: CachedSchedule, child: str, error: ApiUnavailable) -> None:
+        """The schedule waits, or its namespace; people are told once per tick: at once where the API server
+        has answered, at the second time where it is silent."""
+        uid, ref = entry.parsed.uid, entry.parsed.ref
+        decision = self.gate.backoff.decide(Call.CREATE, error, ref.namespace, uid, time.monotonic())
+        self._later(entry, decision.seconds)
+        if worth_a_line(refusals := self.gate.backoff.refusals(uid)):
+            log.warning(
+                "%s/%s is not created yet; %s waits %.1f s: %s",
+                ref.namespace,
+                child,
+                WHO[decision.concerns],
+                decision.seconds,
+                error,
+                extra={"schedule": str(uid)},
+            )
+        tick = entry.tick(child)
+        if tick is not None and not error.unreachable and (error.status is not None or refusals > 1):
+            self._report(entry, tick, str(error), again=True)
+
+    def _report(self, entry: CachedSchedule, tick: Tick, why: str, *, again: bool) -> None:
+        """Posts FailedCreate, once per tick."""
+        if tick.child not in entry.reported:
+            entry.reported = (*entry.reported[-9:], tick.child)
+            self.record(events.refused(entry.parsed, tick, why, self.cache.now(), again=again))
+
+    async def _create(self, entry: CachedSchedule, child: str) -> Coroutine[None, None, None] | None:
         uid = entry.parsed.uid
-        async with self._slots:
-            tick = await self._claimed(entry, child)
-            if tick is None or self.cache.entries.get(uid) is not entry or entry.row is None:
-                return
-            stopped = await self._stop_others(entry, tick)
-            if not self._still_claimed(entry, child):
-                self._later(entry, 0.0)
-                return
-            manifest = child_of(entry.parsed, tick, entry.row.last_successful)
-            answer = await self.objects.create(manifest, uid)
-            self.gate.answered()
+        tick = await self._claimed(entry, child)
+        if tick is None or self.cache.entries.get(uid) is not entry or entry.row is None:
+            return None
+        stopped = await self._stop_others(entry, tick)
+        if not self._still_claimed(entry, child):
+            self._later(entry, 0.0)
+            return None
+        manifest = child_of(entry.parsed, tick, entry.row.last_successful)
+        answer = await self.objects.create(manifest, uid)
+        self.gate.backoff.taken(entry.parsed.ref.namespace, uid)
         if isinstance(answer, Refused):
-            await self._refused(entry, tick, answer)
-            return
-        entry.failures = 0
+            return self._refused(entry, tick, answer)
+        return self._confirmed(entry, tick, answer.uid, stopped)
+
+    async def _confirmed(
+        self, entry: CachedSchedule, tick: Tick, child_uid: UUID, stopped: Sequence[str]
+    ) -> None:
+        """Has the uid of a child that was created stored, and tells of it."""
+        uid = entry.parsed.uid
         confirmed = asyncio.get_running_loop().create_future()
-        self._created.append((uid, tick, answer.uid, confirmed))
+        self._created.append((uid, tick, child_uid, confirmed))
         self._confirm.set()
         await confirmed
         self.meter.add(SCHEDULE_TICKS, outcome="created")
@@ -143,15 +195,14 @@ class ChildCreation:
         log.info(
             "created %s/%s, %.3f s after its time",
             entry.parsed.ref.namespace,
-            child,
+            tick.child,
             late,
-            extra={"schedule": str(uid), "job": str(answer.uid)},
+            extra={"schedule": str(uid), "job": str(child_uid)},
         )
         self.record(events.created(entry.parsed, tick, stopped, self.cache.now()))
 
     async def _claimed(self, entry: CachedSchedule, child: str) -> Tick | None:
         """The tick, claimed for long enough; None: its child is there already, or another process has it."""
-        await asyncio.sleep(self.gate.paused_seconds())
         tick = entry.tick(child)
         if tick is None or tick.uid is not None:
             return None
@@ -191,9 +242,8 @@ class ChildCreation:
         if answer.final:
             await self._give_up(entry, tick)
         else:
-            self._later(entry, self._backoff(entry))
+            self._postpone(entry)
         if tick.child not in entry.reported:
-            entry.reported = (*entry.reported[-9:], tick.child)
             log.warning(
                 "%s/%s was not created: %s",
                 entry.parsed.ref.namespace,
@@ -201,9 +251,7 @@ class ChildCreation:
                 answer.why,
                 extra={"schedule": str(entry.parsed.uid)},
             )
-            self.record(
-                events.refused(entry.parsed, tick, answer.why, self.cache.now(), again=not answer.final)
-            )
+        self._report(entry, tick, answer.why, again=not answer.final)
 
     async def _give_up(self, entry: CachedSchedule, tick: Tick) -> None:
         """Where the row has moved on meanwhile, the next attempt comes here again."""
@@ -217,18 +265,20 @@ class ChildCreation:
             self.meter.add(SCHEDULE_TICKS, outcome="refused")
         self.cache.store_rows(found, asked_at)
 
-    async def _look_for(self, entry: CachedSchedule, child: str) -> None:
-        async with self._slots:
-            tick = await self._claimed(entry, child)
-            if tick is None:
-                return
-            found = await self.objects.find(entry.parsed.ref.namespace, child, entry.parsed.uid)
-            self.gate.answered()
+    async def _look_for(self, entry: CachedSchedule, child: str) -> Coroutine[None, None, None] | None:
+        tick = await self._claimed(entry, child)
+        if tick is None:
+            return None
+        found = await self.objects.find(entry.parsed.ref.namespace, child, entry.parsed.uid)
+        self.gate.backoff.taken(entry.parsed.ref.namespace, entry.parsed.uid)
         if found is None:
             entry.confirmed_absent = child
-            return
+            return None
+        return self._found(entry, tick, found)
+
+    async def _found(self, entry: CachedSchedule, tick: Tick, child_uid: UUID) -> None:
         confirmed = asyncio.get_running_loop().create_future()
-        self._created.append((entry.parsed.uid, tick, found, confirmed))
+        self._created.append((entry.parsed.uid, tick, child_uid, confirmed))
         self._confirm.set()
         await confirmed
 

@@ -22,7 +22,8 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The child does not exist. ``final``: no repeat can change that."""
+    """The child does not exist. ``final``: no repeat can change that. What is refused for now is an
+    ApiUnavailable."""
 
     why: str
     final: bool = False
@@ -44,5 +45,8 @@ class ClusterObjects(Protocol):
     async def delete(self, namespace: str, name: str, uid: str) -> bool:
         """Deletes a finished child; True: it is gone. False: not now, or it lives again."""
 
-    async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject) -> bool:
-        """Replaces a schedule's status; False: it shows a newer revision. One that is gone needs none."""
+    async def write_status(self, ref: ObjectRef, uid: UUID, status: JsonObject, refusals: int = 0) -> bool:
+        """Replaces a schedule's status; False: it shows a newer revision. One that is gone needs none.
+
+        ``refusals``: of this status before, in a row.
+        """

@@ -19,7 +19,7 @@ from agentjobs.controller.kit.queue_access import QueueAccess, refusal
 from agentjobs.controller.kit.status_digest import shown_revision
 from agentjobs.queue.records import Confirmed, ObjectRef
 from agentjobs.queue.schedules import SeenSchedule
-from agentjobs.schedule.cron import Schedule, UnknownTimeZone, UnparseableSchedule, parse, zone_of
+from agentjobs.schedule.cron import Schedule, UnparseableSchedule, parse
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy, Spec
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
@@ -137,10 +137,7 @@ def _spec(obj: JsonObject, name: str) -> tuple[Spec | None, Problem | None, Sche
     head = {"metadata": {"name": name, "namespace": obj["metadata"]["namespace"]}}
     try:
         model = ScheduledAgentJob.model_validate({**own, **head, "spec": obj.get("spec") or {}}).spec
-        zone_of(model.time_zone)
         when = _when(model)
-    except UnknownTimeZone as error:
-        return None, Problem(Reason.UNKNOWN_TIME_ZONE, f"spec.timeZone: {error}"), None
     except UnparseableSchedule as error:
         return None, Problem(Reason.UNPARSEABLE_SCHEDULE, f"spec.schedule: {error}"), None
     except ValidationError:

@@ -78,13 +78,9 @@ class Scheduler:
         self.claimant, self.access = uuid4(), access
         self.cache = cache = ScheduleCache(clock)
         self.gate = gate = WriteGate()
-        self.history = HistoryLimits(
-            cache, gate, queue, objects, meter, lambda child: self.completion.ended(child)
-        )
+        self.history = HistoryLimits(cache, queue, objects, meter, lambda child: self.completion.ended(child))
         self.completion = ChildCompletion(cache, queue, cluster_id, record, self.history.prune_history)
-        self.orphans = OrphanedTicks(
-            cache, gate, queue, objects, cluster_id, self.completion, orphans_seconds
-        )
+        self.orphans = OrphanedTicks(cache, queue, objects, cluster_id, self.completion, orphans_seconds)
         self.statuses = ScheduleStatusWriter(cache, gate, objects, meter, coalesce_seconds)
         self.creation = ChildCreation(
             cache, gate, queue, objects, meter, record, self.completion, self.claimant
@@ -177,6 +173,7 @@ class Scheduler:
         self.cache.children.forget(uid)
         self._unsaved.pop(uid, None)
         self._heard_at.pop(uid, None)
+        self.gate.backoff.forget(uid)
         self._due.put(uid, None)
         self._gone.add(uid)
         self.cache.wake.set()
@@ -318,7 +315,8 @@ class Scheduler:
             entry, (decision, stored) = self.cache.entries.get(uid), decisions[uid]
             if entry is None:
                 continue
-            entry.confirmed_absent, entry.failures, entry.retry_at = None, 0, 0.0
+            entry.confirmed_absent, entry.retry_at = None, 0.0
+            self.gate.backoff.forget(uid)
             for action in decision.actions:
                 if isinstance(action, Missed):
                     self.meter.add(SCHEDULE_TICKS, action.count, outcome="missed")

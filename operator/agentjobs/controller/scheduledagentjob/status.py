@@ -43,6 +43,12 @@ def schedule_status(
     return {key: value for key, value in status.items() if value is not None}
 
 
+def minimal_schedule_status(status: JsonObject) -> JsonObject:
+    """The part of a status that every CRD of this resource accepts, and that has a small bound."""
+    keys = ("observedGeneration", "revision", "conditions", "lastScheduleTime", "nextScheduleTime")
+    return {key: status[key] for key in keys if key in status}
+
+
 def _conditions(parsed: ParsedSchedule, row: ScheduleRow, *, finished: bool) -> list[JsonObject]:
     problem = parsed.problem
     found = [

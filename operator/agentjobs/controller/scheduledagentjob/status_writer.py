@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import Call
+from agentjobs.controller.kit.backoff import WHO, Backoff, worth_a_line
 from agentjobs.controller.kit.status_digest import status_digest
 from agentjobs.controller.metrics.counters import STATUS_SKIPPED, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 
 NO_STATUS = status_digest({})
 PARALLEL = 8
+"""Writes under way at once, for each namespace."""
+BUSY_SECONDS = 0.25
+"""Until a status is tried again while others of its namespace are under way."""
 
 
 @dataclass(slots=True)
@@ -35,30 +40,47 @@ class ScheduleStatusWriter:
     meter: Counters
     coalesce_seconds: float = 1.0
     _due: dict[UUID, float] = field(default_factory=dict)
+    _held: set[UUID] = field(default_factory=set)
+    """Schedules that were refused, or whose namespace is: a timer enqueues them again."""
+    _backoff: Backoff[UUID] = field(default_factory=lambda: Backoff(PARALLEL))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def enqueue(self, uid: UUID) -> None:
-        if uid not in self._due:
+        if uid not in self._due and uid not in self._held:
             self._due[uid] = time.monotonic() + self.coalesce_seconds
             self._wake.set()
 
     async def run(self) -> None:
         """Until cancelled. The first in ``_due`` is the first to be written: all wait equally long."""
-        slots = asyncio.Semaphore(PARALLEL)
         async with asyncio.TaskGroup() as group:
             while True:
                 if not self._due:
                     self._wake.clear()
                     await self._wake.wait()
                 uid, due = next(iter(self._due.items()))
-                await asyncio.sleep(max(due - time.monotonic(), self.gate.paused_seconds()))
+                await asyncio.sleep(due - time.monotonic())
                 await self.gate.wait_until_calm()
                 self._due.pop(uid, None)
                 entry = self.cache.entries.get(uid)
                 if entry is not None and (wanted := self._wanted(entry)) is not None:
-                    await slots.acquire()
-                    task = group.create_task(self._write(entry, wanted))
-                    task.add_done_callback(lambda _: slots.release())
+                    self._start(group, entry, wanted)
+
+    def _start(self, group: asyncio.TaskGroup, entry: CachedSchedule, wanted: dict[str, object]) -> None:
+        uid, namespace, now = entry.parsed.uid, entry.parsed.ref.namespace, time.monotonic()
+        if self._backoff.may_start(namespace, uid, now) and not self._backoff.is_under_way(namespace, uid):
+            self._backoff.start(namespace, uid, now)
+            group.create_task(self._write(entry, wanted))
+        else:
+            self._hold(uid, max(self._backoff.seconds(namespace, uid, now), BUSY_SECONDS))
+
+    def _hold(self, uid: UUID, seconds: float) -> None:
+        self._held.add(uid)
+        asyncio.get_running_loop().call_later(seconds, self._let_go, uid)
+
+    def _let_go(self, uid: UUID) -> None:
+        self._held.discard(uid)
+        self._due.setdefault(uid, time.monotonic())
+        self._wake.set()
 
     def _wanted(self, entry: CachedSchedule) -> dict[str, object] | None:
         """The status to be written; None: the object shows it, or it is not known yet.
@@ -77,18 +99,30 @@ class ScheduleStatusWriter:
         return status
 
     async def _write(self, entry: CachedSchedule, status: dict[str, object]) -> None:
-        uid = entry.parsed.uid
+        uid, ref = entry.parsed.uid, entry.parsed.ref
         try:
-            if await self.objects.write_status(entry.parsed.ref, uid, status):
+            if await self.objects.write_status(ref, uid, status, self._backoff.refusals(uid)):
                 entry.written = status_digest(status)
                 entry.kept = entry.written if entry.observed == entry.written else b""
             else:
                 self.cache.reload(uid)  # another process knows more
+            self._backoff.taken(ref.namespace, uid)
         except ApiUnavailable as error:
-            self.gate.pause(error)
-            self.enqueue(uid)
+            decision = self._backoff.decide(Call.STATUS, error, ref.namespace, uid, time.monotonic())
+            if worth_a_line(self._backoff.refusals(uid)):
+                log.warning(
+                    "the status of schedule %s/%s is refused; %s waits %.1f s: %s",
+                    ref.namespace,
+                    ref.name,
+                    WHO[decision.concerns],
+                    decision.seconds,
+                    error,
+                )
+            self._hold(uid, decision.seconds)
         except Exception:
             log.exception("a schedule's status could not be written", extra={"schedule": str(uid)})
             self.meter.add(TASK_FAILURES, part="scheduler")
             with contextlib.suppress(KeyError):
                 self._due.pop(uid)
+        finally:
+            self._backoff.ended(ref.namespace, uid)

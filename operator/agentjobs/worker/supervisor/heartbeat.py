@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 from agentjobs.queue.queue import Queue
@@ -65,6 +66,7 @@ class Heartbeat:
 
     async def run(self) -> None:
         while True:
+            self._identity.turned_at = time.monotonic()
             try:
                 await self._once()
                 self.outage.over()

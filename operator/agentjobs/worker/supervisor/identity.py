@@ -23,6 +23,8 @@ class Identity:
     """The worker claims nothing more."""
     beaten_at: float = 0.0
     """The monotonic time of the last beat that was answered."""
+    turned_at: float = field(default_factory=time.monotonic)
+    """The monotonic time at which the heartbeat last tried."""
     last_token: int = 0
     """The token of the newest claim."""
     in_flight: set[int] = field(default_factory=set)

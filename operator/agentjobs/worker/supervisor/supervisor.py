@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.agents.verdict.outcome import AgentEvent
-from agentjobs.queue.errors import QueueUnavailable
+from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckAnswer, ClaimedJob, WorkerInfo
 from agentjobs.queue.release import RELEASE
@@ -39,6 +40,7 @@ from agentjobs.worker.supervisor.health import Answer, HealthServer
 from agentjobs.worker.supervisor.heartbeat import Heartbeat
 from agentjobs.worker.supervisor.identity import Identity
 from agentjobs.worker.supervisor.metrics import WorkerMetrics
+from agentjobs.worker.supervisor.outage import Outage
 from agentjobs.worker.supervisor.payload import PayloadInvalid, PayloadTooNew, attempt_spec
 from agentjobs.worker.supervisor.progress import ProgressReport
 from agentjobs.worker.supervisor.runs import Run, Runs
@@ -51,6 +53,10 @@ RELEASES = (RELEASE, RELEASE + 1)
 """The oldest and the newest release of the database's functions that this worker works with: its own and the
 next (H30)."""
 _UNREGISTER_SECONDS = 3.0
+_OUTAGE_SECONDS = 5.0
+"""A loop that fails for less time is no reason to be unready."""
+_STUCK_SECONDS = 120.0
+"""Each try of the heartbeat is bounded; one that takes longer will never end."""
 
 
 async def run_worker(config: WorkerConfig) -> int:
@@ -89,7 +95,7 @@ class Worker:
             on_ready=self.identity.work_wanted.set,
         )
         pages: dict[str, Callable[[], Answer]] = {
-            "/healthz": lambda: (200, "ok\n"),
+            "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
         }
@@ -99,6 +105,7 @@ class Worker:
         self._drain = Drain(self.identity, self.runs, seconds=config.drain_seconds)
         self._random = random.Random()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._outages: tuple[Outage, ...] = ()
 
     def drain(self, why: str) -> None:
         """The first call begins the drain, the second stops the runs now, the third kills them."""
@@ -110,12 +117,31 @@ class Worker:
         if not self.executors.ready:
             found.append("the template is not warm yet")
         if not self.identity.registered:
-            found.append("not registered with the queue: the database is away, or has not been reached yet")
+            found.append("not registered with the queue: the database has not been reached yet")
         elif (age := self.identity.beat_age_seconds()) > self.config.expiry_seconds:
             found.append(f"the last heartbeat is {age:.0f} s old")
+        found += [
+            f"the {outage.loop} has failed for {outage.lasted_seconds():.0f} s: {outage.problem}"
+            for outage in self._outages
+            if outage.lasted_seconds() > _OUTAGE_SECONDS
+        ]
         if self.identity.draining:
             found.append("draining")
         return found
+
+    def stuck(self) -> str:
+        """What only a restart could mend; empty: nothing."""
+        since = time.monotonic() - self.identity.turned_at
+        if since > _STUCK_SECONDS + self.config.heartbeat_seconds:
+            return f"the heartbeat has not tried for {since:.0f} s"
+        # by then the lease's grace is over, and no run is left that a restart could cost
+        refused = max((outage.login_refused_seconds() for outage in self._outages), default=0.0)
+        longest = (
+            self.config.expiry_seconds + self.config.lease_grace_seconds + self.config.stop_grace_seconds
+        )
+        if isinstance(self.config.dsn, str) and refused > longest:
+            return f"the database has refused the login for {refused:.0f} s, and the URL comes from the environment"
+        return ""
 
     async def run(self) -> int:
         config = self.config
@@ -145,36 +171,38 @@ class Worker:
 
     async def _serve(self, queue: Queue) -> int:
         config, identity = self.config, self.identity
-        ends = JobEnds(
-            self.tracing, queue.timelines, unavailable=QueueUnavailable, only=lambda job: job.acked
-        )
+        ends = JobEnds(self.tracing, queue.timelines, unavailable=QueueError, only=lambda job: job.acked)
         self.traces.job_acked = ends.put
+        dispatcher = Dispatcher(
+            queue,
+            identity,
+            self.runs,
+            poll_seconds=config.poll_seconds,
+            ready=lambda: self.executors.ready,
+            start=self._start,
+            acked=self._acked,
+            stepped=self._drain.changed.set,
+            metrics=self.metrics,
+        )
+        heartbeat = Heartbeat(
+            queue,
+            identity,
+            self.runs,
+            self.executors.lease,
+            seconds=config.heartbeat_seconds,
+            expiry_seconds=config.expiry_seconds,
+            info=self._info,
+            lost=self._stop_all_lost,
+            releases=RELEASES,
+            drain=self._drain_once,
+        )
+        ticker = Ticker(queue, identity, seconds=config.tick_seconds)
+        self._outages = (heartbeat.outage, dispatcher.outage, ticker.outage)
         loops = [
-            Dispatcher(
-                queue,
-                identity,
-                self.runs,
-                poll_seconds=config.poll_seconds,
-                ready=lambda: self.executors.ready,
-                start=self._start,
-                acked=self._acked,
-                stepped=self._drain.changed.set,
-                metrics=self.metrics,
-            ).run(),
-            Heartbeat(
-                queue,
-                identity,
-                self.runs,
-                self.executors.lease,
-                seconds=config.heartbeat_seconds,
-                expiry_seconds=config.expiry_seconds,
-                info=self._info,
-                lost=self._stop_all_lost,
-                releases=RELEASES,
-                drain=self._drain_once,
-            ).run(),
+            dispatcher.run(),
+            heartbeat.run(),
             ProgressReport(queue, identity, self.runs).run(),
-            Ticker(queue, identity, seconds=config.tick_seconds).run(),
+            ticker.run(),
             Pruner(queue).run(),
             Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
             ends.run(),
@@ -286,6 +314,10 @@ class Worker:
         problems = self.problems()
         warnings = "".join(f"warning: {warning}\n" for warning in self.executors.warnings)
         return (503, "\n".join(problems) + "\n") if problems else (200, "ready\n" + warnings)
+
+    def _healthz(self) -> Answer:
+        stuck = self.stuck()
+        return (503, stuck + "\n") if stuck else (200, "ok\n")
 
     def _metrics(self) -> Answer:
         ready, templates = not self.problems(), self.executors.templates

@@ -120,10 +120,10 @@ STEPS_ENTERED_AGAIN = ({"a": 1, "b": 1}, {"a": 3, "b": 3})
 CASES = [
     Case("llm('a', fails=True)", {"a": 1}, {"a": 3}),
     Case("llm('a', target='b', sub_agents=[llm('b', fails=True)])", {"a": 1, "b": 1}, {"a": 2, "b": 3}),
-    Case(f"SequentialAgent(name='r', {TWO})", *STEPS_ENTERED_AGAIN),
+    Case(f"SequentialAgent(name='r', {TWO})", {"a": 1, "b": 1}, {"a": 2, "b": 3}),
     Case(f"LoopAgent(name='r', {TWO}, max_iterations=1)", *STEPS_ENTERED_AGAIN),
     Case(f"Own(name='r', {TWO})", *STEPS_ENTERED_AGAIN),
-    Case(f"ParallelAgent(name='r', {TWO})", *STEPS_ENTERED_AGAIN),
+    Case(f"ParallelAgent(name='r', {TWO})", {"a": 1, "b": 1}, {"a": 2, "b": 3}),
     # the node that failed starts anew
     Case(
         "Workflow(name='r', edges=[(START, llm('a'), llm('b', fails=True))])",

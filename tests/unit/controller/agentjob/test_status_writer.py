@@ -13,8 +13,9 @@ from uuid import UUID
 import pytest
 
 from agentjobs.controller.agentjob.status_writer import StatusWriter
-from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.event_recorder import EventRecorder
 from agentjobs.controller.metrics.counters import STATUS_SKIPPED, Counters
@@ -44,8 +45,14 @@ class StubOutbox:
         )
         self.entries[number] = entry(view, version=version, marked_at=AT)
 
-    async def outbox(self, limit: int, coalesce: float, exclude: Sequence[int]) -> list[OutboxEntry]:
-        return [found for key, found in self.entries.items() if key not in exclude][:limit]
+    async def outbox(
+        self, limit: int, coalesce: float, exclude: Sequence[int], closed: Sequence[str]
+    ) -> list[OutboxEntry]:
+        return [
+            found
+            for key, found in self.entries.items()
+            if key not in exclude and (found.job.ref is None or found.job.ref.namespace not in closed)
+        ][:limit]
 
     async def projected(self, done: Sequence[tuple[int, int, int]]) -> list[int]:
         self.confirmed += done
@@ -70,13 +77,16 @@ class StubOutbox:
 
 @dataclass
 class StubApi:
-    """Takes status writes; ``answer`` may answer otherwise, or raise."""
+    """Takes status writes; ``answer`` may answer otherwise, or raise. ``get`` answers GETs of the object."""
 
     meter: Counters = field(default_factory=Counters)
     patched: list[str] = field(default_factory=list)
     answer: Callable[[str], Reply] = lambda path: Reply(200, {})
+    get: Callable[[str], Reply] = lambda path: Reply(404, {"details": {"name": "job"}})
 
     async def request(self, verb: str, path: str, **_: Any) -> Reply:
+        if verb == "GET":
+            return self.get(path)
         assert verb == "PATCH"
         self.patched.append(path)
         await asyncio.sleep(0)

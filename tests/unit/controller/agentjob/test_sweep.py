@@ -10,7 +10,6 @@ import pytest
 
 from agentjobs.controller.agentjob.sweep import compare, too_many
 from agentjobs.controller.apiserver.listing import Listed
-from agentjobs.controller.kit.sweep import is_gone
 from agentjobs.queue.kubernetes import KnownObject
 from controller_builders import AT
 
@@ -85,21 +84,3 @@ def test_h5_each_namespace_is_judged_by_itself() -> None:
     busy = [row(namespace="busy") for _ in range(5)]
     others = [row(namespace="busy") for _ in range(5)]
     assert too_many(emptied + busy, emptied + busy + others) == {"emptied": (30, 30)}
-
-
-@pytest.mark.parametrize(
-    ("status", "missing", "uid", "gone"),
-    [
-        (404, True, None, True),
-        (404, False, None, None),  # the whole definition is missing
-        (200, False, str(A), False),
-        (200, False, str(B), True),
-        (200, False, None, None),
-        (403, False, None, None),
-        (500, False, None, None),
-    ],
-)
-def test_h5_only_a_clear_answer_says_gone(
-    status: int, missing: bool, uid: str | None, gone: bool | None
-) -> None:
-    assert is_gone(status, missing, uid, A) is gone

@@ -15,8 +15,9 @@ import pytest
 
 from agentjobs.controller.agentjob import ttl_after_finished
 from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished, expires_at
-from agentjobs.controller.apiserver.client import ApiServer, Reply
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import Counters

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from agentjobs.controller.apiserver.client import ApiServer, Reply
-from agentjobs.controller.apiserver.listing import Listed, ListFailed
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.listing import Listed
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.sweep import Suspects, Sweep, vanished_rows
@@ -72,9 +73,8 @@ class StubApi:
 
     async def request(self, verb: str, path: str, **_: Any) -> Reply:
         if path == THINGS.collection():
-            return Reply(
-                self.list_status, {"items": [thing(name) for name in self.objects if name != "unlisted"]}
-            )
+            items = [thing(name) for name in self.objects if name != "unlisted"]
+            return Reply(self.list_status, {"metadata": {}, "items": items})
         name = path.rpartition("/")[2]
         answer = self.get(name)
         if answer is not None:
@@ -134,8 +134,42 @@ async def test_a_row_that_is_younger_than_the_list_is_left_alone() -> None:
     assert things.released == []
 
 
-async def test_a_list_that_fails_concludes_nothing() -> None:
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 500, 503])
+async def test_a_list_that_fails_concludes_nothing(status: int) -> None:
     things = Things([ThingRow(B, "b")])
-    with pytest.raises(ListFailed, match="things"):
-        await sweep_of(things, StubApi({}, list_status=410), []).sweep()
+    found = await sweep_of(things, StubApi({}, list_status=status), []).sweep()
+    assert found == Suspects()
     assert things.released == []
+
+
+@dataclass
+class NamespacedApi(StubApi):
+    """Lists nothing in the namespace open, and refuses to list the others."""
+
+    listed: list[str] = field(default_factory=list)
+
+    async def request(self, verb: str, path: str, **_: Any) -> Reply:
+        if path.endswith("/things"):
+            self.listed.append(path.split("/")[-2])
+            if "/namespaces/open/" not in path:
+                return Reply(403, {"message": "not yours"})
+            return Reply(200, {"metadata": {}, "items": []})
+        return Reply(404, {"details": {"name": path.rpartition("/")[2]}})
+
+
+async def test_a_namespace_that_cannot_be_listed_is_left_out_and_the_others_are_swept() -> None:
+    things = Things([ThingRow(A, "a", "open"), ThingRow(B, "b", "closed"), ThingRow(C, "c", "shut")])
+    api = NamespacedApi({})
+    namespaces = frozenset({"open", "closed", "shut"})
+    seen: list[WatchEvent] = []
+    sweep = Sweep(things, cast(ApiServer, api), THINGS, seen.extend, namespaces)
+    await sweep.sweep()
+    assert things.released == [A]
+    assert set(api.listed) == namespaces
+
+
+async def test_a_get_that_is_refused_leaves_that_row_alone_and_no_other() -> None:
+    things = Things([ThingRow(A, "a"), ThingRow(B, "b")])
+    api = StubApi({}, get=lambda name: Reply(503, {}) if name == "a" else None)
+    await sweep_of(things, api, []).sweep()
+    assert things.released == [B]

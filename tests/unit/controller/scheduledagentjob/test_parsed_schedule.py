@@ -31,7 +31,11 @@ def test_a_spec_is_read_with_its_defaults() -> None:
     [
         ({"schedule": "0 25 * * *"}, Reason.UNPARSEABLE_SCHEDULE, "'25' is not a number from 0 to 23"),
         ({"schedule": "@reboot"}, Reason.UNPARSEABLE_SCHEDULE, "wants five fields"),
-        ({"timeZone": "Mars/Phobos"}, Reason.UNKNOWN_TIME_ZONE, "'Mars/Phobos' is unknown"),
+        (
+            {"timeZone": "Mars/Phobos"},
+            Reason.UNKNOWN_TIME_ZONE,
+            "such as Europe/Berlin or UTC: got 'Mars/Phobos'",
+        ),
         ({"timeZone": "local"}, Reason.UNKNOWN_TIME_ZONE, "name the time zone"),
         ({"concurrencyPolicy": "Perhaps"}, Reason.INVALID_SPEC, "spec.concurrencyPolicy"),
         ({"schedule": None}, Reason.UNPARSEABLE_SCHEDULE, "exactly one of schedule and scheduledTime"),

@@ -21,7 +21,6 @@ from agentjobs.controller.scheduledagentjob.child_completion import ChildComplet
 from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.history_limits import HistoryLimits
 from agentjobs.controller.scheduledagentjob.orphaned_ticks import CLOSE_ALL_EVERY, OrphanedTicks
-from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.records import State
 from agentjobs.queue.schedules import EndedChild, Found, Schedules, Waiting
@@ -84,20 +83,20 @@ class Bench:
 
     def __init__(self, spec: dict[str, Any] | None = None) -> None:
         self.queue, self.objects = StubQueue(), StubObjects()
-        self.cache, self.gate = ScheduleCache(), WriteGate()
+        self.cache = ScheduleCache()
         self.entry = CachedSchedule.of(reading(spec), schedule_object(spec))
         self.entry.row = row(last_tick=NOON)
         self.cache.entries[UID] = self.entry
         self.events: list[ObjectEvent] = []
         queue, objects = cast(Schedules, self.queue), cast(ClusterObjects, self.objects)
         self.history = HistoryLimits(
-            self.cache, self.gate, queue, objects, Counters(), lambda child: self.completion.ended(child)
+            self.cache, queue, objects, Counters(), lambda child: self.completion.ended(child)
         )
         self.completion = ChildCompletion(
             self.cache, queue, "cluster-1", self.events.append, self.history.prune_history
         )
         self.orphans = OrphanedTicks(
-            self.cache, self.gate, queue, objects, "cluster-1", self.completion, look_seconds=0.01
+            self.cache, queue, objects, "cluster-1", self.completion, look_seconds=0.01
         )
 
     def child(self, name: str, tick: datetime, *, succeeded: bool | None, number: int) -> Child:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.scheduledagentjob.write_gate import OVERLOAD_CHILDREN, WriteGate
 from controller_builders import until
 
@@ -27,10 +26,3 @@ async def test_what_is_not_urgent_waits_while_many_children_are_created() -> Non
     gate.count_creating(-1)
     await until(lambda: bool(passed))
     await task
-
-
-def test_the_api_server_says_how_long_to_wait() -> None:
-    gate = WriteGate()
-    assert gate.paused_seconds() == 0
-    assert 6.9 < gate.pause(ApiUnavailable("busy", 7.0, status=429)) <= 7.0
-    assert 6.9 < gate.pause(ApiUnavailable("busy", 1.0, status=429)) <= 7.0, "a pause under way is kept"

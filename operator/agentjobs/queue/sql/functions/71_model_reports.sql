@@ -2,7 +2,8 @@
 -- that is held up, with the reason, and the seconds to wait where those are known: their attempts are refunded. An entry without
 -- a reason is a job that is to be charged.
 -- p_models: [{i id, t token, m model, h 'o'|'u'|'a'|'r', y reason, w delay in seconds}]
--- Indexes: unique (pool, model) of model_breaker, primary keys. Lock order: breakers by model; nothing else is locked.
+-- Indexes: unique (pool, model) of model_breaker, primary keys. Lock order: breakers by model, each with the running
+-- rows that are heard of, by id: what another ack of the same run has ended meanwhile is not heard of again.
 create or replace function hear_models(p_worker uuid, p_models json, out ids bigint[], out reasons text[],
                                        out waits double precision[]) language plpgsql
   set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$ #variable_conflict use_column
@@ -38,7 +39,7 @@ begin
       select s.i, s.h, s.y, coalesce(s.w, 0) as delay, x.run, x.queue, x.breaker is not distinct from b.id as let_through, j.target
       from json_to_recordset(p_models) as s(i bigint, t bigint, m text, h "char", y text, w double precision)
       join running x on x.id = s.i and x.token = s.t and x.worker = p_worker join job j on j.id = s.i
-      where s.m = v_model order by s.i
+      where s.m = v_model order by s.i for update of x
     loop
       if r.h = 'r' and v_running is null then
         select count(*) into v_running from running x join worker k on k.id = x.worker and k.pool = v_pool join job j on j.id = x.id

@@ -2,9 +2,10 @@
 -- that is just moving will mark its object again.
 
 -- outbox_read: jobs whose object shows a stale status, the oldest first: final ones at once, others when the mark is older than
--- p_coalesce, so that a short job costs one write. p_exclude: what this operator is writing now.
--- Index: none for the order: a job is in the outbox only until its object is written; outcome's primary key.
-create or replace function outbox_read(p_limit int, p_coalesce interval, p_exclude bigint[])
+-- p_coalesce, so that a short job costs one write. p_exclude: what this operator is writing now. p_closed: namespaces of which
+-- the API server takes nothing now: however many jobs wait there, they are not read in place of others.
+-- Index: none for the order: a job is in the outbox only until its object is written; primary keys of outcome and job.
+create or replace function outbox_read(p_limit int, p_coalesce interval, p_exclude bigint[], p_closed text[] default '{}')
   returns table (id bigint, version bigint, marked_at timestamptz, job json)
   language plpgsql stable set jit = off as $$ #variable_conflict use_column
 declare v_before timestamptz := clock_timestamp() - p_coalesce; v_ids bigint[];
@@ -13,6 +14,7 @@ begin
     select x.id from outbox x
     where x.id <> all (p_exclude)
       and (x.marked_at < v_before or exists (select from outcome o where o.id = x.id))
+      and (p_closed = '{}' or not exists (select from job j where j.id = x.id and j.namespace = any (p_closed)))
     order by x.version limit p_limit) due;
   if v_ids is null then return; end if;
   return query select x.id, x.version, x.marked_at, v.job from view(v_ids, 4, false) v join outbox x on x.id = v.id order by x.version;

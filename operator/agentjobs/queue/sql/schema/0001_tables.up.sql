@@ -48,7 +48,9 @@ create table job (
   priority          smallint not null,                -- 0, the most urgent, to 9
   session           text collate "C",                 -- jobs of one session run one at a time; null: a session of its own
   target            text collate "C",                 -- its model, or 'module:' and the module that chooses one; null: unknown
-  due_at            timestamptz not null,             -- of this round
+  -- Times that callers give are of the years that the resource allows: some beyond can be stored, and then not be read
+  due_at            timestamptz not null              -- of this round
+    constraint due_at_of_1970_to_2999 check (due_at >= '1970-01-01Z' and due_at < '3000-01-01Z'),
   max_attempts      int not null,
   retry             int[],                            -- initial delay, factor, longest delay, longest wait, in s; null: 15, 2, 3600, 86400
   attempt_timeout   int not null,                     -- s
@@ -67,7 +69,8 @@ create table job (
   posted_run        int not null default 0,           -- Kubernetes Events of runs up to this one are posted
   round             smallint not null default 1,      -- 1, and one more with each retry by a person (H21)
   round_at          timestamptz not null,             -- the round began
-  created_at        timestamptz not null,             -- of the request (an object's creationTimestamp)
+  created_at        timestamptz not null              -- of the request (an object's creationTimestamp)
+    constraint created_at_of_1970_to_2999 check (created_at >= '1970-01-01Z' and created_at < '3000-01-01Z'),
   accepted_at       timestamptz not null,             -- of this row
   refused           text,                             -- why what its object asks for is not accepted (queue_access); null: it is
   refused_changed   timestamptz,                      -- refused last became null, or not null; null: as it was at accepted_at

@@ -1,0 +1,95 @@
+{{/* What the schema cannot say and the API server would refuse: rules over several values. Each message names field, value and way out. */}}
+
+{{/* Takes a dict: at (the path of the labels), labels. */}}
+{{- define "agentjobs.checkLabels" -}}
+{{- $ours := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" "agentjobs.dev/pool" -}}
+{{- range $key, $value := .labels -}}
+{{- if has $key $ours -}}
+{{- fail (printf "%s: the chart sets the label %s itself: take it out" $.at $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* A quantity such as 1500m, 1Gi or 1e9 as a number. */}}
+{{- define "agentjobs.quantity" -}}
+{{- $text := toString . -}}
+{{- if regexMatch "^[0-9.]+([eE][-+]?[0-9]+)?$" $text -}}
+{{- printf "%f" (float64 $text) -}}
+{{- else -}}
+{{- $unit := regexFind "[a-zA-Z]+$" $text -}}
+{{- $factors := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
+{{- printf "%f" (mulf (float64 (trimSuffix $unit $text)) (get $factors $unit)) -}}
+{{- end -}}
+{{- end }}
+
+{{/* Takes a dict: at (the path of the resources), resources. */}}
+{{- define "agentjobs.checkResources" -}}
+{{- $limits := .resources.limits | default dict -}}
+{{- range $name, $request := .resources.requests -}}
+{{- $limit := get $limits $name -}}
+{{- if and (hasKey $limits $name) (gt (include "agentjobs.quantity" $request | float64) (include "agentjobs.quantity" $limit | float64)) -}}
+{{- fail (printf "%s: %s: the request %v is more than the limit %v: lower the one or raise the other" $.at $name $request $limit) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* A component's variables, volumes and resources. Takes a dict: at (the path), of (its values), names (of the chart's own volumes), paths (of their mounts). */}}
+{{- define "agentjobs.checkComponent" -}}
+{{- range .of.env -}}
+{{- if and .value .valueFrom -}}
+{{- fail (printf "%s.env: the variable %s has value and valueFrom: keep one" $.at .name) -}}
+{{- end -}}
+{{- end -}}
+{{- $names := .names -}}
+{{- range .of.volumes -}}
+{{- if has .name $names -}}
+{{- fail (printf "%s.volumes: the name %q is taken, by another one or by the chart's own: choose another" $.at .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $paths := .paths -}}
+{{- range .of.volumeMounts -}}
+{{- if not (has .name $names) -}}
+{{- fail (printf "%s.volumeMounts: there is no volume %q: add it to %s.volumes" $.at .name $.at) -}}
+{{- end -}}
+{{- if has .mountPath $paths -}}
+{{- fail (printf "%s.volumeMounts: %s is mounted already, by another one or by the chart: choose another mountPath" $.at .mountPath) -}}
+{{- end -}}
+{{- $paths = append $paths .mountPath -}}
+{{- end -}}
+{{- include "agentjobs.checkResources" (dict "at" (printf "%s.resources" .at) "resources" .of.resources) -}}
+{{- include "agentjobs.checkLabels" (dict "at" (printf "%s.podLabels" .at) "labels" .of.podLabels) -}}
+{{- end }}
+
+{{- define "agentjobs.check" -}}
+{{- include "agentjobs.fullname" . | trim | substr 0 0 -}}
+{{- include "agentjobs.checkLabels" (dict "at" "commonLabels" "labels" .Values.commonLabels) -}}
+{{- include "agentjobs.checkLabels" (dict "at" "metrics.serviceMonitor.labels" "labels" .Values.metrics.serviceMonitor.labels) -}}
+{{- if and .Values.database.ca.secret .Values.database.ca.configMap -}}
+{{- fail (printf "database.ca: both secret (%s) and configMap (%s) are set: keep one" .Values.database.ca.secret .Values.database.ca.configMap) -}}
+{{- end -}}
+{{- $migration := list -}}
+{{- if eq (include "agentjobs.migrations" .) "init" -}}
+{{- range .Values.migrations.volumes -}}
+{{- $migration = append $migration .name -}}
+{{- end -}}
+{{- end -}}
+{{- $paths := list "/tmp" "/run/secrets/agentjobs" "/run/secrets/agentjobs-ca" -}}
+{{- $names := list "tmp" "database" "database-ca" "migrate" -}}
+{{- include "agentjobs.checkComponent" (dict "at" "migrations" "of" .Values.migrations "names" $names "paths" (append $paths "/run/secrets/migrate")) -}}
+{{- if .Values.operator.enabled -}}
+{{- include "agentjobs.checkComponent" (dict "at" "operator" "of" .Values.operator "names" (concat $names $migration) "paths" $paths) -}}
+{{- end -}}
+{{- range $name, $pool := include "agentjobs.pools" . | fromYaml -}}
+{{- $at := printf "pools.%s" $name -}}
+{{- include "agentjobs.checkComponent" (dict "at" $at "of" $pool "names" (concat $names $migration) "paths" $paths) -}}
+{{- $scale := $pool.autoscaling -}}
+{{- if and (eq $scale.type "hpa") (lt (int $scale.minReplicas) 1) -}}
+{{- fail (printf "%s.autoscaling.minReplicas: 0 is for the type keda: an hpa needs a pod at least" $at) -}}
+{{- end -}}
+{{- if and (ne $scale.type "none") (gt (int $scale.minReplicas) (int $scale.maxReplicas)) -}}
+{{- fail (printf "%s.autoscaling: minReplicas %d is more than maxReplicas %d: lower the one or raise the other" $at (int $scale.minReplicas) (int $scale.maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- include "agentjobs.checkResources" (dict "at" "devPostgres.resources" "resources" .Values.devPostgres.resources) -}}
+{{- end }}

@@ -1,0 +1,206 @@
+"""The history that earlier runs left in a session, and the part of it that the next run of the job may see.
+
+For example, a model says "I look it up" and calls a tool, and the tool raises. ADK drops the call from the next
+prompt, since nothing answers it, and keeps the text. The prompt then ends with the model's own words, so ADK adds
+"Continue processing previous requests as instructed", and the model answers that instead of the job's message.
+:func:`visible` leaves such an event out of what ADK sees. Nothing stored is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from google.genai import types
+
+from agentjobs.agents.run.events import CONFIRMATION, Ending, ending_of
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
+    from google.adk.workflow import BaseNode
+
+MARKER = "agentjobs"
+"""Author of the events that are ours and no agent's."""
+NOT_HANDED_OVER = {"error": "The conversation was not handed over to that agent."}
+"""Result of a ``transfer_to_agent`` that ADK refused, as the model sees it."""
+
+
+def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list[Event]:
+    """The events of a session that a run under ``invocation_id`` may see, oldest first.
+
+    * An event of this invocation that leads nowhere is left out: a call whose tool never finished, an answer
+      that was cut, blocked, empty or an error, and a question to a person that was stored by half.
+    * A summary of ADK's (compaction) that takes the place of all that this invocation said is left out. Nothing
+      but the model's words would be in the prompt, and the job's message in no place where it is answered.
+    * A call that was left to a person or to a long-running tool is no longer one, where nothing answered it; ADK
+      then drops it from prompts. Providers refuse a call without a result, in later jobs of the session too.
+    * A transfer that ADK refused becomes an error that the model can react to. ADK would refuse it in each run.
+
+    :param root: the agent of the run.
+    """
+    calls = _Calls.of(events)
+    seen = []
+    for place, event in enumerate(events):
+        event = _without_dead_calls(event, calls)
+        if event.invocation_id != invocation_id:
+            seen.append(event)
+            continue
+        later = events[place + 1 :]
+        whole = _without_half_questions(event, calls)
+        if whole is not None and _leads_somewhere(whole, calls, later):
+            seen.append(_without_refused_transfer(whole, later, root))
+    said = [e.timestamp for e in seen if e.invocation_id == invocation_id and e.content]
+    return [event for event in seen if not (said and _sums_up(event, until=said[-1]))]
+
+
+def _sums_up(event: Event, until: float) -> bool:
+    """Whether the event is a summary of what was said until this time or a later one."""
+    summary = event.actions.compaction
+    return summary is not None and summary.end_timestamp >= until
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The function calls of a session, by their ids."""
+
+    answered: frozenset[str]
+    """Calls that have a result, or a question to a person in its place."""
+    asked: frozenset[str]
+    """Calls about which a question is stored whole: ADK's request, and the stand-in for the tool's result.
+
+    ADK stores these as two events, in either order, and a process may die between them. Nobody has seen that
+    question.
+    """
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> _Calls:
+        stood_in = {id for event in events for id in event.actions.requested_tool_confirmations}
+        requested = {_original(call) for event in events for call in event.get_function_calls()}
+        asked = frozenset(stood_in & requested)
+        results = {
+            response.id
+            for event in events
+            for response in event.get_function_responses()
+            if response.id and response.id not in event.actions.requested_tool_confirmations
+        }
+        return cls(asked | results, asked)
+
+
+def _original(call: types.FunctionCall) -> str:
+    """The id of the call that ADK's request for a confirmation is about. Empty: the call is no such request."""
+    original = (call.args or {}).get("originalFunctionCall") if call.name == CONFIRMATION else None
+    return str(original.get("id") or "") if isinstance(original, dict) else ""
+
+
+def answer_of(event: Event) -> Ending | None:
+    """The ending that this event is by itself. None: it is no answer, or not a good one."""
+    if event.author in ("user", MARKER) or _is_code(event):
+        return None
+    ending = ending_of([event])
+    return ending if is_good(ending) else None
+
+
+def is_good(ending: Ending) -> bool:
+    """Whether a run that ended so gave the answer."""
+    return bool(ending.answer) and not (ending.error_code or ending.waits_for or ending.truncated)
+
+
+def _leads_somewhere(event: Event, calls: _Calls, later: Sequence[Event]) -> bool:
+    if event.author in ("user", MARKER) or event.content is None:
+        return True  # without content: a change of state, an escalation, an error that no prompt shows
+    if made := event.get_function_calls():
+        return any(call.id in calls.answered or call.name == CONFIRMATION for call in made)
+    if event.get_function_responses() or event.actions.route is not None:
+        return True
+    if _ran_code(event):
+        return True
+    if _is_code(event):
+        return bool(later) and _ran_code(later[0])
+    return answer_of(event) is not None
+
+
+def _is_code(event: Event) -> bool:
+    """Whether the event ends with code to execute. The result is in an event of its own."""
+    parts = (event.content.parts if event.content else None) or []
+    return bool(parts) and parts[-1].executable_code is not None
+
+
+def _ran_code(event: Event) -> bool:
+    """Whether the event ends with the result of executed code, to which the agent has yet to say something.
+
+    ADK takes the result for the output of a workflow's node, and would not run the node again.
+    """
+    return event.has_trailing_code_execution_result() and not event.node_info.message_as_output
+
+
+def _without_dead_calls(event: Event, calls: _Calls) -> Event:
+    """The event, with the open calls of earlier runs no longer marked as waiting.
+
+    Confirmations stay: a person may still answer them.
+    """
+    waiting = event.long_running_tool_ids
+    if not waiting:
+        return event
+    requests = {call.id for call in event.get_function_calls() if call.name == CONFIRMATION}
+    alive = {id for id in waiting if id in calls.answered or id in requests}
+    return event if alive == waiting else event.model_copy(update={"long_running_tool_ids": alive or None})
+
+
+def _without_half_questions(event: Event, calls: _Calls) -> Event | None:
+    """The event without requests and stand-ins of questions that are not stored whole. None: nothing is left."""
+    stood_in = event.actions.requested_tool_confirmations
+    halves = {id for id in stood_in if id not in calls.asked}
+    parts = (event.content.parts if event.content else None) or []
+    kept = [
+        part
+        for part in parts
+        if not (part.function_response and part.function_response.id in halves)
+        and not (
+            part.function_call
+            and part.function_call.name == CONFIRMATION
+            and _original(part.function_call) not in calls.asked
+        )
+    ]
+    if len(kept) == len(parts):
+        return event
+    if not kept or event.content is None:
+        return None
+    return event.model_copy(
+        update={
+            "content": event.content.model_copy(update={"parts": kept}),
+            "actions": event.actions.model_copy(
+                update={
+                    "requested_tool_confirmations": {id: stood_in[id] for id in stood_in if id not in halves}
+                }
+            ),
+        }
+    )
+
+
+def _without_refused_transfer(event: Event, later: Sequence[Event], root: BaseNode) -> Event:
+    from google.adk.agents import BaseAgent
+    from google.adk.flows.llm_flows.agent_transfer import _get_transfer_targets
+
+    target = event.actions.transfer_to_agent
+    source = root.find_agent(event.author) if isinstance(root, BaseAgent) else None
+    if not target or source is None or any(other.author == target for other in later):
+        return event
+    if any(agent.name == target for agent in _get_transfer_targets(source)):
+        return event
+    parts = [
+        part.model_copy(
+            update={
+                "function_response": part.function_response.model_copy(update={"response": NOT_HANDED_OVER})
+            }
+        )
+        if part.function_response and part.function_response.name == "transfer_to_agent"
+        else part
+        for part in (event.content.parts if event.content else None) or []
+    ]
+    return event.model_copy(
+        update={
+            "content": types.Content(role="user", parts=parts),
+            "actions": event.actions.model_copy(update={"transfer_to_agent": None}),
+        }
+    )

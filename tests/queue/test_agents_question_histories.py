@@ -1,0 +1,184 @@
+"""Questions in a run whose process dies after any of the events that it stores: nobody is asked twice.
+
+Each flow is played whole, and once for each event that it stores, after which the process dies. Later runs go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+import pytest
+from agent_modules import Write, write_module
+from histories import broken_rules
+from runs import Job, module
+
+from agentjobs.agents.sessions.postgres import PostgresSessions
+from agentjobs.agents.sessions.service import forget_services
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
+
+__all__ = ["write_module"]
+
+SOURCE = """
+    import copy
+    from google.adk.agents import LlmAgent, SequentialAgent
+    from google.adk.models.base_llm import BaseLlm
+    from google.adk.models.llm_response import LlmResponse
+    from google.adk.tools import FunctionTool, ToolContext
+    from google.genai import types
+
+    CALLS, REQUESTS = [], []
+
+    def refund(order: str) -> dict:
+        "Refunds."
+        CALLS.append(f"refund {order}")
+        return {"refunded": order}
+
+    def look(order: str) -> dict:
+        "Looks."
+        CALLS.append(f"look {order}")
+        return {"state": "paid"}
+
+    def leave(days: int, tool_context: ToolContext) -> dict:
+        "Asks for days off."
+        answer = tool_context.tool_confirmation
+        if answer is None:
+            tool_context.request_confirmation(hint="How many?", payload={"approved_days": 0})
+            return {"status": "asked"}
+        CALLS.append(f"leave {days}")
+        return {"days": days}
+
+    class Says(BaseLlm):
+        "Makes the first calls of its script that its prompt does not have."
+        script: list
+
+        async def generate_content_async(self, request, stream=False):
+            self._maybe_append_user_content(request)
+            REQUESTS.append((self.model, copy.deepcopy(request.contents)))
+            made = [p.function_call for c in request.contents for p in c.parts if p.function_call]
+            made = [(call.name, call.args) for call in made]
+            missing = [[call for call in line if call not in made] for line in self.script]
+            calls = next(filter(None, missing), [])
+            parts = [types.Part(function_call=types.FunctionCall(name=n, args=a)) for n, a in calls]
+            parts = parts or [types.Part(text=f"{self.model} is done")]
+            yield LlmResponse(content=types.Content(role="model", parts=parts))
+
+    def llm(name, *script, **more):
+        tools = [FunctionTool(refund, require_confirmation=True), look, leave]
+        return LlmAgent(name=name, model=Says(model=name, script=list(script)), instruction="Do.", tools=tools, **more)
+
+    def one(order):
+        return [("refund", {"order": order})]
+"""
+FLOWS = {
+    "one question": "llm('a', one('1'))",
+    "a question behind a question": "llm('a', one('1'), [('look', {'order': '1'})], one('2'))",
+    "two questions of one answer": "llm('a', [('refund', {'order': '1'}), ('refund', {'order': '2'})])",
+    "a question beside a plain call": "llm('a', [('refund', {'order': '1'}), ('look', {'order': '1'})])",
+    "a question in the tool's words": "llm('a', [('leave', {'days': 3})])",
+    "a question after a transfer": (
+        "llm('a', [('transfer_to_agent', {'agent_name': 'b'})], sub_agents=[llm('b', one('1'), one('2'))])"
+    ),
+    "questions of two steps": (
+        "SequentialAgent(name='r', sub_agents=[llm('a', one('1')), llm('b', one('2')), llm('c')])"
+    ),
+}
+
+
+class Died(Exception):
+    """The process of the run died."""
+
+
+class Flow:
+    """One flow, played to its end with every question approved; one run dies on the way."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.asked: dict[str, str] = {}
+        """Questions by their id."""
+        self.stored = 0
+
+    async def play(self, patch: pytest.MonkeyPatch, dies_after: int | None) -> Outcome:
+        for _ in range(8):
+            forget_services()
+            try:
+                outcome = await self._run(patch, dies_after)
+            except Died:
+                dies_after = None
+                continue
+            if outcome.verdict is not Verdict.ASK:
+                return outcome
+            for request in outcome.requests:
+                self.asked[request.id] = (
+                    f"{request.tool} {json.dumps(json.loads(request.arguments), sort_keys=True)}"
+                )
+            self.job.fields["answers"] = {id: {"approved": True} for id in self.asked}
+        raise AssertionError("it asks for ever")
+
+    async def _run(self, patch: pytest.MonkeyPatch, dies_after: int | None) -> Outcome:
+        run = asyncio.create_task(self.job.attempt())
+        store, flow = PostgresSessions.append_event, self
+
+        async def append(self: PostgresSessions, session: Any, event: Any) -> Any:
+            stored = await store(self, session, event)
+            flow.stored += 1
+            if flow.stored == dies_after:
+                run.cancel()
+                await asyncio.Event().wait()
+            return stored
+
+        with patch.context() as patched:
+            patched.setattr(PostgresSessions, "append_event", append)
+            try:
+                return await run
+            except asyncio.CancelledError:
+                raise Died from None
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_nobody_is_asked_twice_and_no_finished_call_is_made_again(
+    dsn: str, write_module: Write, monkeypatch: pytest.MonkeyPatch, flow: str
+) -> None:
+    write_module("questions", SOURCE + f"\n    root_agent = {FLOWS[flow]}\n")
+    whole = await played(dsn, monkeypatch, None)
+    assert not problems(whole, whole, 0), problems(whole, whole, 0)
+    found = []
+    for dies_after in range(1, whole.stored + 1):
+        cut = await played(dsn, monkeypatch, dies_after)
+        found += [f"dies after {dies_after}: {problem}" for problem in problems(cut, whole, 1)]
+    assert not found, "\n".join(found)
+
+
+class Played(Flow):
+    outcome: Outcome
+    calls: Counter[str]
+    requests: list[Any]
+    done_before: Counter[str]
+
+
+async def played(dsn: str, patch: pytest.MonkeyPatch, dies_after: int | None) -> Played:
+    sys.modules.pop("questions", None)
+    flow = Played(Job(module("questions"), "Refund it.", modules=("questions",), dsn=dsn))
+    flow.outcome = await flow.play(patch, dies_after)
+    loaded = sys.modules["questions"]
+    flow.calls, flow.requests = Counter(loaded.CALLS), list(loaded.REQUESTS)
+    return flow
+
+
+def problems(flow: Played, whole: Played, repeats: int) -> list[str]:
+    """
+    :param repeats: calls that may be made again: the one that was under way.
+    """
+    found = []
+    if (flow.outcome.verdict, flow.outcome.result) != (Verdict.COMPLETE, whole.outcome.result):
+        found.append(f"{flow.outcome.verdict.value} {flow.outcome.reason} {flow.outcome.result!r}")
+    if Counter(flow.asked.values()) != Counter(whole.asked.values()):
+        found.append(f"asked {sorted(flow.asked.values())}")
+    again = flow.calls - whole.calls
+    if again.total() > repeats or whole.calls - flow.calls:
+        found.append(f"called {dict(flow.calls)}")
+    found += [f"{agent}: {rule}" for agent, contents in flow.requests for rule in broken_rules(contents)]
+    return found
