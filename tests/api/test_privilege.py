@@ -7,6 +7,7 @@ What is refused leaves the job's row as it was, and says so by the condition Acc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import product
 from typing import Any
 from uuid import UUID
@@ -137,7 +138,7 @@ async def test_invariant_16_no_patch_in_any_place_gains_a_better_priority(b: Ben
             elif status["state"] != places[name]:
                 wrong[name] = f"it is {status['state']}"
         for name in members.keys() - wrong.keys():
-            await eventually(lambda name=name: reasons(b, name), lambda r: "PriorityNotAllowed" in r)
+            await eventually(partial(reasons, b, name), lambda r: "PriorityNotAllowed" in r)
         assert not wrong, f"{len(wrong)} of {len(members)}: {wrong}"
         # asking for what the row has takes the refusal back, at a later time
         name = "queued-merge"
@@ -232,7 +233,7 @@ async def test_invariant_16_a_schedule_asks_for_its_template_before_it_makes_a_c
             assert accepted is not None
             assert accepted["reason"] == "QueueNotAllowed"
             assert "spec.jobTemplate.spec.priority: 0" in accepted["message"]
-            await eventually(lambda name=name: s.events(name), lambda e: "PriorityNotAllowed" in e)
+            await eventually(partial(s.events, name), lambda e: "PriorityNotAllowed" in e)
         clock.before(HOUR)
         await s.create("witness", {"job": allowed})
         await eventually(lambda: s.names("witness"), bool)

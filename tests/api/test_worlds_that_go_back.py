@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -297,7 +298,7 @@ async def test_invariant_20_ends_that_a_restored_database_has_lost_are_taken_fro
         await shows(b, "runs-on", state="Queued")
         for name in ends:
             uid = (await b.objects.get(name))["metadata"]["uid"]
-            await eventually(lambda uid=uid: row(b, uid), lambda view: view.state == "Complete")
+            await eventually(partial(row, b, uid), lambda view: view.state == "Complete")
         assert [job.payload["name"] for job in await (await b.worker()).claim(1)] == ["runs-on"]
         for name, status in was.items():
             assert {**await b.objects.status(name), "revision": 0} == {**status, "revision": 0}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -44,10 +45,10 @@ class Life:
     questions: int = 0
     done: list[str] = field(default_factory=list)
 
-    async def apply(self, **more: object) -> None:
+    async def apply(self, **more: Any) -> None:
         await self.queue.apply([self.change(**more)])
 
-    def change(self, **more: object) -> ObjectChange:
+    def change(self, **more: Any) -> ObjectChange:
         barred = self.closed or self.priority < BEST
         hold = (Reason.QUEUE_NOT_ALLOWED, "spec.queue: no") if barred else None
         if hold is None and self.restored and self.generation == 1:
