@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from agentjobs.api.meta import MANAGED_BY
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
 from agentjobs.controller.agentjob.status import minimal_status
@@ -61,6 +62,8 @@ async def test_h1_a_finished_object_that_the_database_forgot_does_not_run_again(
     with new_database() as empty:  # type: ignore[operator]
         async with bench(b.cluster, empty, b.objects.namespace) as fresh, fresh.running():
             worker = await fresh.worker()
+            # another database is another installation: its administrator takes the object over
+            await b.objects.patch("once", {"metadata": {"annotations": {MANAGED_BY: None}}})
             uid = UUID(created["metadata"]["uid"])
             view = await eventually(lambda: fresh.queue.show(uid))
             assert view.state is State.COMPLETE

@@ -240,3 +240,29 @@ def test_two_releases_of_one_namespace_do_not_meet(helm: Helm) -> None:
         (first, "agentjobs-worker-default"), (second, "team-agentjobs-worker-default"),
     )]  # fmt: skip
     assert workers[0] != workers[1]
+
+
+def test_two_operators_of_one_namespace_lead_by_leases_of_their_own(helm: Helm) -> None:
+    leases = []
+    for release in ("agentjobs", "staging"):
+        objects = helm.render({**LEAST, "crds": {"enabled": release == "agentjobs"}}, release=release)
+        full = "agentjobs" if release == "agentjobs" else "staging-agentjobs"
+        lease = environment(objects, f"{full}-operator")["AGENTJOBS_LEASE_NAME"]
+        role = pick(objects, "Role", f"{full}-operator-leader")
+        assert [rule["resourceNames"] for rule in role["rules"] if "resourceNames" in rule] == [[lease]]
+        leases.append(lease)
+    assert leases == ["agentjobs-operator", "staging-agentjobs-operator"]
+
+
+def test_approving_is_a_privilege_of_its_own_where_it_is_restricted(helm: Helm) -> None:
+    assert not [o for o in helm.render() if o["kind"].startswith("ValidatingAdmission")]
+    objects = helm.render({**LEAST, "approval": {"restrict": True}, "watchNamespaces": ["team-a"]})
+    binding = pick(objects, "ValidatingAdmissionPolicyBinding")["spec"]
+    assert binding["policyName"] == pick(objects, "ValidatingAdmissionPolicy")["metadata"]["name"]
+    (watched,) = binding["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert watched["values"] == ["team-a"]
+    approve = pick(objects, "ClusterRole", "agents-agentjobs-approve")
+    assert ("agentjobs/approval", "update") in granted(approve["rules"])
+    labels = approve["metadata"]["labels"]
+    assert "rbac.authorization.k8s.io/aggregate-to-admin" in labels
+    assert "rbac.authorization.k8s.io/aggregate-to-edit" not in labels

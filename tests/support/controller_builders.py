@@ -25,7 +25,7 @@ def job(state: State = State.QUEUED, **fields: Any) -> JobView:
         "worker": "", "control": None, "step": "", "event_count": 0, "usage": Usage(), "result": None,
         "result_truncated": False, "session_id": "", "trace_id": "", "unaccepted": False, "imported_status": None,
         "payload": {"v": 1}, "attempts_log": (), "input_request": None, "input_requests_left": 0, "input_deadline": None,
-        "input_answered": None,
+        "input_answered": None, "refused": "", "refused_changed_at": AT,
     }  # fmt: skip
     return JobView(**(defaults | fields))
 

@@ -6,7 +6,7 @@
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [agentjobs.dev]
   resources: [scheduledagentjobs]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, patch]
 - apiGroups: [agentjobs.dev]
   resources: [agentjobs/status, scheduledagentjobs/status]
   verbs: [patch]

@@ -2,8 +2,8 @@
 
 For example, ``approve:<id>`` or ``reject:<id>``. These are short forms of a JSON object with ``id`` and
 ``approved``. The object may also have ``reason`` (text), ``payload`` (any JSON, for a tool that wants to have
-something filled in) and
-``by``. The id is ``status.inputRequest.id``. The operator refuses an answer to any other question, so an old
+something filled in), ``by`` and ``at`` (texts). Each value is handled once: so the same answer, given again, needs
+another ``at``. The id is ``status.inputRequest.id``. The operator refuses an answer to any other question, so an old
 approval never lets a new call pass.
 """
 
@@ -17,7 +17,7 @@ FORMS = (
     'approve:<id>, reject:<id> or {"id": …, "approved": true or false}, with the id in status.inputRequest'
 )
 _WORDS = {"approve": True, "reject": False}
-_FIELDS = {"id": str, "approved": bool, "reason": str, "by": str, "payload": object}
+_FIELDS = {"id": str, "approved": bool, "reason": str, "by": str, "at": str, "payload": object}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Response:
     payload: Any = None
     by: str = ""
     """The person's name, as whoever wrote the annotation claims it."""
+    at: str = ""
+    """When it was given; only whether it differs matters."""
 
 
 def parse(text: str) -> Response:
@@ -62,13 +64,14 @@ def parse(text: str) -> Response:
 
 def text_of(response: Response) -> str:
     """The annotation's value for an answer: in the short form if the answer has nothing but the decision."""
-    if not (response.reason or response.by) and response.payload is None:
+    if not (response.reason or response.by or response.at) and response.payload is None:
         return f"{'approve' if response.approved else 'reject'}:{response.id}"
     said = {
         "id": response.id,
         "approved": response.approved,
         "reason": response.reason or None,
         "by": response.by or None,
+        "at": response.at or None,
         "payload": response.payload,
     }
     return json.dumps({key: value for key, value in said.items() if value is not None}, ensure_ascii=False)

@@ -29,6 +29,8 @@ SCHEDULED_TIME = f"{GROUP}/scheduled-time"
 """Annotation on a schedule's child: its tick, RFC 3339."""
 SCHEDULE_LABEL = f"{GROUP}/schedule"
 """Label on a schedule's child: the schedule's name."""
+MANAGED_BY = f"{GROUP}/managed-by"
+"""Annotation that the operator writes: the installation that the object belongs to, and the object's uid."""
 TRACEPARENT = f"{GROUP}/traceparent"
 """Annotation on a new AgentJob: the W3C traceparent of the job's spans."""
 

@@ -67,8 +67,8 @@ def start_worker(settings: Settings) -> int:
 
 def start_operator(settings: Settings) -> int:
     """Runs an operator until it is stopped. Returns its exit status."""
-    from agentjobs.controller.agentjob.object_change import QueueAccess
     from agentjobs.controller.config import LeaseSettings, OperatorConfig
+    from agentjobs.controller.kit.queue_access import QueueAccess
     from agentjobs.controller.operator import run_operator
 
     config = OperatorConfig(
@@ -83,7 +83,7 @@ def start_operator(settings: Settings) -> int:
         default_ttl_seconds=settings.default_ttl_seconds,
         restored_label=settings.restored_label or None,
         mass_vanish_limit=settings.mass_vanish_limit,
-        lease=LeaseSettings(namespace=settings.lease_namespace),
+        lease=LeaseSettings(settings.lease_namespace, settings.lease_name),
         health_port=settings.health_port,
     )
     if settings.name:

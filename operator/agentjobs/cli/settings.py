@@ -177,6 +177,11 @@ class Settings(BaseSettings):
         examples=[86400],
     )
 
+    lease_name: str = Field(
+        "agentjobs-operator",
+        pattern=DNS_LABEL,
+        description="Name of the Lease by which one operator leads. Two installations whose Leases are in one namespace need two.",
+    )
     lease_namespace: str = Field(
         "default", pattern=DNS_LABEL, description="Namespace of the Lease by which one operator leads."
     )

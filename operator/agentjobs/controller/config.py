@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agentjobs.controller.agentjob.object_change import QueueAccess
+from agentjobs.controller.kit.queue_access import QueueAccess
 from agentjobs.dsn import Dsn
 
 

@@ -10,15 +10,18 @@ from uuid import UUID
 
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.agentjob.status_audit import StatusAudit
 from agentjobs.controller.agentjob.status_writer import StatusWriter
 from agentjobs.controller.agentjob.sweep import AgentJobSweep
 from agentjobs.controller.agentjob.ttl_after_finished import TtlAfterFinished
 from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.listing import version_of
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
 from agentjobs.controller.apiserver.watch import ObjectWatch
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
+from agentjobs.controller.kit.ownership import Ownership
 from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.apiserver_objects import ApiServerObjects
@@ -49,9 +52,12 @@ class Leader:
         cluster_id: str,
         meter: Counters,
         tracing: Tracing | None,
+        installation: UUID,
     ) -> None:
         every, namespaces = config.intervals, frozenset(config.namespaces)
         self._explain_seconds = every.explain
+        self._versions: dict[str, int] = {}
+        """The resourceVersion in which the watch has shown each object last."""
         self.queue = queue
         self.watch = ObjectWatch(api, KINDS, config.namespaces, self.take)
         self.recorder = EventRecorder(partial(post_event, api), meter, held=self._held)
@@ -64,6 +70,16 @@ class Leader:
             clock=config.clock,
             coalesce_seconds=every.coalesce,
             orphans_seconds=every.orphans,
+            access=config.queue_access,
+        )
+        self.ownership = Ownership(
+            api,
+            installation,
+            cluster_id,
+            self._take,
+            on_elsewhere=self._let_go,
+            record=self.recorder.record,
+            release=queue.release_objects,
         )
         # the worker exports the spans of jobs that a run's ack ended
         self.ends = JobEnds(tracing, queue.timelines, unavailable=QueueError, only=lambda job: not job.acked)
@@ -76,6 +92,7 @@ class Leader:
             every.progress,
             config.parallel_writes,
             on_ended=self.ends.put,
+            is_elsewhere=self.ownership.is_elsewhere,
             overloaded=lambda: self.scheduler.gate.overloaded,
         )
         self.intake = Intake(
@@ -86,6 +103,9 @@ class Leader:
             on_wiped=self.statuses.forget,
             on_refused=self.recorder.record,
         )
+        self.audit = StatusAudit(
+            queue, api, self.statuses.wrote, self.statuses.forget, self.statuses.written_elsewhere
+        )
         self.ttl = TtlAfterFinished(
             api,
             queue.settled_children,
@@ -93,16 +113,25 @@ class Leader:
             clock=self.scheduler.cache.database_now,  # whose clock has told when jobs finished
         )
         self.job_sweep = Sweep(
-            AgentJobSweep(queue, api, cluster_id, namespaces, self.intake.has, config.mass_vanish_limit),
+            AgentJobSweep(
+                queue,
+                api,
+                cluster_id,
+                namespaces,
+                self._has,
+                self.intake.has_settled,
+                config.mass_vanish_limit,
+            ),
             api,
             AGENT_JOBS,
             self.take,
             namespaces,
             every.sweep,
             every.first_sweep,
+            watched_version=self._version,
         )
         self.schedule_sweep = Sweep(
-            ScheduleSweep(self.scheduler, namespaces),
+            ScheduleSweep(self.scheduler, namespaces, self.ownership.is_elsewhere),
             api,
             SCHEDULED_AGENT_JOBS,
             self.take,
@@ -110,6 +139,7 @@ class Leader:
             every.sweep,
             every.first_sweep,
             SCHEDULES_SETTLE_SECONDS,
+            watched_version=self._version,
         )
 
     async def run(self) -> None:
@@ -117,7 +147,9 @@ class Leader:
         parts = (
             self.intake,
             self.watch,
+            self.ownership,
             self.statuses,
+            self.audit,
             self.job_sweep,
             self.ttl,
             self.scheduler,
@@ -139,15 +171,41 @@ class Leader:
 
     def take(self, batch: list[WatchEvent]) -> None:
         """Hands watch events, and what the sweeps have read, to the parts; never waits."""
-        self.scheduler.enqueue(batch)
+        for one in batch:
+            meta = one.object["metadata"]
+            if one.deleted:
+                self._versions.pop(meta["uid"], None)
+            elif one.read_at is None:
+                self._versions[meta["uid"]] = version_of(meta)
+        self._take(self.ownership.mine(batch))
         if any(one.listed and one.kind == SCHEDULED_AGENT_JOBS for one in batch):
             self.schedule_sweep.trigger()
+        if any(one.listed and one.kind == AGENT_JOBS for one in batch):
+            self.job_sweep.trigger()
+
+    def _take(self, batch: list[WatchEvent]) -> None:
+        """Takes events of objects that belong to this installation."""
+        self.scheduler.enqueue(batch)
         jobs = [one for one in batch if one.kind == AGENT_JOBS]
         self.intake.enqueue(jobs)
         self.ttl.enqueue(jobs)
-        if any(one.listed for one in jobs):
-            self.job_sweep.trigger()
-            self.statuses.found_running(running_in(jobs))
+        self.audit.enqueue(jobs)
+        self.statuses.found_running(running_in(jobs))
+
+    def _let_go(self, event: WatchEvent) -> None:
+        """Forgets an object that belongs to another installation, as if it were deleted; its job is released."""
+        gone = WatchEvent(event.object, deleted=True, kind=event.kind)
+        self.scheduler.enqueue([gone])
+        if event.kind == AGENT_JOBS:
+            self.ttl.enqueue([gone])
+            self.audit.enqueue([gone])
+            self.intake.forget(event.object["metadata"]["uid"])
+
+    def _version(self, uid: str) -> int:
+        return self._versions.get(uid, 0)
+
+    def _has(self, uid: str, generation: int) -> bool:
+        return self.ownership.is_elsewhere(uid) or self.intake.has(uid, generation)
 
     def _held(self, kind: Resource) -> bool:
         """Events of schedules wait while many children are created."""

@@ -123,7 +123,8 @@ class Operator:
     async def _lead(self, api: ApiServer, queue: Queue, heartbeat: OperatorHeartbeat) -> None:
         await heartbeat.reached()
         cluster_id = await self._cluster(api)
-        self._leader = Leader(self.config, api, queue, cluster_id, self.meter, self.tracing)
+        installation = await queue.installation()
+        self._leader = Leader(self.config, api, queue, cluster_id, self.meter, self.tracing, installation)
         try:
             await self._leader.run()
         finally:

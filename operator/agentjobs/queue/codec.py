@@ -18,6 +18,7 @@ from agentjobs.queue.records import (
     AttemptRecord,
     ClaimedJob,
     Control,
+    ImportedEnd,
     InputAnswer,
     InputResponse,
     JobView,
@@ -140,23 +141,30 @@ def change_row(change: ObjectChange) -> JsonObject:
     if change.cancel:
         row |= {"cancel_wanted": True, "end": "k", "reason": "Cancelled", "message": "spec.cancel was set"}
     if change.unaccepted is not None:
-        row |= {"hold": str(change.unaccepted[0]), "message": clean(change.unaccepted[1])}
+        row |= {"hold": str(change.unaccepted[0]), "bar": clean(change.unaccepted[1])}
     if change.retry_requested is not None:
         row["retry_handled"] = clean(change.retry_requested)
+    if change.confirmed is not None:
+        row["row_generation"] = change.confirmed.row_generation
+        row["listed_at"] = _time(change.confirmed.listed_at, "listed_at")
     if change.gone:
         row |= {"gone": True, "end": "k", "reason": "Cancelled", "message": "the object was deleted"}
     if change.rejected is not None:
         row |= {"end": "x", "reason": change.rejected[0], "message": clean(change.rejected[1])}
     if change.imported is not None:
-        end = change.imported
-        row |= {
-            "end": _FINAL_CODES[end.state],
-            "reason": end.reason,
-            "message": clean(end.message),
-            "finished_at": _time(end.finished_at, "finished_at"),
-            "imported": end.status,
-        }
+        row |= end_row(change.imported)
     return row
+
+
+def end_row(end: ImportedEnd) -> JsonObject:
+    """An end that an object's status shows, for ``apply`` and ``adopt_end``."""
+    return {
+        "end": _FINAL_CODES[end.state],
+        "reason": end.reason,
+        "message": clean(end.message),
+        "finished_at": _time(end.finished_at, "finished_at"),
+        "imported": end.status,
+    }
 
 
 def response_row(uid: UUID, response: InputResponse) -> JsonObject:
@@ -308,6 +316,8 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         session_id=v["session_id"],
         trace_id=v["trace_id"],
         unaccepted=place == "h",
+        refused=v["refused"],
+        refused_changed_at=datetime.fromisoformat(v["refused_changed"]),
         input_request=requests[0] if requests else None,
         input_requests_left=max(0, len(requests) - 1),
         input_deadline=maybe_time(v["asked_until"]) if place == "i" else None,

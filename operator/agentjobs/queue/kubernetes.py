@@ -12,7 +12,14 @@ import psycopg
 from agentjobs.queue import codec
 from agentjobs.queue.connection import Database, is_data_error
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.records import ChangeOutcome, InputResponse, ObjectChange, OutboxEntry
+from agentjobs.queue.records import (
+    ChangeOutcome,
+    ImportedEnd,
+    InputResponse,
+    JobView,
+    ObjectChange,
+    OutboxEntry,
+)
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
 from agentjobs.values.text import clean, dumps
@@ -40,6 +47,8 @@ class Applied:
     outcome: ChangeOutcome
     detail: str = ""
     """Why a retry was refused."""
+    barred: str = ""
+    """Why what the object asks for is not accepted, where that was not known before."""
 
 
 class KubernetesObjects:
@@ -79,8 +88,8 @@ class KubernetesObjects:
             if changes[0].rejected is not None:
                 raise
             return await self.apply([_rejected(changes[0], error.diag.message_primary or "cannot be stored")])
-        for uid, outcome, detail in answer[0][0] or ():
-            answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "")
+        for uid, outcome, detail, barred in answer[0][0] or ():
+            answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "", barred or "")
         return answers
 
     async def respond(self, responses: Mapping[UUID, InputResponse]) -> dict[UUID, str]:
@@ -163,6 +172,38 @@ class KubernetesObjects:
         rows = await self._db.fetch("select agentjobs.gone(%s::uuid[])", (list(uids),))
         return int(rows[0][0])
 
+    async def projections(self, uids: Sequence[UUID]) -> tuple[int, list[tuple[bool, JobView]]]:
+        """What these objects should show: the last revision given out, and each job that has an object, with whether
+        its status is about to be written anyway."""
+        rows = await self._db.fetch(
+            "select given, stale, job from agentjobs.projections(%s::uuid[])", (list(uids),)
+        )
+        return rows[0][0], [(stale, codec.job_view(job)) for _, stale, job in rows if job is not None]
+
+    async def reach_revision(self, revision: int) -> int:
+        """Gives out revisions beyond this one from now on: objects show it already. Returns what was the last one."""
+        rows = await self._db.fetch("select agentjobs.reach_revision(%s)", (revision,))
+        return int(rows[0][0])
+
+    async def adopt_end(self, uid: UUID, end: ImportedEnd) -> bool:
+        """Records the end that the object of a job shows; False: it has ended, or a live worker runs it."""
+        rows = await self._db.fetch(
+            "select agentjobs.adopt_end(%s, %s::json, %s)", (uid, dumps(codec.end_row(end)), self._expiry)
+        )
+        return bool(rows[0][0])
+
+    async def installation(self) -> UUID:
+        """The identity of this database's installation: an object belongs to one."""
+        rows = await self._db.fetch("select agentjobs.installation()", ())
+        found: UUID = rows[0][0]
+        return found
+
+    async def release_objects(self, uids: Sequence[UUID]) -> int:
+        """Cancels the jobs of objects that belong to another installation by now, and projects them no more;
+        returns how many there were."""
+        rows = await self._db.fetch("select agentjobs.release_objects(%s::uuid[])", (list(uids),))
+        return int(rows[0][0])
+
     async def explain(self, limit: int = 1000) -> int:
         """Sets the reason of ready jobs (NoWorkers, QueuePaused, QueueFull); returns how many changed."""
         rows = await self._db.fetch("select agentjobs.explain(%s, %s)", (self._expiry, limit))
@@ -176,5 +217,6 @@ def _rejected(change: ObjectChange, why: str) -> ObjectChange:
         cancel=False,
         unaccepted=None,
         imported=None,
+        confirmed=None,
         rejected=(Reason.INVALID_SPEC, clean(why)),
     )

@@ -118,6 +118,17 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What a sweep had read before it read the object: so the object, as it is now, is the truth, also where
+    the row knows more (etcd was restored to a snapshot)."""
+
+    listed_at: datetime
+    """The begin of the sweep's LIST."""
+    row_generation: int | None = None
+    """The generation in the job's row. None: the sweep found no row of an object that is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectChange:
     """One object as intake saw it. The queue applies it only where it is newer than the job's row (H4).
 
@@ -135,7 +146,8 @@ class ObjectChange:
     job: NewJob | None = None
     cancel: bool = False
     unaccepted: tuple[Reason, str] | None = None
-    """(QueueNotAllowed | Restored, message): stored, but not run until a later change has None here."""
+    """(QueueNotAllowed | Restored, message): stored, but not run until a later change has None here. Of a job
+    that is accepted, QueueNotAllowed refuses another priority and a new round."""
     retry_requested: str | None = None
     """The value of the annotation that asks for a new round; the queue handles each value once."""
     input_response: InputResponse | None = None
@@ -143,6 +155,8 @@ class ObjectChange:
     created_at: datetime | None = None
     rejected: tuple[str, str] | None = None
     imported: ImportedEnd | None = None
+    confirmed: Confirmed | None = None
+    """A sweep read the object after the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +422,10 @@ class JobView:
     trace_id: str
     unaccepted: bool
     """True: Suspended for its queue's access or as a restored object, not by ``spec.suspend``."""
+    refused: str
+    """Why what the object asks for is not accepted; the job may run, as it was accepted before. Empty: it is."""
+    refused_changed_at: datetime
+    """When ``refused`` last became empty, or not empty."""
     input_request: InputRequest | None
     """INPUT_REQUIRED: the question that the job asks now."""
     input_requests_left: int

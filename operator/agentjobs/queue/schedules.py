@@ -43,6 +43,8 @@ class SeenSchedule:
     last_successful: datetime | None = None
     missed: int = 0
     revision: int = 0
+    row_generation: int | None = None
+    """The generation of the row, where a sweep has read that before the object, and it is a later one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ class Schedules:
                 "last_successful": s.last_successful,
                 "missed": s.missed,
                 "revision": s.revision,
+                "row_generation": s.row_generation,
             }
             for s in seen
         ]

@@ -158,7 +158,13 @@ class Metric(StrEnum):
         "agentjobs_operator_sweep_found_total",
         Kind.COUNTER,
         "What sweeps found.",
-        {"kind": "`vanished`, `unknown`, `behind` or `stopped`"},
+        {"kind": "`vanished`, `unknown`, `behind`, `contradicted`, `status` or `stopped`"},
+    )
+    MANAGED_ELSEWHERE = (
+        "agentjobs_operator_managed_elsewhere_total",
+        Kind.COUNTER,
+        "Objects that were found to belong to another installation.",
+        {"kind": "`AgentJob` or `ScheduledAgentJob`"},
     )
     TASK_FAILURES = (
         "agentjobs_operator_task_failures_total",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentjobs.api.input_response import Response
+from agentjobs.api.input_response import Response, parse, text_of
 from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.kubectl.questions import patch_of, question_of
 from agentjobs.cli.questions import told
@@ -72,6 +72,34 @@ def test_a_question_that_is_answered_already_is_not_answered_again() -> None:
     found["metadata"]["annotations"] = {"agentjobs.dev/input-response": "reject:q-1"}
     with pytest.raises(Unavailable, match="answered already"):
         question_of(found)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        '{"id":"q-1","approved":"yes"}',
+        '{"id":"q-1"}',
+        '{"id":"q-1","approved":true,"why":"?"}',
+        "yes:q-1",
+        "approve q-1",
+        "approve:q-0",
+        "approve:q-10",
+        '{"id":"q-0","approved":true,"reason":"not q-1"}',
+        "q-1",
+        "",
+        "[" * 5000,
+    ],
+)
+def test_a_refused_answer_is_followed_by_another_one(annotation: str) -> None:
+    found = agent_job(ASKED)
+    found["metadata"]["annotations"] = {"agentjobs.dev/input-response": annotation}
+    assert question_of(found).id == "q-1"
+
+
+def test_the_same_answer_at_another_time_is_another_value() -> None:
+    said = [text_of(Response("q-1", True, at=at)) for at in ("10:00", "10:01")]
+    assert len(set(said)) == 2
+    assert {parse(text).id for text in said} == {"q-1"}
 
 
 def test_the_patch_is_for_this_very_object() -> None:

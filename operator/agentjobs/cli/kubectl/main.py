@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +98,8 @@ def _answer(
             raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
         if not typer.confirm(f"{word}?", err=True):
             raise Unavailable("nothing was changed.")
-    said = replace(said, id=question.id, by=cluster.user())
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    said = replace(said, id=question.id, by=cluster.user(), at=now)
     cluster.annotate(found, questions.patch_of(found, said))
     typer.echo(
         f"agentjob.agentjobs.dev/{name} {word.lower()}{'d' if said.approved else 'ed'}: {question.tool}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agentjobs.api.input_response import Response, text_of
+from agentjobs.api.input_response import Response, parse, text_of
 from agentjobs.api.names import INPUT_RESPONSE
 from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.questions import Question
@@ -42,13 +42,22 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
         raise Unavailable(
             f"agentjob {job} asks the question {question.id} now, not {id}: look at status.inputRequest."
         )
-    answered = (metadata.get("annotations") or {}).get(INPUT_RESPONSE, "")
-    if question.id in answered:
+    if answers((metadata.get("annotations") or {}).get(INPUT_RESPONSE, ""), question):
         raise Unavailable(
-            f"agentjob {job}: this question is answered already, and the operator has not taken the answer yet, or "
-            f"refused it: look at its Events (annotation {INPUT_RESPONSE})."
+            f"agentjob {job}: this question is answered already, and the operator has not taken the answer yet "
+            f"(annotation {INPUT_RESPONSE}). To answer otherwise, take that away first: "
+            f"kubectl annotate agentjob {metadata['name']} -n {metadata['namespace']} {INPUT_RESPONSE}-"
         )
     return question
+
+
+def answers(annotation: str, question: Question) -> bool:
+    """Whether the annotation's value is an answer to this question. One that the operator refused is none: the next
+    answer may take its place."""
+    try:
+        return parse(annotation).id == question.id
+    except ValueError:
+        return False
 
 
 def patch_of(agent_job: JsonObject, response: Response) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from agentjobs.controller.agentjob.status import reason_of
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.queue_access import concerns_priority
 from agentjobs.controller.kit.status_text import cut_text, duration_text, time_text
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectChange, ObjectRef, OutboxEntry, State
 from agentjobs.values.reasons import Reason
@@ -50,6 +51,10 @@ class EventReason(StrEnum):
     """Warning: the annotation answers nothing that is asked."""
     RETRY_REFUSED = "RetryRefused"
     """Warning: the annotation asked for a round that cannot be."""
+    QUEUE_NOT_ALLOWED = "QueueNotAllowed"
+    """Warning: the queue is not open to the namespace; the job waits, or goes on as it was."""
+    PRIORITY_NOT_ALLOWED = "PriorityNotAllowed"
+    """Warning: the queue allows no such priority; the job waits, or goes on as it was."""
     TRACEPARENT_IGNORED = "TraceparentIgnored"
     """Warning: the annotation of a new object is no W3C traceparent; the job runs all the same."""
 
@@ -109,6 +114,13 @@ def response_refused(uid: UUID, ref: ObjectRef, value: str, why: str, now: datet
     key = hashlib.sha256(value.encode()).hexdigest()[:8]
     text = f"The answer was not taken: {why}."
     return ObjectEvent(uid, ref, key, EventReason.INPUT_RESPONSE_REFUSED, text, now, now)
+
+
+def not_allowed(change: ObjectChange, why: str, now: datetime) -> ObjectEvent:
+    """What the object asks for is a privilege that its namespace does not have; once per text."""
+    reason = EventReason.PRIORITY_NOT_ALLOWED if concerns_priority(why) else EventReason.QUEUE_NOT_ALLOWED
+    key = f"g{change.generation}-{hashlib.sha256(why.encode()).hexdigest()[:8]}"
+    return ObjectEvent(change.uid, change.ref, key, reason, f"{why}.", now, now)
 
 
 def status_reduced(uid: UUID, ref: ObjectRef, why: str, now: datetime) -> ObjectEvent:

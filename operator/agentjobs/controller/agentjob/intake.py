@@ -18,7 +18,12 @@ from uuid import UUID
 
 from agentjobs.api.meta import TRACEPARENT
 from agentjobs.api.payload import traceparent_problem
-from agentjobs.controller.agentjob.events import response_refused, retry_refused, traceparent_ignored
+from agentjobs.controller.agentjob.events import (
+    not_allowed,
+    response_refused,
+    retry_refused,
+    traceparent_ignored,
+)
 from agentjobs.controller.agentjob.object_change import Fingerprint, Gate, change_of, fingerprint, wiped
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.event import ObjectEvent
@@ -27,6 +32,7 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.kubernetes import Applied
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import ChangeOutcome, ObjectChange
+from agentjobs.values.reasons import Reason
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +56,43 @@ class Intake:
     on_refused: Callable[[ObjectEvent], None] = lambda event: None
     _pending: dict[str, WatchEvent] = field(default_factory=dict)
     _taken: dict[str, Fingerprint] = field(default_factory=dict)
+    _heard_at: dict[str, float] = field(default_factory=dict)
+    """When the watch last brought something of an object."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def enqueue(self, batch: Iterable[WatchEvent]) -> None:
         """Takes the newest watch event of each object; never waits. A delete is the last word on a uid."""
         for seen in batch:
             uid = seen.object["metadata"]["uid"]
+            if self._overtaken(uid, seen):
+                continue
             print_ = fingerprint(seen.object, self.gate)
-            echo = not seen.deleted and uid not in self._pending and print_.is_echo_of(self._taken.get(uid))
+            plain = not seen.deleted and seen.confirmed is None
+            echo = plain and uid not in self._pending and print_.is_echo_of(self._taken.get(uid))
             self.meter.add(EVENTS_SEEN, taken="no" if echo else "yes")
             if echo:
                 self._taken[uid] = print_
                 continue
             waiting = self._pending.get(uid)
-            if waiting is None or not (waiting.deleted or overtaken(seen, waiting)):
+            if waiting is None or not waiting.deleted:
                 self._pending[uid] = seen
         if self._pending:
             self._wake.set()
+
+    def _overtaken(self, uid: str, seen: WatchEvent) -> bool:
+        """Whether the watch has brought something of the object since a sweep began to read it: the watch goes on to
+        its present state by itself. (Versions would not tell: they fall where etcd is restored.)"""
+        if seen.read_at is not None:
+            return seen.read_at <= self._heard_at.get(uid, 0.0)
+        if seen.deleted:
+            self._heard_at.pop(uid, None)
+        else:
+            self._heard_at[uid] = time.monotonic()
+        return False
+
+    def has_settled(self, uid: str) -> bool:
+        """Whether this object was stored, and nothing newer of it waits."""
+        return uid in self._taken and uid not in self._pending
 
     def has(self, uid: str, generation: int) -> bool:
         """Whether this object, in this generation or a later one, was stored or is about to be."""
@@ -74,6 +100,12 @@ class Intake:
             return True
         taken = self._taken.get(uid)
         return taken is not None and taken.generation >= generation
+
+    def forget(self, uid: str) -> None:
+        """Forgets an object that belongs to another installation by now."""
+        self._pending.pop(uid, None)
+        self._taken.pop(uid, None)
+        self._heard_at.pop(uid, None)
 
     async def run(self) -> None:
         """Stores batches until cancelled."""
@@ -114,6 +146,8 @@ class Intake:
             if answer is None:
                 continue
             self.meter.add(CHANGES_APPLIED, outcome=answer.outcome.value)
+            if barred := barred_by(change, answer):
+                self.on_refused(not_allowed(change, barred, datetime.now(UTC)))
             if answer.outcome is ChangeOutcome.RETRY_REFUSED:
                 self._refused(change, answer)
             elif answer.outcome is ChangeOutcome.INSERTED:
@@ -128,7 +162,7 @@ class Intake:
 
     def _change(self, seen: WatchEvent) -> ObjectChange | None:
         try:
-            return change_of(seen.object, self.gate, deleted=seen.deleted)
+            return change_of(seen.object, self.gate, deleted=seen.deleted, confirmed=seen.confirmed)
         except (KeyError, ValueError, TypeError):
             # what no API server sends: counted, and not allowed to hold up the others
             log.exception("an object cannot be read: %.200r", seen.object.get("metadata"))
@@ -201,11 +235,9 @@ class Intake:
             self._wake.clear()
 
 
-def overtaken(seen: WatchEvent, waiting: WatchEvent) -> bool:
-    """Whether a sweep's GET is older than what the watch has brought meanwhile. A listing never is: after it
-    the watch begins anew, also where the API server went back in time."""
-    try:
-        versions = [int(one.object["metadata"]["resourceVersion"]) for one in (seen, waiting)]
-    except (KeyError, ValueError):
-        return False  # they are opaque, where they are no numbers
-    return not seen.deleted and not seen.listed and versions[0] < versions[1]
+def barred_by(change: ObjectChange, answer: Applied) -> str:
+    """Why what the object asks for was refused just now; empty: it was not, or this was known."""
+    if answer.outcome is not ChangeOutcome.INSERTED or change.cancel or change.imported is not None:
+        return answer.barred
+    reason, why = change.unaccepted or ("", "")
+    return why if reason == Reason.QUEUE_NOT_ALLOWED else ""

@@ -11,14 +11,17 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from agentjobs.api.agentjob import AgentJob, AgentJobSpec
+from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.input_response import parse
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
 from agentjobs.api.names import INPUT_RESPONSE
 from agentjobs.api.payload import payload_of, session_of
 from agentjobs.api.validation import problems_of
+from agentjobs.controller.kit.queue_access import QueueAccess as QueueAccess
+from agentjobs.controller.kit.queue_access import refusal
 from agentjobs.queue.records import (
     FINAL_STATES,
+    Confirmed,
     ImportedEnd,
     InputAnswer,
     InputResponse,
@@ -37,14 +40,6 @@ ANNOTATION_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class QueueAccess:
-    """Who may use a queue. ``namespaces`` empty: all; ``best_priority`` 0: any priority may be asked for."""
-
-    namespaces: tuple[str, ...] = ()
-    best_priority: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Gate:
     """The cluster's identity and the operator's settings, which decide beside the object."""
 
@@ -53,7 +48,9 @@ class Gate:
     restored_label: str | None = "velero.io/restore-name"
 
 
-def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectChange:
+def change_of(
+    obj: JsonObject, gate: Gate, *, deleted: bool = False, confirmed: Confirmed | None = None
+) -> ObjectChange:
     """The change that the queue has to store for this object.
 
     Raises KeyError or ValueError only for what no API server sends (no uid, no name).
@@ -64,6 +61,7 @@ def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectCh
         ref=ObjectRef(gate.cluster_id, meta["namespace"], meta["name"]),
         generation=int(meta.get("generation", 1)),
         created_at=created_at(obj),
+        confirmed=confirmed,
     )
     if deleted or meta.get("deletionTimestamp"):
         return replace(base, gone=True)
@@ -81,7 +79,7 @@ def change_of(obj: JsonObject, gate: Gate, *, deleted: bool = False) -> ObjectCh
         if base.imported is not None:
             return base
         return replace(base, rejected=(ApiReason.INVALID_SPEC.value, rejection_text(obj)))
-    refused = refusal(job.spec, meta["namespace"], gate)
+    refused = refusal(gate.queue_access, job.spec.queue, job.spec.priority, meta["namespace"])
     unaccepted = (Reason.QUEUE_NOT_ALLOWED, refused) if refused else _restored(meta, gate)
     return replace(base, job=new_job(job, base), cancel=bool(job.spec.cancel), unaccepted=unaccepted)
 
@@ -107,25 +105,6 @@ def new_job(job: AgentJob, change: ObjectChange) -> NewJob:
         ref=change.ref,
         created_at=change.created_at,
     )
-
-
-def refusal(spec: AgentJobSpec, namespace: str, gate: Gate) -> str:
-    """Why this namespace may not use this queue at this priority; empty: it may."""
-    access = gate.queue_access.get(spec.queue)
-    if access is None:
-        return ""
-    if access.namespaces and namespace not in access.namespaces:
-        return (
-            f"spec.queue: {spec.queue!r} is not open to namespace {namespace!r}: use another queue in a new "
-            f"object, or ask for the namespace to be added to queue_access of the operator"
-        )
-    if spec.priority < access.best_priority:
-        return (
-            f"spec.priority: {spec.priority} is better than {access.best_priority}, the best that queue "
-            f"{spec.queue!r} allows: set spec.priority to {access.best_priority} or more, or ask for "
-            f"best_priority in queue_access of the operator to be lowered"
-        )
-    return ""
 
 
 def imported_end(obj: JsonObject) -> ImportedEnd | None:
@@ -172,22 +151,16 @@ class Fingerprint:
     final: bool
     """Whether its status shows an end."""
     wiped: bool
-    version: int
-    """resourceVersion; 0 where it is no number. Newer is larger (Kubernetes promises so since 1.35, and
-    etcd's revisions always were)."""
 
     def is_echo_of(self, taken: Fingerprint | None) -> bool:
         """True if intake can skip the watch event, ``taken`` being the last one that it processed of this
         object.
 
-        (a) Its resourceVersion is older than the processed one: a GET that a watch event overtook. Or (b)
-        generation, deletion and our annotations are unchanged, and the status only gained content: the
-        operator's own write. A status that was wiped, or went back from final (a retry), is not skipped.
+        Generation, deletion and our annotations are unchanged, and the status only gained content: the operator's
+        own write. A status that was wiped, or went back from final (a retry), is not skipped.
         """
         if taken is None:
             return False
-        if 0 < self.version < taken.version:
-            return True
         return self.core == taken.core and self.final >= taken.final and self.wiped <= taken.wiped
 
 
@@ -200,13 +173,11 @@ def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
         (meta.get("annotations") or {}).get(INPUT_RESPONSE),
         bool(_restored(meta, gate)),
     )
-    version = str(meta.get("resourceVersion", ""))
     return Fingerprint(
         int(meta.get("generation", 1)),
         hash(core),
         (obj.get("status") or {}).get("state") in FINAL_STATES,
         wiped(obj),
-        int(version) if version.isdecimal() else 0,
     )
 
 

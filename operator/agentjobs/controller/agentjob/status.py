@@ -108,20 +108,24 @@ def conditions_of(job: JobView) -> list[JsonObject]:
 
 
 def _accepted(job: JobView) -> JsonObject:
-    refused = job.state is State.REJECTED or (job.unaccepted and job.reason == Reason.QUEUE_NOT_ALLOWED.value)
-    if refused:
+    """False also of a job that runs, where its object asks for more than it may: it goes on as it was."""
+    if job.state is State.REJECTED:
         return _condition(job, ConditionType.ACCEPTED, False, reason_of(job), job.message, job.accepted_at)
-    return _condition(job, ConditionType.ACCEPTED, True, Reason.ACCEPTED.value, "", job.accepted_at)
+    if job.refused:
+        reason = Reason.QUEUE_NOT_ALLOWED.value
+        return _condition(job, ConditionType.ACCEPTED, False, reason, job.refused, job.refused_changed_at)
+    return _condition(job, ConditionType.ACCEPTED, True, Reason.ACCEPTED.value, "", job.refused_changed_at)
 
 
 def _suspended(job: JobView) -> JsonObject | None:
-    if job.state is State.SUSPENDED and not (job.unaccepted and job.reason == Reason.QUEUE_NOT_ALLOWED.value):
-        return _condition(
-            job, ConditionType.SUSPENDED, True, reason_of(job), job.message, job.suspended_at or job.since
-        )
-    if job.resumed_at is not None:
-        return _condition(job, ConditionType.SUSPENDED, False, Reason.RESUMED.value, "", job.resumed_at)
-    return None
+    if job.state is State.SUSPENDED and job.reason != Reason.QUEUE_NOT_ALLOWED.value:
+        since = job.suspended_at or job.since
+        return _condition(job, ConditionType.SUSPENDED, True, reason_of(job), job.message, since)
+    if job.resumed_at is None:
+        return None
+    ended = job.resumed_at == job.finished_at
+    reason = reason_of(job) if ended else Reason.RESUMED.value
+    return _condition(job, ConditionType.SUSPENDED, False, reason, "", job.resumed_at)
 
 
 def _running(job: JobView) -> JsonObject | None:
@@ -137,7 +141,9 @@ def _running(job: JobView) -> JsonObject | None:
 def _input_required(job: JobView) -> JsonObject | None:
     if job.state is State.INPUT_REQUIRED:
         return _condition(job, ConditionType.INPUT_REQUIRED, True, reason_of(job), job.message, job.since)
-    asked = next((record.ended_at for record in reversed(job.attempts_log) if record.outcome == "ask"), None)
+    asked = next(
+        (r.ended_at for r in reversed(job.attempts_log) if r.outcome == "ask" and r.round == job.round), None
+    )
     answer = job.input_answered
     if answer is not None and (asked is None or answer.at >= asked):
         reason = Reason.INPUT_APPROVED if answer.approved else Reason.INPUT_REJECTED
@@ -148,7 +154,7 @@ def _input_required(job: JobView) -> JsonObject | None:
         )
     if asked is None:
         return None
-    since = job.finished_at or job.suspended_at or max(asked, job.round_at)
+    since = job.finished_at or job.suspended_at or asked
     return _condition(job, ConditionType.INPUT_REQUIRED, False, reason_of(job), "", since)
 
 

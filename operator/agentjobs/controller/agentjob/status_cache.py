@@ -23,11 +23,12 @@ class WrittenStatus:
     core: bytes
     """Without progress."""
     written_at: float
+    revision: int = 0
 
     @classmethod
     def of(cls, status: JsonObject, now: float) -> WrittenStatus:
         whole, core = status_digest(status), status_digest(status, without=PROGRESS_KEYS)
-        return cls(str(status.get("state", "")), whole, core, now)
+        return cls(str(status.get("state", "")), whole, core, now, status.get("revision") or 0)
 
 
 FINALS = 10_000
@@ -54,6 +55,14 @@ class StatusCache:
         if shown.whole == wanted.whole:
             return False
         return wanted.state != "Running" or wanted.written_at - shown.written_at >= progress_seconds
+
+    def shows(self, uid: UUID, status: JsonObject) -> bool:
+        """Whether this process wrote exactly this status, as the last one. Never for what another one wrote,
+        nor for what is long finished."""
+        shown = self._by_uid.get(uid) or self._finals.get(uid)
+        if shown is None or shown.revision != status.get("revision"):
+            return False
+        return shown.whole == status_digest(status)
 
     def wrote(self, uid: UUID, status: WrittenStatus, *, running: bool, final: bool) -> None:
         if final:

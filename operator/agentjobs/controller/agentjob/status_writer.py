@@ -34,6 +34,7 @@ from agentjobs.controller.metrics.counters import STATUS_REDUCED, STATUS_SKIPPED
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, ObjectRef, OutboxEntry, State
+from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class StatusWriter:
     """Requests under way at once, for each namespace: one that gives no answer holds up no other."""
     on_ended: Callable[[UUID], None] = lambda uid: None
     """Called when an object shows that its job has ended."""
+    is_elsewhere: Callable[[str], bool] = lambda uid: False
+    """Whether an object, by its uid, belongs to another installation by now."""
     overloaded: Callable[[], bool] = lambda: False
     """Whether something more urgent asks much of the API server: then only final statuses are written
     soon."""
@@ -91,6 +94,10 @@ class StatusWriter:
         """Reads the outbox soon: a job was marked stale."""
         self._wake.set()
 
+    def wrote(self, uid: UUID, status: JsonObject) -> bool:
+        """Whether this operator wrote exactly this status, as the last one."""
+        return self._shown.shows(uid, status)
+
     def forget(self, uids: Iterable[UUID]) -> None:
         """Forgets what was written to these objects: their status was wiped."""
         self._shown.forget(uids)
@@ -98,6 +105,12 @@ class StatusWriter:
     def found_running(self, uids: Iterable[UUID]) -> None:
         """Takes over the refresh of progress for running jobs, whose status another operator wrote."""
         self._shown.adopt(uids, time.monotonic())
+
+    def written_elsewhere(self, uids: Iterable[UUID]) -> None:
+        """Forgets what was written to running jobs, and writes their progress anew in its time."""
+        uids = list(uids)
+        self.forget(uids)
+        self.found_running(uids)
 
     async def run(self) -> None:
         """Writes until cancelled; then confirms what was written, and ends."""
@@ -229,7 +242,8 @@ class StatusWriter:
         """Writes a status. True: the object shows it now. False: it does not, and the entry is dropped,
         kept or delayed."""
         job = entry.job
-        if job.ref is None or (job.state.final and job.finished_at is None):
+        forgotten = job.state.final and job.finished_at is None
+        if job.ref is None or forgotten or self.is_elsewhere(str(job.uid)):
             # past retention only a tombstone is left, which knows less than the object shows
             self._drop_entry(job)
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from agentjobs.controller.kit.sweep import Suspects, vanished_rows
 from agentjobs.controller.metrics.counters import SWEEP_FOUND
 from agentjobs.queue.kubernetes import KnownObject
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import ObjectChange, ObjectRef
+from agentjobs.queue.records import Confirmed, ObjectChange, ObjectRef
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ class AgentJobSweep:
     namespaces: frozenset[str] = frozenset()
     taken: Callable[[str, int], bool] = lambda uid, generation: False
     """Whether intake has an object (by uid) in this generation already."""
+    settled: Callable[[str], bool] = lambda uid: False
+    """Whether intake has stored an object, by its uid, and nothing newer of it waits."""
     mass_vanish_limit: int = 20
 
     async def rows(self) -> list[KnownObject]:
@@ -47,7 +49,11 @@ class AgentJobSweep:
     def suspects(
         self, rows: list[KnownObject], listed: Mapping[UUID, Listed], list_started_at: datetime
     ) -> Suspects[KnownObject]:
-        return compare(rows, listed, list_started_at=list_started_at, namespaces=self.namespaces)
+        found = compare(rows, listed, list_started_at=list_started_at, namespaces=self.namespaces)
+        # taken in, without a row: the row says that the object is gone
+        there = [one for one in found.unknown if self.settled(str(one.uid)) and not one.deleting]
+        back = tuple((one, Confirmed(list_started_at)) for one in there)
+        return replace(found, contradicted=found.contradicted + back)
 
     def has(self, uid: str, generation: int) -> bool:
         return self.taken(uid, generation)
@@ -112,7 +118,13 @@ def compare(
         list_started_at=list_started_at,
         namespaces=namespaces,
     )
-    return Suspects(vanished, tuple(found for uid, found in listed.items() if uid not in known), behind)
+    ahead = tuple(
+        (found, Confirmed(list_started_at, row.generation))
+        for row in known.values()
+        if (found := listed.get(row.uid)) is not None and found.generation < row.generation
+    )
+    unknown = tuple(found for uid, found in listed.items() if uid not in known)
+    return Suspects(vanished, unknown, behind, ahead)
 
 
 def too_many(

@@ -32,6 +32,7 @@ METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,ap
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 ANSWER_SECONDS = 12.0
 """A request without an answer by then is broken off. An admission webhook that does not answer is waited for
 by the API server for 10 s by default; where its policy is to ignore that, the write succeeds then."""

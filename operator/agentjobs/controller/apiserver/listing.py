@@ -23,6 +23,8 @@ class Listed:
     name: str
     generation: int
     deleting: bool
+    version: int = 0
+    """resourceVersion; 0 where it is no number."""
 
 
 async def list_objects(
@@ -59,4 +61,12 @@ def _listed(item: JsonObject) -> Listed:
         meta["name"],
         int(meta.get("generation", 1)),
         bool(meta.get("deletionTimestamp")),
+        version_of(meta),
     )
+
+
+def version_of(meta: JsonObject) -> int:
+    """The resourceVersion; 0 where it is no number. Newer is larger (Kubernetes promises so since 1.35, and etcd's
+    revisions always were)."""
+    version = str(meta.get("resourceVersion", ""))
+    return int(version) if version.isdecimal() else 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
+from agentjobs.queue.records import Confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,7 @@ class WatchEvent:
     listed: bool = False
     """Whether it comes from a listing: at the start, and where the watch was interrupted for too long."""
     kind: Resource = AGENT_JOBS
+    read_at: float | None = None
+    """Monotonic begin of the GET by which a sweep has read the object. None: the watch has brought it."""
+    confirmed: Confirmed | None = None
+    """The sweep has read the row before the object, and they contradict each other."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from uuid import UUID
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer
+from agentjobs.controller.apiserver.client import JSON_PATCH, MERGE_PATCH, METADATA_ONLY, ApiServer
 from agentjobs.controller.apiserver.refusals import FRESH, Act, Call, History, decide
 from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
@@ -98,6 +98,43 @@ async def is_gone(
     ApiUnavailable: it says neither."""
     found = await get_object(api, namespace, name, metadata_only=True, resource=resource)
     return not found.ok or found.body["metadata"].get("uid") != uid
+
+
+async def remove_status(api: ApiServer, obj: JsonObject, resource: Resource = AGENT_JOBS) -> bool:
+    """Removes the status of exactly this object, where it still shows this revision: the one way back from a revision
+    that is too high to be followed by another (H3). False: it does not. Raises ApiUnavailable."""
+    meta = obj["metadata"]
+    reply = await api.request(
+        "PATCH",
+        resource.object(meta["namespace"], meta["name"], "status"),
+        resource=f"{resource.plural}/status",
+        body=[
+            {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+            {"op": "test", "path": "/status/revision", "value": obj["status"]["revision"]},
+            {"op": "remove", "path": "/status"},
+        ],
+        content_type=JSON_PATCH,
+        accept=METADATA_ONLY,
+    )
+    if reply.busy:
+        raise reply.unavailable
+    return reply.ok
+
+
+async def annotate(
+    api: ApiServer, obj: JsonObject, annotations: Mapping[str, str], resource: Resource
+) -> Reply:
+    """Adds annotations to exactly this object in exactly this version, else 409; answers with the whole object.
+    Raises ApiUnavailable."""
+    meta = obj["metadata"]
+    fence = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+    return await api.request(
+        "PATCH",
+        resource.object(meta["namespace"], meta["name"]),
+        resource=resource.plural,
+        body={"metadata": {**fence, "annotations": dict(annotations)}},
+        content_type=MERGE_PATCH,
+    )
 
 
 class Deletion(Enum):

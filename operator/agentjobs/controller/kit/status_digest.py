@@ -8,6 +8,15 @@ from typing import Any
 
 import orjson
 
+GREATEST_REVISION = 2**62
+"""Beyond it no revision was ever given out: somebody has written it by hand."""
+
+
+def shown_revision(status: Mapping[str, Any]) -> int:
+    """The revision that a status shows; 0: none, or one that cannot be."""
+    found = status.get("revision")
+    return found if isinstance(found, int) and found < GREATEST_REVISION else 0
+
 
 def status_digest(status: Mapping[str, Any], without: Set[str] = frozenset()) -> bytes:
     """Of all keys but ``revision`` and those in ``without``."""

@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
-from agentjobs.controller.apiserver.listing import CHUNK, Listed, list_objects
+from agentjobs.controller.apiserver.listing import CHUNK, Listed, list_objects, version_of
 from agentjobs.controller.apiserver.refusals import SEVERAL, Call
 from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import Resource
@@ -29,6 +30,7 @@ from agentjobs.controller.kit.backoff import Backoff, worth_a_line
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import SWEEP_FOUND
 from agentjobs.queue.errors import QueueError
+from agentjobs.queue.records import Confirmed
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,11 @@ DATABASE_SECONDS = 10.0
 """Until the next try, where the database does not answer."""
 MARGIN = timedelta(seconds=5)
 """A row's time is the database's, the LIST's is this machine's: they may differ by so much."""
+
+
+class ApiServerWentBack(Exception):
+    """etcd was restored to a snapshot under a running watch, which waits for versions that are still to come: all parts
+    have to begin anew."""
 
 
 class Row(Protocol):
@@ -68,6 +75,9 @@ class Suspects(Generic[R]):
     """In the list, not in the database."""
     behind: tuple[Listed, ...] = ()
     """The database has an older generation, or does not know that the object is being deleted."""
+    contradicted: tuple[tuple[Listed, Confirmed], ...] = ()
+    """The database has a newer generation, or has it that the object is gone: the row is a lost world's, where etcd
+    was restored to a snapshot. What a GET says now is the truth."""
 
 
 class SweepAdapter(Protocol[R]):
@@ -108,6 +118,8 @@ class Sweep(Generic[R]):
     """Before the first sweep: what exists is the watch's to bring, in pages; the sweep only heals."""
     settle_seconds: float = 10.0
     """After a listing of the watch: what it has shown is taken in by then, and old enough to be judged."""
+    watched_version: Callable[[str], int] = lambda uid: 0
+    """The resourceVersion in which the watch has shown an object last; 0: in none."""
     chunk: int = CHUNK
     """Objects in a page of the LIST."""
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
@@ -155,24 +167,30 @@ class Sweep(Generic[R]):
 
     async def sweep(self, scopes: Iterable[str] | None = None) -> Suspects[R]:
         """Compares once, and heals; nothing is concluded about a namespace that cannot be listed. Raises
-        QueueError."""
+        QueueError, ApiServerWentBack."""
         started = datetime.now(UTC)
         wanted = self._scopes if scopes is None else scopes
         listings = dict(await asyncio.gather(*(self._list(scope) for scope in wanted)))
         scoped = {scope: listed for scope, listed in listings.items() if listed is not None}
         if not scoped:
             return Suspects()
+        for one in scoped.values():
+            await self._look_back(one.values())
         rows = await self.adapter.rows()
         if ALL not in scoped:
             rows = [row for row in rows if row.namespace in scoped]
         listed = {uid: found for one in scoped.values() for uid, found in one.items()}
         suspects = self.adapter.suspects(rows, listed, started)
-        for kind in ("vanished", "unknown", "behind"):
+        for kind in ("vanished", "unknown", "behind", "contradicted"):
             found = len(getattr(suspects, kind))
             if found:
                 self.api.meter.add(SWEEP_FOUND, found, kind=kind)
         gets = _Gets(self.api, self.resource)
-        await self._read(gets, (*suspects.unknown, *suspects.behind))
+        plain = (*suspects.unknown, *suspects.behind)
+        await self._read(
+            gets, ((one, None) for one in plain if not self.adapter.has(str(one.uid), one.generation))
+        )
+        await self._read(gets, suspects.contradicted)
         await self.adapter.release(await gets.gone(suspects.vanished), rows)
         for scope in scoped:
             refused = [
@@ -206,16 +224,37 @@ class Sweep(Generic[R]):
                 error,
             )
 
-    async def _read(self, gets: _Gets, objects: Iterable[Listed]) -> None:
-        """Hands on what was not taken in meanwhile, as the watch would have."""
+    async def _look_back(self, listed: Iterable[Listed]) -> None:
+        """Raises ApiServerWentBack where a GET has an object in an older version than the watch has shown before."""
+        older = (found for found in listed if 0 < found.version < self.watched_version(str(found.uid)))
+        for found in islice(older, GETS_AT_ONCE):
+            seen = self.watched_version(str(found.uid))
+            try:
+                reply = await get_object(
+                    self.api, found.namespace, found.name, metadata_only=True, resource=self.resource
+                )
+            except ApiUnavailable:
+                continue  # it did not say; the next sweep asks again
+            meta = reply.body.get("metadata") or {}
+            if reply.ok and meta.get("uid") == str(found.uid) and 0 < version_of(meta) < seen:
+                raise ApiServerWentBack(
+                    f"{self.resource.plural} {found.namespace}/{found.name} is of version {version_of(meta)}, and was "
+                    f"of {seen} before: was etcd restored to a snapshot? Everything is listed anew"
+                )
 
-        async def one(found: Listed) -> None:
+    async def _read(self, gets: _Gets, objects: Iterable[tuple[Listed, Confirmed | None]]) -> None:
+        """Hands on objects, as the watch would have."""
+
+        async def one(found: Listed, confirmed: Confirmed | None) -> None:
+            read_at = time.monotonic()
             reply = await gets.get(found.namespace, found.name)
             if reply is not None and reply.ok and reply.body["metadata"]["uid"] == str(found.uid):
-                self.sink([WatchEvent(reply.body, deleted=False, kind=self.resource)])
+                event = WatchEvent(
+                    reply.body, deleted=False, kind=self.resource, read_at=read_at, confirmed=confirmed
+                )
+                self.sink([event])
 
-        wanted = [found for found in objects if not self.adapter.has(str(found.uid), found.generation)]
-        await asyncio.gather(*(one(found) for found in wanted))
+        await asyncio.gather(*(one(*pair) for pair in objects))
 
 
 @dataclass(slots=True)

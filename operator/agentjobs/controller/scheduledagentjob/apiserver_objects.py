@@ -22,9 +22,11 @@ from agentjobs.controller.apiserver.writes import (
     delete_if_unchanged,
     get_object,
     is_gone,
+    remove_status,
     write_status,
 )
 from agentjobs.controller.kit.owners import schedule_of
+from agentjobs.controller.kit.status_digest import shown_revision
 from agentjobs.controller.metrics.counters import STATUS_REDUCED
 from agentjobs.controller.scheduledagentjob.cluster_objects import CREATE_SECONDS, Created, Refused
 from agentjobs.controller.scheduledagentjob.status import minimal_schedule_status
@@ -94,6 +96,13 @@ class ApiServerObjects:
         )
         if result.act is Act.RETRY:
             raise result.reply.unavailable
+        if result.act is Act.OLDER:
+            shown = await get_object(self._api, ref.namespace, ref.name, resource=SCHEDULED_AGENT_JOBS)
+            found = (shown.body.get("status") or {}) if shown.ok else {}
+            if found.get("revision") and not shown_revision(found):
+                # nothing can follow it: it has to go first
+                await remove_status(self._api, shown.body, SCHEDULED_AGENT_JOBS)
+            return False
         if result.reduced is not None:
             log.error(
                 "%s/%s shows a part of its status only, because the API server does not take the whole one"
@@ -104,7 +113,7 @@ class ApiServerObjects:
                 extra={"schedule": str(uid)},
             )
             self._api.meter.add(STATUS_REDUCED)
-        return result.act is not Act.OLDER
+        return True
 
     async def _request(self, verb: str, path: str, **more: Any) -> Reply:
         return await self._api.request(verb, path, resource=AGENT_JOBS.plural, **more)

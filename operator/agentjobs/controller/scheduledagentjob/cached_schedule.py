@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from agentjobs.controller.kit.status_digest import status_digest
+from agentjobs.controller.kit.status_digest import shown_revision, status_digest
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
 from agentjobs.queue.schedules import ScheduleRow, Tick
 from agentjobs.schedule.decide import State
@@ -27,6 +27,8 @@ class CachedSchedule:
     """Monotonic time at which the row was asked for; claims in it hold from then on at least."""
     written: bytes = b""
     """Digest of the status that this process wrote last: an older CRD keeps less of it."""
+    kept: bytes = b""
+    """Digest of what the object has shown first since then."""
     decided_generation: int | None = None
     """Generation of the object that the last decision was about; ``next_tick`` and ``finished`` are that
     decision's."""
@@ -46,7 +48,7 @@ class CachedSchedule:
 
     @classmethod
     def of(cls, parsed: ParsedSchedule, obj: JsonObject) -> CachedSchedule:
-        return cls(parsed, status_digest(obj.get("status") or {}))
+        return cls(parsed, observed_digest(obj.get("status") or {}))
 
     @property
     def current(self) -> bool:
@@ -96,3 +98,8 @@ class CachedSchedule:
             run_requested=self.parsed.run_requested,
             run_handled=row.run_handled,
         )
+
+
+def observed_digest(status: JsonObject) -> bytes:
+    """The digest of a status that an object shows; of one with an impossible revision, as if there were none."""
+    return status_digest(status if shown_revision(status) else {})

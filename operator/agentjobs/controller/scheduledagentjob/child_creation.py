@@ -224,8 +224,8 @@ class ChildCreation:
         """Whether the claim still holds, right before the request: what came before it may have taken its
         time."""
         tick = entry.tick(child)
-        if tick is None or tick.uid is not None:
-            return False
+        if tick is None or tick.uid is not None or entry.parsed.spec is None:
+            return False  # an edit meanwhile may ask for what the namespace may not
         return entry.claimed_seconds(tick, self.claimant) >= CREATE_SECONDS
 
     async def _stop_others(self, entry: CachedSchedule, tick: Tick) -> list[str]:

@@ -9,7 +9,13 @@ from uuid import UUID
 
 import orjson
 
-from agentjobs.api.meta import RUN_REQUESTED_AT, SCHEDULE_LABEL, SCHEDULED_TIME, format_time, parse_time
+from agentjobs.api.meta import (
+    RUN_REQUESTED_AT,
+    SCHEDULE_LABEL,
+    SCHEDULED_TIME,
+    format_time,
+    parse_time,
+)
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule
 from agentjobs.queue.records import FINAL_STATES, State

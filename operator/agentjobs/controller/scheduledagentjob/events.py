@@ -9,9 +9,11 @@ from enum import StrEnum
 
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.queue_access import concerns_priority
 from agentjobs.controller.kit.status_text import duration_text, time_text
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, Problem
 from agentjobs.queue.schedules import EndedChild, Tick
+from agentjobs.values.reasons import Reason
 
 
 class ScheduleEventReason(StrEnum):
@@ -31,6 +33,10 @@ class ScheduleEventReason(StrEnum):
     """Warning: spec.timeZone is no IANA zone that this operator knows."""
     UNPARSEABLE_SCHEDULE = "UnparseableSchedule"
     """Warning: spec.schedule cannot be read."""
+    QUEUE_NOT_ALLOWED = "QueueNotAllowed"
+    """Warning: the template's queue is not open to the namespace; nothing is created."""
+    PRIORITY_NOT_ALLOWED = "PriorityNotAllowed"
+    """Warning: the template's queue allows no such priority; nothing is created."""
     INVALID_SCHEDULE = "InvalidSchedule"
     """Warning: something else of the spec cannot be read."""
 
@@ -86,6 +92,8 @@ def not_accepted(parsed: ParsedSchedule, problem: Problem, now: datetime) -> Obj
         (member for member in ScheduleEventReason if member.value == problem.reason.value),
         ScheduleEventReason.INVALID_SCHEDULE,
     )
+    if problem.reason is Reason.QUEUE_NOT_ALLOWED and concerns_priority(problem.message):
+        reason = ScheduleEventReason.PRIORITY_NOT_ALLOWED
     return _event(parsed, f"g{parsed.generation}", reason, problem.message, now)
 
 

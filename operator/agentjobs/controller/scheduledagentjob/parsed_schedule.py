@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 import orjson
@@ -14,7 +15,9 @@ from agentjobs.api.meta import RUN_REQUESTED_AT, format_time, parse_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob, ScheduledAgentJobSpec
 from agentjobs.api.validation import problems_of
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
-from agentjobs.queue.records import ObjectRef
+from agentjobs.controller.kit.queue_access import QueueAccess, refusal
+from agentjobs.controller.kit.status_digest import shown_revision
+from agentjobs.queue.records import Confirmed, ObjectRef
 from agentjobs.queue.schedules import SeenSchedule
 from agentjobs.schedule.cron import Schedule, UnparseableSchedule, parse
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy, Spec
@@ -56,15 +59,29 @@ class ParsedSchedule:
     """Of the status that the object carries; 0: none."""
 
 
-def parsed_schedule(obj: JsonObject, cluster_id: str, *, watched: bool = False) -> ParsedSchedule:
-    """Parses an object. ``watched``: it has changed just now. Raises KeyError or ValueError only for what
-    no API server sends (no uid, no name)."""
+def parsed_schedule(
+    obj: JsonObject,
+    cluster_id: str,
+    *,
+    watched: bool = False,
+    access: Mapping[str, QueueAccess] = MappingProxyType({}),
+    confirmed: Confirmed | None = None,
+) -> ParsedSchedule:
+    """Parses an object. ``watched``: it has changed just now. ``access``: its template may ask for no more. ``confirmed``:
+    a sweep read the row before the object.
+
+    Raises KeyError or ValueError only for what no API server sends (no uid, no name)."""
     meta, status, raw = obj["metadata"], obj.get("status") or {}, obj.get("spec") or {}
     spec, problem, model = _spec(obj, meta["name"])
+    if model is not None:
+        job = model.job_template.spec
+        path = "spec.jobTemplate.spec"
+        if why := refusal(access, job.queue, job.priority, meta["namespace"], path):
+            spec, problem = None, Problem(Reason.QUEUE_NOT_ALLOWED, why)
     uid = UUID(meta["uid"])
     ref = ObjectRef(cluster_id, meta["namespace"], meta["name"])
     generation = int(meta.get("generation", 1))
-    revision = int(status.get("revision") or 0)
+    revision = shown_revision(status)
     return ParsedSchedule(
         uid=uid,
         ref=ref,
@@ -92,6 +109,7 @@ def parsed_schedule(obj: JsonObject, cluster_id: str, *, watched: bool = False) 
             last_successful=_time(status.get("lastSuccessfulTime")),
             missed=int(status.get("missedRuns") or 0),
             revision=revision,
+            row_generation=confirmed.row_generation if confirmed else None,
         ),
         revision=revision,
     )

@@ -11,8 +11,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,11 +23,11 @@ from agentjobs.controller.kit.due_times import DueTimes
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.owners import schedule_of
 from agentjobs.controller.kit.periodic import wait_for
-from agentjobs.controller.kit.status_digest import status_digest
+from agentjobs.controller.kit.queue_access import QueueAccess
 from agentjobs.controller.metrics.counters import SCHEDULE_TICKS, TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob import events
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
-from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
+from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule, observed_digest
 from agentjobs.controller.scheduledagentjob.child_completion import ChildCompletion
 from agentjobs.controller.scheduledagentjob.child_creation import ChildCreation
 from agentjobs.controller.scheduledagentjob.children import child_seen
@@ -69,11 +70,12 @@ class Scheduler:
         clock: Callable[[], datetime] | None = None,
         coalesce_seconds: float = 1.0,
         orphans_seconds: float = 5.0,
+        access: Mapping[str, QueueAccess] = MappingProxyType({}),
     ) -> None:
         """``record`` takes each Event over and never waits. ``clock`` None: the database says what time it
         is."""
         self.queue, self.cluster_id, self.meter, self.record = queue, cluster_id, meter, record
-        self.claimant = uuid4()
+        self.claimant, self.access = uuid4(), access
         self.cache = cache = ScheduleCache(clock)
         self.gate = gate = WriteGate()
         self.history = HistoryLimits(cache, queue, objects, meter, lambda child: self.completion.ended(child))
@@ -87,6 +89,8 @@ class Scheduler:
         self._due = DueTimes()
         self._unsaved: dict[UUID, ParsedSchedule] = {}
         self._gone: set[UUID] = set()
+        self._heard_at: dict[UUID, float] = {}
+        """When the watch last brought something of a schedule."""
 
     async def run(self) -> None:
         """Runs all parts until cancelled."""
@@ -103,7 +107,7 @@ class Scheduler:
         for seen in batch:
             try:
                 if seen.kind == SCHEDULED_AGENT_JOBS:
-                    self._put_schedule(seen.object, deleted=seen.deleted, listed=seen.listed)
+                    self._put_schedule(seen)
                 elif seen.kind == AGENT_JOBS:
                     self._put_child(seen.object, deleted=seen.deleted)
             except (KeyError, ValueError, TypeError):
@@ -111,23 +115,30 @@ class Scheduler:
                 log.exception("an object cannot be read: %.200r", seen.object.get("metadata"))
                 self.meter.add(TASK_FAILURES, part="translate")
 
-    def _put_schedule(self, obj: dict[str, Any], *, deleted: bool, listed: bool) -> None:
-        uid = UUID(obj["metadata"]["uid"])
-        if deleted or obj["metadata"].get("deletionTimestamp"):
+    def _put_schedule(self, seen: WatchEvent) -> None:
+        obj, uid = seen.object, UUID(seen.object["metadata"]["uid"])
+        if seen.read_at is not None and seen.read_at <= self._heard_at.get(uid, 0.0):
+            return  # a GET that the watch has overtaken
+        if seen.read_at is None:
+            self._heard_at[uid] = time.monotonic()
+        if seen.deleted or obj["metadata"].get("deletionTimestamp"):
             self.forget(uid)
             return
-        parsed = parsed_schedule(obj, self.cluster_id, watched=not listed)
+        parsed = parsed_schedule(
+            obj, self.cluster_id, watched=not seen.listed, access=self.access, confirmed=seen.confirmed
+        )
         entry = self.cache.entries.get(uid)
         if entry is None:
             entry = self.cache.entries[uid] = CachedSchedule.of(parsed, obj)
             self._unsaved[uid] = parsed
             self.cache.wake.set()
             return
-        if parsed.generation < entry.parsed.generation:
-            return  # a GET that the watch has overtaken
         before, entry.parsed = entry.parsed, parsed
-        entry.observed = status_digest(obj.get("status") or {})
-        if parsed.generation > before.generation or parsed.revision > (entry.row.version if entry.row else 0):
+        entry.observed = observed_digest(obj.get("status") or {})
+        if entry.written and not entry.kept:
+            entry.kept = entry.observed
+        newer = parsed.generation > before.generation or seen.confirmed is not None
+        if newer or parsed.revision > (entry.row.version if entry.row else 0):
             self._unsaved[uid] = parsed
             self.history.prune_history(uid)
         self.cache.enqueue(uid)
@@ -161,6 +172,7 @@ class Scheduler:
         self.cache.entries.pop(uid, None)
         self.cache.children.forget(uid)
         self._unsaved.pop(uid, None)
+        self._heard_at.pop(uid, None)
         self.gate.backoff.forget(uid)
         self._due.put(uid, None)
         self._gone.add(uid)

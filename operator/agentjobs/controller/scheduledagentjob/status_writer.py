@@ -92,7 +92,8 @@ class ScheduleStatusWriter:
         active = self.cache.children.active(entry.parsed.uid)
         status = schedule_status(entry.parsed, entry.row, active, entry.next_tick, finished=entry.finished)
         says = status_digest(status)
-        if says == entry.observed or (says == entry.written and entry.observed != NO_STATUS):
+        kept = entry.observed != NO_STATUS and entry.kept in (b"", entry.observed)
+        if says == entry.observed or (says == entry.written and kept):
             self.meter.add(STATUS_SKIPPED, reason="unchanged")
             return None
         return status
@@ -102,6 +103,7 @@ class ScheduleStatusWriter:
         try:
             if await self.objects.write_status(ref, uid, status, self._backoff.refusals(uid)):
                 entry.written = status_digest(status)
+                entry.kept = entry.written if entry.observed == entry.written else b""
             else:
                 self.cache.reload(uid)  # another process knows more
             self._backoff.taken(ref.namespace, uid)

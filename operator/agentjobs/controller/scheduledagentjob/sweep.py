@@ -4,7 +4,7 @@ to."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 from agentjobs.controller.apiserver.listing import Listed
 from agentjobs.controller.kit.sweep import Suspects, vanished_rows
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
+from agentjobs.queue.records import Confirmed
 from agentjobs.queue.schedules import KnownSchedule
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ class ScheduleSweep:
 
     scheduler: Scheduler
     namespaces: frozenset[str] = frozenset()
+    is_elsewhere: Callable[[str], bool] = lambda uid: False
+    """Whether an object, by its uid, belongs to another installation."""
 
     async def rows(self) -> list[KnownSchedule]:
         scheduler, rows, after = self.scheduler, list[KnownSchedule](), UUID(int=0)
@@ -43,13 +46,20 @@ class ScheduleSweep:
             list_started_at=list_started_at,
             namespaces=self.namespaces,
         )
+        ahead = tuple(
+            (found, Confirmed(list_started_at, row.generation))
+            for row in rows
+            if (found := listed.get(row.uid)) is not None and found.generation < row.generation
+        )
         unknown = (found for found in listed.values() if not found.deleting)
         return Suspects(
-            vanished, tuple(found for found in unknown if not self.has(str(found.uid), found.generation))
+            vanished,
+            tuple(found for found in unknown if not self.has(str(found.uid), found.generation)),
+            contradicted=tuple(pair for pair in ahead if not self.is_elsewhere(str(pair[0].uid))),
         )
 
     def has(self, uid: str, generation: int) -> bool:
-        return self.scheduler.has(uid, generation)
+        return self.is_elsewhere(uid) or self.scheduler.has(uid, generation)
 
     async def release(self, gone: list[KnownSchedule], rows: list[KnownSchedule]) -> None:
         for row in gone:

@@ -206,13 +206,6 @@ def test_a_status_that_appears_is_no_news_and_one_that_goes_is() -> None:
     assert not bare.is_echo_of(shown)
 
 
-def test_h4_what_is_older_than_what_was_taken_is_no_news() -> None:
-    old = fingerprint(obj(generation=1, resourceVersion="99"), GATE)
-    new = fingerprint(obj(generation=2, resourceVersion="100"), GATE)
-    assert old.is_echo_of(new)
-    assert not new.is_echo_of(old)
-
-
 def test_an_end_that_is_taken_back_is_news() -> None:
     failed = fingerprint(obj(status={"revision": 1, "state": "Failed"}), GATE)
     again = fingerprint(obj(status={"revision": 2, "state": "Queued"}), GATE)

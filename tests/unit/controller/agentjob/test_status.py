@@ -24,7 +24,7 @@ CASES = {
     "no workers": job(State.QUEUED, reason="NoWorkers", message="no live worker serves queue agents"),
     "suspended": job(State.SUSPENDED, reason="Suspended", suspended_at=AT),
     "restored": job(State.SUSPENDED, reason="Restored", unaccepted=True, message="from a backup"),
-    "not allowed": job(State.SUSPENDED, reason="QueueNotAllowed", unaccepted=True, message="spec.queue: …"),
+    "not allowed": job(State.SUSPENDED, reason="QueueNotAllowed", unaccepted=True, message="spec.queue: …", refused="spec.queue: …"),
     "resumed": job(State.QUEUED, resumed_at=AT + MINUTE),
     "running": job(State.RUNNING, run=1, attempts=1, started_at=AT, run_started_at=AT, worker="w"),
     "retrying": job(

@@ -28,7 +28,7 @@ def listed(uid: UUID, **fields: object) -> Listed:
 def suspects(rows: list[KnownObject], objects: list[Listed], namespaces: frozenset[str] = frozenset()) -> str:
     found = compare(rows, {o.uid: o for o in objects}, list_started_at=STARTED, namespaces=namespaces)
     return " ".join(
-        kind for kind in ("vanished", "unknown", "behind") for _ in getattr(found, kind)
+        kind for kind in ("vanished", "unknown", "behind", "contradicted") for _ in getattr(found, kind)
     )  # fmt: skip
 
 
@@ -48,7 +48,13 @@ A, B = UUID(int=1), UUID(int=2)  # fixed: xdist compares the names of parametriz
         ("a missed create", [], [listed(A)], (), "unknown"),
         ("created again under its name", [row()], [listed(A)], (), "vanished unknown"),
         ("a missed change", [row(A)], [listed(A, generation=2)], (), "behind"),
-        ("a list older than the row", [row(A, generation=3)], [listed(A, generation=2)], (), ""),
+        (
+            "a list older than the row, or a world that went back: a GET will tell",
+            [row(A, generation=3)],
+            [listed(A, generation=2)],
+            (),
+            "contradicted",
+        ),
         ("being deleted, with somebody's finalizer", [row(A)], [listed(A, deleting=True)], (), "behind"),
         ("the same, and it has ended", [row(A, final=True)], [listed(A, deleting=True)], (), ""),
     ],

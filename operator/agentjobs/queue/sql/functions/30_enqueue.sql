@@ -2,7 +2,7 @@
 -- shares: no session row, no queue row. So a caller's transaction may stay open for hours and holds up nobody (H12). A job
 -- of a shared session enters as new (n), and admit() takes it from there.
 -- A job with `end` never waits: it was cancelled before it was known, was rejected, or had finished elsewhere. With `hold` it
--- is not accepted yet; the text is the reason.
+-- is not accepted yet; the text is the reason, and `bar` says it to people.
 -- Index: job's unique uid; rows in the order of the uids, so that two upserts of the same jobs cannot deadlock.
 create or replace function enqueue(p_jobs json) returns uuid[] language plpgsql
   set jit = off as $$ #variable_conflict use_column
@@ -18,19 +18,21 @@ begin
              coalesce(t.generation, 0) as generation, t.retry_handled,
              coalesce(t.cancel_wanted, false) as cancel_wanted, coalesce(t.gone, false) as gone,
              coalesce(t.created_at, v_now) as created_at, coalesce(t.suspend, false) as suspend,
-             t.hold, t.message, t."end", t.reason, t.finished_at, t.imported, t.target
+             t.hold, t.bar, t.message, t."end", t.reason, t.finished_at, t.imported, t.target
       from json_to_recordset(p_jobs) as t(
         uid uuid, queue text, priority smallint, session text, run_at timestamptz, max_attempts int, retry int[],
         attempt_timeout int, starting_deadline int, active_deadline int, payload json, cluster_id text, namespace text,
         name text, generation bigint, retry_handled text, cancel_wanted boolean, gone boolean, created_at timestamptz,
-        suspend boolean, hold text, message text, "end" "char", reason text, finished_at timestamptz, imported json, target text)),
+        suspend boolean, hold text, bar text, message text, "end" "char", reason text, finished_at timestamptz, imported json,
+        target text)),
     inserted as (
       insert into job (id, uid, queue, priority, session, due_at, max_attempts, retry, attempt_timeout, starting_deadline,
                        active_deadline, payload, bytes, cluster_id, namespace, name, generation, retry_handled, cancel_wanted,
-                       object_gone, round_at, created_at, accepted_at, target)
+                       object_gone, round_at, created_at, accepted_at, refused, target)
       select id, uid, queue, priority, session, run_at, max_attempts, retry, attempt_timeout, starting_deadline,
              active_deadline, payload, bytes, cluster_id, namespace, name, generation, retry_handled, cancel_wanted,
-             gone, v_now, created_at, v_now, target
+             gone, v_now, created_at, v_now, case when hold = 'QueueNotAllowed' and "end" is null then bar end,
+             target
       from source order by uid          -- by uid: two upserts of the same jobs cannot deadlock
       on conflict (uid) do nothing returning id),
     placed as (
@@ -41,7 +43,7 @@ begin
              cluster_id is not null, session, bytes, run_at, v_now,
              case when hold is null and not suspend then greatest(run_at, v_now) + make_interval(secs => starting_deadline) end,
              case when hold is not null or suspend then make_interval(secs => starting_deadline) end,
-             coalesce(hold, case when suspend then 'Suspended' when run_at > v_now then 'Scheduled' else '' end), message
+             coalesce(hold, case when suspend then 'Suspended' when run_at > v_now then 'Scheduled' else '' end), coalesce(bar, message)
       from inserted join source using (id) where "end" is null order by id
       returning id, queue, state, run_at, mirrored),
     ended as (

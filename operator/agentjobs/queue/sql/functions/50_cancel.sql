@@ -5,13 +5,14 @@
 -- Indexes: primary keys. Lock order: one waiting or running row; the caller has the job's row.
 create or replace function cancel_job(p_id bigint, p_message text, out answer text,
                                       out key text) language plpgsql as $$ #variable_conflict use_column
-declare w waiting; v_worker uuid; v_mirrored boolean;
+declare w waiting; v_worker uuid; v_mirrored boolean; v_now timestamptz := clock_timestamp();
 begin
   for i in 1..5 loop
     delete from waiting where id = p_id returning * into w;
     if found then
       insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
-      values (p_id, 'k', 'Cancelled', p_message, w.queue, w.attempt, w.run, w.started_at, clock_timestamp(), w.spent);
+      values (p_id, 'k', 'Cancelled', p_message, w.queue, w.attempt, w.run, w.started_at, v_now, w.spent);
+      update job set resumed_at = v_now where id = p_id and (w.state = 's' or w.reason = 'Restored');
       if w.mirrored then perform touch(array[p_id]); end if;
       if w.session is not null and (w.started_at is not null or w.state in ('r', 'q', 'm')) then key := w.session; end if;
       answer := 'Cancelled'; return;

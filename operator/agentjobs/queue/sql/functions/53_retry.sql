@@ -28,3 +28,28 @@ begin
   if j.cluster_id is not null then perform touch(array[p_id]); end if;
   if j.session is null then perform notify_ready(array[j.queue]); else perform pg_notify('agentjobs_admit', ''); end if;
 end $$;
+
+-- undelete_job: the object of a job that was cancelled only because its object was deleted is there again (etcd was restored). One
+-- that never started waits again as it did; one that did begins its next round; a run that is not stopped yet runs on.
+-- Indexes: primary keys. Lock order: the outcome or running row; the caller has the job's row.
+create or replace function undelete_job(p_id bigint) returns void language plpgsql as $$ #variable_conflict use_column
+declare j job; v_now timestamptz := clock_timestamp(); v_state "char";
+begin
+  update running set control = null where id = p_id and control = 'k';
+  if exists (select from outcome o join job j using (id) where o.id = p_id and o.state = 'k' and o.message = 'the object was deleted'
+               and (o.started_at is not null or j.round > 1)) then
+    perform retry_job(p_id);
+    return;
+  end if;
+  select * into j from job where id = p_id and payload is not null;
+  if not found then return; end if;
+  delete from outcome where id = p_id and state = 'k' and message = 'the object was deleted';
+  if not found then return; end if;
+  v_state := case when j.due_at > v_now then 'l'::"char" when j.session is not null then 'n' else 'r' end;
+  insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, reason)
+  values (p_id, j.queue, pos(j.priority, nextval('position')), v_state, j.cluster_id is not null, j.session, j.bytes, j.due_at, v_now,
+          greatest(j.due_at, v_now) + make_interval(secs => j.starting_deadline), case when v_state = 'l' then 'Scheduled' else '' end);
+  if v_state = 'n' then perform pg_notify('agentjobs_admit', '');
+  elsif v_state = 'l' then perform pg_notify('agentjobs_due', extract(epoch from j.due_at)::text);
+  else perform notify_ready(array[j.queue]); end if;
+end $$;

@@ -21,7 +21,7 @@ end $$;
 -- the run is locked until this commits, and ack() looks at the job after it has locked the run.
 -- key: the session that lost its holder. Indexes and lock order: as above.
 create or replace function set_max_attempts_job(p_id bigint, p_n int, out key text) language plpgsql as $$ #variable_conflict use_column
-declare w waiting;
+declare w waiting; v_now timestamptz := clock_timestamp();
 begin
   update job set max_attempts = p_n where id = p_id;
   for i in 1..5 loop
@@ -33,7 +33,8 @@ begin
       values (p_id, 'f', 'AttemptsExhausted',
               'maxAttempts was set to ' || p_n || ' after attempt ' || w.attempt
                 || coalesce('; the last reason: ' || nullif(w.reason, ''), '') || coalesce(': ' || w.message, ''),
-              w.queue, w.attempt, w.run, w.started_at, clock_timestamp(), w.spent);
+              w.queue, w.attempt, w.run, w.started_at, v_now, w.spent);
+      update job set resumed_at = v_now where id = p_id and (w.state = 's' or w.reason = 'Restored');
       if w.mirrored then perform touch(array[p_id]); end if;
       key := w.session; return;
     end if;

@@ -10,7 +10,7 @@ begin
   case p_what
     when 'cancel' then select c.answer, c.key into answer, v_key from cancel_job(v_id, 'cancelled on request') c;
     when 'suspend' then select c.answer, c.key into answer, v_key from suspend_job(v_id) c;
-    when 'resume' then answer := resume_job(v_id);
+    when 'resume' then answer := resume_job(v_id, false);
     when 'retry' then answer := coalesce('refused: ' || retry_job(v_id), 'Queued');
     when 'priority' then answer := case when reprioritise_job(v_id, p_value::smallint) then 'ok' end;
     when 'maxAttempts' then v_key := set_max_attempts_job(v_id, p_value); answer := 'ok';

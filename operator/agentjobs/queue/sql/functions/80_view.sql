@@ -14,6 +14,7 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
     'created_at', j.created_at, 'accepted_at', j.accepted_at, 'round_at', j.round_at, 'due_at', coalesce(w.run_at, r.run_at, j.due_at),
     'started_at', coalesce(w.started_at, r.started_at, o.started_at), 'finished_at', o.finished_at,
     'since', coalesce(w.since, r.since, o.finished_at, j.accepted_at), 'resumed_at', j.resumed_at, 'run_started_at', r.since,
+    'refused', coalesce(j.refused, ''), 'refused_changed', coalesce(j.refused_changed, j.accepted_at),
     'worker', coalesce(k.name, o.worker_name, ''), 'control', r.control, 'step', coalesce(r.step, ''),
     'event_count', coalesce(r.event_count, o.event_count, 0),
     'usage', plus(coalesce(w.spent, r.spent, o.spent), coalesce(r.usage, o.usage)),

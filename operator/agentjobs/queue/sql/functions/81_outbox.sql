@@ -68,3 +68,50 @@ begin
   perform touch(v_ids);
   return cardinality(v_ids);
 end $$;
+
+-- projections: what the objects of these jobs should show, for comparison with what they do. stale: the status writer is about to write
+-- it anyway; given: the last revision that this database has given out. Past retention and of objects that are gone: nothing.
+-- Indexes: job's unique uid; primary keys.
+create or replace function projections(p_uids uuid[]) returns table (given bigint, stale boolean, job json)
+  language plpgsql stable set jit = off as $$ #variable_conflict use_column
+declare v_ids bigint[];
+begin
+  select array_agg(id) into v_ids from job where uid = any (p_uids) and cluster_id is not null and not object_gone and tombstone is null;
+  return query select s.last_value, exists (select from outbox x where x.id = v.id), v.job
+    from outbox_version s left join view(v_ids, 4, false) v on true;
+end $$;
+
+-- reach_revision: objects show revisions up to this one, of which this database knows nothing (it was restored): what it gives out from
+-- now on is beyond. Answers what was the last one.
+create or replace function reach_revision(p_revision bigint) returns bigint language plpgsql as $$ #variable_conflict use_column
+declare v_last bigint;
+begin
+  select last_value into v_last from outbox_version;
+  if v_last < p_revision then perform setval('outbox_version', p_revision); end if;
+  return v_last;
+end $$;
+
+-- adopt_end: the object of a job shows an end that this database does not know (it was restored): it is recorded, and the job does not
+-- run again. False: the job has ended, or a live worker runs it. p_end: as in enqueue(); p_expiry: a worker that has not beaten for so
+-- long is none. Indexes: primary keys. Lock order: the job's row, its waiting or running row, its session.
+create or replace function adopt_end(p_uid uuid, p_end json, p_expiry interval) returns boolean
+  language plpgsql as $$ #variable_conflict use_column
+declare v_id bigint; v_session text; v_holds boolean; v_alive timestamptz := clock_timestamp() - p_expiry;
+begin
+  select id into v_id from job where uid = p_uid for update;
+  with waited as (
+      delete from waiting where id = v_id
+      returning session, started_at is not null or state in ('r', 'q', 'm') as holds, queue, attempt, run, started_at, spent),
+    ran as (
+      delete from running r where id = v_id and not exists (select from worker k where k.id = r.worker and k.beat_at > v_alive)
+      returning session, true, queue, attempt, run, started_at, plus(spent, usage)),
+    ended as (
+      insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent, imported)
+      select v_id, e."end", coalesce(e.reason, ''), e.message, w.queue, w.attempt, w.run, w.started_at, e.finished_at, w.spent, e.imported
+      from (select * from waited union all select * from ran) w,
+           json_to_record(p_end) as e("end" "char", reason text, message text, finished_at timestamptz, imported json))
+  select session, holds into v_session, v_holds from (select * from waited union all select * from ran) w;
+  if not found then return false; end if;
+  if v_session is not null and v_holds then perform session_next(array[v_session]); end if;
+  return true;
+end $$;

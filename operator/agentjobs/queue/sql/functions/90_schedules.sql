@@ -19,7 +19,8 @@ create or replace function schedule_rows(p_uids uuid[]) returns json language sq
                 from schedule_tick t where t.schedule = s.uid)))
     from schedule s where s.uid = any (p_uids))) $$;
 
--- schedule_save: what was seen of objects. Only a newer generation changes a row, and nothing is written where nothing changed. A new
+-- schedule_save: what was seen of objects. Only a newer generation changes a row, or an older one where a sweep has read the row (as
+-- it was in row_generation) before the object: etcd was restored. Nothing is written where nothing changed. A new
 -- row goes on where the object's own status stands: a restored database repeats no tick.
 create or replace function schedule_save(p_seen json, p_now timestamptz) returns json language plpgsql
   set jit = off as $$ #variable_conflict use_column
@@ -44,7 +45,11 @@ begin
     suspended_at = case when excluded.suspended and not s.suspended then coalesce(excluded.suspended_at, p_now) else s.suspended_at end,
     unsuspended_at = case when s.suspended and not excluded.suspended then coalesce(excluded.changed_at, p_now) else s.unsuspended_at end,
     last_tick = greatest(s.last_tick, excluded.last_tick), last_successful = greatest(s.last_successful, excluded.last_successful)
-  where excluded.generation > s.generation or (excluded.generation = s.generation and excluded.accepted <> s.accepted)
+  where excluded.generation > s.generation
+     or (excluded.generation < s.generation and exists (
+           select from json_to_recordset(p_seen) as n(uid uuid, row_generation bigint)
+           where n.uid = s.uid and n.row_generation = s.generation))
+     or (excluded.generation = s.generation and excluded.accepted <> s.accepted)
      or excluded.last_tick > coalesce(s.last_tick, '-infinity') or excluded.version - 1 > s.version;
   return schedule_rows(array(select uid from json_to_recordset(p_seen) as n(uid uuid)));
 end $$;

@@ -23,6 +23,14 @@
 --   place (in view)  the letter of waiting.state, @ for running, the letter of outcome.state
 --   breaker kind     u  unavailable   a  the key is refused   r  rate limit;  o, where a run is heard of: it answered
 
+-- One row: the identity of this database's installation. An object belongs to one installation (docs/production.md).
+create table installation (
+  id            uuid not null,
+  database      oid not null,                  -- where the id was made: a copy of that database, beside it, gets another one
+  database_name name not null
+);
+insert into installation select gen_random_uuid(), oid, datname from pg_database where datname = current_database();
+
 create sequence position;         -- job ids, and places in line: the order of claims is this number's, never the clock's
 create sequence outbox_version;   -- an object's status.revision
 -- Of claims: the session fence lets the last one write (H13). It begins at the microseconds since 1970, far ahead of what an earlier
@@ -64,7 +72,9 @@ create table job (
   created_at        timestamptz not null              -- of the request (an object's creationTimestamp)
     constraint created_at_of_1970_to_2999 check (created_at >= '1970-01-01Z' and created_at < '3000-01-01Z'),
   accepted_at       timestamptz not null,             -- of this row
-  resumed_at        timestamptz,                      -- last time, in this round
+  refused           text,                             -- why what its object asks for is not accepted (queue_access); null: it is
+  refused_changed   timestamptz,                      -- refused last became null, or not null; null: as it was at accepted_at
+  resumed_at        timestamptz,                      -- it last ceased to be suspended, by a resume or its end, in this round
   tombstone         "char"                            -- final state of a job that retention has trimmed
 );
 create index job_by_queue on job (queue, id);

@@ -1,0 +1,267 @@
+"""Ownership: an object belongs to one installation (one database), which marks it before it takes it in.
+
+In the manner of ``managedBy`` of batch/v1, with the annotation ``agentjobs.dev/managed-by:
+<installation>/<uid>``. It survives `kubectl apply` and a wiped status; on a copy of the object, which has another uid,
+it says nothing. A schedule's child belongs to whom its schedule belongs to. Of two installations that see a new object the API server lets one mark it. The other neither takes,
+cancels, deletes nor writes it, and says so by an Event and a metric.
+https://kubernetes.io/docs/concepts/workloads/controllers/job/#delegation-of-managing-a-job-object-to-external-controller
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from agentjobs.api.meta import MANAGED_BY
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.apiserver.writes import annotate, get_object
+from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.owners import schedule_of
+from agentjobs.controller.metrics.counters import MANAGED_ELSEWHERE, TASK_FAILURES
+from agentjobs.queue.errors import QueueError
+from agentjobs.queue.records import FINAL_STATES, ObjectRef
+from agentjobs.values.json import JsonObject
+
+log = logging.getLogger(__name__)
+
+CLAIMS_AT_ONCE = 16
+SLOWEST_RETRY_SECONDS = 30.0
+
+
+class OwnershipEventReason(StrEnum):
+    """Every reason of an Event about whose an object is."""
+
+    MANAGED_ELSEWHERE = "ManagedElsewhere"
+    """Warning: two installations watch this object, and it belongs to the other one."""
+
+    @property
+    def normal(self) -> bool:
+        return False
+
+
+def mark_of(installation: UUID, uid: str) -> str:
+    """The annotation's value for the object of this uid."""
+    return f"{installation}/{uid}"
+
+
+def installation_of(meta: JsonObject) -> UUID | None:
+    """The installation that has marked this very object; None: none has."""
+    installation, _, uid = str((meta.get("annotations") or {}).get(MANAGED_BY, "")).partition("/")
+    if uid != meta["uid"]:
+        return None
+    try:
+        return UUID(installation)
+    except ValueError:
+        return None
+
+
+@dataclass(slots=True)
+class Ownership:
+    """Stands before all parts that take watch events: ``mine`` lets through what belongs to this installation,
+    and marks what belongs to nobody, which then comes to ``sink``."""
+
+    api: ApiServer
+    installation: UUID
+    cluster_id: str
+    sink: Callable[[list[WatchEvent]], None]
+    on_elsewhere: Callable[[WatchEvent], None] = lambda event: None
+    """Called once for each object of another installation: whatever is known of it is to be forgotten."""
+    record: Callable[[ObjectEvent], None] = lambda event: None
+    release: Callable[[Sequence[UUID]], Awaitable[int]] | None = None
+    """Lets go of the jobs of AgentJobs that this database may know from before they were handed over."""
+    _elsewhere: set[str] = field(default_factory=set)
+    _unmarked: dict[str, WatchEvent] = field(default_factory=dict)
+    """The newest event of each object that is to be marked."""
+    _schedules: dict[str, UUID] = field(default_factory=dict)
+    """The installations of schedules by uid, for their children."""
+    _failures: dict[str, int] = field(default_factory=dict)
+    _claims: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    _released: list[UUID] = field(default_factory=list)
+    _release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def mine(self, batch: Iterable[WatchEvent]) -> list[WatchEvent]:
+        """The events of this installation's objects; never waits."""
+        mine = []
+        for event in batch:
+            meta = event.object["metadata"]
+            uid, owner = meta["uid"], self._installation_of(event)
+            if owner == self.installation or (owner is None and _ends(event)):
+                # where nobody has marked what is deleted, it is everybody's to forget
+                self._unmarked.pop(uid, None)
+                self._elsewhere.discard(uid)
+                mine.append(event)
+            elif owner is None:
+                if uid not in self._unmarked:
+                    self._claims.put_nowait(uid)
+                elif event.read_at is not None:
+                    continue  # the watch has brought it already, perhaps in a newer version
+                self._unmarked[uid] = event
+            else:
+                self._unmarked.pop(uid, None)
+                self._found_elsewhere(event, owner)
+        return mine
+
+    def _installation_of(self, event: WatchEvent) -> UUID | None:
+        meta = event.object["metadata"]
+        owner = installation_of(meta)
+        if event.kind == SCHEDULED_AGENT_JOBS:
+            if owner is not None and not event.deleted:
+                self._schedules[meta["uid"]] = owner
+            elif event.deleted:
+                self._schedules.pop(meta["uid"], None)
+        elif owner is None and (schedule := schedule_of(meta)) is not None:
+            return self._schedules.get(str(schedule))
+        return owner
+
+    def is_elsewhere(self, uid: str) -> bool:
+        """Whether an object is known to belong to another installation."""
+        return uid in self._elsewhere
+
+    async def run(self) -> None:
+        """Marks objects until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLAIMS_AT_ONCE):
+                group.create_task(self._claim_on())
+            group.create_task(self._release_on())
+
+    # objects of nobody ---------------------------------------------------------------------------------
+
+    async def _claim_on(self) -> None:
+        while True:
+            uid = await self._claims.get()
+            event = self._unmarked.get(uid)
+            if event is None:
+                continue
+            try:
+                await self._claim(uid, event)
+            except ApiUnavailable as error:
+                self._later(uid, error.retry_after_seconds, str(error))
+            except Exception:
+                log.exception("an object could not be marked", extra={"uid": uid})
+                self.api.meter.add(TASK_FAILURES, part="ownership")
+                self._later(uid)
+
+    async def _claim(self, uid: str, event: WatchEvent) -> None:
+        if not await self._schedule_is_gone(event):
+            newest = self._unmarked.get(uid, event)
+            if self._installation_of(newest) is not None:
+                self.sink(self.mine([newest]))
+            else:
+                self._later(uid, 0.2)
+            return
+        mark = {MANAGED_BY: mark_of(self.installation, uid)}
+        reply = await annotate(self.api, event.object, mark, event.kind)
+        if reply.busy:
+            raise reply.unavailable
+        if not reply.ok and reply.status not in (404, 409):
+            self._later(uid, why=f"{reply.status} {reply.message}")
+            return
+        # 404: it is gone. 409: it has changed, or somebody else has marked it: its watch event is on the way
+        self._failures.pop(uid, None)
+        if self._unmarked.get(uid) is event:
+            del self._unmarked[uid]
+        elif uid in self._unmarked:
+            self._claims.put_nowait(uid)
+            return
+        if reply.ok:
+            self.sink(
+                self.mine([WatchEvent(reply.body, deleted=False, kind=event.kind, confirmed=event.confirmed)])
+            )
+
+    async def _schedule_is_gone(self, event: WatchEvent) -> bool:
+        """False: it is a child whose schedule is there, and tells whose it is, or will. Raises ApiUnavailable."""
+        meta = event.object["metadata"]
+        schedule = schedule_of(meta) if event.kind == AGENT_JOBS else None
+        if schedule is None:
+            return True
+        name = next(owner["name"] for owner in meta["ownerReferences"] if owner.get("uid") == str(schedule))
+        reply = await get_object(
+            self.api, meta["namespace"], name, metadata_only=True, resource=SCHEDULED_AGENT_JOBS
+        )
+        if reply.busy:
+            raise reply.unavailable
+        if not reply.ok or reply.body["metadata"]["uid"] != str(schedule):
+            return True
+        if owner := installation_of(reply.body["metadata"]):
+            self._schedules[str(schedule)] = owner
+        return False
+
+    def _later(self, uid: str, seconds: float | None = None, why: str = "") -> None:
+        failures = self._failures[uid] = self._failures.get(uid, 0) + 1
+        if failures in (1, 10) and why and (event := self._unmarked.get(uid)) is not None:
+            meta = event.object["metadata"]
+            log.warning(
+                "%s/%s cannot be taken in yet: its annotation %s is refused: %s",
+                meta["namespace"],
+                meta["name"],
+                MANAGED_BY,
+                why,
+            )
+        delay = seconds or min(0.2 * 2.0 ** min(failures, 10), SLOWEST_RETRY_SECONDS) * random.uniform(
+            0.8, 1.2
+        )
+        asyncio.get_running_loop().call_later(delay, self._claims.put_nowait, uid)
+
+    # objects of others -----------------------------------------------------------------------------------
+
+    def _found_elsewhere(self, event: WatchEvent, owner: UUID) -> None:
+        meta = event.object["metadata"]
+        uid = meta["uid"]
+        if event.deleted:
+            self._elsewhere.discard(uid)
+            return
+        if uid in self._elsewhere:
+            return
+        self._elsewhere.add(uid)
+        self.api.meter.add(MANAGED_ELSEWHERE, kind=event.kind.kind)
+        self.on_elsewhere(event)
+        if event.kind == AGENT_JOBS:
+            self._released.append(UUID(uid))
+            self._release.set()
+        if (event.object.get("status") or {}).get("state") not in FINAL_STATES:
+            self.record(self._event(meta, event.kind, owner))
+
+    def _event(self, meta: JsonObject, kind: Resource, owner: UUID) -> ObjectEvent:
+        now = datetime.now(UTC)
+        return ObjectEvent(
+            UUID(meta["uid"]),
+            ObjectRef(self.cluster_id, meta["namespace"], meta["name"]),
+            str(self.installation)[:8],
+            OwnershipEventReason.MANAGED_ELSEWHERE,
+            f"Two installations of agentjobs watch this namespace. This object belongs to {owner}; "
+            f"{self.installation} leaves it alone. Give each installation namespaces of its own (watchNamespaces).",
+            now,
+            now,
+            resource=kind,
+        )
+
+    async def _release_on(self) -> None:
+        while True:
+            await self._release.wait()
+            self._release.clear()
+            released, self._released = self._released, []
+            if self.release is None or not released:
+                continue
+            try:
+                if known := await self.release(released):
+                    log.warning(
+                        "%d jobs are cancelled here: their objects belong to another installation", known
+                    )
+            except QueueError as error:
+                log.warning("objects of another installation are let go later: %s", error)
+                self._released += released
+                await asyncio.sleep(1)
+                self._release.set()
+
+
+def _ends(event: WatchEvent) -> bool:
+    return event.deleted or bool(event.object["metadata"].get("deletionTimestamp"))

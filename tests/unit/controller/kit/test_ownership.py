@@ -1,0 +1,92 @@
+"""Whose an object is: pure, but for the marks that have to be written."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from agentjobs.api.meta import MANAGED_BY
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.kit.ownership import Ownership, installation_of, mark_of
+from agentjobs.controller.metrics.counters import MANAGED_ELSEWHERE, Counters
+
+OURS, THEIRS = uuid4(), uuid4()
+UID, OTHER_UID, SCHEDULE = (str(uuid4()) for _ in range(3))
+
+
+def event(mark: str | None = None, *, uid: str = UID, owner: str | None = None, **more: Any) -> WatchEvent:
+    meta: dict[str, Any] = {"name": "a", "namespace": "team", "uid": uid, "resourceVersion": "7"}
+    if mark is not None:
+        meta["annotations"] = {MANAGED_BY: mark}
+    if owner is not None:
+        meta["ownerReferences"] = [
+            {"kind": "ScheduledAgentJob", "name": "s", "uid": owner, "controller": True}
+        ]
+    meta |= more.pop("meta", {})
+    kind: Resource = more.pop("kind", AGENT_JOBS)
+    return WatchEvent({"metadata": meta}, deleted=more.pop("deleted", False), kind=kind, **more)
+
+
+def ownership() -> Ownership:
+    return Ownership(ApiServer(None, Counters()), OURS, "cluster-1", lambda batch: None)
+
+
+@pytest.mark.parametrize(
+    ("mark", "owner"),
+    [
+        (mark_of(OURS, UID), OURS),
+        (mark_of(OURS, OTHER_UID), None),
+        (str(OURS), None),
+        (f"{OURS}/", None),
+        (f"somebody/{UID}", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_mark_is_of_one_object_and_one_installation(mark: str | None, owner: UUID | None) -> None:
+    assert installation_of(event(mark).object["metadata"]) == owner
+
+
+def test_only_what_is_ours_or_ends_comes_through() -> None:
+    gate = ownership()
+    assert gate.mine([event(mark_of(OURS, UID))])
+    assert gate.mine([event(deleted=True)]), "nobody's, and gone"
+    assert gate.mine([event(meta={"deletionTimestamp": "2026-11-23T12:00:00Z"})])
+    assert not gate.mine([event()]), "it has to be marked first"
+    assert not gate.mine([event(mark_of(THEIRS, UID))])
+    assert not gate.mine([event(mark_of(THEIRS, UID), deleted=True)])
+
+
+def test_what_is_anothers_is_told_once_and_let_go() -> None:
+    told: list[WatchEvent] = []
+    gate = ownership()
+    gate.on_elsewhere = told.append
+    for _ in range(3):
+        gate.mine([event(mark_of(THEIRS, UID))])
+    assert len(told) == 1
+    assert gate.api.meter.total(MANAGED_ELSEWHERE) == 1
+    assert gate.is_elsewhere(UID)
+    assert gate.mine([event(mark_of(OURS, UID))]), "handed over"
+    assert not gate.is_elsewhere(UID)
+
+
+def test_a_child_belongs_to_whom_its_schedule_belongs_to() -> None:
+    gate = ownership()
+    assert not gate.mine([event(owner=SCHEDULE)]), "its schedule is not known yet"
+    gate.mine([event(mark_of(OURS, SCHEDULE), uid=SCHEDULE, kind=SCHEDULED_AGENT_JOBS)])
+    assert gate.mine([event(owner=SCHEDULE)])
+    gate.mine([event(mark_of(THEIRS, SCHEDULE), uid=SCHEDULE, kind=SCHEDULED_AGENT_JOBS)])
+    assert not gate.mine([event(owner=SCHEDULE)])
+    assert gate.is_elsewhere(UID)
+
+
+def test_a_sweeps_get_takes_no_newer_watch_events_place() -> None:
+    gate = ownership()
+    newest = event(meta={"resourceVersion": "9"})
+    gate.mine([newest])
+    gate.mine([event(meta={"resourceVersion": "8"}, read_at=1.0)])
+    assert gate._unmarked[UID] is newest
