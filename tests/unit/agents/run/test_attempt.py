@@ -282,7 +282,9 @@ async def test_invariant_8_a_stored_answer_is_not_asked_for_again(gemini: FakeGe
 
 
 async def test_h18_the_app_name_is_ours_whatever_the_app_calls_itself(write_module: Write) -> None:
-    named = job(write_module, 'app = App(name="theirs", root_agent=llm(model="echo"))', session_id="shared-18")
+    named = job(
+        write_module, 'app = App(name="theirs", root_agent=llm(model="echo"))', session_id="shared-18"
+    )
     await named.attempt()
     other = Job(ECHO, "hello", session_id="shared-18", namespace="team-b")
     await other.attempt()

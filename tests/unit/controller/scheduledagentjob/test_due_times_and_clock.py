@@ -78,6 +78,7 @@ async def test_finished_objects_are_deleted_by_the_clock_that_says_when_they_fin
         "cluster",
         Counters(),
         None,
+        uuid4(),
     )
     leader.scheduler.cache.sync_clock(NOON, time.monotonic())
     assert timedelta() <= leader.ttl.clock() - NOON < timedelta(seconds=60)
