@@ -142,6 +142,11 @@ class Database:
                 await self._pool.drain()
         return rows
 
+    async def try_out(self, statement: LiteralString, params: Params = ()) -> None:
+        """Runs one statement in a transaction that is rolled back. Raises what the statement raises."""
+        async with self._pool.connection() as conn, conn.transaction(force_rollback=True):
+            await fetch(conn, statement, params)
+
 
 async def fetch(conn: CallersConnection, statement: LiteralString, params: Params = ()) -> list[Row]:
     # a caller's own connection may have another row factory, or server-side cursors
@@ -182,8 +187,3 @@ def queue_error(error: psycopg.Error) -> QueueError | None:
             )
         case _:
             return None
-
-
-def is_data_error(error: psycopg.Error) -> bool:
-    """True: the data of one row is at fault, not the statement or the database (H6)."""
-    return fault_of(error) is Fault.DATA

@@ -203,11 +203,14 @@ class Meter:
     def take_back_tool_call(self) -> None:
         """Uncounts a tool call that was not made after all."""
         with self._lock:
-            self._add(Usage(tool_calls=-1))
+            self._set(replace(self._used, tool_calls=self._used.tool_calls - 1))
 
     def _add(self, usage: Usage) -> None:
-        self._used = self._used.plus(usage)
-        self._on_usage(self._used)
+        self._set(self._used.plus(usage))
+
+    def _set(self, used: Usage) -> None:
+        self._used = used
+        self._on_usage(used)
 
     def failed(self, origin: Origin, name: str, error: BaseException) -> None:
         """Remembers the place where ``error`` was raised first.

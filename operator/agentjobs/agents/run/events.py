@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.classify import Judgement, judge_code
 from agentjobs.agents.verdict.outcome import AgentEvent
+from agentjobs.values.bounds import count
 from agentjobs.values.usage import Usage
 
 if TYPE_CHECKING:
@@ -54,13 +55,18 @@ def seen(event: Event) -> AgentEvent:
 
 
 def tokens(usage: GenerateContentResponseUsageMetadata | None) -> Usage:
-    """The usage of one model call. Thoughts count as output; a number that a provider leaves out is 0."""
+    """The usage of one model call. Thoughts count as output; a number that a provider leaves out is 0.
+
+    A model of the agent's own may count anything, so each number is bounded before it is added up.
+    """
     if usage is None:
         return Usage()
-    prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
-    output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+    prompt = count(usage.prompt_token_count) + count(usage.tool_use_prompt_token_count)
+    output = count(usage.candidates_token_count) + count(usage.thoughts_token_count)
     return Usage(
-        prompt_tokens=prompt, output_tokens=output, total_tokens=usage.total_token_count or prompt + output
+        prompt_tokens=prompt,
+        output_tokens=output,
+        total_tokens=count(usage.total_token_count) or prompt + output,
     )
 
 

@@ -298,7 +298,9 @@ def quoted(error: BaseException, rule: Rule) -> str:
     own = next(
         (said["message"] for said in accounts(error) if said.get("message")), getattr(error, "message", None)
     )
-    text = _one_line(own if isinstance(own, str) and own else str(error))
+    # Postgres' detail and context quote the values of the statement, such as a session's state
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    text = _one_line(primary or (own if isinstance(own, str) and own else str(error)))
     return f"{kind}: {text}" if text else kind
 
 

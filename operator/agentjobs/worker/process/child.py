@@ -17,14 +17,15 @@ from typing import Any, NoReturn
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.verdict.outcome import AgentEvent, Outcome
+from agentjobs.agents.verdict.outcome import MODELS_REPORTED, AgentEvent, Outcome
 from agentjobs.telemetry import relay
+from agentjobs.values.bounds import ERROR_BYTES
+from agentjobs.values.text import clean, cut
 from agentjobs.values.usage import Usage
 from agentjobs.worker.process import linux
 from agentjobs.worker.process.lease import LeaseTerms
 from agentjobs.worker.process.wire import (
-    MAX_MESSAGE_CHARACTERS,
-    MAX_RESULT_CHARACTERS,
+    MAX_RESULT_BYTES,
     Lines,
     Message,
     Op,
@@ -147,8 +148,13 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
 
 def _cut(outcome: Outcome) -> Outcome:
     """The outcome with result and message cut to what one line to the supervisor may carry (wire.py)."""
-    result = outcome.result[:MAX_RESULT_CHARACTERS] if outcome.result is not None else None
-    return replace(outcome, result=result, message=outcome.message[:MAX_MESSAGE_CHARACTERS])
+    result = None if outcome.result is None else cut(clean(outcome.result), MAX_RESULT_BYTES)[0]
+    return replace(
+        outcome,
+        result=result,
+        message=cut(clean(outcome.message), ERROR_BYTES)[0],
+        answered=outcome.answered[:MODELS_REPORTED],
+    )
 
 
 def _finish(link: _Link, result: Message) -> NoReturn:

@@ -33,7 +33,7 @@ begin
                   when coalesce(run.losses, 0) + 1 >= 5 then 'lost' when control = 's' then 'suspend' else 'again' end as verdict,
              case when coalesce(run.losses, 0) + 1 = 2
                   then v_now + random() * make_interval(secs => least(coalesce(job.retry[3], 3600),
-                                                                      coalesce(job.retry[1], 15) * coalesce(job.retry[2], 2)))
+                                                                      coalesce(job.retry[1], 15)::float8 * coalesce(job.retry[2], 2)))
                   else v_now end as next_at
       from run join job on job.id = run.id),
     logged as (insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
