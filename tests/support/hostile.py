@@ -1,29 +1,20 @@
 """Hostile values: what a run can send to its worker, what an agent can produce, what a caller can enqueue.
 
-Tables of the members that were found, and Hypothesis strategies that make more of their kind. ``examples`` turns a
-strategy into a list of jobs that one worker runs at the same time.
+Each is one job that a worker runs beside others. ``hostile_examples.py`` makes more of the kind.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis import strategies as st
-
 from worker_agents import call
 
-EXAMPLES = int(os.environ.get("AGENTJOBS_HOSTILE_EXAMPLES", "40"))
-"""Generated jobs of one run of the tests."""
-SEED = int(os.environ.get("AGENTJOBS_HOSTILE_SEED", "7"))
 HUGE = 10**400
 NUMBERS: tuple[Any, ...] = (
     2**31, 2**53, 2**63 - 1, 2**63, 2**64, HUGE, -1, -(2**63) - 1, 1e308, math.nan, math.inf, -math.inf, 0.5, True, None, "7",
@@ -131,10 +122,10 @@ class Hostile:
     """Fields of the row that ``agentjobs.enqueue`` gets from SQL, past the Python face."""
     payload: str = ""
     """The text of the payload in that row."""
-    told: str = ""
-    """Part of the message of its end."""
-    reason: str = ""
-    """Of its last attempt, or of its end."""
+    refused: str = ""
+    """Part of the error with which the database refuses that row."""
+    generated: bool = False
+    """Whether nobody has looked at it: the database may refuse its row, or take it."""
     uid: UUID = field(default_factory=uuid4)
 
     def text(self, folder: Path) -> str:
@@ -179,25 +170,28 @@ def result(**fields: Any) -> bytes:
     return line({"op": "result", "outcome": plain | fields, **top})
 
 
-def wire(id_: str, raw: bytes, *, ends: bool = False, **expected: str) -> Hostile:
-    return Hostile(id_, raw=raw, ends=ends, **expected)
+def wire(id_: str, raw: bytes, *, ends: bool = False) -> Hostile:
+    """A run that sends ``raw`` to its worker."""
+    return Hostile(id_, raw=raw, ends=ends)
 
 
-def asks(id_: str, asked: Mapping[str, Any] | str, **expected: str) -> Hostile:
-    return Hostile(id_, message=f"={asked!r}" if isinstance(asked, Mapping) else f"={asked}", **expected)
+def asks(id_: str, asked: str) -> Hostile:
+    """A run whose model does what the expression ``asked`` says."""
+    return Hostile(id_, message=f"={asked}")
 
 
 def _plain_payload() -> str:
     return '{"v": 1, "namespace": "team", "name": "a", "agent": {"module": "innocent"}, "message": "hello"}'
 
 
-def row(id_: str, payload: str = "", **fields: Any) -> Hostile:
-    expected = {name: fields.pop(name) for name in ("reason", "told") if name in fields}
-    return Hostile(id_, row=fields, payload=payload or _plain_payload(), **expected)
+def row(id_: str, payload: str = "", refused: str = "", **fields: Any) -> Hostile:
+    """A row that a caller stores by the SQL function."""
+    return Hostile(id_, row=fields, payload=payload or _plain_payload(), refused=refused)
 
 
-def payload(id_: str, text: str, **expected: Any) -> Hostile:
-    return row(id_, _plain_payload()[:-1] + ", " + text + "}", **expected)
+def payload(id_: str, text: str, refused: str = "") -> Hostile:
+    """Such a row with one more field in its payload."""
+    return row(id_, _plain_payload()[:-1] + ", " + text + "}", refused)
 
 
 MEMBERS = [
@@ -212,7 +206,7 @@ MEMBERS = [
     asks("an answer of lone surrogates and NUL", "{'text': 'a\\ud800b\\x00c'}"),
     asks("an event of 50 MB", "{'text': 'x' * (50 * 2**20)}"),
     asks("an error of lone surrogates", "{'raise': '\\ud800\\x00'}"),
-    Hostile("100,000 events", message="100000", module="chatty"),
+    Hostile("3,000 events", message="3000", module="chatty"),
     # what tools return and keep
     *(Hostile(f"a tool returns {e}", message=call("give", expression=e)) for e in (
         "{1: 2, 3: {4: 5}}", "{(1, 2): 3}", "{None: 1, True: 2}", "2**70", "10**5000", "float('nan')", "[float('inf')]", "'\\ud800\\x00'",
@@ -257,13 +251,24 @@ MEMBERS = [
     wire("a span that is a text", line({"op": "span", "span": "s"})),
     wire("a span of huge numbers", line({"op": "span", "span": {"n": "s", "t": "1" * 32, "s": "2" * 16, "b": HUGE, "a": {"x": HUGE}}})),
     # rows from SQL
-    payload("a payload with a lone surrogate", '"x": "\\ud800"'),
-    payload("a payload with NUL", '"x": "\\u0000"'),
+    payload("a payload with a lone surrogate", '"x": "\\ud800"', refused="surrogate"),
+    payload("a payload with NUL", '"x": "\\u0000"', refused="u0000"),
     payload("a payload with 1e999", '"x": 1e999'),
     payload("a payload with a number of 5,000 digits", '"x": ' + "1" * 5000),
     payload("a payload 1,500 lists deep", '"x": ' + "[" * 1500 + "]" * 1500),
     payload("a payload 5,000 lists deep", '"x": ' + "[" * 5000 + "]" * 5000),
-    row("a payload that is a list", "[1]"), row("a payload that is a number", "7"), row("a payload that is null", "null"),
+    row("a payload that is a list", "[1]", refused="job_payload"), row("a payload that is a number", "7", refused="job_payload"),
+    row("a payload that is null", "null"),
+    row("a due time without end", refused="job_times", run_at="infinity"),
+    row("a due time before all times", refused="job_times", run_at="-infinity"),
+    row("a due time in the year 100000", refused="job_times", run_at="100000-01-01T00:00:00Z"),
+    row("a priority of 200", refused="job_priority", priority=200),
+    row("a priority of 2^40", refused="smallint", priority=2**40),
+    row("a target of 10 KB", refused="job_names", target="t" * 10_000),
+    row("a session of 1 MB", refused="job_names", session="".join(chr(0x4e00 + n * 7919 % 20000) for n in range(300_000))),
+    row("a queue of 10 KB", refused="job_names", queue="q" * 10_000),
+    payload("answers of odd values", '"answers": {"a": {"at": 7}, "b": {}}'),
+    payload("answers that are a list", '"answers": [1]'),
     payload("a budget of 2^64", '"budget": {"maxTokens": 18446744073709551616}'),
     payload("a budget of 1e400", '"budget": {"maxTokens": 1e400}'),
     payload("an input deadline of 2^40", '"inputDeadlineSeconds": 1099511627776'),
@@ -271,140 +276,11 @@ MEMBERS = [
     payload("a name that is a list", '"name": [1], "namespace": {"a": 1}'),
     payload("a traceparent that is a number", '"traceparent": 7'),
     payload("a schedule of odd values", '"schedule": {"name": 7, "uid": [1], "time": null}'),
-    row("a retry policy of 2^31-1", retry=[2**31 - 1] * 4),
-    row("a retry policy below 0", retry=[-1, -1, -1, -1]),
-    row("a retry policy of one number", retry=[5]),
-    row("no attempts", max_attempts=-5),
-    row("a time-out of 2^31-1", attempt_timeout=2**31 - 1),
-    row("a time-out below 0", attempt_timeout=-5),
-    row("a deadline of 2^31-1", active_deadline=2**31 - 1, starting_deadline=2**31 - 1),
+    row("a retry policy of 2^31-1", refused="job_retry", retry=[2**31 - 1] * 4),
+    row("a retry policy below 0", refused="job_retry", retry=[-1, -1, -1, -1]),
+    row("a retry policy of one number", refused="job_retry", retry=[5]),
+    row("no attempts", refused="job_max_attempts", max_attempts=-5),
+    row("a time-out of 2^31-1", refused="job_seconds", attempt_timeout=2**31 - 1),
+    row("a time-out below 0", refused="job_seconds", attempt_timeout=-5),
+    row("a deadline of 2^31-1", refused="job_seconds", active_deadline=2**31 - 1, starting_deadline=2**31 - 1),
 ]  # fmt: skip
-
-
-# generated ------------------------------------------------------------------------------------------
-
-_text = st.one_of(
-    st.sampled_from(TEXTS),
-    st.text(st.characters(), max_size=20),
-    st.text(st.characters(categories=["Cs", "Cc"]), max_size=5),
-)
-_number = st.one_of(st.sampled_from(NUMBERS), st.integers(), st.floats())
-_json = st.recursive(
-    st.one_of(_text, _number), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)  # fmt: skip
-_COUNTS = ("promptTokens", "outputTokens", "totalTokens", "llmCalls", "toolCalls")
-_EVENT = (
-    "author",
-    "kind",
-    "tool",
-    "prompt_tokens",
-    "output_tokens",
-    "total_tokens",
-    "error_code",
-    "final",
-    "model",
-    "timestamp",
-)
-_OUTCOME = (
-    "verdict",
-    "reason",
-    "message",
-    "delay_seconds",
-    "result",
-    "usage",
-    "event_count",
-    "model_answer",
-    "model",
-    "answered",
-    "requests",
-)
-_VERDICTS = st.sampled_from(["complete", "retry", "snooze", "fail", "ask", "cancelled"])
-
-
-def _some(names: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.dictionaries(st.sampled_from(names), _json, min_size=1, max_size=3)
-
-
-def _made(kind: str) -> st.SearchStrategy[Hostile]:
-    match kind:
-        case "usage":
-            return _some(_COUNTS).map(lambda f: wire(f"usage {f!r:.300}", usage(**f)))
-        case "event":
-            return _some(_EVENT).map(lambda f: wire(f"event {f!r:.300}", event(**f)))
-        case "result":
-            both = st.tuples(_VERDICTS, _some((*_OUTCOME, "cpu_seconds", "max_resident_bytes")))
-            return both.map(
-                lambda b: wire(f"result {b!r:.300}", result(**{"verdict": b[0], **b[1]}), ends=True)
-            )
-        case "message":
-            ops = st.sampled_from(["usage", "event", "span", "result", "idle", "job"])
-            both = st.tuples(ops, st.sampled_from(["usage", "event", "span", "outcome"]), _json)
-            return both.map(
-                lambda b: wire(f"message {b!r:.300}", line({"op": b[0], b[1]: b[2]}), ends=b[0] == "result")
-            )
-        case "bytes":
-            return st.binary(min_size=1, max_size=200).map(lambda b: wire(f"bytes {b!r:.300}", b + b"\n"))
-        case "state":
-            return _json.map(
-                lambda v: Hostile(f"keeps {v!r:.300}", message=call("keep", expression=_python(v)))
-            )
-        case "returned":
-            return _json.map(
-                lambda v: Hostile(f"returns {v!r:.300}", message=call("give", expression=_python(v)))
-            )
-        case "counts":
-            return _number.map(
-                lambda n: asks(f"counts {n!r:.60}", f"{{'usage': {{'prompt_token_count': {_python(n)}}}}}")
-            )
-        case _:
-            fields = st.dictionaries(
-                st.sampled_from(["x", "budget", "name", "userID", "v", "agent", "schedule"]),
-                _json,
-                min_size=1,
-                max_size=2,
-            )
-            return fields.map(
-                lambda f: (
-                    payload(f"payload {f!r:.300}", json.dumps(f, allow_nan=False)[1:-1])
-                    if _is_json(f)
-                    else wire(f"payload {f!r:.300}", line(f))
-                )
-            )
-
-
-def _python(value: Any) -> str:
-    """An expression for ``value``; what a text's own repr cannot say is said by float()."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value}')"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {_python(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_python, value)) + "]"
-    return repr(value)
-
-
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        return False
-    return True
-
-
-KINDS = ("usage", "event", "result", "message", "bytes", "state", "returned", "counts", "payload")
-
-
-def examples(count: int = EXAMPLES, number: int = SEED) -> list[Hostile]:
-    """The same jobs for the same seed."""
-    made: list[Hostile] = []
-
-    @seed(number)
-    @settings(max_examples=count, database=None, phases=[Phase.generate], deadline=timedelta(minutes=1),
-              suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(st.sampled_from(KINDS).flatmap(_made))
-    def collect(one: Hostile) -> None:
-        made.append(one)
-
-    collect()
-    return made

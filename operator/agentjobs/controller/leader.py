@@ -31,6 +31,7 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State
 from agentjobs.telemetry.job_ends import JobEnds
+from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Leader:
         self._explain_seconds = every.explain
         self._versions: dict[str, int] = {}
         """The resourceVersion in which the watch has shown each object last."""
+        self._explaining = LoopHealth("reasons of waiting jobs")
         self.queue = queue
         self.watch = ObjectWatch(api, KINDS, config.namespaces, self.take)
         self.recorder = EventRecorder(partial(post_event, api), meter, held=self._held)
@@ -142,6 +144,20 @@ class Leader:
             watched_version=self._version,
         )
 
+    @property
+    def loops(self) -> list[LoopHealth]:
+        """The health of its loops."""
+        return [
+            self.intake.health,
+            self.statuses.reading,
+            self.statuses.confirming,
+            self.scheduler.health,
+            self.job_sweep.health,
+            self.schedule_sweep.health,
+            self.ends.health,
+            self._explaining,
+        ]
+
     async def run(self) -> None:
         """Runs all parts until cancelled; raises where one of them ends."""
         parts = (
@@ -220,7 +236,8 @@ class Leader:
         """Has the queue find out why jobs wait, every few seconds."""
         while True:
             try:
-                await self.queue.explain()
+                with self._explaining.attempt():
+                    await self.queue.explain()
             except QueueError as error:
                 log.debug("why jobs wait is found out later: the database does not answer: %s", error)
             await asyncio.sleep(self._explain_seconds)

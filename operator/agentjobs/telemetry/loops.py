@@ -7,9 +7,9 @@ that has nothing to do: ``/readyz`` of worker and operator shows it, with its la
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 FAILING_SECONDS = 30.0
 """A loop that has failed for so long without one success is shown: a fail-over of the database takes less."""
@@ -57,16 +57,6 @@ class LoopHealth:
         return f"the loop {self.name} has failed for {seconds:.0f} s, {self.failures} times, the last: {self.error}"
 
 
-@dataclass(slots=True)
-class Loops:
-    """The loops of one process, by name."""
-
-    _loops: dict[str, LoopHealth] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> LoopHealth:
-        return self._loops.setdefault(name, LoopHealth(name))
-
-    def problems(self, now: float | None = None) -> dict[str, str]:
-        """The problem of each loop that has one, by the loop's name."""
-        found = {name: loop.problem(now) for name, loop in self._loops.items()}
-        return {name: problem for name, problem in found.items() if problem}
+def problems(loops: Iterable[LoopHealth], now: float | None = None) -> list[str]:
+    """The problem of each loop that has one."""
+    return [problem for loop in loops if (problem := loop.problem(now))]

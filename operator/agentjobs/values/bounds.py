@@ -48,7 +48,7 @@ def name(value: str, characters: int = NAME_CHARACTERS) -> str:
     Raises TypeError where it is no text.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.80} is no text")
+        raise TypeError(f"a text is wanted, not {type(value).__name__}")
     return clean(value[:characters])
 
 

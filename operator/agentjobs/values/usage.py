@@ -54,7 +54,7 @@ class Usage:
         """The usage in an object of ``as_json``. An absent count is 0. Raises TypeError where it is no object."""
         v = value or {}
         if not isinstance(v, Mapping):
-            raise TypeError(f"usage is {v!r:.80}; an object is wanted")
+            raise TypeError(f"usage: an object is wanted, not {type(v).__name__}")
         return cls(
             v.get("promptTokens", 0),
             v.get("outputTokens", 0),

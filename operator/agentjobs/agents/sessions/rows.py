@@ -10,7 +10,7 @@ from typing import Any
 
 from google.adk.events.event import Event
 from google.adk.sessions import Session
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from agentjobs.values.text import clean_json
 
@@ -50,9 +50,13 @@ def event_json(event: Event) -> str:
         text = event.model_dump_json(exclude_none=True)
     except PydanticSerializationError:  # lone surrogates
         text = ""
-    if not text or "\\u0000" in text:
+    if text and "\\u0000" not in text:
+        return text
+    try:
         return storable_json(event.model_dump(exclude_none=True, mode="json"))
-    return text
+    except UnicodeEncodeError:  # lone surrogates in keys
+        cleaned = clean_json(event.model_dump(exclude_none=True))
+        return storable_json(to_jsonable_python(cleaned, bytes_mode="base64", inf_nan_mode="null"))
 
 
 def event_of(event_id: str, invocation_id: str, timestamp: datetime, data: State | None) -> Event:

@@ -18,6 +18,7 @@ from agentjobs.values.requests import InputRequest
 from agentjobs.values.text import clean, cut
 from agentjobs.values.usage import Usage
 
+_REASONS = frozenset(Reason)
 MODELS_REPORTED = 100
 """The most models of which one run reports that they answered."""
 
@@ -95,12 +96,14 @@ def _reason(value: object, verdict: Verdict) -> str:
     """A reason that people can look up; one that an outcome without an answer lacks is UnknownError."""
     if not value and verdict in (Verdict.FAIL, Verdict.RETRY, Verdict.SNOOZE):
         return Reason.UNKNOWN_ERROR.value
-    return Reason(value).value if value else ""
+    if value and value not in _REASONS:
+        raise ValueError("a reason that nobody knows")
+    return str(value or "")
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.80} is no text")
+        raise TypeError(f"a text is wanted, not {type(value).__name__}")
     return value
 
 

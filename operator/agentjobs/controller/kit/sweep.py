@@ -31,6 +31,7 @@ from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import SWEEP_FOUND
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import Confirmed
+from agentjobs.telemetry.loops import LoopHealth
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +123,16 @@ class Sweep(Generic[R]):
     """The resourceVersion in which the watch has shown an object last; 0: in none."""
     chunk: int = CHUNK
     """Objects in a page of the LIST."""
+    health: LoopHealth = field(init=False)
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
     _failing: set[str] = field(default_factory=set)
     """Namespaces that could not be swept; ``ALL`` where all are one scope."""
     _unread: bool = False
     """Whether objects could not be read in the last sweep of all namespaces."""
     _backoff: Backoff[str] = field(default_factory=Backoff)
+
+    def __post_init__(self) -> None:
+        self.health = LoopHealth(f"sweep of {self.resource.plural}")
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
@@ -148,7 +153,10 @@ class Sweep(Generic[R]):
             whole = now >= whole_at
             scopes = self._scopes if whole else sorted(self._failing)
             try:
-                await self.sweep([scope for scope in scopes if self._backoff.may_start(scope, scope, now)])
+                with self.health.attempt():
+                    await self.sweep(
+                        [scope for scope in scopes if self._backoff.may_start(scope, scope, now)]
+                    )
                 if whole:
                     seconds = UNREAD_SECONDS if self._unread else self.interval_seconds
                     whole_at = now + min(seconds, self.interval_seconds) * random.uniform(0.9, 1.1)

@@ -55,6 +55,8 @@ def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
     os.close(log_pipe)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    # Where memory runs out inside Rust, such as pydantic's, to print a backtrace would fail too, and hang the process.
+    os.environ["RUST_BACKTRACE"] = "0"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if data_limit_bytes is not None:
         # Not RLIMIT_AS, which counts the stacks and arenas that threads only reserve.
@@ -83,6 +85,10 @@ def main(job_socket: int, settings: AgentSettings, lease: LeaseTerms, *, touch: 
         _finish(link, {"op": Op.RESULT, "crash": "MemoryError", "out_of_memory": True})
     except KeyboardInterrupt:
         _finish(link, {"op": Op.RESULT, "crash": "KeyboardInterrupt was raised inside the run"})
+    except (
+        BaseException
+    ) as error:  # such as pyo3's PanicException, where an extension in Rust ran out of memory
+        _finish(link, {"op": Op.RESULT, "crash": f"{type(error).__name__} was raised inside the run"})
 
 
 async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: LeaseTerms) -> NoReturn:

@@ -83,7 +83,7 @@ def decode(data: bytes | bytearray) -> Message:
     except RecursionError as error:
         raise ValueError("a message nested too deeply") from error
     if not isinstance(message, dict) or "op" not in message:
-        raise ValueError(f"not a message: {bytes(data[:80])!r}")
+        raise ValueError(f"not a message, but {type(message).__name__}")
     return message
 
 

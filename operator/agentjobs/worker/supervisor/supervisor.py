@@ -24,7 +24,7 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckAnswer, ClaimedJob, WorkerInfo
 from agentjobs.queue.release import RELEASE
-from agentjobs.telemetry import signals
+from agentjobs.telemetry import loops, signals
 from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.log import tell
 from agentjobs.telemetry.loops import LoopHealth
@@ -58,6 +58,10 @@ _OUTAGE_SECONDS = 5.0
 """A loop that fails for less time is no reason to be unready."""
 _STUCK_SECONDS = 120.0
 """Each try of the heartbeat is bounded; one that takes longer will never end."""
+_OPEN_FILES = 256
+"""Open files of a worker without runs: connections, the template, its modules' own."""
+_OPEN_FILES_OF_A_RUN = 4
+"""Open files of one run, in the supervisor (socket, pipe, pidfd) or in the template; and one to spare."""
 
 
 async def run_worker(config: WorkerConfig) -> int:
@@ -130,8 +134,7 @@ class Worker:
         ]
         if self.identity.draining:
             found.append("draining")
-        found += filter(None, (loop.problem() for loop in (*self._loops, *self.executors.loops)))
-        return found
+        return found + loops.problems((*self._loops, *self.executors.loops))
 
     def stuck(self) -> str:
         """What only a restart could mend; empty: nothing."""
@@ -152,6 +155,16 @@ class Worker:
         if config.own_process:
             linux.forbid_dumping()
             self._handle_signals()
+            needed = _OPEN_FILES + _OPEN_FILES_OF_A_RUN * (sum(config.queues.values()) + config.standbys)
+            if (allowed := linux.allow_open_files(needed)) < needed:
+                log.critical(
+                    "the worker does not start: its %d slots need %d open files, and its hard limit is %d: raise it"
+                    " (LimitNOFILE, ulimit -n), or serve fewer slots",
+                    sum(config.queues.values()),
+                    needed,
+                    allowed,
+                )
+                return 1
         try:
             extensions.load(config.signal_modules, config.path)
         except extensions.SignalModuleFailed as error:

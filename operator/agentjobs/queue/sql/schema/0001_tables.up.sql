@@ -85,7 +85,7 @@ create table job (
   constraint job_seconds check (attempt_timeout between 1 and 31536000 and starting_deadline between 1 and 31536000
                                 and active_deadline between 1 and 31536000),
   constraint job_times check (due_at between '0001-01-02Z' and '9999-12-30Z'),
-  constraint job_target check (octet_length(target) <= 1012),
+  constraint job_names check (octet_length(queue) <= 63 and octet_length(session) <= 1024 and octet_length(target) <= 1012),
   constraint job_payload check (json_typeof(payload) = 'object')
 );
 create index job_by_queue on job (queue, id);
