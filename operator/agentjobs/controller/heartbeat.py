@@ -40,6 +40,7 @@ class OperatorHeartbeat:
     """The monotonic time at which the heartbeat last tried."""
     beating: LoopHealth = field(default_factory=lambda: LoopHealth("heartbeat"))
     ticking: LoopHealth = field(default_factory=lambda: LoopHealth("tick"))
+    pruning: LoopHealth = field(default_factory=lambda: LoopHealth("retention"))
     _first: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reached(self) -> None:
@@ -100,7 +101,8 @@ class OperatorHeartbeat:
         while True:
             await asyncio.sleep(numbers.PRUNE_SECONDS * random.uniform(0.5, 1.5))
             try:
-                await self.queue.prune()
+                with self.pruning.attempt():
+                    await self.queue.prune()
                 problem = _told("retention", problem, None)
             except Exception as error:
                 problem = _told("retention", problem, error)

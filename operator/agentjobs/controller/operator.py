@@ -222,7 +222,7 @@ class Operator:
         return dict(self._leader.watch.problems) if self._leader is not None else {}
 
     def _loops(self, heartbeat: OperatorHeartbeat) -> Iterator[LoopHealth]:
-        yield from (heartbeat.beating, heartbeat.ticking)
+        yield from (heartbeat.beating, heartbeat.ticking, heartbeat.pruning)
         if self.leadership is not None:
             yield self.leadership.health
         if self._leader is not None:

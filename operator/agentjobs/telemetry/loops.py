@@ -50,9 +50,9 @@ class LoopHealth:
         self.succeeded()
 
     def problem(self, now: float | None = None) -> str:
-        """What is wrong, once it has been so for FAILING_SECONDS. Empty: nothing."""
+        """What is wrong, once several tries have failed within FAILING_SECONDS and more. Empty: nothing."""
         seconds = (time.monotonic() if now is None else now) - self._since
-        if self.failures == 0 or seconds < FAILING_SECONDS:
+        if self.failures < 2 or seconds < FAILING_SECONDS:  # a loop that rests for a minute has tried once
             return ""
         return f"the loop {self.name} has failed for {seconds:.0f} s, {self.failures} times, the last: {self.error}"
 

@@ -89,8 +89,8 @@ def unreadable(obj: JsonObject, gate: Gate, problem: str) -> ObjectChange | None
 
     None: not even its name can be read.
     """
-    meta = obj.get("metadata")
     try:
+        meta = obj["metadata"]
         return ObjectChange(
             uid=UUID(meta["uid"]),
             ref=ObjectRef(gate.cluster_id, str(meta["namespace"]), str(meta["name"])),
