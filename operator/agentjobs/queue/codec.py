@@ -150,17 +150,24 @@ def _check_numbers(job: NewJob) -> None:
 
 def jobs_json(jobs: Sequence[NewJob]) -> str:
     """The argument of ``enqueue``. Raises JobRejected, for a payload that is too large too."""
-    rows = [job_row(job) for job in jobs]
+    return _rows_json([job_row(job) for job in jobs])
+
+
+def changes_json(changes: Sequence[ObjectChange]) -> str:
+    """The argument of ``apply``. Raises JobRejected, for a payload that is too large too."""
+    return _rows_json([change_row(change) for change in changes])
+
+
+def _rows_json(rows: list[JsonObject]) -> str:
     try:
         text = dumps(rows)
     except TypeError as error:
-        for job in jobs:
-            _check_json(job.payload)
+        for row in rows:
+            _payload_bytes(row)
         raise JobRejected("jobs", str(error), "values that JSON can hold are wanted") from error
     if len(text) * (1 if text.isascii() else 4) > numbers.PAYLOAD_BYTES:
-        for job in jobs:
-            size = len(dumps(job.payload).encode())
-            if size > numbers.PAYLOAD_BYTES:
+        for row in rows:
+            if (size := _payload_bytes(row)) > numbers.PAYLOAD_BYTES:
                 raise JobRejected(
                     "payload",
                     f"{size} bytes",
@@ -169,10 +176,11 @@ def jobs_json(jobs: Sequence[NewJob]) -> str:
     return text
 
 
-def _check_json(payload: object) -> None:
-    """Raises JobRejected where the payload is no JSON."""
+def _payload_bytes(row: JsonObject) -> int:
+    """The size of a row's payload. Raises JobRejected where it is no JSON."""
+    payload = row.get("payload")
     try:
-        dumps(payload)
+        return len(dumps(payload).encode())
     except TypeError as error:
         raise JobRejected("payload", payload, f"a JSON object is wanted: {error}") from error
 

@@ -74,8 +74,7 @@ class KubernetesObjects:
 
     async def _store(self, changes: Sequence[ObjectChange]) -> dict[UUID, Applied]:
         """Applies the changes in one statement."""
-        rows = [codec.change_row(change) for change in changes]
-        answer = await self._db.fetch("select agentjobs.apply(%s::json)", (dumps(rows),))
+        answer = await self._db.fetch("select agentjobs.apply(%s::json)", (codec.changes_json(changes),))
         answers = {change.uid: Applied(ChangeOutcome.UNCHANGED) for change in changes}
         for uid, outcome, detail, barred in answer[0][0] or ():
             answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "", barred or "")

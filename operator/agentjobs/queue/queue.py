@@ -485,7 +485,7 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         while True:
             wanted = limit - len(found)
             ((jobs, before),) = await self._db.fetch(
-                "select jobs::text[], seen from agentjobs.list(%s, %s, %s, %s, %s, %s)",
+                "select array(select x::text from json_array_elements(jobs) x), seen from agentjobs.list(%s, %s, %s, %s, %s, %s)",
                 (queue, state, namespace, before, wanted, max(look, wanted)),
             )
             found += [await self._job_view(job) for job in jobs or ()]
