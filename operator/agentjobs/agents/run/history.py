@@ -103,7 +103,7 @@ def answer_of(event: Event) -> Ending | None:
 
 def is_good(ending: Ending) -> bool:
     """Whether a run that ended so gave the answer."""
-    return bool(ending.answer) and not (ending.error_code or ending.waits_for or ending.truncated)
+    return bool(ending.answer) and not (ending.failed or ending.waits_for)
 
 
 def _leads_somewhere(event: Event, calls: _Calls, later: Sequence[Event]) -> bool:

@@ -53,6 +53,8 @@ class Outcome:
     """Models that answered in this run, except the one whose last call failed."""
     requests: tuple[InputRequest, ...] = ()
     """The questions of an ASK, in the order of the model's answer; at least one."""
+    warnings: tuple[str, ...] = ()
+    """What ADK logged beside the run at WARNING and above, each once and without texts of the conversation."""
 
     def as_json(self) -> dict[str, Any]:
         """The outcome as a message between processes carries it."""
@@ -69,6 +71,7 @@ class Outcome:
                 "model_answer": None if model_answer is None else ModelAnswer(model_answer),
                 "answered": tuple(value.get("answered", ())),
                 "requests": tuple(InputRequest(**request) for request in value.get("requests", ())),
+                "warnings": tuple(value.get("warnings", ())),
             }
         )
 

@@ -97,10 +97,18 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     def report_usage(usage: Usage) -> None:
         link.send({"op": Op.USAGE, "usage": usage.as_json()})
 
+    def report_warning(warning: str) -> None:
+        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201, to the worker's log and the attempt's tail
+
     if spec.traceparent:
         relay.begin(spec.traceparent, lambda span: link.send({"op": Op.SPAN, "span": span}))
     run: Coroutine[Any, Any, Outcome] = run_attempt(
-        spec, settings, on_event=report, on_usage=report_usage, abort=abort
+        spec,
+        settings,
+        on_event=report,
+        on_usage=report_usage,
+        on_warning=report_warning,
+        abort=abort,
     )
     with leased(lease.reader.seconds_left):
         task = asyncio.ensure_future(run)
