@@ -48,8 +48,8 @@ async def queue(database: str, worker: Worker) -> AsyncIterator[Queue]:
 async def enqueue_hostile(queue: Queue, dsn: str, one: Hostile, folder: Path) -> bool:
     """False: the database refuses the row, as it should."""
     if not one.payload:
-        fields = {"module": one.module, "uid": one.uid, "max_attempts": 1, "retry": IMPATIENT}
-        await submit(queue, job(one.text(folder), **fields))
+        text = one.text(folder)
+        await submit(queue, job(text, module=one.module, uid=one.uid, max_attempts=1, retry=IMPATIENT))
         return True
     row = {"uid": str(one.uid), "queue": "agents", "max_attempts": 1, **one.row}
     text = f'[{json.dumps(row)[:-1]}, "payload": {one.payload}}}]'
