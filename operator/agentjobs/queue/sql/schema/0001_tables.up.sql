@@ -84,7 +84,6 @@ create table job (
                               and retry[3] between 0 and 604800 and retry[4] between 1 and 31536000),
   constraint job_seconds check (attempt_timeout between 1 and 31536000 and starting_deadline between 1 and 31536000
                                 and active_deadline between 1 and 31536000),
-  constraint job_times check (due_at between '0001-01-02Z' and '9999-12-30Z'),
   constraint job_names check (octet_length(queue) <= 63 and octet_length(session) <= 1024 and octet_length(target) <= 1012),
   constraint job_payload check (json_typeof(payload) = 'object')
 );
