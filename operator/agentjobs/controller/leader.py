@@ -53,6 +53,7 @@ class Leader:
         meter: Counters,
         tracing: Tracing | None,
         installation: UUID,
+        given_revision: int,
     ) -> None:
         every, namespaces = config.intervals, frozenset(config.namespaces)
         self._explain_seconds = every.explain
@@ -104,7 +105,12 @@ class Leader:
             on_refused=self.recorder.record,
         )
         self.audit = StatusAudit(
-            queue, api, self.statuses.wrote, self.statuses.forget, self.statuses.written_elsewhere
+            queue,
+            api,
+            self.statuses.wrote,
+            self.statuses.forget,
+            self.statuses.written_elsewhere,
+            given_revision,
         )
         self.ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
         self.job_sweep = Sweep(
