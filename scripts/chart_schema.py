@@ -21,12 +21,20 @@ PREFIX = "k8s."
 Schema = dict[str, Any]
 
 LABEL_NAME = "([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]"
-QUALIFIED_NAME = f"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{LABEL_NAME}$"
+PART = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+QUALIFIED_NAME = rf"^({PART}(\.{PART})*/)?{LABEL_NAME}$"
 LABEL_VALUE = f"^({LABEL_NAME})?$"
 DNS_LABEL = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 KEY = "^[-._A-Za-z0-9]+$"
-CIDR = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$"
+OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+CIDR = (
+    rf"^({OCTET}(\.{OCTET}){{3}}/([0-9]|[12][0-9]|3[0-2])"
+    "|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$"
+)
+COMPONENT = r"([^/.][^/]*|\.[^/.][^/]*|\.\.[^/]+|\.)"
+RELATIVE = f"^{COMPONENT}(/{COMPONENT})*/?$"
+"""A relative path without ``..``."""
 QUANTITY = r"^\+?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 ONE_OF_THEM = {"minProperties": 1, "maxProperties": 1}
 
@@ -36,44 +44,147 @@ def field(**rules: Any) -> Schema:
     return rules
 
 
+def where(name: str, values: list[Any], **then: Any) -> Schema:
+    """Rules for a definition where a field has one of these values."""
+    return {"if": {"properties": {name: {"enum": values}}, "required": [name]}, "then": then}
+
+
 def _needs(kind: str, part: str) -> Schema:
-    """A metric of a type has the part of that type."""
-    return {"if": {"properties": {"type": {"const": kind}}}, "then": {"required": [part]}}
+    """The rule that a definition of a type has the part of that type."""
+    return where("type", [kind], required=[part])
 
 
+def _selector_values(*single: str) -> list[Schema]:
+    """The rules about which operators of a selector take values. ``single``: those that take one."""
+    some = {"values": {"type": "array", "minItems": 1}}
+    return [
+        where("operator", ["In", "NotIn"], required=["values"], properties=some),
+        where("operator", ["Exists", "DoesNotExist"], properties={"values": {"maxItems": 0}}),
+        *(
+            where(
+                "operator", [one], required=["values"], properties={"values": {"minItems": 1, "maxItems": 1}}
+            )
+            for one in single
+        ),
+    ]
+
+
+ID = field(minimum=0, maximum=2147483647)
+MODE = field(minimum=0, maximum=511)
+ENV_NAME = "^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+POSITIVE = {"$ref": None, "allOf": [{"$ref": "#/$defs/k8s.Quantity"}, {"not": {"enum": [0, "0"]}}]}
+LABELS = {
+    "additionalProperties": False,
+    "patternProperties": {QUALIFIED_NAME: {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}},
+}
+IDS = {"runAsUser": ID, "runAsGroup": ID, "windowsOptions": None}
 NAMED = {"name": field(type="string", pattern=SUBDOMAIN)}
+SYSCTL = "^[a-z0-9]([-_a-z0-9]*[a-z0-9])?([./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*$"
+FIELD_PATH = (
+    r"^(metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\['.+'\])"
+    r"|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
+)
 STRICTER: dict[str, Schema] = {
-    "EnvVar": {"properties": {"name": field(pattern="^[-._a-zA-Z][-._a-zA-Z0-9]*$")}},
+    # variables
+    "EnvVar": {"properties": {"name": field(pattern=ENV_NAME)}},
     "EnvVarSource": ONE_OF_THEM,
-    "EnvFromSource": {"anyOf": [{"required": ["configMapRef"]}, {"required": ["secretRef"]}]},
+    "EnvFromSource": {
+        "properties": {"prefix": field(pattern="^([-._a-zA-Z][-._a-zA-Z0-9]*)?$")},
+        "oneOf": [{"required": ["configMapRef"]}, {"required": ["secretRef"]}],
+    },
     "SecretKeySelector": {"properties": {**NAMED, "key": field(pattern=KEY)}, "required": ["name", "key"]},
     "ConfigMapKeySelector": {"properties": {**NAMED, "key": field(pattern=KEY)}, "required": ["name", "key"]},
     "SecretEnvSource": {"properties": NAMED, "required": ["name"]},
     "ConfigMapEnvSource": {"properties": NAMED, "required": ["name"]},
+    "ObjectFieldSelector": {"properties": {"fieldPath": field(pattern=FIELD_PATH)}},
+    "ResourceFieldSelector": {
+        "properties": {"resource": field(pattern=r"^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-.+)$")}
+    },
     "Quantity": {"oneOf": None, "type": ["string", "number"], "pattern": QUANTITY, "minimum": 0},
+    # volumes
     "Volume": {"properties": {"name": field(pattern=DNS_LABEL)}, "minProperties": 2, "maxProperties": 2},
-    "VolumeMount": {"properties": {"mountPath": field(minLength=1, pattern="^[^:]*$"), "subPath": field(pattern=r"^([^/.]|\.[^.]|\.\.[^/]).*$")}},
-    "ConfigMapVolumeSource": {"properties": NAMED, "required": ["name"]},
-    "SecretVolumeSource": {"properties": {"secretName": field(type="string", pattern=SUBDOMAIN)}, "required": ["secretName"]},
+    "VolumeMount": {
+        "properties": {
+            "mountPath": field(minLength=1, pattern="^[^:]*$"),
+            "subPath": field(pattern=RELATIVE),
+            "mountPropagation": field(enum=["None", "HostToContainer", None]),
+            "recursiveReadOnly": field(enum=["Disabled", "IfPossible", "Enabled", None]),
+        },
+        "not": {"required": ["subPath", "subPathExpr"]},
+        "allOf": [where("recursiveReadOnly", ["IfPossible", "Enabled"], required=["readOnly"], properties={"readOnly": {"const": True}})],
+    },
+    "KeyToPath": {"properties": {"key": field(pattern=KEY), "path": field(pattern=RELATIVE), "mode": MODE}},
+    "ConfigMapVolumeSource": {"properties": {**NAMED, "defaultMode": MODE}, "required": ["name"]},
+    "SecretVolumeSource": {
+        "properties": {"secretName": field(type="string", pattern=SUBDOMAIN), "defaultMode": MODE},
+        "required": ["secretName"],
+    },
+    "ConfigMapProjection": {"properties": NAMED, "required": ["name"]},
+    "SecretProjection": {"properties": NAMED, "required": ["name"]},
+    "DownwardAPIVolumeSource": {"properties": {"defaultMode": MODE}},
+    "DownwardAPIVolumeFile": {
+        "properties": {"path": field(pattern=RELATIVE), "mode": MODE},
+        "oneOf": [{"required": ["fieldRef"]}, {"required": ["resourceFieldRef"]}],
+    },
+    "ProjectedVolumeSource": {"properties": {"defaultMode": MODE}},
+    "ServiceAccountTokenProjection": {
+        "properties": {"path": field(pattern=RELATIVE), "expirationSeconds": field(minimum=600, maximum=4294967296)}
+    },
     "PersistentVolumeClaimVolumeSource": {"properties": {"claimName": field(pattern=SUBDOMAIN)}},
-    "HostPathVolumeSource": {"properties": {"path": field(minLength=1)}},
+    "PersistentVolumeClaimSpec": {"required": ["accessModes", "resources"]},
+    "VolumeResourceRequirements": {"required": ["requests"], "properties": {"requests": field(required=["storage"])}},
+    "CSIVolumeSource": {"properties": {"driver": field(maxLength=63, pattern=SUBDOMAIN)}},
+    "NFSVolumeSource": {"properties": {"server": field(minLength=1), "path": field(pattern="^/")}},
+    "HostPathVolumeSource": {
+        "properties": {
+            "path": field(minLength=1),
+            "type": field(
+                enum=["", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice", None]
+            ),
+        }
+    },
+    # scheduling
     "Toleration": {
         "properties": {
             "operator": field(enum=["Exists", "Equal", "", None]),
             "effect": field(enum=["NoSchedule", "PreferNoSchedule", "NoExecute", "", None]),
-        }
+            "key": field(pattern=f"^$|{QUALIFIED_NAME}"),
+            "value": field(pattern=LABEL_VALUE),
+        },
+        "allOf": [
+            where("operator", ["Exists"], properties={"value": {"enum": ["", None]}}),
+            {
+                "if": {"properties": {"key": {"enum": ["", None]}}},
+                "then": {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}},
+            },
+            {
+                "if": {"required": ["tolerationSeconds"]},
+                "then": {"required": ["effect"], "properties": {"effect": {"const": "NoExecute"}}},
+            },
+        ],
     },
     "NodeSelector": {"properties": {"nodeSelectorTerms": field(minItems=1)}},
     "NodeSelectorRequirement": {
         "properties": {
             "key": field(pattern=QUALIFIED_NAME),
             "operator": field(enum=["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]),
+        },
+        "allOf": _selector_values("Gt", "Lt"),
+    },
+    "LabelSelector": {"properties": {"matchLabels": LABELS}},
+    "LabelSelectorRequirement": {
+        "properties": {
+            "key": field(pattern=QUALIFIED_NAME),
+            "operator": field(enum=["In", "NotIn", "Exists", "DoesNotExist"]),
+        },
+        "allOf": _selector_values(),
+    },
+    "PodAffinityTerm": {
+        "properties": {
+            "topologyKey": field(pattern=QUALIFIED_NAME),
+            "namespaces": field(items={"type": "string", "pattern": DNS_LABEL}),
         }
     },
-    "LabelSelectorRequirement": {
-        "properties": {"key": field(pattern=QUALIFIED_NAME), "operator": field(enum=["In", "NotIn", "Exists", "DoesNotExist"])}
-    },
-    "PodAffinityTerm": {"properties": {"topologyKey": field(pattern=QUALIFIED_NAME)}},
     "WeightedPodAffinityTerm": {"properties": {"weight": field(minimum=1, maximum=100)}},
     "PreferredSchedulingTerm": {"properties": {"weight": field(minimum=1, maximum=100)}},
     "TopologySpreadConstraint": {
@@ -82,10 +193,34 @@ STRICTER: dict[str, Schema] = {
             "minDomains": field(minimum=1),
             "topologyKey": field(pattern=QUALIFIED_NAME),
             "whenUnsatisfiable": field(enum=["DoNotSchedule", "ScheduleAnyway"]),
+            "nodeAffinityPolicy": field(enum=["Honor", "Ignore", None]),
+            "nodeTaintsPolicy": field(enum=["Honor", "Ignore", None]),
+        },
+        "dependencies": {"matchLabelKeys": ["labelSelector"]},
+        "if": {"required": ["minDomains"]},
+        "then": {"properties": {"whenUnsatisfiable": {"const": "DoNotSchedule"}}},
+    },
+    # security contexts; the images are Linux'
+    "SeccompProfile": {
+        "properties": {"type": field(enum=["RuntimeDefault", "Localhost", "Unconfined"])},
+        "allOf": [_needs("Localhost", "localhostProfile")],
+    },
+    "AppArmorProfile": {
+        "properties": {"type": field(enum=["RuntimeDefault", "Localhost", "Unconfined"])},
+        "allOf": [_needs("Localhost", "localhostProfile")],
+    },
+    "Sysctl": {"properties": {"name": field(maxLength=253, pattern=SYSCTL)}},
+    "SecurityContext": {"properties": {**IDS, "procMount": field(enum=["Default", "Unmasked", None])}},
+    "PodSecurityContext": {
+        "properties": {
+            **IDS,
+            "fsGroup": ID,
+            "fsGroupChangePolicy": field(enum=["OnRootMismatch", "Always", None]),
+            "supplementalGroups": field(items={"type": "integer", **ID}),
+            "supplementalGroupsPolicy": field(enum=["Merge", "Strict", None]),
         }
     },
-    "SeccompProfile": {"properties": {"type": field(enum=["RuntimeDefault", "Localhost", "Unconfined"])}},
-    "PodSecurityContext": {"properties": {"fsGroupChangePolicy": field(enum=["OnRootMismatch", "Always", None])}},
+    # autoscaling
     "HPAScalingRules": {
         "properties": {
             "stabilizationWindowSeconds": field(minimum=0, maximum=3600),
@@ -107,15 +242,33 @@ STRICTER: dict[str, Schema] = {
             _needs("Pods", "pods"), _needs("Resource", "resource"),
         ],
     },
-    "MetricTarget": {"properties": {"type": field(enum=["Utilization", "Value", "AverageValue"])}},
-    "MetricIdentifier": {"properties": {"name": field(pattern="^[^/%]+$")}},
-    "IPBlock": {"properties": {"cidr": field(pattern=CIDR), "except": field(items={"type": "string", "pattern": CIDR})}},
-    "NetworkPolicyPort": {"properties": {"protocol": field(enum=["TCP", "UDP", "SCTP", None])}},
-    "NetworkPolicyPeer": {
-        "minProperties": 1,
-        "if": {"required": ["ipBlock"]},
-        "then": ONE_OF_THEM,
+    "MetricTarget": {
+        "properties": {
+            "type": field(enum=["Utilization", "Value", "AverageValue"]),
+            "averageUtilization": field(minimum=1),
+            "value": POSITIVE,
+            "averageValue": POSITIVE,
+        },
+        "allOf": [_needs("Utilization", "averageUtilization"), _needs("Value", "value"), _needs("AverageValue", "averageValue")],
     },
+    "ResourceMetricSource": {
+        "allOf": [{"properties": {"target": {"properties": {"type": {"enum": ["Utilization", "AverageValue"]}}}}}]
+    },
+    "MetricIdentifier": {"properties": {"name": field(pattern="^[^/%]+$")}},
+    # networks
+    "IPBlock": {"properties": {"cidr": field(pattern=CIDR), "except": field(items={"type": "string", "pattern": CIDR})}},
+    "NetworkPolicyPort": {
+        "properties": {
+            "protocol": field(enum=["TCP", "UDP", "SCTP", None]),
+            "port": {
+                "$ref": None, "type": ["integer", "string"], "minimum": 1, "maximum": 65535, "maxLength": 15,
+                "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$",
+            },
+            "endPort": field(minimum=1, maximum=65535),
+        },
+        "dependencies": {"endPort": ["port"]},
+    },
+    "NetworkPolicyPeer": {"minProperties": 1, "if": {"required": ["ipBlock"]}, "then": ONE_OF_THEM},
 }  # fmt: skip
 
 
@@ -147,16 +300,16 @@ def _prose(key: str, value: Any) -> bool:
     return (isinstance(value, str) and key in ("description", "format", "default")) or key.startswith("x-")
 
 
-def _laid_over(node: Schema, rules: Schema) -> Schema:
+def _laid_over(node: Schema, stricter: Schema) -> Schema:
     """A definition with the rules of STRICTER; None takes a key out."""
     result = dict(node)
-    for key, value in rules.items():
+    for key, value in stricter.items():
         if value is None:
             del result[key]
         elif key == "properties":
+            changed = {name: rules and _laid_over(node[key][name], rules) for name, rules in value.items()}
             result[key] = {
-                **node[key],
-                **{name: {**node[key][name], **added} for name, added in value.items()},
+                name: inner for name, inner in {**node[key], **changed}.items() if inner is not None
             }
         else:
             result[key] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentjobs.agents.run import attempt
+from agentjobs.agents.run import attempt, events
 from agentjobs.agents.verdict import classify
 
 
@@ -12,7 +12,7 @@ from agentjobs.agents.verdict import classify
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Filled as attempts are judged."""
     decided: list[str] = []
-    for name in ("judge_exception", "judge_code"):
+    for module, name in ((attempt, "judge_exception"), (events, "judge_code")):
         judge = getattr(classify, name)
 
         def noted(*args: object, _judge: object = judge, **more: object) -> object:
@@ -20,5 +20,5 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             decided.append(judgement.row)
             return judgement
 
-        monkeypatch.setattr(attempt, name, noted)
+        monkeypatch.setattr(module, name, noted)
     return decided

@@ -34,9 +34,16 @@ from google.adk.tools import FunctionTool, LongRunningFunctionTool, ToolContext
 from google.adk.tools.agent_tool import AgentTool
 from google.adk.workflow import START, Workflow
 from google.genai import errors, types
+from pydantic import BaseModel
 from agentjobs.agents.context import current_job
 
 FAULT, WHEN = "", ""
+
+
+class Report(BaseModel):
+    said: str
+
+
 ACTED, REQUESTS, STRIKES = [], [], []
 
 
@@ -162,6 +169,7 @@ FAULTS = {
     "interrupted": lambda a: say(text("half"), interrupted=True, error_code="INTERRUPTED"),
     "code that ran": lambda a: say(CODE, RAN),
     "code without its result": lambda a: say(CODE),
+    "not the schema": lambda a: say(text("no report"), finish_reason=STOP),
     "image": lambda a: say(IMAGE, finish_reason=STOP),
 }
 """What the ill agent's model says, or raises, instead."""
@@ -187,7 +195,7 @@ class Model(BaseLlm):
         contents = copy.deepcopy(request.contents)
         REQUESTS.append((current_job().run, self.model, contents))
         done = [p.function_response for c in contents for p in c.parts or [] if p.function_response]
-        acted = any(r.response == {"result": f"acted {self.model}"} for r in done)
+        acted = any(r.response == {"result": f"acted {self.model}"} for r in done) or "act" not in request.tools_dict
         if self.sick and FAULT in FAULTS and WHEN == ("after the tool" if acted else "at once") and strikes(FAULT):
             yield FAULTS[FAULT](self.model)
         elif ends_with_a_filler(contents):
@@ -199,6 +207,10 @@ class Model(BaseLlm):
         ):
             inner = self.target == "inner"
             yield say(called("inner", request="go") if inner else called("transfer_to_agent", agent_name=self.target))
+        elif "set_model_response" in request.tools_dict:
+            yield say(called("set_model_response", said=f"{self.model} has done it"))
+        elif request.config.response_schema:
+            yield say(text(Report(said=f"{self.model} has done it").model_dump_json()), finish_reason=STOP)
         else:
             yield say(text(f"{self.model} has done it"), finish_reason=STOP)
 
@@ -254,6 +266,16 @@ ROOTS = [
     Root("LlmAgent", "llm('b', sick=True)"),
     Root("LlmAgent, transfer", "llm('a', target='b', sub_agents=[llm('b', sick=True)])"),
     Root("LlmAgent that transfers is ill", "llm('a', sick=True, target='b', sub_agents=[llm('b')])"),
+    Root(
+        "LlmAgent with a schema",
+        "llm('b', sick=True, output_schema=Report)",
+        answers=('{"said": "b has done it"}', '{"said":"b has done it"}'),
+    ),
+    Root(
+        "LlmAgent with a schema and no tools",
+        "llm('b', sick=True, output_schema=Report, tools=[])",
+        answers=('{"said":"b has done it"}',),
+    ),
     Root("App that compacts", "compacting(llm('b', sick=True))"),
     Root("SequentialAgent", "SequentialAgent(name='r', sub_agents=[llm('a'), llm('b', sick=True)])"),
     Root(

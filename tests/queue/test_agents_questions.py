@@ -362,3 +362,21 @@ async def test_without_a_session_store_nothing_can_be_asked(gemini: FakeGemini, 
     assert (outcome.verdict, outcome.reason) == (Verdict.FAIL, "InputUnsupported")
     assert "session store" in outcome.message
     assert loaded().CALLS == []
+
+
+async def test_an_approved_tool_that_a_new_image_no_longer_has_fails_one_run_only(
+    dsn: str, gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script(
+        call("refund", {"order": "A-1"}), call("look", {"order": "A-1"}), text("Nothing to refund.")
+    )
+    asking = job(write_module, dsn)
+    asked = await asking.attempt()
+    del sys.modules["asking"]
+    job(write_module, dsn, "root_agent = llm(tools=[look])")
+    failed = await answered(asking, asked)
+    assert (failed.verdict, failed.reason) == (Verdict.RETRY, "AgentFailed")
+    forget_services()
+    outcome = await asking.attempt()
+    assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "Nothing to refund.")
+    assert loaded().CALLS == ["look A-1"]

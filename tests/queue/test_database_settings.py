@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
@@ -158,6 +160,16 @@ async def test_a_statement_that_took_too_long_is_told_as_that(dsn: str) -> None:
         with pytest.raises(QueueTimeout, match="statement timeout"):
             await queue._db.fetch("select pg_sleep(5)")
         assert await queue.counts() == {}
+
+
+async def test_a_host_that_is_gone_without_a_word_does_not_hide_the_one_behind_it(dsn: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        parts = urlsplit(dsn)
+        gone = f"127.0.0.1:{mute.getsockname()[1]}"
+        login, _, host = parts.netloc.rpartition("@")
+        url = urlunsplit(parts._replace(netloc=f"{login}@{gone},{host}"))
+        async with await Queue.open(url) as queue:
+            assert await queue.enqueue([job := new_job()]) == {job.uid: True}
 
 
 @pytest.mark.parametrize("given_direct", [True, False])

@@ -12,6 +12,7 @@ from agentjobs.queue.errors import JobRejected, QueueUnavailable, SchemaMismatch
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckKind, ChangeOutcome, NewJob, RetryPolicy, State
 from agentjobs.values.reasons import Reason
+from agentjobs.values.requests import InputRequest
 from agentjobs.values.usage import Usage
 from queue_builders import TestWorker, change, new_job, shown, sql, whereabouts
 
@@ -147,7 +148,7 @@ async def test_h6_a_result_that_cannot_be_stored_fails_only_its_own_job(
     waiting = new_job()
     await queue.enqueue([waiting])
     acks = [
-        Ack(j.id, j.token, AckKind.COMPLETE, result="fine", event_count=1 << 40 if n == 2 else 1)
+        Ack(j.id, j.token, AckKind.COMPLETE, result=b"no text" if n == 2 else "fine")  # type: ignore[arg-type]
         for n, j in enumerate(claimed)
     ]
     result = await worker.step(acks)
@@ -156,7 +157,7 @@ async def test_h6_a_result_that_cannot_be_stored_fails_only_its_own_job(
     states = [(v.state, v.reason) for v in [await shown(queue, job) for job in jobs]]
     assert states[2] == (State.FAILED, Reason.RESULT_UNSTORABLE)
     assert [s for n, s in enumerate(states) if n != 2] == [(State.COMPLETE, "")] * 4
-    assert "integer" in (await shown(queue, jobs[2])).message
+    assert "the result cannot be stored: TypeError" in (await shown(queue, jobs[2])).message
 
 
 async def test_h6_an_unstorable_retry_fails_only_its_own_job_too(queue: Queue, worker: TestWorker) -> None:
@@ -164,7 +165,9 @@ async def test_h6_an_unstorable_retry_fails_only_its_own_job_too(queue: Queue, w
     await queue.enqueue(jobs)
     one, two = await worker.claim(2)
     acks = [
-        Ack(one.id, one.token, AckKind.RETRY, delay_seconds=1e300),
+        Ack(
+            one.id, one.token, AckKind.ASK, requests=(InputRequest("q", "t"),), input_deadline_seconds=1 << 40
+        ),
         Ack(two.id, two.token, AckKind.RETRY, delay_seconds=60),
     ]
     await worker.step(acks, {})

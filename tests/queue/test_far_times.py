@@ -11,7 +11,7 @@ import pytest
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State
-from queue_builders import TestWorker, mirrored_job, new_job, shown, sql
+from queue_builders import TestWorker, make_steady, mirrored_job, new_job, pass_time, shown, sql
 
 KIRITIMATI, BAKER = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
 FAR = {
@@ -90,3 +90,35 @@ async def test_h24_a_due_time_far_away_lets_the_others_be_promoted(
     result = await queue.tick(worker.id)
     assert result.next_due_seconds is not None
     assert math.isfinite(result.next_due_seconds)
+
+
+async def set_back(dsn: str, seconds: float) -> None:
+    """The database's clock was set back: all times are so much later than they would be."""
+    await pass_time(dsn, -seconds)
+    await sql(dsn, "update worker set beat_at = beat_at + make_interval(secs => %s)", seconds)
+    await sql(dsn, "update outbox set marked_at = marked_at + make_interval(secs => %s)", seconds)
+
+
+async def test_h11_a_clock_that_was_set_back_keeps_the_jobs_of_a_lost_worker_from_nobody(
+    queue: Queue, dsn: str
+) -> None:
+    judge, live, lost = [await TestWorker(queue).register() for _ in range(3)]
+    await queue.enqueue(jobs := [new_job(), new_job()])
+    kept, gone = await live.one(), await lost.one()
+    assert {kept.uid, gone.uid} == {job.uid for job in jobs}
+    await make_steady(dsn, judge)
+    await set_back(dsn, 3600)
+    assert (await queue.tick(judge.id)).rescued == 0, "its own last beat is from before"
+    await judge.beat()
+    assert (await queue.tick(judge.id)).rescued == 0, "others may not have beaten since"
+    await live.beat()
+    await make_steady(dsn, judge)
+    assert (await queue.tick(judge.id)).rescued == 1
+    assert (await shown(queue, kept)).state is State.RUNNING
+    assert (await shown(queue, gone)).state is State.QUEUED
+
+
+async def test_h24_a_clock_that_was_set_back_keeps_no_status_from_its_object(queue: Queue, dsn: str) -> None:
+    await queue.enqueue([mirrored_job()])
+    await set_back(dsn, 3600)
+    assert len(await queue.outbox(10, 5)) == 1

@@ -215,6 +215,14 @@ async def test_excluded_jobs_and_limits_are_respected(queue: Queue) -> None:
     assert len({e.job.id for e in [*first, *rest]}) == 5
 
 
+async def test_however_much_waits_in_a_closed_namespace_the_others_are_read(queue: Queue) -> None:
+    await queue.enqueue([mirrored_job(f"closed-{n}", namespace="closed") for n in range(20)])
+    await queue.enqueue([mirrored_job("open")])
+    found = await queue.outbox(5, 0, closed=["closed", "not-there"])
+    assert [entry.job.ref.name for entry in found if entry.job.ref] == ["open"]
+    assert len(await queue.outbox(100, 0, closed=["not-there"])) == 21
+
+
 async def test_an_object_that_is_not_there_is_dropped_until_something_changes(
     queue: Queue, worker: TestWorker
 ) -> None:

@@ -45,3 +45,8 @@ def cases(outcome: str) -> list[ValuesCase]:
 def title_of(case: ValuesCase) -> str:
     """For ``pytest.mark.parametrize(ids=…)``."""
     return case.title
+
+
+def either() -> list[ValuesCase]:
+    """The cases of the table that helm refuses or the API server accepts."""
+    return [ValuesCase(str(values), values) for values in yaml.safe_load(TABLE.read_text())["either"]]

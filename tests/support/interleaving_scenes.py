@@ -427,6 +427,10 @@ def _ack(worker: UUID, run: ClaimedJob, kind: AckKind, delay: float) -> Operatio
         result="done" if kind is AckKind.COMPLETE else None,
         **more,  # type: ignore[arg-type]
     )
+    return _acked(worker, ack)
+
+
+def _acked(worker: UUID, ack: Ack) -> Operation:
     return Operation("", statement_of(lambda queue: queue.step(worker, TOKEN, [ack], {})))
 
 
@@ -461,13 +465,7 @@ def _of_a_model(worker: UUID, run: ClaimedJob) -> dict[str, Operation]:
             run.id, run.token, AckKind.ASK, requests=ASKED, models=(ModelReport("model", ModelAnswer.ANSWERED),)
         ),
     }  # fmt: skip
-    return {
-        f"ack: {name}": Operation(
-            "",
-            statement_of(lambda queue, ack=ack: queue.step(worker, TOKEN, [ack], {})),  # type: ignore[misc]
-        )
-        for name, ack in acks.items()
-    }
+    return {f"ack: {name}": _acked(worker, ack) for name, ack in acks.items()}
 
 
 def _of_its_queue(name: str) -> dict[str, Operation]:

@@ -35,6 +35,7 @@ LONGEST_FIRST = (
     "tests/api/test_chart_values.py",
     "tests/chart/test_values.py",
     "tests/queue/test_worker_faults.py",
+    "tests/unit/agents/run/test_histories.py",
     "tests/queue/test_machine.py",
     "tests/queue/test_interleavings.py",
     "tests/queue/test_upgrade.py",

@@ -8,18 +8,21 @@ import pytest
 from google.adk.agents import LlmAgent
 from google.adk.agents.callback_context import CallbackContext
 from google.adk.agents.run_config import StreamingMode
+from google.adk.models import BaseLlm
 from google.genai import types
 
 _MODELS = {
     "gemini": "gemini-2.5-flash",
     "openai": "openai/gpt-4o-mini",
     "anthropic": "anthropic/claude-3-5-haiku-latest",
+    "claude": "claude-3-5-haiku-latest",
 }
 
 
 @dataclass(frozen=True)
 class Client:
-    """``gemini`` is google-genai; ``openai`` and ``anthropic`` are LiteLLM with that provider's protocol."""
+    """``gemini`` is google-genai; ``openai`` and ``anthropic`` are LiteLLM with that provider's protocol; ``claude`` is
+    Anthropic's own client, in ADK's model."""
 
     shape: str
     transport: str
@@ -39,10 +42,18 @@ class Client:
         return LlmAgent(
             generate_content_config=types.GenerateContentConfig(http_options=options),
             name="agent",
-            model=self.model,
+            model=self._claude(timeout_ms) if self.shape == "claude" else self.model,
             instruction="Answer.",
             before_agent_callback=_stream if self.streaming else None,
         )
+
+    def _claude(self, timeout_ms: int | None) -> BaseLlm:
+        """Its time-out is that of its client: ADK hands none on."""
+        from anthropic import AsyncAnthropic
+        from google.adk.models.anthropic_llm import AnthropicLlm
+
+        client = AsyncAnthropic(timeout=timeout_ms / 1000) if timeout_ms else None
+        return AnthropicLlm(model=self.model, client=client)
 
     def point_to(self, url: str, patch: pytest.MonkeyPatch) -> None:
         """Sets the environment that this client takes address, key and transport from."""
@@ -56,6 +67,7 @@ class Client:
         patch.setenv("GOOGLE_API_KEY", "fake-key-of-the-tests")
         for name in ("OPENAI", "ANTHROPIC"):
             patch.setenv(f"{name}_API_BASE", url)
+            patch.setenv(f"{name}_BASE_URL", url)
             patch.setenv(f"{name}_API_KEY", "fake-key-of-the-tests")
         for name in ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_ENTERPRISE", "GEMINI_API_KEY"):
             patch.delenv(name, raising=False)
@@ -72,4 +84,5 @@ GENAI = tuple(Client("gemini", t, s) for t in ("aiohttp", "httpx", "httpx2") for
 LITELLM = tuple(
     Client(p, t, s) for p in ("openai", "anthropic") for t in ("aiohttp", "httpx") for s in (False, True)
 )
-CLIENTS = (*GENAI, *LITELLM)
+CLAUDE = tuple(Client("claude", "httpx", s) for s in (False, True))
+CLIENTS = (*GENAI, *LITELLM, *CLAUDE)

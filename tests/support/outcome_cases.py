@@ -121,16 +121,19 @@ _UNREACHABLE = {
     "gemini/httpx2": "class httpx2.TransportError",
     "openai": "class openai.APIConnectionError",
     "anthropic": "class httpx.TransportError",
+    "claude": "class anthropic.APIConnectionError",
 }
 _TORN = {
     **_UNREACHABLE,
     "gemini/aiohttp": "class aiohttp.ClientPayloadError",
     **dict.fromkeys(("openai/aiohttp/stream", "openai/httpx/stream"), "class httpx.TransportError"),
+    "claude/httpx/stream": "class httpx2.TransportError",
 }
 _TIMED_OUT = {
     "gemini/aiohttp": "class builtins.TimeoutError",
     "gemini/httpx": "class httpx.TimeoutException",
     "gemini/httpx2": "class httpx2.TimeoutException",
+    "claude": "class anthropic.APITimeoutError",
     "": "class litellm.Timeout",
 }
 _LITELLM_TIMEOUT = "class litellm.Timeout"
@@ -141,10 +144,11 @@ _TIMED_OUT_MIDWAY = {
         for p in ("openai", "anthropic")
         for t in ("aiohttp", "httpx")
     },
+    "claude/httpx/stream": "class httpx2.TimeoutException",
 }
 # LiteLLM passes over lines of a stream that are no events.
 _SILENT_STREAMS = {
-    f"{p}/{t}/stream": "EmptyAnswer" for p in ("openai", "anthropic") for t in ("aiohttp", "httpx")
+    f"{p}/{t}/stream": "EmptyAnswer" for p in ("openai", "anthropic", "claude") for t in ("aiohttp", "httpx")
 }
 _JSON = "class json.JSONDecodeError"
 _NO_JSON = {

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
+_UNTOLD = (b"in_hot_standby", b"default_transaction_read_only")
+"""Of a server's parameters PgBouncer tells clients those alone that it keeps apart: libpq then asks for these."""
 _MESSAGE = "unsupported startup parameter: options"
 
 
@@ -82,7 +84,8 @@ async def in_transaction_mode(dsn: str) -> AsyncIterator[str]:
             ready = False
             while not ready:  # the login, by its own connection
                 head, body = await _message(mine[0])
-                writer.write(head + body)
+                if head[:1] != b"S" or body.split(b"\0")[0] not in _UNTOLD:
+                    writer.write(head + body)
                 ready = head[:1] == b"Z"
                 if head[:1] == b"R" and struct.unpack("!I", body[:4])[0] in (3, 5, 10, 11):
                     await writer.drain()

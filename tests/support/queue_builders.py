@@ -41,7 +41,7 @@ def change(uid: UUID | None = None, generation: int = 1, name: str = "a", **fiel
     uid = uid or uuid4()
     own = {k: fields.pop(k) for k in list(fields) if k in ObjectChange.__dataclass_fields__}
     if not ({"gone", "rejected", "imported"} & own.keys()):
-        own.setdefault("job", NewJob(uid=uid, payload={"v": 1}, **fields))
+        own.setdefault("job", NewJob(**{"uid": uid, "payload": {"v": 1}, **fields}))
     return ObjectChange(uid=uid, ref=ObjectRef(CLUSTER, "team", name), generation=generation, **own)
 
 

@@ -26,6 +26,11 @@
 {{- define "agentjobs.checkResources" -}}
 {{- $limits := .resources.limits | default dict -}}
 {{- range $name, $request := .resources.requests -}}
+{{- if and (or (contains "/" $name) (hasPrefix "hugepages-" $name)) (ne (toString $request) (toString (get $limits $name))) -}}
+{{- fail (printf "%s: %s: the request %v must be its limit: set limits to the same" $.at $name $request) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $request := .resources.requests -}}
 {{- $limit := get $limits $name -}}
 {{- if and (hasKey $limits $name) (gt (include "agentjobs.quantity" $request | float64) (include "agentjobs.quantity" $limit | float64)) -}}
 {{- fail (printf "%s: %s: the request %v is more than the limit %v: lower the one or raise the other" $.at $name $request $limit) -}}
@@ -33,7 +38,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* A component's variables, volumes and resources. Takes a dict: at (the path), of (its values), names (of the chart's own volumes), paths (of their mounts). */}}
+{{/* A component's variables, volumes and resources. Takes a dict: root, at (the path), of (its values), names (of the chart's own volumes), paths (of their mounts). */}}
 {{- define "agentjobs.checkComponent" -}}
 {{- range .of.env -}}
 {{- if and .value .valueFrom -}}
@@ -57,6 +62,19 @@
 {{- end -}}
 {{- $paths = append $paths .mountPath -}}
 {{- end -}}
+{{- $spreads := list -}}
+{{- range .of.topologySpreadConstraints -}}
+{{- $spread := printf "%s, %s" .topologyKey .whenUnsatisfiable -}}
+{{- if has $spread $spreads -}}
+{{- fail (printf "%s.topologySpreadConstraints: there are two of %s: keep one" $.at $spread) -}}
+{{- end -}}
+{{- $spreads = append $spreads $spread -}}
+{{- end -}}
+{{- $context := include "agentjobs.containerSecurity" (dict "root" .root "at" .of) | fromYaml -}}
+{{- $added := ($context.capabilities | default dict).add | default list -}}
+{{- if and (or $context.privileged (has "SYS_ADMIN" $added) (has "CAP_SYS_ADMIN" $added)) (eq (toString $context.allowPrivilegeEscalation) "false") -}}
+{{- fail (printf "%s.securityContext: privileged and SYS_ADMIN need allowPrivilegeEscalation: true" .at) -}}
+{{- end -}}
 {{- include "agentjobs.checkResources" (dict "at" (printf "%s.resources" .at) "resources" .of.resources) -}}
 {{- include "agentjobs.checkLabels" (dict "at" (printf "%s.podLabels" .at) "labels" .of.podLabels) -}}
 {{- end }}
@@ -76,13 +94,13 @@
 {{- end -}}
 {{- $paths := list "/tmp" "/run/secrets/agentjobs" "/run/secrets/agentjobs-ca" -}}
 {{- $names := list "tmp" "database" "database-ca" "migrate" -}}
-{{- include "agentjobs.checkComponent" (dict "at" "migrations" "of" .Values.migrations "names" $names "paths" (append $paths "/run/secrets/migrate")) -}}
+{{- include "agentjobs.checkComponent" (dict "root" $ "at" "migrations" "of" .Values.migrations "names" $names "paths" (append $paths "/run/secrets/migrate")) -}}
 {{- if .Values.operator.enabled -}}
-{{- include "agentjobs.checkComponent" (dict "at" "operator" "of" .Values.operator "names" (concat $names $migration) "paths" $paths) -}}
+{{- include "agentjobs.checkComponent" (dict "root" $ "at" "operator" "of" .Values.operator "names" (concat $names $migration) "paths" $paths) -}}
 {{- end -}}
 {{- range $name, $pool := include "agentjobs.pools" . | fromYaml -}}
 {{- $at := printf "pools.%s" $name -}}
-{{- include "agentjobs.checkComponent" (dict "at" $at "of" $pool "names" (concat $names $migration) "paths" $paths) -}}
+{{- include "agentjobs.checkComponent" (dict "root" $ "at" $at "of" $pool "names" (concat $names $migration) "paths" $paths) -}}
 {{- $scale := $pool.autoscaling -}}
 {{- if and (eq $scale.type "hpa") (lt (int $scale.minReplicas) 1) -}}
 {{- fail (printf "%s.autoscaling.minReplicas: 0 is for the type keda: an hpa needs a pod at least" $at) -}}
@@ -90,6 +108,18 @@
 {{- if and (ne $scale.type "none") (gt (int $scale.minReplicas) (int $scale.maxReplicas)) -}}
 {{- fail (printf "%s.autoscaling: minReplicas %d is more than maxReplicas %d: lower the one or raise the other" $at (int $scale.minReplicas) (int $scale.maxReplicas)) -}}
 {{- end -}}
+{{- end -}}
+{{- range $key := list "workerEgress" "operatorEgress" "migrationsEgress" -}}
+{{- range get $.Values.networkPolicy $key -}}
+{{- range .ports -}}
+{{- if and .endPort (or (kindIs "string" .port) (lt (int .endPort) (int .port))) -}}
+{{- fail (printf "networkPolicy.%s: endPort %d must not be less than port %v, which must be a number" $key (int .endPort) .port) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.devPostgres.enabled (eq .Values.database.keys.url "password") -}}
+{{- fail "database.keys.url: password is the key of devPostgres' password: choose another" -}}
 {{- end -}}
 {{- include "agentjobs.checkResources" (dict "at" "devPostgres.resources" "resources" .Values.devPostgres.resources) -}}
 {{- end }}

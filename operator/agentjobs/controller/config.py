@@ -73,7 +73,7 @@ class OperatorConfig:
     mass_vanish_limit: int = 20
     """The sweep stops when more jobs than this, and more than half of a namespace, vanish at once (H5)."""
     parallel_writes: int = 16
-    """Status writes and events under way at once."""
+    """Status writes under way at once, for each namespace."""
     clock: Callable[[], datetime] | None = None
     """What time it is to schedules; None: what the database says."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")

@@ -14,6 +14,7 @@ from agentjobs.queue import numbers
 from agentjobs.queue.errors import LoginRefused, QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import WorkerInfo
+from agentjobs.telemetry.loops import LoopHealth
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ class OperatorHeartbeat:
     """Since when the database has refused the login each time; monotonic."""
     turned_at: float = field(default_factory=time.monotonic)
     """The monotonic time at which the heartbeat last tried."""
+    beating: LoopHealth = field(default_factory=lambda: LoopHealth("heartbeat"))
+    ticking: LoopHealth = field(default_factory=lambda: LoopHealth("tick"))
+    pruning: LoopHealth = field(default_factory=lambda: LoopHealth("retention"))
     _first: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reached(self) -> None:
@@ -57,10 +61,11 @@ class OperatorHeartbeat:
         while True:
             self.turned_at = time.monotonic()
             try:
-                if self.id is None:
-                    await self._register()
-                elif not (await self.queue.beat(self.id, (), ())).alive:
-                    await self._register()  # ids are never used again (H10)
+                with self.beating.attempt():
+                    if self.id is None:
+                        await self._register()
+                    elif not (await self.queue.beat(self.id, (), ())).alive:
+                        await self._register()  # ids are never used again (H10)
                 self.beaten_at, self.problem = time.monotonic(), _told("heartbeat", self.problem, None)
                 self.login_refused_at = None
                 self._first.set()
@@ -83,7 +88,10 @@ class OperatorHeartbeat:
             if self.id is None or self.problem:
                 continue
             try:
-                await self.queue.tick(self.id)
+                with self.ticking.attempt():
+                    tick = await self.queue.tick(self.id)
+                    if tick.failed:
+                        raise QueueError("; ".join(tick.failed))
                 self.tick_problem = _told("tick", self.tick_problem, None)
             except Exception as error:
                 self.tick_problem = _told("tick", self.tick_problem, error)
@@ -93,7 +101,8 @@ class OperatorHeartbeat:
         while True:
             await asyncio.sleep(numbers.PRUNE_SECONDS * random.uniform(0.5, 1.5))
             try:
-                await self.queue.prune()
+                with self.pruning.attempt():
+                    await self.queue.prune()
                 problem = _told("retention", problem, None)
             except Exception as error:
                 problem = _told("retention", problem, error)

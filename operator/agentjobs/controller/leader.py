@@ -31,6 +31,7 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State
 from agentjobs.telemetry.job_ends import JobEnds
+from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Leader:
         self._explain_seconds = every.explain
         self._versions: dict[str, int] = {}
         """The resourceVersion in which the watch has shown each object last."""
+        self._explaining = LoopHealth("reasons of waiting jobs")
         self.queue = queue
         self.watch = ObjectWatch(api, KINDS, config.namespaces, self.take)
         self.recorder = EventRecorder(partial(post_event, api), meter, held=self._held)
@@ -112,7 +114,12 @@ class Leader:
             self.statuses.written_elsewhere,
             given_revision,
         )
-        self.ttl = TtlAfterFinished(api, queue.settled_children, config.default_ttl_seconds)
+        self.ttl = TtlAfterFinished(
+            api,
+            queue.settled_children,
+            config.default_ttl_seconds,
+            clock=self.scheduler.cache.database_now,  # whose clock has told when jobs finished
+        )
         self.job_sweep = Sweep(
             AgentJobSweep(
                 queue,
@@ -142,6 +149,20 @@ class Leader:
             SCHEDULES_SETTLE_SECONDS,
             watched_version=self._version,
         )
+
+    @property
+    def loops(self) -> list[LoopHealth]:
+        """The health of its loops."""
+        return [
+            self.intake.health,
+            self.statuses.reading,
+            self.statuses.confirming,
+            self.scheduler.health,
+            self.job_sweep.health,
+            self.schedule_sweep.health,
+            self.ends.health,
+            self._explaining,
+        ]
 
     async def run(self) -> None:
         """Runs all parts until cancelled; raises where one of them ends."""
@@ -221,7 +242,8 @@ class Leader:
         """Has the queue find out why jobs wait, every few seconds."""
         while True:
             try:
-                await self.queue.explain()
+                with self._explaining.attempt():
+                    await self.queue.explain()
             except QueueError as error:
                 log.debug("why jobs wait is found out later: the database does not answer: %s", error)
             await asyncio.sleep(self._explain_seconds)

@@ -23,6 +23,7 @@ from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
 from agentjobs.controller.config import LeaseSettings
 from agentjobs.controller.metrics.counters import TASK_FAILURES
+from agentjobs.telemetry.loops import FAILING_SECONDS, LoopHealth
 
 log = logging.getLogger(__name__)
 # An error at every try while the API server is away, every 2 s: the lock below says it once per cause.
@@ -94,6 +95,8 @@ class Leadership:
     identity: str
     lead: Callable[[], Awaitable[None]]
     leading: bool = False
+    health: LoopHealth = field(default_factory=lambda: LoopHealth("lead"))
+    """Failing while terms end by an exception before they are old enough to be well."""
     _task: asyncio.Task[None] | None = field(default=None)
 
     async def run(self) -> None:
@@ -145,14 +148,19 @@ class Leadership:
         self.leading = True
         try:
             while True:
+                lasts = asyncio.get_running_loop().call_later(FAILING_SECONDS, self.health.succeeded)
                 try:
                     await self.lead()
-                except Exception:
+                except Exception as error:
                     log.exception("a part of the operator failed; starting again")
+                    self.health.failed(error)
                     self.api.meter.add(TASK_FAILURES, part="lead")
+                finally:
+                    lasts.cancel()
                 await asyncio.sleep(1)
         finally:
             self.leading = False
+            self.health.succeeded()
 
     async def _stop(self) -> None:
         task, self._task = self._task, None

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import uuid4
@@ -31,6 +32,7 @@ from agentjobs.controller.metrics.queue_collector import QueueCollector
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.exposition import family, page
+from agentjobs.telemetry.loops import LoopHealth, problems
 from agentjobs.telemetry.metrics import Metric
 from agentjobs.telemetry.tracing import Tracing, open_tracing
 
@@ -206,6 +208,7 @@ class Operator:
             "database": self._database(heartbeat),
             "tick": heartbeat.tick_problem,
             "watch": self._unwatched() if leading else "",
+            "loops": "; ".join(problems(self._loops(heartbeat))),
         }
 
     def _unwatched(self) -> str:
@@ -219,3 +222,10 @@ class Operator:
     def _degraded(self) -> dict[str, str]:
         """Kinds and namespaces that cannot be watched, while others are."""
         return dict(self._leader.watch.problems) if self._leader is not None else {}
+
+    def _loops(self, heartbeat: OperatorHeartbeat) -> Iterator[LoopHealth]:
+        yield from (heartbeat.beating, heartbeat.ticking, heartbeat.pruning)
+        if self.leadership is not None:
+            yield self.leadership.health
+        if self._leader is not None:
+            yield from self._leader.loops

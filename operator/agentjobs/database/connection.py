@@ -12,8 +12,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -76,6 +75,14 @@ class Target:
         """Whether the last connect failed for its role or password. libpq tells it in words alone, in the language
         of the server."""
         return bool(_LOGIN_REFUSED.search(self.failure))
+
+    def connect_seconds(self) -> int:
+        """The longest that a connect takes where one of the URL's hosts serves."""
+        try:
+            hosts = str(self._given().get("host") or "")
+        except psycopg.OperationalError:
+            hosts = ""
+        return CONNECT_SECONDS * (hosts.count(",") + 1)
 
     def conninfo(self) -> str:
         """The URL with what each connection asks for. What the URL says of the session's settings wins."""
@@ -146,11 +153,25 @@ class Connection(psycopg.AsyncConnection[Row]):
         return made
 
     async def wait(self, *args: Any, **options: Any) -> Any:
-        """All that is asked of the server goes through this method of psycopg's."""
-        if self._answer_seconds is None:
+        """Breaks the connection off where the answer takes too long, so that the statement fails.
+
+        psycopg sends and reads all by this method. TCP's own limits do not do: a proxy acknowledges what its
+        server never sees. A cancellation does not either: psycopg then waits for the server.
+        """
+        began = self.used_at = time.monotonic()
+        timer = None
+        if self._answer_seconds is not None:
+            timer = asyncio.get_running_loop().call_later(self._answer_seconds, self.break_off)
+        try:
             return await super().wait(*args, **options)
-        with self.answered_within(self._answer_seconds):
-            return await super().wait(*args, **options)
+        except psycopg.OperationalError as error:
+            if self._broken_off:
+                raise errors.ConnectionTimeout(f"no answer for {time.monotonic() - began:.0f} s") from error
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.used_at = time.monotonic()
 
     @property
     def misplaced(self) -> bool:
@@ -176,29 +197,13 @@ class Connection(psycopg.AsyncConnection[Row]):
 
     async def ping(self) -> None:
         """Asks the server whether it is there, and still the right one; raises OperationalError."""
-        with self.answered_within(PING_SECONDS):
+        usual, self._answer_seconds = self._answer_seconds, PING_SECONDS
+        try:
             await self.execute("select 1")
+        finally:
+            self._answer_seconds = usual
         if self.misplaced:
             raise psycopg.OperationalError("the server has become read-only")
-
-    @contextmanager
-    def answered_within(self, seconds: float) -> Iterator[None]:
-        """Breaks the connection where the block takes longer, so that its statement fails.
-
-        TCP's own limits do not do: a proxy acknowledges what its server never sees. A cancellation does not
-        either: psycopg then waits for the server.
-        """
-        began = self.used_at = time.monotonic()
-        timer = asyncio.get_running_loop().call_later(seconds, self.break_off)
-        try:
-            yield
-        except psycopg.OperationalError as error:
-            if self._broken_off:
-                raise errors.ConnectionTimeout(f"no answer for {time.monotonic() - began:.0f} s") from error
-            raise
-        finally:
-            timer.cancel()
-            self.used_at = time.monotonic()
 
     def break_off(self) -> None:
         """Has whoever waits for an answer fail."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from agentjobs.queue.connection import Database
 from agentjobs.queue.records import Ack
+from agentjobs.values.bounds import seconds
 from agentjobs.values.json import JsonObject
 from agentjobs.values.text import clean
 
@@ -83,6 +84,6 @@ def model_rows(acks: Iterable[Ack]) -> list[JsonObject]:
             if heard.reason:
                 row["y"] = heard.reason
             if heard.delay_seconds > 0:
-                row["w"] = heard.delay_seconds
+                row["w"] = seconds(heard.delay_seconds)
             rows.append(row)
     return rows

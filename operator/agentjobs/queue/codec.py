@@ -25,11 +25,20 @@ from agentjobs.queue.records import (
     NewJob,
     ObjectChange,
     ObjectRef,
+    Progress,
     RetryPolicy,
     State,
 )
 from agentjobs.telemetry.job_spans import RunTimes, Timeline
-from agentjobs.values.bounds import ERROR_BYTES, LOG_TAIL_BYTES, RESULT_BYTES
+from agentjobs.values.bounds import (
+    ERROR_BYTES,
+    LOG_TAIL_BYTES,
+    LONGEST_SECONDS,
+    MOST_EVENTS,
+    RESULT_BYTES,
+    count,
+    seconds,
+)
 from agentjobs.values.json import JsonObject
 from agentjobs.values.names import is_dns_label
 from agentjobs.values.requests import InputRequest
@@ -52,13 +61,9 @@ def check_queue(name: str) -> None:
 def job_row(job: NewJob) -> JsonObject:
     """One job for ``enqueue``. Raises JobRejected where it cannot be stored."""
     check_queue(job.queue)
-    if not 0 <= job.priority <= 9:
-        raise JobRejected("priority", job.priority, "0 (first) to 9 is wanted")
-    if job.max_attempts < 1:
-        raise JobRejected("max_attempts", job.max_attempts, "at least 1 is wanted")
-    for name in ("attempt_timeout_seconds", "starting_deadline_seconds", "active_deadline_seconds"):
-        if (seconds := getattr(job, name)) is not None and seconds < 1:
-            raise JobRejected(name, seconds, "at least 1 second is wanted")
+    _check_numbers(job)
+    if not isinstance(job.payload, dict):
+        raise JobRejected("payload", job.payload, "a JSON object is wanted")
     if job.session is not None and len(job.session.encode("utf-8", "replace")) > numbers.SESSION_BYTES:
         raise JobRejected("session", job.session, f"at most {numbers.SESSION_BYTES} bytes are wanted")
     row: JsonObject = {
@@ -87,25 +92,82 @@ def job_row(job: NewJob) -> JsonObject:
     if job.suspend:
         row["suspend"] = True
     if job.ref is not None:
+        check_ref(job.ref)
         row |= {"cluster_id": job.ref.cluster_id, "namespace": job.ref.namespace, "name": job.ref.name}
     if job.created_at is not None:
         row["created_at"] = _time(job.created_at, "created_at")
     return row
 
 
+def check_ref(ref: ObjectRef) -> None:
+    """Raises JobRejected where a name is longer than one of Kubernetes: an index could not hold it."""
+    for field, value in (
+        ("ref.cluster_id", ref.cluster_id),
+        ("ref.namespace", ref.namespace),
+        ("ref.name", ref.name),
+    ):
+        if len(value) > numbers.OBJECT_NAME_CHARACTERS:
+            raise JobRejected(field, value, f"at most {numbers.OBJECT_NAME_CHARACTERS} characters are wanted")
+
+
+_BOUNDS = {
+    "priority": (0, 9),
+    "max_attempts": (1, numbers.MOST_ATTEMPTS),
+    "attempt_timeout_seconds": (1, int(LONGEST_SECONDS)),
+    "starting_deadline_seconds": (1, int(LONGEST_SECONDS)),
+    "active_deadline_seconds": (1, int(LONGEST_SECONDS)),
+}
+"""The least and the most of each number of a job. Constraints of the table ``job`` repeat them for SQL callers."""
+_RETRY_BOUNDS = {
+    "initial_delay_seconds": (0, 86_400),
+    "factor": (1, 100),
+    "max_delay_seconds": (0, 604_800),
+    "max_wait_seconds": (1, int(LONGEST_SECONDS)),
+}
+"""The same of ``retry``, as the resource's schema has them."""
+
+
+def check_whole(field: str, value: object, least: int, most: int) -> None:
+    """Raises JobRejected where the value is not a whole number in these bounds."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise JobRejected(field, value, f"a whole number from {least} to {most} is wanted")
+
+
+def check_number(field: str, value: object) -> None:
+    """Raises JobRejected where the value cannot be this number of a job."""
+    check_whole(field, value, *_BOUNDS[field])
+
+
+def _check_numbers(job: NewJob) -> None:
+    for field in _BOUNDS:
+        value = getattr(job, field)
+        if value is not None or not field.endswith("deadline_seconds"):
+            check_number(field, value)
+    if job.retry is not _DEFAULT_RETRY:
+        for field, bounds in _RETRY_BOUNDS.items():
+            check_whole(f"retry.{field}", getattr(job.retry, field), *bounds)
+
+
 def jobs_json(jobs: Sequence[NewJob]) -> str:
     """The argument of ``enqueue``. Raises JobRejected, for a payload that is too large too."""
-    rows = [job_row(job) for job in jobs]
+    return _rows_json([job_row(job) for job in jobs])
+
+
+def changes_json(changes: Sequence[ObjectChange]) -> str:
+    """The argument of ``apply``. Raises JobRejected, for a payload that is too large too."""
+    return _rows_json([change_row(change) for change in changes])
+
+
+def _rows_json(rows: list[JsonObject]) -> str:
     try:
         text = dumps(rows)
     except TypeError as error:
-        for job in jobs:
-            _check_json(job.payload)
+        for row in rows:
+            _payload_bytes(row)
         raise JobRejected("jobs", str(error), "values that JSON can hold are wanted") from error
     if len(text) * (1 if text.isascii() else 4) > numbers.PAYLOAD_BYTES:
-        for job in jobs:
-            size = len(dumps(job.payload).encode())
-            if size > numbers.PAYLOAD_BYTES:
+        for row in rows:
+            if (size := _payload_bytes(row)) > numbers.PAYLOAD_BYTES:
                 raise JobRejected(
                     "payload",
                     f"{size} bytes",
@@ -114,10 +176,11 @@ def jobs_json(jobs: Sequence[NewJob]) -> str:
     return text
 
 
-def _check_json(payload: object) -> None:
-    """Raises JobRejected where the payload is no JSON."""
+def _payload_bytes(row: JsonObject) -> int:
+    """The size of a row's payload. Raises JobRejected where it is no JSON."""
+    payload = row.get("payload")
     try:
-        dumps(payload)
+        return len(dumps(payload).encode())
     except TypeError as error:
         raise JobRejected("payload", payload, f"a JSON object is wanted: {error}") from error
 
@@ -206,7 +269,7 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
         if ack.usage is not NO_USAGE and ack.usage != NO_USAGE:
             row["u"] = usage_row(ack.usage)
         if ack.event_count:
-            row["e"] = ack.event_count
+            row["e"] = count(ack.event_count, MOST_EVENTS)
         if ack.log_tail:
             row["l"] = tail(clean(ack.log_tail), LOG_TAIL_BYTES)
         if ack.trace_id:
@@ -229,10 +292,24 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
             asks.append(row)
         else:
             row["k"] = ack.kind.value
-            if ack.delay_seconds > 0:
-                row["w"] = ack.delay_seconds
+            if (delay := seconds(ack.delay_seconds)) > 0:
+                row["w"] = delay
             back.append(row)
     return done, back, asks
+
+
+def progress_rows(rows: Iterable[Progress]) -> list[JsonObject]:
+    """The argument p_rows of ``progress``."""
+    return [
+        {
+            "i": row.id,
+            "t": row.token,
+            "s": clean(row.step),
+            "e": count(row.event_count, MOST_EVENTS),
+            "u": usage_row(row.usage),
+        }
+        for row in rows
+    ]
 
 
 _USUAL = (3, 1, 1800, None, None, None, None, False, None)
@@ -240,8 +317,8 @@ _USUAL = (3, 1, 1800, None, None, None, None, False, None)
 deadline, snoozes, losses, solo, spent."""
 
 
-def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
-    """One job of ``claim``'s reply."""
+def claimed_job(row: Sequence[Any], token: int, problem: str = "") -> ClaimedJob:
+    """One job of ``claim``'s reply. Where its payload is no object, ``payload_problem`` says so."""
     id_, uid, queue, pos, run, attempt, payload, rare, *more = row
     max_attempts, round_, timeout, retry, deadline, snoozes, losses, solo, spent = rare or _USUAL
     return ClaimedJob(  # positional: keywords would add a third to its cost
@@ -254,7 +331,7 @@ def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
         attempt,
         max_attempts,
         round_,
-        payload,
+        payload if isinstance(payload, dict) else {},
         _DEFAULT_RETRY if retry is None else RetryPolicy(*retry),
         timeout,
         maybe_time(deadline),
@@ -264,6 +341,9 @@ def claimed_job(row: Sequence[Any], token: int) -> ClaimedJob:
         NO_USAGE if spent is None else Usage(*spent),
         pos,
         more[0] if more else 0,
+        ""
+        if isinstance(payload, dict)
+        else problem or f"payload is {payload!r:.80}; a JSON object is wanted",
     )
 
 
@@ -337,17 +417,24 @@ def _open_requests(asked: Mapping[str, Any] | None) -> list[InputRequest]:
 
 
 def _last_answer(payload: Mapping[str, Any] | None) -> AnsweredInput | None:
-    answers = [
-        AnsweredInput(
-            tool=answer.get("tool") or "",
-            approved=answer.get("approved") is True,
-            at=datetime.fromisoformat(answer["at"]),
-            reason=answer.get("reason") or "",
-            by=answer.get("by") or "",
-        )
-        for answer in ((payload or {}).get("answers") or {}).values()
-    ]
+    answers = []
+    given = (payload or {}).get("answers")
+    for answer in given.values() if isinstance(given, Mapping) else ():
+        try:
+            answers.append(_answered(answer))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            continue  # not the queue's: a caller enqueued it so by SQL
     return max(answers, key=lambda answer: answer.at, default=None)
+
+
+def _answered(answer: Mapping[str, Any]) -> AnsweredInput:
+    return AnsweredInput(
+        tool=answer.get("tool") or "",
+        approved=answer.get("approved") is True,
+        at=datetime.fromisoformat(answer["at"]),
+        reason=answer.get("reason") or "",
+        by=answer.get("by") or "",
+    )
 
 
 def _attempt(a: Mapping[str, Any]) -> AttemptRecord:

@@ -15,7 +15,6 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 from agentjobs.cancellation import cancellation_kept
 from agentjobs.database.connection import (
     ANSWER_SECONDS,
-    CONNECT_SECONDS,
     LIFETIME_SECONDS,
     PING_SECONDS,
     READ_COMMITTED,
@@ -70,15 +69,16 @@ class Database:
         """
         self._target = Target(dsn, name, "" if pooled else _SETTINGS, answer_seconds=answer_seconds)
         self._under_way: set[Connection] = set()
+        wait_seconds = self._target.connect_seconds()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             connection_class=Connection,
             kwargs={"target": self._target},
             min_size=1,
             max_size=size,
             open=False,
-            timeout=CONNECT_SECONDS,
+            timeout=wait_seconds,
             # as long as a call waits: a server that comes back is found within a second or two
-            reconnect_timeout=CONNECT_SECONDS,
+            reconnect_timeout=wait_seconds,
             max_lifetime=LIFETIME_SECONDS,
             name=name,
         )
@@ -142,6 +142,11 @@ class Database:
                 await self._pool.drain()
         return rows
 
+    async def try_out(self, statement: LiteralString, params: Params = ()) -> None:
+        """Runs one statement in a transaction that is rolled back. Raises what the statement raises."""
+        async with self._pool.connection() as conn, conn.transaction(force_rollback=True):
+            await fetch(conn, statement, params)
+
 
 async def fetch(conn: CallersConnection, statement: LiteralString, params: Params = ()) -> list[Row]:
     # a caller's own connection may have another row factory, or server-side cursors
@@ -182,8 +187,3 @@ def queue_error(error: psycopg.Error) -> QueueError | None:
             )
         case _:
             return None
-
-
-def is_data_error(error: psycopg.Error) -> bool:
-    """True: the data of one row is at fault, not the statement or the database (H6)."""
-    return fault_of(error) is Fault.DATA

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import psycopg
+import orjson
 
 from agentjobs.queue import codec
-from agentjobs.queue.connection import Database, is_data_error
-from agentjobs.queue.errors import JobRejected
+from agentjobs.queue.bisection import Answer, each_alone, why
+from agentjobs.queue.connection import Database
+from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import (
     ChangeOutcome,
     ImportedEnd,
@@ -20,9 +22,10 @@ from agentjobs.queue.records import (
     ObjectChange,
     OutboxEntry,
 )
-from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
 from agentjobs.values.text import clean, dumps
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,53 +65,54 @@ class KubernetesObjects:
 
         A job that cannot be stored ends as Rejected/InvalidSpec, and harms no other change (H6).
         """
-        answers: dict[UUID, Applied] = {}
-        rows: list[JsonObject] = []
         if len({change.uid for change in changes}) < len(changes):
             # a statement compares each change with the row before it, so a uid may occur once per statement
             first = {change.uid: change for change in reversed(changes)}
             later = [change for change in changes if first[change.uid] is not change]
             return await self.apply(list(first.values())[::-1]) | await self.apply(later)
-        for change in changes:
-            try:
-                rows.append(codec.change_row(change))
-            except JobRejected as error:
-                rows.append(codec.change_row(_rejected(change, str(error))))
-            answers[change.uid] = Applied(ChangeOutcome.UNCHANGED)
-        if not rows:
-            return answers
-        try:
-            answer = await self._db.fetch("select agentjobs.apply(%s::json)", (dumps(rows),))
-        except psycopg.Error as error:
-            if not is_data_error(error):
-                raise
-            if len(changes) > 1:
-                middle = len(changes) // 2
-                return await self.apply(changes[:middle]) | await self.apply(changes[middle:])
-            if changes[0].rejected is not None:
-                raise
-            return await self.apply([_rejected(changes[0], error.diag.message_primary or "cannot be stored")])
+        return merged(await each_alone(changes, self._store, self._reject)) if changes else {}
+
+    async def _store(self, changes: Sequence[ObjectChange]) -> dict[UUID, Applied]:
+        """Applies the changes in one statement."""
+        answer = await self._db.fetch("select agentjobs.apply(%s::json)", (codec.changes_json(changes),))
+        answers = {change.uid: Applied(ChangeOutcome.UNCHANGED) for change in changes}
         for uid, outcome, detail, barred in answer[0][0] or ():
             answers[UUID(uid)] = Applied(ChangeOutcome(outcome), detail or "", barred or "")
         return answers
 
+    async def _reject(self, change: ObjectChange, error: Exception) -> dict[UUID, Applied]:
+        """Stores that a change cannot be stored, and why, which its object then shows."""
+        log.error("the object %s/%s cannot be stored", change.ref.namespace, change.ref.name, exc_info=error)
+        bare = replace(
+            change,
+            job=None,
+            cancel=False,
+            unaccepted=None,
+            imported=None,
+            confirmed=None,
+            retry_requested=None,
+            input_response=None,
+            rejected=(Reason.INVALID_SPEC, clean(why(error))),
+        )
+        return await self._store([bare])
+
     async def respond(self, responses: Mapping[UUID, InputResponse]) -> dict[UUID, str]:
         """Stores people's answers from objects' annotations, each value once.
 
-        Returns those handled now, by uid: empty where the answer was taken, else why not.
+        Returns those handled now, by uid: empty where the answer was taken, else why not. An answer that cannot be
+        stored is refused with the reason, and harms no other (H6).
         """
-        rows, answers = [], {}
-        for uid, response in responses.items():
-            try:
-                rows.append(codec.response_row(uid, response))
-            except JobRejected as error:
-                rows.append(codec.response_row(uid, InputResponse(response.value, None, str(error))))
-        if not rows:
-            return {}
-        answer = await self._db.fetch("select agentjobs.respond(%s::json)", (dumps(rows),))
-        for told, refused in answer[0][0] or ():
-            answers[UUID(told)] = refused or ""
-        return answers
+
+        async def store(some: Sequence[tuple[UUID, InputResponse]]) -> dict[UUID, str]:
+            rows = [codec.response_row(uid, response) for uid, response in some]
+            answer = await self._db.fetch("select agentjobs.respond(%s::json)", (dumps(rows),))
+            return {UUID(uid): refused or "" for uid, refused in answer[0][0] or ()}
+
+        async def refuse(one: tuple[UUID, InputResponse], error: Exception) -> dict[UUID, str]:
+            uid, response = one
+            return await store([(uid, InputResponse(response.value, None, why(error)))])
+
+        return merged(await each_alone(list(responses.items()), store, refuse)) if responses else {}
 
     async def outbox(
         self, limit: int, coalesce_seconds: float, exclude: Sequence[int] = (), closed: Sequence[str] = ()
@@ -120,13 +124,29 @@ class KubernetesObjects:
         :param closed: namespaces to leave out.
         """
         rows = await self._db.fetch(
-            "select version, marked_at, job from agentjobs.outbox_read(%s, %s, %s::bigint[], %s::text[])",
+            "select id, version, marked_at, job::text, (job->>'posted_run')::int from agentjobs.outbox_read(%s, %s, %s::bigint[], %s::text[])",
             (limit, timedelta(seconds=coalesce_seconds), list(exclude), list(closed)),
         )
-        return [
-            OutboxEntry(version, marked_at, job["posted_run"], codec.job_view(job))
-            for version, marked_at, job in rows
-        ]
+        entries = []
+        for id_, version, marked_at, text, posted_run in rows:
+            try:
+                entries.append(OutboxEntry(version, marked_at, posted_run, await self._job_view(text)))
+            except QueueError:
+                raise
+            except Exception:  # its object alone gets no status
+                log.exception("job %d cannot be read for its status", id_)
+        return entries
+
+    async def _job_view(self, text: str) -> JobView:
+        """One row of ``view``. A payload that cannot be read, which a caller stored by SQL, is left out."""
+        try:
+            return codec.job_view(orjson.loads(text))
+        except ValueError:
+            rows = await self._db.fetch(
+                "select json_object_agg(key, value)::text from json_each(%s::json) where key <> 'payload'",
+                (text,),
+            )
+            return codec.job_view({**orjson.loads(rows[0][0]), "payload": None})
 
     async def projected(self, done: Sequence[tuple[int, int, int]]) -> list[int]:
         """Removes written statuses from the outbox; returns the ids that are still, or again, stale.
@@ -210,13 +230,6 @@ class KubernetesObjects:
         return int(rows[0][0])
 
 
-def _rejected(change: ObjectChange, why: str) -> ObjectChange:
-    return replace(
-        change,
-        job=None,
-        cancel=False,
-        unaccepted=None,
-        imported=None,
-        confirmed=None,
-        rejected=(Reason.INVALID_SPEC, clean(why)),
-    )
+def merged(parts: Sequence[dict[UUID, Answer]]) -> dict[UUID, Answer]:
+    """The answers of all parts."""
+    return {uid: answer for part in parts for uid, answer in part.items()}

@@ -26,6 +26,11 @@ LIST_LOOK = 10_000
 CLAIM_JOBS = 64
 """The most jobs in a claim's reply (H7); SQL bounds its bytes."""
 PAYLOAD_BYTES = 1 << 20
+MOST_ATTEMPTS = 1_000_000
+MOST_SLOTS = 2**31 - 1
+"""The highest limit of a queue's running jobs: a Postgres integer."""
+OBJECT_NAME_CHARACTERS = 253
+"""The longest name of an object in Kubernetes."""
 ANSWER_BYTES = 16 << 10
 """The limit of what a person fills in: it comes in an annotation, and goes into the payload."""
 ANSWER_TEXT_BYTES = 1024

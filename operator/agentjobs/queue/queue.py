@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from operator import attrgetter
 from types import EllipsisType
 from typing import Any, Self
@@ -16,12 +18,13 @@ import psycopg
 from psycopg import errors
 
 from agentjobs.database.connection import Row, Target
-from agentjobs.database.fault import Fault, fault_of, one_line
+from agentjobs.database.fault import Fault, fault_of
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, stats
+from agentjobs.queue.bisection import each_alone, is_about_a_row, why
 from agentjobs.queue.breakers import Breakers, model_rows
 from agentjobs.queue.claim_hint import ClaimHint
-from agentjobs.queue.connection import CallersConnection, Database, fetch, is_data_error, raise_as_queue_error
+from agentjobs.queue.connection import CallersConnection, Database, fetch, raise_as_queue_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
 from agentjobs.queue.kubernetes import KubernetesObjects
 from agentjobs.queue.listen import Note, listen
@@ -30,6 +33,7 @@ from agentjobs.queue.records import (
     AckAnswer,
     AckKind,
     BeatResult,
+    ClaimedJob,
     InputAnswer,
     JobView,
     NewJob,
@@ -43,7 +47,11 @@ from agentjobs.queue.records import (
 from agentjobs.queue.schedules import Schedules
 from agentjobs.telemetry.job_spans import Timeline
 from agentjobs.values.reasons import Reason
-from agentjobs.values.text import dumps
+from agentjobs.values.text import clean, dumps
+
+log = logging.getLogger(__name__)
+
+_ENQUEUE = "select agentjobs.enqueue(%s::json)"
 
 
 class Queue(KubernetesObjects, Breakers, Schedules):
@@ -107,19 +115,31 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         """
         if not jobs:
             return {}
-        rows = await self._fetch_on(conn, "select agentjobs.enqueue(%s::json)", (codec.jobs_json(jobs),))
+        params = (codec.jobs_json(jobs),)
+        try:
+            rows = await (fetch(conn, _ENQUEUE, params) if conn else self._db.fetch(_ENQUEUE, params))
+        except Exception as error:
+            if isinstance(error, JobRejected) or not is_about_a_row(error):
+                if isinstance(error, psycopg.Error) and fault_of(error) is not Fault.ROLLED_BACK:
+                    raise_as_queue_error(error)
+                raise  # rolled back: the caller's own transaction, to be repeated as a whole
+            uid = await self._unstorable(jobs)
+            raise JobRejected(
+                "job", str(uid or "one of them"), f"it cannot be stored: {why(error)}"
+            ) from error
         new = set(rows[0][0] or ())
         return {job.uid: job.uid in new for job in jobs}
 
-    async def _fetch_on(self, conn: CallersConnection | None, statement: Any, params: Sequence[Any]) -> Any:
-        try:
-            return await (fetch(conn, statement, params) if conn else self._db.fetch(statement, params))
-        except psycopg.Error as error:
-            if is_data_error(error):
-                raise JobRejected("job", one_line(error), "see the message for what is wanted") from error
-            if fault_of(error) is Fault.ROLLED_BACK:
-                raise  # the caller's own transaction, to be repeated as a whole
-            raise_as_queue_error(error)
+    async def _unstorable(self, jobs: Sequence[NewJob]) -> UUID | None:
+        """The first job that the database refuses, found in transactions that are rolled back."""
+
+        async def fits(some: Sequence[NewJob]) -> None:
+            await self._db.try_out(_ENQUEUE, (codec.jobs_json(some),))
+
+        async def found(job: NewJob, _: Exception) -> UUID:
+            return job.uid
+
+        return next(filter(None, await each_alone(jobs, fits, found)), None)
 
     # -- workers ----------------------------------------------------------------------------------
 
@@ -149,48 +169,73 @@ class Queue(KubernetesObjects, Breakers, Schedules):
     ) -> StepResult:
         """Acks runs that ended and claims jobs for free slots, in one commit.
 
-        An ack with data that Postgres cannot store fails its own job alone (H6).
+        An ack that cannot be encoded, or that Postgres refuses, fails its own job alone (H6).
 
         :param token: the worker's claim counter, new for every call; with the worker's uuid the fence of the
             new runs.
         :param slots: free slots by queue; {}: claims nothing.
         :param idle: the worker has nothing in hand, so it may get a quarantined job (H14).
         """
+        total = sum(slots.values()) if total is None else total
+        try:
+            return await self._step(worker, token, acks, slots, total, idle=idle, max_jobs=max_jobs)
+        except Exception as error:
+            if not acks or not is_about_a_row(error):
+                raise
+        results = await each_alone(
+            acks,
+            lambda some: self._step(worker, token, some, {}),
+            partial(self._fail_unstorable, worker, token),
+        )
+        results.append(await self._step(worker, token, (), slots, total, idle=idle, max_jobs=max_jobs))
+        return StepResult(
+            {id_: answer for result in results for id_, answer in result.answers.items()},
+            results[-1].jobs,
+            results[-1].alive,
+            frozenset().union(*(result.blocked for result in results)),
+            {id_: error for result in results for id_, error in result.refused.items()},
+        )
+
+    async def _step(
+        self,
+        worker: UUID,
+        token: int,
+        acks: Sequence[Ack],
+        slots: Mapping[str, int],
+        total: int = 0,
+        *,
+        idle: bool = False,
+        max_jobs: int = 0,
+    ) -> StepResult:
+        """One statement of ``step``."""
         done, back, asks = codec.ack_rows(acks)
         heard = model_rows(acks)
         queues = [queue for queue, n in slots.items() if n > 0]
         counts = [slots[queue] for queue in queues]
-        asked = min(sum(counts), max_jobs, sum(counts) if total is None else total)
+        asked = min(sum(counts), max_jobs, total)
         hint = self._hints.setdefault(worker, ClaimHint())
         started = time.monotonic()
         low = hint.low(queues, started)
-        try:
-            rows = await self._db.fetch(
-                "select missed, alive, jobs, held from agentjobs.step("
-                "%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json, %s::json)",
-                (
-                    worker,
-                    token,
-                    dumps(done) if done else None,
-                    dumps(back) if back else None,
-                    queues,
-                    counts,
-                    asked,
-                    idle,
-                    low,
-                    self._expiry,
-                    dumps(heard) if heard else None,
-                    dumps(asks) if asks else None,
-                ),
-            )
-        except psycopg.Error as error:
-            if not (acks and is_data_error(error)):
-                raise
-            answers = await self._bisect(worker, token, acks, error)
-            rest = await self.step(worker, token, (), slots, total=total, idle=idle, max_jobs=max_jobs)
-            return StepResult(answers | dict(rest.answers), rest.jobs, rest.alive)
+        rows = await self._db.fetch(
+            "select missed, alive, jobs, held from agentjobs.step("
+            "%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json, %s::json)",
+            (
+                worker,
+                token,
+                dumps(done) if done else None,
+                dumps(back) if back else None,
+                queues,
+                counts,
+                asked,
+                idle,
+                low,
+                self._expiry,
+                dumps(heard) if heard else None,
+                dumps(asks) if asks else None,
+            ),
+        )
         missed, alive, text, blocked = rows[0]
-        jobs = [] if text is None else [codec.claimed_job(row, token) for row in orjson.loads(text)]
+        jobs = [] if text is None else await self._claimed(text, token)
         jobs.sort(key=attrgetter("pos"))  # in claim order; cheaper here than in SQL
         if asked > 0:
             hint.claimed(
@@ -210,29 +255,45 @@ class Queue(KubernetesObjects, Breakers, Schedules):
             for job in jobs:
                 left[job.queue] -= 1
             try:
-                rest = await self.step(
-                    worker, token, (), left, total=asked - len(jobs), idle=idle and not jobs
+                rest = await self._step(
+                    worker, token, (), left, asked - len(jobs), idle=idle and not jobs, max_jobs=max_jobs
                 )
                 jobs += rest.jobs
             except QueueUnavailable:
                 pass  # the jobs of the first reply are in hand; the next call does a full rescan
         return StepResult(answers, jobs, alive is not False, frozenset(blocked or ()))
 
-    async def _bisect(
-        self, worker: UUID, token: int, acks: Sequence[Ack], error: psycopg.Error
-    ) -> dict[int, AckAnswer]:
-        """Acks by halves until the ack that Postgres cannot store is alone; its job fails (H6)."""
-        if len(acks) > 1:
-            middle = len(acks) // 2
-            first = await self.step(worker, token, acks[:middle], {})
-            second = await self.step(worker, token, acks[middle:], {})
-            return dict(first.answers) | dict(second.answers)
-        bad = acks[0]
-        what = f"the result cannot be stored: {error.diag.message_primary or type(error).__name__}"
-        if bad.reason == Reason.RESULT_UNSTORABLE:
-            raise error
-        plain = Ack(bad.id, bad.token, AckKind.FAIL, reason=Reason.RESULT_UNSTORABLE, message=what)
-        return dict((await self.step(worker, token, [plain], {})).answers)
+    async def _claimed(self, text: str, token: int) -> list[ClaimedJob]:
+        """The jobs of a claim's reply. A caller of the SQL function may have stored a payload that cannot be read:
+        such a job comes with ``payload_problem``."""
+        try:
+            return [codec.claimed_job(row, token) for row in orjson.loads(text)]
+        except ValueError:
+            rows = await self._db.fetch(
+                "select x::text, (select json_agg(case when n = 7 then null else e end order by n)::text"
+                " from json_array_elements(x) with ordinality as row(e, n)) from json_array_elements(%s::json) x",
+                (text,),
+            )
+        jobs = []
+        for whole, without_payload in rows:
+            try:
+                jobs.append(codec.claimed_job(orjson.loads(whole), token))
+            except ValueError as error:
+                problem = f"payload cannot be read as JSON: {error}"
+                jobs.append(codec.claimed_job(orjson.loads(without_payload), token, problem))
+        return jobs
+
+    async def _fail_unstorable(self, worker: UUID, token: int, ack: Ack, error: Exception) -> StepResult:
+        """Fails the job of an ack that cannot be stored; where not even that can be, the ack has no answer."""
+        log.error("the ack of job %d cannot be stored", ack.id, exc_info=error)
+        message = f"the result cannot be stored: {why(error)}"
+        plain = Ack(ack.id, ack.token, AckKind.FAIL, 0.0, Reason.RESULT_UNSTORABLE, message, usage=ack.usage)
+        try:
+            return await self._step(worker, token, [plain], {})
+        except Exception as again:
+            if not is_about_a_row(again):
+                raise
+            return StepResult({}, (), alive=True, refused={ack.id: again})
 
     async def beat(
         self, worker: UUID, in_hand: Sequence[tuple[int, int]], in_flight: Sequence[int]
@@ -272,25 +333,36 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         return int(rows[0][0])
 
     async def progress(self, worker: UUID, rows: Sequence[Progress]) -> int:
-        """Stores the progress of running jobs, skipping locked rows (H12). Returns how many rows changed."""
-        said = [
-            {"i": p.id, "t": p.token, "s": p.step, "e": p.event_count, "u": codec.usage_row(p.usage)}
-            for p in rows
-        ]
-        answer = await self._db.fetch("select agentjobs.progress(%s, %s::json)", (worker, dumps(said)))
-        return int(answer[0][0])
+        """Stores the progress of running jobs, skipping locked rows (H12). Returns how many rows changed.
+
+        A row that cannot be stored is logged, left out and counted as changed.
+        """
+
+        async def store(some: Sequence[Progress]) -> int:
+            said = codec.progress_rows(some)
+            answer = await self._db.fetch("select agentjobs.progress(%s, %s::json)", (worker, dumps(said)))
+            return int(answer[0][0])
+
+        async def leave_out(row: Progress, error: Exception) -> int:
+            log.error("the progress of job %d cannot be stored", row.id, exc_info=error)
+            return 1
+
+        return sum(await each_alone(rows, store, leave_out))
 
     async def tick(self, caller: UUID) -> TickResult:
         """One tick: promotes, enforces deadlines, rescues; one process at a time (H26)."""
         rows = await self._db.fetch(
-            "select held_elsewhere, promoted, expired, rescued, admit, paused, next_due from agentjobs.tick(%s, %s)",
+            "select held_elsewhere, promoted, expired, rescued, admit, paused, next_due, failed"
+            " from agentjobs.tick(%s, %s)",
             (caller, self._expiry),
         )
-        elsewhere, promoted, expired, rescued, admit, paused, next_due = rows[0]
+        elsewhere, promoted, expired, rescued, admit, paused, next_due, failed = rows[0]
         admitted = await self.admit() if admit else 0
         for queue in paused or ():
             await self._yield_paused(queue)
-        return TickResult(elsewhere, admitted, promoted or 0, expired or 0, rescued or 0, next_due)
+        return TickResult(
+            elsewhere, admitted, promoted or 0, expired or 0, rescued or 0, next_due, tuple(failed or ())
+        )
 
     async def prune(self) -> int:
         """Removes finished jobs whose retention is over, in transactions of their own; how many.
@@ -330,14 +402,12 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         return await self._control(uid, "retry") == "Queued"
 
     async def reprioritise(self, uid: UUID, priority: int) -> bool:
-        if not 0 <= priority <= 9:
-            raise JobRejected("priority", priority, "0 (first) to 9 is wanted")
+        codec.check_number("priority", priority)
         return await self._control(uid, "priority", priority) == "ok"
 
     async def set_max_attempts(self, uid: UUID, n: int) -> bool:
         """Changes how many attempts a round has. A running job goes on where none is left."""
-        if n < 1:
-            raise JobRejected("max_attempts", n, "at least 1 is wanted")
+        codec.check_number("max_attempts", n)
         return await self._control(uid, "maxAttempts", n) == "ok"
 
     async def answer(self, uid: UUID, answer: InputAnswer) -> str:
@@ -368,12 +438,12 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         :param max_running: the limit on running jobs; None: no limit; ``...``: as it is.
         """
         codec.check_queue(name)
-        if isinstance(max_running, int) and max_running < 0:
-            raise JobRejected("max_running", max_running, "0 or more is wanted; None takes the limit away")
         limit = None if max_running is ... else max_running
+        if limit is not None:
+            codec.check_whole("max_running", limit, 0, numbers.MOST_SLOTS)
         await self._db.fetch(
             "select agentjobs.set_queue(%s, %s, %s, %s, %s, %s)",
-            (name, paused, by, reason, max_running is not ..., limit),
+            (name, paused, clean(by), clean(reason), max_running is not ..., limit),
         )
         while paused and await self._yield_paused(name) == numbers.YIELD_JOBS:
             pass
@@ -395,10 +465,10 @@ class Queue(KubernetesObjects, Breakers, Schedules):
     async def show(self, uid: UUID) -> JobView | None:
         """One job with all its ended runs and the tails of their logs."""
         rows = await self._db.fetch(
-            "select job from agentjobs.view(array(select id from agentjobs.job where uid = %s), 1000, true)",
+            "select job::text from agentjobs.view(array(select id from agentjobs.job where uid = %s), 1000, true)",
             (uid,),
         )
-        return codec.job_view(rows[0][0]) if rows else None
+        return await self._job_view(rows[0][0]) if rows else None
 
     async def list(
         self,
@@ -415,18 +485,27 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         while True:
             wanted = limit - len(found)
             ((jobs, before),) = await self._db.fetch(
-                "select jobs, seen from agentjobs.list(%s, %s, %s, %s, %s, %s)",
+                "select array(select x::text from json_array_elements(jobs) x), seen from agentjobs.list(%s, %s, %s, %s, %s, %s)",
                 (queue, state, namespace, before, wanted, max(look, wanted)),
             )
-            found += [codec.job_view(job) for job in jobs or ()]
+            found += [await self._job_view(job) for job in jobs or ()]
             if before is None or len(found) == limit:
                 return found
             look = min(4 * look, numbers.LIST_LOOK)
 
     async def timelines(self, uids: Sequence[UUID]) -> Sequence[Timeline]:
         """When jobs waited and ran in their last round, of those that have ended; without texts."""
-        rows = await self._db.fetch("select job from agentjobs.timeline(%s)", (list(uids),))
-        return [codec.timeline(row[0]) for row in rows]
+
+        async def read(some: Sequence[UUID]) -> list[Timeline]:
+            rows = await self._db.fetch("select job from agentjobs.timeline(%s)", (list(some),))
+            return [codec.timeline(row[0]) for row in rows]
+
+        async def leave_out(uid: UUID, error: Exception) -> list[Timeline]:
+            log.error("the timeline of job %s cannot be read", uid, exc_info=error)
+            return []
+
+        found = await each_alone(uids, read, leave_out) if uids else []
+        return [timeline for part in found for timeline in part]
 
     async def counts(self) -> dict[tuple[str, State], int]:
         """The number of unfinished jobs by queue and state."""

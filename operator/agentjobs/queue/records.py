@@ -209,6 +209,8 @@ class ClaimedJob:
     pos: int
     claim: int = 0
     """Grows with every claim of the queue, of whatever job: by it the session fence orders runs (H13)."""
+    payload_problem: str = ""
+    """Why ``payload`` cannot be read; it is {} then. A caller stored it by SQL."""
 
 
 class AckKind(StrEnum):
@@ -293,6 +295,8 @@ class StepResult:
     loses no job: after an outage of the database, the next beat may find the worker's row (H11)."""
     blocked: frozenset[int] = frozenset()
     """Ids of acked jobs that are blocked by their model now, refunded whatever their ack said."""
+    refused: Mapping[int, Exception] = field(default_factory=dict)
+    """Acks without an answer, by job id: the database refuses even a failure of the job. The worker keeps them."""
 
 
 class Control(StrEnum):
@@ -343,6 +347,8 @@ class TickResult:
     rescued: int = 0
     next_due_seconds: float | None = None
     """The time until the next due time; None: none is known."""
+    failed: tuple[str, ...] = ()
+    """Stages that failed and were undone alone, each with Postgres' error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def way_out(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
+    return re.sub(r"[^\w+-]|_", "", name).lower()
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from agentjobs.telemetry.job_spans import Timeline, job_name, spans_of
+from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.telemetry.traceparent import TraceParent, trace_id_of
 from agentjobs.telemetry.tracing import CLOSE_SECONDS, Tracing
 
@@ -37,6 +38,7 @@ class JobEnds:
     """The error of ``timelines`` after which it is called again."""
     only: Callable[[Timeline], bool]
     """True for jobs whose spans this process exports."""
+    health: LoopHealth = field(default_factory=lambda: LoopHealth("spans of ended jobs"))
     _uids: dict[UUID, None] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,7 +54,8 @@ class JobEnds:
             await self._wake.wait()
             await asyncio.sleep(_GATHER_SECONDS)
             try:
-                await self._tell()
+                with self.health.attempt():
+                    await self._tell()
             except self.unavailable as error:
                 log.warning("the spans of ended jobs are exported later: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -79,10 +82,18 @@ class JobEnds:
         except Exception:  # no defect of tracing may end a worker
             log.exception("the spans of %d ended jobs are not exported", len(asked))
             found = []
-        for job in filter(self.only, found):
-            parent = TraceParent.parse(job.traceparent)
-            if self.tracing.samples(trace_id_of(job.uid, parent), job_name(job.queue), parent):
-                for span in spans_of(job):
-                    self.tracing.export(span)
+        for job in found:
+            try:
+                self._export(self.tracing, job)
+            except Exception:
+                log.exception("the spans of job %s are not exported", job.uid)
         if self._uids:
             self._wake.set()
+
+    def _export(self, tracing: Tracing, job: Timeline) -> None:
+        if not self.only(job):
+            return
+        parent = TraceParent.parse(job.traceparent)
+        if tracing.samples(trace_id_of(job.uid, parent), job_name(job.queue), parent):
+            for span in spans_of(job):
+                tracing.export(span)

@@ -51,8 +51,9 @@ def configure(level: str = "info", *, json: bool = True, stream: IO[str] | None 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # of each try to connect, whose last failure our own line about an outage quotes
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    if root.level > logging.DEBUG:
+        # a line for each try to connect: our own line about an outage has the reason
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def _head(record: logging.LogRecord) -> dict[str, Any]:

@@ -213,8 +213,8 @@ class Reason(StrEnum):
         "ModelRequestInvalid",
         Follows.ENDS,
         "agents",
-        "The provider refused the request (400 and other 4xx): too long, or an option that the model does not "
-        "know.",
+        "The provider, or its client before sending, refused the request (400 and other 4xx): too long, or an option "
+        "that the model does not know.",
     )
     MODEL_NOT_FOUND = (
         "ModelNotFound",
@@ -260,13 +260,13 @@ class Reason(StrEnum):
         "AgentFailed",
         Follows.RETRIES,
         "agents",
-        "The agent's own code raised an error; the message names it.",
+        "The agent's own code raised an error, or an agent reported one; the message names it.",
     )
     TOOL_FAILED = (
         "ToolFailed",
         Follows.RETRIES,
         "agents",
-        "A tool raised an error; the message names the tool.",
+        "A tool raised an error, or a toolset (such as an MCP server) did not load; the message names it.",
     )
     INPUT_REQUIRED = (
         "InputRequired",

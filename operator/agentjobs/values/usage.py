@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agentjobs.values.bounds import MOST, count
 from agentjobs.values.json import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts of tokens and calls.
+    """Counts of tokens and calls, each from 0 to ``bounds.MOST``, whatever the constructor is given.
 
-    ``total_tokens`` is the provider's own sum, which may exceed prompt and output.
+    ``total_tokens`` is the provider's own sum, which may exceed prompt and output. A count that is no number is 0.
     """
 
     prompt_tokens: int = 0
@@ -22,8 +23,14 @@ class Usage:
     llm_calls: int = 0
     tool_calls: int = 0
 
+    def __post_init__(self) -> None:
+        for field in self.__slots__:
+            value = getattr(self, field)
+            if type(value) is not int or not 0 <= value <= MOST:
+                object.__setattr__(self, field, count(value))
+
     def plus(self, other: Usage) -> Usage:
-        """The sum of both usages, count by count."""
+        """The sum of both usages, count by count, at most ``bounds.MOST``."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.output_tokens + other.output_tokens,
@@ -44,8 +51,10 @@ class Usage:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any] | None) -> Usage:
-        """The usage in an object of ``as_json``. An absent count is 0."""
+        """The usage in an object of ``as_json``. An absent count is 0. Raises TypeError where it is no object."""
         v = value or {}
+        if not isinstance(v, Mapping):
+            raise TypeError(f"usage: an object is wanted, not {type(v).__name__}")
         return cls(
             v.get("promptTokens", 0),
             v.get("outputTokens", 0),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from agentjobs.queue.records import RetryPolicy
 from agentjobs.queue.retry import JITTER, SNOOZE_CAP_SECONDS, backoff, snooze
+from agentjobs.values.bounds import LONGEST_SECONDS
 
 POLICIES = st.builds(
     RetryPolicy,
@@ -61,13 +62,33 @@ def test_h16_what_a_provider_asks_for_is_waited_for_exactly_or_longer(
     assert snooze(snoozes, asked, Random(seed)) >= asked
 
 
+@pytest.mark.parametrize(("asked", "snoozes"), [(1, 0), (40, 0), (40, 5), (900, 10**9), (3600, 12)])
+def test_h16_what_a_provider_asks_for_is_waited_for_exactly_while_it_is_not_below_the_floor(
+    asked: float, snoozes: int
+) -> None:
+    assert snooze(snoozes, asked, Random(1)) == asked
+
+
+def test_h16_a_day_of_retry_after_1_makes_about_a_hundred_runs() -> None:
+    waited, snoozes = 0.0, 0
+    while waited < 86_400:
+        waited += snooze(snoozes, 1, Random(snoozes))
+        snoozes += 1
+    assert snoozes < 110
+
+
+@pytest.mark.parametrize("asked", [1e308, float("inf")])
+def test_h16_no_provider_can_ask_for_more_than_a_year(asked: float) -> None:
+    assert snooze(0, asked, Random(1)) == LONGEST_SECONDS
+
+
 @pytest.mark.parametrize(
     ("snoozes", "seconds"), [(0, 15), (1, 30), (5, 480), (6, 900), (7, 900), (10**9, 900)]
 )
 def test_h16_without_a_wish_a_snooze_doubles_from_15_seconds_to_15_minutes(
     snoozes: int, seconds: float
 ) -> None:
-    for asked in (None, 0, -5):
+    for asked in (None, 0, -5, float("nan")):
         assert snooze(snoozes, asked, Random(1)) >= seconds
         assert snooze(snoozes, asked, Top()) == pytest.approx(seconds * 1.2)
     assert snooze(snoozes, None, Top()) <= SNOOZE_CAP_SECONDS * 1.2

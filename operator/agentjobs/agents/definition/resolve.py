@@ -119,6 +119,11 @@ def import_module(name: str) -> types.ModuleType:
     except AgentError:
         raise
     except (Exception, SystemExit) as error:
+        if variable := _missing_variable(error):
+            raise AgentInvalid(
+                f"agent.module: {name!r} failed at import: it reads the environment variable {variable!r}, which this "
+                f"worker does not have. Set it for the worker pool, or give it a default in the module."
+            ) from error
         raise AgentInvalid(
             f"agent.module: {name!r} failed at import: {_told(error)}. Correct the module; importing it must not "
             f"need arguments, input or a running event loop."
@@ -188,9 +193,23 @@ async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
     except AgentError:
         raise
     except (Exception, SystemExit) as error:
+        if variable := _missing_variable(error):
+            raise AgentInvalid(
+                f"agent.module: {where}() failed: it reads the environment variable {variable!r}, which this worker "
+                f"does not have. Set it for the worker pool, or give it a default in the function."
+            ) from error
         raise AgentInvalid(
             f"agent.module: {where}() failed: {_told(error)}. Correct the function."
         ) from error
+
+
+def _missing_variable(error: BaseException) -> str:
+    """Name of the environment variable that ``os.environ[…]`` was asked for in vain. Empty: ``error`` is another."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = trace.tb_frame.f_globals.get("__name__") if trace is not None else ""
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args and raised_in == "os" else ""
 
 
 def _public(module: types.ModuleType) -> str:

@@ -14,17 +14,20 @@ from agentjobs.agents.context import running
 from agentjobs.agents.definition import echo
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.inline import build
-from agentjobs.agents.definition.providers import without_retries
+from agentjobs.agents.definition.providers import agents_under, without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.run.budget import BUDGET_EXCEEDED, Budget, GatePlugin, Meter, MeterPlugin
+from agentjobs.agents.run import records, toolsets
+from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
-from agentjobs.agents.run.events import Ending, code_of, ending_of, seen, texts_in, waits_ahead
-from agentjobs.agents.run.questions import Question, QuestionListener, is_sequence, may_ask, open_questions
-from agentjobs.agents.run.stored_answers import StoredAnswersPlugin
+from agentjobs.agents.run.events import Ending, ending_of, judgement_of, seen, texts_in, waits_ahead
+from agentjobs.agents.run.questions import Question, QuestionListener, may_ask, open_questions
+from agentjobs.agents.run.runner import close, runner_of
+from agentjobs.agents.run.steps import StepFailed, Steps
 from agentjobs.agents.verdict import error_rules
-from agentjobs.agents.verdict.classify import Judgement, Origin, judge_code, judge_exception
+from agentjobs.agents.verdict.adk_places import Loss
+from agentjobs.agents.verdict.classify import Judgement, Origin, chain, judge_exception, quoted
 from agentjobs.agents.verdict.error_rules import Rule
 from agentjobs.agents.verdict.errors import AgentInvalid
 from agentjobs.agents.verdict.outcome import AgentEvent, Outcome, Verdict
@@ -35,10 +38,9 @@ from agentjobs.values.text import shortened
 from agentjobs.values.usage import Usage
 
 if TYPE_CHECKING:
-    from google.adk.agents import BaseAgent
     from google.adk.events.event import Event
     from google.adk.runners import Runner
-    from google.adk.sessions import Session
+    from google.adk.workflow import BaseNode
     from google.genai.types import Content
 
 ABORT_SECONDS = 1.0
@@ -46,10 +48,6 @@ ABORT_SECONDS = 1.0
 TOOL_THREADS = 16
 """Threads for synchronous tools. A call that waits for a thread has passed the lease gate, and would begin
 even after the lease is over (H13). With 16 threads a call seldom waits."""
-CLOSE_SECONDS = 10
-"""Time that toolsets and plugins have to close after a run. Those that take longer end with the process."""
-
-log = logging.getLogger(__name__)
 
 
 async def run_attempt(
@@ -59,6 +57,7 @@ async def run_attempt(
     on_event: Callable[[AgentEvent], None],
     abort: asyncio.Event,
     on_usage: Callable[[Usage], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Runs the agent of ``spec`` once.
 
@@ -68,13 +67,18 @@ async def run_attempt(
 
     :param on_event: called with each event of ADK's as it happens.
     :param on_usage: called with the run's usage so far whenever it changes, also from other threads.
+    :param on_warning: called with each of ``Outcome.warnings`` as it happens, also from other threads.
     :raises asyncio.CancelledError: the caller cancelled this task.
     """
     quiet()
     echo.register()
     attempt = _Attempt(spec, settings, on_event, on_usage, abort)
-    with running(spec):
-        return await attempt.run()
+    heard = records.Heard(on_warning, attempt.lost_by_record, attempt.names)
+    with running(spec), records.hearing(heard), toolsets.telling(attempt.lost):
+        outcome = await attempt.run()
+    if outcome.verdict is Verdict.COMPLETE and heard.warnings:
+        outcome = replace(outcome, message=records.summary(heard.warnings))
+    return replace(outcome, warnings=heard.warnings)
 
 
 _QUIET_VARIABLES = {
@@ -88,15 +92,15 @@ _QUIET_VARIABLES = {
 def quiet() -> None:
     """Keeps prompts and answers out of logs and spans, unless the environment or a logger's level wants them.
 
-    ADK logs the traceback of each error twice, with texts of the conversation. The outcome has the error
-    alone.
+    ADK logs the traceback of each error twice, with texts of the conversation. The outcome has the error, and
+    what ADK logs beside it without texts (``records``).
     """
     for variable, value in _QUIET_VARIABLES.items():
         os.environ.setdefault(variable, value)
-    for name in ("google_adk", "google_genai", "LiteLLM"):
-        logger = logging.getLogger(name)
-        if logger.level == logging.NOTSET:
-            logger.setLevel(logging.CRITICAL)
+    records.attach()
+    logger = logging.getLogger("LiteLLM")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)
 
 
 class _Attempt:
@@ -116,6 +120,8 @@ class _Attempt:
         self._abort = abort
         self._meter = Meter(Budget.of(spec), on_usage)
         self._events: list[Event] = []
+        self._root: BaseNode | None = None
+        self._steps = Steps(None)
         self._instruction = str((spec.agent.get("inline") or {}).get("instruction") or "")
 
     async def run(self) -> Outcome:
@@ -137,7 +143,8 @@ class _Attempt:
             if inline is None
             else Resolved(root=build(inline, self._settings))
         )
-        without_retries(resolved.root)
+        without_retries(resolved.root, self._settings.model_timeout_seconds)
+        self._root = resolved.root
         return resolved
 
     async def _converse(self, agent: Resolved, conversation: Conversation) -> Outcome:
@@ -152,7 +159,9 @@ class _Attempt:
             return self._complete(going_on.ending)
         if isinstance(going_on, Asked):
             return self._asked(going_on.questions, agent, conversation)
-        runner = self._runner(replace(agent, root=going_on.root), conversation)
+        self._steps = Steps(going_on.root)
+        agent_from_here = replace(agent, root=going_on.root)
+        runner = runner_of(agent_from_here, conversation, self._meter, self._settings, self._steps)
         error: Exception | None = None
         try:
             async with asyncio.timeout(None) as deadline:
@@ -163,8 +172,14 @@ class _Attempt:
                     shortened.cancel()
         except Exception as raised:
             error = raised
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # the agent's own: nobody has cancelled this task
+            self._meter.stop(error_rules.CANCELLED_INSIDE, "")
         finally:
-            await _close(runner)
+            await close(runner)
         outcome = self._failed(error) if error is not None else self._ended(agent, conversation)
         if outcome.verdict is Verdict.COMPLETE:
             await conversation.finish()
@@ -188,39 +203,6 @@ class _Attempt:
         await self._abort.wait()
         deadline.reschedule(asyncio.get_running_loop().time() + ABORT_SECONDS)
 
-    def _runner(self, agent: Resolved, conversation: Conversation) -> Runner:
-        from google.adk.apps import App
-        from google.adk.artifacts import InMemoryArtifactService
-        from google.adk.memory import InMemoryMemoryService
-        from google.adk.runners import Runner
-
-        # model_construct, since App's validation forbids the / in our app names. Nothing else in ADK does.
-        app = agent.app or App.model_construct(name=conversation.app_name, root_agent=agent.root, plugins=[])
-        app = app.model_copy(
-            update={
-                "root_agent": agent.root,
-                "plugins": [
-                    MeterPlugin(self._meter),
-                    StoredAnswersPlugin(conversation.history),
-                    *app.plugins,
-                    GatePlugin(self._meter, self._settings.model_timeout_seconds),
-                ],
-                # Resumability is off, whatever the author's App says. With it, a retry after a tool's error
-                # ends in an empty "success", and sequential roots refuse the invocation id by which a retry
-                # continues.
-                "resumability_config": None,
-            }
-        )
-        # ADK's own runner would run only the step of a sequence that asked, and leave out the steps after it
-        kind = _runner_from_the_root() if is_sequence(agent.root) else Runner
-        return kind(
-            app=app,
-            app_name=conversation.app_name,  # with our namespace, never the agent's own name (H18)
-            session_service=conversation.service,
-            artifact_service=InMemoryArtifactService(),
-            memory_service=InMemoryMemoryService(),
-        )
-
     async def _play(self, runner: Runner, conversation: Conversation, message: Content) -> None:
         from google.adk.agents.run_config import RunConfig, ToolThreadPoolConfig
 
@@ -242,15 +224,15 @@ class _Attempt:
                 # Sequential and loop agents would go on after a step's error or question, so the run is
                 # stopped here. It is also stopped before a long-running tool begins, since nobody could
                 # deliver its result.
-                if asked.hear(event) or code_of(event) == BUDGET_EXCEEDED or waits_ahead(event):
+                if asked.hear(event) or self._meter.stopped is not None or waits_ahead(event):
                     break
 
     # the outcome -------------------------------------------------------------------------------------
 
     def _ended(self, agent: Resolved, conversation: Conversation) -> Outcome:
+        if self._meter.stopped is not None:
+            return self._stopped(*self._meter.stopped)
         ending = ending_of(self._events, single_step=conversation.single_step)
-        if self._meter.refusal is not None:
-            return self._ruled(error_rules.BUDGET, self._meter.refusal)
         if not self._events and self._meter.usage.llm_calls == 0:
             # ADK found nothing to do: an earlier run ended a workflow, and died before it told so
             ending = last_answer(conversation.history, single_step=conversation.single_step) or ending
@@ -258,11 +240,9 @@ class _Attempt:
             return self._asked(questions, agent, conversation)
         if ending.waits_for:
             return self._ruled(error_rules.INPUT_UNSUPPORTED, f"tool {ending.waits_for}")
-        if ending.error_code:
-            judgement = judge_code(ending.error_code, ending.error_message, said=self._said())
-            return self._judged(judgement, ending.answer, model=self._meter.called)
-        if ending.truncated:
-            return self._judged(judge_code("MAX_TOKENS"), ending.answer)
+        ending = self._steps.failed() or ending
+        if ending.failed:
+            return self._failed_ending(ending)
         return self._complete(ending) if ending.answer else self._ruled(error_rules.EMPTY)
 
     def _asked(self, questions: Sequence[Question], agent: Resolved, conversation: Conversation) -> Outcome:
@@ -278,17 +258,32 @@ class _Attempt:
         outcome = self._ruled(error_rules.ASK, f"tool {tools}")
         return replace(outcome, requests=tuple(question.request() for question in questions))
 
+    def _failed_ending(self, ending: Ending) -> Outcome:
+        judgement = judgement_of(ending, self._said())
+        return self._judged(judgement, ending.answer, model=self._meter.called)
+
     def _complete(self, ending: Ending) -> Outcome:
         return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=ending.answer)
 
     def _failed(self, error: Exception) -> Outcome:
-        if self._meter.refusal is not None:
-            return self._ruled(error_rules.BUDGET, self._meter.refusal)
+        if self._meter.stopped is not None:
+            return self._stopped(*self._meter.stopped)
+        failed = self._steps.failed()
+        if failed is not None and any(isinstance(link, StepFailed) for link in chain(error)):
+            return self._failed_ending(failed)
         raised = self._meter.raised(error)
         tool = raised.name if raised.origin is Origin.TOOL else ""
         model = raised.name if raised.origin is Origin.MODEL else ""
         judgement = judge_exception(raised.error, raised.origin, tool=tool, said=self._said())
         return self._judged(judgement, model=model)
+
+    def _stopped(self, rule: Rule, detail: str) -> Outcome:
+        tool = self._meter.cancelled_tool()
+        if rule.told == error_rules.CANCELLED_INSIDE.told and tool:
+            return self._ruled(
+                replace(error_rules.TOOL_CANCELLED, told=f"Tool {tool!r}: {error_rules.TOOL_CANCELLED.told}")
+            )
+        return self._ruled(rule, detail)
 
     def _ruled(self, rule: Rule, detail: str = "") -> Outcome:
         message = f"{rule.told} ({detail})" if detail else rule.told
@@ -328,6 +323,29 @@ class _Attempt:
             answered=tuple(sorted(self._meter.answered)),
         )
 
+    # what is lost on the way ----------------------------------------------------------------------------
+
+    def lost(self, part: str, error: BaseException) -> None:
+        """Ends the run: ``part`` of the agent did not load, and the model must not be asked without it."""
+        self._lost(error_rules.TOOLS_LOST, part, error)
+
+    def lost_by_record(self, loss: Loss, arguments: Sequence[object], error: BaseException | None) -> None:
+        """Ends the run, since ADK logged a loss and went on."""
+        self._lost(replace(loss.rule, quote=False), loss.subject(arguments), error)
+
+    def _lost(self, rule: Rule, part: str, error: BaseException | None) -> None:
+        quote = quoted(error, rule) if error is not None else ""
+        self._meter.stop(replace(rule, told=f"{part}: {rule.told}") if part else rule, quote)
+
+    def names(self) -> frozenset[str]:
+        """The names of the agents and their tools, which a warning may hold."""
+        found: set[str] = set()
+        for agent in agents_under(self._root):
+            found |= {str(agent.name), type(agent).__name__}
+            for tool in getattr(agent, "tools", None) or ():
+                found |= {type(tool).__name__, str(getattr(tool, "name", getattr(tool, "__name__", "")))}
+        return frozenset(found - {""})
+
     def _said(self) -> Iterable[str]:
         return [
             self._spec.message,
@@ -335,23 +353,3 @@ class _Attempt:
             *(text for event in self._events for text in texts_in(event)),
             *secrets_of(),
         ]
-
-
-def _runner_from_the_root() -> type[Runner]:
-    """A runner that begins at the root agent. ADK's own hands an answer only to the agent that asked."""
-    from google.adk.runners import Runner
-
-    class RunnerFromTheRoot(Runner):
-        def _find_agent_to_run(self, session: Session, root_agent: BaseAgent) -> BaseAgent:
-            return root_agent
-
-    return RunnerFromTheRoot
-
-
-async def _close(runner: Runner) -> None:
-    """Closes the agent's toolsets and plugins. An error is logged: the run is over and keeps its outcome."""
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await runner.close()
-    except Exception:
-        log.warning("a toolset or plugin of the agent did not close", exc_info=True)

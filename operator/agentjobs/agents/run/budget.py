@@ -5,6 +5,7 @@ Both are plugins of ADK's in the executor, so they also see the calls of nested 
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,17 +17,25 @@ from google.genai import types
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.lease_gate import wait_for_lease
+from agentjobs.agents.run import inner_agents, toolsets
 from agentjobs.agents.run.events import tokens
-from agentjobs.agents.verdict.classify import Origin, chain, told_by
+from agentjobs.agents.run.steps import Steps
+from agentjobs.agents.verdict import error_rules
+from agentjobs.agents.verdict.classify import Origin, chain, told_by, tool_of_result
+from agentjobs.agents.verdict.error_rules import Rule
 from agentjobs.values.usage import Usage
 
 if TYPE_CHECKING:
+    from google.adk.agents.base_agent import BaseAgent
     from google.adk.agents.callback_context import CallbackContext
+    from google.adk.agents.invocation_context import InvocationContext
+    from google.adk.events.event import Event
     from google.adk.models.llm_request import LlmRequest
     from google.adk.tools.base_tool import BaseTool
     from google.adk.tools.tool_context import ToolContext
 
-BUDGET_EXCEEDED = "BUDGET_EXCEEDED"
+STOPPED = "AGENTJOBS_STOPPED"
+"""Error code of the answer that a model call gets which must not be made."""
 _REJECTED = {"error": "This tool call is rejected."}
 """ADK's own result of a tool call that a person rejected."""
 
@@ -118,8 +127,9 @@ class Meter:
         self._answered: set[str] = set()
         self.called = ""
         """Model of the last call, as its agent names it."""
-        self.refusal: str | None = None
-        """The reason why the budget ended the run. None: it did not."""
+        self.stopped: tuple[Rule, str] | None = None
+        """Why no further model call may begin, and the details: the budget is spent, or the run has lost a part
+        without which an answer would be made up. None: one may begin."""
 
     @property
     def usage(self) -> Usage:
@@ -137,18 +147,36 @@ class Meter:
 
         :param speaker: one agent in one invocation; it calls the model.
         :param contents: the call's prompt, which repeats the conversation.
-        :returns: the reason why the budget forbids the call. None: it may begin, and is counted.
+        :returns: the reason why the call must not be made. None: it may begin, and is counted.
         """
         with self._lock:
+            if self.stopped is not None:
+                return self.stopped[1]
             last = self._prompts.get(speaker)
             floor = last.tokens if last is not None and last.is_repeated_in(contents) else 0
             if (refusal := self._budget.refusal(self._used, floor)) is not None:
-                self.refusal = refusal
+                self.stopped = (error_rules.BUDGET, refusal)
                 return refusal
             self._prompts[speaker] = Prompt.of(contents)
             self._models[speaker] = self.called = model
             self._add(Usage(llm_calls=1))
             return None
+
+    def begin_extra_call(self) -> bool:
+        """Counts a model call beside the run, such as the compaction's, which the run can do without.
+
+        :returns: False where the budget forbids the call.
+        """
+        with self._lock:
+            if self.stopped is not None or self._budget.refusal(self._used) is not None:
+                return False
+            self._add(Usage(llm_calls=1))
+            return True
+
+    def stop(self, rule: Rule, detail: str) -> None:
+        """Lets no further model call begin. The first reason counts."""
+        with self._lock:
+            self.stopped = self.stopped or (rule, detail)
 
     def add_answer(
         self, speaker: str, usage: Usage, repeated_tokens: int | None = None, *, good: bool = True
@@ -175,11 +203,14 @@ class Meter:
     def take_back_tool_call(self) -> None:
         """Uncounts a tool call that was not made after all."""
         with self._lock:
-            self._add(Usage(tool_calls=-1))
+            self._set(replace(self._used, tool_calls=self._used.tool_calls - 1))
 
     def _add(self, usage: Usage) -> None:
-        self._used = self._used.plus(usage)
-        self._on_usage(self._used)
+        self._set(self._used.plus(usage))
+
+    def _set(self, used: Usage) -> None:
+        self._used = used
+        self._on_usage(used)
 
     def failed(self, origin: Origin, name: str, error: BaseException) -> None:
         """Remembers the place where ``error`` was raised first.
@@ -200,7 +231,23 @@ class Meter:
         models = [raised for raised in known if raised.origin is Origin.MODEL]
         if models:
             return models[0]
-        return Raised(error, known[0].origin, known[0].name) if known else Raised(error)
+        if known:
+            return Raised(error, known[0].origin, known[0].name)
+        if tool := tool_of_result(error):
+            return Raised(error, Origin.TOOL, tool)
+        return Raised(error)
+
+    def cancelled_tool(self) -> str:
+        """Name of the tool that let the first CancelledError out. Empty: none did."""
+        with self._lock:
+            return next(
+                (
+                    raised.name
+                    for error, raised in self._errors
+                    if raised.origin is Origin.TOOL and isinstance(error, asyncio.CancelledError)
+                ),
+                "",
+            )
 
 
 def _speaker(context: CallbackContext) -> str:
@@ -211,9 +258,10 @@ def _speaker(context: CallbackContext) -> str:
 class MeterPlugin(BasePlugin):
     """The plugin that counts. It is the first, so it also sees answers that a later plugin replaces."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, steps: Steps | None = None) -> None:
         super().__init__("agentjobs_meter")
         self._meter = meter
+        self._steps = steps or Steps(None)
 
     async def after_model_callback(
         self, *, callback_context: CallbackContext, llm_response: LlmResponse
@@ -233,10 +281,29 @@ class MeterPlugin(BasePlugin):
         self._meter.failed(Origin.MODEL, llm_request.model or "", error)
         return None
 
+    async def before_agent_callback(
+        self, *, agent: BaseAgent, callback_context: CallbackContext
+    ) -> types.Content | None:
+        if not inner_agents.is_inner():
+            self._steps.begin(agent.name)
+        toolsets.watch(agent)
+        return None
+
+    async def on_agent_error_callback(
+        self, *, agent: BaseAgent, callback_context: CallbackContext, error: Exception
+    ) -> None:
+        inner_agents.failed(error)
+
+    async def on_event_callback(self, *, invocation_context: InvocationContext, event: Event) -> Event | None:
+        if not inner_agents.hear(event):
+            self._steps.hear(event)
+        return None
+
     async def before_tool_callback(
         self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext
     ) -> dict[str, Any] | None:
         self._meter.add_tool_call()
+        inner_agents.begin(tool)
         return None
 
     async def after_tool_callback(
@@ -247,6 +314,8 @@ class MeterPlugin(BasePlugin):
         answer = tool_context.tool_confirmation
         if asked or (answer is not None and not answer.confirmed and result == _REJECTED):
             self._meter.take_back_tool_call()
+        if self._meter.stopped is None:
+            inner_agents.end(tool, result)
         return None
 
     async def on_tool_error_callback(
@@ -254,6 +323,16 @@ class MeterPlugin(BasePlugin):
     ) -> dict[str, Any] | None:
         self._meter.failed(Origin.TOOL, tool.name, error)
         return None
+
+
+def bound(llm_request: LlmRequest, timeout_ms: int) -> None:
+    """Gives a model call its time-out, and no retries: the queue retries."""
+    options = llm_request.config.http_options or types.HttpOptions()
+    own = options.timeout  # an agent may set a shorter time-out, never a longer one
+    options.timeout = min(own, timeout_ms) if own else timeout_ms
+    # 0 and not 1: both are one attempt to google-genai, while LiteLLM reads a number of retries.
+    options.retry_options = types.HttpRetryOptions(attempts=0)
+    llm_request.config.http_options = options
 
 
 class GatePlugin(BasePlugin):
@@ -274,14 +353,8 @@ class GatePlugin(BasePlugin):
         speaker = _speaker(callback_context)
         refusal = self._meter.begin_call(speaker, llm_request.contents, llm_request.model or "")
         if refusal is not None:
-            return LlmResponse(error_code=BUDGET_EXCEEDED, error_message=refusal)
-        options = llm_request.config.http_options or types.HttpOptions()
-        own = options.timeout  # an agent may set a shorter time-out, never a longer one
-        options.timeout = min(own, self._timeout_ms) if own else self._timeout_ms
-        # The queue retries. 0 and not 1: both are one attempt to google-genai, while LiteLLM reads a number
-        # of retries.
-        options.retry_options = types.HttpRetryOptions(attempts=0)
-        llm_request.config.http_options = options
+            return LlmResponse(error_code=STOPPED, error_message=refusal)
+        bound(llm_request, self._timeout_ms)
         return None
 
     async def before_tool_callback(

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from agentjobs.agents.verdict import error_rules
+from agentjobs.agents.verdict.classify import Judgement, judge_code
 from agentjobs.agents.verdict.outcome import AgentEvent
+from agentjobs.values.bounds import count
 from agentjobs.values.usage import Usage
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ def seen(event: Event) -> AgentEvent:
     calls = [call.name or "" for call in event.get_function_calls()]
     results = [response.name or "" for response in event.get_function_responses()]
     usage = tokens(event.usage_metadata)
-    if event.error_code:
+    if is_error(event):
         kind = "error"
     elif calls:
         kind = "tool_call"
@@ -52,13 +55,18 @@ def seen(event: Event) -> AgentEvent:
 
 
 def tokens(usage: GenerateContentResponseUsageMetadata | None) -> Usage:
-    """The usage of one model call. Thoughts count as output; a number that a provider leaves out is 0."""
+    """The usage of one model call. Thoughts count as output; a number that a provider leaves out is 0.
+
+    A model of the agent's own may count anything, so each number is bounded before it is added up.
+    """
     if usage is None:
         return Usage()
-    prompt = (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0)
-    output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+    prompt = count(usage.prompt_token_count) + count(usage.tool_use_prompt_token_count)
+    output = count(usage.candidates_token_count) + count(usage.thoughts_token_count)
     return Usage(
-        prompt_tokens=prompt, output_tokens=output, total_tokens=usage.total_token_count or prompt + output
+        prompt_tokens=prompt,
+        output_tokens=output,
+        total_tokens=count(usage.total_token_count) or prompt + output,
     )
 
 
@@ -66,6 +74,11 @@ def code_of(event: Event) -> str:
     """The event's error code. Empty: the event is no error."""
     code = event.error_code
     return str(code.value if isinstance(code, Enum) else code or "")
+
+
+def is_error(event: Event) -> bool:
+    """Whether the event reports an error. That of a remote agent may have a message alone, and no code."""
+    return bool(event.error_code or event.error_message)
 
 
 def text_of(event: Event) -> str:
@@ -110,6 +123,21 @@ class Ending:
     """Name of the tool whose confirmation or later result the agent waits for. Empty: it waits for none."""
     truncated: bool = False
     """Whether the answer was cut at the model's output limit."""
+    failed_tool: str = ""
+    """Name of the tool whose result would be the answer, and which reported an error. Empty: there is none."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error, whatever text came with it."""
+        return bool(self.error_code or self.error_message or self.truncated or self.failed_tool)
+
+
+def judgement_of(ending: Ending, said: Iterable[str] = ()) -> Judgement:
+    """The judgement of an ending that has ``failed``."""
+    if ending.failed_tool:
+        rule = error_rules.RESULT_IS_ERROR
+        return Judgement(rule.verdict, rule.reason, f"Tool {ending.failed_tool!r}: {rule.told}", row="tool")
+    return judge_code(ending.error_code, ending.error_message, said=said)
 
 
 def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
@@ -133,17 +161,24 @@ def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
         if code_of(event) == ABORTED and single_step:
             aborted = aborted or Ending(error_code=ABORTED)
             continue
-        if event.error_code:
+        if is_error(event):
             return Ending(
                 answer=text_of(event), error_code=code_of(event), error_message=event.error_message or ""
             )
-        if answer := _answer(event):
-            return Ending(answer=answer, truncated=_finish_reason(event) == "MAX_TOKENS")
-        if _finish_reason(event) == "MAX_TOKENS":
-            return Ending(truncated=True)
+        if tool := _failed_tool(event):
+            return Ending(failed_tool=tool)
+        answer, finish = _answer(event), _finish_reason(event)
+        if finish not in _WHOLE:
+            return Ending(answer=answer, truncated=finish == "MAX_TOKENS", error_code=finish)
+        if answer:
+            return Ending(answer=answer)
         if event.content is not None and not event.get_function_responses():
             break  # the model's last answer is empty
     return aborted or Ending()
+
+
+_WHOLE = ("", "STOP", "FINISH_REASON_UNSPECIFIED")
+"""Finish reasons of a whole answer. With others ADK may give the part before, and no error code."""
 
 
 def _finish_reason(event: Event) -> str:
@@ -160,6 +195,13 @@ def _answer(event: Event) -> str:
         shown = [_as_text(_result(r.response)) for r in event.get_function_responses() if r.response]
         return "\n".join(text for text in shown if text)
     return ""
+
+
+def _failed_tool(event: Event) -> str:
+    """Name of a tool whose result is the run's answer, and which is an error by ADK's convention."""
+    if not event.actions.skip_summarization or text_of(event).strip():
+        return ""
+    return next((r.name or "" for r in event.get_function_responses() if "error" in (r.response or {})), "")
 
 
 def _result(response: dict[str, Any] | None) -> Any:

@@ -8,13 +8,14 @@ prompt, since nothing answers it, and keeps the text. The prompt then ends with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from google.genai import types
 
-from agentjobs.agents.run.events import CONFIRMATION, Ending, ending_of
+from agentjobs.agents.run.events import CONFIRMATION, Ending, ending_of, text_of
 
 if TYPE_CHECKING:
     from google.adk.events.event import Event
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MARKER = "agentjobs"
 """Author of the events that are ours and no agent's."""
+REPEATED = "agentjobs_repeated"
+"""Metadata key of an answer that a run took from the history instead of asking a model."""
 NOT_HANDED_OVER = {"error": "The conversation was not handed over to that agent."}
 """Result of a ``transfer_to_agent`` that ADK refused, as the model sees it."""
 
@@ -30,26 +33,38 @@ def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list
     """The events of a session that a run under ``invocation_id`` may see, oldest first.
 
     * An event of this invocation that leads nowhere is left out: a call whose tool never finished, an answer
-      that was cut, blocked, empty or an error, and a question to a person that was stored by half.
+      that was cut, blocked, empty or an error, an answer after which the agent failed in two runs, and a question
+      to a person that was stored by half.
     * A summary of ADK's (compaction) that takes the place of all that this invocation said is left out. Nothing
       but the model's words would be in the prompt, and the job's message in no place where it is answered.
     * A call that was left to a person or to a long-running tool is no longer one, where nothing answered it; ADK
       then drops it from prompts. Providers refuse a call without a result, in later jobs of the session too.
+    * So is a question whose tool the agent no longer has. ADK refuses its answer in each run.
     * A transfer that ADK refused becomes an error that the model can react to. ADK would refuse it in each run.
 
     :param root: the agent of the run.
     """
     calls = _Calls.of(events)
+    failed = {
+        (answer.author, text_of(answer))
+        for answer, after in pairwise(events)
+        if (answer.custom_metadata or {}).get(REPEATED) and after.error_code
+    }
     seen = []
     for place, event in enumerate(events):
-        event = _without_dead_calls(event, calls)
+        event = _without_dead_calls(event, calls.at(place))
         if event.invocation_id != invocation_id:
             seen.append(event)
             continue
-        later = events[place + 1 :]
         whole = _without_half_questions(event, calls)
-        if whole is not None and _leads_somewhere(whole, calls, later):
-            seen.append(_without_refused_transfer(whole, later, root))
+        following = events[place + 1] if place + 1 < len(events) else None
+        if whole is None or not _leads_somewhere(whole, calls.at(place), following):
+            continue
+        if (whole.author, text_of(whole)) in failed:
+            continue
+        if whole.actions.transfer_to_agent:
+            whole = _without_refused_transfer(whole, events[place + 1 :], root)
+        seen.append(whole)
     said = [e.timestamp for e in seen if e.invocation_id == invocation_id and e.content]
     return [event for event in seen if not (said and _sums_up(event, until=said[-1]))]
 
@@ -64,27 +79,43 @@ def _sums_up(event: Event, until: float) -> bool:
 class _Calls:
     """The function calls of a session, by their ids."""
 
-    answered: frozenset[str]
-    """Calls that have a result, or a question to a person in its place."""
+    results: frozenset[tuple[int, str]]
+    """Calls that have a result: the place of their event, and their id. Some providers use an id again."""
     asked: frozenset[str]
     """Calls about which a question is stored whole: ADK's request, and the stand-in for the tool's result.
 
     ADK stores these as two events, in either order, and a process may die between them. Nobody has seen that
-    question.
+    question. Without those whose answer ADK refused, since the agent no longer has the tool.
     """
 
     @classmethod
     def of(cls, events: Sequence[Event]) -> _Calls:
         stood_in = {id for event in events for id in event.actions.requested_tool_confirmations}
         requested = {_original(call) for event in events for call in event.get_function_calls()}
-        asked = frozenset(stood_in & requested)
-        results = {
-            response.id
-            for event in events
-            for response in event.get_function_responses()
-            if response.id and response.id not in event.actions.requested_tool_confirmations
+        refused = {
+            (event.author, event.error_message) for event in events if event.error_code == "ValueError"
         }
-        return cls(asked | results, asked)
+        asked = frozenset(
+            call.id
+            for event in events
+            for call in event.get_function_calls()
+            if call.id in stood_in
+            and call.id in requested
+            and (event.author, f"Tool '{call.name}' is not registered.") not in refused
+        )
+        results: set[tuple[int, str]] = set()
+        given: set[str] = set()
+        for place in range(len(events) - 1, -1, -1):
+            made = {call.id for call in events[place].get_function_calls() if call.id}
+            results.update((place, id) for id in made & given)
+            given -= made
+            stand_ins = events[place].actions.requested_tool_confirmations
+            given |= {r.id for r in events[place].get_function_responses() if r.id and r.id not in stand_ins}
+        return cls(frozenset(results), asked)
+
+    def at(self, place: int) -> Callable[[str | None], bool]:
+        """Whether a call of the event at this place has a result, or a question to a person in its place."""
+        return lambda id: id in self.asked or (place, id) in self.results
 
 
 def _original(call: types.FunctionCall) -> str:
@@ -103,20 +134,20 @@ def answer_of(event: Event) -> Ending | None:
 
 def is_good(ending: Ending) -> bool:
     """Whether a run that ended so gave the answer."""
-    return bool(ending.answer) and not (ending.error_code or ending.waits_for or ending.truncated)
+    return bool(ending.answer) and not (ending.failed or ending.waits_for)
 
 
-def _leads_somewhere(event: Event, calls: _Calls, later: Sequence[Event]) -> bool:
+def _leads_somewhere(event: Event, answered: Callable[[str | None], bool], following: Event | None) -> bool:
     if event.author in ("user", MARKER) or event.content is None:
         return True  # without content: a change of state, an escalation, an error that no prompt shows
     if made := event.get_function_calls():
-        return any(call.id in calls.answered or call.name == CONFIRMATION for call in made)
+        return any(answered(call.id) or call.name == CONFIRMATION for call in made)
     if event.get_function_responses() or event.actions.route is not None:
         return True
     if _ran_code(event):
         return True
     if _is_code(event):
-        return bool(later) and _ran_code(later[0])
+        return following is not None and _ran_code(following)
     return answer_of(event) is not None
 
 
@@ -134,7 +165,7 @@ def _ran_code(event: Event) -> bool:
     return event.has_trailing_code_execution_result() and not event.node_info.message_as_output
 
 
-def _without_dead_calls(event: Event, calls: _Calls) -> Event:
+def _without_dead_calls(event: Event, answered: Callable[[str | None], bool]) -> Event:
     """The event, with the open calls of earlier runs no longer marked as waiting.
 
     Confirmations stay: a person may still answer them.
@@ -143,7 +174,7 @@ def _without_dead_calls(event: Event, calls: _Calls) -> Event:
     if not waiting:
         return event
     requests = {call.id for call in event.get_function_calls() if call.name == CONFIRMATION}
-    alive = {id for id in waiting if id in calls.answered or id in requests}
+    alive = {id for id in waiting if answered(id) or id in requests}
     return event if alive == waiting else event.model_copy(update={"long_running_tool_ids": alive or None})
 
 

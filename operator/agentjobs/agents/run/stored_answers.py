@@ -2,7 +2,8 @@
 
 For example, an agent answers, and its ``after_agent_callback`` raises. The next run enters the agent again, whose prompt
 ends with its own answer; ADK would add "Continue processing previous requests as instructed" and store what the model
-says to that. The plugin gives the stored answer instead, so only what comes after it is done again.
+says to that. The plugin gives the stored answer instead, so only what comes after it is done again. If that fails once
+more, the answer may be the cause: ``history.visible`` leaves it out, and the model is asked again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.genai import types
 
-from agentjobs.agents.run.history import answer_of
+from agentjobs.agents.run.history import REPEATED, answer_of
 
 if TYPE_CHECKING:
     from google.adk.agents.callback_context import CallbackContext
@@ -54,4 +55,6 @@ class StoredAnswersPlugin(BasePlugin):
         content = own.content
         if answers_itself:
             content = types.Content(role="model", parts=[types.Part(text=answer.answer)])
-        return LlmResponse(content=content, grounding_metadata=own.grounding_metadata)
+        return LlmResponse(
+            content=content, grounding_metadata=own.grounding_metadata, custom_metadata={REPEATED: True}
+        )

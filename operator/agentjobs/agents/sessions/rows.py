@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 
 from google.adk.events.event import Event
 from google.adk.sessions import Session
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from agentjobs.values.text import clean_json
 
@@ -18,11 +19,29 @@ _UNSTORABLE_ESCAPES = ("\\u0000", "\\ud")
 
 
 def storable_json(value: Any) -> str:
-    """JSON for a jsonb column, without characters that a model may answer with and Postgres refuses."""
-    text = json.dumps(value)
+    """JSON for a jsonb column, without what a model or a tool may give and Postgres refuses.
+
+    NUL and lone surrogates become U+FFFD; NaN and infinities, which JSON lacks, become null, as in an event's own JSON.
+    Keys become texts as JSON makes them: 1 is "1".
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), allow_nan=False)
     if any(escape in text for escape in _UNSTORABLE_ESCAPES):
         return json.dumps(clean_json(json.loads(text)))
     return text
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for each number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key) if isinstance(key, float) else key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def event_json(event: Event) -> str:
@@ -31,9 +50,13 @@ def event_json(event: Event) -> str:
         text = event.model_dump_json(exclude_none=True)
     except PydanticSerializationError:  # lone surrogates
         text = ""
-    if not text or "\\u0000" in text:
+    if text and "\\u0000" not in text:
+        return text
+    try:
         return storable_json(event.model_dump(exclude_none=True, mode="json"))
-    return text
+    except UnicodeEncodeError:  # lone surrogates in keys
+        cleaned = clean_json(event.model_dump(exclude_none=True))
+        return storable_json(to_jsonable_python(cleaned, bytes_mode="base64", inf_nan_mode="null"))
 
 
 def event_of(event_id: str, invocation_id: str, timestamp: datetime, data: State | None) -> Event:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
+from types import FrameType
 
 from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.delays import accounts, delay_of
@@ -64,14 +65,14 @@ def judge_exception(
     error = _innermost(error)
     if isinstance(error, AgentError):
         return Judgement(error.verdict, error.reason, bounded_error(without(str(error), said)), row="ours")
-    delay = delay_of(error, now or datetime.now(UTC)) if origin is not Origin.TOOL else None
+    delay = delay_of(error, now or datetime.now(UTC)) if origin is Origin.MODEL else None
     row, rule = _row(error, origin, delay)
     subject = f"Tool {tool!r}: " if tool and origin is Origin.TOOL else ""
-    quoted = f" ({_quote(error, rule)})"
+    quote = f" ({quoted(error, rule)})"
     return Judgement(
         rule.verdict,
         rule.reason,
-        bounded_error(without(f"{subject}{rule.told}{quoted}", said)),
+        bounded_error(without(f"{subject}{rule.told}{quote}", said)),
         delay if rule.verdict is Verdict.SNOOZE or rule.verdict is Verdict.RETRY else None,
         # only an error of a model's call says something about that model
         rule.model_answer if origin is Origin.MODEL else None,
@@ -80,10 +81,13 @@ def judge_exception(
 
 
 def judge_code(code: object, message: str | None = None, *, said: Iterable[str] = ()) -> Judgement:
-    """The judgement of an event's error code that no exception follows."""
+    """The judgement of an event's error code that no exception follows.
+
+    :param code: empty for an event that has a message alone.
+    """
     name = str(code.value if isinstance(code, Enum) else code)
-    row, rule = _row_of_code(name)
-    quote = f"{name}: {_one_line(message)}" if message and rule.quote else name
+    row, rule = _row_of_code(name) if name else ("no code", error_rules.AGENT_REPORTED)
+    quote = ": ".join(filter(None, (name, _one_line(message) if rule.quote else "")))
     told = bounded_error(without(f"{rule.told} ({quote})", said))
     return Judgement(rule.verdict, rule.reason, told, model_answer=rule.model_answer, row=row)
 
@@ -102,7 +106,7 @@ def told_by(error: BaseException) -> BaseException:
         names = _names(link)
         if names[0].startswith("litellm."):
             continue
-        if status_of(link) is not None or any(name in error_rules.BY_CLASS for name in names):
+        if status_of(link) is not None or any(name in error_rules.BY_CALL_CLASS for name in names):
             return link
     return error
 
@@ -112,7 +116,7 @@ def _row_of_code(name: str) -> tuple[str, Rule]:
         return f"code {name.upper()}", rule
     if name.isdigit() and (found := _row_of_status(int(name))) is not None:
         return found
-    for key, known in error_rules.BY_CLASS.items():
+    for key, known in (*error_rules.BY_CLASS.items(), *error_rules.BY_CALL_CLASS.items()):
         if key.split(".", 1)[1] == name:
             return f"class {key}", known
     return "code of no row", error_rules.MODEL_ERROR
@@ -146,12 +150,44 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str, Rule]:
-    for name in _names(error):
+    names = _names(error)
+    for name in names:
         if name in error_rules.WHEREVER_RAISED:
             return f"class {name}", error_rules.WHEREVER_RAISED[name]
     if origin is Origin.TOOL:  # a tool's 400, for example, says nothing about the prompt
-        return "tool", error_rules.TOOL_FAILED
-    names = _names(error)
+        return (
+            ("tool's result", error_rules.RESULT_INVALID)
+            if is_of_result(error)
+            else ("tool", error_rules.TOOL_FAILED)
+        )
+    if origin is Origin.MODEL and (found := _row_of_call(error, names, delay)) is not None:
+        return found
+    for kind, pattern, rule in error_rules.BY_TEXT:
+        if names[0] == kind and re.search(pattern, str(error)):
+            return f"text {pattern}", rule
+    by_class = {
+        Origin.MODEL: (*error_rules.BY_CLASS.items(), *error_rules.BY_CALL_CLASS.items()),
+        Origin.AGENT: (
+            *error_rules.BY_CLASS.items(),
+            *(error_rules.BY_ANSWER_CLASS.items() if _raised_in(error, "google.adk") else ()),
+        ),
+    }[origin]
+    known = dict(by_class)
+    for name in names:
+        if name in known:
+            return f"class {name}", known[name]
+    if origin is Origin.AGENT:
+        return "agent", error_rules.AGENT_FAILED
+    if names[0] == "builtins.ValueError" and _raised_in(error, "google.genai") and not _reads_answer(error):
+        return "client", error_rules.REFUSED_BY_CLIENT
+    return "unknown", error_rules.UNKNOWN
+
+
+def _row_of_call(error: BaseException, names: list[str], delay: float | None) -> tuple[str, Rule] | None:
+    """The row that counts for errors of a model's call alone, before all others. None: none does.
+
+    A status, or a lost connection, of the agent's own calls says nothing about the model.
+    """
     for name in names:
         if name in error_rules.LITELLM_KNOWS_BETTER:
             return f"class {name}", error_rules.LITELLM_KNOWS_BETTER[name]
@@ -162,29 +198,54 @@ def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str
         if status == 400 and any(text in str(error) for text in error_rules.API_KEY_TEXTS):
             return "status 400 about the key", error_rules.AUTH_FAILED
         return found
-    if origin is Origin.MODEL:
-        for name in names:
-            if name in error_rules.BY_MODEL_CLASS:
-                return f"model's class {name}", error_rules.BY_MODEL_CLASS[name]
-    for kind, pattern, rule in error_rules.BY_TEXT:
-        if names[0] == kind and re.search(pattern, str(error)):
-            return f"text {pattern}", rule
     for name in names:
-        if name in error_rules.BY_CLASS:
-            found_rule = error_rules.BY_CLASS[name]
-            # a time-out or a lost connection in the agent's own code says nothing about the model
-            if (
-                origin is not Origin.MODEL
-                and found_rule in (error_rules.TIMED_OUT, error_rules.UNREACHABLE)
-                and _is_plain(name)
-            ):
-                return "agent", error_rules.AGENT_FAILED
-            return f"class {name}", found_rule
-    return ("unknown", error_rules.UNKNOWN) if origin is Origin.MODEL else ("agent", error_rules.AGENT_FAILED)
+        if name in error_rules.BY_REQUEST_CLASS and not _reads_answer(error):
+            return f"request's class {name}", error_rules.BY_REQUEST_CLASS[name]
+    return None
 
 
-def _is_plain(name: str) -> bool:
-    return name.startswith(("builtins.", "socket.", "ssl."))
+_READERS = ("pydantic", "pydantic_core", "json")
+"""Packages that raise for the code that called them."""
+_CLIENTS = ("google.genai.", "google.adk.models.", "litellm.", "openai.", "anthropic.")
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """The frames from where ``error`` was caught to where it was raised."""
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Whether code of ``package`` raised ``error``, itself or through a library that reads data."""
+    modules = [str(frame.f_globals.get("__name__", "")) for frame in _frames(error)]
+    own = [name for name in modules if name.split(".", 1)[0] not in _READERS]
+    return bool(own) and (own[-1] == package or own[-1].startswith(f"{package}."))
+
+
+def _reads_answer(error: BaseException) -> bool:
+    """Whether ``error`` was raised while a model's answer was read: the clients' functions for it say so."""
+    return any(
+        "response" in frame.f_code.co_name.lower()
+        for frame in _frames(error)
+        if str(frame.f_globals.get("__name__", "")).startswith(_CLIENTS)
+    )
+
+
+def is_of_result(error: BaseException) -> bool:
+    """Whether ADK raised ``error`` since a tool's result is no object with text as keys."""
+    return getattr(error, "title", "") == "FunctionResponse" and _raised_in(error, "google")
+
+
+def tool_of_result(error: BaseException) -> str:
+    """Name of the tool whose result ADK was putting into an event. Empty: it was not doing that."""
+    if is_of_result(error):
+        for frame in _frames(error):
+            name = getattr(frame.f_locals.get("tool"), "name", None)
+            if isinstance(name, str):
+                return name
+    return ""
 
 
 def _names(error: BaseException) -> list[str]:
@@ -227,7 +288,8 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _quote(error: BaseException, rule: Rule) -> str:
+def quoted(error: BaseException, rule: Rule) -> str:
+    """The class of ``error`` with its status and, where ``rule`` allows, its own text in one line."""
     kind = type(error).__name__.lstrip("_")
     status = status_of(error)
     kind = f"{kind} {status}" if status is not None else kind
@@ -236,7 +298,9 @@ def _quote(error: BaseException, rule: Rule) -> str:
     own = next(
         (said["message"] for said in accounts(error) if said.get("message")), getattr(error, "message", None)
     )
-    text = _one_line(own if isinstance(own, str) and own else str(error))
+    # Postgres' detail and context quote the values of the statement, such as a session's state
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    text = _one_line(primary or (own if isinstance(own, str) and own else str(error)))
     return f"{kind}: {text}" if text else kind
 
 

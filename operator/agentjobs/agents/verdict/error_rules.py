@@ -97,6 +97,11 @@ EMPTY = Rule(
     "The run ended without a final answer, or with an empty one. It is tried again.",
 )
 MODEL_ERROR = Rule(Verdict.RETRY, Reason.MODEL_ERROR, "The model reported an error. It is tried again.")
+REFUSED_BY_CLIENT = Rule(
+    Verdict.FAIL,
+    Reason.MODEL_REQUEST_INVALID,
+    "The model's client refused the request before it was sent, and would again. Correct the agent or its configuration.",
+)
 BUDGET = Rule(
     Verdict.FAIL,
     Reason.BUDGET_EXCEEDED,
@@ -130,7 +135,34 @@ OUT_OF_MEMORY = Rule(
     "raise the limit. It is tried again.",
 )
 TOOL_FAILED = Rule(Verdict.RETRY, Reason.TOOL_FAILED, "A tool failed. It is tried again.")
+TOOL_CANCELLED = Rule(
+    Verdict.RETRY,
+    Reason.TOOL_FAILED,
+    "The tool let a CancelledError out, though nobody had cancelled the run. It is tried again.",
+)
+RESULT_INVALID = Rule(
+    Verdict.RETRY,
+    Reason.TOOL_FAILED,
+    "Its result has a key that is no text, which no model can be told. Let the tool return text as keys. It is tried again.",
+    quote=False,
+)
+RESULT_IS_ERROR = Rule(
+    Verdict.RETRY, Reason.TOOL_FAILED, "Its result was to be the answer, and is an error. It is tried again."
+)
+TOOLS_LOST = Rule(
+    Verdict.RETRY,
+    Reason.TOOL_FAILED,
+    "It did not load, and the model was not asked without it. It is tried again.",
+)
 AGENT_FAILED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent's own code failed. It is tried again.")
+AGENT_REPORTED = Rule(
+    Verdict.RETRY, Reason.AGENT_FAILED, "The agent, or a remote one, reported an error. It is tried again."
+)
+CANCELLED_INSIDE = Rule(
+    Verdict.RETRY,
+    Reason.AGENT_FAILED,
+    "The agent's own code let a CancelledError out, though nobody had cancelled the run. It is tried again.",
+)
 UNKNOWN = Rule(
     Verdict.RETRY, Reason.UNKNOWN_ERROR, "An error that is not known to this version. It is tried again."
 )
@@ -186,10 +218,19 @@ BY_CLASS: dict[str, Rule] = {
     "google.NodeTimeoutError": Rule(
         Verdict.RETRY, Reason.AGENT_FAILED, "A step of the agent exceeded its own timeout. It is tried again."
     ),
-    # answers
+}
+"""Rules by class, wherever but in a tool the error was raised."""
+
+BY_ANSWER_CLASS: dict[str, Rule] = {
     "google.UnknownApiResponseError": UNREADABLE,
     "json.JSONDecodeError": UNREADABLE,
     "pydantic_core.ValidationError": UNREADABLE,
+}
+"""Rules by class for errors of reading an answer: of a model's call, or raised by ADK itself, which validates an
+answer by the agent's schema. In the agent's own code they say nothing about the model."""
+
+BY_CALL_CLASS: dict[str, Rule] = {
+    **BY_ANSWER_CLASS,
     "aiohttp.ClientPayloadError": UNREACHABLE,
     # time
     "builtins.TimeoutError": TIMED_OUT,
@@ -197,11 +238,13 @@ BY_CLASS: dict[str, Rule] = {
     "httpx2.TimeoutException": TIMED_OUT,
     "aiohttp.ServerTimeoutError": TIMED_OUT,
     "openai.APITimeoutError": TIMED_OUT,
+    "anthropic.APITimeoutError": TIMED_OUT,
     # transport
     "httpx.TransportError": UNREACHABLE,
     "httpx2.TransportError": UNREACHABLE,
     "aiohttp.ClientConnectionError": UNREACHABLE,
     "openai.APIConnectionError": UNREACHABLE,
+    "anthropic.APIConnectionError": UNREACHABLE,
     "builtins.ConnectionError": UNREACHABLE,
     "socket.gaierror": UNREACHABLE,
     "ssl.SSLError": UNREACHABLE,
@@ -209,7 +252,7 @@ BY_CLASS: dict[str, Rule] = {
     "google.RefreshError": AUTH_FAILED,
     "google.DefaultCredentialsError": AUTH_FAILED,
 }
-"""Rules by class. The status of an error that carries one counts before its class."""
+"""Rules by class for errors of a model's call. The status of an error that carries one counts before its class."""
 
 LITELLM_KNOWS_BETTER: dict[str, Rule] = {
     "litellm.ContextWindowExceededError": REQUEST_INVALID,
@@ -220,19 +263,21 @@ LITELLM_KNOWS_BETTER: dict[str, Rule] = {
 """Rules for LiteLLM's classes that tell more than a status. For its other classes, the error beneath decides
 (``classify.told_by``)."""
 
-BY_MODEL_CLASS: dict[str, Rule] = {
-    # raised while the request is built, before the model answers
+BY_REQUEST_CLASS: dict[str, Rule] = {
     "pydantic_core.ValidationError": Rule(
         Verdict.FAIL, REQUEST_INVALID.reason, REQUEST_INVALID.told, quote=False
     ),
 }
-"""Rules by class for errors of a model's call; they count before BY_CLASS."""
+"""Rules by class for errors of a model's call that are raised while its request is built. They count before
+BY_CALL_CLASS."""
 
 BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
     # ADK and google-genai raise plain ValueErrors and KeyErrors for these
     ("builtins.ValueError", r"^Model \S+ not found\.", MODEL_NOT_FOUND),
     ("builtins.ValueError", r"^No API key was provided\.", AUTH_FAILED),
     ("builtins.ValueError", r"^Project or API key must be set\b", AUTH_FAILED),
+    ("builtins.ValueError", r"^No Anthropic credential was found\b", AUTH_FAILED),
+    ("builtins.ValueError", r"GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION must be set\b", AUTH_FAILED),
     (
         "builtins.KeyError",
         r"Context variable not found",
@@ -277,10 +322,10 @@ def rows() -> frozenset[str]:
             *(f"status {status}" for status in BY_STATUS),
             *(f"status {status} with a delay" for status in SNOOZES_WHEN_IT_NAMES_A_DELAY),
             *("status 400 about the key", "status 4xx", "status 5xx"),
-            *(f"class {name}" for name in (*BY_CLASS, *LITELLM_KNOWS_BETTER)),
-            *(f"model's class {name}" for name in BY_MODEL_CLASS),
+            *(f"class {name}" for name in (*BY_CLASS, *BY_CALL_CLASS, *LITELLM_KNOWS_BETTER)),
+            *(f"request's class {name}" for name in BY_REQUEST_CLASS),
             *(f"text {pattern}" for _, pattern, _ in BY_TEXT),
             *(f"code {code}" for code in BY_EVENT_CODE),
-            *("code of no row", "tool", "agent", "unknown"),
+            *("code of no row", "no code", "tool", "tool's result", "client", "agent", "unknown"),
         )
     )

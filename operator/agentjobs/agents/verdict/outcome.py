@@ -1,6 +1,7 @@
 """The outcome of an attempt and its events: the executor sends both to the supervisor.
 
-The supervisor imports this module: so it imports nothing of ADK.
+The supervisor imports this module: so it imports nothing of ADK. What ``from_json`` makes is bounded, whatever the
+run has sent: numbers by ``agentjobs.values.bounds``, texts without what Postgres refuses.
 """
 
 from __future__ import annotations
@@ -10,9 +11,16 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from agentjobs.values.bounds import ERROR_BYTES, MOST, MOST_EVENTS, count, name, seconds
 from agentjobs.values.model_answer import ModelAnswer
+from agentjobs.values.reasons import Reason
 from agentjobs.values.requests import InputRequest
+from agentjobs.values.text import clean, cut
 from agentjobs.values.usage import Usage
+
+_REASONS = frozenset(Reason)
+MODELS_REPORTED = 100
+"""The most models of which one run reports that they answered."""
 
 
 class Verdict(StrEnum):
@@ -53,6 +61,8 @@ class Outcome:
     """Models that answered in this run, except the one whose last call failed."""
     requests: tuple[InputRequest, ...] = ()
     """The questions of an ASK, in the order of the model's answer; at least one."""
+    warnings: tuple[str, ...] = ()
+    """What ADK logged beside the run at WARNING and above, each once and without texts of the conversation."""
 
     def as_json(self) -> dict[str, Any]:
         """The outcome as a message between processes carries it."""
@@ -60,17 +70,41 @@ class Outcome:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Outcome:
-        model_answer = value.get("model_answer")
+        """An outcome from ``as_json``, in bounds. Raises KeyError, TypeError or ValueError."""
+        verdict, result = Verdict(value["verdict"]), value.get("result")
+        delay, model_answer = value.get("delay_seconds"), value.get("model_answer")
+        requests = tuple(InputRequest(**request) for request in value.get("requests", ()))
+        if verdict is Verdict.ASK and not requests:
+            raise ValueError("an outcome that asks has no question")
         return cls(
-            **{
-                **value,
-                "verdict": Verdict(value["verdict"]),
-                "usage": Usage.from_json(value.get("usage")),
-                "model_answer": None if model_answer is None else ModelAnswer(model_answer),
-                "answered": tuple(value.get("answered", ())),
-                "requests": tuple(InputRequest(**request) for request in value.get("requests", ())),
-            }
+            verdict=verdict,
+            reason=_reason(value.get("reason", ""), verdict),
+            message=cut(clean(_text(value.get("message", ""))), ERROR_BYTES)[0],
+            delay_seconds=None if delay is None else seconds(delay),
+            result=None if result is None else clean(_text(result)),
+            usage=Usage.from_json(value.get("usage")),
+            event_count=count(value.get("event_count", 0), MOST_EVENTS),
+            model_answer=None if model_answer is None else ModelAnswer(model_answer),
+            model=name(value.get("model", "")),
+            answered=tuple(name(model) for model in value.get("answered", ())[:MODELS_REPORTED]),
+            requests=requests,
+            warnings=tuple(name(warning, 1000) for warning in value.get("warnings", ())[:MODELS_REPORTED]),
         )
+
+
+def _reason(value: object, verdict: Verdict) -> str:
+    """A reason that people can look up; one that an outcome without an answer lacks is UnknownError."""
+    if not value and verdict in (Verdict.FAIL, Verdict.RETRY, Verdict.SNOOZE):
+        return Reason.UNKNOWN_ERROR.value
+    if value and value not in _REASONS:
+        raise ValueError("a reason that nobody knows")
+    return str(value or "")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text is wanted, not {type(value).__name__}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +130,16 @@ class AgentEvent:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AgentEvent:
-        return cls(**value)
+        """An event from ``as_json``, in bounds. Raises KeyError or TypeError."""
+        return cls(
+            author=name(value["author"]),
+            kind=name(value["kind"]),
+            tool=name(value.get("tool", "")),
+            prompt_tokens=count(value.get("prompt_tokens", 0)),
+            output_tokens=count(value.get("output_tokens", 0)),
+            total_tokens=count(value.get("total_tokens", 0)),
+            error_code=name(value.get("error_code", "")),
+            final=value.get("final") is True,
+            model=name(value.get("model", "")),
+            timestamp=seconds(value.get("timestamp", 0.0), MOST),
+        )

@@ -24,7 +24,14 @@ from agentjobs.controller.agentjob.events import (
     retry_refused,
     traceparent_ignored,
 )
-from agentjobs.controller.agentjob.object_change import Fingerprint, Gate, change_of, fingerprint, wiped
+from agentjobs.controller.agentjob.object_change import (
+    Fingerprint,
+    Gate,
+    change_of,
+    fingerprint,
+    unreadable,
+    wiped,
+)
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.metrics.counters import CHANGES_APPLIED, EVENTS_SEEN, TASK_FAILURES, Counters
@@ -32,6 +39,7 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.kubernetes import Applied
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import ChangeOutcome, ObjectChange
+from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.values.reasons import Reason
 
 log = logging.getLogger(__name__)
@@ -54,6 +62,7 @@ class Intake:
     """Called before these objects are marked stale: the status that was written to them is not there any
     more."""
     on_refused: Callable[[ObjectEvent], None] = lambda event: None
+    health: LoopHealth = field(default_factory=lambda: LoopHealth("intake"))
     _pending: dict[str, WatchEvent] = field(default_factory=dict)
     _taken: dict[str, Fingerprint] = field(default_factory=dict)
     _heard_at: dict[str, float] = field(default_factory=dict)
@@ -118,7 +127,8 @@ class Intake:
             flushed_at = time.monotonic()
             batch = dict(list(self._pending.items())[:BATCH])
             try:
-                await self._flush(batch)
+                with self.health.attempt():
+                    await self._flush(batch)
                 failures = 0
             except QueueError as error:
                 failures += 1
@@ -163,14 +173,14 @@ class Intake:
     def _change(self, seen: WatchEvent) -> ObjectChange | None:
         try:
             return change_of(seen.object, self.gate, deleted=seen.deleted, confirmed=seen.confirmed)
-        except (KeyError, ValueError, TypeError):
-            # what no API server sends: counted, and not allowed to hold up the others
+        except Exception as error:
+            # what no API server sends: it is told at the object, and not allowed to hold up the others
             log.exception("an object cannot be read: %.200r", seen.object.get("metadata"))
             self.meter.add(TASK_FAILURES, part="translate")
-            return None
+            return unreadable(seen.object, self.gate, type(error).__name__)
 
     async def _apply(self, changes: Sequence[ObjectChange]) -> dict[UUID, Applied]:
-        """Stores the changes in one statement; where that fails for a reason of its own, one by one."""
+        """Stores the changes; the queue rejects those that cannot be stored. All are kept where it cannot store any."""
         try:
             return await self.queue.apply(changes)
         except QueueError:
@@ -178,14 +188,7 @@ class Intake:
         except Exception as error:
             log.exception("the database refused a batch of %d objects", len(changes))
             self.meter.add(TASK_FAILURES, part="intake")
-            if len(changes) <= 1:
-                return {}  # the next sweep tries it again
-            answers: dict[UUID, Applied] = {}
-            for change in changes:
-                answers |= await self._apply([change])
-            if not answers:
-                raise QueueError(f"nothing of {len(changes)} objects could be applied: {error}") from error
-            return answers
+            raise QueueError(f"a batch of {len(changes)} objects was refused: {error}") from error
 
     async def _respond(self, changes: Sequence[ObjectChange]) -> None:
         """Stores people's answers to tools' questions, after the changes themselves."""

@@ -84,6 +84,26 @@ def change_of(
     return replace(base, job=new_job(job, base), cancel=bool(job.spec.cancel), unaccepted=unaccepted)
 
 
+def unreadable(obj: JsonObject, gate: Gate, problem: str) -> ObjectChange | None:
+    """The change of an object that ``change_of`` cannot read: rejected, so that its status says why.
+
+    None: not even its name can be read.
+    """
+    try:
+        meta = obj["metadata"]
+        return ObjectChange(
+            uid=UUID(meta["uid"]),
+            ref=ObjectRef(gate.cluster_id, str(meta["namespace"]), str(meta["name"])),
+            generation=int(meta.get("generation", 1)),
+            rejected=(
+                ApiReason.INVALID_SPEC.value,
+                f"the object cannot be read ({problem}): delete it and create a corrected one",
+            ),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
 def new_job(job: AgentJob, change: ObjectChange) -> NewJob:
     spec = job.spec
     policy = spec.retry_policy

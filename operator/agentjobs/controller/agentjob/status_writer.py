@@ -34,6 +34,7 @@ from agentjobs.controller.metrics.counters import STATUS_REDUCED, STATUS_SKIPPED
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, ObjectRef, OutboxEntry, State
+from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class StatusWriter:
     overloaded: Callable[[], bool] = lambda: False
     """Whether something more urgent asks much of the API server: then only final statuses are written
     soon."""
+    reading: LoopHealth = field(default_factory=lambda: LoopHealth("statuses"))
+    confirming: LoopHealth = field(default_factory=lambda: LoopHealth("confirmation of statuses"))
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _confirming: set[int] = field(default_factory=set)
@@ -130,7 +133,8 @@ class StatusWriter:
     async def _read_on(self) -> None:
         while True:
             try:
-                await self._read()
+                with self.reading.attempt():
+                    await self._read()
             except QueueError as error:
                 log.warning("statuses wait for the database: %s", error)
                 await asyncio.sleep(random.uniform(0.5, 1.5))
@@ -175,7 +179,8 @@ class StatusWriter:
             await asyncio.sleep(CONFIRM_SECONDS)
             self._ended.clear()
             try:
-                await self._confirm()
+                with self.confirming.attempt():
+                    await self._confirm()
             except QueueError as error:
                 log.warning(
                     "statuses that were written are confirmed later: the database does not answer: %s", error

@@ -130,8 +130,12 @@ class TtlAfterFinished:
         seconds, due = LONGEST_SLEEP_SECONDS, self._due.next()
         if due is not None:
             seconds = min(seconds, (due - self.clock()).total_seconds())
-        if self._expired:
-            seconds = min(seconds, self._backoff.next_seconds(time.monotonic(), seconds))
+        now = time.monotonic()
+        for namespace, expired in self._expired.items():
+            if self._backoff.may_start(namespace, expired[0], now):
+                return 0.01
+            if wait := self._backoff.seconds(namespace, expired[0], now):
+                seconds = min(seconds, wait)
         return max(seconds, 0.01)
 
     async def _delete(self, uid: UUID) -> None:

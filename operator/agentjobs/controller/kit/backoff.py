@@ -31,7 +31,7 @@ K = TypeVar("K", bound=Hashable)
 PARALLEL = 16
 """Requests under way at once in one namespace; in one that refuses: a single one."""
 SLOW_SECONDS = 0.5
-"""A namespace with a request that is older gets no further ones until it is answered."""
+"""A namespace with several requests that are older gets no further ones until they are answered."""
 LET_OTHERS_SHARE = 0.2
 """Of its namespace's pause: so much longer waits the object that was refused, so that another one is tried."""
 
@@ -75,6 +75,7 @@ class Backoff(Generic[K]):
     """``K``: what names an object. Times are monotonic, passed in; it decides nothing: ``decide`` does."""
 
     parallel: int = PARALLEL
+    slow_seconds: float = SLOW_SECONDS
     jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.0)
     _namespaces: dict[str, Namespace[K]] = field(default_factory=dict)
     _delays: dict[K, Delay] = field(default_factory=dict)
@@ -125,14 +126,19 @@ class Backoff(Generic[K]):
         return now >= known.until
 
     def closed(self, now: float) -> list[str]:
-        """Namespaces of which no request may begin now: what they are refused holds them up, or a request of
-        theirs has been waiting for its answer."""
+        """Namespaces of which no request may begin now: what they are refused holds them up, or several
+        requests of theirs have been waiting for their answers."""
         return [
             name
             for name, known in self._namespaces.items()
             if not self._open(name, now, full=False)
-            or min(known.under_way.values(), default=now) < now - SLOW_SECONDS
+            or sum(asked_at < now - self.slow_seconds for asked_at in known.under_way.values()) >= SEVERAL
         ]
+
+    def under_way(self, now: float) -> int:
+        """Requests under way, those of closed namespaces left out."""
+        closed = self.closed(now)
+        return sum(len(known.under_way) for name, known in self._namespaces.items() if name not in closed)
 
     def delayed(self, now: float) -> Iterator[K]:
         """Objects that wait for their own sake."""

@@ -31,11 +31,14 @@ from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import SWEEP_FOUND
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import Confirmed
+from agentjobs.telemetry.loops import LoopHealth
 
 log = logging.getLogger(__name__)
 
 GETS_AT_ONCE = 8
 """In each namespace."""
+UNREAD_SECONDS = 60.0
+"""Until the next sweep of all namespaces where a GET was refused in some of them: each lists everything."""
 DATABASE_SECONDS = 10.0
 """Until the next try, where the database does not answer."""
 MARGIN = timedelta(seconds=5)
@@ -120,10 +123,16 @@ class Sweep(Generic[R]):
     """The resourceVersion in which the watch has shown an object last; 0: in none."""
     chunk: int = CHUNK
     """Objects in a page of the LIST."""
+    health: LoopHealth = field(init=False)
     _soon: asyncio.Event = field(default_factory=asyncio.Event)
     _failing: set[str] = field(default_factory=set)
     """Namespaces that could not be swept; ``ALL`` where all are one scope."""
+    _unread: bool = False
+    """Whether objects could not be read in the last sweep of all namespaces."""
     _backoff: Backoff[str] = field(default_factory=Backoff)
+
+    def __post_init__(self) -> None:
+        self.health = LoopHealth(f"sweep of {self.resource.plural}")
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
@@ -131,7 +140,9 @@ class Sweep(Generic[R]):
         while True:
             now = time.monotonic()
             seconds = whole_at - now
-            if self._failing:
+            if any(self._backoff.may_start(scope, scope, now) for scope in self._failing):
+                seconds = 0.0
+            elif self._failing:
                 seconds = self._backoff.next_seconds(now, seconds)
             again = await wait_for(self._soon, max(0.0, min(seconds, whole_at - now)))
             while again:
@@ -142,9 +153,13 @@ class Sweep(Generic[R]):
             whole = now >= whole_at
             scopes = self._scopes if whole else sorted(self._failing)
             try:
-                await self.sweep([scope for scope in scopes if self._backoff.may_start(scope, scope, now)])
+                with self.health.attempt():
+                    await self.sweep(
+                        [scope for scope in scopes if self._backoff.may_start(scope, scope, now)]
+                    )
                 if whole:
-                    whole_at = now + self.interval_seconds * random.uniform(0.9, 1.1)
+                    seconds = UNREAD_SECONDS if self._unread else self.interval_seconds
+                    whole_at = now + min(seconds, self.interval_seconds) * random.uniform(0.9, 1.1)
             except QueueError as error:
                 log.warning("the sweep of %s is tried again: %s", self.resource.plural, error)
                 whole_at = time.monotonic() + min(DATABASE_SECONDS, self.interval_seconds)
@@ -189,7 +204,8 @@ class Sweep(Generic[R]):
             refused = [
                 error for name, errors in gets.refused.items() if scope in (ALL, name) for error in errors
             ]
-            if refused:
+            self._unread = scope == ALL and bool(refused)
+            if refused and scope != ALL:
                 self._refused(scope, Call.GET, refused[0])
             else:
                 self._failing.discard(scope)

@@ -35,7 +35,11 @@ class ScheduleCache:
     _database: DatabaseClock = field(default_factory=DatabaseClock)
 
     def now(self) -> datetime:
-        return self.clock() if self.clock is not None else self._database.now()
+        return self.clock() if self.clock is not None else self.database_now()
+
+    def database_now(self) -> datetime:
+        """The time of the database's clock."""
+        return self._database.now()
 
     def sync_clock(self, now: datetime, asked_at: float) -> None:
         """Sets the clock to the database's ``now``, the answer to a question of the monotonic time

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -95,9 +96,8 @@ class ChildCreation:
         if not backoff.may_start(namespace, uid, now):
             self._later(entry, max(backoff.seconds(namespace, uid, now), WAIT_SECONDS))
             return
-        backoff.start(namespace, uid, now)
+        backoff.start(namespace, uid, math.inf)
         entry.busy = True
-        self.gate.count_creating(1)
         task = asyncio.create_task(self._guarded(entry, child, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -108,6 +108,7 @@ class ChildCreation:
         try:
             async with slots:
                 now = time.monotonic()
+                self.gate.backoff.start(namespace, uid, now)
                 if not self.gate.backoff.goes_on(namespace, now):
                     self._later(entry, self.gate.backoff.seconds(namespace, uid, now))
                     return
@@ -126,7 +127,6 @@ class ChildCreation:
         finally:
             entry.busy = False
             self.gate.backoff.ended(namespace, uid)
-            self.gate.count_creating(-1)
             self.cache.enqueue(uid)
 
     def _later(self, entry: CachedSchedule, seconds: float) -> None:

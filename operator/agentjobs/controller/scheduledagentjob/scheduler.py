@@ -48,6 +48,7 @@ from agentjobs.schedule.decide import (
     Skip,
     decide,
 )
+from agentjobs.telemetry.loops import LoopHealth
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Scheduler:
         is."""
         self.queue, self.cluster_id, self.meter, self.record = queue, cluster_id, meter, record
         self.claimant, self.access = uuid4(), access
+        self.health = LoopHealth("schedules")
         self.cache = cache = ScheduleCache(clock)
         self.gate = gate = WriteGate()
         self.history = HistoryLimits(cache, queue, objects, meter, lambda child: self.completion.ended(child))
@@ -185,10 +187,11 @@ class Scheduler:
             await self._sleep()
             due: set[UUID] = set()
             try:
-                await self._save()
-                due = {*self._due.due(self.cache.now()), *self.cache.dirty}
-                self.cache.dirty.clear()
-                await self._decide(due)
+                with self.health.attempt():
+                    await self._save()
+                    due = {*self._due.due(self.cache.now()), *self.cache.dirty}
+                    self.cache.dirty.clear()
+                    await self._decide(due)
             except QueueError as error:
                 log.warning("schedules wait for the database: %s", error)
                 self.cache.dirty |= due

@@ -17,14 +17,15 @@ from typing import Any, NoReturn
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.verdict.outcome import AgentEvent, Outcome
+from agentjobs.agents.verdict.outcome import MODELS_REPORTED, AgentEvent, Outcome
 from agentjobs.telemetry import relay
+from agentjobs.values.bounds import ERROR_BYTES
+from agentjobs.values.text import clean, cut
 from agentjobs.values.usage import Usage
 from agentjobs.worker.process import linux
 from agentjobs.worker.process.lease import LeaseTerms
 from agentjobs.worker.process.wire import (
-    MAX_MESSAGE_CHARACTERS,
-    MAX_RESULT_CHARACTERS,
+    MAX_RESULT_BYTES,
     Lines,
     Message,
     Op,
@@ -54,6 +55,8 @@ def become(template: int, log_pipe: int, data_limit_bytes: int | None) -> None:
     os.close(log_pipe)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    # Where memory runs out inside Rust, such as pydantic's, to print a backtrace would fail too, and hang the process.
+    os.environ["RUST_BACKTRACE"] = "0"
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if data_limit_bytes is not None:
         # Not RLIMIT_AS, which counts the stacks and arenas that threads only reserve.
@@ -82,6 +85,10 @@ def main(job_socket: int, settings: AgentSettings, lease: LeaseTerms, *, touch: 
         _finish(link, {"op": Op.RESULT, "crash": "MemoryError", "out_of_memory": True})
     except KeyboardInterrupt:
         _finish(link, {"op": Op.RESULT, "crash": "KeyboardInterrupt was raised inside the run"})
+    except (
+        BaseException
+    ) as error:  # such as pyo3's PanicException, where an extension in Rust ran out of memory
+        _finish(link, {"op": Op.RESULT, "crash": f"{type(error).__name__} was raised inside the run"})
 
 
 async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: LeaseTerms) -> NoReturn:
@@ -97,10 +104,18 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     def report_usage(usage: Usage) -> None:
         link.send({"op": Op.USAGE, "usage": usage.as_json()})
 
+    def report_warning(warning: str) -> None:
+        print(f"warning: {warning}", file=sys.stderr)  # noqa: T201, to the worker's log and the attempt's tail
+
     if spec.traceparent:
         relay.begin(spec.traceparent, lambda span: link.send({"op": Op.SPAN, "span": span}))
     run: Coroutine[Any, Any, Outcome] = run_attempt(
-        spec, settings, on_event=report, on_usage=report_usage, abort=abort
+        spec,
+        settings,
+        on_event=report,
+        on_usage=report_usage,
+        on_warning=report_warning,
+        abort=abort,
     )
     with leased(lease.reader.seconds_left):
         task = asyncio.ensure_future(run)
@@ -139,8 +154,13 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
 
 def _cut(outcome: Outcome) -> Outcome:
     """The outcome with result and message cut to what one line to the supervisor may carry (wire.py)."""
-    result = outcome.result[:MAX_RESULT_CHARACTERS] if outcome.result is not None else None
-    return replace(outcome, result=result, message=outcome.message[:MAX_MESSAGE_CHARACTERS])
+    result = None if outcome.result is None else cut(clean(outcome.result), MAX_RESULT_BYTES)[0]
+    return replace(
+        outcome,
+        result=result,
+        message=cut(clean(outcome.message), ERROR_BYTES)[0],
+        answered=outcome.answered[:MODELS_REPORTED],
+    )
 
 
 def _finish(link: _Link, result: Message) -> NoReturn:

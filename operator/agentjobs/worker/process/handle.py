@@ -15,6 +15,8 @@ from typing import Any, cast
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.verdict.outcome import AgentEvent, Outcome
 from agentjobs.telemetry.spans import Span
+from agentjobs.values.bounds import MOST_EVENTS, count, seconds
+from agentjobs.values.text import shortened
 from agentjobs.values.usage import Usage
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.output import Output
@@ -29,6 +31,8 @@ SIGKILL for so long can keep them open."""
 
 _PRINTED_SECONDS = 0.25
 """After the result: the longest wait for the end of the output. Descendants may keep its pipe open."""
+_SHOWN_CHARACTERS = 500
+"""Longest quote of what a run has sent, or of why it ended."""
 _EXIT_SECONDS = 2.0
 """After its result, an executor that has not exited for so long is killed."""
 
@@ -59,6 +63,8 @@ class ExecutorHandle(asyncio.Protocol):
         self._timers: list[asyncio.TimerHandle] = []
         self._why: Why | None = None
         self._killed = False
+        self._broken = False
+        """Whether the run has sent something that is no message: nothing more is read of it."""
         self._began = time.monotonic()
         self._outcome: Outcome | None = None
         self._cancelled = False
@@ -157,15 +163,12 @@ class ExecutorHandle(asyncio.Protocol):
         )
         self._let_go()
 
-    async def _answered(self, spent: Message) -> None:
+    async def _answered(self, cpu_seconds: float, max_resident_bytes: int) -> None:
         """Settles the run by its result, without waiting until the kernel has taken the process apart."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PRINTED_SECONDS):
                 await asyncio.shield(self._output.closed)
-        self._settle(
-            cpu_seconds=float(spent.get("cpu_seconds", 0.0)),
-            max_resident_bytes=int(spent.get("max_resident_bytes", 0)),
-        )
+        self._settle(cpu_seconds=cpu_seconds, max_resident_bytes=max_resident_bytes)
         self._later(_EXIT_SECONDS, self.kill)
 
     def _settle(self, **known: Any) -> None:
@@ -189,12 +192,16 @@ class ExecutorHandle(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is no instance of it
 
     def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
         try:
             for line in self._lines.feed(data):
                 self._hear(decode(line))
-        except (ValueError, TypeError, KeyError) as error:
-            log.error("executor %s is killed: it sent something that is no message (%s)", self.pid, error)
-            self._crash = f"the executor sent something that is no message: {error}"
+        except Exception as error:  # whatever a run sends, its end is the run's alone
+            self._broken = True
+            why = f"{type(error).__name__}: {error}"[:_SHOWN_CHARACTERS]
+            log.error("executor %s is killed: it sent something that is no message (%s)", self.pid, why)
+            self._crash = f"the executor sent something that is no message ({why})"
             self.kill()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -217,7 +224,7 @@ class ExecutorHandle(asyncio.Protocol):
         match message["op"]:
             case Op.EVENT:
                 event = AgentEvent.from_json(message["event"])
-                self.event_count += 1
+                self.event_count = min(self.event_count + 1, MOST_EVENTS)
                 self._on_event(event)
             case Op.SPAN:
                 self._on_span(Span.from_json(message["span"]))
@@ -227,16 +234,20 @@ class ExecutorHandle(asyncio.Protocol):
             case Op.IDLE:
                 if not self.idle.done():
                     self.idle.set_result(None)
-            case Op.RESULT:
+            case Op.RESULT if self._settling is None:
                 self._cancelled = bool(message.get("cancelled"))
-                self._crash = str(message.get("crash", ""))
+                self._crash = shortened(str(message.get("crash", "")), _SHOWN_CHARACTERS)
                 if message.get("lease_over"):
                     self._because(Why.LEASE)
                 if message.get("out_of_memory"):
                     self._because(Why.MEMORY)
                 if "outcome" in message:
                     self._outcome = Outcome.from_json(message["outcome"])
-                self._settling = asyncio.ensure_future(self._answered(message))
+                self._settling = asyncio.ensure_future(
+                    self._answered(
+                        seconds(message.get("cpu_seconds", 0.0)), count(message.get("max_resident_bytes", 0))
+                    )
+                )
 
     # the steps of stopping
 

@@ -15,6 +15,7 @@ from typing import Any
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.telemetry.log import tell
+from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.worker.process import linux
 from agentjobs.worker.process.handle import ExecutorHandle, OnEvent, OnSpan, OnUsage
 from agentjobs.worker.process.lease import Lease
@@ -82,21 +83,29 @@ class ExecutorPool:
         self._ready = asyncio.Event()
         self._closing = False
         self._refilling = False
-        self._keepers: list[asyncio.Task[None]] = []
+        self.keepers: list[asyncio.Task[None]] = []
+        """The pool's two loops while it is open: none of them ends by itself."""
+        self._template_loop = LoopHealth("template")
+        self._memory_loop = LoopHealth("memory watchdog")
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> ExecutorPool:
-        self._keepers = [asyncio.ensure_future(c) for c in (self._keep_template(), self._watch_memory())]
+        self.keepers = [asyncio.ensure_future(c) for c in (self._keep_template(), self._watch_memory())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Kills what still runs and ends the template."""
         self._closing = True
         self._ready.clear()
-        for keeper in self._keepers:
+        for keeper in self.keepers:
             keeper.cancel()
-        await asyncio.gather(*self._keepers, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.keepers, *self._tasks, return_exceptions=True)
         self.lease.close()
+
+    @property
+    def loops(self) -> tuple[LoopHealth, ...]:
+        """The health of both."""
+        return self._template_loop, self._memory_loop
 
     @property
     def ready(self) -> bool:
@@ -145,8 +154,9 @@ class ExecutorPool:
             known_unfit = len(self._unfit)
             try:
                 was_ready = await self._one_template()
-            except OSError:
+            except Exception as error:
                 log.exception("the template could not be started; the next start follows")
+                self._template_loop.failed(error)
                 was_ready = False
             if was_ready or len(self._unfit) > known_unfit:
                 delay = _RESTART_SECONDS[0]
@@ -238,6 +248,7 @@ class ExecutorPool:
             seconds=message["seconds"],
             warnings=self.warnings or None,
         )
+        self._template_loop.succeeded()
         self._ready.set()
         self._refill()
         self._on_ready()
@@ -300,18 +311,25 @@ class ExecutorPool:
                 executor.kill()
 
     async def _watch_memory(self) -> None:
-        limit = self.settings.memory_limit_mib
-        while limit is not None:
+        while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            running = {e.pid: e for e in self._executors.values() if e.pid is not None and not e.done}
-            if len(running) <= len(self._standbys):
-                continue
-            over = over_limit(running, linux.processes(), limit * _MIB, linux.proportional_bytes)
-            for pid, taken in over.items():
-                tell(
-                    log, "executor.over_memory", level=logging.WARNING, pid=pid, bytes=taken, limit_mib=limit
-                )
-                running[pid].stop(Why.MEMORY)
+            try:
+                with self._memory_loop.attempt():
+                    self._stop_over_limit()
+            except Exception:
+                if self._memory_loop.failures == 1:
+                    log.exception("the memory of the runs cannot be watched; it is tried again")
+
+    def _stop_over_limit(self) -> None:
+        """Stops the runs whose processes together take more memory than one run may."""
+        limit = self.settings.memory_limit_mib
+        running = {e.pid: e for e in self._executors.values() if e.pid is not None and not e.done}
+        if limit is None or len(running) <= len(self._standbys):
+            return
+        over = over_limit(running, linux.processes(), limit * _MIB, linux.proportional_bytes)
+        for pid, taken in over.items():
+            tell(log, "executor.over_memory", level=logging.WARNING, pid=pid, bytes=taken, limit_mib=limit)
+            running[pid].stop(Why.MEMORY)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

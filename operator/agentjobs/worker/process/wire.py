@@ -15,13 +15,15 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
+from agentjobs.values.bounds import RESULT_BYTES
+
 Message = dict[str, Any]
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """An executor that sends a longer line is broken, and is killed."""
-MAX_RESULT_CHARACTERS = 2 * 1024 * 1024
-"""The executor cuts its answer to this; the queue cuts it to 1 MiB and flags it (H7)."""
-MAX_MESSAGE_CHARACTERS = 64 * 1024
+MAX_RESULT_BYTES = RESULT_BYTES + 4
+"""The executor cuts its answer to this in UTF-8, so that its escapes always fit into a line. It is longer than what
+the queue stores, which cuts it to 1 MiB and flags it (H7)."""
 _MAX_PACKET_BYTES = 256 * 1024
 _MAX_DESCRIPTORS = 4
 
@@ -81,7 +83,7 @@ def decode(data: bytes | bytearray) -> Message:
     except RecursionError as error:
         raise ValueError("a message nested too deeply") from error
     if not isinstance(message, dict) or "op" not in message:
-        raise ValueError(f"not a message: {bytes(data[:80])!r}")
+        raise ValueError(f"not a message, but {type(message).__name__}")
     return message
 
 

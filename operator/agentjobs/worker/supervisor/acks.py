@@ -151,7 +151,9 @@ def _models(job: ClaimedJob, outcome: Outcome, seconds: float) -> tuple[ModelRep
     reports = [ModelReport(model, ModelAnswer.ANSWERED) for model in answered if model]
     if outcome.model_answer is not None and (failed := inline or outcome.model or own):
         reports = [report for report in reports if report.model != failed]
-        delay = seconds if outcome.model_answer is ModelAnswer.RATE_LIMITED else 0.0
+        # what the provider asks: this job's own row of waits says nothing about other jobs of the model
+        asked = outcome.delay_seconds or seconds
+        delay = asked if outcome.model_answer is ModelAnswer.RATE_LIMITED else 0.0
         reports.append(ModelReport(failed, outcome.model_answer, outcome.reason, delay))
     return tuple(reports)
 

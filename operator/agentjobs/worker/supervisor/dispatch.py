@@ -6,11 +6,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
 
 from agentjobs.queue import numbers
+from agentjobs.queue.bisection import why
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckAnswer, AckKind, ClaimedJob, StepResult
 from agentjobs.telemetry.log import tell
@@ -26,6 +27,14 @@ _ACKS = 256
 _GATHER_SECONDS = 0.003
 """The pause between two steps, so that runs that end close together are acked, and their slots filled, in one
 commit. The first step after an idle time does not wait."""
+
+
+class AckRefused(Exception):
+    """The database refuses these jobs' acks, and the failures that would take their place."""
+
+    def __init__(self, refused: Mapping[int, Exception]) -> None:
+        id_, error = next(iter(refused.items()))
+        super().__init__(f"job {id_}: neither its ack nor its failure can be stored: {why(error)}")
 
 
 class Dispatcher:
@@ -63,6 +72,8 @@ class Dispatcher:
         self._stepped = stepped
         self._metrics = metrics
         self.outage = Outage("dispatch", log)
+        self._refused: Mapping[int, Exception] = {}
+        """Acks that the database refuses, by job id. They are sent again with each step."""
 
     async def run(self) -> None:
         more, ended = True, 0.0
@@ -73,7 +84,10 @@ class Dispatcher:
             try:
                 more = await self._once()
                 ended = time.monotonic()
-                self.outage.over()
+                if self._refused:  # all others are acked, and claims go on: no pause
+                    self.outage.failed(AckRefused(self._refused))
+                else:
+                    self.outage.over()
             except Exception as error:  # of whatever kind: executors go on, acks are kept
                 await asyncio.sleep(self.outage.failed(error))
                 more = True
@@ -98,6 +112,7 @@ class Dispatcher:
             if asked:
                 self._metrics.asked(time.monotonic() - began, (job.queue for job in result.jobs))
             self._answers(worker, result)
+            self._refused = result.refused
             # Where this worker expired while the reply was under way, others rescue the jobs: it must not
             # start them.
             if identity.registered and identity.uuid == worker:
@@ -111,7 +126,7 @@ class Dispatcher:
             # (H11).
             identity.beat_wanted.set()
             return False
-        return bool(self._runs.unacked) or (
+        return len(self._runs.unacked) > len(result.refused) or (
             asked > 0 and len(result.jobs) == asked and bool(self._runs.free())
         )
 
@@ -119,7 +134,13 @@ class Dispatcher:
         """Acks runs of an earlier uuid of this worker, before it expired. Mostly they are lost."""
         for worker in self._runs.workers() - {self._identity.uuid}:
             acks = self._runs.acks_of(worker, _ACKS)
-            self._answers(worker, await self._queue.step(worker, self._identity.next_token(), acks, {}))
+            result = await self._queue.step(worker, self._identity.next_token(), acks, {})
+            self._answers(worker, result)
+            for job_id, error in result.refused.items():
+                log.error(
+                    "the ack of job %d, which another worker has by now, is given up", job_id, exc_info=error
+                )
+                self._runs.forget(worker, job_id)
 
     def _answers(self, worker: UUID, result: StepResult) -> None:
         by_job = {run.job.id: run for run in reversed(self._runs.unacked.values()) if run.worker == worker}

@@ -24,6 +24,7 @@ _PHRASES = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    500: "Internal Server Error",
     503: "Service Unavailable",
 }
 
@@ -65,7 +66,7 @@ class HealthServer:
                 except asyncio.LimitOverrunError:
                     head = b""
                 status, text = self._answer(head)
-                body = text.encode()
+                body = text.encode("utf-8", "replace")
                 writer.write(
                     f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: {CONTENT_TYPE}\r\n"
                     f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
@@ -86,4 +87,10 @@ class HealthServer:
         if words[0] != b"GET":
             return 405, "only GET\n"
         page = self._pages.get(words[1].split(b"?")[0].decode("ascii", "replace"))
-        return page() if page is not None else (404, f"there are: {', '.join(self._pages)}\n")
+        if page is None:
+            return 404, f"there are: {', '.join(self._pages)}\n"
+        try:
+            return page()
+        except Exception as error:
+            log.exception("a page of the health server failed")
+            return 500, f"{type(error).__name__}: see the worker's log\n"

@@ -10,6 +10,7 @@ from agentjobs.telemetry.exposition import Family, family, page
 from agentjobs.telemetry.metrics import MOST_MODELS, OTHER, Metric
 from agentjobs.telemetry.signals import Signal
 from agentjobs.telemetry.tally import Tally
+from agentjobs.values import bounds
 from agentjobs.values.reasons import Reason
 from agentjobs.worker.supervisor.identity import Identity
 from agentjobs.worker.supervisor.reports import ending, is_last
@@ -93,4 +94,4 @@ def _inline_model(run: Run) -> str:
     agent = run.job.payload.get("agent")
     inline = agent.get("inline") if isinstance(agent, Mapping) else None
     model = inline.get("model") if isinstance(inline, Mapping) else None
-    return model[:128] if isinstance(model, str) else ""
+    return bounds.name(model) if isinstance(model, str) else ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentjobs.queue.errors import LoginRefused, QueueError, QueueTimeout, QueueUnavailable
 from agentjobs.telemetry.log import tell
+from agentjobs.telemetry.loops import LoopHealth
 
 _FIRST_SECONDS = 0.2
 _MOST_SECONDS = 5.0
@@ -20,6 +21,7 @@ class Outage:
 
     loop: str
     log: logging.Logger
+    health: LoopHealth = field(init=False)
     failures: int = 0
     problem: str = ""
     """What is wrong, in one line; empty: nothing."""
@@ -28,6 +30,9 @@ class Outage:
     login_refused_at: float | None = None
     """Since when the database has refused the login each time; monotonic."""
     _event: str = ""
+
+    def __post_init__(self) -> None:
+        self.health = LoopHealth(self.loop)
 
     @property
     def on(self) -> bool:
@@ -41,6 +46,7 @@ class Outage:
 
     def failed(self, error: Exception) -> float:
         """Notes a failed try; returns the seconds until the next."""
+        self.health.failed(error)
         self.failures += 1
         if self.failures == 1:
             self.began_at = time.monotonic()
@@ -65,6 +71,7 @@ class Outage:
         if self.failures:
             back = "loop.recovered" if self._event == "loop.failed" else "database.back"
             tell(self.log, back, loop=self.loop, failures=self.failures)
+        self.health.succeeded()
         self.failures, self.problem, self.login_refused_at, self._event = 0, "", None, ""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.queue.records import ClaimedJob
+from agentjobs.values.bounds import LONGEST_SECONDS, count
 
 VERSION = 2
 """The newest payload that this worker understands. 2: with people's answers, which the queue adds."""
@@ -22,10 +23,12 @@ class PayloadInvalid(Exception):
 
 def attempt_spec(job: ClaimedJob) -> AttemptSpec:
     """The spec of this attempt. Raises PayloadTooNew, PayloadInvalid."""
+    if job.payload_problem:
+        raise PayloadInvalid(job.payload_problem)
     payload = job.payload
     version = payload.get("v", 1)
     if not isinstance(version, int) or version < 1:
-        raise PayloadInvalid(f"payload.v is {version!r}; a whole number from 1 is wanted")
+        raise PayloadInvalid(f"payload.v is {version!r:.80}; a whole number from 1 is wanted")
     if version > VERSION:
         raise PayloadTooNew(f"payload.v is {version}, and this worker understands versions up to {VERSION}")
     agent = payload.get("agent")
@@ -33,7 +36,7 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
         raise PayloadInvalid("payload.agent must be an object with either module or inline")
     budget = payload.get("budget") or {}
     if not isinstance(budget, Mapping):
-        raise PayloadInvalid(f"payload.budget is {budget!r}; an object is wanted")
+        raise PayloadInvalid(f"payload.budget is {budget!r:.80}; an object is wanted")
     return AttemptSpec(
         uid=str(job.uid),
         namespace=_text(payload, "namespace", "default"),
@@ -60,7 +63,8 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
 def input_deadline_seconds(job: ClaimedJob) -> int | None:
     """How long a tool's question may wait for an answer; None: as long as the job."""
     value = job.payload.get("inputDeadlineSeconds")
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return count(value, int(LONGEST_SECONDS)) if whole else None
 
 
 def _answers(payload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -75,12 +79,12 @@ def _text(payload: Mapping[str, Any], field: str, default: str) -> str:
     if value is None:
         return default
     if not isinstance(value, str):
-        raise PayloadInvalid(f"payload.{field} is {value!r}; a text is wanted")
+        raise PayloadInvalid(f"payload.{field} is {value!r:.80}; a text is wanted")
     return value
 
 
 def _number(budget: Mapping[str, Any], field: str) -> int | None:
     value = budget.get(field)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise PayloadInvalid(f"payload.budget.{field} is {value!r}; a whole number is wanted")
+        raise PayloadInvalid(f"payload.budget.{field} is {value!r:.80}; a whole number is wanted")
     return value

@@ -126,6 +126,11 @@ class Runs:
     def answered(self, key: Key) -> Run | None:
         return self.unacked.pop(key, None)
 
+    def forget(self, worker: UUID, job_id: int) -> None:
+        """Gives up the acks of a job's runs that ``worker`` claimed."""
+        for key in [key for key, run in self.unacked.items() if run.worker == worker and key[0] == job_id]:
+            del self.unacked[key]
+
     def free(self) -> dict[str, int]:
         """Free slots by queue (H23). Empty while a quarantined job runs: it must be alone (H14)."""
         if any(run.job.solo for run in self.running.values()):

@@ -24,9 +24,10 @@ from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckAnswer, ClaimedJob, WorkerInfo
 from agentjobs.queue.release import RELEASE
-from agentjobs.telemetry import signals
+from agentjobs.telemetry import loops, signals
 from agentjobs.telemetry.job_ends import JobEnds
 from agentjobs.telemetry.log import tell
+from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.telemetry.tracing import open_tracing
 from agentjobs.worker.process import linux
 from agentjobs.worker.process.ended import Ended
@@ -57,6 +58,10 @@ _OUTAGE_SECONDS = 5.0
 """A loop that fails for less time is no reason to be unready."""
 _STUCK_SECONDS = 120.0
 """Each try of the heartbeat is bounded; one that takes longer will never end."""
+_OPEN_FILES = 256
+"""Open files of a worker without runs: connections, the template, its modules' own."""
+_OPEN_FILES_OF_A_RUN = 4
+"""Open files of one run, in the supervisor (socket, pipe, pidfd) or in the template; and one to spare."""
 
 
 async def run_worker(config: WorkerConfig) -> int:
@@ -106,6 +111,8 @@ class Worker:
         self._random = random.Random()
         self._tasks: set[asyncio.Task[None]] = set()
         self._outages: tuple[Outage, ...] = ()
+        self._loops: list[LoopHealth] = []
+        """Of the loops that are served."""
 
     def drain(self, why: str) -> None:
         """The first call begins the drain, the second stops the runs now, the third kills them."""
@@ -127,7 +134,7 @@ class Worker:
         ]
         if self.identity.draining:
             found.append("draining")
-        return found
+        return found + loops.problems((*self._loops, *self.executors.loops))
 
     def stuck(self) -> str:
         """What only a restart could mend; empty: nothing."""
@@ -148,6 +155,16 @@ class Worker:
         if config.own_process:
             linux.forbid_dumping()
             self._handle_signals()
+            needed = _OPEN_FILES + _OPEN_FILES_OF_A_RUN * (sum(config.queues.values()) + config.standbys)
+            if (allowed := linux.allow_open_files(needed)) < needed:
+                log.critical(
+                    "the worker does not start: its %d slots need %d open files, and its hard limit is %d: raise it"
+                    " (LimitNOFILE, ulimit -n), or serve fewer slots",
+                    sum(config.queues.values()),
+                    needed,
+                    allowed,
+                )
+                return 1
         try:
             extensions.load(config.signal_modules, config.path)
         except extensions.SignalModuleFailed as error:
@@ -173,41 +190,39 @@ class Worker:
         config, identity = self.config, self.identity
         ends = JobEnds(self.tracing, queue.timelines, unavailable=QueueError, only=lambda job: job.acked)
         self.traces.job_acked = ends.put
-        dispatcher = Dispatcher(
-            queue,
-            identity,
-            self.runs,
-            poll_seconds=config.poll_seconds,
-            ready=lambda: self.executors.ready,
-            start=self._start,
-            acked=self._acked,
-            stepped=self._drain.changed.set,
-            metrics=self.metrics,
-        )
-        heartbeat = Heartbeat(
-            queue,
-            identity,
-            self.runs,
-            self.executors.lease,
-            seconds=config.heartbeat_seconds,
-            expiry_seconds=config.expiry_seconds,
-            info=self._info,
-            lost=self._stop_all_lost,
-            releases=RELEASES,
-            drain=self._drain_once,
-        )
-        ticker = Ticker(queue, identity, seconds=config.tick_seconds)
-        self._outages = (heartbeat.outage, dispatcher.outage, ticker.outage)
-        loops = [
-            dispatcher.run(),
-            heartbeat.run(),
-            ProgressReport(queue, identity, self.runs).run(),
-            ticker.run(),
-            Pruner(queue).run(),
-            Listener(queue, identity, config.queues, seconds=config.tick_seconds).run(),
-            ends.run(),
+        parts: list[Dispatcher | Heartbeat | ProgressReport | Ticker | Pruner | Listener] = [
+            Dispatcher(
+                queue,
+                identity,
+                self.runs,
+                poll_seconds=config.poll_seconds,
+                ready=lambda: self.executors.ready,
+                start=self._start,
+                acked=self._acked,
+                stepped=self._drain.changed.set,
+                metrics=self.metrics,
+            ),
+            Heartbeat(
+                queue,
+                identity,
+                self.runs,
+                self.executors.lease,
+                seconds=config.heartbeat_seconds,
+                expiry_seconds=config.expiry_seconds,
+                info=self._info,
+                lost=self._stop_all_lost,
+                releases=RELEASES,
+                drain=self._drain_once,
+            ),
+            Ticker(queue, identity, seconds=config.tick_seconds),
+            ProgressReport(queue, identity, self.runs),
+            Pruner(queue),
+            Listener(queue, identity, config.queues, seconds=config.tick_seconds),
         ]
-        tasks = [asyncio.ensure_future(loop) for loop in loops]
+        dispatcher, heartbeat, ticker, *others = (part.outage for part in parts)
+        self._outages = (dispatcher, heartbeat, ticker)
+        self._loops = [*(outage.health for outage in others), ends.health]
+        tasks = [asyncio.ensure_future(part.run()) for part in (*parts, ends)]
         draining = asyncio.ensure_future(self._drain.run())
         reached: asyncio.Task[Any] = asyncio.ensure_future(identity.reached.wait())
         everything: list[asyncio.Task[Any]] = [reached, draining, *tasks]
@@ -216,8 +231,9 @@ class Worker:
             # there.
             await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
             async with self.executors if reached.done() else contextlib.nullcontext():
+                tasks += self.executors.keepers
                 await asyncio.wait([draining, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            broken = [task for task in tasks if task.done()]
+                broken = [task for task in tasks if task.done()]
             for task in broken:
                 log.critical("a loop of the worker ended", exc_info=task.exception())
             return 1 if broken else 0

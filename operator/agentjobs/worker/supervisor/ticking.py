@@ -35,6 +35,10 @@ def pause(jittered_seconds: float, next_due_seconds: float | None, *, unheard: b
     return max(_LEAST_SECONDS, min(wanted))
 
 
+class TickFailed(Exception):
+    """Some stages of a tick failed, and were undone; the others did their work."""
+
+
 class Ticker:
     """The loop that ticks the queue while the worker is registered."""
 
@@ -51,12 +55,14 @@ class Ticker:
             try:
                 if self._identity.registered:
                     tick = await self._queue.tick(self._identity.uuid)
+                    if tick.promoted or tick.admitted:
+                        self._identity.work_wanted.set()
+                    if tick.failed:
+                        raise TickFailed("; ".join(tick.failed))
                     self.outage.over()
                     seconds = pause(
                         seconds, tick.next_due_seconds, unheard=notified and tick.ticked_elsewhere
                     )
-                    if tick.promoted or tick.admitted:
-                        self._identity.work_wanted.set()
             except Exception as error:
                 seconds = max(seconds, self.outage.failed(error))
             notified = await wait_for(self._identity.tick_wanted, seconds)

@@ -191,6 +191,24 @@ async def test_a_module_that_fails_at_import_is_invalid(write_module: Write, sou
     assert "'fails' failed at import" in await refusal(AgentInvalid, "fails")
 
 
+@pytest.mark.parametrize(
+    ("source", "where"),
+    [
+        ("import os\nKEY = os.environ['CRM_KEY']", "'reads' failed at import"),
+        ("import os\ndef agent():\n    return os.environ['CRM_KEY']", "reads:agent() failed"),
+        ("from os import environ\nKEY = environ['CRM_KEY']", "'reads' failed at import"),
+    ],
+)
+async def test_a_missing_variable_is_named_with_its_remedy(
+    write_module: Write, source: str, where: str
+) -> None:
+    write_module("reads", source)
+    message = await refusal(AgentInvalid, "reads")
+    assert f"{where}: it reads the environment variable 'CRM_KEY'" in message
+    assert "Set it for the worker pool" in message
+    assert "event loop" not in message
+
+
 async def test_nothing_to_run_lists_what_was_looked_for_and_found(write_module: Write) -> None:
     write_module("nothing", "import os\ndef helper(): ...\nVALUE = 1")
     message = await refusal(AgentNotFound, "nothing")

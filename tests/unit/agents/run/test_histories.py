@@ -107,6 +107,11 @@ def save(callback_context):
         raise ConnectionError("the archive is away")
 
 
+def refuse_what_is_bad(callback_context):
+    if "bad" in str(callback_context.session.events[-1].content):
+        raise ValueError("bad")
+
+
 def begin() -> dict:
     "Begins something long."
     return {"status": "pending"}
@@ -140,6 +145,17 @@ async def test_a_callback_that_fails_after_the_answer_is_called_again_and_the_an
     assert len(gemini.requests) == 1
 
 
+async def test_an_answer_at_which_a_callback_fails_each_time_is_asked_for_again(
+    gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script(text("A bad report."), text("A good report."))
+    job = gemini_job(write_module, "after_agent_callback=refuse_what_is_bad")
+    assert [(await job.attempt()).reason for _ in range(2)] == ["AgentFailed", "AgentFailed"]
+    assert len(gemini.requests) == 1
+    assert (await job.attempt()).result == "A good report."
+    assert gemini.requests[-1].user_messages == ["Write the report."]
+
+
 async def test_a_run_that_died_before_the_callback_after_the_answer_calls_it(
     gemini: FakeGemini, write_module: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,9 +186,11 @@ async def test_another_jobs_dead_call_is_not_sent_in_a_shared_session(
 ) -> None:
     """Providers refuse a request with a call that has no result, for good."""
     gemini.script(call("begin"), text("The answer."))
-    waits = gemini_job(write_module, "tools=[LongRunningFunctionTool(begin)]", session_id="shared")
+    waits = gemini_job(
+        write_module, "tools=[LongRunningFunctionTool(begin)]", session_id="shared_with_a_dead_call"
+    )
     assert (await waits.attempt()).reason == "InputUnsupported"
-    other = Job(GEMINI, "And now?", session_id="shared")
+    other = Job(GEMINI, "And now?", session_id="shared_with_a_dead_call")
     assert (await other.attempt()).result == "The answer."
     sent = gemini.requests[-1]
     assert "functionCall" not in json.dumps(sent.contents)

@@ -12,7 +12,7 @@ from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.genai import types
 
 from agentjobs.agents.run.events import CONFIRMATION
-from agentjobs.agents.run.history import MARKER, answer_of, visible
+from agentjobs.agents.run.history import MARKER, REPEATED, answer_of, visible
 
 OURS, THEIRS = "job-u", "job-of-another"
 ROOT = LlmAgent(name="a", model="echo", sub_agents=[LlmAgent(name="b", model="echo")])
@@ -111,6 +111,21 @@ def test_what_leads_nowhere_is_left_out_wherever_it_is(case: str) -> None:
 )
 def test_what_leads_nowhere_is_no_answer(case: str) -> None:
     assert answer_of(LEFT_OUT[case]) is None
+
+
+def test_an_id_that_the_provider_used_before_does_not_answer_a_call() -> None:
+    again = event(call("1"))
+    assert visible([USER, CALLED, RESULT, again], OURS, ROOT) == [USER, CALLED, RESULT]
+    assert visible([USER, again, CALLED, RESULT], OURS, ROOT) == [USER, CALLED, RESULT]
+
+
+def test_an_answer_after_which_the_agent_failed_twice_is_left_out() -> None:
+    answer, failed = event(text("The answer.")), event(error_code="ValueError")
+    repeated = event(text("The answer."), custom_metadata={REPEATED: True})
+    once = [USER, answer, failed]
+    assert visible(once, OURS, ROOT) == once
+    assert visible([*once, repeated], OURS, ROOT) == [*once, repeated], "that run died, and did not fail"
+    assert visible([*once, repeated, failed], OURS, ROOT) == [USER, failed, failed]
 
 
 def test_a_result_beside_half_a_question_stays() -> None:

@@ -113,9 +113,9 @@ CASES: list[tuple[BaseException, Origin, Verdict, Reason, float | None]] = [
     # answers
     (UnknownApiResponseError("said"), MODEL, RETRY, Reason.MODEL_RESPONSE_INVALID, None),
     (json.JSONDecodeError("said", "doc", 0), MODEL, RETRY, Reason.MODEL_RESPONSE_INVALID, None),
-    (json.JSONDecodeError("said", "doc", 0), AGENT, RETRY, Reason.MODEL_RESPONSE_INVALID, None),
+    (json.JSONDecodeError("said", "doc", 0), AGENT, RETRY, Reason.AGENT_FAILED, None),
     (invalid(), MODEL, FAIL, Reason.MODEL_REQUEST_INVALID, None),
-    (invalid(), AGENT, RETRY, Reason.MODEL_RESPONSE_INVALID, None),
+    (invalid(), AGENT, RETRY, Reason.AGENT_FAILED, None),
     # plain errors of ADK and of google-genai
     (ValueError("Model nonsense not found.\n\nIt resolves"), AGENT, FAIL, Reason.MODEL_NOT_FOUND, None),
     (ValueError("No API key was provided. Please pass"), MODEL, FAIL, Reason.MODEL_AUTH_FAILED, None),
@@ -147,6 +147,11 @@ CASES: list[tuple[BaseException, Origin, Verdict, Reason, float | None]] = [
     (ValueError("city not found."), AGENT, RETRY, Reason.AGENT_FAILED, None),
     (TimeoutError(), AGENT, RETRY, Reason.AGENT_FAILED, None),
     (ConnectionError(), AGENT, RETRY, Reason.AGENT_FAILED, None),
+    # what the agent's own calls get says nothing about the model, nor when to come back
+    (status_error(404), AGENT, RETRY, Reason.AGENT_FAILED, None),
+    (status_error(429, {"retry-after": "12"}), AGENT, RETRY, Reason.AGENT_FAILED, None),
+    (genai(503, retry_info("30s")), AGENT, RETRY, Reason.AGENT_FAILED, None),
+    (httpx.ConnectError("said"), AGENT, RETRY, Reason.AGENT_FAILED, None),
     (RuntimeError("said"), MODEL, RETRY, Reason.UNKNOWN_ERROR, None),
 ]  # fmt: skip
 
@@ -182,6 +187,7 @@ CODES: list[tuple[object, Verdict, Reason]] = [
     ("429", SNOOZE, Reason.MODEL_RATE_LIMITED),
     ("500", RETRY, Reason.MODEL_SERVER_ERROR),
     ("StaleSessionError", RETRY, Reason.SESSION_CONFLICT),
+    ("", RETRY, Reason.AGENT_FAILED),
 ]  # fmt: skip
 
 
@@ -210,9 +216,9 @@ def test_verdicts_agree_with_what_the_reasons_say() -> None:
 def test_a_wrapped_error_is_judged_by_its_cause() -> None:
     wrapped = RuntimeError("Error in plugin 'mine' during 'after_run_callback'")
     wrapped.__cause__ = genai(429, retry_info("3s"))
-    assert judge_exception(wrapped).reason is Reason.MODEL_RATE_LIMITED
+    assert judge_exception(wrapped, MODEL).reason is Reason.MODEL_RATE_LIMITED
     group = ExceptionGroup("parallel", [genai(500)])
-    assert judge_exception(group).reason is Reason.MODEL_SERVER_ERROR
+    assert judge_exception(group, MODEL).reason is Reason.MODEL_SERVER_ERROR
 
 
 def test_h7_a_message_is_bounded_and_clean() -> None:

@@ -10,6 +10,7 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -29,8 +30,10 @@ __all__ = ["gemini", "rows", "write_module"]
 HEAD = """
 import asyncio
 from google.adk.agents import BaseAgent, LlmAgent
+from google.adk.events import Event
 from google.adk.models import BaseLlm
 from google.adk.workflow import START, Workflow, node
+from google.genai.types import GenerateContentConfig, GenerationConfigRoutingConfig
 from pydantic import BaseModel
 
 class Number(BaseModel):
@@ -40,15 +43,18 @@ def nothing() -> str:
     "Nothing."
     return ""
 
+def numbers() -> dict:
+    "Numbers."
+    return {1: 2}
+
 def llm(**more):
     return LlmAgent(**{"name": "agent", "model": "gemini-2.5-flash", "instruction": "Answer.", **more})
 
 class Does(BaseAgent):
     what: object
     async def _run_async_impl(self, ctx):
-        self.what()
-        return
-        yield
+        if (event := self.what()) is not None:
+            yield event
 
 class Broken(BaseLlm):
     async def generate_content_async(self, llm_request, stream=False):
@@ -69,10 +75,13 @@ async def slow(node_input: str) -> str:
 """
 
 OF_AGENTS = {
+    "client": "llm(generate_content_config=GenerateContentConfig(routing_config=GenerationConfigRoutingConfig()))",
+    "tool's result": "llm(tools=[nothing, numbers])",
+    "no code": "Does(name='a', what=lambda: Event(author='a', error_message='the remote is down'))",
     "agent": "Does(name='a', what=lambda: 1 / 0)",
     "tool": "llm(tools=[nothing, raises])",
     "unknown": "llm(model=Broken(model='broken'))",
-    "model's class pydantic_core.ValidationError": "llm(model=Strict(model='strict'))",
+    "request's class pydantic_core.ValidationError": "llm(model=Strict(model='strict'))",
     "class pydantic_core.ValidationError": "llm(output_schema=Number, output_key='number')",
     "text Context variable not found": "llm(instruction='Answer in {language}.')",
     r"text ^Model \S+ not found\.": "llm(model='nonsense')",
@@ -87,7 +96,7 @@ OF_AGENTS = {
 async def test_a_row_is_reached_by_an_agent(
     row: str, root: str, write_module: Write, gemini: FakeGemini, rows: list[str]
 ) -> None:
-    gemini.script(call("raises" if row == "tool" else "nothing"), text("none"))
+    gemini.script(call({"tool": "raises", "tool's result": "numbers"}.get(row, "nothing")), text("none"))
     write_module(
         "under_test",
         f"{HEAD}\ndef raises() -> str:\n    'Raises.'\n    raise KeyError('x')\n\nroot_agent = {root}\n",
@@ -125,26 +134,37 @@ def _service_account(folder: Path, token_uri: str) -> Path:
 
 
 async def test_missing_keys_and_clouds_that_refuse_us_have_their_rows(
-    gemini: FakeGemini, rows: list[str], tmp_path: Path
+    write_module: Write, gemini: FakeGemini, rows: list[str], tmp_path: Path
 ) -> None:
-    async def run(prepare: Callable[[pytest.MonkeyPatch], object]) -> None:
+    write_module(
+        "claude",
+        f"{HEAD}\nfrom google.adk.models.anthropic_llm import AnthropicLlm\n"
+        "root_agent = llm(model=AnthropicLlm(model='claude-x'))\nvertex = llm(model='claude-x')\n",
+    )
+
+    async def run(prepare: Callable[[pytest.MonkeyPatch], object], agent: dict[str, Any] = GEMINI) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HOME", str(tmp_path))
             prepare(patch)
-            await Job(GEMINI).attempt()
+            await Job(agent, modules=("claude",)).attempt()
 
     with FakeProvider() as cloud:
         cloud.answer = Answer(failure=Failure(400, "invalid_grant"))
         refused, away = (_folder(tmp_path, name) for name in ("refused", "away"))
         await run(lambda patch: patch.delenv("GOOGLE_API_KEY"))
+        await run(lambda patch: patch.delenv("ANTHROPIC_API_KEY", raising=False), CLAUDE)
+        await run(lambda patch: patch.delenv("GOOGLE_CLOUD_PROJECT", raising=False), VERTEX_CLAUDE)
         await run(lambda patch: _vertex(patch, None))
         await run(lambda patch: _vertex(patch, _service_account(refused, cloud.url)))
         await run(lambda patch: _vertex(patch, _service_account(away, "http://127.0.0.1:1")))
     assert rows == OF_CLOUDS
 
 
+CLAUDE, VERTEX_CLAUDE = module("claude"), module("claude:vertex")
 OF_CLOUDS = [
     r"text ^No API key was provided\.",
+    r"text ^No Anthropic credential was found\b",
+    r"text GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION must be set\b",
     "class google.DefaultCredentialsError",
     "class google.RefreshError",
     "class google.TransportError",

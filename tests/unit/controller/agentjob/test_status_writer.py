@@ -247,3 +247,133 @@ async def test_a_newer_version_that_came_meanwhile_stays_in_the_outbox() -> None
         b.writer.wake()
         await until(lambda: bool(b.outbox.confirmed))
         assert b.outbox.confirmed[0] == (1, 5, 1)
+
+
+THERE = Reply(200, {"metadata": {"uid": str(UUID(int=1))}})
+DENIED = Reply(422, {"message": "a webhook says no"})
+TOO_LARGE = Reply(500, {"message": "etcdserver: request is too large"})
+
+
+async def test_a_422_without_causes_is_a_refusal_where_a_get_finds_the_object() -> None:
+    async with bench() as b:
+        b.api.answer, b.api.get = lambda path: DENIED, lambda path: THERE
+        b.outbox.add(1)
+        b.writer.wake()
+        await until(lambda: len(b.api.patched) >= 2)
+        assert b.outbox.entries, "it is kept"
+        b.api.answer = lambda path: Reply(200, {})
+        await b.until_empty()
+        assert b.outbox.confirmed == [(1, 5, 1)]
+
+
+@pytest.mark.parametrize(
+    "get", [Reply(404, {"details": {"name": "job"}}), Reply(200, {"metadata": {"uid": "another"}})]
+)
+async def test_a_422_without_causes_is_the_end_of_the_object_where_a_get_says_so(get: Reply) -> None:
+    async with bench() as b:
+        b.api.answer, b.api.get = lambda path: DENIED, lambda path: get
+        b.outbox.add(1)
+        await b.until_empty()
+        assert b.outbox.confirmed == []
+        assert len(b.api.patched) == 1
+
+
+async def test_nothing_is_concluded_where_the_get_is_refused_too() -> None:
+    async with bench() as b:
+        b.api.answer, b.api.get = lambda path: DENIED, lambda path: Reply(403, {})
+        b.outbox.add(1)
+        b.writer.wake()
+        await until(lambda: len(b.api.patched) >= 2)
+        assert b.outbox.entries
+
+
+async def test_a_status_that_is_too_large_is_shown_in_part_once_and_an_event_says_why() -> None:
+    async with bench() as b:
+        sent: list[Any] = []
+        plain = b.api.request
+
+        async def request(verb: str, path: str, *, body: Any = None, **more: Any) -> Reply:
+            sent.append(body)
+            whole = (body is not None and "result" in str(body)) or len(sent) == 1
+            b.api.answer = lambda path: TOO_LARGE if whole else Reply(200, {})
+            return await plain(verb, path, **more)
+
+        b.api.request = request  # type: ignore[method-assign]
+        b.outbox.add(1)
+        await b.until_empty()
+        assert len(sent) == 2
+        full, part = (set(body[1]["value"]) for body in sent)
+        assert part < full
+        assert {"state", "revision", "conditions"} <= part
+        await until(lambda: len(b.events) == 2)
+        told = {event.reason.value: event.message for event in b.events}
+        assert "500 etcdserver: request is too large" in told["StatusReduced"]
+        b.outbox.add(1, version=6)
+        await b.until_empty()
+        assert len(sent) == 2, "the same is not tried again"
+
+
+@pytest.mark.parametrize("reply", [Reply(503, {}), Reply(429, {}, 3600.0), Reply(403, {}), Reply(401, {})])
+async def test_a_namespace_that_refuses_is_asked_rarely_and_holds_up_no_other_however_much_waits_there(
+    reply: Reply,
+) -> None:
+    async with bench() as b:
+        b.api.answer = lambda path: reply if "/noisy/" in path else Reply(200, {})
+        for number in range(2000):
+            b.outbox.add(number, "noisy")
+        b.writer.wake()
+        await until(lambda: bool(b.api.patched))
+        for number in range(5000, 5010):
+            b.outbox.add(number, "quiet")
+        b.writer.wake()
+        await until(lambda: len(b.outbox.entries) == 2000, within=5.0)
+        assert sum("/noisy/" in path for path in b.api.patched) < 60
+        b.api.answer = lambda path: Reply(200, {})
+        await b.until_empty(30.0)
+        assert sum("/quiet/" in path for path in b.api.patched) == 10, "nothing is written twice"
+
+
+async def test_namespaces_that_give_no_answer_hold_up_no_other() -> None:
+    async with bench() as b:
+        silent = asyncio.Event()
+        plain = b.api.request
+
+        async def request(verb: str, path: str, **more: Any) -> Reply:
+            if "/quiet/" not in path:
+                await silent.wait()
+            return await plain(verb, path, **more)
+
+        b.api.request = request  # type: ignore[method-assign]
+        for team in range(5):
+            for number in range(300):
+                b.outbox.add(1000 * team + number, f"silent-{team}")
+        b.writer.wake()
+        await asyncio.sleep(0.1)
+        for number in range(9000, 9010):
+            b.outbox.add(number, "quiet")
+        b.writer.wake()
+        await until(lambda: len(b.outbox.entries) == 1500, within=8.0)
+        silent.set()
+        await b.until_empty(60.0)
+
+
+async def test_one_object_that_gives_no_answer_holds_up_no_other_of_its_namespace() -> None:
+    async with bench() as b:
+        silent = asyncio.Event()
+        plain = b.api.request
+
+        async def request(verb: str, path: str, **more: Any) -> Reply:
+            if "/job-1/" in path:
+                await silent.wait()
+            return await plain(verb, path, **more)
+
+        b.api.request = request  # type: ignore[method-assign]
+        b.outbox.add(1)
+        b.writer.wake()
+        await asyncio.sleep(1.0)
+        for number in range(2, 50):
+            b.outbox.add(number)
+        b.writer.wake()
+        await until(lambda: len(b.outbox.entries) == 1, within=5.0)
+        silent.set()
+        await b.until_empty()

@@ -167,7 +167,7 @@ def test_what_is_under_way_in_a_namespace_is_bounded() -> None:
     assert b.room(0.0) == 1
 
 
-def test_a_namespace_that_does_not_answer_is_left_out_until_it_does() -> None:
+def test_a_namespace_that_leaves_several_requests_without_an_answer_is_left_out_until_it_answers() -> None:
     b = backoff(parallel=4)
     for number in range(4):
         b.start("team", f"team/{number}", 0.0)

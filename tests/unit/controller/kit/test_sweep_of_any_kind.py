@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -17,6 +19,7 @@ from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.sweep import Suspects, Sweep, vanished_rows
 from agentjobs.controller.metrics.counters import SWEEP_FOUND, Counters
+from controller_builders import until
 
 THINGS = Resource("things", "Thing")
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,11 +150,12 @@ class NamespacedApi(StubApi):
     """Lists nothing in the namespace open, and refuses to list the others."""
 
     listed: list[str] = field(default_factory=list)
+    forbidden: bool = True
 
     async def request(self, verb: str, path: str, **_: Any) -> Reply:
         if path.endswith("/things"):
             self.listed.append(path.split("/")[-2])
-            if "/namespaces/open/" not in path:
+            if self.forbidden and "/namespaces/open/" not in path:
                 return Reply(403, {"message": "not yours"})
             return Reply(200, {"metadata": {}, "items": []})
         return Reply(404, {"details": {"name": path.rpartition("/")[2]}})
@@ -173,3 +177,23 @@ async def test_a_get_that_is_refused_leaves_that_row_alone_and_no_other() -> Non
     api = StubApi({}, get=lambda name: Reply(503, {}) if name == "a" else None)
     await sweep_of(things, api, []).sweep()
     assert things.released == [B]
+
+
+async def test_a_namespace_that_was_refused_is_swept_again_on_its_own_soon_after_the_refusals_end() -> None:
+    things = Things([ThingRow(A, "a", "open"), ThingRow(B, "b", "closed")])
+    api, seen = NamespacedApi({}), list[WatchEvent]()
+    sweep = Sweep(
+        things, cast(ApiServer, api), THINGS, seen.extend, frozenset({"open", "closed"}), first_seconds=0.01
+    )
+    task = asyncio.create_task(sweep.run())
+    try:
+        await until(lambda: api.listed.count("closed") >= 3)
+        assert api.listed.count("open") == 1
+        assert things.released == [A]
+        api.forbidden = False
+        await until(lambda: things.released == [A, B])
+        assert api.listed.count("open") == 1
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 from uuid import UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.kit.due_times import DueTimes
+from agentjobs.controller.leader import Leader
+from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.clock import DatabaseClock
+from agentjobs.queue.queue import Queue
 from scheduler_builders import HOUR, NOON
 
 A, B = UUID(int=1), UUID(int=2)
@@ -59,3 +66,19 @@ def test_uids_that_are_due_at_one_time_can_be_compared() -> None:
     for _ in range(100):
         agenda.put(uuid4(), NOON)
     assert len(agenda.due(NOON)) == 100
+
+
+async def test_finished_objects_are_deleted_by_the_clock_that_says_when_they_finished() -> None:
+    """A machine whose clock is ahead would delete results that nobody has read."""
+    queue = SimpleNamespace(settled_children=None, timelines=None)
+    leader = Leader(
+        OperatorConfig("postgresql://nowhere/none"),
+        cast(ApiServer, SimpleNamespace()),
+        cast(Queue, queue),
+        "cluster",
+        Counters(),
+        None,
+        uuid4(),
+    )
+    leader.scheduler.cache.sync_clock(NOON, time.monotonic())
+    assert timedelta() <= leader.ttl.clock() - NOON < timedelta(seconds=60)

@@ -82,6 +82,15 @@ async def test_an_answer_its_events_and_what_was_printed_arrive(executors: Execu
     assert ended.max_resident_bytes > 0
 
 
+async def test_what_adk_logs_beside_the_answer_is_printed_and_in_the_outcome(executors: ExecutorPool) -> None:
+    ended = await run(executors, call("no_such_tool"))
+    assert ended.outcome is not None
+    assert ended.outcome.verdict is Verdict.COMPLETE
+    (warning,) = ended.outcome.warnings
+    assert ended.log_tail == f"warning: {warning}\n"
+    assert warning in ended.outcome.message
+
+
 async def test_events_arrive_while_the_run_goes_on(executors: ExecutorPool) -> None:
     executor = await spawn_waiting(executors)
     assert not executor.done

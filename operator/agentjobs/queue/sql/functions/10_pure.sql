@@ -12,9 +12,14 @@ create or replace function place(p_pos bigint) returns bigint
 create or replace function priority(p_pos bigint) returns smallint
   language sql immutable as 'select (p_pos >> 56)::smallint';
 
+-- sum_of: two counts added up, at most 2^53 - 1, as the workers bound them: a job may run for ever.
+create or replace function sum_of(a bigint, b bigint) returns bigint language sql immutable as
+  'select least(9007199254740991, least(a, 9007199254740991) + least(b, 9007199254740991))';
+
 -- plus: two usages added up, number by number; null counts as nothing.
-create or replace function plus(a bigint[], b bigint[]) returns bigint[] language sql immutable as
-  'select case when a is null then b when b is null then a else array[a[1]+b[1], a[2]+b[2], a[3]+b[3], a[4]+b[4], a[5]+b[5]] end';
+create or replace function plus(a bigint[], b bigint[]) returns bigint[] language sql immutable as $$
+  select case when a is null then b when b is null then a
+              else array[sum_of(a[1], b[1]), sum_of(a[2], b[2]), sum_of(a[3], b[3]), sum_of(a[4], b[4]), sum_of(a[5], b[5])] end $$;
 
 -- ready_state: where a job goes that is due: to the ready ones, and after its third lost worker into quarantine (H14).
 create or replace function ready_state(p_losses smallint) returns "char"

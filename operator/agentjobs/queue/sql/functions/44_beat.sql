@@ -3,14 +3,16 @@
 -- that does not know it drains (H30). controls: what is asked of its runs. disowned: runs that were claimed for it and that it
 -- does not know, because the reply was lost (H8): neither held, nor in flight, and older than a beat, for a claim may have been
 -- sent after this beat was composed.
--- A gap of half the expiry starts the steady time anew (H11): the others may have beaten almost a whole beat earlier.
+-- A gap of half the expiry starts the steady time anew (H11): the others may have beaten almost a whole beat earlier. So does a
+-- beat before the last one: the database's clock was set back.
 -- Indexes: worker's primary key, running_control. Lock order: the worker's own row alone.
 create or replace function beat(p_worker uuid, p_held json, p_in_flight bigint[], p_expiry interval,
                      out alive boolean, out release int, out controls json, out disowned json) language plpgsql
   set jit = off as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp();
 begin
-  update worker set steady_since = case when beat_at < v_now - p_expiry / 2 then v_now else steady_since end, beat_at = v_now
+  update worker set steady_since = case when beat_at between v_now - p_expiry / 2 and v_now then steady_since else v_now end,
+                    beat_at = v_now
     where id = p_worker;
   alive := found;
   select max(b.release) into release from bundle b;

@@ -1,5 +1,6 @@
 -- rescue: jobs of workers that have expired go back (H14). Only a caller that has itself beaten without a gap for the expiry may
--- judge others (H11), so an outage of the database rescues nobody.
+-- judge others (H11), so an outage of the database rescues nobody. A beat in the future is from before the clock was set back: who
+-- lives has beaten since.
 -- The losses of a job decide: after the 1st it is ready at once, after the 2nd it waits a random part of its backoff, after the
 -- 3rd and 4th it is in quarantine, the 5th fails it. What was asked of a run comes before that (H15).
 -- The dead workers are found in a statement of their own: a recheck within one statement must not see a job that was claimed
@@ -10,10 +11,11 @@ create or replace function rescue(p_caller uuid, p_expiry interval, p_limit int,
 declare v_dead uuid[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_now timestamptz := clock_timestamp();
 begin
   n := 0;
-  if not exists (select from worker where id = p_caller and beat_at > v_now - p_expiry and steady_since <= v_now - p_expiry) then
+  if not exists (select from worker where id = p_caller and beat_at > v_now - p_expiry and beat_at <= v_now
+                   and steady_since <= v_now - p_expiry) then
     return;
   end if;
-  with dead as (select id from worker where beat_at < v_now - p_expiry for update skip locked),
+  with dead as (select id from worker where beat_at < v_now - p_expiry or beat_at > v_now + p_expiry for update skip locked),
     gone as (delete from worker w using dead where w.id = dead.id returning w.id, w.name)
   insert into lost_worker (id, name) select id, name from gone on conflict do nothing;
   -- ids first, in a statement of their own: a recheck must not see a job that was claimed anew since
@@ -31,7 +33,7 @@ begin
                   when coalesce(run.losses, 0) + 1 >= 5 then 'lost' when control = 's' then 'suspend' else 'again' end as verdict,
              case when coalesce(run.losses, 0) + 1 = 2
                   then v_now + random() * make_interval(secs => least(coalesce(job.retry[3], 3600),
-                                                                      coalesce(job.retry[1], 15) * coalesce(job.retry[2], 2)))
+                                                                      coalesce(job.retry[1], 15)::float8 * coalesce(job.retry[2], 2)))
                   else v_now end as next_at
       from run join job on job.id = run.id),
     logged as (insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,

@@ -26,6 +26,7 @@ declare
 begin
   if p_heard = 'o' then
     if not v_open or b.kind = 'r' then b.failures := 0; b.failed := '{}'; b.failed_runs := '{}'; end if;
+    if b.kind = 'r' then b.probe_seconds := 1; end if;
     if v_open and v_mine then
       if b.allowed = 0 then b.failures := 0; b.failed := '{}'; b.failed_runs := '{}'; end if;
       b.allowed := greatest(b.allowed, 1) + 1;                   -- one more per answer: twice as many per round
@@ -50,11 +51,12 @@ begin
   elsif p_heard = 'r' then
     if not v_open or (v_mine and b.kind <> 'r') then
       b.kind := 'r'; b.since := p_now; b.failures := 0; b.failed := '{}'; b.failed_runs := '{}';
-      b.allowed := greatest(1, case when v_open then 1 else p_running / 2 end);
+      b.allowed := greatest(1, case when v_open then 1 else p_running / 2 end); b.probe_seconds := 1;
       b.probe_at := p_now + make_interval(secs => greatest(p_delay, 1));
     elsif b.kind = 'r' then                                      -- the first of a burst halves, the others wait with it
-      if v_mine then b.allowed := greatest(1, p_running / 2); end if;
-      b.probe_at := greatest(b.probe_at, p_now + make_interval(secs => greatest(p_delay, 1)));
+      -- limited again without an answer in between: a provider that always asks for a second is not asked each second
+      if v_mine then b.allowed := greatest(1, p_running / 2); b.probe_seconds := least(2 * b.probe_seconds, c_longest); end if;
+      b.probe_at := greatest(b.probe_at, p_now + make_interval(secs => greatest(p_delay, b.probe_seconds)));
     end if;
   elsif not v_open or (b.kind <> p_heard and (v_mine or (p_heard = 'a' and (b.allowed = 0 or b.kind = 'r')))) then
     b.kind := p_heard; b.since := p_now; b.failures := 1; b.failed := '{}'; b.failed_runs := '{}'; b.allowed := 0;

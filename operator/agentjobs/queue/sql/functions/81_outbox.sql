@@ -8,12 +8,12 @@
 create or replace function outbox_read(p_limit int, p_coalesce interval, p_exclude bigint[], p_closed text[] default '{}')
   returns table (id bigint, version bigint, marked_at timestamptz, job json)
   language plpgsql stable set jit = off as $$ #variable_conflict use_column
-declare v_before timestamptz := clock_timestamp() - p_coalesce; v_ids bigint[];
+declare v_now timestamptz := clock_timestamp(); v_before timestamptz := v_now - p_coalesce; v_ids bigint[];
 begin
   select array_agg(id) into v_ids from (
     select x.id from outbox x
     where x.id <> all (p_exclude)
-      and (x.marked_at < v_before or exists (select from outcome o where o.id = x.id))
+      and (x.marked_at < v_before or x.marked_at > v_now or exists (select from outcome o where o.id = x.id))
       and (p_closed = '{}' or not exists (select from job j where j.id = x.id and j.namespace = any (p_closed)))
     order by x.version limit p_limit) due;
   if v_ids is null then return; end if;

@@ -67,7 +67,7 @@ create table job (
   cancel_wanted     boolean not null default false,   -- spec.cancel is true: a retry is refused
   object_gone       boolean not null default false,   -- a GET has said so: nothing to project, and no tombstone to keep
   posted_run        int not null default 0,           -- Kubernetes Events of runs up to this one are posted
-  round             smallint not null default 1,      -- 1, and one more with each retry by a person (H21)
+  round             int not null default 1,           -- 1, and one more with each retry by a person (H21)
   round_at          timestamptz not null,             -- the round began
   created_at        timestamptz not null              -- of the request (an object's creationTimestamp)
     constraint created_at_of_1970_to_2999 check (created_at >= '1970-01-01Z' and created_at < '3000-01-01Z'),
@@ -75,7 +75,18 @@ create table job (
   refused           text,                             -- why what its object asks for is not accepted (queue_access); null: it is
   refused_changed   timestamptz,                      -- refused last became null, or not null; null: as it was at accepted_at
   resumed_at        timestamptz,                      -- it last ceased to be suspended, by a resume or its end, in this round
-  tombstone         "char"                            -- final state of a job that retention has trimmed
+  tombstone         "char",                           -- final state of a job that retention has trimmed
+  -- What any caller may ask for: no value here can stop a claim or a tick, which handle many jobs at once.
+  constraint job_priority check (priority between 0 and 9),
+  constraint job_max_attempts check (max_attempts >= 1),
+  constraint job_retry check (array_ndims(retry) = 1 and cardinality(retry) = 4 and array_position(retry, null) is null
+                              and retry[1] between 0 and 86400 and retry[2] between 1 and 100
+                              and retry[3] between 0 and 604800 and retry[4] between 1 and 31536000),
+  constraint job_seconds check (attempt_timeout between 1 and 31536000 and starting_deadline between 1 and 31536000
+                                and active_deadline between 1 and 31536000),
+  constraint job_times check (due_at between '0001-01-02Z' and '9999-12-30Z'),
+  constraint job_names check (octet_length(queue) <= 63 and octet_length(session) <= 1024 and octet_length(target) <= 1012),
+  constraint job_payload check (json_typeof(payload) = 'object')
 );
 create index job_by_queue on job (queue, id);
 create index job_by_object on job (namespace, name) where namespace is not null;
@@ -203,7 +214,7 @@ create table attempt (
   id          bigint not null,
   run         int not null,
   attempt     int not null,
-  round       smallint not null,
+  round       int not null,
   worker      uuid,
   worker_name text,
   token       bigint,

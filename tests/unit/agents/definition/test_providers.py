@@ -1,0 +1,58 @@
+"""Clients of models that retry by themselves: switched off, and bounded in time."""
+
+from __future__ import annotations
+
+import pytest
+from anthropic import AsyncAnthropic
+from google.adk.agents import LlmAgent, SequentialAgent
+from google.adk.models import BaseLlm
+from google.adk.models.anthropic_llm import AnthropicLlm
+from provider import FakeProvider
+from provider_shapes import Answer, Failure
+
+from agentjobs.agents.definition.providers import without_retries
+
+
+def client_of(model: BaseLlm | str) -> AsyncAnthropic:
+    agent = LlmAgent(name="a", model=model)
+    without_retries(SequentialAgent(name="r", sub_agents=[agent]), 30)
+    assert isinstance(agent.model, AnthropicLlm)
+    client = agent.model._anthropic_client
+    assert isinstance(client, AsyncAnthropic)
+    return client
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "fake-key-of-the-tests")
+
+
+def test_a_claude_model_does_not_retry_and_has_the_pools_time_out() -> None:
+    client = client_of(AnthropicLlm(model="claude-x"))
+    assert (client.max_retries, client.timeout) == (0, 30)
+
+
+def test_a_shorter_time_out_of_the_author_counts() -> None:
+    own = AsyncAnthropic(timeout=5, max_retries=7)
+    client = client_of(AnthropicLlm(model="claude-x", client=own))
+    assert (client.max_retries, client.timeout) == (0, 5)
+
+
+async def test_a_429_of_claude_is_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeProvider() as provider:
+        provider.answer = Answer(failure=Failure(429), headers={"retry-after": "1"})
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", provider.url)
+        client = client_of(AnthropicLlm(model="claude-x"))
+        with pytest.raises(Exception, match="429"):
+            await client.messages.create(
+                model="claude-x", max_tokens=5, messages=[{"role": "user", "content": "x"}]
+            )
+        assert provider.requests == 1
+
+
+def test_a_claude_without_a_key_fails_in_its_call_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    model = AnthropicLlm(model="claude-x")
+    without_retries(LlmAgent(name="a", model=model), 30)
+    with pytest.raises(ValueError, match="No Anthropic credential was found"):
+        _ = model._anthropic_client

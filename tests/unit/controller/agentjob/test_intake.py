@@ -1,0 +1,47 @@
+"""Which of several sightings of one object waits for the database."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from agentjobs.controller.agentjob.intake import Intake
+from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.metrics.counters import Counters
+from agentjobs.queue.queue import Queue
+
+
+def seen(version: str, **fields: Any) -> WatchEvent:
+    obj = {
+        "metadata": {
+            "uid": "11111111-2222-3333-4444-555555555555",
+            "namespace": "team",
+            "name": "job",
+            "generation": 1,
+            "resourceVersion": version,
+        },
+        "spec": {},
+    }
+    return WatchEvent(obj, **({"deleted": False} | fields))
+
+
+@pytest.mark.parametrize(
+    ("why", "first", "second", "wins"),
+    [
+        ("the newer one", seen("6"), seen("7"), "second"),
+        ("a GET that the watch has overtaken", seen("7"), seen("6"), "first"),
+        ("versions are numbers", seen("9"), seen("10"), "second"),
+        ("a delete is the last word", seen("7", deleted=True), seen("9"), "first"),
+        ("a delete, whatever its version", seen("7"), seen("6", deleted=True), "second"),
+        ("a listing after the API server went back", seen("7"), seen("6", listed=True), "second"),
+        ("versions that are no numbers", seen("b"), seen("a"), "second"),
+    ],
+)
+def test_of_two_sightings_one_waits(why: str, first: WatchEvent, second: WatchEvent, wins: str) -> None:
+    intake = Intake(cast(Queue, None), Gate("cluster-1"), Counters())
+    intake.enqueue([first])
+    intake.enqueue([second])
+    (waiting,) = intake._pending.values()
+    assert waiting is {"first": first, "second": second}[wins], why
