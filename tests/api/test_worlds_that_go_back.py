@@ -241,7 +241,11 @@ async def test_invariant_20_a_status_that_is_edited_by_hand_is_put_right(b: Benc
             wrong = await unmended()
         finally:
             beating.cancel()
-        assert not wrong, f"{len(wrong)} of {len(names)}: {sorted(wrong)}"
+        told = {
+            n: {k: (was[n].get(k), f.get(k)) for k in was[n].keys() | f.keys() if was[n].get(k) != f.get(k)}
+            for n, f in wrong.items()
+        }
+        assert not wrong, f"{len(wrong)} of {len(names)}: {told}"
 
 
 async def test_invariant_20_a_schedules_status_that_is_edited_by_hand_is_put_right(

@@ -54,6 +54,7 @@ class Leader:
         meter: Counters,
         tracing: Tracing | None,
         installation: UUID,
+        given_revision: int,
     ) -> None:
         every, namespaces = config.intervals, frozenset(config.namespaces)
         self._explain_seconds = every.explain
@@ -106,7 +107,12 @@ class Leader:
             on_refused=self.recorder.record,
         )
         self.audit = StatusAudit(
-            queue, api, self.statuses.wrote, self.statuses.forget, self.statuses.written_elsewhere
+            queue,
+            api,
+            self.statuses.wrote,
+            self.statuses.forget,
+            self.statuses.written_elsewhere,
+            given_revision,
         )
         self.ttl = TtlAfterFinished(
             api,

@@ -125,8 +125,10 @@ class Operator:
     async def _lead(self, api: ApiServer, queue: Queue, heartbeat: OperatorHeartbeat) -> None:
         await heartbeat.reached()
         cluster_id = await self._cluster(api)
-        installation = await queue.installation()
-        self._leader = Leader(self.config, api, queue, cluster_id, self.meter, self.tracing, installation)
+        installation, (given, _) = await queue.installation(), await queue.projections([])
+        self._leader = Leader(
+            self.config, api, queue, cluster_id, self.meter, self.tracing, installation, given
+        )
         try:
             await self._leader.run()
         finally:

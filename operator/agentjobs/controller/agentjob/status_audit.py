@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +52,8 @@ class Observed:
 
     object: dict[str, Any]
     due: float
+    at_first: bool = False
+    """Whether it comes from the listing with which this operator began to lead."""
 
     @property
     def status(self) -> dict[str, Any]:
@@ -75,8 +77,12 @@ class StatusAudit:
     """Called before a status is written again: what this operator wrote is not there any more."""
     refresh: Callable[[Iterable[UUID]], None]
     """Called for a running job whose progress another process has written."""
+    given_at_first: int = 0
+    """The last revision that the database had given out when this operator began to lead."""
     settle_seconds: float = SETTLE_SECONDS
     _pending: dict[str, Observed] = field(default_factory=dict)
+    _urgent: dict[str, Observed] = field(default_factory=dict)
+    """Those that may show an end which the database has lost: looked at before anything is written over it."""
     _right: dict[str, bytes] = field(default_factory=dict)
     """Digests of statuses that were found right, by uid."""
     _mended: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
@@ -86,6 +92,7 @@ class StatusAudit:
     _lost: list[range] = field(default_factory=list)
     """Revisions that objects show and that this database never gave out: it was restored."""
     _adopted: set[UUID] = field(default_factory=set)
+    _known: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def enqueue(self, batch: Iterable[WatchEvent]) -> None:
@@ -93,14 +100,20 @@ class StatusAudit:
         due = time.monotonic() + self.settle_seconds
         for seen in batch:
             uid = seen.object["metadata"]["uid"]
+            at_first = seen.listed and uid not in self._known
+            (self._known.discard if seen.deleted else self._known.add)(uid)
             if seen.deleted:
-                for known in (self._pending, self._right, self._mended):
+                for known in (self._pending, self._urgent, self._right, self._mended):
                     known.pop(uid, None)
             elif not (status := seen.object.get("status")) or self._right.get(uid) == _digest(status):
                 self._pending.pop(uid, None)  # nothing to compare: intake sees to a status that was wiped
             else:
                 self._pending.pop(uid, None)  # the first one in is the first one due
-                self._pending[uid] = Observed(seen.object, due)
+                observed = Observed(seen.object, due, at_first)
+                if at_first and observed.revision > self.given_at_first:
+                    self._urgent[uid] = Observed(seen.object, 0.0, at_first)
+                else:
+                    self._pending[uid] = observed
                 self._wake.set()
 
     async def run(self) -> None:
@@ -108,21 +121,22 @@ class StatusAudit:
         while True:
             await wait_for(self._wake, CHECK_SECONDS)
             try:
-                if not self._pending:
+                if not (self._pending or self._urgent):
                     await self._projections([])
                 await self._look()
             except QueueError as error:
                 log.debug("statuses are compared later: the database does not answer: %s", error)
                 await asyncio.sleep(random.uniform(0.5, 1.5))
-            await asyncio.sleep(GAP_SECONDS)
-            if not self._pending:
+            if not self._urgent:
+                await asyncio.sleep(GAP_SECONDS)
+            if not (self._pending or self._urgent):
                 self._wake.clear()
 
     async def _look(self) -> None:
         """Compares a batch. Raises QueueError: nothing was concluded."""
         now = time.monotonic()
         due: dict[UUID, Observed] = {}
-        for uid, observed in list(self._pending.items()):
+        for uid, observed in list((self._urgent or self._pending).items()):
             if observed.due > now or len(due) == BATCH:
                 break
             if self.wrote(UUID(uid), observed.status):
@@ -135,8 +149,11 @@ class StatusAudit:
         jobs = {job.uid: (stale, job) for stale, job in found}
         for key, observed in due.items():
             stale, job = jobs.get(key, (False, None))
+            right: bool | None = True
             try:
-                if job is not None and not await self._is_right(observed, job, given, stale=stale):
+                if job is not None:
+                    right = await self._is_right(observed, job, given, stale=stale)
+                if right is False:
                     self.api.meter.add(SWEEP_FOUND, kind="status")
                     self.forget([key])
                     await self.queue.touch([key])
@@ -148,8 +165,12 @@ class StatusAudit:
             except Exception:
                 log.exception("a status could not be compared", extra={"uid": str(key)})
                 self.api.meter.add(TASK_FAILURES, part="audit")
-            if self._pending.get(str(key)) is observed:
-                del self._pending[str(key)]
+            uid = str(key)
+            self._urgent.pop(uid, None)
+            if self._pending.get(uid, observed) is observed:
+                self._pending.pop(uid, None)
+                if right is None:
+                    self._pending[uid] = replace(observed, due=time.monotonic() + self.settle_seconds)
 
     async def _projections(self, uids: list[UUID]) -> tuple[int, list[tuple[bool, JobView]]]:
         given, found = await self.queue.projections(uids)
@@ -163,10 +184,12 @@ class StatusAudit:
 
     def _settle(self, uid: str, observed: Observed) -> None:
         self._right[uid] = _digest(observed.status)
-        self._pending.pop(uid, None)
+        for waiting in (self._pending, self._urgent):
+            if waiting.get(uid) is observed:
+                del waiting[uid]
 
-    async def _is_right(self, observed: Observed, job: JobView, given: int, *, stale: bool) -> bool:
-        """Whether there is nothing to be written, or it is about to be. Raises ApiUnavailable, QueueError."""
+    async def _is_right(self, observed: Observed, job: JobView, given: int, *, stale: bool) -> bool | None:
+        """Whether there is nothing to be written; None: it may be about to be. Raises ApiUnavailable, QueueError."""
         uid = str(job.uid)
         if observed.status.get("revision") and not observed.revision:
             # the CRD refuses a lower revision than the object shows: it has to go first
@@ -175,7 +198,7 @@ class StatusAudit:
         if await self._is_lost(observed, given) and await self._adopt_end(observed, job):
             return True
         if stale:
-            return True
+            return None  # the status writer may find that it wrote this status, before somebody edited it
         wanted = status_of(job, observed.revision)
         without = PROGRESS_KEYS if job.state is State.RUNNING else frozenset()
         shown_digest = status_digest(observed.status, without)
@@ -202,12 +225,13 @@ class StatusAudit:
         return False
 
     async def _is_lost(self, observed: Observed, given: int) -> bool:
-        """Whether the database has never given out the revision that the object shows. Raises QueueError."""
+        """Whether the database had not given out the revision that the object showed. Raises QueueError."""
         revision = observed.revision
         if revision > given:
             low = await self.queue.reach_revision(revision)
             self._lost.append(range(low + 1, revision + 1))
-        return any(revision in lost for lost in self._lost)
+        lost = observed.at_first and revision > self.given_at_first
+        return lost or any(revision in lost for lost in self._lost)
 
     async def _adopt_end(self, observed: Observed, job: JobView) -> bool:
         """Records an end that the database has lost. False: the object shows none. Raises QueueError."""

@@ -31,7 +31,9 @@ def seen(version: str, **fields: Any) -> WatchEvent:
     ("why", "first", "second", "wins"),
     [
         ("the newer one", seen("6"), seen("7"), "second"),
-        ("a GET that the watch has overtaken", seen("7"), seen("6"), "first"),
+        ("a GET that the watch has overtaken", seen("7"), seen("6", read_at=0.001), "first"),
+        ("a GET that began after the watch event", seen("7"), seen("6", read_at=float("inf")), "second"),
+        ("a watch event after the API server went back", seen("7"), seen("6"), "second"),
         ("versions are numbers", seen("9"), seen("10"), "second"),
         ("a delete is the last word", seen("7", deleted=True), seen("9"), "first"),
         ("a delete, whatever its version", seen("7"), seen("6", deleted=True), "second"),
