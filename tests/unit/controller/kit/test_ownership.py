@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
@@ -14,8 +14,8 @@ from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.ownership import Ownership, installation_of, mark_of
 from agentjobs.controller.metrics.counters import MANAGED_ELSEWHERE, Counters
 
-OURS, THEIRS = uuid4(), uuid4()
-UID, OTHER_UID, SCHEDULE = (str(uuid4()) for _ in range(3))
+OURS, THEIRS = UUID(int=1), UUID(int=2)
+UID, OTHER_UID, SCHEDULE = (str(UUID(int=n)) for n in (3, 4, 5))
 
 
 def event(mark: str | None = None, *, uid: str = UID, owner: str | None = None, **more: Any) -> WatchEvent:

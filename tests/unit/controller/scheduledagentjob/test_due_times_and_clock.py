@@ -70,7 +70,7 @@ def test_uids_that_are_due_at_one_time_can_be_compared() -> None:
 
 async def test_finished_objects_are_deleted_by_the_clock_that_says_when_they_finished() -> None:
     """A machine whose clock is ahead would delete results that nobody has read."""
-    queue = SimpleNamespace(settled_children=None, timelines=None)
+    queue = SimpleNamespace(settled_children=None, timelines=None, release_objects=None)
     leader = Leader(
         OperatorConfig("postgresql://nowhere/none"),
         cast(ApiServer, SimpleNamespace()),
@@ -79,6 +79,7 @@ async def test_finished_objects_are_deleted_by_the_clock_that_says_when_they_fin
         Counters(),
         None,
         uuid4(),
+        0,
     )
     leader.scheduler.cache.sync_clock(NOON, time.monotonic())
     assert timedelta() <= leader.ttl.clock() - NOON < timedelta(seconds=60)
