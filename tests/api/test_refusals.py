@@ -321,7 +321,7 @@ async def test_refused_deletes_wait_for_themselves_alone(
         quiet = table.b.objects
         for n in range(INNOCENT_JOBS):
             await quiet.create(f"beside-{n}", {"ttlSecondsAfterFinished": 0})
-            await eventually(partial(gone, quiet, f"beside-{n}"), within=10)
+            await eventually(partial(gone, quiet, f"beside-{n}"))
         await eventually(lambda: counted(lambda: silent_told(table, caplog)), bool)
         spoken(table, caplog)
         if method == "GET":

@@ -104,7 +104,9 @@ class Interleaved:
     """Changes of which nobody was notified."""
 
 
-class _Recorded(Exception):
+class _Recorded(BaseException):
+    """No Exception: a method of Queue that looks into its own errors must not take it for one."""
+
     def __init__(self, statement: LiteralString, params: Sequence[Any]) -> None:
         self.statement: Statement = (statement, params)
 
