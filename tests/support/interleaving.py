@@ -463,4 +463,4 @@ class _Comparable:
         return self._hours(datetime.fromisoformat(match[0]))
 
     def _hours(self, time: datetime) -> str:
-        return f"{(time - self.zero).total_seconds() / 3600:+.0f} h"
+        return f"{round((time - self.zero).total_seconds() / 3600):+d} h"  # an integer: no -0
