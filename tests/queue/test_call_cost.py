@@ -15,6 +15,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from agentjobs.queue import stats
+
 ROWS = int(os.environ.get("AGENTJOBS_COST_ROWS", "20000"))
 """Jobs of each group."""
 LIMIT = 100
@@ -126,6 +128,8 @@ CALLS = {
     "claim": "select claim(%(worker)s, 1, array['agents', 'limited', 'paused'], array[10, 10, 10], 10, true, null, '15 s')",
     "beat": "select beat(%(worker)s, '[]', '{}', '15 s')",
     "compare with a LIST": "select mirrored(0, %(limit)s, 'elsewhere')",
+    "a page of the numbers": stats.WAITING_PAGE,
+    "a page of the stale statuses": stats.OUTBOX_PAGE,
     "enqueue": """select enqueue('[{"uid": "00000000-0000-0000-0000-000000000002", "queue": "paused", "session": "s"}]')""",
     **{
         f"list {state or 'all'}{of}": f"select list({queue}, {(state and repr(state)) or 'null'}, {namespace}, null, 10, %(limit)s)"
@@ -145,7 +149,7 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_h26_a_call_reads_a_bounded_number_of_rows_whatever_waits(world: Connection, call: str) -> None:
-    values = {"worker": f"'{WORKER}'", "limit": str(LIMIT)}
+    values = {"worker": f"'{WORKER}'", "limit": str(LIMIT), "after": "-1", "page": str(LIMIT)}
     statements = [part % values for part in CALLS[call].split(";")]
     for _ in range(7):  # five plans of their own, then the generic one where Postgres likes it better
         before = read(world)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from agentjobs.queue import numbers
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, NewJob, State, WorkerInfo
 from agentjobs.queue.stats import QueueStats
@@ -89,6 +92,25 @@ async def test_queues_beyond_the_bound_are_summed_up_and_the_served_ones_never(
         ("_other", State.QUEUED): 1 + 2 + 3 + 4 + 5,
     }
     assert "_other" in found.oldest_wait_seconds
+
+
+async def test_pages_add_up(
+    queue: Queue, worker: TestWorker, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await break_model(queue, worker, REFUSED)
+    await queue.enqueue([*jobs(7), *jobs(5, "bulk"), job_of(), job_of()])
+    await worker.claim(3)
+    await queue.enqueue([mirrored_job(str(n)) for n in range(6)])
+    await sql(dsn, "update waiting set since = since - make_interval(secs => id)")
+    whole = await stats(queue)
+    for page in (1, 2, 3):
+        monkeypatch.setattr(numbers, "COUNT_PAGE", page)
+        paged = await stats(queue)
+        assert (paged.depth, paged.ready, paged.blocked, paged.outbox) == (
+            whole.depth, whole.ready, whole.blocked, whole.outbox,
+        )  # fmt: skip
+        for name, seconds in whole.oldest_wait_seconds.items():
+            assert seconds <= paged.oldest_wait_seconds[name] < seconds + 30
 
 
 async def test_a_dead_worker_has_no_slots(queue: Queue, worker: TestWorker, dsn: str) -> None:

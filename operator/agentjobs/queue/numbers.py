@@ -20,6 +20,8 @@ PRUNE_JOBS = 1000
 """The most jobs that one transaction of retention removes."""
 YIELD_JOBS = 1000
 """The most jobs that one transaction takes from their sessions when their queue is paused."""
+COUNT_PAGE = 50_000
+"""The most rows that one statement of the metrics counts."""
 LIST_LOOK = 10_000
 """The most jobs that one statement looks at to find those of a list."""
 

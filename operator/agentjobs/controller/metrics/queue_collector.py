@@ -1,4 +1,4 @@
-"""The queue's metrics: one query of the database per scrape at most, and never a failed scrape."""
+"""The queue's metrics: the database is read once per scrape at most, and no scrape fails."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ begin
       ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),
       ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
-      ('model_health', '@operator@, @read@'), ('state_name', '@operator@, @read@'), ('counts', '@read@'),
+      ('model_health', '@operator@, @read@'),
+      ('open_breakers', '@operator@, @read@'), ('state_name', '@operator@, @read@'), ('counts', '@read@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
       ('enqueue', ''), ('control', ''), ('answer', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''), ('list', '')
     ) g(name, roles) on g.name = p.proname
@@ -48,9 +49,9 @@ do $do$
 begin
   if to_regclass('agentjobs.worker') is null then return; end if;      -- before the first migration
   -- what the operator's metrics count
-  grant select (marked_at) on agentjobs.outbox to @operator@;
+  grant select (id, marked_at) on agentjobs.outbox to @operator@;
   grant select (pool, queues, beat_at) on agentjobs.worker to @operator@;
-  grant select (queue, state, started_at, since) on agentjobs.waiting to @operator@;
+  grant select (id, queue, state, started_at, since, target) on agentjobs.waiting to @operator@;
   grant select (queue) on agentjobs.running to @operator@;
   grant select (name, paused_at) on agentjobs.queue to @operator@;
 end $do$;

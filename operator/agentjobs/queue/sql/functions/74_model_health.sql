@@ -8,6 +8,11 @@ create or replace function model_health() returns table (pool text, model text, 
            (select count(*) from waiting w join model_target t on t.target = w.target and t.breaker = b.id where w.state = 'm') end
   from model_breaker b where b.kind is not null or b.failures > 0 order by b.pool, b.model $$;
 
+-- open_breakers: those that keep jobs, with what they keep, and without a count of it. For metrics. Index: model_target_breaker.
+create or replace function open_breakers() returns table (pool text, model text, kind text, targets text[]) language sql stable as $$
+  select b.pool, b.model, kept_reason(b.kind), array(select t.target from model_target t where t.breaker = b.id)
+  from model_breaker b where b.kind is not null $$;
+
 -- reset_model: forgets a breaker, as if the model had never failed; the next tick lets its jobs go. False: there was none.
 create or replace function reset_model(p_pool text, p_model text) returns boolean language plpgsql as $$
 begin
