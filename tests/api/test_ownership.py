@@ -119,7 +119,7 @@ async def test_invariant_16_a_mark_survives_what_people_do_and_is_handed_over_by
         theirs = str(await other.queue.installation())
         await eventually(
             lambda: b.objects.get("job"),
-            lambda o: o["metadata"]["annotations"][MANAGED_BY].startswith(theirs),
+            lambda o: (o["metadata"].get("annotations") or {}).get(MANAGED_BY, "").startswith(theirs),
         )
     async with b.running() as first:
 

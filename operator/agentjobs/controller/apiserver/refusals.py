@@ -37,6 +37,8 @@ class Call(Enum):
 
     STATUS = "status patch"
     EVENT = "event"
+    MARK = "mark"
+    """The annotation that says to which installation an object belongs."""
     CREATE = "create"
     DELETE = "delete"
     LIST = "list"
@@ -129,6 +131,9 @@ def _act(call: Call, answer: Reply, history: History) -> Act:
         return _act_on_status(answer, history)
     if call is Call.EVENT:
         return _act_on_event(answer)
+    if call is Call.MARK:
+        # it is gone, has changed, or another installation was first: its watch event is on the way
+        return Act.DONE if answer.object_missing or answer.status == 409 else Act.RETRY
     if call is Call.CREATE:
         if answer.status == 409 and not history.confirmed:
             return Act.CONFIRM

@@ -2,8 +2,9 @@
 
 In the manner of ``managedBy`` of batch/v1, with the annotation ``agentjobs.dev/managed-by:
 <installation>/<uid>``. It survives `kubectl apply` and a wiped status; on a copy of the object, which has another uid,
-it says nothing. A schedule's child belongs to whom its schedule belongs to. Of two installations that see a new object the API server lets one mark it. The other neither takes,
-cancels, deletes nor writes it, and says so by an Event and a metric.
+it says nothing. A schedule's child belongs to whom its schedule belongs to. Of two installations that see a new
+object the API server lets one mark it. The other neither takes, cancels, deletes nor writes it, and says so by an Event
+and a metric.
 https://kubernetes.io/docs/concepts/workloads/controllers/job/#delegation-of-managing-a-job-object-to-external-controller
 """
 
@@ -11,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,11 +23,14 @@ from uuid import UUID
 from agentjobs.api.meta import MANAGED_BY
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import Act, Answer, Call
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.writes import annotate, get_object
+from agentjobs.controller.kit.backoff import WHO, Backoff, worth_a_line
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.owners import schedule_of
+from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import MANAGED_ELSEWHERE, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.records import FINAL_STATES, ObjectRef
@@ -33,8 +38,9 @@ from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 
-CLAIMS_AT_ONCE = 16
-SLOWEST_RETRY_SECONDS = 30.0
+SCHEDULE_SECONDS = 0.2
+"""Until a child is looked at again whose schedule has no mark yet."""
+LONGEST_SLEEP_SECONDS = 30.0
 
 
 class OwnershipEventReason(StrEnum):
@@ -83,8 +89,10 @@ class Ownership:
     """The newest event of each object that is to be marked."""
     _schedules: dict[str, UUID] = field(default_factory=dict)
     """The installations of schedules by uid, for their children."""
-    _failures: dict[str, int] = field(default_factory=dict)
-    _claims: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    _to_mark: dict[str, deque[str]] = field(default_factory=dict)
+    """Uids by namespace, in the order in which they came: one namespace's refusals hold up no other's."""
+    _backoff: Backoff[str] = field(default_factory=Backoff)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _released: list[UUID] = field(default_factory=list)
     _release: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -101,7 +109,7 @@ class Ownership:
                 mine.append(event)
             elif owner is None:
                 if uid not in self._unmarked:
-                    self._claims.put_nowait(uid)
+                    self._want(meta["namespace"], uid)
                 elif event.read_at is not None:
                     continue  # the watch has brought it already, perhaps in a newer version
                 self._unmarked[uid] = event
@@ -129,53 +137,92 @@ class Ownership:
     async def run(self) -> None:
         """Marks objects until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(CLAIMS_AT_ONCE):
-                group.create_task(self._claim_on())
             group.create_task(self._release_on())
+            while True:
+                for namespace in list(self._to_mark):
+                    self._start(group, namespace)
+                self._wake.clear()
+                seconds = self._backoff.next_seconds(time.monotonic(), LONGEST_SLEEP_SECONDS)
+                await wait_for(self._wake, max(seconds, 0.01))
 
     # objects of nobody ---------------------------------------------------------------------------------
 
-    async def _claim_on(self) -> None:
-        while True:
-            uid = await self._claims.get()
-            event = self._unmarked.get(uid)
-            if event is None:
-                continue
-            try:
-                await self._claim(uid, event)
-            except ApiUnavailable as error:
-                self._later(uid, error.retry_after_seconds, str(error))
-            except Exception:
-                log.exception("an object could not be marked", extra={"uid": uid})
-                self.api.meter.add(TASK_FAILURES, part="ownership")
-                self._later(uid)
+    def _want(self, namespace: str, uid: str) -> None:
+        self._to_mark.setdefault(namespace, deque()).append(uid)
+        self._wake.set()
 
-    async def _claim(self, uid: str, event: WatchEvent) -> None:
+    def _start(self, group: asyncio.TaskGroup, namespace: str) -> None:
+        """Begins as many marks in this namespace as may be under way."""
+        waiting, now = self._to_mark[namespace], time.monotonic()
+        while waiting:
+            uid = waiting[0]
+            if uid in self._unmarked and not self._backoff.is_under_way(namespace, uid):
+                if not self._backoff.may_start(namespace, uid, now):
+                    return
+                self._backoff.start(namespace, uid, now)
+                group.create_task(self._claim(namespace, uid))
+            waiting.popleft()
+        del self._to_mark[namespace]
+
+    async def _claim(self, namespace: str, uid: str) -> None:
+        event, again = self._unmarked[uid], None
+        try:
+            again = await self._mark(namespace, uid, event)
+        except ApiUnavailable as error:
+            again = self._refused(error, event)
+        except Exception:
+            log.exception("%s/%s could not be marked", namespace, event.object["metadata"]["name"])
+            self.api.meter.add(TASK_FAILURES, part="ownership")
+            self._backoff.postpone(namespace, uid, time.monotonic())
+            again = self._backoff.seconds(namespace, uid, time.monotonic())
+        finally:
+            self._backoff.ended(namespace, uid)
+            if again is not None:
+                asyncio.get_running_loop().call_later(again, self._want, namespace, uid)
+            self._wake.set()
+
+    async def _mark(self, namespace: str, uid: str, event: WatchEvent) -> float | None:
+        """Seconds until it is tried again; None: it is marked, or its watch event is on the way."""
         if not await self._schedule_is_gone(event):
             newest = self._unmarked.get(uid, event)
-            if self._installation_of(newest) is not None:
-                self.sink(self.mine([newest]))
-            else:
-                self._later(uid, 0.2)
-            return
+            if self._installation_of(newest) is None:
+                return SCHEDULE_SECONDS
+            self.sink(self.mine([newest]))
+            return None
         mark = {MANAGED_BY: mark_of(self.installation, uid)}
         reply = await annotate(self.api, event.object, mark, event.kind)
-        if reply.busy:
-            raise reply.unavailable
-        if not reply.ok and reply.status not in (404, 409):
-            self._later(uid, why=f"{reply.status} {reply.message}")
-            return
-        # 404: it is gone. 409: it has changed, or somebody else has marked it: its watch event is on the way
-        self._failures.pop(uid, None)
+        again = self._refused(reply, event)
+        if again is not None:
+            return again
         if self._unmarked.get(uid) is event:
             del self._unmarked[uid]
         elif uid in self._unmarked:
-            self._claims.put_nowait(uid)
-            return
+            return 0.0  # it has changed meanwhile
+        self._backoff.forget(uid)
         if reply.ok:
             self.sink(
                 self.mine([WatchEvent(reply.body, deleted=False, kind=event.kind, confirmed=event.confirmed)])
             )
+        return None
+
+    def _refused(self, answer: Answer, event: WatchEvent) -> float | None:
+        """Seconds until the object is tried again; None: there is nothing to be tried."""
+        meta = event.object["metadata"]
+        namespace, uid, now = meta["namespace"], meta["uid"], time.monotonic()
+        decision = self._backoff.decide(Call.MARK, answer, namespace, uid, now)
+        if decision.act is not Act.RETRY:
+            return None
+        if worth_a_line(self._backoff.refusals(uid)):
+            log.warning(
+                "%s/%s cannot be taken in yet: its annotation %s is refused; %s waits %.1f s: %s",
+                namespace,
+                meta["name"],
+                MANAGED_BY,
+                WHO[decision.concerns],
+                decision.seconds,
+                answer if isinstance(answer, ApiUnavailable) else answer.words,
+            )
+        return self._backoff.seconds(namespace, uid, now)
 
     async def _schedule_is_gone(self, event: WatchEvent) -> bool:
         """False: it is a child whose schedule is there, and tells whose it is, or will. Raises ApiUnavailable."""
@@ -187,29 +234,11 @@ class Ownership:
         reply = await get_object(
             self.api, meta["namespace"], name, metadata_only=True, resource=SCHEDULED_AGENT_JOBS
         )
-        if reply.busy:
-            raise reply.unavailable
         if not reply.ok or reply.body["metadata"]["uid"] != str(schedule):
             return True
         if owner := installation_of(reply.body["metadata"]):
             self._schedules[str(schedule)] = owner
         return False
-
-    def _later(self, uid: str, seconds: float | None = None, why: str = "") -> None:
-        failures = self._failures[uid] = self._failures.get(uid, 0) + 1
-        if failures in (1, 10) and why and (event := self._unmarked.get(uid)) is not None:
-            meta = event.object["metadata"]
-            log.warning(
-                "%s/%s cannot be taken in yet: its annotation %s is refused: %s",
-                meta["namespace"],
-                meta["name"],
-                MANAGED_BY,
-                why,
-            )
-        delay = seconds or min(0.2 * 2.0 ** min(failures, 10), SLOWEST_RETRY_SECONDS) * random.uniform(
-            0.8, 1.2
-        )
-        asyncio.get_running_loop().call_later(delay, self._claims.put_nowait, uid)
 
     # objects of others -----------------------------------------------------------------------------------
 

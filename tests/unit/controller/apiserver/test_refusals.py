@@ -84,6 +84,7 @@ FINAL: dict[Call, dict[str, Act]] = {
         **dict.fromkeys([*TOO_LARGE, "400", "422 of the schema", "422 of the revision"], Act.GIVE_UP),
         "409": Act.CONFIRM,
     },
+    Call.MARK: {"404 of the object": Act.DONE, "409": Act.DONE},
     Call.DELETE: {"404 of the object": Act.CONFIRM, "409": Act.CONFIRM},
     Call.GET: {"404 of the object": Act.GONE},
     Call.LIST: {},

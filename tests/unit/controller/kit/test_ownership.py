@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from agentjobs.api.meta import MANAGED_BY
 from agentjobs.controller.apiserver.client import ApiServer
+from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.ownership import Ownership, installation_of, mark_of
@@ -90,3 +92,32 @@ def test_a_sweeps_get_takes_no_newer_watch_events_place() -> None:
     gate.mine([newest])
     gate.mine([event(meta={"resourceVersion": "8"}, read_at=1.0)])
     assert gate._unmarked[UID] is newest
+
+
+class HangingServer:
+    """Takes marks, but those of one namespace, which it never answers."""
+
+    def __init__(self) -> None:
+        self.meter = Counters()
+
+    async def request(self, verb: str, path: str, **_: Any) -> Reply:
+        if "/hangs/" in path:
+            await asyncio.Event().wait()
+        body = event(mark_of(OURS, path.rpartition("/")[2]), uid=path.rpartition("/")[2]).object
+        return Reply(200, body)
+
+
+async def test_a_namespace_whose_marks_are_not_answered_holds_up_no_other() -> None:
+    marked: list[WatchEvent] = []
+    gate = Ownership(cast(ApiServer, HangingServer()), OURS, "cluster-1", marked.extend)
+    names = [("hangs", n) for n in range(10, 90)] + [("team", n) for n in range(90, 95)]
+    gate.mine(
+        event(uid=str(UUID(int=n)), meta={"namespace": namespace, "name": str(UUID(int=n))})
+        for namespace, n in names
+    )
+    running = asyncio.create_task(gate.run())
+    async with asyncio.timeout(10):
+        while len(marked) < 5:  # noqa: ASYNC110 - what is waited for is a list
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert {one.object["metadata"]["uid"] for one in marked} == {str(UUID(int=n)) for n in range(90, 95)}
