@@ -160,12 +160,12 @@ class Ownership:
                 if not self._backoff.may_start(namespace, uid, now):
                     return
                 self._backoff.start(namespace, uid, now)
-                group.create_task(self._claim(namespace, uid))
+                group.create_task(self._claim(namespace, uid, self._unmarked[uid]))
             waiting.popleft()
         del self._to_mark[namespace]
 
-    async def _claim(self, namespace: str, uid: str) -> None:
-        event, again = self._unmarked[uid], None
+    async def _claim(self, namespace: str, uid: str, event: WatchEvent) -> None:
+        again: float | None = None
         try:
             again = await self._mark(namespace, uid, event)
         except ApiUnavailable as error:

@@ -121,3 +121,19 @@ async def test_a_namespace_whose_marks_are_not_answered_holds_up_no_other() -> N
             await asyncio.sleep(0.01)
     running.cancel()
     assert {one.object["metadata"]["uid"] for one in marked} == {str(UUID(int=n)) for n in range(90, 95)}
+
+
+async def test_an_object_that_is_marked_by_another_meanwhile_is_left_alone() -> None:
+    marked: list[WatchEvent] = []
+    gate = Ownership(cast(ApiServer, HangingServer()), OURS, "cluster-1", marked.extend)
+    gate.mine([event(meta={"name": UID})])
+    running = asyncio.create_task(gate.run())
+    gate._wake.set()
+    await asyncio.sleep(0)  # its task is made, and has not begun
+    gate.mine([event(mark_of(THEIRS, UID), meta={"name": UID})])
+    gate.mine([event(uid=OTHER_UID, meta={"name": OTHER_UID})])
+    async with asyncio.timeout(10):
+        while OTHER_UID not in {one.object["metadata"]["uid"] for one in marked}:  # noqa: ASYNC110 - it is in a list
+            await asyncio.sleep(0.01)
+    assert not running.done(), "the part goes on"
+    running.cancel()
