@@ -37,6 +37,10 @@ def test_lines_are_no_longer_than_a_screen(path: Path) -> None:
     assert list(sql_lint.lines(path)) == []
 
 
+def test_functions_are_ascii_so_that_a_database_of_any_encoding_can_be_given_new_ones() -> None:
+    assert [path.name for path in PACKAGE.rglob("functions/*.sql") if not path.read_text().isascii()] == []
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,5 +1,5 @@
 -- installation: the identity of this database: an object belongs to the installation that has marked it. A database that was made as
--- a copy of another one (create database … template …) gets an id of its own while that one is there; a restored one keeps its own.
+-- a copy of another one (create database .. template ..) gets an id of its own while that one is there; a restored one keeps its own.
 create or replace function installation() returns uuid language plpgsql as $$ #variable_conflict use_column
 declare v_id uuid;
 begin
