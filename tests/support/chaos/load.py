@@ -88,10 +88,11 @@ async def _delete(load: Load, made: Made) -> None:
 
 
 async def _retry(load: Load, made: Made) -> None:
-    await load.until_state(made, "Failed")
-    await load.patch(
-        AGENT_JOBS, made, {"metadata": {"annotations": {"agentjobs.dev/retry-requested-at": "once"}}}
-    )
+    # a first run that is lost does not fail, and the second answers
+    if (await load.until_state(made, "Failed", "Complete"))["state"] == "Failed":
+        await load.patch(
+            AGENT_JOBS, made, {"metadata": {"annotations": {"agentjobs.dev/retry-requested-at": "once"}}}
+        )
 
 
 async def _approve(load: Load, made: Made) -> None:
@@ -246,10 +247,10 @@ class Load:
         await self.ask("DELETE", AGENT_JOBS.object(made.namespace, made.name), accept=(200, 404))
         made.deleted = True
 
-    async def until_state(self, made: Made, state: str) -> JsonObject:
+    async def until_state(self, made: Made, *states: str) -> JsonObject:
         while True:
             reply = await self.ask("GET", AGENT_JOBS.object(made.namespace, made.name))
             status: JsonObject = reply.body.get("status") or {}
-            if status.get("state") == state:
+            if status.get("state") in states:
                 return status
             await asyncio.sleep(0.2)
