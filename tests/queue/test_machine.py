@@ -46,13 +46,21 @@ EXPIRY = 3600.0
 QUEUES = ("agents", "slow")
 T = TypeVar("T")
 
+# Clocks of waiting jobs with the pauses that have ended and are not in the row yet (shift_clocks).
 EVERYTHING = """
 select json_build_object(
   'waiting', (select json_object_agg(id, json_build_object('state', state, 'attempts', attempt, 'run', run, 'reason', reason,
-      'started', started_at is not null, 'deadline', extract(epoch from deadline - clock_timestamp()), 'losses', coalesce(losses, 0),
-      'wait_since', extract(epoch from wait_since - clock_timestamp()), 'releases', coalesce(releases, 0),
-      'answer_by', extract(epoch from asked_until - clock_timestamp()),
-      'drains', coalesce(drains, 0), 'snoozes', coalesce(snoozes, 0), 'queue', queue, 'session', session)) from waiting),
+      'started', started_at is not null, 'losses', coalesce(losses, 0), 'releases', coalesce(releases, 0),
+      'deadline', extract(epoch from deadline + case when started_at is null then of_start else paused end - clock_timestamp()),
+      'wait_since', extract(epoch from wait_since + of_wait - clock_timestamp()),
+      'answer_by', extract(epoch from asked_until + paused - clock_timestamp()),
+      'drains', coalesce(drains, 0), 'snoozes', coalesce(snoozes, 0), 'queue', queue, 'session', session)) from
+    (select w.*, paused_between(queue, counts_from, till) as paused,
+            paused_between(queue, greatest(counts_from, wait_since), till) as of_wait,
+            paused_between(queue, greatest(counts_from, run_at), till) as of_start
+       from (select w.*, case when state in ('s', 'h') then counts_from
+                              else coalesce((select paused_at from queue q where q.name = w.queue), clock_timestamp()) end as till
+               from waiting w) w) waiting),
   'running', (select json_object_agg(id, json_build_object('worker', worker, 'token', token, 'attempts', attempt, 'run', run,
       'control', control, 'solo', solo, 'deadline', extract(epoch from deadline - clock_timestamp()), 'losses', coalesce(losses, 0))) from running),
   'outcome', (select json_object_agg(id, json_build_object('state', state, 'reason', reason, 'attempts', attempt, 'run', run)) from outcome),
