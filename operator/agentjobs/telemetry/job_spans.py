@@ -143,9 +143,9 @@ def run_span(
 
 
 def spans_of(job: Timeline) -> Iterator[Span]:
-    """The spans of a round, of its waits, and of its lost runs, which no supervisor has exported."""
+    """The spans of a round's waits, of its lost runs, which no supervisor has exported, and of the round, as the last:
+    whoever sees it has the others."""
     parent = TraceParent.parse(job.traceparent)
-    yield _round(job, parent)
     due, since, delay = job.due_at, job.begun_at, "scheduled"
     for run in job.runs:
         yield from _waits(job, parent, since, due, run, delay)
@@ -165,6 +165,7 @@ def spans_of(job: Timeline) -> Iterator[Span]:
         since, due, delay = run.ended_at, run.next_at or run.ended_at, "retrying"
         if run.kind == ASKED:  # no time of the answer is known: the wait lasts until the next run began
             due, delay = job.finished_at, "input required"
+    yield _round(job, parent)
 
 
 def names(job: Timeline) -> dict[str, Value]:

@@ -69,18 +69,19 @@ def told(made: Timeline) -> list[tuple[str, float, float]]:
     ids=["at once", "delayed", "retried", "worker lost", "never ran", "clocks that disagree"],
 )
 def test_waits_fill_the_gaps_between_runs(made: Timeline, spans: list[tuple[str, float, float]]) -> None:
-    assert told(made) == [("job agents", 0, 100), *spans]
+    assert told(made) == [*spans, ("job agents", 0, 100)]
 
 
 def test_a_failed_round_is_an_error_with_its_reason_and_a_cancelled_one_is_none() -> None:
-    failed = next(spans_of(job(state="Failed", reason="DeadlineExceeded")))
+    *_, failed = spans_of(job(state="Failed", reason="DeadlineExceeded"))
     assert (failed.error, failed.attributes["error.type"]) == ("DeadlineExceeded", "DeadlineExceeded")
-    assert next(spans_of(job(state="Cancelled", reason="Cancelled"))).error is None
+    *_, cancelled = spans_of(job(state="Cancelled", reason="Cancelled"))
+    assert cancelled.error is None
 
 
 def test_all_spans_are_children_of_the_round_in_the_callers_trace() -> None:
     made = job(run(1, 1, 10, "lost"), traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
-    root, *others = spans_of(made)
+    *others, root = spans_of(made)
     assert (root.trace_id, root.parent_id) == ("a" * 32, "b" * 16)
     assert {span.parent_id for span in others} == {root.span_id}
     assert {span.trace_id for span in others} == {root.trace_id}
