@@ -1,8 +1,8 @@
 """The SQL of the session store: ADK's tables, and the statements that read and write them.
 
 Every name has its schema, since a pooler in transaction mode keeps no search path. Index: each statement
-finds its rows by primary key, the events of a session by idx_events_app_user_session_ts_id. Lock order:
-fence, session, app's state, user's state; the last three are ADK's own order.
+finds its rows by primary key, the events of a session by idx_events_app_user_session_ts_id. Lock order: ADK's own. For a new
+session the app's state, the user's state, the session; for an event the fence, the session, the app's state, the user's state.
 """
 
 from __future__ import annotations
@@ -95,17 +95,13 @@ EVENTS: LiteralString = """
      limit %(limit)s
 """
 
-# A new session, with the states of its app and its user. If the session exists, then so do these, and nothing
-# is written.
+# A new session, with the states of its app and its user; where the session exists, nothing is written. In ADK's order: the app's
+# state, the user's, the session; in another one, this statement and ADK's own service could wait for each other.
 CREATE: LiteralString = """
-    with made as (
-        insert into adk.sessions (app_name, user_id, id, state, create_time, update_time)
-        values (%(app_name)s, %(user_id)s, %(session_id)s, %(session_state)s::jsonb, %(at)s, %(at)s)
-        on conflict do nothing
-        returning 1
-    ), app as (
+    with app as (
         insert into adk.app_states as a (app_name, state, update_time)
-        select %(app_name)s, %(app_state)s::jsonb, now() from made
+        select %(app_name)s::varchar, %(app_state)s::jsonb, now()
+         where not exists (select from adk.sessions where app_name = %(app_name)s and user_id = %(user_id)s and id = %(session_id)s)
         on conflict (app_name) do update
            set state = a.state || excluded.state, update_time = now()
          where excluded.state <> '{}'
@@ -114,10 +110,19 @@ CREATE: LiteralString = """
         select count(*) as n from app
     ), its_user as (
         insert into adk.user_states as u (app_name, user_id, state, update_time)
-        select %(app_name)s, %(user_id)s, %(user_state)s::jsonb, now() from made, app_first
+        select %(app_name)s::varchar, %(user_id)s::varchar, %(user_state)s::jsonb, now() from app_first
+         where not exists (select from adk.sessions where app_name = %(app_name)s and user_id = %(user_id)s and id = %(session_id)s)
         on conflict (app_name, user_id) do update
            set state = u.state || excluded.state, update_time = now()
          where excluded.state <> '{}'
+        returning 1
+    ), user_first as (
+        select count(*) as n from its_user
+    ), made as (
+        insert into adk.sessions (app_name, user_id, id, state, create_time, update_time)
+        select %(app_name)s::varchar, %(user_id)s::varchar, %(session_id)s::varchar, %(session_state)s::jsonb, %(at)s, %(at)s from user_first
+        on conflict do nothing
+        returning 1
     )
     select count(*) from made
 """
