@@ -1,13 +1,16 @@
--- admittable: whether admit() has something to do. Indexes: waiting_new; waiting_paused, walked queue by queue.
-create or replace function admittable() returns boolean language sql stable set enable_seqscan = off as $$
+-- reopened: open queues with jobs that a pause has put aside (state p). Index: waiting_paused, walked queue by queue.
+create or replace function reopened() returns text[] language sql stable set enable_seqscan = off as $$
   with recursive names as (
     (select queue as name from waiting where state = 'p' order by queue limit 1)
     union all
     select (select w.queue from waiting w where w.state = 'p' and w.queue > n.name order by w.queue limit 1) from names n
       where n.name is not null)
-  select exists (select from waiting where state = 'n')
-      or exists (select from names n where n.name is not null
-                   and not exists (select from queue q where q.name = n.name and q.paused_at is not null)) $$;
+  select coalesce(array_agg(name), '{}') from names
+  where name is not null and not exists (select from queue q where q.name = names.name and q.paused_at is not null) $$;
+
+-- admittable: whether admit() has something to do. Indexes: waiting_new; those of reopened().
+create or replace function admittable() returns boolean language sql stable set enable_seqscan = off as $$
+  select exists (select from waiting where state = 'n') or reopened() <> '{}' $$;
 
 -- admit: jobs of shared sessions that are due take their session, or their place behind its holder, in the order of their
 -- places in line (H12, H17). Jobs of paused queues are put aside, in state p, until their queue is open. Answers how many it
@@ -21,19 +24,13 @@ declare v_ids bigint[]; v_paused bigint[]; v_heads bigint[]; v_ready text[]; v_m
 begin
   if not admittable() then return 0; end if;
   perform pg_advisory_xact_lock(hashtext('agentjobs admit'));
-  with recursive names as (
-      (select queue as name from waiting where state = 'p' order by queue limit 1)
-      union all
-      select (select w.queue from waiting w where w.state = 'p' and w.queue > n.name order by w.queue limit 1) from names n
-        where n.name is not null),
-    found as materialized (
+  with found as materialized (
       select * from (select id, queue, pos & 72057594037927935 as place from waiting where state = 'n'
                      order by pos & 72057594037927935 limit p_limit for update skip locked) new
       union all
-      select p.* from names cross join lateral (
+      select p.* from unnest(reopened()) names(name) cross join lateral (
           select w.id, w.queue, w.pos & 72057594037927935 as place from waiting w where w.state = 'p' and w.queue = names.name
-            order by w.pos & 72057594037927935 limit p_limit for update skip locked) p
-        where not exists (select from queue q where q.name = names.name and q.paused_at is not null)),
+            order by w.pos & 72057594037927935 limit p_limit for update skip locked) p),
     first as (select * from found order by place limit p_limit)
   select array_agg(f.id order by f.place) filter (where q.name is null), array_agg(f.id) filter (where q.name is not null)
     into v_ids, v_paused
