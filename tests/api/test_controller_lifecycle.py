@@ -306,9 +306,10 @@ async def test_objects_without_a_ttl_take_the_operators_default(b: Bench) -> Non
 async def test_what_expired_while_no_operator_ran_is_deleted_by_the_next(b: Bench) -> None:
     async with b.running():
         worker = await b.worker()
-        await b.objects.create("job", {"ttlSecondsAfterFinished": 1})
+        await b.objects.create("job", {"ttlSecondsAfterFinished": 3600})
         await worker.ack(await worker.one())
         await b.objects.until("job", "Complete")
+    await b.objects.patch("job", {"spec": {"ttlSecondsAfterFinished": 0}})
     async with b.running():
         await eventually(lambda: b.objects.exists("job"), lambda there: not there)
 

@@ -42,10 +42,11 @@ async def test_the_documented_rights_are_enough_and_none_is_refused(cluster: Clu
         lease = LeaseSettings(b.objects.namespace, "op", 4, 3, 1)
         async with b.running(kubeconfig=str(kubeconfig), lease=lease):
             worker = await b.worker()
-            await b.objects.create("job", {"maxAttempts": 2, "ttlSecondsAfterFinished": 3})
+            await b.objects.create("job", {"maxAttempts": 2, "ttlSecondsAfterFinished": 3600})
             await worker.ack(await worker.one(), AckKind.RETRY, reason="ModelServerError", message="500")
             await worker.ack(await worker.one())
             await b.objects.until("job", "Complete")
+            await b.objects.patch("job", {"spec": {"ttlSecondsAfterFinished": 0}})
             await eventually(lambda: b.objects.exists("job"), lambda there: not there)
             await a_schedule_replaces_and_forgets(b, clock)
         asked = {

@@ -55,10 +55,11 @@ async def test_the_operator_does_its_whole_work_with_its_role(
     with roles_in(dsn) as roles:
         async with bench(cluster, dsn) as b, b.running(dsn=roles.dsn("operator"), health_port=0):
             worker = await b.worker()
-            await b.objects.create("retried", {"maxAttempts": 2, "ttlSecondsAfterFinished": 2})
+            await b.objects.create("retried", {"maxAttempts": 2, "ttlSecondsAfterFinished": 3600})
             await worker.ack(await worker.one(), AckKind.RETRY, reason="ModelServerError", message="500")
             await worker.ack(await worker.one())
             await b.objects.until("retried", "Complete")
+            await b.objects.patch("retried", {"spec": {"ttlSecondsAfterFinished": 0}})
             await eventually(lambda: b.objects.exists("retried"), lambda there: not there)
 
             await b.objects.create("held", {"suspend": True})

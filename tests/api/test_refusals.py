@@ -160,9 +160,10 @@ async def timed(objects: Objects, prefix: str) -> list[float]:
 
 
 def as_before(beside: list[float], usual: list[float]) -> None:
-    """The two are of one run on one machine, and a pause of the refused ones is half a second at least."""
-    assert median(beside) < 2 * median(usual) + 0.1, (beside, usual)
-    assert sorted(beside)[-2] < 2 * max(usual) + 0.5, (beside, usual)
+    """The two are of one run, on a machine that may be busy; who shared the pauses of the refused ones, which grow
+    to 12 s, would miss these bounds."""
+    assert median(beside) < 2 * median(usual) + 1, (beside, usual)
+    assert sorted(beside)[-2] < 2 * max(usual) + 5, (beside, usual)
 
 
 def spoken(table: Table, caplog: pytest.LogCaptureFixture) -> None:

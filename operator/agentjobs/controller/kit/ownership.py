@@ -90,7 +90,7 @@ class Ownership:
     _schedules: dict[str, UUID] = field(default_factory=dict)
     """The installations of schedules by uid, for their children."""
     _to_mark: dict[str, deque[str]] = field(default_factory=dict)
-    """Uids by namespace, in the order in which they came: one namespace's refusals hold up no other's."""
+    """Uids by kind and namespace, in the order in which they came: what is refused to one holds up no other."""
     _backoff: Backoff[str] = field(default_factory=Backoff)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _released: list[UUID] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Ownership:
                 mine.append(event)
             elif owner is None:
                 if uid not in self._unmarked:
-                    self._want(meta["namespace"], uid)
+                    self._want(_scope(event), uid)
                 elif event.read_at is not None:
                     continue  # the watch has brought it already, perhaps in a newer version
                 self._unmarked[uid] = event
@@ -139,49 +139,50 @@ class Ownership:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._release_on())
             while True:
-                for namespace in list(self._to_mark):
-                    self._start(group, namespace)
+                for scope in list(self._to_mark):
+                    self._start(group, scope)
                 self._wake.clear()
                 seconds = self._backoff.next_seconds(time.monotonic(), LONGEST_SLEEP_SECONDS)
                 await wait_for(self._wake, max(seconds, 0.01))
 
     # objects of nobody ---------------------------------------------------------------------------------
 
-    def _want(self, namespace: str, uid: str) -> None:
-        self._to_mark.setdefault(namespace, deque()).append(uid)
+    def _want(self, scope: str, uid: str) -> None:
+        self._to_mark.setdefault(scope, deque()).append(uid)
         self._wake.set()
 
-    def _start(self, group: asyncio.TaskGroup, namespace: str) -> None:
-        """Begins as many marks in this namespace as may be under way."""
-        waiting, now = self._to_mark[namespace], time.monotonic()
+    def _start(self, group: asyncio.TaskGroup, scope: str) -> None:
+        """Begins as many marks of this kind in this namespace as may be under way."""
+        waiting, now = self._to_mark[scope], time.monotonic()
         while waiting:
             uid = waiting[0]
-            if uid in self._unmarked and not self._backoff.is_under_way(namespace, uid):
-                if not self._backoff.may_start(namespace, uid, now):
+            if uid in self._unmarked and not self._backoff.is_under_way(scope, uid):
+                if not self._backoff.may_start(scope, uid, now):
                     return
-                self._backoff.start(namespace, uid, now)
-                group.create_task(self._claim(namespace, uid, self._unmarked[uid]))
+                self._backoff.start(scope, uid, now)
+                group.create_task(self._claim(scope, uid, self._unmarked[uid]))
             waiting.popleft()
-        del self._to_mark[namespace]
+        del self._to_mark[scope]
 
-    async def _claim(self, namespace: str, uid: str, event: WatchEvent) -> None:
+    async def _claim(self, scope: str, uid: str, event: WatchEvent) -> None:
         again: float | None = None
         try:
-            again = await self._mark(namespace, uid, event)
+            again = await self._mark(uid, event)
         except ApiUnavailable as error:
             again = self._refused(error, event)
         except Exception:
-            log.exception("%s/%s could not be marked", namespace, event.object["metadata"]["name"])
+            meta = event.object["metadata"]
+            log.exception("%s/%s could not be marked", meta["namespace"], meta["name"])
             self.api.meter.add(TASK_FAILURES, part="ownership")
-            self._backoff.postpone(namespace, uid, time.monotonic())
-            again = self._backoff.seconds(namespace, uid, time.monotonic())
+            self._backoff.postpone(scope, uid, time.monotonic())
+            again = self._backoff.seconds(scope, uid, time.monotonic())
         finally:
-            self._backoff.ended(namespace, uid)
+            self._backoff.ended(scope, uid)
             if again is not None:
-                asyncio.get_running_loop().call_later(again, self._want, namespace, uid)
+                asyncio.get_running_loop().call_later(again, self._want, scope, uid)
             self._wake.set()
 
-    async def _mark(self, namespace: str, uid: str, event: WatchEvent) -> float | None:
+    async def _mark(self, uid: str, event: WatchEvent) -> float | None:
         """Seconds until it is tried again; None: it is marked, or its watch event is on the way."""
         if not await self._schedule_is_gone(event):
             newest = self._unmarked.get(uid, event)
@@ -208,21 +209,21 @@ class Ownership:
     def _refused(self, answer: Answer, event: WatchEvent) -> float | None:
         """Seconds until the object is tried again; None: there is nothing to be tried."""
         meta = event.object["metadata"]
-        namespace, uid, now = meta["namespace"], meta["uid"], time.monotonic()
-        decision = self._backoff.decide(Call.MARK, answer, namespace, uid, now)
+        scope, uid, now = _scope(event), meta["uid"], time.monotonic()
+        decision = self._backoff.decide(Call.MARK, answer, scope, uid, now)
         if decision.act is not Act.RETRY:
             return None
         if worth_a_line(self._backoff.refusals(uid)):
             log.warning(
                 "%s/%s cannot be taken in yet: its annotation %s is refused; %s waits %.1f s: %s",
-                namespace,
+                meta["namespace"],
                 meta["name"],
                 MANAGED_BY,
                 WHO[decision.concerns],
                 decision.seconds,
                 answer if isinstance(answer, ApiUnavailable) else answer.words,
             )
-        return self._backoff.seconds(namespace, uid, now)
+        return self._backoff.seconds(scope, uid, now)
 
     async def _schedule_is_gone(self, event: WatchEvent) -> bool:
         """False: it is a child whose schedule is there, and tells whose it is, or will. Raises ApiUnavailable."""
@@ -290,6 +291,11 @@ class Ownership:
                 self._released += released
                 await asyncio.sleep(1)
                 self._release.set()
+
+
+def _scope(event: WatchEvent) -> str:
+    """What waits together where the API server refuses: a webhook, a policy or a role concerns one kind."""
+    return f"{event.kind.plural} in {event.object['metadata']['namespace']}"
 
 
 def _ends(event: WatchEvent) -> bool:
