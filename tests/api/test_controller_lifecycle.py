@@ -97,7 +97,7 @@ async def test_a_job_that_nobody_serves_says_so_and_names_the_queues_that_are_se
         await b.worker()
         await b.objects.create("lonely", {"queue": "typo"})
         status = await eventually(
-            lambda: b.objects.status("lonely"), lambda s: s.get("reason") == "NoWorkers", within=10
+            lambda: b.objects.status("lonely"), lambda s: s.get("reason") == "NoWorkers"
         )
     assert status["state"] == "Queued"
     assert "agents" in status["message"]

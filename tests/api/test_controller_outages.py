@@ -91,7 +91,7 @@ async def test_sigterm_ends_the_operator_in_good_order_and_gives_the_lease_back(
     async with operator_process(b) as process:
         await eventually(holder)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     assert await holder() == ""
 
@@ -117,7 +117,7 @@ async def test_the_api_server_is_killed_and_restarted_with_jobs_in_flight(
         assert b.operator is not None
         leadership = b.operator.leadership
         assert leadership is not None
-        await eventually(lambda: value(leadership.leading), lambda leading: not leading, within=20)
+        await eventually(lambda: value(leadership.leading), lambda leading: not leading, within=60)
         await asyncio.to_thread(plane.restart_apiserver)
         await complete(b, within=90)
         await b.objects.create("afterwards")
@@ -263,7 +263,7 @@ async def test_whoever_loses_the_lease_stops_writing(b: Bench) -> None:
             assert b.operator.leadership is not None
             return not b.operator.leadership.leading
 
-        await eventually(stolen, within=20)
+        await eventually(stolen, within=60)
         before = b.writes()
         made = await b.objects.create("two")
         for _ in range(20):
@@ -293,7 +293,7 @@ async def test_h11_an_operator_rescues_the_jobs_of_a_worker_that_died(cluster: C
         status = await eventually(
             lambda: b.objects.status("job"),
             lambda s: s.get("reason") in ("WorkerLost", "NoWorkers"),
-            within=30,
+            within=90,
         )
         assert status["attempts"] == 0
         events = await eventually(lambda: b.objects.events("job"))

@@ -132,15 +132,17 @@ async def test_invariant_9_a_child_that_is_gone_before_its_creation_was_confirme
     name = child_name("job", tick)
     died = asyncio.Event()
     worker = await b.worker(queues={"scheduled": 5})
-    limits = {"successfulJobsHistoryLimit": 0} if how == "history" else {}
-    job = {"job": {"ttlSecondsAfterFinished": 0}} if how == "ttl" else {}
     async with dying(monkeypatch, "after", died), b.running():
-        await s.create("job", {**limits, **job})
+        await s.create("job")
         await asyncio.wait_for(died.wait(), 30)
         await worker.ack(await worker.one())
         await b.objects.until(name, "Complete")
         if how == "user":
             await b.objects.delete(name)
+        elif how == "ttl":
+            await b.objects.patch(name, {"spec": {"ttlSecondsAfterFinished": 0}})
+        else:
+            await s.patch("job", {"spec": {"successfulJobsHistoryLimit": 0}})
     async with b.running(name="successor"):
         await eventually(lambda: pending_ticks(b), lambda n: n == 0)
         if how != "user":

@@ -408,7 +408,7 @@ async def test_whoever_holds_a_connection_goes_on_by_itself(
 
 async def _until_raised(held: Holder, wanted: type[Exception]) -> Exception:
     """The error of that type. The first use may meet the connection's end."""
-    async with asyncio.timeout(2 * HEALS_SECONDS):
+    async with asyncio.timeout(4 * HEALS_SECONDS):
         while True:
             try:
                 await held.use()
@@ -424,7 +424,7 @@ async def _until_used(held: Holder) -> None:
     """Repeats what may be repeated; any other error fails the test."""
     last: Exception | None = None
     with suppress(TimeoutError):
-        async with asyncio.timeout(2 * HEALS_SECONDS):
+        async with asyncio.timeout(4 * HEALS_SECONDS):
             while True:
                 try:
                     await held.use()

@@ -167,7 +167,7 @@ async def test_h3_a_row_that_an_ack_holds_is_left_and_stays_stale(
     (read,) = await stale(queue)
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         await conn.execute("select agentjobs.touch(array[%s::bigint])", (read.job.id,))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await queue.projected([(read.job.id, read.version, 0)]) == [read.job.id]
         await conn.commit()
     assert len(await stale(queue)) == 1

@@ -112,7 +112,7 @@ async def test_a_database_that_refuses_the_password_is_a_database_that_is_away(
     role: Make, tmp_path: Path
 ) -> None:
     queues = role("queue")
-    async with await Queue.open(queues.dsn()) as queue, asyncio.timeout(60):
+    async with await Queue.open(queues.dsn()) as queue, asyncio.timeout(150):
         assert await answers(queue)
         queues.rotate(tell=False)
         assert not await answers(queue), "cut"

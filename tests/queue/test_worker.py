@@ -306,7 +306,7 @@ async def test_h26_an_idle_worker_makes_at_most_two_statements_a_second(queue: Q
 async def get(worker: Worker, page: str) -> tuple[int, str]:
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.health.port)
     writer.write(f"GET {page} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
     writer.close()
     return int(head.split()[1]), body

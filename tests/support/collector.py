@@ -105,12 +105,12 @@ class Collector:
             found = [one for one in self.spans if trace_id in (None, one.trace_id)]
         return sorted(found, key=lambda one: one.start_ns)
 
-    def wait_for(self, name: str, trace_id: str | None = None, seconds: float = 30.0) -> Received:
+    def wait_for(self, name: str, trace_id: str | None = None, seconds: float = 60.0) -> Received:
         """The first span of that name; blocks until it is there."""
         self.wait_until(lambda: bool(self.named(name, trace_id)), seconds, what=f"a span {name!r}")
         return self.named(name, trace_id)[0]
 
-    def wait_until(self, reached: Callable[[], bool], seconds: float = 30.0, what: str = "it") -> None:
+    def wait_until(self, reached: Callable[[], bool], seconds: float = 60.0, what: str = "it") -> None:
         """Blocks; for other threads than an event loop's."""
         with self._arrived:
             if not self._arrived.wait_for(reached, seconds):

@@ -44,7 +44,7 @@ def entry(view: JobView, *, version: int = 5, posted_run: int = 0, marked_at: da
     return OutboxEntry(version, marked_at, posted_run, view)
 
 
-async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], within: float = 60.0) -> None:
     """Returns once the condition holds; raises TimeoutError."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110

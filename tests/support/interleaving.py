@@ -32,7 +32,7 @@ TABLES = (
     "model_breaker", "model_target",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 VACUUM_EVERY = 300
 """Restores: each leaves the rows of the run before it dead."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-]\d\d(?::\d\d)?)?")

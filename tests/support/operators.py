@@ -30,7 +30,7 @@ from agentjobs.values.json import JsonObject
 from agentjobs.values.usage import Usage
 from clusters import Cluster
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 90.0
 QUICK = Intervals(
     coalesce=0.3, outbox_poll=2.0, sweep=3600, first_sweep=1.0, explain=0.5, beat=1.0, orphans=0.5, tick=0.5
 )

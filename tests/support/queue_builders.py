@@ -156,7 +156,7 @@ async def pass_time(dsn: str, seconds: float) -> None:
     await sql(dsn, time_passing(seconds))
 
 
-async def until(condition: Callable[[], Awaitable[object]], seconds: float = 20) -> None:
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = 60) -> None:
     """Waits for a condition, with a deadline."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - what is waited for is in the database

@@ -45,7 +45,7 @@ class RotatedRole:
         Such a connection has no role in pg_stat_activity until it is ready.
         """
         conn.execute("create temporary table began as select clock_timestamp() as before")
-        until = time.monotonic() + 10
+        until = time.monotonic() + 75  # authentication_timeout ends after 60 s what never logs in
         while conn.execute(
             "select pg_terminate_backend(pid, 10000) from pg_stat_activity, began"
             " where usename = %s and backend_start < before"

@@ -289,7 +289,6 @@ class Scheduler:
         active = self.cache.children.active(uid)
         decision = decide(spec, entry.state(tuple(child.uid for child in active)), now)
         entry.next_tick = decision.next_tick
-        entry.finished = includes(decision, Finished) and not entry.row.ticks
         self._due.put(uid, due_again_at(decision, now))
         may_ask = time.monotonic() >= entry.retry_at
         pending = entry.pending
@@ -303,6 +302,7 @@ class Scheduler:
                 self.meter.add(SCHEDULE_TICKS, outcome="held")
                 self.record(events.held(entry.parsed, action.tick, [child.name for child in active[:3]], now))
         if stored_decision(entry, decision) is None:
+            entry.finished = _ends(entry, decision)
             if entry.uncreated and may_ask:
                 self.creation.create(entry, entry.uncreated[0].child)
             return None
@@ -324,6 +324,7 @@ class Scheduler:
                 if isinstance(action, Missed):
                     self.meter.add(SCHEDULE_TICKS, action.count, outcome="missed")
                     self.record(events.missed(entry.parsed, action.count, action.latest, now))
+            entry.finished = _ends(entry, decision)  # not before what it decided is stored, and told
             if stored.child is not None and not entry.busy:
                 self.creation.create(entry, stored.child)
 
@@ -339,3 +340,7 @@ class Scheduler:
                 extra={"schedule": str(entry.parsed.uid)},
             )
             self.record(events.not_accepted(entry.parsed, problem, now))
+
+
+def _ends(entry: CachedSchedule, decision: Decision) -> bool:
+    return includes(decision, Finished) and entry.row is not None and not entry.row.ticks

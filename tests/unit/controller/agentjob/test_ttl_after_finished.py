@@ -134,7 +134,7 @@ async def test_no_expired_object_stays_whatever_comes_in_while_others_are_delete
             ttl.enqueue(everything[start : start + 10])
             await asyncio.sleep(0.004)
         with suppress(TimeoutError):
-            await until(lambda: len(api.objects) == 300, within=3.0)
+            await until(lambda: len(api.objects) == 300)
         assert len(api.objects) == 300, f"{len(api.objects) - 300} stayed"
     assert len(api.deletes) == 120
     assert {one.object["metadata"]["name"] for one in far} == {

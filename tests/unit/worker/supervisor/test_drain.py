@@ -39,7 +39,7 @@ async def test_the_first_request_stops_claiming_at_once_and_lets_runs_finish() -
     assert not running.done(), "the last ack is still unanswered"
     runs.answered(run.key)
     drain.changed.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running
     assert run.stop_asked is None
 
@@ -53,7 +53,7 @@ async def test_what_does_not_finish_in_time_is_given_back() -> None:
     ends(drain, runs, run, AckKind.RELEASE)
     runs.answered(run.key)
     drain.changed.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running
 
 
@@ -68,7 +68,7 @@ async def test_the_second_request_hurries() -> None:
     ends(drain, runs, run, AckKind.RELEASE)
     runs.answered(run.key)
     drain.changed.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running
 
 
@@ -80,6 +80,6 @@ async def test_a_database_that_stays_away_does_not_hold_up_the_end_for_ever(
     running = asyncio.ensure_future(drain.run())
     drain.ask("SIGTERM")
     ends(drain, runs, run)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running
     assert runs.unacked

@@ -21,7 +21,7 @@ async def talk(health: HealthServer, request: bytes) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", health.port)
     writer.write(request)
     writer.write_eof()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     return answer.decode()
