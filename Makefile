@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .PHONY: help venv demo test chaos check crds image kind bench build-kube lock clean
 BIN := .venv/bin
 # Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
-JOBS ?= 6
+JOBS ?= 4
 ARGS ?=
 
 help: ## this list

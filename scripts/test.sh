@@ -6,4 +6,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [[ -n ${ARGS:-} ]] || export AGENTJOBS_DURATIONS=${AGENTJOBS_DURATIONS:-all}
 export PYTHONDONTWRITEBYTECODE= # hundreds of processes import the package: it is compiled once
 # shellcheck disable=SC2086
-exec .venv/bin/pytest -n "${JOBS:-6}" ${ARGS:-}
+exec .venv/bin/pytest -n "${JOBS:-4}" ${ARGS:-}
