@@ -568,7 +568,7 @@ async def build(interleaver: Interleaver, name: str) -> Scene:
     dsn = interleaver.dsn
     await sql(
         dsn,
-        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target;"
+        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target, audit;"
         " update upkeep set pruned_at = 'infinity'",
     )
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:

@@ -143,6 +143,7 @@ def time_passing(seconds: float) -> str:
         "pause": ("paused_at", "unpaused_at"),
         "model_breaker": ("since", "failed_at", "probe_at"),
         "upkeep": ("pruned_at",),
+        "audit": ("at",),
     }
     statements = []
     for table, names in columns.items():

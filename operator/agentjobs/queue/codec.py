@@ -9,11 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.queue import numbers
+from agentjobs.queue.audit import act_row
 from agentjobs.queue.breakers import target_of
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import (
     Ack,
     AckKind,
+    AnnotatedAct,
     AnsweredInput,
     AttemptRecord,
     ClaimedJob,
@@ -216,7 +218,19 @@ def change_row(change: ObjectChange) -> JsonObject:
         row |= {"end": "x", "reason": change.rejected[0], "message": clean(change.rejected[1])}
     if change.imported is not None:
         row |= end_row(change.imported)
+    if change.act is not None:
+        row["act_key"] = change.act.key
+        if (act := annotated_act_row(change.act)) is not None:
+            row["act"] = act
     return row
+
+
+def annotated_act_row(said: AnnotatedAct) -> JsonObject | None:
+    """What an object's annotation says of a change, for ``apply`` and ``schedule_decide``."""
+    if said.act is None:
+        return None
+    row = act_row(said.act) | {"verb": clean(said.act.verb)}
+    return row | {"origin": clean(said.origin)} if said.origin else row
 
 
 def end_row(end: ImportedEnd) -> JsonObject:

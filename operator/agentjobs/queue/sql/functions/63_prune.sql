@@ -18,17 +18,18 @@ begin
   return cardinality(v_ids);
 end $$;
 
--- retention: prunes a batch, where nobody else does and the last pass ended a minute ago. Answers how many; p_limit of them: there
--- are more. Lock order: an advisory lock that nobody waits for, then prune()'s.
-create or replace function retention(p_age interval, p_limit int default 1000) returns int language plpgsql
-  as $$ #variable_conflict use_column
-declare v_now timestamptz := clock_timestamp(); n int;
+-- retention: prunes a batch, where nobody else does and the last pass ended a minute ago, and one of audit. Answers how many jobs;
+-- p_limit of them: there are more. Lock order: an advisory lock that nobody waits for, then prune()'s.
+create or replace function retention(p_age interval, p_limit int default 1000, p_audit_age interval default null) returns int
+  language plpgsql as $$ #variable_conflict use_column
+declare v_now timestamptz := clock_timestamp(); n int; m int := 0;
 begin
   if not pg_try_advisory_xact_lock(hashtext('agentjobs retention'))
     or exists (select from upkeep where pruned_at > v_now - interval '1 minute') then
     return 0;
   end if;
   n := prune(p_age, p_limit);
-  if n < p_limit then update upkeep set pruned_at = v_now; end if;
+  if p_audit_age is not null then m := prune_audit(p_audit_age, p_limit); end if;
+  if n < p_limit and m < p_limit then update upkeep set pruned_at = v_now; end if;
   return n;
 end $$;

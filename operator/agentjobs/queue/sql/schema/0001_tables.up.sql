@@ -64,7 +64,9 @@ create table job (
   generation        bigint not null default 0,        -- of the object, as last applied (H4)
   retry_handled     text,                             -- value of the retry annotation, as last applied
   input_handled     text,                             -- value of the response annotation, as last applied
+  act_handled       text,                             -- digest of the act annotation, as last seen: it stands for one change only
   cancel_wanted     boolean not null default false,   -- spec.cancel is true: a retry is refused
+  erased            boolean not null default false,   -- what was said in it is erased; it has finished, and cannot be retried
   object_gone       boolean not null default false,   -- a GET has said so: nothing to project, and no tombstone to keep
   posted_run        int not null default 0,           -- Kubernetes Events of runs up to this one are posted
   round             int not null default 1,           -- 1, and one more with each retry by a person (H21)
@@ -270,6 +272,30 @@ create table outbox (id bigint primary key, version bigint not null, marked_at t
 -- One row: when retention last ran.
 create table upkeep (pruned_at timestamptz not null);
 insert into upkeep values ('-infinity');
+
+-- audit -------------------------------------------------------------------------------------------
+
+-- One act of a person, or of a program in a person's name: written in the act's own transaction, where it changed something. Kept
+-- longer than jobs (prune_audit); changed by nothing but erase(), which takes away the reasons of one person's jobs.
+create table audit (
+  id        bigint generated always as identity primary key,      -- the order of pages
+  at        timestamptz not null,
+  actor     text not null,                    -- as the caller says, or the object's annotation; '': nobody said
+  verb      text not null,                    -- what was done (values/verbs.py)
+  namespace text collate "C" not null,        -- of the job's object, of the schedule, of the erased person; '': none
+  name      text collate "C" not null,        -- of the object, the schedule, the queue, the model; '': the job has no object
+  uid       uuid,                             -- of the job, the schedule, the erasure
+  queue     text collate "C",
+  reason    text not null,                    -- why, in the actor's words
+  before    json,
+  after     json,
+  source    text not null,                    -- python, kubectl, web, object, sql: how it came, as the caller says
+  role      name not null                     -- the database role whose connection wrote it: all that Postgres can vouch for
+);
+create index audit_by_namespace on audit (namespace, id);
+create index audit_by_uid on audit (uid, id) where uid is not null;
+create index audit_by_queue on audit (queue, id) where queue is not null;
+create index audit_by_namespace_queue on audit (namespace, queue, id) where queue is not null;
 
 -- models ------------------------------------------------------------------------------------------
 
