@@ -87,6 +87,9 @@ values ('default', 'model', 'u', now(), now(), now() + interval '1 minute');
 insert into model_target select id, 'model' from model_breaker;
 insert into queue (name) values ('yielding');
 insert into session values ('one', 1);
+insert into audit (at, actor, verb, namespace, name, uid, queue, reason, source, role)
+select now() - interval '500 days', 'me', 'cancel', 'team-' || n % 2, '', gen_random_uuid(), 'q' || n % 3, '', '', session_user
+from generate_series(1, {rows}) n;
 update upkeep set pruned_at = '-infinity';
 select brin_summarize_new_values('outcome_time');
 analyze
@@ -108,7 +111,7 @@ def world(database: str) -> Iterator[Connection]:
         for age in ("1 day", "30 days"):
             conn.execute(FINISHED.format(rows=ROWS, age=age).encode())
         for statement in REST.split(";"):
-            conn.execute(statement.encode())
+            conn.execute(statement.replace("{rows}", str(ROWS)).encode())
         yield conn
 
 
@@ -116,6 +119,8 @@ CALLS = {
     "tick": "select tick(%(worker)s, '15 s', %(limit)s)",
     "retention, a backlog": "select retention('7 days', %(limit)s)",
     "retention, nothing": "select retention('100 days', %(limit)s)",
+    "retention of the audit": "select retention('100 days', %(limit)s, '400 days')",
+    "retention of the audit, nothing": "select retention('100 days', %(limit)s, '4000 days')",
     "admit": "select admit(%(limit)s)",
     "promote": "select promote(%(limit)s)",
     "pause": "select set_queue('agents', true, '', '', false, null)",
@@ -144,6 +149,22 @@ CALLS = {
         what: f"select control((select uid from job where id = {job}), '{what}', 1)"
         for what, job in (("cancel", 1), ("suspend", 2), ("priority", 3), ("maxAttempts", 4))
     },
+    **{
+        f"a page of the audit{of}": f"select audit_page({namespace}, {queue}, {uid}, null, %(limit)s)"
+        for of, namespace, queue, uid in (
+            ("", "null", "null", "null"),
+            (" of a namespace", "'team-1'", "null", "null"),
+            (" of a namespace without one", "'none'", "null", "null"),
+            (" of a queue", "null", "'q1'", "null"),
+            (" of a queue without one", "null", "'none'", "null"),
+            (" of both", "'team-1'", "'q1'", "null"),
+            (" of both without one", "'team-1'", "'none'", "null"),
+            (" of a job", "null", "null", "gen_random_uuid()"),
+        )
+    },
+    "act on many": "select act_on_jobs(array(select uid from job where id <= %(limit)s), 'priority', 7, '{}', '0')",
+    "a slice of an erasure": "select erase(gen_random_uuid(), 'default', 'system', '{default,system}', '{}', 0, %(limit)s)",
+    "a slice of an erasure of nobody": "select erase(gen_random_uuid(), 'team', 'max', '{team,max}', '{}', 0, %(limit)s)",
 }  # fmt: skip
 
 

@@ -117,6 +117,16 @@ REFUSED = [
     ("worker", "select * from agentjobs.view('{1}', 1, true)"),
     ("worker", "select agentjobs.prune('0', 1000)"),
     ("worker", "select agentjobs.cancel_job(1, '')"),
+    ("worker", "select agentjobs.act_on_jobs('{}', 'cancel', null, '{}', '0')"),
+    ("worker", "select agentjobs.erase(gen_random_uuid(), 'team', 'max', '{team,max}', '{}', 0, 100)"),
+    ("worker", "select * from agentjobs.audit"),
+    ("worker", "insert into agentjobs.audit (actor) values ('me')"),
+    ("operator", "select agentjobs.erase(gen_random_uuid(), 'team', 'max', '{team,max}', '{}', 0, 100)"),
+    ("operator", "select * from agentjobs.audit_page(null, null, null, null, 1)"),
+    ("operator", "select agentjobs.record_act('cancel', '', '', null, null, null, null, '{}')"),
+    ("operator", "delete from agentjobs.audit"),
+    ("read", "select reason from agentjobs.audit"),
+    ("read", "select actor from agentjobs.audit"),
     ("worker", "create table agentjobs.mine (x int)"),
     ("worker", "create function agentjobs.mine() returns int language sql as 'select 1'"),
     ("worker", "drop table agentjobs.job"),
@@ -212,7 +222,9 @@ def called() -> set[str]:
     } - {"mirror"}
 
 
-PEOPLE = {"enqueue", "control", "answer", "set_queue", "reset_model", "view", "list"}
+PEOPLE = {
+    "enqueue", "control", "answer", "set_queue", "reset_model", "view", "list", "act_on_jobs", "erase", "audit_page",
+}  # fmt: skip
 """Granted by hand to whoever asks for things."""
 PREVIOUS: set[str] = set()
 """What only processes of the release before call; granted until the release that drops it (H30)."""

@@ -53,7 +53,8 @@ begin
     return query select * from audit where uid = p_uid and id < v_before and (p_namespace is null or namespace = p_namespace)
                    and (p_queue is null or queue = p_queue) order by id desc limit p_limit;
   elsif p_namespace is not null and p_queue is not null then
-    return query select * from audit where namespace = p_namespace and queue = p_queue and id < v_before order by id desc limit p_limit;
+    return query select * from audit where namespace || '/' || queue = p_namespace || '/' || p_queue and queue is not null
+                   and id < v_before order by id desc limit p_limit;
   elsif p_namespace is not null then
     return query select * from audit where namespace = p_namespace and id < v_before order by id desc limit p_limit;
   elsif p_queue is not null then
