@@ -14,6 +14,7 @@ import pytest
 from agentjobs.queue.audit import Act, AuditRow
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import (
+    Ack,
     AckKind,
     AnnotatedAct,
     ImportedEnd,
@@ -397,11 +398,9 @@ async def test_a_thousand_failed_jobs_are_retried_spread_with_a_row_each(
 ) -> None:
     jobs = [new_job() for _ in range(1000)]
     await queue.enqueue(jobs)
-    await sql(
-        dsn,
-        "with gone as (delete from waiting returning id, queue, run_at) insert into outcome (id, state, reason, queue, attempt, run,"
-        " finished_at) select id, 'f', 'Because', queue, 3, 3, run_at from gone",
-    )
+    slots = {"agents": 1000}
+    while claimed := list((await worker.step(slots=slots)).jobs):
+        await worker.step([Ack(job.id, job.token, AckKind.FAIL, reason="Because") for job in claimed], {})
     uids = [job.uid for job in jobs]
     told = await queue.act_on_jobs(uids, Verb.RETRY, ANNA, spread_seconds=600)
     assert (told.done, told.finished, told.refused) == (1000, 0, {})
