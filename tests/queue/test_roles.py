@@ -96,6 +96,10 @@ async def test_statistics_and_counts_are_what_an_operator_and_a_reader_may_have(
         await people.enqueue([NewJob(uuid4(), {"v": 1})])
         assert (await operator.stats(most_queues=9, other="_other")).depth == {("agents", State.QUEUED): 1}
         assert await reader.counts() == {("agents", State.QUEUED): 1}
+        await people.set_queue("agents", paused=True, by="anna", reason="in confidence")
+        with psycopg.connect(roles.dsn("read")) as conn:
+            told = conn.execute("select verb, name, queue from agentjobs.audit").fetchall()
+        assert told == [("pause", "agents", "agents")], "what was done, not by whom"
         assert (await reader.stats(most_queues=9, other="_other")).depth == {("agents", State.QUEUED): 1}
 
 

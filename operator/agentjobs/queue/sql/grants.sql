@@ -58,7 +58,7 @@ begin
 end $do$;
 
 -- numbers, times and names; of texts and JSON only those named here: no message, no result, no payload, no log, and of the audit not
--- why somebody did what
+-- by whom, nor why
 do $do$
 declare v_grant text;
 begin
@@ -69,7 +69,7 @@ begin
     where c.relnamespace = 'agentjobs'::regnamespace and c.relkind = 'r' and (c.relname, a.attname) <> ('audit', 'reason')
       and (a.atttypid not in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype)
            or a.attname in ('queue', 'queues', 'cluster_id', 'namespace', 'name', 'pool', 'version', 'kind', 'reason',
-                            'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target'))
+                            'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target', 'verb'))
     group by c.relname
   loop execute v_grant; end loop;
 end $do$;
