@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from agentjobs.queue.audit import Act, AuditRow
+from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import (
     Ack,
@@ -431,6 +432,25 @@ async def test_the_same_bulk_again_does_what_is_left(queue: Queue, worker: TestW
     told = await queue.act_on_jobs(uids, Verb.CANCEL, ANNA)
     assert (told.done, told.finished, told.refused) == (3, 2, {})
     assert (await queue.act_on_jobs([*uids, uuid4()], Verb.CANCEL, ANNA)).finished == 6
+
+
+async def test_a_bulk_by_a_filter_takes_what_the_list_shows_in_slices(
+    queue: Queue, worker: TestWorker
+) -> None:
+    wanted = [new_job(payload={"v": 1, "userID": "max"}) for _ in range(7)]
+    mirrored = mirrored_job(payload={"v": 1, "userID": "max"})
+    others = [new_job(payload={"v": 1, "userID": "ann"}), mirrored]
+    await queue.enqueue([*wanted, *others])
+    for job in await worker.claim():
+        await worker.ack(job, AckKind.FAIL, reason="Because")
+    which = JobFilter(states=frozenset({State.FAILED}), user="max")
+    told = await queue.act_on(which, Verb.RETRY, ANNA, slice=3, spread_seconds=60)
+    assert (told.done, told.finished, told.refused) == (7, 0, {})
+    assert {row.uid for row in await queue.audit()} == {job.uid for job in wanted}
+    assert (await shown(queue, mirrored)).state is State.FAILED
+    assert (await queue.act_on(which, Verb.RETRY, ANNA, slice=3)).done == 0
+    with pytest.raises(ValueError, match="through the Kubernetes API"):
+        await queue.act_on(JobFilter(namespace="team"), Verb.RETRY, ANNA)
 
 
 async def test_a_bulk_leaves_jobs_with_an_object_alone(queue: Queue) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
 from agentjobs.queue import codec, numbers
 from agentjobs.queue.audit import Act, act_json
-from agentjobs.queue.connection import Database
+from agentjobs.queue.job_list import JobFilter, JobLists
 from agentjobs.values.verbs import Verb
 
 _WHAT = {
@@ -43,10 +43,44 @@ class ActedOn:
         return ActedOn(self.done + other.done, self.finished + other.finished, dict(refused))
 
 
-class BulkActs:
+class BulkActs(JobLists):
     """Acts upon many jobs; a part of Queue."""
 
-    _db: Database
+    async def act_on(
+        self,
+        which: JobFilter,
+        verb: Verb | str,
+        by: Act | None = None,
+        *,
+        value: int | None = None,
+        slice: int = 100,
+        spread_seconds: float = 0.0,
+    ) -> ActedOn:
+        """One act upon each job without an object that the filter lists, page by page, the newest first.
+
+        A job that comes to meet the filter meanwhile may be left out. Whatever ends it, the same call again does what
+        is left: a job that was retried, cancelled, … does not meet a filter for the state that it had.
+
+        :param which: its namespace is None or "".
+        :param slice: the most jobs of one transaction, from 1 to 1000.
+        :raises ValueError: as ``act_on_jobs``; or the filter names a namespace.
+        :raises JobRejected: as ``act_on_jobs`` and ``jobs``.
+        """
+        if which.namespace:
+            raise ValueError(
+                f"namespace: {which.namespace!r}: jobs with an object are changed through the Kubernetes API"
+            )
+        verb, mine = _known(verb, value), replace(which, namespace="")
+        told, after = ActedOn(), None
+        while True:
+            page = await self.jobs(mine, after=after, limit=slice)
+            uids = [row.uid for row in page.jobs]
+            told = told.plus(
+                await self.act_on_jobs(uids, verb, by, value=value, spread_seconds=spread_seconds)
+            )
+            if page.next is None:
+                return told
+            after = page.next
 
     async def act_on_jobs(
         self,

@@ -14,11 +14,13 @@ exception when data_exception then
 end $$;
 
 -- is_of: whether a job's payload is one of this person, with the defaults of the worker. A job that retention has trimmed has none: of
--- it the session tells, whose first and third part are the namespace and the user (p_key: as they are written there).
-create or replace function is_of(p_payload json, p_session text, p_namespace text, p_user text, p_key text[]) returns boolean
-  language sql immutable as $$
+-- it the user tells with its object's namespace, and the session, whose first and third part are the namespace and the user (p_key: as
+-- they are written there).
+create or replace function is_of(p_payload json, p_session text, p_object_namespace text, p_job_user text, p_namespace text, p_user text,
+                                 p_key text[]) returns boolean language sql immutable as $$
   select case when p_payload is null
-              then split_part(p_session, '/', 1) = p_key[1] and split_part(p_session, '/', 3) = p_key[2]
+              then coalesce(p_object_namespace = p_namespace and p_job_user = left(p_user, 253), false)
+                   or split_part(p_session, '/', 1) = p_key[1] and split_part(p_session, '/', 3) = p_key[2]
                    and split_part(p_session, '/', 4) <> '' and split_part(p_session, '/', 5) = ''
               else coalesce(p_payload->>'namespace', 'default') = p_namespace and coalesce(p_payload->>'userID', 'system') = p_user end $$;
 
@@ -26,11 +28,11 @@ create or replace function is_of(p_payload json, p_session text, p_namespace tex
 create or replace function jobs_of(p_ids bigint[], p_namespace text, p_user text, p_key text[]) returns bigint[]
   language plpgsql as $$ #variable_conflict use_column
 begin
-  return array(select id from job
-               where id = any (p_ids) and not erased and is_of(payload, session, p_namespace, p_user, p_key) order by id);
+  return array(select id from job where id = any (p_ids) and not erased
+                 and is_of(payload, session, namespace, user_id, p_namespace, p_user, p_key) order by id);
 exception when data_exception then
-  return array(select id from job
-               where id = any (p_ids) and not erased and is_of(readable(payload), session, p_namespace, p_user, p_key) order by id);
+  return array(select id from job where id = any (p_ids) and not erased
+                 and is_of(readable(payload), session, namespace, user_id, p_namespace, p_user, p_key) order by id);
 end $$;
 
 -- erase_job: what was said in a job that has ended. It keeps which agent ran, for lists, and its schedule, for the history. The audit's
@@ -44,8 +46,9 @@ begin
   update outcome set message = null, result = null, log_tail = null, session_id = null, imported = null where id = p_id;
   update attempt set message = null, log_tail = null where id = p_id;
   update audit set reason = '' where uid = (select uid from job where id = p_id) and reason <> '';
-  update job set erased = true, session = null, input_handled = null, refused = null, payload = case when payload is not null then
-           json_strip_nulls(json_build_object('v', p->'v', 'namespace', p->'namespace', 'name', p->'name', 'schedule', p->'schedule',
+  update job set erased = true, session = null, user_id = null, input_handled = null, refused = null,
+         payload = case when payload is not null then json_strip_nulls(json_build_object(
+             'v', p->'v', 'namespace', p->'namespace', 'name', p->'name', 'schedule', p->'schedule',
              'agent', json_build_object('module', p->'agent'->'module', 'inline', v_inline))) end
     where id = p_id;
   update job set bytes = octet_length(payload::text) where id = p_id and payload is not null;
