@@ -29,7 +29,7 @@ from agentjobs.queue.queue import Queue
 
 TABLES = (
     "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lost_worker", "outbox", "upkeep",
-    "model_breaker", "model_target", "audit",
+    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")
 DEADLINE_SECONDS = 60.0
@@ -399,6 +399,8 @@ _KEYS = {
     "worker": "name",
     "model_target": "breaker || '/' || target",
     "audit": "(select count(*) from audit before where before.id <= t.id)",
+    "tally": "first_id || '/' || state",
+    "tally_minute": "first_id || '/' || state || '/' || minute",
 }
 _EVERYTHING: Any = (
     "select json_build_object("
