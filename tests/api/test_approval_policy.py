@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from charts import LEAST, Helm
-from clusters import Cluster, KubectlError
+from clusters import Cluster
 from operators import agent_job
+from people import binding, merge, role, says
 
 KEY = "agentjobs.dev/input-response"
 ANSWER = {KEY: "approve:q-1"}
-EDIT = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,7 @@ def namespace(cluster: Cluster, objects: list[dict[str, Any]]) -> Iterator[str]:
     with cluster.namespace() as name:
         cluster.apply(
             [
-                {
-                    "apiVersion": "rbac.authorization.k8s.io/v1",
-                    "kind": "Role",
-                    "metadata": {"name": "author"},
-                    "rules": [{"apiGroups": ["agentjobs.dev"], "resources": ["agentjobs"], "verbs": EDIT}],
-                },
+                role("author", ["agentjobs"]),
                 binding("author", {"kind": "Role", "name": "author"}),
                 binding("approver", {"kind": "ClusterRole", "name": "agents-agentjobs-approve"}),
             ],
@@ -47,30 +42,6 @@ def namespace(cluster: Cluster, objects: list[dict[str, Any]]) -> Iterator[str]:
         finally:
             for found in objects:
                 cluster.kubectl("delete", found["kind"], found["metadata"]["name"], "--ignore-not-found")
-
-
-def binding(user: str, role: dict[str, str]) -> dict[str, Any]:
-    api = "rbac.authorization.k8s.io"
-    return {
-        "apiVersion": f"{api}/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": user},
-        "roleRef": {"apiGroup": api, **role},
-        "subjects": [{"apiGroup": api, "kind": "User", "name": user}],
-    }
-
-
-def says(cluster: Cluster, namespace: str, user: str, *arguments: str, input: str | None = None) -> str:
-    """Empty: it was accepted; else what the API server says."""
-    try:
-        cluster.kubectl(*arguments, f"-n={namespace}", f"--as={user}", input=input)
-    except KubectlError as error:
-        return error.stderr
-    return ""
-
-
-def merge(name: str, body: dict[str, Any]) -> tuple[str, ...]:
-    return ("patch", "agentjob", name, "--type=merge", "-p", json.dumps(body))
 
 
 def test_who_answers_is_a_privilege_of_its_own(cluster: Cluster, namespace: str) -> None:

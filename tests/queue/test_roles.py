@@ -96,6 +96,10 @@ async def test_statistics_and_counts_are_what_an_operator_and_a_reader_may_have(
         await people.enqueue([NewJob(uuid4(), {"v": 1})])
         assert (await operator.stats(most_queues=9, other="_other")).depth == {("agents", State.QUEUED): 1}
         assert await reader.counts() == {("agents", State.QUEUED): 1}
+        await people.set_queue("agents", paused=True, by="anna", reason="in confidence")
+        with psycopg.connect(roles.dsn("read")) as conn:
+            told = conn.execute("select verb, name, queue from agentjobs.audit").fetchall()
+        assert told == [("pause", "agents", "agents")], "what was done, not by whom"
         assert (await reader.stats(most_queues=9, other="_other")).depth == {("agents", State.QUEUED): 1}
 
 
@@ -117,6 +121,16 @@ REFUSED = [
     ("worker", "select * from agentjobs.view('{1}', 1, true)"),
     ("worker", "select agentjobs.prune('0', 1000)"),
     ("worker", "select agentjobs.cancel_job(1, '')"),
+    ("worker", "select agentjobs.act_on_jobs('{}', 'cancel', null, '{}', '0')"),
+    ("worker", "select agentjobs.erase(gen_random_uuid(), 'team', 'max', '{team,max}', '{}', 0, 100)"),
+    ("worker", "select * from agentjobs.audit"),
+    ("worker", "insert into agentjobs.audit (actor) values ('me')"),
+    ("operator", "select agentjobs.erase(gen_random_uuid(), 'team', 'max', '{team,max}', '{}', 0, 100)"),
+    ("operator", "select * from agentjobs.audit_page(null, null, null, null, 1)"),
+    ("operator", "select agentjobs.record_act('cancel', '', '', null, null, null, null, '{}')"),
+    ("operator", "delete from agentjobs.audit"),
+    ("read", "select reason from agentjobs.audit"),
+    ("read", "select actor from agentjobs.audit"),
     ("worker", "create table agentjobs.mine (x int)"),
     ("worker", "create function agentjobs.mine() returns int language sql as 'select 1'"),
     ("worker", "drop table agentjobs.job"),
@@ -212,7 +226,10 @@ def called() -> set[str]:
     } - {"mirror"}
 
 
-PEOPLE = {"enqueue", "control", "answer", "set_queue", "reset_model", "view", "list"}
+PEOPLE = {
+    "enqueue", "control", "answer", "set_queue", "reset_model", "view", "list", "act_on_jobs", "erase", "audit_page",
+    "list_ids", "job_at",
+}  # fmt: skip
 """Granted by hand to whoever asks for things."""
 PREVIOUS: set[str] = set()
 """What only processes of the release before call; granted until the release that drops it (H30)."""

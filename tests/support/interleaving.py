@@ -29,7 +29,7 @@ from agentjobs.queue.queue import Queue
 
 TABLES = (
     "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lost_worker", "outbox", "upkeep",
-    "model_breaker", "model_target",
+    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")
 DEADLINE_SECONDS = 60.0
@@ -386,7 +386,8 @@ def _by_name(operations: Sequence[Operation], replies: Sequence[Any]) -> dict[st
 
 
 def _rows(table: str, key: str) -> str:
-    return f"'{table}', (select coalesce(json_object_agg({key}, jsonb_strip_nulls(to_jsonb(t)) - 'version' - 'pruned_at'), '{{}}') from {table} t)"
+    left_out = " - 'id'" if table == "audit" else ""
+    return f"'{table}', (select coalesce(json_object_agg({key}, jsonb_strip_nulls(to_jsonb(t)) - 'version' - 'pruned_at'{left_out}), '{{}}') from {table} t)"
 
 
 _KEYS = {
@@ -397,6 +398,9 @@ _KEYS = {
     "upkeep": "'-'",
     "worker": "name",
     "model_target": "breaker || '/' || target",
+    "audit": "(select count(*) from audit before where before.id <= t.id)",
+    "tally": "first_id || '/' || state",
+    "tally_minute": "first_id || '/' || state || '/' || minute",
 }
 _EVERYTHING: Any = (
     "select json_build_object("

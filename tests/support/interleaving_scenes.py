@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from agentjobs.queue.audit import Act
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import (
     Ack,
     AckKind,
+    AnnotatedAct,
     ClaimedJob,
     InputAnswer,
     ModelReport,
@@ -22,6 +24,7 @@ from agentjobs.queue.records import (
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.requests import InputRequest
 from agentjobs.values.usage import Usage
+from agentjobs.values.verbs import Verb
 from interleaving import EXPIRY_SECONDS, Interleaver, Operation, Scene, statement_of
 from queue_builders import TestWorker, change, mirrored_job, new_job, sql, time_passing
 
@@ -32,6 +35,7 @@ TOKEN = 1000
 """Of the claims and acks under test: each run has one fresh worker's."""
 ASKED = (InputRequest("q", "approve"),)
 NEW_WORKER = UUID(int=7)
+BY = Act("me", reason="why")
 
 
 @dataclass
@@ -402,6 +406,19 @@ async def failed_past_retention_and_its_object_gone(stage: Stage) -> None:
     await stage.sql("update job set object_gone = true")
 
 
+@scene
+async def ready_without_an_object(stage: Stage) -> None:
+    stage.subjects[""] = await stage.bystander(session="s")
+    stage.subjects["neighbour"] = await stage.bystander(session="s")
+    await stage.queue.admit()
+
+
+@scene
+async def failed_without_an_object(stage: Stage) -> None:
+    stage.subjects[""] = await stage.bystander()
+    await stage.holder.ack(await stage.started(), AckKind.FAIL)
+
+
 # -- what may happen ------------------------------------------------------------------------------
 
 
@@ -477,6 +494,10 @@ def _of_its_queue(name: str) -> dict[str, Operation]:
     return {name: Operation("", statement_of(call)) for name, call in calls.items()}
 
 
+def _said(verb: str) -> AnnotatedAct:
+    return AnnotatedAct(verb, Act("me", verb, "why", "kubectl"))
+
+
 def _controls(job: NewJob) -> dict[str, Operation]:
     uid = job.uid
     changed: dict[str, Any] = {
@@ -495,12 +516,19 @@ def _controls(job: NewJob) -> dict[str, Operation]:
         "set_max_attempts": lambda queue: queue.set_max_attempts(uid, 1),
         "answer": lambda queue: queue.answer(uid, answer),
         "apply a change": lambda queue: queue.apply(
-            [change(uid, 2, **{**changed, "priority": 0, "max_attempts": 1})]
+            [change(uid, 2, act=_said("reprioritise"), **{**changed, "priority": 0, "max_attempts": 1})]
         ),
         "apply a later change back": lambda queue: queue.apply([change(uid, 3, **changed)]),
-        "apply a suspend": lambda queue: queue.apply([change(uid, 2, suspend=True, **changed)]),
+        "apply a suspend": lambda queue: queue.apply(
+            [change(uid, 2, suspend=True, act=_said("suspend"), **changed)]
+        ),
         "apply its object's end": lambda queue: queue.apply([change(uid, 2, gone=True)]),
     }
+    if job.ref is None:
+        calls |= {
+            "bulk cancel": lambda queue: queue.act_on_jobs([uid], Verb.CANCEL, BY),
+            "bulk retry": lambda queue: queue.act_on_jobs([uid], Verb.RETRY, BY),
+        }
     return {name: Operation(name, statement_of(call)) for name, call in calls.items()}
 
 
@@ -537,6 +565,7 @@ def operations(stage: Stage) -> Mapping[str, Operation]:
             passes_by=True,
         ),
         "yield": Operation("", ("select agentjobs.yield_paused('paused')", []), passes_by=True),
+        "erase": Operation("", statement_of(lambda queue: queue.erase("default", "system", BY))),
         "explain": Operation("", statement_of(lambda queue: queue.explain()), passes_by=True),
         "register": Operation(
             "",
@@ -568,7 +597,7 @@ async def build(interleaver: Interleaver, name: str) -> Scene:
     dsn = interleaver.dsn
     await sql(
         dsn,
-        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target;"
+        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target, audit;"
         " update upkeep set pruned_at = 'infinity'",
     )
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:

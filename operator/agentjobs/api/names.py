@@ -9,3 +9,6 @@ API_VERSION = f"{GROUP}/{VERSION}"
 INPUT_RESPONSE = f"{GROUP}/input-response"
 """Annotation on an AgentJob that waits for input: ``approve:<id>``, ``reject:<id>`` or JSON
 (``input_response``)."""
+
+ACT = f"{GROUP}/act"
+"""Annotation on an AgentJob or ScheduledAgentJob: who made the change with which it came, and why (``act``)."""

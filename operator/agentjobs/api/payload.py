@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote
 
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.meta import SCHEDULED_TIME, TRACEPARENT
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
+from agentjobs.values.names import session_part
 
 PAYLOAD_VERSION = 1
 """Version of the payload. It rises when a worker of the present one would misread a payload; such a worker
@@ -81,7 +81,4 @@ def session_key(namespace: str, app_name: str, user_id: str, session_id: str) ->
     A slash inside of a part is encoded, so different parts never give the same key, and two namespaces never
     share a session (H18).
     """
-    return "/".join(
-        quote(part, safe="@:+,=", errors="surrogatepass")
-        for part in (namespace, app_name, user_id, session_id)
-    )
+    return "/".join(session_part(part) for part in (namespace, app_name, user_id, session_id))

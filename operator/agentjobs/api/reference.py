@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agentjobs.api import meta
+from agentjobs.api import meta, names
 from agentjobs.api.conditions import ConditionType
 from agentjobs.api.crd import RESOURCES, Resource, schema_of
 from agentjobs.api.meta import Schema
@@ -41,6 +41,7 @@ ANNOTATIONS = {
     meta.RETRY_REQUESTED_AT: "on a failed or cancelled AgentJob: each new value (a time, by custom) starts one new round.",
     meta.RUN_REQUESTED_AT: "on a ScheduledAgentJob: each new value creates one AgentJob now.",
     meta.SCHEDULED_TIME: "on an AgentJob of a schedule, set by the operator: its tick.",
+    names.ACT: "who made the change that it came with, and why, for the audit (audit.md).",
     meta.TRACEPARENT: "on a new AgentJob: a W3C traceparent; the job's spans become its children (telemetry.md).",
 }
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agentjobs.queue.audit import Act, act_json
 from agentjobs.queue.connection import Database
 from agentjobs.queue.records import Ack
 from agentjobs.values.bounds import seconds
 from agentjobs.values.json import JsonObject
 from agentjobs.values.text import clean
+from agentjobs.values.verbs import Verb
 
 TARGET_CHARACTERS = 253
 MODULE = "module:"
@@ -56,9 +58,14 @@ class Breakers:
         )
         return [Breaker(*row) for row in rows]
 
-    async def reset_model(self, pool: str, model: str) -> bool:
-        """Forgets a breaker; the next tick makes all jobs of its model ready. False: there was none."""
-        rows = await self._db.fetch("select agentjobs.reset_model(%s, %s)", (pool, model))
+    async def reset_model(self, pool: str, model: str, by: Act | None = None) -> bool:
+        """Forgets a breaker; the next tick makes all jobs of its model ready. False: there was none.
+
+        :param by: who acts, for the audit.
+        """
+        rows = await self._db.fetch(
+            "select agentjobs.reset_model(%s, %s, %s::json)", (pool, model, act_json(by, Verb.RESET_MODEL))
+        )
         return bool(rows[0][0])
 
 

@@ -92,6 +92,7 @@ class KubernetesObjects:
             confirmed=None,
             retry_requested=None,
             input_response=None,
+            act=None,
             rejected=(Reason.INVALID_SPEC, clean(why(error))),
         )
         return await self._store([bare])

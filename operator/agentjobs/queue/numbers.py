@@ -14,16 +14,28 @@ TICK_SECONDS = 1.0
 """The pause between two ticks of a process: an idle worker costs 2 statements a second at most (H26)."""
 RETENTION_SECONDS = 7 * 86400
 """How long results, attempts and payloads of finished jobs are kept."""
+AUDIT_RETENTION_SECONDS = 400 * 86400
+"""How long it is kept who did what: a year and the time to look at it."""
 PRUNE_SECONDS = 60.0
 """The pause between two passes of retention."""
 PRUNE_JOBS = 1000
-"""The most jobs that one transaction of retention removes."""
+"""The most jobs, and the most rows of the audit, that one transaction of retention removes."""
 YIELD_JOBS = 1000
 """The most jobs that one transaction takes from their sessions when their queue is paused."""
 COUNT_PAGE = 50_000
 """The most rows that one statement of the metrics counts."""
-LIST_LOOK = 10_000
-"""The most jobs that one statement looks at to find those of a list."""
+ACT_JOBS = 1000
+"""The most jobs that one transaction acts on: none of them can be claimed or acked meanwhile."""
+ERASE_LOOK = 2000
+"""The most jobs that one transaction of an erasure looks at. It reads their payloads."""
+ERASED_OBJECTS = 10_000
+"""The most names of objects that an erasure's answer has."""
+LIST_LOOK = 5_000
+"""About the most rows of a table that one statement looks at to find the jobs of a list."""
+LIST_STATEMENTS = 20
+"""The most statements for a page of a list; one that is not full then is continued by the next."""
+LIST_JOBS = 1000
+"""The most jobs of a page."""
 
 CLAIM_JOBS = 64
 """The most jobs in a claim's reply (H7); SQL bounds its bytes."""

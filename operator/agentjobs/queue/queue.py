@@ -21,10 +21,14 @@ from agentjobs.database.connection import Row, Target
 from agentjobs.database.fault import Fault, fault_of
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, stats
+from agentjobs.queue.audit import Act, Audit, act_json
 from agentjobs.queue.bisection import each_alone, is_about_a_row, why
-from agentjobs.queue.breakers import Breakers, model_rows
+from agentjobs.queue.board import Boards
+from agentjobs.queue.breakers import model_rows
+from agentjobs.queue.bulk_acts import BulkActs
 from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.connection import CallersConnection, Database, fetch, raise_as_queue_error
+from agentjobs.queue.erasure import Erasure
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
 from agentjobs.queue.kubernetes import KubernetesObjects
 from agentjobs.queue.listen import Note, listen
@@ -48,13 +52,14 @@ from agentjobs.queue.schedules import Schedules
 from agentjobs.telemetry.job_spans import Timeline
 from agentjobs.values.reasons import Reason
 from agentjobs.values.text import clean, dumps
+from agentjobs.values.verbs import Verb
 
 log = logging.getLogger(__name__)
 
 _ENQUEUE = "select agentjobs.enqueue(%s::json)"
 
 
-class Queue(KubernetesObjects, Breakers, Schedules):
+class Queue(KubernetesObjects, BulkActs, Boards, Schedules, Audit, Erasure):
     """The queue's face for workers, operators and commands. Tasks of one event loop may share it.
 
     All methods raise QueueUnavailable where the database cannot be reached, and may then be repeated.
@@ -68,6 +73,7 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         application_name: str = "agentjobs",
         expiry_seconds: float = numbers.EXPIRY_SECONDS,
         retention_seconds: float = numbers.RETENTION_SECONDS,
+        audit_retention_seconds: float = numbers.AUDIT_RETENTION_SECONDS,
         connections: int = 4,
     ) -> None:
         """A ``dsn`` through a pooler in transaction mode needs ``direct_dsn`` too, for LISTEN."""
@@ -84,6 +90,7 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         self._direct_dsn, self._name = direct_dsn or dsn, application_name
         self._expiry = timedelta(seconds=expiry_seconds)
         self._retention = timedelta(seconds=retention_seconds)
+        self._audit_retention = timedelta(seconds=audit_retention_seconds)
         self._hints: dict[UUID, ClaimHint] = {}
 
     @classmethod
@@ -365,14 +372,16 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         )
 
     async def prune(self) -> int:
-        """Removes finished jobs whose retention is over, in transactions of their own; how many.
+        """Removes finished jobs whose retention is over, in transactions of their own; how many. And the audit's rows
+        whose own, longer retention is over, a batch with each transaction.
 
         All processes may call it: one at a time does the work, and again a minute later at the earliest.
         """
         removed = 0
         while True:
             rows = await self._db.fetch(
-                "select agentjobs.retention(%s, %s)", (self._retention, numbers.PRUNE_JOBS)
+                "select agentjobs.retention(%s, %s, %s)",
+                (self._retention, numbers.PRUNE_JOBS, self._audit_retention),
             )
             batch = int(rows[0][0])
             removed += batch
@@ -383,42 +392,51 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         """Admits due jobs of shared sessions: each takes its session, or its place behind it (H17)."""
         return int((await self._db.fetch("select agentjobs.admit()"))[0][0])
 
-    # -- control ----------------------------------------------------------------------------------
+    # -- control: ``by`` is who acts, for the audit (docs/audit.md) -------------------------------
 
-    async def cancel(self, uid: UUID) -> State | None:
+    async def cancel(self, uid: UUID, by: Act | None = None) -> State | None:
         """Cancels a waiting job, or asks a running one to end (then Running). None: unknown or finished."""
-        return _state(await self._control(uid, "cancel"))
+        return _state(await self._control(uid, Verb.CANCEL, "cancel", by))
 
-    async def suspend(self, uid: UUID) -> State | None:
+    async def suspend(self, uid: UUID, by: Act | None = None) -> State | None:
         """Suspends a waiting job, or asks a running one to end (then Running). None: unknown or finished."""
-        return _state(await self._control(uid, "suspend"))
+        return _state(await self._control(uid, Verb.SUSPEND, "suspend", by))
 
-    async def resume(self, uid: UUID) -> State | None:
+    async def resume(self, uid: UUID, by: Act | None = None) -> State | None:
         """Resumes a suspended job; its new state. None: unknown or finished."""
-        return _state(await self._control(uid, "resume"))
+        return _state(await self._control(uid, Verb.RESUME, "resume", by))
 
-    async def retry(self, uid: UUID) -> bool:
+    async def retry(self, uid: UUID, by: Act | None = None) -> bool:
         """Begins a new round of a Failed or Cancelled job (H21). False: refused, or unknown."""
-        return await self._control(uid, "retry") == "Queued"
+        return await self._control(uid, Verb.RETRY, "retry", by) == "Queued"
 
-    async def reprioritise(self, uid: UUID, priority: int) -> bool:
+    async def reprioritise(self, uid: UUID, priority: int, by: Act | None = None) -> bool:
         codec.check_number("priority", priority)
-        return await self._control(uid, "priority", priority) == "ok"
+        return await self._control(uid, Verb.REPRIORITISE, "priority", by, priority) == "ok"
 
-    async def set_max_attempts(self, uid: UUID, n: int) -> bool:
+    async def set_max_attempts(self, uid: UUID, n: int, by: Act | None = None) -> bool:
         """Changes how many attempts a round has. A running job goes on where none is left."""
         codec.check_number("max_attempts", n)
-        return await self._control(uid, "maxAttempts", n) == "ok"
+        return await self._control(uid, Verb.SET_MAX_ATTEMPTS, "maxAttempts", by, n) == "ok"
 
-    async def answer(self, uid: UUID, answer: InputAnswer) -> str:
-        """Answers a job's open question. Empty: the answer was taken; else why not. Raises JobRejected."""
+    async def answer(self, uid: UUID, answer: InputAnswer, by: Act | None = None) -> str:
+        """Answers a job's open question. Empty: the answer was taken; else why not. Raises JobRejected.
+
+        :param by: None: the audit has the name and the reason of the answer.
+        """
+        verb = Verb.APPROVE if answer.approved else Verb.REJECT
         rows = await self._db.fetch(
-            "select agentjobs.answer(%s, %s::json)", (uid, dumps(codec.answer_row(answer)))
+            "select agentjobs.answer(%s, %s::json, %s::json)",
+            (uid, dumps(codec.answer_row(answer)), act_json(by, verb)),
         )
         return rows[0][0] or ""
 
-    async def _control(self, uid: UUID, what: str, value: int | None = None) -> str | None:
-        rows = await self._db.fetch("select agentjobs.control(%s, %s, %s)", (uid, what, value))
+    async def _control(
+        self, uid: UUID, verb: Verb, what: str, by: Act | None, value: int | None = None
+    ) -> str | None:
+        rows = await self._db.fetch(
+            "select agentjobs.control(%s, %s, %s, %s::json)", (uid, what, value, act_json(by, verb))
+        )
         answer = rows[0][0]
         assert answer is None or isinstance(answer, str)
         return answer
@@ -429,21 +447,32 @@ class Queue(KubernetesObjects, Breakers, Schedules):
         *,
         paused: bool | None = None,
         max_running: int | EllipsisType | None = ...,
-        by: str = "",
+        by: Act | str = "",
         reason: str = "",
     ) -> None:
         """Pauses, unpauses and limits a queue (H22).
 
         :param paused: None: as it is.
         :param max_running: the limit on running jobs; None: no limit; ``...``: as it is.
+        :param by: who acts; jobs that wait for the queue show the name, and the reason.
         """
         codec.check_queue(name)
+        act = by if isinstance(by, Act) else Act(by, reason=reason)
+        verb = Verb.LIMIT if paused is None else Verb.PAUSE if paused else Verb.UNPAUSE
         limit = None if max_running is ... else max_running
         if limit is not None:
             codec.check_whole("max_running", limit, 0, numbers.MOST_SLOTS)
         await self._db.fetch(
-            "select agentjobs.set_queue(%s, %s, %s, %s, %s, %s)",
-            (name, paused, clean(by), clean(reason), max_running is not ..., limit),
+            "select agentjobs.set_queue(%s, %s, %s, %s, %s, %s, %s::json)",
+            (
+                name,
+                paused,
+                clean(act.actor),
+                clean(act.reason or reason),
+                max_running is not ...,
+                limit,
+                act_json(act, verb),
+            ),
         )
         while paused and await self._yield_paused(name) == numbers.YIELD_JOBS:
             pass
@@ -469,29 +498,6 @@ class Queue(KubernetesObjects, Breakers, Schedules):
             (uid,),
         )
         return await self._job_view(rows[0][0]) if rows else None
-
-    async def list(
-        self,
-        *,
-        queue: str | None = None,
-        state: State | None = None,
-        namespace: str | None = None,
-        before: int | None = None,
-        limit: int = 50,
-    ) -> list[JobView]:
-        """A page of jobs, the newest first. ``before``: the id of the last job of the page before."""
-        found: list[JobView] = []
-        look = limit
-        while True:
-            wanted = limit - len(found)
-            ((jobs, before),) = await self._db.fetch(
-                "select array(select x::text from json_array_elements(jobs) x), seen from agentjobs.list(%s, %s, %s, %s, %s, %s)",
-                (queue, state, namespace, before, wanted, max(look, wanted)),
-            )
-            found += [await self._job_view(job) for job in jobs or ()]
-            if before is None or len(found) == limit:
-                return found
-            look = min(4 * look, numbers.LIST_LOOK)
 
     async def timelines(self, uids: Sequence[UUID]) -> Sequence[Timeline]:
         """When jobs waited and ran in their last round, of those that have ended; without texts."""

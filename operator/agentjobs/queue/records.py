@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from agentjobs.queue.audit import Act
 from agentjobs.values.json import JsonObject
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
@@ -90,6 +91,20 @@ class InputResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnotatedAct:
+    """Who made a change of an object, as an annotation of the object says. It counts for the change that it came with."""
+
+    key: str
+    """Differs from annotation to annotation."""
+    act: Act | None
+    """None: the annotation cannot be read."""
+    at: str = ""
+    """When, as it says; for a schedule's run now it is the value that asks for the run."""
+    origin: str = ""
+    """The object that a new one repeats."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to enqueue.
 
@@ -151,6 +166,7 @@ class ObjectChange:
     retry_requested: str | None = None
     """The value of the annotation that asks for a new round; the queue handles each value once."""
     input_response: InputResponse | None = None
+    act: AnnotatedAct | None = None
     gone: bool = False
     created_at: datetime | None = None
     rejected: tuple[str, str] | None = None

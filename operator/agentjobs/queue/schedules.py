@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agentjobs.queue.codec import FINAL_STATES_BY_CODE, maybe_time
+from agentjobs.queue.codec import FINAL_STATES_BY_CODE, annotated_act_row, maybe_time
 from agentjobs.queue.connection import Database
-from agentjobs.queue.records import State
+from agentjobs.queue.records import AnnotatedAct, State
 from agentjobs.values.json import JsonObject
 from agentjobs.values.text import dumps
 
@@ -99,6 +99,8 @@ class ScheduleDecision:
     child: str | None = None
     tick: datetime | None = None
     manual: bool = False
+    act: AnnotatedAct | None = None
+    """Manual: who asked for the run, for the audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ class Schedules:
                 "child": d.child,
                 "tick": d.tick,
                 "manual": d.manual,
+                "act": None if d.act is None else annotated_act_row(d.act),
             }
             for d in decisions
         ]

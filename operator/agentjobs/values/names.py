@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 from uuid import UUID
 
 DNS_LABEL_PATTERN = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -16,6 +17,11 @@ OWN_SESSION_PREFIX = "job-"
 def own_session(uid: UUID | str) -> str:
     """The id of a job's own session."""
     return f"{OWN_SESSION_PREFIX}{uid}"
+
+
+def session_part(text: str) -> str:
+    """A namespace, app, user or session id as it is written in a session's key: no slash is left in it."""
+    return quote(text, safe="@:+,=", errors="surrogatepass")
 
 
 def is_dns_label(text: str) -> bool:

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.input_response import parse
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
-from agentjobs.api.names import INPUT_RESPONSE
+from agentjobs.api.names import ACT, INPUT_RESPONSE
 from agentjobs.api.payload import payload_of, session_of
 from agentjobs.api.validation import problems_of
+from agentjobs.controller.kit.annotated_act import annotated_act
 from agentjobs.controller.kit.queue_access import QueueAccess as QueueAccess
 from agentjobs.controller.kit.queue_access import refusal
 from agentjobs.queue.records import (
@@ -62,6 +63,7 @@ def change_of(
         generation=int(meta.get("generation", 1)),
         created_at=created_at(obj),
         confirmed=confirmed,
+        act=annotated_act(meta.get("annotations") or {}),
     )
     if deleted or meta.get("deletionTimestamp"):
         return replace(base, gone=True)
@@ -191,6 +193,7 @@ def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
         bool(meta.get("deletionTimestamp")),
         _retry(meta),
         (meta.get("annotations") or {}).get(INPUT_RESPONSE),
+        (meta.get("annotations") or {}).get(ACT),
         bool(_restored(meta, gate)),
     )
     return Fingerprint(

@@ -15,15 +15,17 @@ from agentjobs.api.meta import RUN_REQUESTED_AT, format_time, parse_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob, ScheduledAgentJobSpec
 from agentjobs.api.validation import problems_of
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
+from agentjobs.controller.kit.annotated_act import annotated_act
 from agentjobs.controller.kit.queue_access import QueueAccess, refusal
 from agentjobs.controller.kit.status_digest import shown_revision
-from agentjobs.queue.records import Confirmed, ObjectRef
+from agentjobs.queue.records import AnnotatedAct, Confirmed, ObjectRef
 from agentjobs.queue.schedules import SeenSchedule
 from agentjobs.schedule.cron import Schedule, UnparseableSchedule, parse
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy, Spec
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
 from agentjobs.values.text import clean
+from agentjobs.values.verbs import Verb
 
 REQUEST_CHARACTERS = 256
 """Of the run-now annotation's value; only whether it differs matters."""
@@ -54,6 +56,8 @@ class ParsedSchedule:
     successful_limit: int
     failed_limit: int
     run_requested: str | None
+    act: AnnotatedAct | None
+    """Who asked for that run, where the annotation speaks of it."""
     remembered: SeenSchedule
     revision: int
     """Of the status that the object carries; 0: none."""
@@ -93,6 +97,7 @@ def parsed_schedule(
         successful_limit=model.successful_jobs_history_limit if model else 0,
         failed_limit=model.failed_jobs_history_limit if model else 0,
         run_requested=_request(meta),
+        act=_act_of_the_request(meta),
         remembered=SeenSchedule(
             uid=uid,
             cluster_id=cluster_id,
@@ -176,6 +181,16 @@ def _times(spec: JsonObject) -> str:
 def _request(meta: JsonObject) -> str | None:
     value = (meta.get("annotations") or {}).get(RUN_REQUESTED_AT)
     return clean(str(value))[:REQUEST_CHARACTERS] if value else None
+
+
+def _act_of_the_request(meta: JsonObject) -> AnnotatedAct | None:
+    """Who asked for the run that the other annotation asks for: it tells the same time, so that of an earlier run does
+    not count."""
+    annotations = meta.get("annotations") or {}
+    said = annotated_act(annotations)
+    if said is None or said.act is None or said.act.verb != Verb.RUN_NOW:
+        return None
+    return said if said.at and said.at == annotations.get(RUN_REQUESTED_AT) else None
 
 
 def _condition(status: JsonObject, kind: str) -> str | None:

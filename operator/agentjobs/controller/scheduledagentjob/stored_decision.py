@@ -37,6 +37,7 @@ def stored_decision(entry: CachedSchedule, decision: Decision) -> ScheduleDecisi
         child=create.child if create else None,
         tick=create.tick if create else None,
         manual=isinstance(create, Create) and create.manual,
+        act=entry.parsed.act if isinstance(create, Create) and create.manual else None,
     )
 
 

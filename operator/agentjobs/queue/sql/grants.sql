@@ -32,8 +32,11 @@ begin
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @read@'),
       ('open_breakers', '@operator@, @read@'), ('state_name', '@operator@, @read@'), ('counts', '@read@'),
+      ('board_waits', '@read@'), ('board_runs', '@read@'), ('series', '@read@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
-      ('enqueue', ''), ('control', ''), ('answer', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''), ('list', '')
+      ('enqueue', ''), ('control', ''), ('answer', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''),
+      ('list', ''), ('list_ids', ''), ('job_at', ''),
+      ('act_on_jobs', ''), ('erase', ''), ('audit_page', '')
     ) g(name, roles) on g.name = p.proname
     where p.pronamespace = 'agentjobs'::regnamespace
   loop
@@ -56,7 +59,8 @@ begin
   grant select (name, paused_at) on agentjobs.queue to @operator@;
 end $do$;
 
--- numbers, times and names; of texts and JSON only those named here: no message, no result, no payload, no log
+-- numbers, times and names; of texts and JSON only those named here: no message, no result, no payload, no log, and of the audit not
+-- by whom, nor why
 do $do$
 declare v_grant text;
 begin
@@ -64,10 +68,11 @@ begin
     select format('grant select (%s) on agentjobs.%I to @read@',
                   string_agg(quote_ident(a.attname), ', ' order by a.attnum), c.relname)
     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    where c.relnamespace = 'agentjobs'::regnamespace and c.relkind = 'r'
+    where c.relnamespace = 'agentjobs'::regnamespace and c.relkind = 'r' and (c.relname, a.attname) <> ('audit', 'reason')
       and (a.atttypid not in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype)
            or a.attname in ('queue', 'queues', 'cluster_id', 'namespace', 'name', 'pool', 'version', 'kind', 'reason',
-                            'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target'))
+                            'agent', 'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target',
+                            'verb'))
     group by c.relname
   loop execute v_grant; end loop;
 end $do$;

@@ -257,3 +257,30 @@ def test_a_new_answer_is_no_echo() -> None:
     before = fingerprint(obj(), GATE)
     assert not fingerprint(answered("approve:q-1"), GATE).is_echo_of(before)
     assert fingerprint(answered("approve:q-1"), GATE).is_echo_of(fingerprint(answered("approve:q-1"), GATE))
+
+
+def said(value: str) -> dict[str, Any]:
+    return obj(annotations={"agentjobs.dev/act": value})
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_who_changed_it_is_read_from_its_annotation_also_of_a_deleted_one(deleted: bool) -> None:
+    told = change_of(said('{"by": "alice", "verb": "delete", "reason": "done"}'), GATE, deleted=deleted).act
+    assert told is not None
+    assert told.act is not None
+    assert (told.act.actor, told.act.verb, told.act.reason) == ("alice", "delete", "done")
+    assert change_of(obj(), GATE, deleted=deleted).act is None
+
+
+def test_who_changed_it_does_not_matter_where_it_cannot_be_read() -> None:
+    change = change_of(said("alice"), GATE)
+    assert change.act is not None
+    assert change.act.act is None
+    assert change.rejected is None
+    assert change.job is not None
+
+
+def test_a_new_name_is_no_echo() -> None:
+    before, after = fingerprint(obj(), GATE), fingerprint(said('{"by": "alice", "verb": "delete"}'), GATE)
+    assert not after.is_echo_of(before)
+    assert after.is_echo_of(after)

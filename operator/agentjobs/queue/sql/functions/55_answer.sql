@@ -32,13 +32,31 @@ begin
   if w.mirrored then perform touch(array[p_id]); end if;
 end $$;
 
--- answer: one answer for one job by its uid. Lock order: the job's row, as control() and apply() take it.
-create or replace function answer(p_uid uuid, p_answer json, out refused text) language plpgsql as $$ #variable_conflict use_column
+-- audited_answer: answer_job() with its row of audit, where the answer is taken. p_by: as record_act(); what it does not say, the answer
+-- does. Indexes: primary keys. Lock order: the waiting or running row; the caller has the job's row.
+create or replace function audited_answer(p_id bigint, p_answer json, p_by json, out refused text)
+  language plpgsql as $$ #variable_conflict use_column
+declare v_before jsonb;
+begin
+  perform lock_place(p_id);
+  v_before := act_state(p_id);
+  refused := answer_job(p_id, p_answer);
+  if refused is not null then return; end if;
+  perform record_job_act(p_id, case when p_answer->>'approved' = 'true' then 'approve' else 'reject' end,
+                         json_build_object('actor', coalesce(nullif(p_by->>'actor', ''), p_answer->>'by'),
+                                           'reason', coalesce(nullif(p_by->>'reason', ''), p_answer->>'reason'),
+                                           'source', p_by->>'source'), v_before);
+end $$;
+
+-- answer: one answer for one job by its uid. p_by: who gives it, as record_act(). Lock order: the job's row, as control() and apply()
+-- take it; then its waiting or running row.
+create or replace function answer(p_uid uuid, p_answer json, p_by json default null,
+                                  out refused text) language plpgsql as $$ #variable_conflict use_column
 declare v_id bigint;
 begin
   select id into v_id from job where uid = p_uid for update;
   if not found then refused := 'the job is not known'; return; end if;
-  refused := answer_job(v_id, p_answer);
+  refused := audited_answer(v_id, p_answer, p_by);
 end $$;
 
 -- respond: the response annotations of objects, each value once (H4): a relist does not fire it again. Answers [[uid, refused]]
@@ -55,7 +73,7 @@ begin
     update job set input_handled = c.handled where id = c.id and input_handled is distinct from c.handled;
     continue when not found;
     v_answers := v_answers || jsonb_build_array(jsonb_build_array(
-      c.uid, case when c.answer is null then c.why else answer_job(c.id, c.answer) end));
+      c.uid, case when c.answer is null then c.why else audited_answer(c.id, c.answer, '{"source": "object"}') end));
   end loop;
   return v_answers::json;
 end $$;

@@ -34,24 +34,31 @@ end $$;
 -- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. It changes no job: yield_paused(), admit() and
 -- the stages of tick() find the pause, or its end, by themselves.
 -- A new limit waits for the claims under way: they end first and count, later ones see the limit (H22).
+-- p_act: who asks, as record_act(); what it does not say, p_by and p_reason do.
 -- Lock order: the table running (share row exclusive, where a limit is set), the queue's row, its pauses.
 create or replace function set_queue(p_name text, p_pause boolean, p_by text, p_reason text, p_set_limit boolean,
-                                     p_max_running int) returns void
+                                     p_max_running int, p_act json default null) returns void
   language plpgsql as $$ #variable_conflict use_column
-declare v_now timestamptz := clock_timestamp(); c_kept constant int := 1000;
+declare v_now timestamptz := clock_timestamp(); c_kept constant int := 1000; v_before queue;
+  v_act json := json_build_object('actor', coalesce(nullif(p_act->>'actor', ''), p_by),
+                                  'reason', coalesce(nullif(p_act->>'reason', ''), p_reason), 'source', p_act->>'source');
 begin
   if p_set_limit then
     lock table running in share row exclusive mode;
     update running set limited = p_max_running is not null where queue = p_name;
   end if;
-  insert into queue as q (name, paused_at, paused_by, paused_reason, max_running)
-  values (p_name, case when p_pause then v_now end, case when p_pause then p_by end, case when p_pause then p_reason end,
-          case when p_set_limit then p_max_running end)
-  on conflict (name) do update set
-    paused_at = case when p_pause is null then q.paused_at when p_pause then coalesce(q.paused_at, v_now) end,
-    paused_by = case when p_pause is null then q.paused_by when p_pause then p_by end,
-    paused_reason = case when p_pause is null then q.paused_reason when p_pause then p_reason end,
-    max_running = case when p_set_limit then p_max_running else q.max_running end;
+  insert into queue (name) values (p_name) on conflict do nothing;
+  select * into v_before from queue where name = p_name for update;
+  update queue set
+    paused_at = case when p_pause is null then paused_at when p_pause then coalesce(paused_at, v_now) end,
+    paused_by = case when p_pause is null then paused_by when p_pause then p_by end,
+    paused_reason = case when p_pause is null then paused_reason when p_pause then p_reason end,
+    max_running = case when p_set_limit then p_max_running else max_running end where name = p_name;
+  perform record_act(case when p_pause then 'pause' else 'unpause' end, '', p_name, null, p_name, v_act,
+                     jsonb_build_object('paused', v_before.paused_at is not null),
+                     jsonb_build_object('paused', coalesce(p_pause, v_before.paused_at is not null)));
+  perform record_act('limit', '', p_name, null, p_name, v_act, jsonb_build_object('maxRunning', v_before.max_running),
+                     jsonb_build_object('maxRunning', case when p_set_limit then p_max_running else v_before.max_running end));
   if p_pause then
     insert into pause (queue, paused_at, before) select p_name, v_now, paused_total(p_name, v_now)
       where not exists (select from pause where queue = p_name and unpaused_at is null);

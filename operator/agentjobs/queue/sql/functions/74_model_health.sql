@@ -13,9 +13,14 @@ create or replace function open_breakers() returns table (pool text, model text,
   select b.pool, b.model, kept_reason(b.kind), array(select t.target from model_target t where t.breaker = b.id)
   from model_breaker b where b.kind is not null $$;
 
--- reset_model: forgets a breaker, as if the model had never failed; the next tick lets its jobs go. False: there was none.
-create or replace function reset_model(p_pool text, p_model text) returns boolean language plpgsql as $$
+-- reset_model: forgets a breaker, as if the model had never failed; the next tick lets its jobs go. p_by: who asks, as record_act().
+-- False: there was none. Index: the unique (pool, model). Lock order: the breaker's row.
+create or replace function reset_model(p_pool text, p_model text, p_by json default null) returns boolean language plpgsql as $$
+declare b model_breaker;
 begin
-  delete from model_breaker where pool = p_pool and model = p_model;
-  return found;
+  delete from model_breaker where pool = p_pool and model = p_model returning * into b;
+  if not found then return false; end if;
+  perform record_act('reset-model', '', p_model, null, null, p_by,
+                     jsonb_strip_nulls(jsonb_build_object('pool', b.pool, 'failures', b.failures, 'reason', kept_reason(b.kind))), null);
+  return true;
 end $$;

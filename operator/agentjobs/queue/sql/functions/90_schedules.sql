@@ -55,14 +55,16 @@ begin
 end $$;
 
 -- schedule_decide: what a process decided upon a row of this version, with the tick whose child is to be created. Of two processes
--- that decide at once one comes first, and the decision of the other counts for nothing.
+-- that decide at once one comes first, and the decision of the other counts for nothing. A run that a person asked for gets its row of
+-- audit; act: who and why, as an annotation of the schedule says.
 create or replace function schedule_decide(p_claimant uuid, p_claim interval, p_decided json) returns json language plpgsql
   set jit = off as $$ #variable_conflict use_column
-declare v_now timestamptz := clock_timestamp(); v_decided uuid[];
+declare v_now timestamptz := clock_timestamp(); v_decided uuid[]; v_told bigint;
 begin
   with said as materialized (
       select * from json_to_recordset(p_decided) as n(uid uuid, version bigint, last_tick timestamptz, run_handled text, missed bigint,
-                                                      abandon text, child text, tick timestamptz, manual boolean)),
+                                                      abandon text, child text, tick timestamptz, manual boolean,
+                                                      act json)),
     mine as materialized (select s.uid from schedule s join said n on n.uid = s.uid and n.version = s.version order by s.uid
                           for update of s),
     changed as (update schedule s set version = s.version + 1, last_tick = greatest(s.last_tick, n.last_tick),
@@ -73,8 +75,11 @@ begin
     made as (insert into schedule_tick (schedule, child, tick, manual, decided_at, claimant, claimed_until)
              select n.uid, n.child, n.tick, n.manual, v_now, p_claimant, v_now + p_claim from said n join changed using (uid)
                where n.child is not null
-             order by n.uid on conflict do nothing)
-  select array_agg(uid) into v_decided from changed;
+             order by n.uid on conflict do nothing returning schedule, child),
+    told as (select record_act('run-now', s.namespace, s.name, s.uid, null, coalesce(n.act, '{"source": "object"}'), null,
+                               jsonb_build_object('child', m.child))
+             from made m join said n on n.uid = m.schedule join schedule s on s.uid = m.schedule where n.manual)
+  select array_agg(uid), (select count(*) from told) into v_decided, v_told from changed;
   return json_build_object('decided', v_decided,
                            'found', schedule_rows(array(select uid from json_to_recordset(p_decided) as n(uid uuid))));
 end $$;
