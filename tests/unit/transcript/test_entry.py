@@ -27,9 +27,20 @@ def test_a_cursor_comes_back_from_its_text(at: datetime, id: str) -> None:
     assert not set(text) & set(" \n\r,;&=#")
 
 
-NO_CURSORS = """
-    x 1 1.2 1.2. 1.-2.e 1.x.e 1e3.0.e 01.0.e 1.00.e 1.0.%00 1.0.%ff 1.0.é
-""".split()
+NO_CURSORS = [
+    "x",
+    "1",
+    "1.2",
+    "1.2.",
+    "1.-2.e",
+    "1.x.e",
+    "1e3.0.e",
+    "01.0.e",
+    "1.00.e",
+    "1.0.%00",
+    "1.0.%ff",
+    "1.0.é",
+]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_job_without_names_has_a_session_of_its_own() -> None:
 def test_a_job_in_a_shared_session_has_its_own_invocations() -> None:
     job = View({"namespace": "team", "appName": "shop", "userID": "ann", "sessionID": "s"})
     assert session_of(job) == SessionKey("team/shop", "ann", "s")
-    assert invocations_of(job) == {invocation_of(str(UID), 1)}
+    assert invocations_of(job) == frozenset({invocation_of(str(UID), 1)})
     assert invocation_of(str(UID), 3).split("-r")[0] in (invocations_of(job) or ())
 
 
