@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
@@ -18,6 +18,7 @@ from sqlalchemy import create_engine
 
 from agentjobs.agents.sessions.rows import column_time, event_json
 from agentjobs.agents.sessions.service import JobSessions
+from agentjobs.transcript import sql
 from agentjobs.transcript.entry import Entry, Kind
 from agentjobs.transcript.errors import NoSessionStore, SessionSchemaUnknown, TranscriptUnavailable
 from agentjobs.transcript.event_entries import StoredEvent, entries_of
@@ -141,6 +142,28 @@ async def test_ten_thousand_events_are_read_in_pages_of_even_cost(dsn: str, tran
 
 async def yes() -> bool:
     return True
+
+
+async def test_pages_and_followers_read_a_session_by_its_index(dsn: str) -> None:
+    await write(dsn, said())
+    at = column_time(NOW)
+    common = {**KEY, "invocations": ["job-a"], "limit": 100}
+    cases: list[tuple[LiteralString, dict[str, Any]]] = [
+        (sql.PAGE, {**common, "at": at, "event": "e"}),
+        (sql.NEWS, {**common, "floor": at, "known": ["e", "f"]}),
+    ]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            """insert into adk.events (id, app_name, user_id, session_id, invocation_id, timestamp, event_data)
+               select md5(n::text), 'team/app', 'ann', 's', 'job-a', now() + n * interval '1 s', '{}'
+                 from generate_series(1, 10000) n"""
+        )
+        connection.execute("analyze adk.events")
+        for statement, values in cases:
+            plan = "\n".join(row[0] for row in connection.execute("explain " + statement, values))
+            assert "Index Scan Backward using idx_events_app_user_session_ts_id" in plan
+            condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+            assert "timestamp" in condition or "ROW" in condition, "it begins at the place"
 
 
 def large(**fields: Any) -> Event:
