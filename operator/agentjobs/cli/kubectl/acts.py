@@ -103,13 +103,13 @@ def precise(at: datetime) -> str:
 class Plan:
     """The jobs that an act is for, and those that were named and for which it is not, each with the reason."""
 
-    jobs: Sequence[JsonObject]
+    jobs: Sequence[dict[str, Any]]
     unfit: Sequence[str] = ()
 
 
 def plan_of(act: Act, found: Iterable[JsonObject]) -> Plan:
     """The plan for these objects, the oldest first: they are in the order in which they were created."""
-    fit: list[JsonObject] = []
+    fit: list[dict[str, Any]] = []
     others: list[str] = []
     for job in found:
         if why := unfit(act, job):

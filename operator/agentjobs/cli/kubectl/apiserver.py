@@ -232,7 +232,7 @@ class ApiServer:
                 continue
             page = self.done(reply, resource)
             yield from page.get("items") or ()
-            if not (token := (page.get("metadata") or {}).get("continue")):
+            if not (token := str((page.get("metadata") or {}).get("continue") or "")):
                 return
             asked["continue"] = token
 

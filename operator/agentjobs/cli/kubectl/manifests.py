@@ -132,7 +132,9 @@ def from_schedule(schedule: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     inner["message"] = expand(
         str(inner.get("message", "")), zone, now, datetime.fromisoformat(last) if last else None
     )
-    metadata = {key: dict(value) for key, value in (template.get("metadata") or {}).items() if value}
+    metadata: dict[str, Any] = {
+        key: dict(value) for key, value in (template.get("metadata") or {}).items() if value
+    }
     metadata["generateName"] = f"{schedule['metadata']['name'][:GENERATED_CHARACTERS]}-"
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": inner}
 

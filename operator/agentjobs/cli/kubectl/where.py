@@ -142,7 +142,7 @@ def with_where(function: Callable[Concatenate[Where, P], None]) -> Callable[...,
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
-    del command.__wrapped__  # type: ignore[attr-defined]  # its signature is another
+    del command.__wrapped__
     return command
 
 

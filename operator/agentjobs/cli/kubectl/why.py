@@ -140,9 +140,12 @@ def _findings(job: JsonObject, now: datetime) -> Iterator[Finding]:
 def reason_named(name: str) -> Reason | None:
     """The documented reason. None: it is a newer operator's."""
     try:
-        return Reason(name)
-    except ValueError:
+        return Reason.__members__[_NAMES[name]]
+    except KeyError:
         return None
+
+
+_NAMES = {reason.value: reason.name for reason in Reason}
 
 
 def _error(status: JsonObject) -> str:

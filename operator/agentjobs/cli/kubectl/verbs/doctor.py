@@ -139,7 +139,7 @@ SELECTABLE = (".spec.queue", ".status.state", ".status.reason")
 def crd_check(name: str, crd: Mapping[str, Any]) -> Check:
     """The check of a CRD: established, and as new as the plugin needs it."""
     versions = (crd.get("spec") or {}).get("versions") or ()
-    version = next((v for v in versions if v.get("name") == VERSION), {})
+    version: Mapping[str, Any] = next((v for v in versions if v.get("name") == VERSION), {})
     conditions = (crd.get("status") or {}).get("conditions") or ()
     established = any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)
     if not established:
@@ -276,7 +276,7 @@ def _runs_api(server: ApiServer) -> Iterator[Check]:
 def runs_check(registered: Mapping[str, Any]) -> Check:
     """The check of the runs API's APIService."""
     conditions = (registered.get("status") or {}).get("conditions") or ()
-    available = next((c for c in conditions if c.get("type") == "Available"), {})
+    available: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Available"), {})
     if available.get("status") == "True":
         return Check("runs API", OK, f"{RUNS_GROUP}/{VERSION} is available")
     why = f"{available.get('reason', 'not checked yet')}: {available.get('message', '')}"
