@@ -43,7 +43,8 @@ def parts(cluster: Cluster, namespace: str, dsn: str, tmp_path: Path) -> Iterato
 
 def plugin(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``kubectl agentjobs …``, as kubectl finds it on the path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    folders = (str(cluster.kubectl_path.parent), str(Path(sys.executable).parent), os.environ["PATH"])
+    path = os.pathsep.join(folders)
     return subprocess.run(
         [str(cluster.kubectl_path), "agentjobs", *arguments, f"--kubeconfig={cluster.kubeconfig}"],
         env={**os.environ, "PATH": path},
@@ -121,7 +122,11 @@ def test_a_job_goes_from_apply_over_a_question_and_its_approval_to_its_answer(
     assert late.returncode == 1
     assert "does not wait for input: it is Complete" in late.stderr
     missing = plugin(cluster, "reject", "nobody", "-n", namespace, "--yes")
-    assert (missing.returncode, missing.stderr) == (1, f"error: agentjob {namespace}/nobody is not found.\n")
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        f"error: agentjob {namespace}/nobody is not found. Those that are there: kubectl agentjobs list -n {namespace}"
+        f" --kubeconfig={cluster.kubeconfig}\n",
+    )
 
 
 async def test_the_annotation_answers_the_question_that_it_names_and_no_other(

@@ -18,17 +18,12 @@ from pydantic_core import PydanticCustomError
 
 from agentjobs.api.names import API_VERSION as API_VERSION
 from agentjobs.api.names import GROUP as GROUP
+from agentjobs.api.names import RETRY_REQUESTED_AT as RETRY_REQUESTED_AT
+from agentjobs.api.names import RUN_REQUESTED_AT as RUN_REQUESTED_AT
+from agentjobs.api.names import SCHEDULE_LABEL as SCHEDULE_LABEL
+from agentjobs.api.names import SCHEDULED_TIME as SCHEDULED_TIME
 from agentjobs.api.names import VERSION as VERSION
 
-RETRY_REQUESTED_AT = f"{GROUP}/retry-requested-at"
-"""Annotation on a failed or cancelled AgentJob: each new value asks for one new round (H21)."""
-RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
-"""Annotation on a ScheduledAgentJob: each new value asks for one run now. On a child: the value that asked
-for it."""
-SCHEDULED_TIME = f"{GROUP}/scheduled-time"
-"""Annotation on a schedule's child: its tick, RFC 3339."""
-SCHEDULE_LABEL = f"{GROUP}/schedule"
-"""Label on a schedule's child: the schedule's name."""
 MANAGED_BY = f"{GROUP}/managed-by"
 """Annotation that the operator writes: the installation that the object belongs to, and the object's uid."""
 TRACEPARENT = f"{GROUP}/traceparent"

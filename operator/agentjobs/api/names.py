@@ -9,6 +9,14 @@ API_VERSION = f"{GROUP}/{VERSION}"
 INPUT_RESPONSE = f"{GROUP}/input-response"
 """Annotation on an AgentJob that waits for input: ``approve:<id>``, ``reject:<id>`` or JSON
 (``input_response``)."""
-
+RETRY_REQUESTED_AT = f"{GROUP}/retry-requested-at"
+"""Annotation on a failed or cancelled AgentJob: each new value asks for one new round (H21)."""
+RUN_REQUESTED_AT = f"{GROUP}/run-requested-at"
+"""Annotation on a ScheduledAgentJob: each new value asks for one run now. On a child: the value that asked
+for it."""
+SCHEDULED_TIME = f"{GROUP}/scheduled-time"
+"""Annotation on a schedule's child: its tick, RFC 3339."""
+SCHEDULE_LABEL = f"{GROUP}/schedule"
+"""Label on a schedule's child: the schedule's name."""
 ACT = f"{GROUP}/act"
 """Annotation on an AgentJob or ScheduledAgentJob: who made the change with which it came, and why (``act``)."""

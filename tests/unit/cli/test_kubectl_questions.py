@@ -110,8 +110,8 @@ def test_the_patch_is_for_this_very_object() -> None:
 
 def test_the_plugin_imports_neither_adk_nor_kopf_nor_a_model() -> None:
     script = (
-        "import sys, agentjobs.cli.kubectl.main, agentjobs.cli.kubectl.cluster\n"
-        "print(*[m for m in ('google.adk', 'kopf', 'psycopg', 'sqlalchemy', 'agentjobs.api.meta') if m in sys.modules])"
+        "import sys, agentjobs.cli.kubectl.main, agentjobs.cli.kubectl.apiserver, agentjobs.cli.kubectl.verbs.look\n"
+        "print(*[m for m in ('google.adk', 'kopf', 'kubernetes', 'pydantic', 'asyncio', 'psycopg', 'sqlalchemy', 'agentjobs.api.meta') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

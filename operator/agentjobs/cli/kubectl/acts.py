@@ -1,0 +1,139 @@
+"""Acts on AgentJobs: which jobs each act is for, and the patch that asks for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agentjobs.api.act import ObjectAct, text_of
+from agentjobs.api.names import ACT, RETRY_REQUESTED_AT
+from agentjobs.cli.kubectl.filters import FINAL, time_of
+from agentjobs.values.verbs import Verb
+
+JsonObject = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An act of the plugin: the audit's verb, and the words for it."""
+
+    verb: Verb
+    word: str
+    """The command's name."""
+    done: str
+    """What was done, for a sentence."""
+
+
+RETRY = Act(Verb.RETRY, "retry", "retried")
+CANCEL = Act(Verb.CANCEL, "cancel", "cancelled")
+SUSPEND = Act(Verb.SUSPEND, "suspend", "suspended")
+RESUME = Act(Verb.RESUME, "resume", "resumed")
+DELETE = Act(Verb.DELETE, "delete", "deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who acts, and why, by whatever the API server and the user say. Empty ``name``: not known."""
+
+    name: str
+    because: str = ""
+
+
+def unfit(act: Act, job: JsonObject) -> str:
+    """Why the act would change nothing of this job, as the end of a sentence. Empty: it is for it."""
+    spec, status = job.get("spec") or {}, job.get("status") or {}
+    state = str(status.get("state") or "")
+    shown = state or "not seen by the operator yet"
+    if act.verb is Verb.DELETE:
+        return "is being deleted already" if job["metadata"].get("deletionTimestamp") else ""
+    if act.verb is Verb.RETRY:
+        if state not in ("Failed", "Cancelled"):
+            return f"is {shown}; only Failed and Cancelled jobs can be retried"
+        if spec.get("cancel"):
+            return "has spec.cancel, which cannot be taken back: submit a new job"
+        return (
+            "is asked to be retried already, and the operator has not taken it up yet" if asked(job) else ""
+        )
+    if state in FINAL:
+        return f"is {shown} already"
+    if act.verb is Verb.CANCEL:
+        return "is asked to end already" if spec.get("cancel") else ""
+    if spec.get("cancel"):
+        return "is asked to end"
+    if act.verb is Verb.SUSPEND:
+        return "is suspended already" if spec.get("suspend") else ""
+    return "" if spec.get("suspend") else "is not suspended"
+
+
+def asked(job: JsonObject) -> bool:
+    """Whether a retry was asked for after the job's end: an interrupted command that is given again asks only the rest."""
+    requested = time_of((job["metadata"].get("annotations") or {}).get(RETRY_REQUESTED_AT))
+    ended = time_of((job.get("status") or {}).get("completionTime"))
+    return requested is not None and ended is not None and requested > ended
+
+
+def patch_of(act: Act, author: Author, at: datetime) -> dict[str, Any]:
+    """The merge patch that asks for the act, with its author's annotation in the same request."""
+    annotations = dict(annotation(act.verb, author, at))
+    if act.verb is Verb.RETRY:
+        annotations[RETRY_REQUESTED_AT] = precise(at)
+    spec = {Verb.CANCEL: {"cancel": True}, Verb.SUSPEND: {"suspend": True}, Verb.RESUME: {"suspend": False}}
+    patch: dict[str, Any] = {"metadata": {"annotations": annotations}} if annotations else {}
+    return {**patch, **({"spec": spec[act.verb]} if act.verb in spec else {})}
+
+
+def annotation(
+    verb: Verb, author: Author, at: datetime, at_text: str = "", origin: str = ""
+) -> dict[str, str]:
+    """The annotation that names the author. Empty: he is not known."""
+    if not author.name:
+        return {}
+    said = ObjectAct(author.name, verb, author.because, at_text or precise(at), via="kubectl", origin=origin)
+    return {ACT: text_of(said)}
+
+
+def precise(at: datetime) -> str:
+    """A time in UTC with milliseconds: two requests in one second are two values."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The jobs that an act is for, and those that were named and for which it is not, each with the reason."""
+
+    jobs: Sequence[dict[str, Any]]
+    unfit: Sequence[str] = ()
+
+
+def plan_of(act: Act, found: Iterable[JsonObject]) -> Plan:
+    """The plan for these objects, the oldest first: they are in the order in which they were created."""
+    fit: list[dict[str, Any]] = []
+    others: list[str] = []
+    for job in found:
+        if why := unfit(act, job):
+            others.append(f"agentjob {job['metadata']['namespace']}/{job['metadata']['name']} {why}")
+        else:
+            fit.append(slim(job))
+    fit.sort(key=lambda job: (job["metadata"].get("creationTimestamp") or "", job["metadata"]["name"]))
+    return Plan(fit, others)
+
+
+def slim(job: JsonObject) -> dict[str, Any]:
+    """The part of an object that an act needs: of a hundred thousand objects, only this is kept."""
+    metadata = job["metadata"]
+    return {
+        "metadata": {key: metadata.get(key) for key in ("name", "namespace", "uid", "creationTimestamp")},
+        "state": (job.get("status") or {}).get("state"),
+    }
+
+
+def question(act: Act, plan: Plan, where: str, spread_seconds: int) -> str:
+    """The question before an act on several jobs, with their exact number."""
+    n = len(plan.jobs)
+    jobs = f"{n:,} agentjob{'' if n == 1 else 's'}"
+    pace = ""
+    if spread_seconds and n > 1:
+        pace = f", spread over {spread_seconds} s: one every {spread_seconds / n:.2g} s"
+    return f"{act.word.capitalize()} {jobs} {where}{pace}?"

@@ -1,0 +1,339 @@
+"""Requests to the API server, over the socket of ``kubectl proxy``."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from agentjobs.api.names import GROUP, VERSION
+from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.kubectl.proxy import PATHS, connected, kubectl_proxy
+from agentjobs.cli.kubectl.where import Where
+
+JsonObject = dict[str, Any]
+Query = Mapping[str, str]
+
+TIMEOUT_SECONDS = 30.0
+IDLE_SECONDS = 5.0
+"""A connection that was not used for longer is opened anew: the other side may have closed it."""
+SKEW_SECONDS = 2.0
+"""Clocks that differ by less are taken as equal: the header Date has whole seconds."""
+PAGE = 500
+"""Objects of one page of a list, as kubectl's --chunk-size."""
+MERGE_PATCH = "application/merge-patch+json"
+FIELD_MANAGER = "kubectl-agentjobs"
+JOBS, SCHEDULES = "agentjobs", "scheduledagentjobs"
+KINDS = {JOBS: "agentjob", SCHEDULES: "scheduledagentjob"}
+API = f"/apis/{GROUP}/{VERSION}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the API server. ``date`` is its header of that name."""
+
+    status: int
+    body: bytes
+    content_type: str = ""
+    date: str = ""
+    retry_after: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> JsonObject:
+        """The object in the body.
+
+        :raises Unavailable: it is none.
+        """
+        try:
+            found = json.loads(self.body)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise Unavailable(f"the API server's answer is no object: {self.body[:80]!r}")
+        return found
+
+    def words(self) -> str:
+        """The message of an error, in one line."""
+        try:
+            text = str(json.loads(self.body)["message"])
+        except (ValueError, KeyError, TypeError):
+            text = self.body[:500].decode(errors="replace")
+        return " ".join(text.split()) or f"status {self.status}"
+
+    def cause(self) -> str:
+        """The reason of a Status, such as NotFound; empty: the body is none."""
+        try:
+            return str(json.loads(self.body).get("reason") or "")
+        except (ValueError, AttributeError):
+            return ""
+
+
+class RequestRefused(Unavailable):
+    """The API server refused a request."""
+
+    def __init__(self, message: str, reply: Reply) -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
+@dataclass(slots=True)
+class ApiServer:
+    """A connection to the API server. ``path_of`` and the requests below it are all that verbs need."""
+
+    socket: Path
+    where: Where
+    namespace: str
+    """The namespace of the command."""
+    _connection: http.client.HTTPConnection | None = None
+    _used_at: float = field(default=0.0)
+    ahead_seconds: float = 0.0
+    """How far the API server's clock is ahead of this machine's, by its last answer; 0 within SKEW_SECONDS."""
+
+    @classmethod
+    @contextmanager
+    def open(cls, where: Where, paths: tuple[str, ...] = PATHS) -> Iterator[ApiServer]:
+        """A connection for the time of a command."""
+        namespace = where.namespace_of(os.environ)
+        with kubectl_proxy(where, os.environ, paths) as socket:
+            server = cls(socket, where, namespace)
+            try:
+                yield server
+            finally:
+                server.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # requests ------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: object = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> Reply:
+        """Sends one request. A GET is sent again where a kept connection had been closed.
+
+        :raises Unavailable: there is no answer.
+        """
+        if self._connection is not None and time.monotonic() - self._used_at > IDLE_SECONDS:
+            self.close()
+        again = self._connection is not None and method == "GET"
+        try:
+            return self._exchange(method, path, query, body, content_type, accept)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if not again:
+                raise Unavailable(_unreachable(str(error) or type(error).__name__)) from None
+        try:
+            return self._exchange(method, path, query, body, content_type, accept)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unavailable(_unreachable(str(error) or type(error).__name__)) from None
+
+    def _exchange(
+        self, method: str, path: str, query: Query | None, body: object, content_type: str, accept: str
+    ) -> Reply:
+        if self._connection is None:
+            self._connection = self._opened(TIMEOUT_SECONDS)
+        self._send(self._connection, method, path, query, body, content_type, accept)
+        reply = _reply_of(self._connection.getresponse())
+        self._used_at = time.monotonic()
+        self.ahead_seconds = ahead_of(reply.date, datetime.now(UTC))
+        return reply
+
+    def now(self) -> datetime:
+        """The API server's time, as far as its last answer tells it."""
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
+
+    def _opened(self, timeout_seconds: float) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("localhost", timeout=timeout_seconds)
+        connection.sock = connected(self.socket, timeout_seconds)
+        return connection
+
+    @staticmethod
+    def _send(
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: object,
+        content_type: str,
+        accept: str,
+    ) -> None:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": accept, **({"Content-Type": content_type} if data is not None else {})}
+        connection.request(method, f"{path}?{urlencode(query)}" if query else path, data, headers)
+
+    @contextmanager
+    def stream(
+        self, path: str, query: Query, *, silence_seconds: float, accept: str = "application/json"
+    ) -> Iterator[Iterator[bytes]]:
+        """The lines of an answer that does not end, as they come; the iterator ends with the answer, and with
+        TimeoutError after ``silence_seconds`` without a line.
+
+        :raises RequestRefused: the API server refuses it.
+        :raises Unavailable: there is no answer.
+        """
+        try:
+            connection = self._opened(silence_seconds)
+            self._send(connection, "GET", path, query, None, "", accept)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(_unreachable(str(error) or type(error).__name__)) from None
+        try:
+            if response.status != 200:
+                reply = _reply_of(response)
+                raise refused(reply, path)
+            yield _lines(response)
+        finally:
+            connection.close()
+
+    # objects -------------------------------------------------------------------------------------------
+
+    def path_of(self, resource: str, name: str = "", *, everywhere: bool = False, namespace: str = "") -> str:
+        """The path of a resource's list, or of one object."""
+        scope = "" if everywhere else f"/namespaces/{quote(namespace or self.namespace, safe='')}"
+        return f"{API}{scope}/{resource}" + (f"/{quote(name, safe='')}" if name else "")
+
+    def get(self, resource: str, name: str) -> JsonObject:
+        """One object of the command's namespace.
+
+        :raises Unavailable: it is not found, or there is no answer.
+        """
+        return self.done(self.request("GET", self.path_of(resource, name)), resource, name)
+
+    def list(
+        self, resource: str, query: Query | None = None, *, everywhere: bool = False
+    ) -> Iterator[JsonObject]:
+        """The objects of a list, page by page. Where a page's snapshot has expired, it goes on with the newest."""
+        asked = {**(query or {}), "limit": str(PAGE)}
+        while True:
+            reply = self.request("GET", self.path_of(resource, everywhere=everywhere), asked)
+            if reply.status == 410 and (token := _continue(reply)):
+                asked["continue"] = token
+                continue
+            page = self.done(reply, resource)
+            yield from page.get("items") or ()
+            if not (token := str((page.get("metadata") or {}).get("continue") or "")):
+                return
+            asked["continue"] = token
+
+    def patch(self, resource: str, obj: Mapping[str, Any], patch: JsonObject) -> Reply:
+        """Sends a merge patch for this very object: with its uid, so that a later one of its name is not patched."""
+        metadata = obj["metadata"]
+        whole = {**patch, "metadata": {**patch.get("metadata", {}), "uid": metadata["uid"]}}
+        path = self.path_of(resource, metadata["name"], namespace=metadata["namespace"])
+        return self.request("PATCH", path, {"fieldManager": FIELD_MANAGER}, whole, content_type=MERGE_PATCH)
+
+    def delete(self, resource: str, obj: Mapping[str, Any]) -> Reply:
+        """Deletes this very object."""
+        metadata = obj["metadata"]
+        path = self.path_of(resource, metadata["name"], namespace=metadata["namespace"])
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": metadata["uid"]}}
+        return self.request("DELETE", path, None, body)
+
+    def done(self, reply: Reply, resource: str, name: str = "") -> JsonObject:
+        """The object of an answer.
+
+        :raises RequestRefused: the answer is an error; the message names the object and what to do.
+        """
+        if reply.ok:
+            return reply.json()
+        kind = KINDS.get(resource, resource)
+        what = f"{kind} {self.namespace}/{name}" if name else f"{resource} of {self.namespace}"
+        if reply.status == 404 and name and reply.cause() == "NotFound":
+            raise RequestRefused(
+                f"{what} is not found. Those that are there: kubectl agentjobs list -n {self.namespace}"
+                f"{self.where.shown()}",
+                reply,
+            )
+        raise refused(reply, what)
+
+    def user(self) -> str:
+        """The user as whom the API server knows the caller. Empty: it does not tell."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        reply = self.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", None, body)
+        if not reply.ok:
+            return ""
+        info = (reply.json().get("status") or {}).get("userInfo") or {}
+        return str(info.get("username") or "")
+
+
+def ahead_of(date: str, now: datetime) -> float:
+    """The seconds by which a header Date is ahead of ``now``. 0: they are equal, or the text is no date."""
+    try:
+        then = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    except ValueError:
+        return 0.0
+    ahead = (then - now).total_seconds()
+    return ahead if abs(ahead) > SKEW_SECONDS else 0.0
+
+
+def refused(reply: Reply, what: str) -> RequestRefused:
+    """The error for an answer about ``what``, in one line with what to do."""
+    words = reply.words()
+    if reply.status == 401:
+        line = f"{what}: the API server does not know you. See: kubectl auth whoami"
+    elif reply.status == 403:
+        line = f"{what}: {words}. What you may: kubectl auth can-i --list"
+    elif reply.status == 404:
+        line = f"{what}: {words}. Are the CRDs there? kubectl agentjobs doctor"
+    elif reply.status >= 500 and not reply.cause():
+        line = _unreachable(words)  # the proxy's own words
+    else:
+        line = f"{what}: the API server answers {reply.status}: {words}"
+    return RequestRefused(line, reply)
+
+
+def _unreachable(why: str) -> str:
+    return f"the API server cannot be reached: {why}. See: kubectl cluster-info"
+
+
+def _reply_of(response: http.client.HTTPResponse) -> Reply:
+    header = response.headers.get
+    return Reply(
+        response.status,
+        response.read(),
+        header("Content-Type", ""),
+        header("Date", ""),
+        header("Retry-After", ""),
+    )
+
+
+def _continue(reply: Reply) -> str:
+    try:
+        return str((json.loads(reply.body).get("metadata") or {}).get("continue") or "")
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Lines as they come. A cut connection ends them, as the end of the answer does."""
+    while True:
+        try:
+            line = response.readline()
+        except TimeoutError:
+            raise
+        except (OSError, http.client.HTTPException):
+            return
+        if not line:
+            return
+        yield line

@@ -1,0 +1,157 @@
+"""Output of verbs: tables that fit the terminal, and the forms of ``-o``. What others wrote is printed without control
+characters."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from agentjobs.cli.errors import BadInput
+from agentjobs.cli.kubectl.filters import time_of
+from agentjobs.values.durations import duration_text
+
+FORMS = ("wide", "json", "yaml", "name", "jsonpath=…")
+NONE = "-"
+"""Shown for what is not there."""
+JsonObject = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, and the text that it shows of a row. Only ``-o wide`` shows the wide ones.
+
+    ``shrinks``: this one is cut where the terminal is too narrow.
+    """
+
+    name: str
+    text: Callable[[Any], str]
+    wide: bool = False
+    shrinks: bool = False
+
+
+def checked(form: str) -> str:
+    """The form of ``-o``.
+
+    :raises BadInput: there is no such form.
+    """
+    if form in ("", "wide", "json", "yaml", "name") or form.startswith("jsonpath="):
+        return form
+    raise BadInput(f"-o: {form[:40]!r} is unknown; there are {', '.join(FORMS)}.")
+
+
+def table(
+    columns: Sequence[Column],
+    rows: Sequence[Any],
+    *,
+    wide: bool = False,
+    headers: bool = True,
+    width: int | None = None,
+) -> str:
+    """The rows as a table. Columns that shrink give way where a line is longer than ``width``; None: there is no limit."""
+    shown = [column for column in columns if wide or not column.wide]
+    cells = [[printable(column.text(row)) or NONE for column in shown] for row in rows]
+    if headers:
+        cells.insert(0, [column.name for column in shown])
+    if not cells:
+        return ""
+    widths = [max(len(line[n]) for line in cells) for n in range(len(shown))]
+    if width is not None:
+        _narrow(widths, shown, width)
+    return "\n".join(
+        "   ".join(cut(cell, size).ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def _narrow(widths: list[int], columns: Sequence[Column], width: int) -> None:
+    """Takes what is too much from the columns that shrink, down to their headings and no less than 8 characters."""
+    for n in reversed(range(len(columns))):
+        too_much = sum(widths) + 3 * (len(widths) - 1) - width
+        if too_much <= 0:
+            return
+        if columns[n].shrinks:
+            widths[n] = max(widths[n] - too_much, min(widths[n], max(8, len(columns[n].name))))
+
+
+def terminal_width() -> int | None:
+    """The width of the terminal on standard output. None: it is no terminal, so that nothing may be cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def coloured(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether colours may be written: to a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return sys.stdout.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
+_COLOURS = {"Failed": 31, "Rejected": 31, "Complete": 32, "InputRequired": 33, "Retrying": 33, "Running": 36}
+
+
+def painted(line: str, state: str, *, colours: bool) -> str:
+    """A line with its state in colour."""
+    code = _COLOURS.get(state)
+    return line.replace(state, f"\x1b[{code}m{state}\x1b[0m", 1) if colours and code else line
+
+
+def printable(text: str) -> str:
+    """``text`` in one line, without characters that steer a terminal: an agent may have written it."""
+    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else repr(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """``text`` with its lines and tabs, without characters that steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text.replace("\r\n", "\n"))
+
+
+def cut(text: str, characters: int) -> str:
+    """At most so many characters; ends in … where it was cut."""
+    return text if len(text) <= characters else text[: max(0, characters - 1)] + "…"
+
+
+def age(moment: object, now: datetime) -> str:
+    """How long ago a time was, as kubectl prints it. Empty: it is none."""
+    then = time_of(moment)
+    return duration_text((now - then).total_seconds()) if then is not None else ""
+
+
+def in_future(moment: object, now: datetime) -> str:
+    """How long it is until a time, such as ``in 40s``. Empty: it is none, or has passed."""
+    then = time_of(moment)
+    return f"in {duration_text((then - now).total_seconds())}" if then is not None and then > now else ""
+
+
+def listed(kind: str, items: Iterable[JsonObject]) -> dict[str, Any]:
+    """A List as kubectl prints it."""
+    return {"apiVersion": "agentjobs.dev/v1alpha1", "kind": kind, "metadata": {}, "items": list(items)}
+
+
+def without_managed_fields(obj: JsonObject) -> dict[str, Any]:
+    """The object without ``managedFields``, as kubectl prints it."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+    return {**obj, "metadata": metadata}
+
+
+def written(form: str, value: JsonObject) -> str:
+    """An object, or a List, in a form of ``-o`` other than a table.
+
+    :raises BadInput: a JSONPath cannot be read.
+    """
+    if form == "json":
+        return json.dumps(value, indent=4, ensure_ascii=False)
+    if form == "yaml":
+        import yaml
+
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)).rstrip("\n")
+    if form.startswith("jsonpath="):
+        from agentjobs.cli.kubectl.jsonpath import printed
+
+        return printed(form.removeprefix("jsonpath="), value)
+    assert form == "name"
+    items = value.get("items", [value])
+    return "\n".join(f"{one['kind'].lower()}.agentjobs.dev/{one['metadata']['name']}" for one in items)

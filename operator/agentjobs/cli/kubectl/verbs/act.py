@@ -1,0 +1,323 @@
+"""``retry``, ``cancel``, ``suspend``, ``resume`` and ``delete``: acts on one job, or on all that a filter means."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
+from agentjobs.cli.kubectl import acts
+from agentjobs.cli.kubectl import options as o
+from agentjobs.cli.kubectl.acts import Act, Author, Plan, patch_of, plan_of, question
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Reply
+from agentjobs.cli.kubectl.filters import JobFilter
+from agentjobs.cli.kubectl.pace import Count, carry_out, interruptible
+from agentjobs.cli.kubectl.where import Where
+from agentjobs.values.durations import seconds_of
+
+SHOWN = 10
+"""Jobs that a preview names."""
+
+Because = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit.")]
+All = Annotated[bool, typer.Option("--all", help="All jobs of the namespace that the act is for.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell how many and which, and change nothing.")]
+Spread = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Spread the requests evenly over this time, such as 10m: no storm."),
+]
+
+
+def retry(
+    where: Where,
+    names: o.Names = None,
+    state: o.State = None,
+    reason: o.Reason = "",
+    queue: o.Queue = "",
+    agent: o.Agent = "",
+    model: o.Model = "",
+    user: o.User = "",
+    session: o.Session = "",
+    since: o.Since = None,
+    selector: o.Selector = "",
+    all_: All = False,
+    because: Because = "",
+    spread: Spread = None,
+    dry_run: DryRun = False,
+    yes: o.Yes = False,
+) -> None:
+    """Run failed or cancelled jobs once more, each in a new round.
+
+    \b
+    kubectl agentjobs retry refund
+    kubectl agentjobs retry --state Failed --reason ModelUnavailable --since 2h --spread 10m
+
+    A command that was interrupted goes on where it is given again: jobs that were asked already are left out.
+    """
+    _act(acts.RETRY, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
+         spread, dry_run, yes)  # fmt: skip
+
+
+def cancel(
+    where: Where,
+    names: o.Names = None,
+    state: o.State = None,
+    reason: o.Reason = "",
+    queue: o.Queue = "",
+    agent: o.Agent = "",
+    model: o.Model = "",
+    user: o.User = "",
+    session: o.Session = "",
+    since: o.Since = None,
+    selector: o.Selector = "",
+    all_: All = False,
+    because: Because = "",
+    spread: Spread = None,
+    dry_run: DryRun = False,
+    yes: o.Yes = False,
+) -> None:
+    """End jobs: waiting ones at once, running ones after a grace. It cannot be taken back."""
+    _act(acts.CANCEL, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
+         spread, dry_run, yes)  # fmt: skip
+
+
+def suspend(
+    where: Where,
+    names: o.Names = None,
+    state: o.State = None,
+    reason: o.Reason = "",
+    queue: o.Queue = "",
+    agent: o.Agent = "",
+    model: o.Model = "",
+    user: o.User = "",
+    session: o.Session = "",
+    since: o.Since = None,
+    selector: o.Selector = "",
+    all_: All = False,
+    because: Because = "",
+    spread: Spread = None,
+    dry_run: DryRun = False,
+    yes: o.Yes = False,
+) -> None:
+    """Keep jobs from starting; a running attempt is stopped and refunded."""
+    _act(acts.SUSPEND, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
+         spread, dry_run, yes)  # fmt: skip
+
+
+def resume(
+    where: Where,
+    names: o.Names = None,
+    state: o.State = None,
+    reason: o.Reason = "",
+    queue: o.Queue = "",
+    agent: o.Agent = "",
+    model: o.Model = "",
+    user: o.User = "",
+    session: o.Session = "",
+    since: o.Since = None,
+    selector: o.Selector = "",
+    all_: All = False,
+    because: Because = "",
+    spread: Spread = None,
+    dry_run: DryRun = False,
+    yes: o.Yes = False,
+) -> None:
+    """Let suspended jobs go on."""
+    _act(acts.RESUME, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
+         spread, dry_run, yes)  # fmt: skip
+
+
+def delete(
+    where: Where,
+    names: o.Names = None,
+    state: o.State = None,
+    reason: o.Reason = "",
+    queue: o.Queue = "",
+    agent: o.Agent = "",
+    model: o.Model = "",
+    user: o.User = "",
+    session: o.Session = "",
+    since: o.Since = None,
+    selector: o.Selector = "",
+    all_: All = False,
+    because: Because = "",
+    spread: Spread = None,
+    dry_run: DryRun = False,
+    yes: o.Yes = False,
+) -> None:
+    """Delete jobs. One that has not ended is cancelled by that."""
+    _act(acts.DELETE, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
+         spread, dry_run, yes)  # fmt: skip
+
+
+def _act(
+    act: Act,
+    where: Where,
+    names: list[str] | None,
+    state: list[str] | None,
+    reason: str,
+    queue: str,
+    agent: str,
+    model: str,
+    user: str,
+    session: str,
+    since: str | None,
+    selector: str,
+    every: bool,
+    because: str,
+    spread: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    spread_seconds = spread_of(spread)
+    with ApiServer.open(where) as server:
+        meant = o.filter_of(server.now(), state, reason, queue, agent, model, user, session, since, selector)
+        if names and (every or not meant.empty):
+            raise BadInput("names go with neither --all nor a filter: give one of them.")
+        if not names and not every and meant.empty:
+            raise BadInput(
+                f"Which? Name jobs, give a filter such as --state Failed, or --all: kubectl agentjobs {act.word} --help"
+            )
+        plan = plan_of(act, _found(server, names, meant))
+        if names and plan.unfit:
+            raise Unavailable(f"{plan.unfit[0]}. Look with: kubectl agentjobs why {_first_unfit(plan)}"
+                              f" -n {server.namespace}{where.shown()}")  # fmt: skip
+        asked = "" if act is not acts.RETRY else _asked(plan)
+        if not plan.jobs:
+            typer.echo(f"No agentjobs to {act.word} {_scope(server, meant)}{asked}.", err=True)
+            return
+        several = not names or len(names) > 1
+        if several or act is acts.DELETE or dry_run:
+            _preview(act, plan, server, meant, spread_seconds, asked)
+        if dry_run:
+            return
+        if several or act is acts.DELETE:
+            confirm(yes)
+        _carry_out(act, server, plan, because, spread_seconds, quiet=several)
+
+
+def spread_of(text: str | None) -> int:
+    """The seconds of ``--spread``; 0: it is not given.
+
+    :raises BadInput: it is no duration.
+    """
+    try:
+        return seconds_of(text) if text else 0
+    except ValueError as error:
+        raise BadInput(f"--spread: {error}.") from None
+
+
+def _found(server: ApiServer, names: list[str] | None, meant: JobFilter) -> Iterator[dict[str, Any]]:
+    if names:
+        yield from (server.get(JOBS, name) for name in dict.fromkeys(names))
+        return
+    yield from (job for job in server.list(JOBS, meant.query()) if meant.matches(job))
+
+
+def _first_unfit(plan: Plan) -> str:
+    return plan.unfit[0].split()[1].partition("/")[2]
+
+
+def _asked(plan: Plan) -> str:
+    """How many of a filter's jobs were asked to be retried before, as the end of a sentence."""
+    n = sum("is asked to be retried already" in line for line in plan.unfit)
+    return f" ({n:,} are asked already)" if n else ""
+
+
+def _scope(server: ApiServer, meant: JobFilter) -> str:
+    return f"in namespace {server.namespace}" + (f" with {meant.words()}" if not meant.empty else "")
+
+
+def _preview(
+    act: Act, plan: Plan, server: ApiServer, meant: JobFilter, spread_seconds: int, asked: str
+) -> None:
+    for job in plan.jobs[:SHOWN]:
+        typer.echo(f"  {job['metadata']['name']}   {job['state'] or ''}", err=True)
+    if len(plan.jobs) > SHOWN:
+        typer.echo(f"  … and {len(plan.jobs) - SHOWN:,} more", err=True)
+    typer.echo(question(act, plan, _scope(server, meant), spread_seconds) + asked, err=True)
+
+
+def confirm(yes: bool) -> None:
+    """Asks whether to go on.
+
+    :raises BadInput: nobody can be asked.
+    :raises Unavailable: the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
+    if not typer.confirm("Go on?", err=True):
+        raise Unavailable("nothing was changed.")
+
+
+def _carry_out(
+    act: Act, server: ApiServer, plan: Plan, because: str, spread_seconds: int, *, quiet: bool
+) -> None:
+    author = Author(server.user(), because)
+    total = len(plan.jobs)
+
+    def request_for(job: dict[str, Any]) -> Callable[[], Reply]:
+        patch = patch_of(act, author, server.now())
+        if act is not acts.DELETE:
+            return lambda: server.patch(JOBS, job, patch)
+
+        def remove() -> Reply:
+            """Says who and why before the object goes: the operator takes it from the object's last state."""
+            if patch:
+                reply = server.patch(JOBS, job, patch)
+                if not reply.ok:
+                    return reply
+            return server.delete(JOBS, job)
+
+        return remove
+
+    def done(job: dict[str, Any]) -> None:
+        if not quiet:
+            typer.echo(f"agentjob.agentjobs.dev/{job['metadata']['name']} {_word(act)}")
+
+    def progress(count: Count) -> None:
+        typer.echo(f"{count.handled:,} of {total:,} {act.done}", err=True)
+
+    with interruptible() as interrupt:
+        count = carry_out(
+            plan.jobs,
+            request_for,
+            interrupt,
+            spread_seconds=float(spread_seconds),
+            done=done,
+            progress=progress,
+        )
+    told_end(_word(act), "were gone", count, total, quiet=quiet)
+
+
+def _word(act: Act) -> str:
+    """What is true once the request is written: the operator and the worker do the rest."""
+    return {"retry": "retry requested", "cancel": "cancel requested"}.get(act.word, act.done)
+
+
+def told_end(done: str, gone: str, count: Count, total: int, *, quiet: bool) -> None:
+    """Tells how far it has come, and how to go on; ends the process where it is not done."""
+    more = [f"{count.gone:,} {gone}"] if count.gone else []
+    more += [f"{len(count.failed):,} were refused"] if count.failed else []
+    rest = total - count.handled
+    if quiet or count.interrupted or count.stopped:
+        typer.echo(f"{count.done:,} of {total:,} agentjobs: {done}{''.join(f', {m}' for m in more)}.")
+    for line in count.failed[:SHOWN]:
+        typer.echo(f"error: {line}", err=True)
+    if count.interrupted or count.stopped:
+        why = f"error: {count.stopped}. " if count.stopped else "Interrupted. "
+        typer.echo(f"{why}{rest:,} are left; go on with the same command: {_same_command()}", err=True)
+        sys.exit(INTERRUPTED_EXIT_STATUS if count.interrupted else FAILURE_EXIT_STATUS)
+    if count.failed or (count.gone and not quiet):
+        if count.gone and not quiet:
+            typer.echo("error: it was deleted meanwhile.", err=True)
+        sys.exit(FAILURE_EXIT_STATUS)
+
+
+def _same_command() -> str:
+    return shlex.join(["kubectl", "agentjobs", *sys.argv[1:]])

@@ -1,0 +1,137 @@
+"""``inbox``, ``approve`` and ``reject``: the questions of agents' tools, and people's answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from agentjobs.api.input_response import Response
+from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.kubectl import options as o
+from agentjobs.cli.kubectl import output, questions
+from agentjobs.cli.kubectl.acts import precise
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
+from agentjobs.cli.kubectl.filters import JobFilter, time_of
+from agentjobs.cli.kubectl.output import Column
+from agentjobs.cli.kubectl.where import Where
+from agentjobs.cli.questions import told
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The AgentJob that waits for input.")]
+Id = Annotated[str | None, typer.Option("--id", help="Answer this question only (status.inputRequest.id).")]
+Reason = Annotated[str, typer.Option(help="The reason; it is kept with the answer and given to the tool.")]
+Payload = Annotated[
+    str | None, typer.Option(help="The filled-in payload for the tool, as JSON. Default: the tool's own.")
+]
+
+
+def inbox(
+    where: Where,
+    queue: o.Queue = "",
+    selector: o.Selector = "",
+    everywhere: o.Everywhere = False,
+    form: o.Output = "",
+    no_headers: o.NoHeaders = False,
+) -> None:
+    """List the questions that wait for a person, the oldest first."""
+    output.checked(form)
+    meant = JobFilter(states=frozenset({"InputRequired"}), queue=queue, selector=selector)
+    with ApiServer.open(where) as server:
+        found = [job for job in server.list(JOBS, meant.query(), everywhere=everywhere) if meant.matches(job)]
+        now = server.now()
+    found = [job for job in found if job["status"].get("inputRequest")]
+    found.sort(key=lambda job: job["status"]["inputRequest"].get("askedTime") or "")
+    if form not in ("", "wide"):
+        whole = [
+            output.without_managed_fields({"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob", **job})
+            for job in found
+        ]
+        if text := output.written(form, output.listed("AgentJobList", whole)):
+            typer.echo(text)
+        return
+    if not found:
+        scope = "any namespace" if everywhere else f"namespace {server.namespace}"
+        typer.echo(f"No question waits in {scope}.", err=True)
+        return
+    typer.echo(
+        output.table(
+            _columns(now, everywhere=everywhere),
+            found,
+            wide=form == "wide",
+            headers=not no_headers,
+            width=output.terminal_width(),
+        )
+    )
+    if sys.stdout.isatty():
+        first = found[0]["metadata"]
+        typer.echo(
+            f"\nAnswer: kubectl agentjobs approve {first['name']} -n {first['namespace']}{where.shown()} (or reject)",
+            err=True,
+        )
+
+
+def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
+    def asked(key: str) -> Any:
+        return lambda job: str(job["status"]["inputRequest"].get(key) or "")
+
+    def deadline(job: Mapping[str, Any]) -> str:
+        until = job["status"]["inputRequest"].get("expiryTime")
+        return output.in_future(until, now) or ("over" if time_of(until) else "")
+
+    return [
+        *([Column("NAMESPACE", lambda job: job["metadata"]["namespace"])] if everywhere else []),
+        Column("NAME", lambda job: job["metadata"]["name"], shrinks=True),
+        Column("TOOL", asked("tool"), shrinks=True),
+        Column("ARGUMENTS", asked("arguments"), shrinks=True),
+        Column("SINCE", lambda job: output.age(job["status"]["inputRequest"].get("askedTime"), now)),
+        Column("DEADLINE", deadline),
+        Column("QUEUE", lambda job: str(job["spec"].get("queue", "")), wide=True),
+        Column("USER", lambda job: str(job["spec"].get("userID", "")), wide=True),
+        Column("HINT", asked("hint"), wide=True, shrinks=True),
+    ]
+
+
+def approve(
+    where: Where, name: Name, id: Id = None, reason: Reason = "", payload: Payload = None, yes: o.Yes = False
+) -> None:
+    """Approve the job's question: its tool is called once, and the agent goes on."""
+    _answer(where, name, id, Response("", True, reason, _json(payload)), yes)
+
+
+def reject(where: Where, name: Name, id: Id = None, reason: Reason = "", yes: o.Yes = False) -> None:
+    """Reject the job's question: its tool is not called. The agent is told so, and goes on to an answer."""
+    _answer(where, name, id, Response("", False, reason), yes)
+
+
+def _answer(where: Where, name: str, id: str | None, said: Response, yes: bool) -> None:
+    with ApiServer.open(where) as server:
+        found = server.get(JOBS, name)
+        question = questions.question_of(found, id)
+        typer.echo(told(question), err=True)
+        word = "Approve" if said.approved else "Reject"
+        if not yes:
+            if not sys.stdin.isatty():
+                raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
+            if not typer.confirm(f"{word}?", err=True):
+                raise Unavailable("nothing was changed.")
+        said = replace(said, id=question.id, by=server.user(), at=precise(server.now()))
+        server.done(server.patch(JOBS, found, questions.patch_of(found, said)), JOBS, name)
+    typer.echo(
+        f"agentjob.agentjobs.dev/{name} {word.lower()}{'d' if said.approved else 'ed'}: {output.printable(question.tool)}"
+    )
+    if question.remaining:
+        typer.echo(f"It asks {question.remaining} more: run the command again.", err=True)
+
+
+def _json(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"--payload: JSON is wanted ({error}), such as '{{\"days\": 3}}'.") from None
