@@ -103,7 +103,7 @@ def registered_in(body: JsonObject, unserved: str) -> Registered:
     """The APIService. ``unserved``: why its discovery document did not come."""
     meta, spec = body["metadata"], body.get("spec") or {}
     conditions = (body.get("status") or {}).get("conditions") or ()
-    condition = next((c for c in conditions if c.get("type") == "Available"), {})
+    condition: JsonObject = next((c for c in conditions if c.get("type") == "Available"), {})
     service = spec.get("service")
     words = ": ".join(str(condition[key]) for key in ("reason", "message") if condition.get(key))
     return Registered(

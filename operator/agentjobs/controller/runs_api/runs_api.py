@@ -102,7 +102,9 @@ class RunsApi:
     def _certificate_changed(self, message: str) -> None:
         log.info("%s", message)
         look = self.registrar.last
-        event = event_on(look and look.service, RunsApiEventReason.CERTIFICATE, message, datetime.now(UTC))
+        event = event_on(
+            look.service if look else None, RunsApiEventReason.CERTIFICATE, message, datetime.now(UTC)
+        )
         if event is not None:
             self._record(event)
 

@@ -16,6 +16,7 @@ from agentjobs.controller.runs_api.objects import (
     text_of,
 )
 from agentjobs.controller.runs_api.registration import Found, History, ServiceRef
+from agentjobs.values.json import JsonObject
 
 SERVICE = ServiceRef("agents", "web", 443)
 AT = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
@@ -57,7 +58,8 @@ def test_an_endpoint_is_ready(endpoints: list[dict[str, object]] | None, ready: 
 
 
 def test_why_it_leaves() -> None:
-    there, going = {"metadata": {}}, {"metadata": {"deletionTimestamp": "2026-11-01T12:00:00Z"}}
+    there: JsonObject = {"metadata": {}}
+    going: JsonObject = {"metadata": {"deletionTimestamp": "2026-11-01T12:00:00Z"}}
     off = {"metadata": {"annotations": {"agentjobs.dev/registration": "off"}}}
     assert leaving_in(there, there, SERVICE) == ""
     assert "namespace agents" in leaving_in(there, going, SERVICE)
