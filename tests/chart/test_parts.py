@@ -195,10 +195,13 @@ def test_the_operator_is_granted_what_is_documented_and_no_more(helm: Helm, name
     off = {"web": {"enabled": False}}
     objects = helm.render({**LEAST, **off, "watchNamespaces": namespaces, "rbac": {"aggregate": False}})
     roles = [
-        o for o in objects if o["kind"] in ("ClusterRole", "Role") and "-test" not in o["metadata"]["name"]
+        o
+        for o in objects
+        if o["kind"] in ("ClusterRole", "Role")
+        and not o["metadata"]["name"].endswith(("-test", "-registration"))
     ]
     assert set().union(*(granted(role["rules"]) for role in roles)) == granted(documented())
-    cluster_wide = granted(pick(objects, "ClusterRole")["rules"])
+    cluster_wide = granted(pick(objects, "ClusterRole", "agents-agentjobs-operator")["rules"])
     assert (cluster_wide == {("namespaces", "get")}) is bool(namespaces)
     assert [o["metadata"]["namespace"] for o in roles if o["kind"] == "Role"] == [*namespaces, "agents"]
 
@@ -298,9 +301,9 @@ def test_for_the_runs_api_the_operator_is_granted_what_is_documented_and_by_name
 @pytest.mark.parametrize(
     "values",
     [
-        {"web": {"enabled": False}},
         {"watchNamespaces": ["team-a"]},
         {"rbac": {"create": False}},
+        {"watchNamespaces": ["team-a"], "web": {"enabled": False}},
         {"operator": {"enabled": False}},
     ],
 )
@@ -311,6 +314,15 @@ def test_there_is_no_runs_api_where_it_is_off_or_its_rights_are_not_given(
     assert "agentjobs-web" not in text
     assert "runs.agentjobs.dev" not in text
     assert "RUNS_API" not in text
+
+
+def test_where_it_is_switched_off_the_operator_takes_away_what_is_left_and_may_do_no_more(helm: Helm) -> None:
+    objects = helm.render({**LEAST, "web": {"enabled": False}})
+    told = settings_of(objects, "agentjobs-operator")
+    assert (told.runs_api_off, told.runs_api_service) == (True, "agents/agentjobs-web")
+    (role,) = runs_api_roles(objects)
+    assert granted(role["rules"]) == {("apiservices", "get"), ("apiservices", "delete")}
+    assert not [o for o in objects if o["metadata"]["name"] == "agentjobs-web"]
 
 
 def test_the_runs_api_is_no_object_of_the_chart(helm: Helm) -> None:

@@ -7,6 +7,13 @@ true
 {{- end -}}
 {{- end }}
 
+{{/* "true" where it is off and an operator with cluster-wide rights takes away what is left over of it. */}}
+{{- define "agentjobs.webOff" -}}
+{{- if and (not .Values.web.enabled) .Values.operator.enabled .Values.rbac.create (not .Values.watchNamespaces) -}}
+true
+{{- end -}}
+{{- end }}
+
 {{- define "agentjobs.webName" -}}
 {{- include "agentjobs.fullname" . }}-web
 {{- end }}

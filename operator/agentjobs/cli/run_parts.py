@@ -117,13 +117,15 @@ def runs_api_settings(settings: Settings) -> RunsApiSettings | None:
     if settings.runs_api_service is None:
         return None
     namespace, _, service = settings.runs_api_service.partition("/")
-    return RunsApiSettings(
+    made = RunsApiSettings(
         namespace=namespace,
         service=service,
         secret=settings.runs_api_secret or f"{service}-tls",
         port=settings.runs_api_port,
+        wanted=not settings.runs_api_off,
         makes_certificates=settings.runs_api_certificates,
     )
+    return replace(made, look_seconds=30.0) if settings.runs_api_off else made
 
 
 def _run(

@@ -196,6 +196,11 @@ class Settings(BaseSettings):
         "Absent: none.",
         examples=["agentjobs/agentjobs-web"],
     )
+    runs_api_off: bool = Field(
+        False,
+        description="True: the runs API is switched off; the operator withdraws what an earlier one has registered for that Service.",
+        examples=["true"],
+    )
     runs_api_port: int = Field(443, ge=1, le=65_535, description="Port of that Service.", examples=[443])
     runs_api_secret: str | None = Field(
         None,

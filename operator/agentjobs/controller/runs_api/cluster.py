@@ -79,6 +79,8 @@ class RunsApiCluster:
 
     async def look(self, bundle: str) -> Look:
         """Everything that decides. ``bundle``: the caBundle that the APIService should have."""
+        if not self._settings.wanted:
+            return await self._look_for_what_is_left_over()
         namespace, service, there = await asyncio.gather(
             self.namespace(),
             self._get(SERVICES, self._settings.service),
@@ -93,6 +95,13 @@ class RunsApiCluster:
         registered = registered_in(there.body, unserved) if there.ok else None
         found = Found(self._installation, self.service, ready, bundle, registered, leaving)
         return Look(found, service, namespace)
+
+    async def _look_for_what_is_left_over(self) -> Look:
+        """Where it is switched off, nothing but the APIService may be asked for."""
+        leaving = "the runs API is switched off"
+        return Look(
+            Found(self._installation, self.service, False, "", await self.registered(), leaving), None, None
+        )
 
     async def namespace(self, *, cached: bool = False) -> JsonObject | None:
         """The Namespace; ``cached``: as the API server remembers it."""

@@ -45,8 +45,8 @@ class RunsApiEventReason(StrEnum):
 
 
 def api_service(found: Found, namespace_uid: str) -> JsonObject:
-    """The APIService to be made. It belongs to the Namespace, so that the garbage collector takes it away with that even
-    where no operator is left to do so."""
+    """The APIService to be made. It belongs to the Namespace: where that goes before its Service is missed, the garbage collector
+    takes it away though no operator is left to do so. (A Namespace whose Service is missed hangs itself.)"""
     assert found.installation is not None
     return {
         "apiVersion": API_SERVICES.api_version,

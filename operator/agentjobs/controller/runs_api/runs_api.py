@@ -59,7 +59,8 @@ class RunsApi:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._register())
-                group.create_task(self._certify())
+                if self._settings.wanted:
+                    group.create_task(self._certify())
         finally:
             with suppress(ApiUnavailable, TimeoutError):
                 async with asyncio.timeout(LEAVE_SECONDS):
@@ -114,7 +115,7 @@ class RunsApi:
         if failing:
             return "; ".join(failing)
         state = self.registrar.state
-        if state in (None, State.SERVING):
+        if state in (None, State.SERVING) or not self._settings.wanted:
             return ""
         assert state is not None
         return f"{state.value}: {self.registrar.why}"

@@ -47,6 +47,8 @@ class RunsApiSettings:
     """The Secret with the serving certificate, in ``namespace``."""
     port: int = 443
     """Of the Service."""
+    wanted: bool = True
+    """False: it is switched off, and only a registration that is left over is withdrawn."""
     makes_certificates: bool = True
     """False: the Secret is somebody else's (cert-manager's); only its ``ca.crt`` is read."""
     look_seconds: float = 5.0
