@@ -13,7 +13,7 @@ from charts import CHART, Helm, Object, pod_specs
 
 HERE = Path(__file__).parent
 CASES = sorted(file.stem for file in (HERE / "cases").glob("*.yaml"))
-FOREIGN = ("keda.sh/", "monitoring.coreos.com/", "postgresql.cnpg.io/")
+FOREIGN = ("cert-manager.io/", "keda.sh/", "monitoring.coreos.com/", "postgresql.cnpg.io/")
 """Groups whose schemas are not Kubernetes' own."""
 VERSIONS = ("1.32", "1.34")
 
@@ -93,9 +93,9 @@ def test_the_check_of_pods_finds_what_is_not_restricted() -> None:
     ]  # fmt: skip
 
 
-def test_invariant_12_only_the_operator_and_the_test_have_a_token(objects: list[Object]) -> None:
+def test_invariant_12_workers_and_migrations_have_no_token(objects: list[Object]) -> None:
     for name, spec in pod_specs(objects):
-        expected = name.endswith(("-operator", "-test"))
+        expected = name.endswith(("-operator", "-web", "-withdraw", "-test"))
         assert spec["automountServiceAccountToken"] is expected, name
         assert not [v for v in spec.get("volumes", []) if "projected" in v], name
 

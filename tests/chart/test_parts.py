@@ -10,7 +10,7 @@ import pytest
 from agentjobs.cli.settings import Settings
 from agentjobs.cli.settings_sources import misspelt_variables
 from charts import CHART, LEAST, Helm, Object, environment, pick, pod_specs
-from rbac import documented
+from rbac import RUNS_API, documented
 
 EVERYTHING: dict[str, Any] = {
     **LEAST,
@@ -80,6 +80,8 @@ def test_every_container_that_talks_to_postgres_finds_the_ca_where_libpq_looks(
     objects = helm.render({"database": database, "migrations": {"mode": mode}, "tests": {"enabled": False}})
     containers = 0
     for name, spec in pod_specs(objects):
+        if name.endswith("-withdraw"):  # knows no database
+            continue
         (volume,) = [v for v in spec["volumes"] if v["name"] == "database-ca"]
         found = volume["secret" if source == "secret" else "configMap"]
         assert found["items"] == [{"key": "root.pem", "path": "ca.crt"}], name
@@ -88,7 +90,7 @@ def test_every_container_that_talks_to_postgres_finds_the_ca_where_libpq_looks(
             (variable,) = [v for v in container["env"] if v["name"] == "PGSSLROOTCERT"]
             assert variable["value"] == f"{mount['mountPath']}/ca.crt", name
             containers += 1
-    assert containers == {"hook": 3, "init": 4}[mode]
+    assert containers == {"hook": 4, "init": 5}[mode]
 
 
 def test_secrets_are_files_for_the_group_of_the_pod_alone(helm: Helm) -> None:
@@ -166,7 +168,8 @@ def test_the_grace_period_is_the_drain_and_ten_seconds(helm: Helm) -> None:
 )
 def test_who_migrates(helm: Helm, values: dict[str, Any], jobs: int, inits: int) -> None:
     objects = helm.render(values)
-    assert len([o for o in objects if o["kind"] == "Job"]) == jobs
+    made = [o["metadata"]["name"] for o in objects if o["kind"] == "Job"]
+    assert made.count("agentjobs-migrate") == jobs
     deployments = [o["spec"]["template"]["spec"] for o in objects if o["kind"] == "Deployment"]
     assert len([spec for spec in deployments if "initContainers" in spec]) == inits
 
@@ -178,7 +181,7 @@ def test_migrations_go_to_the_owners_url_or_past_the_pooler(helm: Helm) -> None:
         ({}, "url"),
     ):
         values = {"database": {"existingSecret": "db", "keys": keys}}
-        spec = pick(helm.render(values), "Job")["spec"]["template"]["spec"]
+        spec = pick(helm.render(values), "Job", "agentjobs-migrate")["spec"]["template"]["spec"]
         (secret,) = [v["secret"] for v in spec["volumes"] if "secret" in v]
         assert secret["items"] == [{"key": wanted, "path": "url"}]
 
@@ -189,19 +192,27 @@ def granted(rules: list[Object]) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("namespaces", [[], ["team-a", "team-b"]])
 def test_the_operator_is_granted_what_is_documented_and_no_more(helm: Helm, namespaces: list[str]) -> None:
-    objects = helm.render({**LEAST, "watchNamespaces": namespaces, "rbac": {"aggregate": False}})
+    off = {"web": {"enabled": False}}
+    objects = helm.render({**LEAST, **off, "watchNamespaces": namespaces, "rbac": {"aggregate": False}})
     roles = [
-        o for o in objects if o["kind"] in ("ClusterRole", "Role") and "-test" not in o["metadata"]["name"]
+        o
+        for o in objects
+        if o["kind"] in ("ClusterRole", "Role")
+        and not o["metadata"]["name"].endswith(("-test", "-registration"))
     ]
     assert set().union(*(granted(role["rules"]) for role in roles)) == granted(documented())
-    cluster_wide = granted(pick(objects, "ClusterRole")["rules"])
+    cluster_wide = granted(pick(objects, "ClusterRole", "agents-agentjobs-operator")["rules"])
     assert (cluster_wide == {("namespaces", "get")}) is bool(namespaces)
     assert [o["metadata"]["namespace"] for o in roles if o["kind"] == "Role"] == [*namespaces, "agents"]
 
 
-def test_rights_and_bindings_fit_each_other(helm: Helm) -> None:
-    objects = helm.render({**LEAST, "watchNamespaces": ["team-a"]})
+@pytest.mark.parametrize("namespaces", [[], ["team-a"]])
+def test_rights_and_bindings_fit_each_other(helm: Helm, namespaces: list[str]) -> None:
+    objects = helm.render({**LEAST, "watchNamespaces": namespaces})
+    of_kubernetes = {"extension-apiserver-authentication-reader", "system:auth-delegator"}
     for binding in [o for o in objects if o["kind"].endswith("RoleBinding")]:
+        if binding["roleRef"]["name"] in of_kubernetes or binding["subjects"][0]["kind"] == "Group":
+            continue
         role = pick(objects, binding["roleRef"]["kind"], binding["roleRef"]["name"])
         assert role["metadata"].get("namespace") == binding["metadata"].get("namespace")
         account = pick(objects, "ServiceAccount", binding["subjects"][0]["name"])
@@ -266,3 +277,112 @@ def test_approving_is_a_privilege_of_its_own_where_it_is_restricted(helm: Helm) 
     labels = approve["metadata"]["labels"]
     assert "rbac.authorization.k8s.io/aggregate-to-admin" in labels
     assert "rbac.authorization.k8s.io/aggregate-to-edit" not in labels
+
+
+def runs_api_roles(objects: list[Object]) -> list[Object]:
+    """The operator's, for the registration."""
+    wanted = ("agents-agentjobs-web-registration", "agentjobs-web-registration")
+    return [o for o in objects if o["kind"] in ("ClusterRole", "Role") and o["metadata"]["name"] in wanted]
+
+
+def test_for_the_runs_api_the_operator_is_granted_what_is_documented_and_by_name(helm: Helm) -> None:
+    roles = runs_api_roles(helm.render())
+    assert set().union(*(granted(role["rules"]) for role in roles)) == granted(documented(RUNS_API))
+    for rule in [rule for role in roles for rule in role["rules"]]:
+        assert rule.get("resourceNames") or rule["verbs"] in (["create"], ["list"]), rule
+    given = runs_api_roles(
+        helm.render({**LEAST, "web": {"certificates": {"mode": "secret", "secret": "own"}}})
+    )
+    assert {verb for role in given for resource, verb in granted(role["rules"]) if resource == "secrets"} == {
+        "get"
+    }
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"watchNamespaces": ["team-a"]},
+        {"rbac": {"create": False}},
+        {"watchNamespaces": ["team-a"], "web": {"enabled": False}},
+        {"operator": {"enabled": False}},
+    ],
+)
+def test_there_is_no_runs_api_where_it_is_off_or_its_rights_are_not_given(
+    helm: Helm, values: dict[str, Any]
+) -> None:
+    text = helm.text({**LEAST, **values}, "--set", "crds.enabled=false")
+    assert "agentjobs-web" not in text
+    assert "runs.agentjobs.dev" not in text
+    assert "RUNS_API" not in text
+
+
+def test_where_it_is_switched_off_the_operator_takes_away_what_is_left_and_may_do_no_more(helm: Helm) -> None:
+    objects = helm.render({**LEAST, "web": {"enabled": False}})
+    told = settings_of(objects, "agentjobs-operator")
+    assert (told.runs_api_off, told.runs_api_service) == (True, "agents/agentjobs-web")
+    (role,) = runs_api_roles(objects)
+    assert granted(role["rules"]) == {("apiservices", "get"), ("apiservices", "delete")}
+    assert not [o for o in objects if o["metadata"]["name"] == "agentjobs-web"]
+
+
+def test_the_runs_api_is_no_object_of_the_chart(helm: Helm) -> None:
+    assert not [o for o in helm.render() if o["kind"] == "APIService"]
+
+
+def test_the_operator_is_told_which_runs_api_to_register(helm: Helm) -> None:
+    objects = helm.render()
+    told = settings_of(objects, "agentjobs-operator")
+    assert (told.runs_api_service, told.runs_api_secret) == ("agents/agentjobs-web", "agentjobs-web-tls")
+    assert told.runs_api_certificates is True
+    assert pick(objects, "Service", "agentjobs-web")["spec"]["ports"][0]["port"] == told.runs_api_port
+    issuer = {"mode": "certManager", "issuerRef": {"name": "ca"}}
+    objects = helm.render({**LEAST, "web": {"certificates": issuer}})
+    assert settings_of(objects, "agentjobs-operator").runs_api_certificates is False
+    made = pick(objects, "Certificate")["spec"]
+    assert (made["secretName"], made["dnsNames"]) == ("agentjobs-web-tls", ["agentjobs-web.agents.svc"])
+
+
+def test_before_an_uninstallation_the_registration_is_taken_away(helm: Helm) -> None:
+    objects = helm.render()
+    hook = pick(objects, "Job", "agentjobs-withdraw")
+    assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    spec = hook["spec"]["template"]["spec"]
+    account = pick(objects, "Deployment", "agentjobs-operator")["spec"]["template"]["spec"][
+        "serviceAccountName"
+    ]
+    assert (spec["serviceAccountName"], spec["containers"][0]["args"]) == (account, ["withdraw"])
+    assert {"name": "AGENTJOBS_RUNS_API_SERVICE", "value": "agents/agentjobs-web"} in spec["containers"][0][
+        "env"
+    ]
+
+
+def test_two_pods_of_the_runs_api_stay_while_nodes_and_versions_change(helm: Helm) -> None:
+    objects = helm.render()
+    spec = pick(objects, "Deployment", "agentjobs-web")["spec"]
+    assert (spec["replicas"], spec["strategy"]["rollingUpdate"]["maxUnavailable"]) == (2, 0)
+    assert spec["template"]["spec"]["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
+    assert pick(objects, "PodDisruptionBudget", "agentjobs-web")["spec"]["minAvailable"] == 1
+    ports = {
+        port["name"]: port["containerPort"] for port in spec["template"]["spec"]["containers"][0]["ports"]
+    }
+    assert ports == {"https": 10250, "http": 8080}
+    assert spec["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["port"] == "http"
+
+
+def test_who_may_view_reads_no_output_result_or_conversation(helm: Helm) -> None:
+    roles = {o["metadata"]["name"]: o for o in helm.render() if o["kind"] == "ClusterRole"}
+    prefix, to = "agents-agentjobs-runs-", "rbac.authorization.k8s.io/aggregate-to-"
+    texts = {"agentruns/log", "agentruns/result", "agentruns/transcript"}
+    reach: dict[str, set[tuple[str, str]]] = {"view": set(), "edit": set(), "admin": set()}
+    for name, found in roles.items():
+        for role in reach:
+            if name.startswith(prefix) and f"{to}{role}" in found["metadata"]["labels"]:
+                reach[role] |= granted(found["rules"])
+    assert not {resource for resource, _ in reach["view"]} & texts
+    assert {resource for resource, _ in reach["edit"]} >= texts
+    assert {verb for _, verb in reach["view"]} == {"get", "list", "watch"}
+    assert reach["admin"] - reach["edit"] == {("runaudits", "list"), ("erasures", "create")}
+    assert ("runactions", "create") in reach["edit"]
+    everybodys = {resource for role in reach.values() for resource, _ in role}
+    assert "queueactions" not in everybodys
+    assert granted(roles[f"{prefix}queues"]["rules"]) == {("queueactions", "create")}

@@ -133,4 +133,4 @@ def test_zero_false_and_empty_override_the_defaults_of_pools(helm: Helm) -> None
     assert (settings["AGENTJOBS_STANDBYS"], settings["AGENTJOBS_MODELS"]) == ("0", "none")
     assert pick(objects, "Deployment", "agentjobs-worker-quiet")["spec"]["replicas"] == 3
     budgets = [o["metadata"]["name"] for o in objects if o["kind"] == "PodDisruptionBudget"]
-    assert budgets == ["agentjobs-operator", "agentjobs-worker-default"]
+    assert budgets == ["agentjobs-operator", "agentjobs-worker-default", "agentjobs-web"]

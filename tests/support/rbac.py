@@ -13,12 +13,16 @@ GROUPS = {
     "scheduledagentjobs": "agentjobs.dev",
     "scheduledagentjobs/status": "agentjobs.dev",
     "leases": "coordination.k8s.io",
+    "apiservices": "apiregistration.k8s.io",
+    "endpointslices": "discovery.k8s.io",
 }
+OF_ALL, RUNS_API = "## RBAC", "## RBAC of the runs API"
+"""Headings of the page."""
 
 
-def documented() -> list[dict[str, Any]]:
-    """The rules of the table under "RBAC"."""
-    section = PAGE.read_text().split("## RBAC", 1)[1].split("\n## ", 1)[0]
+def documented(heading: str = OF_ALL) -> list[dict[str, Any]]:
+    """The rules of the table under this heading."""
+    section = PAGE.read_text().split(f"\n{heading}\n", 1)[1].split("\n## ", 1)[0]
     rows = re.findall(r"^\| `([a-z/]+)`[^|]*\| ([a-z, ]+) \|", section, re.MULTILINE)
     return [
         {"apiGroups": [GROUPS.get(resource, "")], "resources": [resource], "verbs": verbs.split(", ")}

@@ -98,6 +98,20 @@
 {{- if .Values.operator.enabled -}}
 {{- include "agentjobs.checkComponent" (dict "root" $ "at" "operator" "of" .Values.operator "names" (concat $names $migration) "paths" $paths) -}}
 {{- end -}}
+{{- if include "agentjobs.webOn" . -}}
+{{- $web := .Values.web -}}
+{{- include "agentjobs.checkComponent" (dict "root" $ "at" "web" "of" $web "names" (append $names "certificate") "paths" (append $paths "/run/secrets/agentjobs-web")) -}}
+{{- if and (eq $web.certificates.mode "certManager") (not $web.certificates.issuerRef.name) -}}
+{{- fail "web.certificates.issuerRef.name: mode certManager needs the name of an Issuer or ClusterIssuer" -}}
+{{- end -}}
+{{- if and (eq $web.certificates.mode "secret") (not $web.certificates.secret) -}}
+{{- fail "web.certificates.secret: mode secret needs the name of a Secret with tls.crt, tls.key and ca.crt" -}}
+{{- end -}}
+{{- $least := $web.podDisruptionBudget.minAvailable -}}
+{{- if and $web.podDisruptionBudget.enabled (not (kindIs "string" $least)) (gt (int $web.replicas) 0) (ge (int $least) (int $web.replicas)) -}}
+{{- fail (printf "web.podDisruptionBudget.minAvailable %d of %d replicas would let no node be drained: raise web.replicas, or set web.podDisruptionBudget.enabled=false" (int $least) (int $web.replicas)) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $pool := include "agentjobs.pools" . | fromYaml -}}
 {{- $at := printf "pools.%s" $name -}}
 {{- include "agentjobs.checkComponent" (dict "root" $ "at" $at "of" $pool "names" (concat $names $migration) "paths" $paths) -}}

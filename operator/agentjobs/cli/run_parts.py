@@ -11,13 +11,16 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.pid1 import with_pid1_duties
 from agentjobs.cli.settings import Settings
 from agentjobs.cli.settings_sources import misspelt_variables
 from agentjobs.telemetry import log as logs
+
+if TYPE_CHECKING:
+    from agentjobs.controller.runs_api.settings import RunsApiSettings
 
 log = logging.getLogger("agentjobs")
 
@@ -84,6 +87,7 @@ def start_operator(settings: Settings) -> int:
         restored_label=settings.restored_label or None,
         mass_vanish_limit=settings.mass_vanish_limit,
         lease=LeaseSettings(settings.lease_namespace, settings.lease_name),
+        runs_api=runs_api_settings(settings),
         health_port=settings.health_port,
     )
     if settings.name:
@@ -91,6 +95,37 @@ def start_operator(settings: Settings) -> int:
     # asyncio's own loop. uvloop takes up to a quarter less CPU, but aborts the process when a connection of
     # aiohttp's is refused or reset while it is made, as by an API server that restarts (libuv/libuv#5129).
     return _run(run_operator(config), settings)
+
+
+def withdraw_runs_api(settings: Settings, wait_seconds: float) -> str:
+    """Takes the runs API out of the cluster, and has operators leave it so. Returns what was done, in words."""
+    from agentjobs.controller.runs_api.withdrawal import withdraw
+
+    runs_api = runs_api_settings(settings)
+    if runs_api is None:
+        raise BadInput("No Service is named. Set --service NAMESPACE/NAME (AGENTJOBS_RUNS_API_SERVICE).")
+    logs.configure(settings.log_level, json=settings.log_format == "json")
+    return asyncio.run(
+        withdraw(str(settings.kubeconfig) if settings.kubeconfig else None, runs_api, wait_seconds)
+    )
+
+
+def runs_api_settings(settings: Settings) -> RunsApiSettings | None:
+    """Which runs API the operator registers; None: none."""
+    from agentjobs.controller.runs_api.settings import RunsApiSettings
+
+    if settings.runs_api_service is None:
+        return None
+    namespace, _, service = settings.runs_api_service.partition("/")
+    made = RunsApiSettings(
+        namespace=namespace,
+        service=service,
+        secret=settings.runs_api_secret or f"{service}-tls",
+        port=settings.runs_api_port,
+        wanted=not settings.runs_api_off,
+        makes_certificates=settings.runs_api_certificates,
+    )
+    return replace(made, look_seconds=30.0) if settings.runs_api_off else made
 
 
 def _run(

@@ -189,6 +189,31 @@ class Settings(BaseSettings):
         "velero.io/restore-name",
         description="Label of objects from a backup: their jobs stay unaccepted, with the reason Restored.",
     )
+    runs_api_service: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="NAMESPACE/NAME of the Service that serves the runs API; the operator registers it with the API server. "
+        "Absent: none.",
+        examples=["agentjobs/agentjobs-web"],
+    )
+    runs_api_off: bool = Field(
+        False,
+        description="True: the runs API is switched off; the operator withdraws what an earlier one has registered for that Service.",
+        examples=["true"],
+    )
+    runs_api_port: int = Field(443, ge=1, le=65_535, description="Port of that Service.", examples=[443])
+    runs_api_secret: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        description="Secret, in that Service's namespace, with the certificate of the runs API. Absent: the Service's name and -tls.",
+        examples=["agentjobs-web-tls"],
+    )
+    runs_api_certificates: bool = Field(
+        True,
+        description="Whether the operator makes and renews that certificate. False: somebody else does, such as cert-manager; the "
+        "operator reads ca.crt.",
+        examples=["false"],
+    )
     mass_vanish_limit: int = Field(
         20,
         ge=0,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from agentjobs.controller.kit.queue_access import QueueAccess
+from agentjobs.controller.runs_api.settings import RunsApiSettings
 from agentjobs.dsn import Dsn
 
 
@@ -70,6 +71,8 @@ class OperatorConfig:
     """Objects that carry it come from a backup; None: never."""
     lease: LeaseSettings | None = LeaseSettings()
     """None: lead at once, for one operator on a desk."""
+    runs_api: RunsApiSettings | None = None
+    """The runs API to register while a server of it is ready; None: none."""
     mass_vanish_limit: int = 20
     """The sweep stops when more jobs than this, and more than half of a namespace, vanish at once (H5)."""
     parallel_writes: int = 16

@@ -24,6 +24,7 @@ from agentjobs.controller.kit.event_recorder import EventRecorder, post_event
 from agentjobs.controller.kit.ownership import Ownership
 from agentjobs.controller.kit.sweep import Sweep
 from agentjobs.controller.metrics.counters import Counters
+from agentjobs.controller.runs_api.runs_api import RunsApi
 from agentjobs.controller.scheduledagentjob.apiserver_objects import ApiServerObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
 from agentjobs.controller.scheduledagentjob.sweep import ScheduleSweep
@@ -74,6 +75,11 @@ class Leader:
             coalesce_seconds=every.coalesce,
             orphans_seconds=every.orphans,
             access=config.queue_access,
+        )
+        self.runs_api = (
+            RunsApi(api, config.runs_api, installation, self.recorder.record, meter)
+            if config.runs_api is not None
+            else None
         )
         self.ownership = Ownership(
             api,
@@ -181,6 +187,8 @@ class Leader:
         )
         try:
             async with asyncio.TaskGroup() as group:
+                if self.runs_api is not None:
+                    group.create_task(self.runs_api.run(), name="RunsApi")
                 for part in parts:
                     group.create_task(part.run(), name=type(part).__name__)
                 group.create_task(self._listen())

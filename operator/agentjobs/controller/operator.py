@@ -192,6 +192,8 @@ class Operator:
                 (scope.kind.plural, scope.namespace or ""): float(scope.listed) for scope in scopes
             }
             families.append(family(Metric.WATCH_UP, up))
+            if self._leader.runs_api is not None:
+                families += self._leader.runs_api.families()
         return page([*families, *self.meter.families()])
 
     def _database(self, heartbeat: OperatorHeartbeat) -> str:
@@ -220,8 +222,11 @@ class Operator:
         return "" if watch.ready else said or "no watch is up yet"
 
     def _degraded(self) -> dict[str, str]:
-        """Kinds and namespaces that cannot be watched, while others are."""
-        return dict(self._leader.watch.problems) if self._leader is not None else {}
+        """Kinds and namespaces that cannot be watched, while others are; why there is no runs API."""
+        if self._leader is None:
+            return {}
+        runs_api = self._leader.runs_api
+        return dict(self._leader.watch.problems) | ({"runs API": runs_api.problem()} if runs_api else {})
 
     def _loops(self, heartbeat: OperatorHeartbeat) -> Iterator[LoopHealth]:
         yield from (heartbeat.beating, heartbeat.ticking, heartbeat.pruning)

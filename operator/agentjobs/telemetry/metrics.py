@@ -179,6 +179,25 @@ class Metric(StrEnum):
         "Ticks of schedules.",
         {"outcome": "`created`, `held`, `missed` or `refused`"},
     )
+    RUNS_API_STATE = (
+        "agentjobs_operator_runs_api_state",
+        Kind.GAUGE,
+        "1 for the state in which the leader has the runs API, 0 for the others; absent where it is switched off.",
+        {
+            "state": "`serving`, `unreachable`, `no_endpoint`, `no_certificate`, `withdrawn`, `elsewhere` or `leaving`"
+        },
+    )
+    RUNS_API_WITHDRAWALS = (
+        "agentjobs_operator_runs_api_withdrawals_total",
+        Kind.COUNTER,
+        "How often the APIService of the runs API went away.",
+        {"reason": "`unreachable`, `leaving`, or `deleted` by somebody else"},
+    )
+    RUNS_API_CERTIFICATE_SECONDS = (
+        "agentjobs_operator_runs_api_certificate_seconds",
+        Kind.GAUGE,
+        "Until the certificate of the runs API expires; a third of its life is left when it is renewed.",
+    )
 
     # a worker
     SLOTS = ("agentjobs_worker_slots", Kind.GAUGE, "Jobs that may run here at once.", _QUEUE)

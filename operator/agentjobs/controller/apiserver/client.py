@@ -158,9 +158,10 @@ class ApiServer:
         content_type: str = JSON,
         accept: str = JSON,
         params: dict[str, str] | None = None,
+        wants_object: bool = True,
     ) -> Reply:
-        """One request. Raises ApiUnavailable where no answer came, or a success without an object in it; every
-        other answer is a Reply.
+        """One request. Raises ApiUnavailable where no answer came, or a success without an object in it (which a discovery
+        document is not: ``wants_object``); every other answer is a Reply.
 
         ``resource`` only names the kind for the counters. A 401 reads the credentials again, once.
         """
@@ -175,7 +176,7 @@ class ApiServer:
             self.meter.add(API_REQUESTS, verb=verb, resource=resource, result="unavailable")
             raise no_answer(f"{verb} {path}", error) from error
         self.meter.add(API_REQUESTS, verb=verb, resource=resource, result=str(reply.status))
-        if reply.ok and not isinstance(reply.body.get("metadata"), dict):
+        if wants_object and reply.ok and not isinstance(reply.body.get("metadata"), dict):
             raise ApiUnavailable(f"{verb} {path}: {reply.status} without an object")
         return reply
 

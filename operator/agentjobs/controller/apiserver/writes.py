@@ -92,7 +92,7 @@ async def get_object(
 
 
 async def is_gone(
-    api: ApiServer, namespace: str, name: str, uid: str, resource: Resource = AGENT_JOBS
+    api: ApiServer, namespace: str | None, name: str, uid: str, resource: Resource = AGENT_JOBS
 ) -> bool:
     """Whether a GET says that this object is not there, or that another one has its name. Raises
     ApiUnavailable: it says neither."""
@@ -154,7 +154,7 @@ class DeleteResult:
 
 async def delete_if_unchanged(
     api: ApiServer,
-    namespace: str,
+    namespace: str | None,
     name: str,
     uid: str,
     still_wanted: Callable[[JsonObject], bool],
@@ -179,7 +179,7 @@ async def delete_if_unchanged(
 
 async def delete_object(
     api: ApiServer,
-    namespace: str,
+    namespace: str | None,
     name: str,
     uid: str,
     resource_version: str,

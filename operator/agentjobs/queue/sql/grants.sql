@@ -5,11 +5,11 @@
 -- caller cannot put objects in its way): the role needs no right on a table, and can do nothing but what the function
 -- does. The other functions are parts of these and keep the caller's rights.
 
-revoke all on schema agentjobs from public, @worker@, @operator@, @read@;
-revoke all on all tables in schema agentjobs from public, @worker@, @operator@, @read@;
-revoke all on all sequences in schema agentjobs from public, @worker@, @operator@, @read@;
-revoke all on all functions in schema agentjobs from public, @worker@, @operator@, @read@;
-grant usage on schema agentjobs to @worker@, @operator@, @read@;
+revoke all on schema agentjobs from public, @worker@, @operator@, @web@, @read@;
+revoke all on all tables in schema agentjobs from public, @worker@, @operator@, @web@, @read@;
+revoke all on all sequences in schema agentjobs from public, @worker@, @operator@, @web@, @read@;
+revoke all on all functions in schema agentjobs from public, @worker@, @operator@, @web@, @read@;
+grant usage on schema agentjobs to @worker@, @operator@, @web@, @read@;
 
 do $do$
 declare v_one record;
@@ -30,13 +30,13 @@ begin
       ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),
       ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
-      ('model_health', '@operator@, @read@'),
-      ('open_breakers', '@operator@, @read@'), ('state_name', '@operator@, @read@'), ('counts', '@read@'),
-      ('board_waits', '@read@'), ('board_runs', '@read@'), ('series', '@read@'),
+      ('model_health', '@operator@, @web@, @read@'), ('open_breakers', '@operator@, @web@, @read@'),
+      ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'),
+      ('board_waits', '@web@, @read@'), ('board_runs', '@web@, @read@'), ('series', '@web@, @read@'),
+      ('view', '@web@'), ('list', '@web@'), ('list_ids', '@web@'), ('job_at', '@web@'), ('audit_page', '@web@'),
+      ('control', '@web@'), ('set_queue', '@web@'), ('reset_model', '@web@'), ('act_on_jobs', '@web@'), ('erase', '@web@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
-      ('enqueue', ''), ('control', ''), ('answer', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''),
-      ('list', ''), ('list_ids', ''), ('job_at', ''),
-      ('act_on_jobs', ''), ('erase', ''), ('audit_page', '')
+      ('enqueue', ''), ('answer', '')
     ) g(name, roles) on g.name = p.proname
     where p.pronamespace = 'agentjobs'::regnamespace
   loop
