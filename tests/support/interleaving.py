@@ -399,8 +399,8 @@ _KEYS = {
     "worker": "name",
     "model_target": "breaker || '/' || target",
     "audit": "(select count(*) from audit before where before.id <= t.id)",
-    "tally": "first_id || '/' || state",
-    "tally_minute": "first_id || '/' || state || '/' || minute",
+    "tally": "first_id || '/' || state::text || '/' || reason",
+    "tally_minute": "first_id || '/' || state::text || '/' || reason || '/' || minute",
 }
 _EVERYTHING: Any = (
     "select json_build_object("
