@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -45,19 +45,12 @@ class ListMetadata(ApiModel):
 
 
 class KubeObject(ApiModel):
-    """An object of the runs API. Subclasses name their kind."""
-
-    KIND: ClassVar[str] = ""
+    """An object of the runs API, or a list of them. Each subclass names its ``kind``."""
 
     api_version: str = Field(
         default=API_VERSION, description=f"apiVersion is the schema's group and version: {API_VERSION}."
     )
     kind: str = Field(default="", description="kind of the object.")
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: object) -> None:
-        cls.model_fields["kind"].default = cls.KIND
-        cls.model_rebuild(force=True)
 
 
 def time_text(moment: datetime | None) -> str | None:
