@@ -4,6 +4,6 @@
 
 * ``pages.DASHBOARD`` is what the API serves: ``asset(name)`` and ``fragment(model, page)``.
 * ``templates/`` has the fragments, ``templates/pages/`` the static pages. Autoescape is on for all.
-* ``static/`` has our script and style, and htmx with its SSE extension as released (``vendored.json``, which
+* ``static/`` has our script and style, and htmx as released (``vendored.json``, which
   ``scripts/vendor_web.py`` writes). There is no build and no font: all that a browser loads is less than 40 KB gzipped.
 """
