@@ -131,7 +131,9 @@ def test_a_retry_is_a_patch_of_the_object_with_who_asked_why(browser: Tab, site:
     assert body["metadata"]["uid"] == FAILED["uid"]
     annotations = body["metadata"]["annotations"]
     assert annotations["agentjobs.dev/retry-requested-at"]
-    assert json.loads(annotations["agentjobs.dev/act"])["reason"] == "the field is back"
+    act = json.loads(annotations["agentjobs.dev/act"])
+    assert next(iter(act)) == "by"  # as the audit wants it
+    assert (act["by"], act["verb"], act["reason"]) == ("alice", "retry", "the field is back")
 
 
 def test_a_refused_act_is_told_beside_its_button(browser: Tab, site: Site) -> None:

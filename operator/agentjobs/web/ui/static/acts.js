@@ -25,7 +25,7 @@ const QUEUE = {
 
 function answer(approved) {
   return (given, at) => {
-    const said = { id: at.question, approved, at: instant() };
+    const said = { id: at.question, approved, at: instant(), by: at.user };
     if (given.reason) said.reason = given.reason;
     if (approved && at.payload) said.payload = JSON.parse(at.payload);
     return annotated("input-response", JSON.stringify(said));
@@ -76,13 +76,16 @@ async function send(method, url, body, type = "application/json") {
   return text ? JSON.parse(text) : {};
 }
 const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComponent(at.namespace)}/${kind}/${encodeURIComponent(at.name)}`;
-function withAct(change, verb, reason) { // who is the API server's to say; the annotation carries what and why
-  const metadata = { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: JSON.stringify({ verb, reason, at: instant() }) } };
-  return { ...change, metadata };
+// Who, what and why, as the operator's audit reads them: `by` comes first. An answer names its author itself.
+const VERB = { priority: "reprioritise", again: "run-again" };
+function withAct(change, verb, reason, at, origin) {
+  if (!at.user || verb === "approve" || verb === "reject") return change;
+  const act = { by: at.user, verb: VERB[verb] || verb, reason, at: instant(), via: "web", ...(origin && { origin }) };
+  return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: JSON.stringify(act) } } };
 }
 function patch(at, verb, given) {
-  const change = withAct(OBJECT[verb].patch(given, at), verb, given.reason);
-  if (at.uid) change.metadata.uid = at.uid; // a new object of the same name is refused: 409
+  const change = withAct(OBJECT[verb].patch(given, at), verb, given.reason, at);
+  if (at.uid) change.metadata = { ...change.metadata, uid: at.uid }; // a new object of the same name is refused: 409
   return send("PATCH", objectURL(at), change, "application/merge-patch+json");
 }
 async function again(at, given) {
@@ -91,7 +94,7 @@ async function again(at, given) {
   const made = withAct({
     apiVersion: old.apiVersion, kind: old.kind, spec,
     metadata: { generateName: at.name.slice(0, 50).replace(/[.-]+$/, "") + "-", labels: old.metadata.labels },
-  }, "again", given.reason);
+  }, "again", given.reason, at, at.name);
   return send("POST", `${kube}namespaces/${encodeURIComponent(at.namespace)}/agentjobs`, made);
 }
 function queueAction(verb, at, given) {
@@ -181,6 +184,7 @@ document.addEventListener("click", async (event) => {
   }, { spread: 0 });
   if (!given) return;
   const place = $("#bulk-told"), wait = total ? (Number(given.spread || 0) * 60000) / total : 0;
+  const me = $("[data-user]")?.dataset.user;
   let done = 0, bare = 0;
   const refused = [];
   busy += 1;
@@ -190,7 +194,7 @@ document.addEventListener("click", async (event) => {
     for await (const at of rows.length ? rows : matching()) {
       if (halted) break;
       if (at.namespace === "-" || !at.namespace) { bare += 1; continue; }
-      try { await patch(at, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
+      try { await patch({ ...at, user: me }, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
       tell(place, `${done} of ${total} …`);
       if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }
