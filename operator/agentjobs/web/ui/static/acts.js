@@ -1,0 +1,215 @@
+// Acts. On an object: a PATCH to the Kubernetes API, as the user. On a queue, a model or a job without an object: a POST to
+// the runs API. Each is asked about first, carries who and why, and is told beside its button, also when it is refused.
+"use strict";
+const ACT = "agentjobs.dev/act", UNDER = "agentjobs.dev/";
+const annotated = (key, value) => ({ metadata: { annotations: { [UNDER + key]: value } } });
+const instant = () => new Date().toISOString();
+
+// verb → what is asked, and the change of the object. `why: true`: a reason is wanted.
+const OBJECT = {
+  retry: { title: "Retry", says: "A new round begins: attempts start at 1 again, and the conversation is kept.", patch: () => annotated("retry-requested-at", instant()) },
+  cancel: { title: "Cancel", says: "The job ends as Cancelled. A running agent is asked to stop, and stopped after its grace. A cancelled object stays cancelled: run it again as a new one.", patch: () => ({ spec: { cancel: true } }) },
+  suspend: { title: "Suspend", says: "The job waits until it is resumed. A running one is stopped, and its attempt is refunded.", patch: () => ({ spec: { suspend: true } }) },
+  resume: { title: "Resume", says: "The job goes on where it was.", patch: () => ({ spec: { suspend: false } }) },
+  priority: { title: "Change the priority", says: "0 is claimed first, 9 last.", fields: [["priority", "Priority", "number", "0", "9"]], patch: (given) => ({ spec: { priority: Number(given.priority) } }) },
+  approve: { title: "Approve", says: "The tool is called with the arguments that are shown, once.", patch: answer(true) },
+  reject: { title: "Reject", says: "The tool is not called. The agent is told so, and goes on.", patch: answer(false) },
+  again: { title: "Run again as a new object", says: "A new AgentJob with the same spec is created; this one stays as it is." },
+};
+const QUEUE = {
+  pause: { title: "Pause", says: "No job of this queue begins until it is resumed. What runs goes on.", why: true },
+  unpause: { title: "Resume", says: "Jobs of this queue begin again.", verb: "resume" },
+  limit: { title: "Limit", says: "How many jobs of this queue may run at once, over all workers. Empty: no limit.", fields: [["maxRunning", "Running at once", "number", "0", "100000"]] },
+  reset: { title: "Try the model now", says: "The breaker closes: jobs that wait for this model are due at once." },
+};
+
+function answer(approved) {
+  return (given, at) => {
+    const said = { id: at.question, approved, at: instant(), by: at.user };
+    if (given.reason) said.reason = given.reason;
+    if (approved && at.payload) said.payload = JSON.parse(at.payload);
+    return annotated("input-response", JSON.stringify(said));
+  };
+}
+
+// ---- asking ----------------------------------------------------------------------------------------------------
+const ask = $("#ask");
+// The dialog. Resolves with the fields that were given, or null where the user leaves it.
+function asked({ title, says, fields = [], why = false, preview }, values = {}) {
+  $("#ask-title").textContent = title;
+  $("#ask-says").textContent = says;
+  $("#ask-yes").textContent = title;
+  $("#ask-yes").disabled = Boolean(preview);
+  $("#ask-problem").textContent = "";
+  $("#ask-reason").value = "";
+  $("#ask-reason").required = why;
+  $("#ask-fields").replaceChildren(...fields.flatMap(([name, label, type, min, max]) => {
+    const input = Object.assign(document.createElement("input"), { id: "ask-" + name, name, type, min, max, value: values[name] ?? "" });
+    const text = Object.assign(document.createElement("label"), { htmlFor: input.id, textContent: label });
+    return [text, input];
+  }));
+  ask.returnValue = "";
+  ask.showModal();
+  preview?.().then(
+    (text) => { $("#ask-says").textContent = `${text} ${says}`; $("#ask-yes").disabled = false; },
+    (error) => { $("#ask-problem").textContent = error.message; },
+  );
+  return new Promise((resolve) => ask.addEventListener("close", () => {
+    const given = { reason: $("#ask-reason").value.trim() };
+    for (const input of $$("#ask-fields input")) given[input.name] = input.value;
+    resolve(ask.returnValue === "yes" ? given : null);
+  }, { once: true }));
+}
+
+// ---- sending ---------------------------------------------------------------------------------------------------
+async function send(method, url, body, type = "application/json") {
+  let response, text;
+  try {
+    response = await fetch(url, {
+      method,
+      headers: { "Content-Type": type, Accept: "application/json", "X-Agentjobs-Act": "1" },
+      body: body && JSON.stringify(body),
+    });
+    text = await response.text();
+  } catch { throw new Error(LOST); }
+  if (!response.ok) throw new Error(words(response.status, text));
+  return text ? JSON.parse(text) : {};
+}
+const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComponent(at.namespace)}/${kind}/${encodeURIComponent(at.name)}`;
+// Who, what and why, as the operator's audit reads them: `by` comes first. An answer names its author itself.
+const VERB = { priority: "reprioritise", again: "run-again" };
+function withAct(change, verb, reason, at, origin) {
+  if (!at.user || verb === "approve" || verb === "reject") return change;
+  const act = { by: at.user, verb: VERB[verb] || verb, reason, at: instant(), via: "web", ...(origin && { origin }) };
+  return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: JSON.stringify(act) } } };
+}
+function patch(at, verb, given) {
+  const change = withAct(OBJECT[verb].patch(given, at), verb, given.reason, at);
+  if (at.uid) change.metadata = { ...change.metadata, uid: at.uid }; // a new object of the same name is refused: 409
+  return send("PATCH", objectURL(at), change, "application/merge-patch+json");
+}
+async function again(at, given) {
+  const old = await send("GET", objectURL(at));
+  const { cancel, suspend, ...spec } = old.spec;
+  const made = withAct({
+    apiVersion: old.apiVersion, kind: old.kind, spec,
+    metadata: { generateName: at.name.slice(0, 50).replace(/[.-]+$/, "") + "-", labels: old.metadata.labels },
+  }, "again", given.reason, at, at.name);
+  return send("POST", `${kube}namespaces/${encodeURIComponent(at.namespace)}/agentjobs`, made);
+}
+function queueAction(verb, at, given) {
+  const spec = { verb: QUEUE[verb].verb || verb, reason: given.reason };
+  if (at.queue) spec.queue = at.queue; else Object.assign(spec, { pool: at.pool, model: at.model });
+  if (given.maxRunning) spec.maxRunning = Number(given.maxRunning);
+  return send("POST", api + "queueactions", { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "QueueAction", spec });
+}
+
+// ---- one target ------------------------------------------------------------------------------------------------
+function tell(place, text, bad = false) {
+  place.textContent = text;
+  place.classList.toggle("bad", bad);
+}
+const DONE = "Asked for. The page shows it as soon as it is so.";
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-act]");
+  if (!button) return;
+  const verb = button.dataset.act, kind = OBJECT[verb] || QUEUE[verb];
+  const place = $(".told", button.parentElement), holder = button.closest("[data-uid], [data-queue], [data-model]");
+  const at = { ...holder.dataset, payload: $(".payload", holder)?.value };
+  tell(place, "");
+  if (verb === "approve" && at.payload) {
+    try { JSON.parse(at.payload); } catch { tell(place, "What is filled in is no JSON: mend it, then approve.", true); return; }
+  }
+  const given = await asked({ ...kind, title: kind.title + (at.queue ? " " + at.queue : "") }, { priority: at.priority, maxRunning: at.limit });
+  if (!given) return;
+  busy += 1;
+  button.disabled = true;
+  try {
+    if (QUEUE[verb]) await queueAction(verb, at, given);
+    else if (verb === "again") {
+      const made = await again(at, given);
+      const link = Object.assign(document.createElement("a"), { textContent: made.metadata.name, href: "job.html?" + new URLSearchParams({ namespace: at.namespace, name: made.metadata.name, uid: made.metadata.uid }) });
+      tell(place, "Created: ");
+      place.append(link);
+    } else await patch(at, verb, given);
+    if (verb !== "again") tell(place, DONE);
+  } catch (error) { tell(place, error.message, true); } finally {
+    busy -= 1;
+    button.disabled = false;
+    button.focus();
+    refresh();
+  }
+});
+
+// ---- many ------------------------------------------------------------------------------------------------------
+// The filter of the list, as the runs API's acts take it.
+function filterOf() {
+  const found = {};
+  for (const key of ["reason", "queue", "agent", "model", "user", "session", "since"]) if (query.get(key)) found[key] = query.get(key);
+  const states = query.getAll("state").filter(Boolean);
+  return states.length ? { ...found, state: states } : found;
+}
+const runAction = (where, verb, given, dry) => send("POST",
+  `${api}namespaces/${encodeURIComponent(where)}/runactions${dry ? "?dryRun=All" : ""}`,
+  { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec: { verb, filter: filterOf(), reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) } });
+async function* matching() { // every job that the filter finds, each once: newest first, page by page
+  let next = "";
+  do {
+    const url = new URL(route("agentruns?limit=200"), location.href);
+    url.searchParams.delete("continue");
+    if (next) url.searchParams.set("continue", next);
+    const list = await send("GET", url.href);
+    for (const item of list.items) yield item.metadata;
+    next = list.metadata.continue;
+  } while (next);
+}
+let halted = false;
+$("#bulk-stop")?.addEventListener("click", () => { halted = true; });
+const SPREAD = [["spread", "Spread over minutes (against a storm of retries)", "number", "0", "1440"]];
+document.addEventListener("click", async (event) => {
+  const verb = event.target.closest("button[data-bulk]")?.dataset.bulk;
+  if (!verb) return;
+  const rows = picks().map((box) => ({ ...box.closest("tr").dataset }));
+  let total = rows.length;
+  const preview = rows.length ? undefined : async () => {
+    const found = await send("POST", `${api}${namespace ? `namespaces/${encodeURIComponent(namespace)}/` : ""}runactions?dryRun=All`,
+      { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec: { verb, filter: filterOf() } });
+    total = found.status.matched;
+    return total === 1 ? "1 job matches." : `${total.toLocaleString("en")} jobs match.`;
+  };
+  const given = await asked({
+    title: OBJECT[verb].title + (rows.length ? ` ${rows.length} selected` : " all that match"),
+    says: OBJECT[verb].says + (rows.length ? "" : " Keep this page open until it is done."),
+    fields: SPREAD, why: verb === "cancel" || !rows.length, preview,
+  }, { spread: 0 });
+  if (!given) return;
+  const place = $("#bulk-told"), wait = total ? (Number(given.spread || 0) * 60000) / total : 0;
+  const me = $("[data-user]")?.dataset.user;
+  let done = 0, bare = 0;
+  const refused = [];
+  busy += 1;
+  halted = false;
+  $("#bulk-stop").hidden = false;
+  try {
+    for await (const at of rows.length ? rows : matching()) {
+      if (halted) break;
+      if (at.namespace === "-" || !at.namespace) { bare += 1; continue; }
+      try { await patch({ ...at, user: me }, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
+      tell(place, `${done} of ${total} …`);
+      if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+    if (bare && !halted && !rows.length) { done += (await runAction("-", verb, given)).status.changed; bare = 0; }
+  } catch (error) { refused.push(error.message); } finally {
+    busy -= 1;
+    $("#bulk-stop").hidden = true;
+    for (const box of picks()) box.checked = false;
+    counted();
+    letIn = true;
+    refresh();
+  }
+  const parts = [`${done} of ${total}: asked for`];
+  if (halted) parts.push("stopped; do it again for the rest");
+  if (bare) parts.push(`${bare} without an object: filter for them in the namespace -`);
+  if (refused.length) parts.push(`${refused.length} refused, the first: ${refused[0]}`);
+  tell(place, parts.join("; ") + ".", refused.length > 0);
+});

@@ -1,0 +1,116 @@
+"""Words and numbers as people read them: ages, durations, counts, states. All pure; templates use them as filters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from agentjobs.values.reasons import Reason
+
+TONES = {
+    "Complete": "good",
+    "Failed": "bad",
+    "Rejected": "bad",
+    "Running": "live",
+    "InputRequired": "ask",
+    "Retrying": "warn",
+    "Suspended": "mute",
+    "Cancelled": "mute",
+    "Scheduled": "mute",
+    "Queued": "mute",
+}
+"""How a state is coloured. Its name always stands beside the colour."""
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def tone(state: str) -> str:
+    """The class of a state's colour; ``mute`` for one that a newer version has."""
+    return TONES.get(state, "mute")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in at most two units, such as 42s, 3m 5s, 2h 10m; below ten seconds with one decimal."""
+    if seconds < 0:
+        return "0s"
+    if seconds < 9.95:
+        return f"{seconds:.1f}s".replace(".0s", "s")
+    left = round(seconds)
+    for size, unit in _UNITS:
+        if left >= size:
+            first, rest = divmod(left, size)
+            smaller = next((u for u in _UNITS if u[0] < size), None)
+            second = rest // smaller[0] if smaller else 0
+            return f"{first}{unit}" + (f" {second}{smaller[1]}" if smaller and second else "")
+    return "0s"
+
+
+def moment(text: str) -> datetime:
+    """The time that an object of the API carries."""
+    return datetime.fromisoformat(text)
+
+
+def between(start: str | None, end: str | None) -> str:
+    """The time from start to end; empty where one is not known."""
+    return "" if start is None or end is None else duration((moment(end) - moment(start)).total_seconds())
+
+
+def age(at: str, now: datetime) -> str:
+    """How long ago, or in how long: ``3m 5s ago``, ``in 10s``."""
+    seconds = (now - moment(at)).total_seconds()
+    return f"in {duration(-seconds)}" if seconds < -0.05 else f"{duration(seconds)} ago"
+
+
+def number(value: int) -> str:
+    """A count with thin spaces between thousands: always exact."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def short(value: float) -> str:
+    """A count in at most four characters and a scale: 999, 1.2k, 340M. The exact one stands in a title."""
+    for size, letter in _SCALES:
+        if value >= size:
+            scaled = value / size
+            return (f"{scaled:.1f}" if scaled < 100 else f"{scaled:.0f}").removesuffix(".0") + letter
+    return f"{value:.0f}"
+
+
+def clock(at: str) -> str:
+    """A time in UTC as people read it."""
+    return moment(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def plural(count: int, word: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{number(count)} {word}{'' if count == 1 else 's'}"
+
+
+def meaning(reason: str) -> str:
+    """What a reason means and what to do, from the one table of reasons; empty for an unknown one."""
+    found = next((one for one in Reason if one.value == reason), None)
+    return found.doc if found else ""
+
+
+_ENDS = {
+    "complete": "The agent gave its answer.",
+    "fail": "This error is permanent: the job ended, whatever attempts were left.",
+    "ask": "A tool asked a person, and the slot was given back. Refunded: no attempt was used up.",
+    "cancel": "Stopped on request.",
+}
+
+
+def explanation(outcome: str, charged: bool, attempt: int, wait: str) -> str:
+    """A sentence or two on what an ended run cost, and what followed.
+
+    :param wait: how long after its end the next run was due; empty: none was planned.
+    """
+    if outcome in _ENDS:
+        return _ENDS[outcome]
+    lost = "Its worker's heartbeat stopped. " if outcome == "lost" else ""
+    cost = (
+        f"Charged as attempt {attempt}."
+        if charged
+        else "Refunded: the job was not at fault, and no attempt was used up."
+    )
+    then = f" The next run was due {wait} later." if wait else ""
+    return lost + cost + then

@@ -1,0 +1,199 @@
+"""The dashboard's pages on sample data: its assets and fragments as the runs API serves them, and a Kubernetes API that
+records what it is asked to change."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from agentjobs.api.meta import ApiModel
+from agentjobs.web.names import ROOT
+from agentjobs.web.objects.acts import RunAuditList
+from agentjobs.web.objects.meta import ListMetadata
+from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempts, RunResult
+from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
+from agentjobs.web.ui.pages import POLICY, Pages
+from agentjobs.web.view import Page
+from browser import until
+
+KUBE = "/apis/agentjobs.dev/v1alpha1"
+
+
+@dataclass
+class Site:
+    """What the pages are given, and what they asked for. Tests change it while a page is open."""
+
+    runs: list[AgentRun] = field(default_factory=list)
+    attempts: dict[str, RunAttempts] = field(default_factory=dict)
+    results: dict[str, RunResult] = field(default_factory=dict)
+    queues: QueueStatList = field(default_factory=lambda: QueueStatList(items=[]))
+    workers: WorkerList = field(default_factory=lambda: WorkerList(items=[]))
+    models: ModelList = field(default_factory=lambda: ModelList(items=[]))
+    audits: RunAuditList = field(default_factory=lambda: RunAuditList(items=[]))
+    output: str = ""
+    may_act: bool = True
+    refused: tuple[int, str] | None = None
+    """Status and message with which the Kubernetes API and acts are refused."""
+    unreadable: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Resources that this user may not read: status and message."""
+    changes: list[tuple[str, str, Any]] = field(default_factory=list)
+    """(method, path, body) of each change, in their order."""
+    reads: list[str] = field(default_factory=list)
+    url: str = ""
+    now: datetime | None = None
+
+    def page(self, shell: str, /, **query: str) -> str:
+        """The address of a page."""
+        asked = "&".join(f"{key}={value}" for key, value in query.items())
+        return f"{self.url}{ROOT}/ui/{shell}.html?{asked}"
+
+
+def _answer(code: int, message: str) -> Response:
+    return JSONResponse({"kind": "Status", "status": "Failure", "message": message, "code": code}, code)
+
+
+def _listed(site: Site, request: Request, namespace: str | None) -> AgentRunList:
+    states, queue = set(request.query_params.getlist("state")), request.query_params.get("queue")
+    found = [
+        run
+        for run in site.runs
+        if namespace in (None, run.metadata.namespace)
+        and (not states or run.status.state in states)
+        and queue in (None, run.spec.queue)
+    ]
+    limit = int(request.query_params.get("limit", "50"))
+    start = int(request.query_params.get("continue", "0"))
+    more = str(start + limit) if len(found) > start + limit else None
+    return AgentRunList(metadata=ListMetadata(continue_=more), items=found[start : start + limit])
+
+
+def _model(
+    site: Site, request: Request, resource: str, namespace: str | None, name: str | None
+) -> ApiModel | None:
+    if name:
+        uid = request.query_params.get("uid") or next(
+            (run.metadata.uid for run in site.runs if run.metadata.name == name), None
+        )
+        return {
+            "agentruns": next((run for run in site.runs if run.metadata.uid == uid), None),
+            "agentruns/attempts": site.attempts.get(uid or ""),
+            "agentruns/result": site.results.get(uid or ""),
+        }.get(resource)
+    if resource == "agentruns":
+        return _listed(site, request, namespace)
+    lists: dict[str, ApiModel] = {
+        "queuestats": site.queues,
+        "workers": site.workers,
+        "models": site.models,
+        "runaudits": site.audits,
+    }
+    return lists.get(resource)
+
+
+def application(site: Site) -> Starlette:
+    """The site as an ASGI application."""
+    pages = Pages(lambda: site.now or datetime.now(UTC))
+
+    async def asset(request: Request) -> Response:
+        found = pages.asset(request.path_params["name"])
+        if found is None:
+            return PlainTextResponse("not found", 404)
+        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+        return Response(found.content, 200, headers, found.content_type)
+
+    async def data(request: Request) -> Response:
+        parts = request.path_params["path"].split("/")
+        namespace = None
+        if parts[0] == "namespaces":
+            namespace, parts = parts[1], parts[2:]
+        resource = "/".join([parts[0], *parts[2:]])
+        name = parts[1] if len(parts) > 1 else None
+        if request.method == "POST":
+            return await acted(request)
+        site.reads.append(str(request.url))
+        if resource in site.unreadable:
+            return _answer(*site.unreadable[resource])
+        if resource == "agentruns/log":
+            return PlainTextResponse(site.output)
+        model = _model(site, request, resource, namespace, name)
+        if model is None:
+            return _answer(404, f'{resource} "{name}" not found')
+        if "text/html" not in request.headers["accept"]:
+            return JSONResponse(model.model_dump(mode="json", by_alias=True, exclude_none=True))
+        query = {key: request.query_params.getlist(key) for key in request.query_params}
+        html = pages.fragment(model, Page("alice", site.may_act, resource, namespace, name, query))
+        return _answer(406, "no fragment") if html is None else Response(html, media_type="text/html")
+
+    async def acted(request: Request) -> Response:
+        body = await request.json()
+        if request.query_params.get("dryRun") == "All":
+            states = body["spec"]["filter"].get("state", [])
+            n = sum(not states or run.status.state in states for run in site.runs)
+            return JSONResponse(body | {"status": {"matched": n, "changed": 0}}, 201)
+        site.changes.append((request.method, request.url.path, body))
+        if site.refused:
+            return _answer(*site.refused)
+        return JSONResponse(body | {"status": {"matched": 1, "changed": 1}}, 201)
+
+    async def kubernetes(request: Request) -> Response:
+        if request.method == "GET":
+            if request.headers["accept"] == "application/yaml":
+                return PlainTextResponse("kind: AgentJob\nspec:\n  message: <b>bold</b>\n")
+            name = request.url.path.rsplit("/", 1)[1]
+            return JSONResponse(
+                {
+                    "apiVersion": "agentjobs.dev/v1alpha1",
+                    "kind": "AgentJob",
+                    "metadata": {"name": name, "uid": "old", "labels": {"team": "a"}},
+                    "spec": {"message": "x", "cancel": True},
+                }
+            )
+        body = await request.json()
+        site.changes.append((request.method, request.url.path, body))
+        if site.refused:
+            return _answer(*site.refused)
+        made = {"metadata": {"name": "made-x7k2p", "uid": "new"}} if request.method == "POST" else body
+        return JSONResponse(made, 201 if request.method == "POST" else 200)
+
+    return Starlette(
+        routes=[
+            Route(f"{ROOT}/ui/{{name}}", asset),
+            Route(f"{ROOT}/{{path:path}}", data, methods=["GET", "POST"]),
+            Route(f"{KUBE}/{{path:path}}", kubernetes, methods=["GET", "PATCH", "POST"]),
+        ]
+    )
+
+
+@contextmanager
+def served(site: Site) -> Iterator[Site]:
+    """The site, on a free port of this machine."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        server = uvicorn.Server(uvicorn.Config(application(site), log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        site.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        until(lambda: server.started, "the site is served")
+        try:
+            yield site
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def bodies(site: Site) -> Sequence[str]:
+    """The bodies of all changes as text, for tests that look for a word."""
+    return [json.dumps(body) for _, _, body in site.changes]

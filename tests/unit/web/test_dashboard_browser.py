@@ -1,0 +1,199 @@
+"""The dashboard in Chromium: under its policy, with hostile words, by keyboard, and while its data changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from browser import Tab, tab
+from dashboard_samples import HOSTILE, afternoon, question, run, uid
+from dashboard_site import Site, served
+
+AXE = Path(__file__).resolve().parents[2] / "support/vendored/axe.min.js"
+FAILED = {"namespace": "support", "name": "triage-4808", "uid": uid("triage-4808")}
+PAGES: dict[str, dict[str, str]] = {
+    "now": {},
+    "jobs": {"namespace": "support"},
+    "approvals": {},
+    "queues": {},
+    "workers": {},
+    "audit": {},
+    "job": FAILED,
+}
+SHOWN = "document.querySelectorAll('.region').length && ![...document.querySelectorAll('.region')].some(r => r.textContent.trim() === '…')"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Tab]:
+    with tab() as opened:
+        opened.look()
+        yield opened
+
+
+@pytest.fixture
+def site(browser: Tab) -> Iterator[Site]:
+    browser.console.clear()
+    sample = afternoon()
+    sample.results[uid("triage-4808")] = sample.results[uid("triage-4806")].model_copy(
+        update={"state": "Failed", "result": None}
+    )
+    with served(sample) as started:
+        yield started
+        browser.open("about:blank")
+
+
+def _confirm(browser: Tab, reason: str = "") -> None:
+    browser.wait(
+        "document.querySelector('#ask').open && !document.querySelector('#ask-yes').disabled",
+        "the act is asked about",
+    )
+    if reason:
+        browser.run("document.querySelector('#ask-reason').focus()")
+        browser.type(reason)
+    browser.click("#ask-yes")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_serious_and_the_policy_is_never_violated(
+    browser: Tab, site: Site, name: str, dark: bool
+) -> None:
+    browser.look(dark=dark)
+    browser.open(site.page(name, **PAGES[name]))
+    browser.wait(SHOWN)
+    assert browser.console == []
+    browser.run(AXE.read_text() + "; 0")
+    found = browser.run(
+        "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 120)).join(' | ')))"
+    )
+    browser.look()
+    assert found == []
+
+
+def test_hostile_words_do_nothing_in_a_page(browser: Tab, site: Site) -> None:
+    site.runs[0] = run(
+        "hostile",
+        "InputRequired",
+        message=HOSTILE,
+        agent=HOSTILE,
+        step=HOSTILE,
+        question=question(tool=HOSTILE, arguments=HOSTILE, hint=HOSTILE, payload=HOSTILE),
+    )
+    site.results[uid("hostile")] = site.results[uid("triage-4806")].model_copy(update={"result": HOSTILE})
+    site.attempts[uid("hostile")] = site.attempts[uid("triage-4806")]
+    for name, query in (
+        ("jobs", {}),
+        ("approvals", {}),
+        ("job", {"namespace": "support", "name": "hostile", "uid": uid("hostile")}),
+    ):
+        browser.open(site.page(name, **query))
+        browser.wait_text("main", "onclick=window.hacked=3")
+        assert browser.run("window.hacked ?? 0") == 0
+        assert browser.run("document.querySelectorAll('main img, main script').length") == 0
+    assert not any("stolen" in url for url in site.reads)
+    assert browser.console == []
+
+
+def test_a_new_job_is_announced_and_moves_nothing_until_the_reader_asks(browser: Tab, site: Site) -> None:
+    browser.open(site.page("jobs"))
+    browser.wait_text("#list", "triage-4811")
+    site.runs.insert(0, run("brand-new", "Queued"))
+    site.runs[1] = run("triage-4811", "Complete")
+    browser.run("refresh()")
+    browser.wait_text("#fresh", "1 new job")
+    assert browser.text("tbody tr:first-child a") == "triage-4811"
+    browser.wait_text("tbody tr:first-child", "Complete")
+    browser.click("#fresh")
+    browser.wait("document.querySelector('tbody tr a').textContent === 'brand-new'")
+
+
+def test_the_page_is_held_while_rows_are_selected(browser: Tab, site: Site) -> None:
+    browser.open(site.page("jobs"))
+    browser.click("input[name=pick]")
+    browser.wait_text("#live", "Held: rows are selected")
+    browser.click("#pick-none")
+    browser.wait_text("#live", "Live")
+
+
+def test_a_retry_is_a_patch_of_the_object_with_who_asked_why(browser: Tab, site: Site) -> None:
+    browser.open(site.page("job", **FAILED))
+    browser.click("button[data-act=retry]")
+    _confirm(browser, "the field is back")
+    browser.wait_text(".acts .told", "Asked for")
+    method, path, body = site.changes[0]
+    assert (method, path) == (
+        "PATCH",
+        "/apis/agentjobs.dev/v1alpha1/namespaces/support/agentjobs/triage-4808",
+    )
+    assert body["metadata"]["uid"] == FAILED["uid"]
+    annotations = body["metadata"]["annotations"]
+    assert annotations["agentjobs.dev/retry-requested-at"]
+    act = json.loads(annotations["agentjobs.dev/act"])
+    assert next(iter(act)) == "by"  # as the audit wants it
+    assert (act["by"], act["verb"], act["reason"]) == ("alice", "retry", "the field is back")
+
+
+def test_a_refused_act_is_told_beside_its_button(browser: Tab, site: Site) -> None:
+    site.refused = (403, 'agentjobs "triage-4808" is forbidden: <b>no</b>')
+    browser.open(site.page("job", **FAILED))
+    browser.click("button[data-act=retry]")
+    _confirm(browser)
+    browser.wait_text(".acts .told", "is forbidden: <b>no</b>")
+
+
+def test_an_approval_names_its_question_and_what_was_filled_in(browser: Tab, site: Site) -> None:
+    browser.open(site.page("approvals"))
+    browser.wait_text(".inbox li:first-child", "A-1187")
+    browser.click(".inbox li:nth-child(2) button[data-act=approve]")
+    _confirm(browser, "known customer")
+    browser.wait_text(".inbox li:nth-child(2) .told", "Asked for")
+    answer = json.loads(site.changes[0][2]["metadata"]["annotations"]["agentjobs.dev/input-response"])
+    assert (answer["id"], answer["approved"], answer["reason"]) == ("adk-77", True, "known customer")
+    assert answer["payload"] == {"approved_euros": 18.5}
+
+
+def test_all_failed_jobs_are_counted_first_and_retried_each_once(browser: Tab, site: Site) -> None:
+    browser.open(site.page("jobs", state="Failed", namespace="support"))
+    browser.wait_text("#list", "digest-29395170")
+    browser.click("button[data-bulk=retry]")
+    browser.wait_text("#ask-says", "3 jobs match.")
+    _confirm(browser, "the provider is back")
+    browser.wait_text("#bulk-told", "3 of 3: asked for")
+    names = [path.rsplit("/", 1)[1] for _, path, _ in site.changes]
+    assert sorted(names) == ["digest-29395170", "triage-4807", "triage-4808"]
+
+
+def test_a_queue_is_paused_with_a_reason_only(browser: Tab, site: Site) -> None:
+    browser.open(site.page("queues"))
+    browser.click("#q-bulk button[data-act=pause]")
+    browser.click("#ask-yes")
+    assert browser.run("document.querySelector('#ask').open") is True
+    _confirm(browser, "the partner's API is down")
+    browser.wait_text("#q-bulk .told", "Asked for")
+    assert site.changes[0][2]["spec"] == {
+        "verb": "pause",
+        "queue": "bulk",
+        "reason": "the partner's API is down",
+    }
+
+
+def test_what_a_user_may_not_read_is_told_in_its_place(browser: Tab, site: Site) -> None:
+    site.unreadable["agentruns/result"] = (403, "User alice cannot get agentruns/result")
+    browser.open(site.page("job", **FAILED))
+    browser.wait_text("#result-problem", "cannot get agentruns/result")
+    browser.wait_text("#attempts", "Refunded")
+
+
+def test_the_keys_lead_to_pages_and_to_the_filter(browser: Tab, site: Site) -> None:
+    browser.open(site.page("now", namespace="support"))
+    browser.wait(SHOWN)
+    browser.press("g")
+    browser.press("j")
+    browser.wait(
+        "location.pathname.endsWith('/jobs.html') && location.search === '?namespace=support' && document.readyState === 'complete'"
+    )
+    browser.press("/")
+    browser.wait("document.activeElement.id === 'f-state'")

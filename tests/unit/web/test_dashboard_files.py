@@ -1,0 +1,126 @@
+"""The dashboard's files and fragments, without a browser."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from agentjobs.web.objects.runs import AgentRunList
+from agentjobs.web.ui.fragments import of
+from agentjobs.web.ui.pages import SHELLS, STATIC, Pages, assets
+from agentjobs.web.ui.words import duration, explanation, short
+from agentjobs.web.view import Page
+from dashboard_samples import HOSTILE, NOW, afternoon, question, run
+
+ROOT = Path(__file__).resolve().parents[3]
+TEMPLATES = sorted((STATIC.parent / "templates").rglob("*.html"))
+
+
+def _page(part: str = "", *, may_act: bool = True) -> Page:
+    return Page("alice", may_act, "agentruns", "support", None, {"part": [part]})
+
+
+def test_what_others_wrote_is_as_they_released_it() -> None:
+    for package in json.loads((STATIC.parent / "vendored.json").read_text()):
+        for file in package["files"]:
+            found = hashlib.sha256((ROOT / file["to"]).read_bytes()).hexdigest()
+            assert found == file["sha256"], f"{file['to']}: run scripts/vendor_web.py"
+
+
+def test_scripts_and_styles_together_are_below_40_kilobytes_gzipped() -> None:
+    loaded = [asset.content for name, asset in assets().items() if name.endswith((".js", ".css"))]
+    assert sum(len(gzip.compress(content)) for content in loaded) < 40_000
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_has_nothing_that_the_policy_forbids_or_that_skips_escaping(template: Path) -> None:
+    text = template.read_text()
+    for forbidden in (
+        r"<style",
+        r"\sstyle=",
+        r"\son\w+=",
+        r"hx-on",
+        r"js:",
+        r"\|\s*safe",
+        r"autoescape",
+        r"https?://",
+    ):
+        assert not re.search(forbidden, text), forbidden
+    assert all(
+        re.fullmatch(r'<script defer src="[\w.-]+"></script>', tag) for tag in re.findall(r"<script.*", text)
+    )
+
+
+def test_every_page_is_served_and_names_only_files_that_are_served() -> None:
+    for name in SHELLS:
+        page = Pages().asset(f"{name}.html")
+        assert page is not None
+        for file in re.findall(r'(?:src|href)="([\w.-]+)"', page.content.decode()):
+            assert file in assets()
+    assert Pages().asset("../pages.py") is None
+
+
+@pytest.mark.parametrize("part", ["", "failures", "inbox"])
+def test_hostile_words_are_text_in_a_list(part: str) -> None:
+    hostile = run("x", "Failed", message=HOSTILE, agent=HOSTILE, reason="AgentFailed")
+    html = of(AgentRunList(items=[hostile]), _page(part), NOW)
+    assert html is not None
+    assert "<img" not in html
+    assert "<script" not in html
+
+
+def test_hostile_words_are_text_in_a_question() -> None:
+    asked = run(
+        "x",
+        "InputRequired",
+        question=question(tool=HOSTILE, arguments=HOSTILE, hint=HOSTILE, payload=HOSTILE),
+    )
+    html = of(asked, _page("question"), NOW)
+    assert html is not None
+    assert "<img" not in html
+    assert 'style="color' not in html
+
+
+def test_a_read_only_door_shows_no_act() -> None:
+    site = afternoon()
+    for model, part in (
+        (site.runs[6], ""),
+        (site.runs[2], "question"),
+        (site.queues, "acts"),
+        (site.models, "acts"),
+    ):
+        html = of(model, _page(part, may_act=False), NOW)
+        assert html is not None
+        assert "data-act" not in html
+
+
+def test_durations_and_counts_are_short_and_not_rounded_up_to_another_unit() -> None:
+    assert [duration(s) for s in (0, 0.25, 9.94, 59.4, 61, 3600, 90061)] == [
+        "0s",
+        "0.2s",
+        "9.9s",
+        "59s",
+        "1m 1s",
+        "1h",
+        "1d 1h",
+    ]
+    assert [short(n) for n in (0, 999, 1200, 340_000_000)] == ["0", "999", "1.2k", "340M"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "charged", "word"),
+    [
+        ("snooze", False, "Refunded"),
+        ("retry", True, "attempt 2"),
+        ("lost", False, "heartbeat"),
+        ("ask", False, "person"),
+        ("complete", True, "answer"),
+    ],
+)
+def test_an_attempts_end_says_what_it_cost(outcome: str, charged: bool, word: str) -> None:
+    assert word in explanation(outcome, charged, 2, "30s")
