@@ -96,7 +96,11 @@ analyze
 """
 WORKER = UUID(int=1)
 NOW = datetime.now(UTC)
-FACETS = [("many", "agents", "many", "model"), ("none", "none", "none", "none"), ("many", "none", "none", "none")]
+FACETS = [
+    ("many", "agents", "many", "model"),
+    ("none", "none", "none", "none"),
+    ("many", "none", "none", "none"),
+]
 """Of all jobs; of none, and beside the first, so that no filter is answered by their absence."""
 
 
@@ -111,7 +115,8 @@ def world(database: str) -> Iterator[Connection]:
         conn.execute("update queue set paused_at = now() - interval '2 hours' where name = 'paused'")
         for values in FACETS:
             conn.execute(
-                "insert into facet (namespace, queue, agent, model, made_at) values (%s, %s, %s, %s, now())", values
+                "insert into facet (namespace, queue, agent, model, made_at) values (%s, %s, %s, %s, now())",
+                values,
             )
         for group in WAITING.values():
             conn.execute(GROUP.format(**{**DEFAULTS, "rows": ROWS, **group}).encode())
@@ -141,7 +146,10 @@ FILTERS: dict[str, dict[str, object]] = {
     "with a reason of none": {"reason": "AttemptsExhausted"},
     "since an hour ago": {"since": (NOW - timedelta(hours=1)).isoformat()},
     "of a user since a minute ago": {"user": "many", "since": (NOW - timedelta(minutes=1)).isoformat()},
-    "of a namespace since a minute ago": {"namespace": "many", "since": (NOW - timedelta(minutes=1)).isoformat()},
+    "of a namespace since a minute ago": {
+        "namespace": "many",
+        "since": (NOW - timedelta(minutes=1)).isoformat(),
+    },
 }
 
 

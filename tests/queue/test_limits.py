@@ -9,6 +9,7 @@ import pytest
 
 from agentjobs.dsn import current
 from agentjobs.queue import numbers
+from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, State
 from agentjobs.values.reasons import Reason
@@ -190,16 +191,19 @@ async def test_a_list_finds_rare_jobs_among_many_and_its_pages_lose_none(
         await worker.ack(run, AckKind.FAIL if run.id % 9 == 0 else AckKind.COMPLETE)
     await sql(dsn, "update outcome set finished_at = '2020-01-01' where mod(id, 2) = 0")
     assert await queue.prune() > 0
-    everything = await queue.list(limit=100)
+    everything = (await queue.jobs(JobFilter(), limit=100)).jobs
     assert [v.id for v in everything] == sorted((v.id for v in everything), reverse=True)
     for state in State:
         for name in (None, "agents", "b"):
             right = [v.id for v in everything if v.state is state and name in (None, v.queue)]
             paged: list[int] = []
-            before = None
-            while page := await queue.list(state=state, queue=name, before=before, limit=2):
-                paged += [v.id for v in page]
-                before = page[-1].id
+            after = None
+            while True:
+                page = await queue.jobs(JobFilter(states=frozenset({state}), queue=name), after=after, limit=2)
+                paged += [v.id for v in page.jobs]
+                after = page.next
+                if after is None:
+                    break
             assert paged == right, (state, name)
 
 
@@ -215,11 +219,13 @@ async def test_counts_and_lists_agree_with_the_states(queue: Queue, worker: Test
         ("agents", "Suspended"): 1,
         ("agents", "Queued"): 1,
     }
-    listed = await queue.list(queue="b")
+    listed = (await queue.jobs(JobFilter(queue="b"))).jobs
     assert sorted(v.state.value for v in listed) == ["Queued", "Retrying", "Running"]
     assert [v.id for v in listed] == sorted((v.id for v in listed), reverse=True)
-    assert [v.id for v in await queue.list(queue="b", before=listed[0].id, limit=1)] == [listed[1].id]
-    assert [v.id for v in await queue.list(state=listed[0].state, queue="b")] == [listed[0].id]
+    first = await queue.jobs(JobFilter(queue="b"), limit=1)
+    assert [v.id for v in (await queue.jobs(JobFilter(queue="b"), after=first.next, limit=1)).jobs] == [listed[1].id]
+    same = await queue.jobs(JobFilter(states=frozenset({listed[0].state}), queue="b"))
+    assert [v.id for v in same.jobs] == [listed[0].id]
     await worker.ack(two)
-    assert (await queue.list(namespace="nowhere")) == []
+    assert (await queue.jobs(JobFilter(namespace="nowhere"))).jobs == []
     assert await sql(current(worker.queue._direct_dsn), "select count(*) from outcome") == [(1,)]

@@ -143,6 +143,9 @@ def time_passing(seconds: float) -> str:
         "pause": ("paused_at", "unpaused_at"),
         "model_breaker": ("since", "failed_at", "probe_at"),
         "upkeep": ("pruned_at",),
+        "facet": ("made_at",),
+        "tally": ("minute",),
+        "tally_minute": ("minute",),
     }
     statements = []
     for table, names in columns.items():

@@ -16,14 +16,6 @@ begin
   return coalesce(v_low, 0);
 end $$;
 
--- ended_since: finished jobs that ended at this time or later. Null: there are more than p_most. Index: outcome_time.
-create or replace function ended_since(p_time timestamptz, p_most int) returns bigint[] language plpgsql stable
-  set enable_seqscan = off set enable_indexscan = off set enable_bitmapscan = on set jit = off as $$ #variable_conflict use_column
-declare v_ids bigint[] := array(select id from outcome where finished_at >= p_time limit p_most + 1);
-begin
-  return case when cardinality(v_ids) <= p_most then v_ids end;
-end $$;
-
 -- first_ended: the lowest id of the jobs of these facets (null: any) that ended in this minute or later. Null: none did; 0: not known,
 -- for there are too many tallies to look at. Index: tally_minute_time; tally has the rows of two minutes or so.
 create or replace function first_ended(p_minute timestamptz, p_facets int[], p_most int) returns bigint language sql stable
@@ -47,7 +39,7 @@ create or replace function list_ids(p_filter json, p_before bigint, p_limit int,
 declare
   c_facets constant int := 500;      -- as many are gone through one by one
   c_few constant int := 500;         -- jobs of a user or a session are looked at, before the lanes are
-  c_tallies constant int := 20000;
+  c_tallies constant int := 20000; v_recent timestamptz := clock_timestamp() - interval '2 days';
   v_before bigint := coalesce(p_before, 9223372036854775807); v_floor bigint := 0; v_ended_floor bigint; v_cut bigint;
   v_lanes int := greatest(1, least(p_limit, 100)); v_each int;
   v_found bigint[] := '{}'; v_more bigint[]; v_more_cut bigint; v_facets int[]; v_some boolean; v_by_state boolean; v_look boolean;
@@ -106,15 +98,8 @@ begin
       end if;
       v_ended_floor := v_floor;
       if f.since is not null and v_ends <> '{}' then
-        v_more := ended_since(f.since, c_few);
-        if v_more is null then
-          v_ended_floor := least(v_floor, first_ended(date_trunc('minute', f.since), v_facets, c_tallies));
-        else
-          v_found := v_found || array(
-            select o.id from unnest(v_more) e(id) join outcome o on o.id = e.id
-            where o.id < v_before and o.state = any (v_ends) and (f.reason is null or left(o.reason, 64) = f.reason)
-              and (v_facets is null or o.facet = any (v_facets)));
-        end if;
+        v_ended_floor := case when f.since < v_recent then 0
+                              else least(v_floor, first_ended(date_trunc('minute', f.since), v_facets, c_tallies)) end;
       end if;
       select l.ids, l.cut into v_more, v_more_cut
       from outcome_lanes(v_facets, v_ends, f.reason, v_before, v_ended_floor, v_lanes, v_each) l;
@@ -125,7 +110,7 @@ begin
   if v_look then
     ids := array(
       select j.id from (select distinct x.id from unnest(v_found) x(id) where x.id >= coalesce(v_cut, 0)) x
-      join job j on j.id = x.id join facet c on c.id = j.facet
+      cross join lateral (select * from job where job.id = x.id offset 0) j join facet c on c.id = j.facet
       left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id
       where (f.namespace is null or c.namespace = f.namespace) and (f.queue is null or c.queue = f.queue)
         and (f.agent is null or c.agent = f.agent) and (f.model is null or c.model = f.model)
@@ -164,7 +149,7 @@ begin
       'worker', coalesce(k.name, o.worker_name, ''), 'step', coalesce(r.step, ''),
       'usage', plus(coalesce(w.spent, r.spent, o.spent), coalesce(r.usage, o.usage)), 'result_bytes', octet_length(o.result))
       order by j.id desc)
-    from unnest(v_ids) i join job j on j.id = i join facet c on c.id = j.facet
+    from unnest(v_ids) i cross join lateral (select * from job where job.id = i offset 0) j join facet c on c.id = j.facet
     left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id
     left join worker k on k.id = r.worker);
 end $$;
