@@ -199,7 +199,9 @@ async def test_a_list_finds_rare_jobs_among_many_and_its_pages_lose_none(
             paged: list[int] = []
             after = None
             while True:
-                page = await queue.jobs(JobFilter(states=frozenset({state}), queue=name), after=after, limit=2)
+                page = await queue.jobs(
+                    JobFilter(states=frozenset({state}), queue=name), after=after, limit=2
+                )
                 paged += [v.id for v in page.jobs]
                 after = page.next
                 if after is None:
@@ -223,7 +225,9 @@ async def test_counts_and_lists_agree_with_the_states(queue: Queue, worker: Test
     assert sorted(v.state.value for v in listed) == ["Queued", "Retrying", "Running"]
     assert [v.id for v in listed] == sorted((v.id for v in listed), reverse=True)
     first = await queue.jobs(JobFilter(queue="b"), limit=1)
-    assert [v.id for v in (await queue.jobs(JobFilter(queue="b"), after=first.next, limit=1)).jobs] == [listed[1].id]
+    assert [v.id for v in (await queue.jobs(JobFilter(queue="b"), after=first.next, limit=1)).jobs] == [
+        listed[1].id
+    ]
     same = await queue.jobs(JobFilter(states=frozenset({listed[0].state}), queue="b"))
     assert [v.id for v in same.jobs] == [listed[0].id]
     await worker.ack(two)

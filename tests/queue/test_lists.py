@@ -18,7 +18,13 @@ from agentjobs.queue.records import AckKind, NewJob, ObjectRef, State
 from agentjobs.values.usage import Usage
 from queue_builders import CLUSTER, TestWorker, expire_worker, make_steady, new_job, pass_time, sql
 
-NAMESPACES, QUEUES, AGENTS, USERS, SESSIONS = ("", "a", "b"), ("agents", "slow"), ("m.one", "m.two"), ("ann", "bob/x"), ("s 1", "s/2")
+NAMESPACES, QUEUES, AGENTS, USERS, SESSIONS = (
+    ("", "a", "b"),
+    ("agents", "slow"),
+    ("m.one", "m.two"),
+    ("ann", "bob/x"),
+    ("s 1", "s/2"),
+)
 ENDS = """
 create table ends as select id, facet, state, reason, finished_at, spent, usage, run_started_at from outcome where false;
 create function note() returns trigger language plpgsql as $$ begin
@@ -35,7 +41,11 @@ from ends e join facet f on f.id = e.facet group by 1, 2, 3 order by 1, 2, 3
 
 
 def any_job(chance: random.Random) -> NewJob:
-    namespace, agent, session = chance.choice(NAMESPACES), chance.choice(AGENTS), chance.choice((None, *SESSIONS))
+    namespace, agent, session = (
+        chance.choice(NAMESPACES),
+        chance.choice(AGENTS),
+        chance.choice((None, *SESSIONS)),
+    )
     payload: dict[str, Any] = {"v": 1, "userID": chance.choice(USERS), "agent": {"module": agent}}
     if chance.random() < 0.5:
         payload["agent"] = {"inline": {"name": agent, "model": f"gpt-{agent[-3:]}"}}
@@ -65,10 +75,14 @@ async def live(queue: Queue, worker: TestWorker, dsn: str, chance: random.Random
                 await queue.admit()
                 await worker.claim(6)
             case 6 | 7 | 8 if worker.held:
-                kind = chance.choice((AckKind.COMPLETE, AckKind.FAIL, AckKind.RETRY, AckKind.RETRY, AckKind.SNOOZE))
+                kind = chance.choice(
+                    (AckKind.COMPLETE, AckKind.FAIL, AckKind.RETRY, AckKind.RETRY, AckKind.SNOOZE)
+                )
                 delay = 0.0 if kind in (AckKind.COMPLETE, AckKind.FAIL) else chance.choice((0.0, 60.0))
                 reason = "" if kind is AckKind.COMPLETE else chance.choice(("ModelError", "ToolError"))
-                await worker.ack(chance.choice(worker.held), kind, delay_seconds=delay, reason=reason, usage=usage)
+                await worker.ack(
+                    chance.choice(worker.held), kind, delay_seconds=delay, reason=reason, usage=usage
+                )
             case 9 if uids:
                 act = chance.choice((queue.cancel, queue.suspend, queue.resume, queue.retry))
                 await act(chance.choice(uids))
@@ -116,7 +130,12 @@ def any_filter(chance: random.Random, now: datetime) -> JobFilter:
         model=maybe("gpt-one", "gpt-two", "none"),
         user=maybe(*USERS, "none"),
         session=maybe(*SESSIONS, "none"),
-        since=maybe(now - timedelta(minutes=1), now - timedelta(minutes=30), now - timedelta(hours=5), now - timedelta(days=30)),
+        since=maybe(
+            now - timedelta(minutes=1),
+            now - timedelta(minutes=30),
+            now - timedelta(hours=5),
+            now - timedelta(days=30),
+        ),
     )
 
 
@@ -126,7 +145,7 @@ async def test_every_filter_finds_exactly_the_jobs_that_a_plain_one_does(
 ) -> None:
     chance = random.Random(seed)
     await live(queue, worker, dsn, chance, 120)
-    await sql(dsn, "update outcome set finished_at = '2020-01-01' where id % 7 = 0")
+    await sql(dsn, "update outcome set finished_at = '2020-01-01' where mod(id, 7) = 0")
     await queue.prune()  # leaves tombstones
     jobs = await everything(queue)
     accepted = dict(await sql(dsn, "select uid, accepted_at from job"))
@@ -207,8 +226,11 @@ async def test_the_series_counts_every_end_once_however_the_job_ended(
     chance = random.Random(key)
     for _ in range(4):
         await live(queue, worker, dsn, chance, 40)
-        await sql(dsn, "update ends set finished_at = (select max(finished_at) from outcome where outcome.id = ends.id)"
-                       " where exists (select from outcome where outcome.id = ends.id)")
+        await sql(
+            dsn,
+            "update ends set finished_at = (select max(finished_at) from outcome where outcome.id = ends.id)"
+            " where exists (select from outcome where outcome.id = ends.id)",
+        )
         await queue.prune()
     if worker.held:
         await expire_worker(dsn, worker)

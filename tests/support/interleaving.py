@@ -397,6 +397,8 @@ _KEYS = {
     "upkeep": "'-'",
     "worker": "name",
     "model_target": "breaker || '/' || target",
+    "tally": "first_id || '/' || state",
+    "tally_minute": "first_id || '/' || state || '/' || minute",
 }
 _EVERYTHING: Any = (
     "select json_build_object("

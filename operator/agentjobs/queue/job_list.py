@@ -138,9 +138,9 @@ class JobLists:
     async def job_at(self, namespace: str, name: str) -> UUID | None:
         """The newest job of that name; None: there is none. In the namespace "" the name is a uid."""
         if namespace:
-            found: UUID | None = (await self._db.fetch("select agentjobs.job_at(%s, %s)", (clean(namespace), clean(name))))[
-                0
-            ][0]
+            rows = await self._db.fetch("select agentjobs.job_at(%s, %s)", (clean(namespace), clean(name)))
+            found: UUID | None = rows[0][0]
+            return found
         try:
             return UUID(name)
         except ValueError:
