@@ -397,8 +397,8 @@ _KEYS = {
     "upkeep": "'-'",
     "worker": "name",
     "model_target": "breaker || '/' || target",
-    "tally": "first_id || '/' || state",
-    "tally_minute": "first_id || '/' || state || '/' || minute",
+    "tally": "first_id || '/' || state::text || '/' || reason",
+    "tally_minute": "first_id || '/' || state::text || '/' || reason || '/' || minute",
 }
 _EVERYTHING: Any = (
     "select json_build_object("
