@@ -212,7 +212,7 @@ def called() -> set[str]:
     } - {"mirror"}
 
 
-PEOPLE = {"enqueue", "control", "answer", "set_queue", "reset_model", "view", "list"}
+PEOPLE = {"enqueue", "control", "answer", "set_queue", "reset_model", "view", "list", "list_ids", "job_at"}
 """Granted by hand to whoever asks for things."""
 PREVIOUS: set[str] = set()
 """What only processes of the release before call; granted until the release that drops it (H30)."""
