@@ -8,8 +8,10 @@ Postgres counted in that transaction.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -30,18 +32,19 @@ Connection = psycopg.Connection[tuple[object, ...]]
 GROUP = """
 with n as materialized (select nextval('position') as id from generate_series(1, {rows})),
   j as (insert into job (id, uid, queue, priority, session, due_at, max_attempts, attempt_timeout, payload, bytes, round_at,
-                         created_at, accepted_at, target, cluster_id, namespace, name)
+                         created_at, accepted_at, target, cluster_id, namespace, name, facet, user_id)
         select id, gen_random_uuid(), '{queue}', 2, {session}, now(), 3, 1800, '{{}}', 2, now(), now(), now(), {target},
-               {cluster}, {cluster}, 'job-' || id from n)
-insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, started_at, target, held_until,
+               {cluster}, {cluster}, 'job-' || id, {facet}, 'many' from n)
+insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, started_at, target, held_until,
                      wait_since, asked_until, reason)
-select id, '{queue}', pos(2::smallint, id), '{state}', {cluster} is not null, {session}, 2, {run_at}, now() - interval '1 hour',
+select id, {facet}, '{queue}', pos(2::smallint, id), '{state}', {cluster} is not null, {session}, 2, {run_at}, now() - interval '1 hour',
        {deadline}, {started}, case when '{state}' = 'm' then {target} end, {held_until},
        case when '{state}' = 'm' then now() - interval '1 hour' end,
        case when '{state}' = 'i' then now() + interval '1 day' end, '{reason}' from n
 """
 DEFAULTS = {
     "queue": "agents",
+    "facet": "1",
     "session": "null",
     "target": "null",
     "cluster": "null",
@@ -75,10 +78,10 @@ WAITING = {
 FINISHED = """
 with n as materialized (select nextval('position') as id from generate_series(1, {rows})),
   j as (insert into job (id, uid, queue, priority, due_at, max_attempts, attempt_timeout, payload, bytes, round_at, created_at,
-                         accepted_at)
-        select id, gen_random_uuid(), 'agents', 2, now(), 3, 1800, '{{}}', 2, now(), now(), now() from n)
-insert into outcome (id, state, reason, queue, attempt, run, finished_at, result)
-select id, 'c', '', 'agents', 1, 1, now() - interval '{age}', repeat('x', 200) from n
+                         accepted_at, facet, user_id)
+        select id, gen_random_uuid(), 'agents', 2, now(), 3, 1800, '{{}}', 2, now(), now(), now(), 1, 'many' from n)
+insert into outcome (id, facet, state, reason, queue, attempt, run, finished_at, result)
+select id, 1, 'c', '', 'agents', 1, 1, now() - interval '{age}', repeat('x', 200) from n
 """
 REST = """
 insert into queue (name, max_running) values ('limited', 10);
@@ -92,6 +95,9 @@ select brin_summarize_new_values('outcome_time');
 analyze
 """
 WORKER = UUID(int=1)
+NOW = datetime.now(UTC)
+FACETS = [("many", "agents", "many", "model"), ("none", "none", "none", "none"), ("many", "none", "none", "none")]
+"""Of all jobs; of none, and beside the first, so that no filter is answered by their absence."""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +109,10 @@ def world(database: str) -> Iterator[Connection]:
         )
         conn.execute("select set_queue('paused', true, '', '', false, null)")
         conn.execute("update queue set paused_at = now() - interval '2 hours' where name = 'paused'")
+        for values in FACETS:
+            conn.execute(
+                "insert into facet (namespace, queue, agent, model, made_at) values (%s, %s, %s, %s, now())", values
+            )
         for group in WAITING.values():
             conn.execute(GROUP.format(**{**DEFAULTS, "rows": ROWS, **group}).encode())
         for age in ("1 day", "30 days"):
@@ -110,6 +120,33 @@ def world(database: str) -> Iterator[Connection]:
         for statement in REST.split(";"):
             conn.execute(statement.encode())
         yield conn
+
+
+STATES = (
+    "", "Queued", "Scheduled", "Retrying", "Suspended", "InputRequired", "Running", "Complete", "Failed", "Rejected"
+)  # fmt: skip
+FILTERS: dict[str, dict[str, object]] = {
+    "": {},
+    "of a queue": {"queue": "agents"},
+    "of an empty queue": {"queue": "none"},
+    "of an empty namespace": {"namespace": "none"},
+    "of an agent and its model": {"agent": "many", "model": "model"},
+    "of a namespace and another's agent": {"namespace": "many", "agent": "none"},
+    "of a user": {"user": "many"},
+    "of a user who has none": {"user": "none"},
+    "of a user in an empty queue": {"user": "many", "queue": "none"},
+    "of a session": {"sessions": ["one"]},
+    "of a session that is none": {"sessions": ["none"]},
+    "with a reason": {"reason": "QueueFull"},
+    "with a reason of none": {"reason": "AttemptsExhausted"},
+    "since an hour ago": {"since": (NOW - timedelta(hours=1)).isoformat()},
+    "of a user since a minute ago": {"user": "many", "since": (NOW - timedelta(minutes=1)).isoformat()},
+    "of a namespace since a minute ago": {"namespace": "many", "since": (NOW - timedelta(minutes=1)).isoformat()},
+}
+
+
+def states(state: str) -> dict[str, object]:
+    return {"states": [state]} if state else {}
 
 
 CALLS = {
@@ -131,14 +168,14 @@ CALLS = {
     "a page of the numbers": stats.WAITING_PAGE,
     "a page of the stale statuses": stats.OUTBOX_PAGE,
     "enqueue": """select enqueue('[{"uid": "00000000-0000-0000-0000-000000000002", "queue": "paused", "session": "s"}]')""",
+    "a page of the board": "select board_waits(-1, %(limit)s)",
+    "the rest of the board": "select board_runs('15 s')",
+    "a minute's series": "select * from series(date_trunc('minute', now()), now(), null, 'queue')",
+    "a job by its name": "select job_at('none', 'job-1')",
     **{
-        f"list {state or 'all'}{of}": f"select list({queue}, {(state and repr(state)) or 'null'}, {namespace}, null, 10, %(limit)s)"
-        for state in ("", "Queued", "Scheduled", "Retrying", "Suspended", "InputRequired", "Running", "Complete", "Failed", "Rejected")
-        for of, queue, namespace in (
-            ("", "null", "null"),
-            (" of a queue", "'none'", "null"),
-            (" of a namespace", "null", "'none'"),
-        )
+        f"list {state or 'all'}{f' {one}' if one else ''}": f"select list('{json.dumps(FILTERS[one] | states(state))}', null, 10, %(limit)s)"
+        for state in STATES
+        for one in FILTERS
     },
     **{
         what: f"select control((select uid from job where id = {job}), '{what}', 1)"

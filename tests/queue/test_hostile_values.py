@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, NewJob, RetryPolicy, State
 from agentjobs.values.bounds import MOST
@@ -101,7 +102,8 @@ async def run_beside_innocents(
         for one in ran:
             check_end(one, await state_of(queue, one.uid, seconds=SECONDS))
     check_worker(worker)
-    await queue.list(limit=1000)
+    await queue.jobs(JobFilter(), limit=1000)
+    await queue.board()
     await queue.stats(most_queues=10, other="other")
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from agentjobs.queue.errors import JobRejected
+from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, InputResponse, NewJob, State
 from agentjobs.values.requests import InputRequest
@@ -76,7 +77,8 @@ async def test_a_question_parks_the_job_and_charges_no_attempt(
     assert await whereabouts(dsn) == WAITS
     assert await worker.claim() == [], "nothing runs before the answer"
     assert await queue.counts() == {("agents", State.INPUT_REQUIRED): 1}
-    assert [v.uid for v in await queue.list(state=State.INPUT_REQUIRED)] == [job.uid]
+    page = await queue.jobs(JobFilter(states=frozenset({State.INPUT_REQUIRED})))
+    assert [found.uid for found in page.jobs] == [job.uid]
 
 
 async def test_an_answer_lets_the_job_go_on_and_comes_with_the_next_claim(

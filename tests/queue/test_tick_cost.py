@@ -13,24 +13,26 @@ MOST_READ = 1_000
 
 # one row per n; nothing in them is due
 JOB = """
-insert into job (id, uid, queue, priority, due_at, max_attempts, attempt_timeout, payload, bytes, round_at, created_at, accepted_at, target)
-select n, gen_random_uuid(), 'agents', 2, now(), 3, 1800, '{}', 2, now(), now(), now(), 'model-' || n % 3 from generate_series(1, %(rows)s) n
+insert into job (id, uid, queue, priority, due_at, max_attempts, attempt_timeout, payload, bytes, round_at, created_at, accepted_at,
+                 target, facet)
+select n, gen_random_uuid(), 'agents', 2, now(), 3, 1800, '{}', 2, now(), now(), now(), 'model-' || n % 3, 1
+from generate_series(1, %(rows)s) n
 """
 WAITING = """
-insert into waiting (id, queue, pos, state, mirrored, bytes, run_at, since, deadline, started_at, target, held_until, asked, asked_until, reason)
-select n, 'agents', pos(2::smallint, n), %(state)s, false, 2, now() + %(run)s, now(), now() + %(deadline)s, %(started)s,
+insert into waiting (id, facet, queue, pos, state, mirrored, bytes, run_at, since, deadline, started_at, target, held_until, asked, asked_until, reason)
+select n, 1, 'agents', pos(2::smallint, n), %(state)s, false, 2, now() + %(run)s, now(), now() + %(deadline)s, %(started)s,
        case when %(state)s = 'm' then 'model-' || n %% 3 end, case when %(state)s = 'm' then now() + interval '1 day' end,
        null, case when %(state)s = 'i' then now() + interval '1 day' end, case when %(state)s = 'm' then 'ModelUnavailable' else '' end
 from generate_series(1, %(rows)s) n
 """
 RUNNING = """
-insert into running (id, worker, token, queue, pos, mirrored, bytes, run_at, since, attempt, run, started_at, deadline, solo, limited)
-select n, %(worker)s, n, 'agents', n, false, 2, now(), now(), 1, 1, now(), now() + interval '1 day', false, false
+insert into running (id, facet, worker, token, queue, pos, mirrored, bytes, run_at, since, attempt, run, started_at, deadline, solo, limited)
+select n, 1, %(worker)s, n, 'agents', n, false, 2, now(), now(), 1, 1, now(), now() + interval '1 day', false, false
 from generate_series(1, %(rows)s) n
 """
 OUTCOME = """
-insert into outcome (id, state, reason, queue, attempt, run, finished_at, result)
-select n, 'c', '', 'agents', 1, 1, now() - interval '1 day', (select string_agg(md5(n::text || i), '') from generate_series(1, 60) i)
+insert into outcome (id, facet, state, reason, queue, attempt, run, finished_at, result)
+select n, 1, 'c', '', 'agents', 1, 1, now() - interval '1 day', (select string_agg(md5(n::text || i), '') from generate_series(1, 60) i)
 from generate_series(1, %(rows)s) n
 """
 BREAKER = """

@@ -34,10 +34,12 @@ MOST_SECONDS = 2.0
 MOST_CALL_SECONDS = 5.0
 """That a call may take in all: 0.2 to 0.6 s on two quiet cores, and what a busy machine adds. Below an expiry of 15 s."""
 FILL = """
-insert into job (id, uid, queue, priority, due_at, max_attempts, attempt_timeout, payload, bytes, round_at, created_at, accepted_at)
-select nextval('position'), gen_random_uuid(), 'agents', 2, now(), 3, 1800, '{"v": 1}', 8, now(), now(), now() from generate_series(1, %s);
-insert into waiting (id, queue, pos, state, mirrored, bytes, run_at, since)
-select id, queue, pos(priority, id), 'r', false, bytes, due_at, due_at from job
+insert into job (id, uid, queue, priority, due_at, max_attempts, attempt_timeout, payload, bytes, round_at, created_at, accepted_at,
+                 facet)
+select nextval('position'), gen_random_uuid(), 'agents', 2, now(), 3, 1800, '{"v": 1}', 8, now(), now(), now(),
+       1 from generate_series(1, %s);
+insert into waiting (id, facet, queue, pos, state, mirrored, bytes, run_at, since)
+select id, facet, queue, pos(priority, id), 'r', false, bytes, due_at, due_at from job
 """
 LOCK_WAITS = """
 select coalesce(max(extract(epoch from clock_timestamp() - query_start)), 0)::float8 from pg_stat_activity

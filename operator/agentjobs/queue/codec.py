@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.queue import numbers
-from agentjobs.queue.breakers import target_of
+from agentjobs.queue.breakers import TARGET_CHARACTERS, target_of
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import (
     Ack,
@@ -74,10 +74,11 @@ def job_row(job: NewJob) -> JsonObject:
     }
     if (target := target_of(job.payload)) is not None:
         row["target"] = target
+    row |= _labels(job.payload)
     if job.session is not None:
         row["session"] = clean(job.session)
     if job.run_at is not None:
-        row["run_at"] = _time(job.run_at, "run_at")
+        row["run_at"] = time_text(job.run_at, "run_at")
     if job.max_attempts != 3:
         row["max_attempts"] = job.max_attempts
     if job.retry != _DEFAULT_RETRY:
@@ -95,8 +96,25 @@ def job_row(job: NewJob) -> JsonObject:
         check_ref(job.ref)
         row |= {"cluster_id": job.ref.cluster_id, "namespace": job.ref.namespace, "name": job.ref.name}
     if job.created_at is not None:
-        row["created_at"] = _time(job.created_at, "created_at")
+        row["created_at"] = time_text(job.created_at, "created_at")
     return row
+
+
+def _labels(payload: Mapping[str, Any]) -> JsonObject:
+    """What lists know a job by, beside its model: the agent's module or an inline agent's name, and the user."""
+    agent = payload.get("agent")
+    inline = agent.get("inline") if isinstance(agent, Mapping) else None
+    found = {
+        "agent": inline.get("name")
+        if isinstance(inline, Mapping)
+        else agent.get("module")
+        if isinstance(agent, Mapping)
+        else None,
+        "user_id": payload.get("userID"),
+    }
+    return {
+        name: clean(text)[:TARGET_CHARACTERS] for name, text in found.items() if isinstance(text, str) and text
+    }
 
 
 def check_ref(ref: ObjectRef) -> None:
@@ -200,7 +218,7 @@ def change_row(change: ObjectChange) -> JsonObject:
     row["generation"] = change.generation
     row["max_attempts"] = change.job.max_attempts if change.job else 3
     if change.created_at is not None:
-        row["created_at"] = _time(change.created_at, "created_at")
+        row["created_at"] = time_text(change.created_at, "created_at")
     if change.cancel:
         row |= {"cancel_wanted": True, "end": "k", "reason": "Cancelled", "message": "spec.cancel was set"}
     if change.unaccepted is not None:
@@ -209,7 +227,7 @@ def change_row(change: ObjectChange) -> JsonObject:
         row["retry_handled"] = clean(change.retry_requested)
     if change.confirmed is not None:
         row["row_generation"] = change.confirmed.row_generation
-        row["listed_at"] = _time(change.confirmed.listed_at, "listed_at")
+        row["listed_at"] = time_text(change.confirmed.listed_at, "listed_at")
     if change.gone:
         row |= {"gone": True, "end": "k", "reason": "Cancelled", "message": "the object was deleted"}
     if change.rejected is not None:
@@ -225,7 +243,7 @@ def end_row(end: ImportedEnd) -> JsonObject:
         "end": _FINAL_CODES[end.state],
         "reason": end.reason,
         "message": clean(end.message),
-        "finished_at": _time(end.finished_at, "finished_at"),
+        "finished_at": time_text(end.finished_at, "finished_at"),
         "imported": end.status,
     }
 
@@ -367,7 +385,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         queue=v["queue"],
         priority=v["priority"],
         session=v["session"],
-        state=_state(place, started),
+        state=state(place, started),
         reason=v["reason"],
         message=v["message"],
         generation=v["generation"],
@@ -484,7 +502,8 @@ def _run_times(
     return RunTimes(run, attempt, worker or "", begun, ended, kind, reason, maybe_time(due))
 
 
-def _state(place: str, started: bool) -> State:
+def state(place: str, started: bool) -> State:
+    """The state of a job, from the letter of its place (0001_tables) and whether it has started."""
     if place in FINAL_STATES_BY_CODE:
         return FINAL_STATES_BY_CODE[place]
     if place == "@":
@@ -504,7 +523,8 @@ def maybe_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _time(value: datetime, field: str) -> str:
+def time_text(value: datetime, field: str) -> str:
+    """A caller's time for SQL. Raises JobRejected where it has no zone, or is not of the years that can be stored."""
     if value.tzinfo is None:
         raise JobRejected(field, value.isoformat(), "a time with its zone is wanted (datetime.now(UTC))")
     if not numbers.FIRST_TIME <= value <= numbers.LAST_TIME:

@@ -22,8 +22,12 @@ YIELD_JOBS = 1000
 """The most jobs that one transaction takes from their sessions when their queue is paused."""
 COUNT_PAGE = 50_000
 """The most rows that one statement of the metrics counts."""
-LIST_LOOK = 10_000
-"""The most jobs that one statement looks at to find those of a list."""
+LIST_LOOK = 5_000
+"""About the most rows of a table that one statement looks at to find the jobs of a list."""
+LIST_STATEMENTS = 20
+"""The most statements for a page of a list; one that is not full then is continued by the next."""
+LIST_JOBS = 1000
+"""The most jobs of a page."""
 
 CLAIM_JOBS = 64
 """The most jobs in a claim's reply (H7); SQL bounds its bytes."""

@@ -22,10 +22,12 @@ from agentjobs.database.fault import Fault, fault_of
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, stats
 from agentjobs.queue.bisection import each_alone, is_about_a_row, why
-from agentjobs.queue.breakers import Breakers, model_rows
+from agentjobs.queue.board import Boards
+from agentjobs.queue.breakers import model_rows
 from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.connection import CallersConnection, Database, fetch, raise_as_queue_error
 from agentjobs.queue.errors import JobRejected, QueueUnavailable
+from agentjobs.queue.job_list import JobLists
 from agentjobs.queue.kubernetes import KubernetesObjects
 from agentjobs.queue.listen import Note, listen
 from agentjobs.queue.records import (
@@ -54,7 +56,7 @@ log = logging.getLogger(__name__)
 _ENQUEUE = "select agentjobs.enqueue(%s::json)"
 
 
-class Queue(KubernetesObjects, Breakers, Schedules):
+class Queue(KubernetesObjects, JobLists, Boards, Schedules):
     """The queue's face for workers, operators and commands. Tasks of one event loop may share it.
 
     All methods raise QueueUnavailable where the database cannot be reached, and may then be repeated.
@@ -469,29 +471,6 @@ class Queue(KubernetesObjects, Breakers, Schedules):
             (uid,),
         )
         return await self._job_view(rows[0][0]) if rows else None
-
-    async def list(
-        self,
-        *,
-        queue: str | None = None,
-        state: State | None = None,
-        namespace: str | None = None,
-        before: int | None = None,
-        limit: int = 50,
-    ) -> list[JobView]:
-        """A page of jobs, the newest first. ``before``: the id of the last job of the page before."""
-        found: list[JobView] = []
-        look = limit
-        while True:
-            wanted = limit - len(found)
-            ((jobs, before),) = await self._db.fetch(
-                "select array(select x::text from json_array_elements(jobs) x), seen from agentjobs.list(%s, %s, %s, %s, %s, %s)",
-                (queue, state, namespace, before, wanted, max(look, wanted)),
-            )
-            found += [await self._job_view(job) for job in jobs or ()]
-            if before is None or len(found) == limit:
-                return found
-            look = min(4 * look, numbers.LIST_LOOK)
 
     async def timelines(self, uids: Sequence[UUID]) -> Sequence[Timeline]:
         """When jobs waited and ran in their last round, of those that have ended; without texts."""

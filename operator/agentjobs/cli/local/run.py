@@ -24,8 +24,9 @@ from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError
 from agentjobs.queue import migrate
 from agentjobs.queue.errors import JobRejected, QueueError
+from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView, State
+from agentjobs.queue.records import FINAL_STATES, JobView, State
 
 T = TypeVar("T")
 
@@ -271,11 +272,14 @@ def _listen_for_signals() -> asyncio.Event:
 
 async def _unfinished(queue: Queue) -> list[JobView]:
     found: list[JobView] = []
-    before: int | None = None
-    while page := await queue.list(before=before, limit=200):
-        found += [view for view in page if not view.state.final]
-        before = page[-1].id
-    return found[::-1]
+    unfinished = JobFilter(states=frozenset(State) - FINAL_STATES)
+    after: str | None = None
+    while True:
+        page = await queue.jobs(unfinished, after=after, limit=200)
+        found += [view for job in page.jobs if (view := await queue.show(job.uid)) is not None]
+        after = page.next
+        if after is None:
+            return found[::-1]
 
 
 def _modules(views: Sequence[JobView]) -> set[str]:

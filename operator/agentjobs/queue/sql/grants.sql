@@ -32,8 +32,10 @@ begin
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @read@'),
       ('open_breakers', '@operator@, @read@'), ('state_name', '@operator@, @read@'), ('counts', '@read@'),
+      ('board_waits', '@read@'), ('board_runs', '@read@'), ('series', '@read@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
-      ('enqueue', ''), ('control', ''), ('answer', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''), ('list', '')
+      ('enqueue', ''), ('control', ''), ('answer', ''), ('set_queue', ''), ('reset_model', ''), ('view', ''),
+      ('list', ''), ('list_ids', ''), ('job_at', '')
     ) g(name, roles) on g.name = p.proname
     where p.pronamespace = 'agentjobs'::regnamespace
   loop
@@ -67,7 +69,7 @@ begin
     where c.relnamespace = 'agentjobs'::regnamespace and c.relkind = 'r'
       and (a.atttypid not in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype)
            or a.attname in ('queue', 'queues', 'cluster_id', 'namespace', 'name', 'pool', 'version', 'kind', 'reason',
-                            'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target'))
+                            'agent', 'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target'))
     group by c.relname
   loop execute v_grant; end loop;
 end $do$;

@@ -96,10 +96,10 @@ begin
         select tid from (select tid, sum(bytes) over (order by pos) - bytes as before from candidate order by pos limit v_total) c
         where not (select yes from light) and before < 8388608),
       taken as (delete from waiting w where w.ctid = any (array(select tid from picked))
-                returning w.id, w.queue, w.pos, w.mirrored, w.session, w.bytes, w.run_at, w.attempt, w.run, w.started_at,
+                returning w.id, w.facet, w.queue, w.pos, w.mirrored, w.session, w.bytes, w.run_at, w.attempt, w.run, w.started_at,
                           w.deadline, w.snoozes, w.wait_since, w.counts_from, w.drains, w.releases, w.losses, w.spent),
       started as materialized (
-        select t.id, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, t.attempt + 1 as attempt, t.run + 1 as run,
+        select t.id, t.facet, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, t.attempt + 1 as attempt, t.run + 1 as run,
                coalesce(t.started_at, v_now) as started_at, t.snoozes, t.drains, t.releases, t.losses, t.spent,
                case when t.wait_since is not null
                     then t.wait_since + paused_between(t.queue, greatest(t.counts_from, t.wait_since), v_now) end as wait_since,
@@ -110,9 +110,9 @@ begin
                j.uid, j.payload, j.max_attempts, j.round, j.retry, j.attempt_timeout
         from taken t cross join lateral (select * from job where job.id = t.id offset 0) j),
       placed as (
-        insert into running (id, worker, token, queue, pos, mirrored, session, bytes, run_at, since, attempt, run, started_at,
+        insert into running (id, facet, worker, token, queue, pos, mirrored, session, bytes, run_at, since, attempt, run, started_at,
                              deadline, solo, limited, snoozes, wait_since, drains, releases, losses, spent)
-        select id, p_worker, p_token, queue, pos, mirrored, session, bytes, run_at, v_now, attempt, run, started_at,
+        select id, facet, p_worker, p_token, queue, pos, mirrored, session, bytes, run_at, v_now, attempt, run, started_at,
                deadline, v_solo = 'q', queue = any (coalesce(v_limited, '{}')), snoozes, wait_since, drains, releases, losses, spent
         from started)
     select json_agg(json_build_array(id, uid, queue, pos, run, attempt, payload,

@@ -15,6 +15,7 @@ create or replace function ack(p_worker uuid, p_done json, p_back json, out miss
 declare
   v_now timestamptz := clock_timestamp();
   v_name text; v_ok bigint[]; v_ok_back bigint[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_keys text[]; v_gone int;
+  v_ended bigint[];
 begin
   select name into v_name from worker where id = p_worker;
   if not found then select name into v_name from lost_worker where id = p_worker; end if;
@@ -24,14 +25,19 @@ begin
                                                      u bigint[], e int, l text, d text, c text) order by i),
       run as materialized (                              -- row by row on the primary key, in the order of the ids
         select a.*, r.* from ended a cross join lateral (
-          select x.ctid as tid, x.id, x.queue, x.attempt, x.run, x.token, x.started_at, x.since, x.spent, x.session, x.mirrored
+          select x.ctid as tid, x.id, x.facet, x.queue, x.attempt, x.run, x.token, x.started_at, x.since, x.spent, x.session, x.mirrored
           from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r),
       gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
-      done as (insert into outcome (id, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
+      done as (insert into outcome (id, facet, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                                     run_started_at, finished_at, result, result_truncated, spent, usage, event_count,
                                     log_tail, session_id, trace_id)
-               select id, s, coalesce(y, ''), m, queue, attempt, run, p_worker, v_name, token, started_at, since, v_now,
-                      r, x, spent, u, e, l, d, c from run)
+               select id, facet, s, coalesce(y, ''), m, queue, attempt, run, p_worker, v_name, token, started_at, since, v_now,
+                      r, x, spent, u, e, l, d, c from run),
+      counted as (insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id)
+                  select date_trunc('minute', v_now), facet, s, left(coalesce(y, ''), 64), count(*),
+                         least(9007199254740991, sum(coalesce(spent[3], 0) + coalesce(u[3], 0))),
+                         sum(extract(epoch from v_now - since)), min(id)
+                  from run group by facet, s, coalesce(y, ''))
     select array_agg(id), array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored),
            (select count(*) from gone)
       into v_ok, keys, v_mirrored, v_gone from run;
@@ -77,9 +83,9 @@ begin
         select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m, charged,
                case when verdict = 'again' and delay > 0 then next_at end, u, e, l, c from judged),
       ended_job as (
-        insert into outcome (id, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
+        insert into outcome (id, facet, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                              run_started_at, finished_at, spent, usage, event_count, trace_id)
-        select id, case when verdict = 'cancelled' then 'k'::"char" else 'f' end,
+        select id, facet, case when verdict = 'cancelled' then 'k'::"char" else 'f' end,
                case verdict when 'cancelled' then 'Cancelled' when 'deadline' then 'DeadlineExceeded'
                             when 'exhausted' then 'AttemptsExhausted' else 'WaitExceeded' end,
                case verdict when 'cancelled' then 'stopped on request during attempt ' || attempt
@@ -92,9 +98,9 @@ begin
                started_at, since, v_now, spent, u, e, c
         from judged where verdict not in ('again', 'suspend')),
       back as (
-        insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
+        insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
                              reason, message, snoozes, wait_since, drains, releases, losses, spent)
-        select id, queue, pos, case when verdict = 'suspend' then 's'::"char" when delay > 0 then 'l' else ready_state(losses) end,
+        select id, facet, queue, pos, case when verdict = 'suspend' then 's'::"char" when delay > 0 then 'l' else ready_state(losses) end,
                mirrored, session, bytes, next_at, v_now, attempt - (not charged)::int, run, started_at,
                case when verdict = 'suspend' then null
                     -- nobody has started a payload that was too new: the deadline that this claim began, begins with the next
@@ -114,10 +120,11 @@ begin
     select array_agg(id), array_agg(session) filter (where session is not null and verdict not in ('again', 'suspend')),
            array_agg(id) filter (where mirrored),
            (select array_agg(distinct queue) from back where state in ('r', 'q')), (select min(run_at) from back where state = 'l'),
-           (select count(*) from gone)
-      into v_ok_back, v_keys, v_mirrored, v_ready, v_due, v_gone from judged;
+           (select count(*) from gone), array_agg(id) filter (where verdict not in ('again', 'suspend'))
+      into v_ok_back, v_keys, v_mirrored, v_ready, v_due, v_gone, v_ended from judged;
     if v_gone < cardinality(v_ok_back) then delete from running where id = any (v_ok_back); end if;
     keys := keys || v_keys;
+    if v_ended is not null then perform count_ended(v_ended); end if;
     v_ok := v_ok || v_ok_back;
     if v_mirrored is not null then perform touch(v_mirrored); end if;
     perform notify_ready(v_ready);

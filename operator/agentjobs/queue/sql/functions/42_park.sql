@@ -25,9 +25,9 @@ begin
                            charged, usage, event_count, log_tail, trace_id)
       select id, run, attempt, round, p_worker, v_name, token, since, v_now, 'ask', y, m, false, u, e, l, c from run),
     parked as (
-      insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
+      insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
                            reason, message, losses, spent, asked, asked_until)
-      select id, queue, pos, case when control = 's' then 's'::"char" else 'i' end, mirrored, session, bytes, run_at, v_now,
+      select id, facet, queue, pos, case when control = 's' then 's'::"char" else 'i' end, mirrored, session, bytes, run_at, v_now,
              attempt - 1, run, started_at, case when control is distinct from 's' then deadline end,
              case when control = 's' then 'Suspended' else y end, m, losses, plus(spent, u),
              json_build_object('requests', q, 'seconds', n), v_now + make_interval(secs => n)

@@ -10,8 +10,9 @@ begin
   for i in 1..5 loop
     delete from waiting where id = p_id returning * into w;
     if found then
-      insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
-      values (p_id, 'k', 'Cancelled', p_message, w.queue, w.attempt, w.run, w.started_at, v_now, w.spent);
+      insert into outcome (id, facet, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
+      values (p_id, w.facet, 'k', 'Cancelled', p_message, w.queue, w.attempt, w.run, w.started_at, v_now, w.spent);
+      perform count_ended(array[p_id]);
       update job set resumed_at = v_now where id = p_id and (w.state = 's' or w.reason = 'Restored');
       if w.mirrored then perform touch(array[p_id]); end if;
       if w.session is not null and (w.started_at is not null or w.state in ('r', 'q', 'm')) then key := w.session; end if;

@@ -22,8 +22,8 @@ begin
     on conflict (id, run) do nothing;
   end if;
   update job set round = round + 1, round_at = v_now, due_at = v_now, resumed_at = null where id = p_id;
-  insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, run, deadline, reason)
-  values (p_id, j.queue, pos(j.priority, nextval('position')), case when j.session is null then 'r'::"char" else 'n' end,
+  insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, run, deadline, reason)
+  values (p_id, j.facet, j.queue, pos(j.priority, nextval('position')), case when j.session is null then 'r'::"char" else 'n' end,
           j.cluster_id is not null, j.session, j.bytes, v_now, v_now, o.run, v_now + make_interval(secs => j.starting_deadline), '');
   if j.cluster_id is not null then perform touch(array[p_id]); end if;
   if j.session is null then perform notify_ready(array[j.queue]); else perform pg_notify('agentjobs_admit', ''); end if;
@@ -46,9 +46,10 @@ begin
   delete from outcome where id = p_id and state = 'k' and message = 'the object was deleted';
   if not found then return; end if;
   v_state := case when j.due_at > v_now then 'l'::"char" when j.session is not null then 'n' else 'r' end;
-  insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, reason)
-  values (p_id, j.queue, pos(j.priority, nextval('position')), v_state, j.cluster_id is not null, j.session, j.bytes, j.due_at, v_now,
-          greatest(j.due_at, v_now) + make_interval(secs => j.starting_deadline), case when v_state = 'l' then 'Scheduled' else '' end);
+  insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, reason)
+  values (p_id, j.facet, j.queue, pos(j.priority, nextval('position')), v_state, j.cluster_id is not null, j.session, j.bytes, j.due_at,
+          v_now, greatest(j.due_at, v_now) + make_interval(secs => j.starting_deadline),
+          case when v_state = 'l' then 'Scheduled' else '' end);
   if v_state = 'n' then perform pg_notify('agentjobs_admit', '');
   elsif v_state = 'l' then perform pg_notify('agentjobs_due', extract(epoch from j.due_at)::text);
   else perform notify_ready(array[j.queue]); end if;

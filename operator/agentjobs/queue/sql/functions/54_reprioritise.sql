@@ -29,11 +29,12 @@ begin
     if found then
       if w.started_at is null or w.attempt < p_n then return; end if;
       delete from waiting where id = p_id;
-      insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
-      values (p_id, 'f', 'AttemptsExhausted',
+      insert into outcome (id, facet, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
+      values (p_id, w.facet, 'f', 'AttemptsExhausted',
               'maxAttempts was set to ' || p_n || ' after attempt ' || w.attempt
                 || coalesce('; the last reason: ' || nullif(w.reason, ''), '') || coalesce(': ' || w.message, ''),
               w.queue, w.attempt, w.run, w.started_at, v_now, w.spent);
+      perform count_ended(array[p_id]);
       update job set resumed_at = v_now where id = p_id and (w.state = 's' or w.reason = 'Restored');
       if w.mirrored then perform touch(array[p_id]); end if;
       key := w.session; return;

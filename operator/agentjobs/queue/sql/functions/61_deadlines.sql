@@ -30,13 +30,14 @@ end $$;
 create or replace function expire(p_limit int, out n int, out keys text[]) language plpgsql
   set enable_seqscan = off as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp(); v_late bigint[]; v_mirrored bigint[]; v_workers uuid[]; m int;
+  v_ended bigint[];
 begin
   v_late := overdue('deadline', v_now, p_limit) || overdue('asked', v_now, p_limit);
   if v_late <> '{}' then perform shift_clocks(v_late); end if;
   with gone as (delete from waiting w where w.id = any (v_late) and (w.deadline < v_now or w.state = 'i' and w.asked_until < v_now)
                 returning w.*),
-    ended as (insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
-              select id, 'f',
+    ended as (insert into outcome (id, facet, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
+              select id, facet, 'f',
                      case when started_at is null then 'StartingDeadlineExceeded'
                           when state = 'i' and asked_until <= coalesce(deadline, 'infinity') then 'InputDeadlineExceeded'
                           else 'DeadlineExceeded' end,
@@ -47,7 +48,8 @@ begin
                                || case when reason <> '' then '; it waited: ' || reason || coalesce(': ' || message, '') else '' end end,
                      queue, attempt, run, started_at, clock_timestamp(), spent from gone)
   select count(*), array_agg(session) filter (where session is not null and (started_at is not null or state in ('r', 'q', 'm'))),
-         array_agg(id) filter (where mirrored) into n, keys, v_mirrored from gone;
+         array_agg(id) filter (where mirrored), array_agg(id) into n, keys, v_mirrored, v_ended from gone;
+  if v_ended is not null then perform count_ended(v_ended); end if;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   with late as materialized (
       select id from running where deadline < v_now and control is distinct from 'k' and control is distinct from 'd'

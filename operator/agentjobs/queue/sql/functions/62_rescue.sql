@@ -8,7 +8,7 @@
 -- Indexes: primary keys. Lock order: worker rows, running rows by id; both only those that nobody has locked.
 create or replace function rescue(p_caller uuid, p_expiry interval, p_limit int, out n int,
                                   out keys text[]) language plpgsql as $$ #variable_conflict use_column
-declare v_dead uuid[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_now timestamptz := clock_timestamp();
+declare v_dead uuid[]; v_ended bigint[]; v_mirrored bigint[]; v_ready text[]; v_due timestamptz; v_now timestamptz := clock_timestamp();
 begin
   n := 0;
   if not exists (select from worker where id = p_caller and beat_at > v_now - p_expiry and beat_at <= v_now
@@ -41,9 +41,9 @@ begin
                select id, run, attempt, round, worker, worker_name, token, since, v_now, 'lost', 'WorkerLost',
                       'worker ' || worker_name || ' sent no heartbeat' || coalesce('; the run was last at ' || step, ''), false,
                       case when verdict = 'again' and next_at > v_now then next_at end, usage, event_count from judged),     -- H28
-    ended as (insert into outcome (id, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
+    ended as (insert into outcome (id, facet, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                                    run_started_at, finished_at, spent, usage, event_count)
-              select id, case when verdict = 'cancelled' then 'k'::"char" else 'f' end,
+              select id, facet, case when verdict = 'cancelled' then 'k'::"char" else 'f' end,
                      case verdict when 'cancelled' then 'Cancelled' when 'deadline' then 'DeadlineExceeded' else 'WorkerLost' end,
                      case verdict
                        when 'lost' then 'its worker was lost ' || lost || ' times while it ran, the last: ' || worker_name
@@ -51,9 +51,9 @@ begin
                        else 'its worker ' || worker_name || ' was lost while it was asked to stop' end,
                      queue, attempt - 1, run, worker, worker_name, token, started_at, since, v_now, spent, usage, event_count
               from judged where verdict not in ('again', 'suspend')),
-    back as (insert into waiting (id, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
+    back as (insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
                                   reason, message, snoozes, wait_since, drains, losses, spent)
-             select id, queue, pos,
+             select id, facet, queue, pos,
                     case when verdict = 'suspend' then 's'::"char" when next_at > v_now then 'l' else ready_state(lost) end,
                     mirrored, session, bytes, next_at, v_now, attempt - 1, run, started_at,
                     case when verdict <> 'suspend' then deadline end,
@@ -63,8 +63,10 @@ begin
              from judged where verdict in ('again', 'suspend') order by id returning queue, state, run_at)
   select count(*), array_agg(session) filter (where session is not null and verdict not in ('again', 'suspend')),
          array_agg(id) filter (where mirrored),
-         (select array_agg(distinct queue) from back where state in ('r', 'q')), (select min(run_at) from back where state = 'l')
-    into n, keys, v_mirrored, v_ready, v_due from judged;
+         (select array_agg(distinct queue) from back where state in ('r', 'q')), (select min(run_at) from back where state = 'l'),
+         array_agg(id) filter (where verdict not in ('again', 'suspend'))
+    into n, keys, v_mirrored, v_ready, v_due, v_ended from judged;
+  if v_ended is not null then perform count_ended(v_ended); end if;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   perform notify_ready(v_ready);
   if v_due is not null then perform pg_notify('agentjobs_due', extract(epoch from v_due)::text); end if;

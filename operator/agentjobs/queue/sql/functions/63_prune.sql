@@ -18,17 +18,30 @@ begin
   return cardinality(v_ids);
 end $$;
 
--- retention: prunes a batch, where nobody else does and the last pass ended a minute ago. Answers how many; p_limit of them: there
--- are more. Lock order: an advisory lock that nobody waits for, then prune()'s.
+-- forget: what retention removes beside jobs: tallies of minutes before p_before, and facets that no new job has taken for a week
+-- and no job has any more. A facet is left out of enqueue() a week before it may go, so no open transaction has just taken it.
+-- Indexes: tally_minute_time, job_by_facet; of the facets the table is read, which has a row per combination and week.
+create or replace function forget(p_before timestamptz, p_limit int) returns void language sql as $$
+  delete from tally_minute where ctid = any (array(select ctid from tally_minute where minute < p_before order by minute limit p_limit));
+  delete from facet where id = any (array(
+    select f.id from facet f where f.made_at < p_before - interval '14 days'
+      and not exists (select from job j where j.facet = f.id) limit p_limit));
+$$;
+
+-- retention: rolls up what has ended in the minutes that are over; and prunes a batch, where the last pass ended a minute ago. Where
+-- nobody else does. Answers how many jobs it has pruned; p_limit of them: there are more.
+-- Lock order: an advisory lock that nobody waits for, then prune()'s.
 create or replace function retention(p_age interval, p_limit int default 1000) returns int language plpgsql
   as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp(); n int;
 begin
-  if not pg_try_advisory_xact_lock(hashtext('agentjobs retention'))
-    or exists (select from upkeep where pruned_at > v_now - interval '1 minute') then
-    return 0;
-  end if;
+  if not pg_try_advisory_xact_lock(hashtext('agentjobs retention')) then return 0; end if;
+  perform roll_up(date_trunc('minute', v_now), 20 * p_limit);
+  if exists (select from upkeep where pruned_at > v_now - interval '1 minute') then return 0; end if;
   n := prune(p_age, p_limit);
-  if n < p_limit then update upkeep set pruned_at = v_now; end if;
+  if n < p_limit then
+    perform forget(v_now - p_age, 20 * p_limit);
+    update upkeep set pruned_at = v_now;
+  end if;
   return n;
 end $$;

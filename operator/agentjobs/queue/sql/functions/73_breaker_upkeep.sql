@@ -100,12 +100,14 @@ begin
   v_ids := overdue('held', v_now, p_limit);
   if v_ids <> '{}' then perform shift_clocks(v_ids); end if;
   with gone as (delete from waiting w where w.id = any (v_ids) and w.state = 'm' and w.held_until < v_now returning w.*),
-    ended as (insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
-              select id, 'f', 'WaitExceeded',
+    ended as (insert into outcome (id, facet, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
+              select id, facet, 'f', 'WaitExceeded',
                      'waited ' || extract(epoch from v_now - wait_since)::int
                      || ' s in a row for its model (retryPolicy.maxWaitSeconds)'
                      || case when reason <> '' then '; the last reason: ' || reason || coalesce(': ' || message, '') else '' end,
                      queue, attempt, run, started_at, clock_timestamp(), spent from gone)
-  select array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored) into keys, v_mirrored from gone;
+  select array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored), array_agg(id)
+    into keys, v_mirrored, v_ids from gone;
+  if v_ids is not null then perform count_ended(v_ids); end if;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
 end $$;

@@ -44,46 +44,6 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
   left join worker k on k.id = r.worker
 $$;
 
--- list: jobs, the newest first: those among the next p_look that have the state, the queue and the namespace, at most p_limit. Null:
--- any. p_before: the id where the part before it ended. seen: where this one ended, for the next call; null: there are no more.
--- It looks at the table of the state alone; of the final states it looks at those that are not Complete apart.
--- Indexes: job's primary key or job_by_queue, primary keys of waiting and running, outcome_not_complete, job_trimmed; backwards.
-create or replace function list(p_queue text, p_state text, p_namespace text, p_before bigint, p_limit int, p_look int,
-                                out jobs json, out seen bigint)
-  language plpgsql stable set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
-  set jit = off as $$ #variable_conflict use_column
-declare v_looked bigint[]; v_found bigint[]; v_before bigint := coalesce(p_before, 9223372036854775807);
-  v_final "char" := case p_state when 'Failed' then 'f' when 'Cancelled' then 'k' when 'Rejected' then 'x' end;
-begin
-  v_looked := case
-    when p_state = 'Running' then array(select id from running where id < v_before order by id desc limit p_look)
-    when p_state in ('Queued', 'Scheduled', 'Retrying', 'Suspended', 'InputRequired')
-      then array(select id from waiting where id < v_before order by id desc limit p_look)
-    when v_final is not null then array(
-      select id from (select id from outcome where state = v_final and state <> 'c' and id < v_before order by id desc limit p_look) o
-      union all
-      select id from (select id from job where tombstone = v_final and id < v_before order by id desc limit p_look) j
-      order by id desc limit p_look)
-    when p_queue is not null then array(select id from job where queue = p_queue and id < v_before order by id desc limit p_look)
-    else array(select id from job where id < v_before order by id desc limit p_look) end;
-  v_found := array(
-    select j.id from unnest(v_looked) l(id) join job j on j.id = l.id
-    left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id
-    where (p_queue is null or j.queue = p_queue) and (p_namespace is null or j.namespace = p_namespace)
-      and (p_state is null or p_state = state_name(
-             case when w.id is not null then w.state when r.id is not null then '@' else coalesce(o.state, j.tombstone) end,
-             w.started_at is not null))
-    order by j.id desc limit p_limit);
-  seen := case when cardinality(v_found) = p_limit then v_found[p_limit] when cardinality(v_looked) = p_look then v_looked[p_look] end;
-  jobs := (select json_agg(v.job order by v.id desc) from view(v_found, 0, false) v);
-end $$;
-
--- counts: unfinished jobs by queue and state. Reads both small tables whole.
-create or replace function counts() returns table (queue text, state text, n bigint) language sql stable as $$
-  select queue, state_name(state, started_at is not null), count(*) from waiting group by 1, 2
-  union all select queue, 'Running', count(*) from running group by 1
-$$;
-
 -- timeline: when these jobs, as far as they have ended, waited and ran in their last round; no texts. For traces.
 -- acked: an ack ended the round, not a tick, a person or a lost worker. Indexes: job's unique uid, then primary keys.
 create or replace function timeline(p_uids uuid[]) returns table (job json) language sql stable

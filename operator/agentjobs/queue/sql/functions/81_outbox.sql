@@ -101,17 +101,19 @@ begin
   select id into v_id from job where uid = p_uid for update;
   with waited as (
       delete from waiting where id = v_id
-      returning session, started_at is not null or state in ('r', 'q', 'm') as holds, queue, attempt, run, started_at, spent),
+      returning session, started_at is not null or state in ('r', 'q', 'm') as holds, facet, queue, attempt, run, started_at, spent),
     ran as (
       delete from running r where id = v_id and not exists (select from worker k where k.id = r.worker and k.beat_at > v_alive)
-      returning session, true, queue, attempt, run, started_at, plus(spent, usage)),
+      returning session, true, facet, queue, attempt, run, started_at, plus(spent, usage)),
     ended as (
-      insert into outcome (id, state, reason, message, queue, attempt, run, started_at, finished_at, spent, imported)
-      select v_id, e."end", coalesce(e.reason, ''), e.message, w.queue, w.attempt, w.run, w.started_at, e.finished_at, w.spent, e.imported
+      insert into outcome (id, facet, state, reason, message, queue, attempt, run, started_at, finished_at, spent, imported)
+      select v_id, w.facet, e."end", coalesce(e.reason, ''), e.message, w.queue, w.attempt, w.run, w.started_at, e.finished_at,
+             w.spent, e.imported
       from (select * from waited union all select * from ran) w,
            json_to_record(p_end) as e("end" "char", reason text, message text, finished_at timestamptz, imported json))
   select session, holds into v_session, v_holds from (select * from waited union all select * from ran) w;
   if not found then return false; end if;
+  perform count_ended(array[v_id]);
   if v_session is not null and v_holds then perform session_next(array[v_session]); end if;
   return true;
 end $$;
