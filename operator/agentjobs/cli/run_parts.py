@@ -93,6 +93,21 @@ def start_operator(settings: Settings) -> int:
     return _run(run_operator(config), settings)
 
 
+def start_web(settings: Settings) -> int:
+    """Runs the runs API until it is stopped. Returns its exit status."""
+    from agentjobs.web.server import WebConfig, run_web
+
+    config = WebConfig(
+        dsn=settings.database(),
+        direct_dsn=settings.direct_database(),
+        tls_folder=settings.web_tls_dir,
+        port=settings.web_port,
+        kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
+        health_port=settings.health_port,
+    )
+    return _run(run_web(config), settings)
+
+
 def _run(
     part: Coroutine[Any, Any, int],
     settings: Settings,
