@@ -109,7 +109,14 @@ class BoardCounts:
             paused_at, by, why, limit = self.known.get(name, (None, "", "", None))
             queues.append(
                 QueueOnBoard(
-                    name, states.get(name, {}), slots.get(name, 0), limit, paused_at, by, why, oldest.get(name, 0.0)
+                    name,
+                    states.get(name, {}),
+                    slots.get(name, 0),
+                    limit,
+                    paused_at,
+                    by,
+                    why,
+                    oldest.get(name, 0.0),
                 )
             )
         return Board(queues, self.workers, self.breakers)
@@ -181,7 +188,14 @@ class Boards(Breakers):
 
 
 def _worker(
-    id_: str, name: str, pool: str, slots: Mapping[str, Any], version: str, at: str, silent: float, running: int
+    id_: str,
+    name: str,
+    pool: str,
+    slots: Mapping[str, Any],
+    version: str,
+    at: str,
+    silent: float,
+    running: int,
 ) -> WorkerOnBoard:
     counts = {queue: n for queue, n in slots.items() if isinstance(n, int)}
     return WorkerOnBoard(

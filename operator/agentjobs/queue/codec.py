@@ -113,7 +113,9 @@ def _labels(payload: Mapping[str, Any]) -> JsonObject:
         "user_id": payload.get("userID"),
     }
     return {
-        name: clean(text)[:TARGET_CHARACTERS] for name, text in found.items() if isinstance(text, str) and text
+        name: clean(text)[:TARGET_CHARACTERS]
+        for name, text in found.items()
+        if isinstance(text, str) and text
     }
 
 

@@ -23,9 +23,7 @@ from agentjobs.values.json import JsonObject
 from agentjobs.values.text import clean, dumps
 from agentjobs.values.usage import NO_USAGE, Usage
 
-_LIST = (
-    "select array(select x::text from json_array_elements(jobs) x), seen from agentjobs.list(%s::json, %s, %s, %s)"
-)
+_LIST = "select array(select x::text from json_array_elements(jobs) x), seen from agentjobs.list(%s::json, %s, %s, %s)"
 _COUNT = "select cardinality(ids), seen from agentjobs.list_ids(%s::json, %s, %s, %s)"
 _TOKEN = "1-"
 """The version of a page's token, before the id of the last job that was looked at."""
@@ -140,7 +138,9 @@ class JobLists:
     async def job_at(self, namespace: str, name: str) -> UUID | None:
         """The newest job of that name; None: there is none. In the namespace "" the name is a uid."""
         if namespace:
-            return (await self._db.fetch("select agentjobs.job_at(%s, %s)", (clean(namespace), clean(name))))[0][0]
+            return (await self._db.fetch("select agentjobs.job_at(%s, %s)", (clean(namespace), clean(name))))[
+                0
+            ][0]
         try:
             return UUID(name)
         except ValueError:
