@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from agentjobs import __version__
-from agentjobs.cli.commands import crds, local, migrate, operator, withdraw, worker
+from agentjobs.cli.commands import crds, local, migrate, operator, web, withdraw, worker
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("local", short_help="Run jobs here, with no cluster.")(local.local)
 app.command("worker", short_help="Claim jobs and run their agents.")(worker.worker)
 app.command("operator", short_help="Carry AgentJobs from Kubernetes to the queue.")(operator.operator)
+app.command("web", short_help="Serve the runs API.")(web.web)
 app.add_typer(migrate.app, name="migrate", short_help="Bring the database's schema up or down.")
 app.command("withdraw", short_help="Take the runs API out of the cluster.")(withdraw.withdraw)
 app.command("crds", short_help="Print the CRDs.")(crds.crds)

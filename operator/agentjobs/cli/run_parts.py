@@ -128,6 +128,21 @@ def runs_api_settings(settings: Settings) -> RunsApiSettings | None:
     return replace(made, look_seconds=30.0) if settings.runs_api_off else made
 
 
+def start_web(settings: Settings) -> int:
+    """Runs the runs API until it is stopped. Returns its exit status."""
+    from agentjobs.web.server import WebConfig, run_web
+
+    config = WebConfig(
+        dsn=settings.database(),
+        direct_dsn=settings.direct_database(),
+        tls_folder=settings.web_tls_dir,
+        port=settings.web_port,
+        kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
+        health_port=settings.health_port,
+    )
+    return _run(run_web(config), settings)
+
+
 def _run(
     part: Coroutine[Any, Any, int],
     settings: Settings,

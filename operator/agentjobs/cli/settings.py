@@ -223,6 +223,15 @@ class Settings(BaseSettings):
         examples=[20],
     )
 
+    # web
+    web_tls_dir: Path | None = Field(
+        None,
+        description="Folder with tls.crt and tls.key, by which `agentjobs web` serves the API server. Absent: it serves 127.0.0.1 "
+        "without TLS, by a secret link.",
+        examples=["/run/secrets/agentjobs-web"],
+    )
+    web_port: int = Field(10250, ge=1, le=65_535, description="Port of the runs API.", examples=[10250])
+
     # both
     name: str | None = Field(
         None,

@@ -38,6 +38,8 @@ CONTROLLERS = (
     "cronjob-controller",
     "ttl-after-finished-controller",
 )
+FRONT_PROXY = "front-proxy-client"
+"""The common name by which the API server shows itself to aggregated APIs."""
 ETCD, APISERVER, CONTROLLER_MANAGER = "etcd", "kube-apiserver", "kube-controller-manager"
 
 
@@ -68,6 +70,9 @@ class ControlPlane:
         self._authority = Authority(self.work_dir / "pki")
         self._serving = self._authority.server("server")
         self._tokens = self._authority.signing_key("service-accounts")
+        # An authority of its own: by its certificates the API server shows itself to aggregated APIs, and nobody else.
+        self.front_proxy_authority = Authority(self.work_dir / "front-proxy-pki")
+        self._front_proxy = self.front_proxy_authority.client("front-proxy-client", FRONT_PROXY)
         self._admin = self._authority.client("admin", "admin", ("system:masters",))
         self.kubeconfig = self._authority.kubeconfig("admin", self.server, self._admin)
         self._trust = ssl.create_default_context(cafile=str(self._authority.certificate))
@@ -210,6 +215,13 @@ class ControlPlane:
             f"--tls-cert-file={self._serving.certificate}",
             f"--tls-private-key-file={self._serving.key}",
             f"--client-ca-file={self._authority.certificate}",
+            f"--requestheader-client-ca-file={self.front_proxy_authority.certificate}",
+            f"--requestheader-allowed-names={FRONT_PROXY}",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={self._front_proxy.certificate}",
+            f"--proxy-client-key-file={self._front_proxy.key}",
             "--authorization-mode=RBAC",
             f"--service-cluster-ip-range={SERVICE_RANGE}",
             "--disable-admission-plugins=ServiceAccount",  # as envtest does: pods need no token secret

@@ -122,9 +122,7 @@ class RunAttempt(ApiModel):
     worker: str | None = Field(default=None, description="worker that ran it.")
     start_time: Time = Field(description="startTime of the run.")
     end_time: Time = Field(description="endTime of the run.")
-    outcome: str = Field(
-        description="outcome: complete, fail, retry, snooze, release, cancel, ask or lost."
-    )
+    outcome: str = Field(description="outcome: complete, fail, retry, snooze, release, cancel, ask or lost.")
     reason: str | None = Field(default=None, description="reason in CamelCase why it ended.")
     why: str | None = Field(default=None, description="why: what the reason means, in words.")
     message: str | None = Field(default=None, description="message of the run's end, whole.")

@@ -18,9 +18,7 @@ class QueueStatStatus(ApiModel):
     by_state: dict[str, int] = Field(
         default_factory=dict, description="byState: the number of unfinished jobs by state."
     )
-    slots: Count = Field(
-        default=0, description="slots of all live workers together, in a namespace too."
-    )
+    slots: Count = Field(default=0, description="slots of all live workers together, in a namespace too.")
     oldest_wait_seconds: Count = Field(
         default=0, description="oldestWaitSeconds of the job that has been ready the longest."
     )

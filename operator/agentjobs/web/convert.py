@@ -1,0 +1,229 @@
+"""The queue's records as the API's objects. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from agentjobs.queue.breakers import MODULE, Breaker, target_of
+from agentjobs.queue.job_list import JobRow
+from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef, WorkerInfo
+from agentjobs.values.json import JsonObject
+from agentjobs.values.reasons import Reason
+from agentjobs.values.usage import Usage
+from agentjobs.web.names import NO_OBJECT
+from agentjobs.web.objects.meta import Metadata, time_text
+from agentjobs.web.objects.runs import (
+    AgentRun,
+    AgentRunSpec,
+    AgentRunStatus,
+    RunAttempt,
+    RunAttempts,
+    RunQuestion,
+    RunResult,
+    RunUsage,
+)
+from agentjobs.web.objects.stats import Model, ModelStatus, Worker, WorkerStatus
+
+
+def version_of(moment: datetime) -> str:
+    """The resourceVersion of what last changed then: microseconds of the database's clock."""
+    return str(round(moment.timestamp() * 1_000_000))
+
+
+def run_of_row(row: JobRow) -> AgentRun:
+    """The job of a list's row."""
+    return AgentRun(
+        metadata=_metadata(row.ref, str(row.uid), row.created_at, row.since),
+        spec=AgentRunSpec(
+            queue=row.queue,
+            priority=row.priority,
+            max_attempts=row.max_attempts,
+            agent=row.agent or None,
+            model=row.model or None,
+            user=row.user or None,
+            session=row.session or None,
+        ),
+        status=AgentRunStatus(
+            state=row.state,
+            reason=row.reason or None,
+            message=row.message or None,
+            attempts=row.attempts,
+            round=row.round,
+            since=time_text(row.since) or "",
+            start_time=time_text(row.started_at),
+            finish_time=time_text(row.finished_at),
+            next_attempt_time=time_text(row.next_attempt_at),
+            worker=row.worker or None,
+            step=row.step or None,
+            usage=usage_of(row.usage),
+            result_bytes=row.result_bytes or None,
+        ),
+    )
+
+
+def run_of_view(view: JobView) -> AgentRun:
+    """The whole job."""
+    payload = view.payload or {}
+    agent, model = agent_of(payload)
+    return AgentRun(
+        metadata=metadata_of(view),
+        spec=AgentRunSpec(
+            queue=view.queue,
+            priority=view.priority,
+            max_attempts=view.max_attempts,
+            agent=agent,
+            model=model,
+            user=_text(payload, "userID"),
+            session=_text(payload, "sessionID"),
+        ),
+        status=AgentRunStatus(
+            state=view.state,
+            reason=view.reason or None,
+            message=view.message or None,
+            attempts=view.attempts,
+            round=view.round,
+            since=time_text(view.since) or "",
+            start_time=time_text(view.started_at),
+            finish_time=time_text(view.finished_at),
+            next_attempt_time=time_text(view.next_attempt_at),
+            worker=view.worker or None,
+            step=view.step or None,
+            usage=usage_of(view.usage),
+            result_bytes=None if view.result is None else len(view.result.encode()),
+            trace_id=view.trace_id or None,
+            question=_question(view),
+        ),
+    )
+
+
+def metadata_of(view: JobView) -> Metadata:
+    """The metadata of a job's objects."""
+    return _metadata(view.ref, str(view.uid), view.created_at, view.since)
+
+
+def result_of(view: JobView) -> RunResult:
+    """The job's final answer."""
+    return RunResult(
+        metadata=metadata_of(view), state=view.state, result=view.result, truncated=view.result_truncated
+    )
+
+
+def attempts_of(view: JobView) -> RunAttempts:
+    """The job's ended runs."""
+    return RunAttempts(metadata=metadata_of(view), items=[_attempt(run) for run in view.attempts_log])
+
+
+def usage_of(usage: Usage) -> RunUsage:
+    return RunUsage(
+        prompt_tokens=usage.prompt_tokens,
+        output_tokens=usage.output_tokens,
+        total_tokens=usage.total_tokens,
+        llm_calls=usage.llm_calls,
+        tool_calls=usage.tool_calls,
+    )
+
+
+def agent_of(payload: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Agent and model as lists name them: the module, or the inline agent's name; its model."""
+    target = target_of(payload)
+    agent = payload.get("agent")
+    inline = agent.get("inline") if isinstance(agent, Mapping) else None
+    named = inline.get("name") if isinstance(inline, Mapping) else None
+    if target is not None and target.startswith(MODULE):
+        return target.removeprefix(MODULE), None
+    return (named if isinstance(named, str) and named else None), target
+
+
+def worker_of(info: WorkerInfo) -> Worker:
+    """One live process."""
+    return Worker(
+        metadata=Metadata(name=info.name, uid=str(info.id)),
+        status=WorkerStatus(
+            pool=info.pool,
+            version=info.version or None,
+            queues=dict(info.queues),
+            slots=sum(info.queues.values()),
+        ),
+    )
+
+
+def model_of(breaker: Breaker) -> Model:
+    """One breaker."""
+    return Model(
+        metadata=Metadata(name=dns_name(f"{breaker.pool}.{breaker.model}")),
+        status=ModelStatus(
+            pool=breaker.pool,
+            model=breaker.model,
+            open=breaker.reason is not None,
+            reason=breaker.reason,
+            failures=breaker.failures,
+            since=time_text(breaker.since),
+            last_failure=breaker.last_failure or None,
+            probe_time=time_text(breaker.probe_at) if breaker.reason is not None else None,
+            running=breaker.running,
+            blocked=breaker.blocked,
+        ),
+    )
+
+
+def dns_name(text: str) -> str:
+    """The text as the name of an object: what may not stand in one becomes a hyphen."""
+    return re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.")[:253] or "x"
+
+
+def why(reason: str) -> str | None:
+    """What the reason means, in words; None: it is not one of ours."""
+    known = Reason.__members__.values()
+    return next((one.doc for one in known if one.value == reason), None)
+
+
+def _metadata(ref: ObjectRef | None, uid: str, created: datetime, since: datetime) -> Metadata:
+    return Metadata(
+        name=uid if ref is None else ref.name,
+        namespace=NO_OBJECT if ref is None else ref.namespace,
+        uid=uid,
+        creation_timestamp=time_text(created),
+        resource_version=version_of(since),
+    )
+
+
+def _question(view: JobView) -> RunQuestion | None:
+    asked = view.input_request
+    if asked is None:
+        return None
+    return RunQuestion(
+        id=asked.id,
+        tool=asked.tool,
+        arguments=asked.arguments or None,
+        hint=asked.hint or None,
+        payload=asked.payload or None,
+        expiry_time=time_text(view.input_deadline),
+        remaining=view.input_requests_left,
+    )
+
+
+def _attempt(run: AttemptRecord) -> RunAttempt:
+    return RunAttempt(
+        run=run.run,
+        attempt=run.attempt,
+        round=run.round,
+        worker=run.worker or None,
+        start_time=time_text(run.started_at) or "",
+        end_time=time_text(run.ended_at) or "",
+        outcome=run.outcome,
+        reason=run.reason or None,
+        why=why(run.reason),
+        message=run.message or None,
+        charged=run.charged,
+        next_time=time_text(run.next_at),
+        usage=usage_of(run.usage),
+        event_count=run.event_count,
+        log_bytes=len(run.log_tail.encode()),
+    )
+
+
+def _text(payload: JsonObject, key: str) -> str | None:
+    value = payload.get(key)
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,88 @@
+"""Filters of lists: the same words in query parameters, in a RunAction and in the plugin's flags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from agentjobs.api.meta import parse_time
+from agentjobs.queue.job_list import JobFilter
+from agentjobs.queue.records import State
+from agentjobs.web.names import NO_OBJECT
+from agentjobs.web.objects.acts import ActionFilter
+from agentjobs.web.status import ApiError
+from agentjobs.web.target import Query, one
+
+LIMIT, MOST = 50, 500
+"""Jobs a page without ``limit``, and at most."""
+WORD_CHARACTERS = 253
+_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def filter_of_query(query: Query, namespace: str | None, now: datetime | None = None) -> JobFilter:
+    """The filter in a list's query parameters. Raises ApiError (400)."""
+    return _filter(
+        namespace,
+        query.get("state", ()),
+        {
+            name: one(query, name)
+            for name in ("reason", "queue", "agent", "model", "user", "session", "since")
+        },
+        now,
+    )
+
+
+def filter_of_action(wanted: ActionFilter, namespace: str | None, now: datetime | None = None) -> JobFilter:
+    """The filter in a RunAction. Raises ApiError (400)."""
+    words = wanted.model_dump(exclude={"state"})
+    return _filter(namespace, wanted.state, words, now)
+
+
+def limit_of(query: Query) -> int:
+    """Query parameter ``limit``; more than ``MOST`` is cut, 0 and absent mean the default."""
+    text = one(query, "limit")
+    if text is None or text == "0":
+        return LIMIT
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ApiError(400, f"limit: {text[:40]!r}: a whole number is wanted")
+    return min(int(text), MOST)
+
+
+def moment_of(text: str, now: datetime | None = None) -> datetime:
+    """The time that ``since`` means: RFC 3339, or a duration back from now, such as 90m. Raises ApiError (400)."""
+    found = _DURATION.fullmatch(text)
+    try:
+        if found is None:
+            return parse_time(text)
+        return (now or datetime.now(UTC)) - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    except (ValueError, OverflowError):
+        raise ApiError(
+            400, f"since: {text[:40]!r}: an RFC 3339 time or a duration such as 2h is wanted"
+        ) from None
+
+
+def _filter(
+    namespace: str | None, states: Sequence[str], words: dict[str, str | None], now: datetime | None
+) -> JobFilter:
+    try:
+        wanted = frozenset(State(state) for state in states)
+    except ValueError as error:
+        names = ", ".join(State)
+        raise ApiError(400, f"state: {str(error).split(' is not')[0][:60]}: wants one of {names}") from None
+    for name, word in words.items():
+        if word is not None and (len(word) > WORD_CHARACTERS or "\0" in word):
+            raise ApiError(400, f"{name}: at most {WORD_CHARACTERS} characters are wanted")
+    since = words.get("since")
+    return JobFilter(
+        namespace="" if namespace == NO_OBJECT else namespace,
+        states=wanted,
+        reason=words.get("reason") or None,
+        queue=words.get("queue") or None,
+        agent=words.get("agent") or None,
+        model=words.get("model") or None,
+        user=words.get("user") or None,
+        session=words.get("session") or None,
+        since=moment_of(since, now) if since else None,
+    )

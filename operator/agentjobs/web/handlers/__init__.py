@@ -1,0 +1,1 @@
+"""The handlers of the routes: each makes one answer from one call."""

@@ -1,0 +1,120 @@
+"""The table of routes. Discovery, OpenAPI, the roles and the tests' matrix are made from it; what is not in it is not
+served."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from agentjobs.web import table
+from agentjobs.web.answers import Columns
+from agentjobs.web.call import Answer, Call
+from agentjobs.web.handlers import agentruns, log, stats
+from agentjobs.web.objects.meta import KubeObject
+from agentjobs.web.objects.runs import AgentRun, RunAttempts, RunResult
+from agentjobs.web.objects.stats import Model, Worker
+from agentjobs.web.status import ApiError
+from agentjobs.web.target import Target
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Role(StrEnum):
+    """The least of Kubernetes' user roles that has a right."""
+
+    VIEW = "view"
+    EDIT = "edit"
+    ADMIN = "admin"
+    EVERYONE = "everyone"
+    """Every authenticated user: static files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource or subresource, and its verbs."""
+
+    name: str
+    """Plural, with its subresource."""
+    kind: str
+    verbs: Mapping[str, tuple[Role, Handler]]
+    namespaced: bool = True
+    model: type[KubeObject] | None = None
+    """The object that it serves. None: text, or a file."""
+    columns: Columns = ()
+    short_names: tuple[str, ...] = field(default=())
+
+    @property
+    def plural(self) -> str:
+        """The name without the subresource."""
+        return self.name.partition("/")[0]
+
+    @property
+    def subresource(self) -> str:
+        return self.name.partition("/")[2]
+
+
+def _columns(columns: object) -> Columns:
+    return columns  # type: ignore[return-value]  # a resource's columns are those of its own model
+
+
+def _reading(role: Role, read: stats.Read[KubeObject]) -> Mapping[str, tuple[Role, Handler]]:
+    return {
+        "get": (role, stats.getting(read)),
+        "list": (role, stats.listing(read)),
+        "watch": (role, stats.watching(read)),
+    }
+
+
+RESOURCES: tuple[Resource, ...] = (
+    Resource(
+        "agentruns",
+        "AgentRun",
+        {
+            "get": (Role.VIEW, agentruns.get_run),
+            "list": (Role.VIEW, agentruns.list_runs),
+            "watch": (Role.VIEW, agentruns.watch_runs),
+        },
+        model=AgentRun,
+        columns=_columns(table.RUNS),
+        short_names=("ar",),
+    ),
+    Resource("agentruns/log", "AgentRun", {"get": (Role.VIEW, log.get_log)}),
+    Resource("agentruns/result", "RunResult", {"get": (Role.VIEW, agentruns.get_result)}, model=RunResult),
+    Resource(
+        "agentruns/attempts", "RunAttempts", {"get": (Role.VIEW, agentruns.get_attempts)}, model=RunAttempts
+    ),
+    Resource(
+        "workers",
+        "Worker",
+        _reading(Role.VIEW, stats.workers),
+        model=Worker,
+        columns=_columns(table.WORKERS),
+    ),
+    Resource(
+        "models", "Model", _reading(Role.VIEW, stats.models), model=Model, columns=_columns(table.MODELS)
+    ),
+)
+BY_NAME: Mapping[str, Resource] = {resource.name: resource for resource in RESOURCES}
+
+
+def route_of(target: Target, resources: Mapping[str, Resource] = BY_NAME) -> tuple[Resource, Handler]:
+    """The resource and handler of a request. Raises ApiError: 404 for what is not served, 405 for another verb."""
+    resource = resources.get(target.resource)
+    if resource is None or not _placed(resource, target):
+        raise ApiError(404, "the server could not find the requested resource")
+    found = resource.verbs.get(target.verb)
+    if found is None:
+        raise ApiError(405, f"{target.verb} is not served for {target.resource}: {', '.join(resource.verbs)}")
+    return resource, found[1]
+
+
+def _placed(resource: Resource, target: Target) -> bool:
+    """Whether the path is that of the resource. A namespace before a cluster-scoped resource would be authorised by
+    that namespace's roles, so it is not served."""
+    if target.namespace is not None and not resource.namespaced:
+        return False
+    many = target.verb in ("list", "watch")
+    if resource.namespaced and target.namespace is None and not many:
+        return False
+    return target.verb != "create" or target.name is None
