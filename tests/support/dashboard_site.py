@@ -44,6 +44,7 @@ class Site:
     audits: RunAuditList = field(default_factory=lambda: RunAuditList(items=[]))
     output: str = ""
     may_act: bool = True
+    user: str = "alice"
     refused: tuple[int, str] | None = None
     """Status and message with which the Kubernetes API and acts are refused."""
     unreadable: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -133,7 +134,7 @@ def application(site: Site) -> Starlette:
         if "text/html" not in request.headers["accept"]:
             return JSONResponse(model.model_dump(mode="json", by_alias=True, exclude_none=True))
         query = {key: request.query_params.getlist(key) for key in request.query_params}
-        html = pages.fragment(model, Page("alice", site.may_act, resource, namespace, name, query))
+        html = pages.fragment(model, Page(site.user, site.may_act, resource, namespace, name, query))
         return _answer(406, "no fragment") if html is None else Response(html, media_type="text/html")
 
     async def acted(request: Request) -> Response:

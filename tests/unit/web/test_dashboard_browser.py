@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from browser import Tab, tab
+from agentjobs.api import act
+from agentjobs.api.names import ACT
+from agentjobs.values.verbs import Verb
+from browser import Tab, tab, until
 from dashboard_samples import HOSTILE, afternoon, question, run, uid
 from dashboard_site import Site, served
 
@@ -131,9 +134,37 @@ def test_a_retry_is_a_patch_of_the_object_with_who_asked_why(browser: Tab, site:
     assert body["metadata"]["uid"] == FAILED["uid"]
     annotations = body["metadata"]["annotations"]
     assert annotations["agentjobs.dev/retry-requested-at"]
-    act = json.loads(annotations["agentjobs.dev/act"])
-    assert next(iter(act)) == "by"  # as the audit wants it
-    assert (act["by"], act["verb"], act["reason"]) == ("alice", "retry", "the field is back")
+    said = act.parse(annotations[ACT])
+    assert (said.by, said.verb, said.reason, said.via) == ("alice", Verb.RETRY, "the field is back", "web")
+
+
+@pytest.mark.parametrize("user", ["alice", 'system:odd "one" \\ ß', "x" * 300], ids=["plain", "odd", "long"])
+@pytest.mark.parametrize(
+    ("job", "button", "verb"),
+    [
+        ("triage-4808", "retry", Verb.RETRY),
+        ("triage-4808", "again", Verb.RUN_AGAIN),
+        ("triage-4811", "cancel", Verb.CANCEL),
+        ("triage-4811", "suspend", Verb.SUSPEND),
+        ("triage-4811", "priority", Verb.REPRIORITISE),
+        ("triage-4801", "resume", Verb.RESUME),
+    ],
+)
+def test_each_act_on_an_object_names_its_author_as_the_audit_reads_it(
+    browser: Tab, site: Site, user: str, job: str, button: str, verb: Verb
+) -> None:
+    site.user = user
+    site.runs[:] = [one for one in site.runs if one.metadata.name != "triage-4801"]
+    site.runs.append(run("triage-4801", "Suspended"))
+    browser.open(site.page("job", namespace="support", name=job, uid=uid(job)))
+    browser.click(f"button[data-act={button}]")
+    _confirm(browser, 'so "they" say\\ <b>€</b>')
+    until(lambda: site.changes, "the change arrives")
+    value = site.changes[-1][2]["metadata"]["annotations"][ACT]
+    said = act.parse(value)
+    assert value == act.text_of(said)
+    assert (said.by, said.verb, said.reason) == (user[:256], verb, 'so "they" say\\ <b>€</b>')
+    assert said.origin == (job if button == "again" else "")
 
 
 def test_a_refused_act_is_told_beside_its_button(browser: Tab, site: Site) -> None:

@@ -76,12 +76,18 @@ async function send(method, url, body, type = "application/json") {
   return text ? JSON.parse(text) : {};
 }
 const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComponent(at.namespace)}/${kind}/${encodeURIComponent(at.name)}`;
-// Who, what and why, as the operator's audit reads them: `by` comes first. An answer names its author itself.
-const VERB = { priority: "reprioritise", again: "run-again" };
-function withAct(change, verb, reason, at, origin) {
+// Who, what and why, as the operator's audit and the chart's admission policy read them: `by` comes first, and each text
+// has its longest length (api/act.py writes the same value). An answer to a question names its author itself.
+const VERB = { priority: "reprioritise", again: "run-again", trigger: "run-now" };
+const LONGEST = { by: 256, reason: 1024, origin: 253 };
+function actText(act) {
+  const said = Object.entries(act).filter(([, text]) => text).map(([field, text]) => [field, [...text].slice(0, LONGEST[field]).join("")]);
+  return `{${said.map((pair) => pair.map((text) => JSON.stringify(text)).join(": ")).join(", ")}}`;
+}
+function withAct(change, verb, reason, at, { when = instant(), origin = "" } = {}) {
   if (!at.user || verb === "approve" || verb === "reject") return change;
-  const act = { by: at.user, verb: VERB[verb] || verb, reason, at: instant(), via: "web", ...(origin && { origin }) };
-  return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: JSON.stringify(act) } } };
+  const text = actText({ by: at.user, verb: VERB[verb] || verb, reason, at: when, via: "web", origin });
+  return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: text } } };
 }
 function patch(at, verb, given) {
   const change = withAct(OBJECT[verb].patch(given, at), verb, given.reason, at);
@@ -94,7 +100,7 @@ async function again(at, given) {
   const made = withAct({
     apiVersion: old.apiVersion, kind: old.kind, spec,
     metadata: { generateName: at.name.slice(0, 50).replace(/[.-]+$/, "") + "-", labels: old.metadata.labels },
-  }, "again", given.reason, at, at.name);
+  }, "again", given.reason, at, { origin: at.name });
   return send("POST", `${kube}namespaces/${encodeURIComponent(at.namespace)}/agentjobs`, made);
 }
 function queueAction(verb, at, given) {
