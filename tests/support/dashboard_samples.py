@@ -17,6 +17,13 @@ from agentjobs.web.objects.runs import (
     RunResult,
     RunUsage,
 )
+from agentjobs.web.objects.schedules import (
+    ScheduleRun,
+    ScheduleStat,
+    ScheduleStatList,
+    ScheduleStatSpec,
+    ScheduleStatStatus,
+)
 from agentjobs.web.objects.stats import (
     Model,
     ModelList,
@@ -271,8 +278,46 @@ def afternoon() -> Site:
             ),
         ]
     )
+    site.schedules = ScheduleStatList(
+        items=[
+            schedule("digest", "*/30 7-19 * * 1-5", next_every=1800, fails=(11, 12, 13), active=0),
+            schedule("inventory", "0 4 * * *", next_every=86400, fails=(3,), suspend=True, missed=2),
+            schedule("stock-check", "*/5 * * * *", next_every=300, active=1),
+        ]
+    )
     site.output = "loaded 214 orders\nsearch_orders: A-1171\n"
     return site
+
+
+def schedule(
+    name: str,
+    cron: str,
+    *,
+    next_every: float,
+    fails: tuple[int, ...] = (),
+    suspend: bool = False,
+    active: int = 0,
+    missed: int = 0,
+) -> ScheduleStat:
+    """A schedule with fourteen ended jobs, of which those in ``fails`` failed."""
+    last = [
+        ScheduleRun(
+            name=f"{name}-2939{n:04}",
+            uid=uid(f"{name}-{n}"),
+            time=at(next_every * (14 - n)),
+            state="Failed" if n in fails else "Complete",
+            reason="ModelAuthFailed" if n in fails else None,
+            seconds=2.0 if n in fails else 20.0 + 7 * (n % 5),
+        )
+        for n in range(14)
+    ]
+    return ScheduleStat(
+        metadata=Metadata(name=name, namespace="support", uid=uid(name)),
+        spec=ScheduleStatSpec(schedule=cron, time_zone="Europe/Berlin", suspend=suspend),
+        status=ScheduleStatStatus(
+            next_times=[at(-next_every * n) for n in range(1, 6)], last=last, active=active, missed=missed
+        ),
+    )
 
 
 def _queue(name: str, **status: object) -> QueueStat:

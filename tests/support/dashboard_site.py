@@ -23,6 +23,7 @@ from agentjobs.web.names import ROOT
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempts, RunResult
+from agentjobs.web.objects.schedules import ScheduleStatList
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
 from agentjobs.web.ui.pages import POLICY, Pages
 from agentjobs.web.view import Page
@@ -41,6 +42,7 @@ class Site:
     queues: QueueStatList = field(default_factory=lambda: QueueStatList(items=[]))
     workers: WorkerList = field(default_factory=lambda: WorkerList(items=[]))
     models: ModelList = field(default_factory=lambda: ModelList(items=[]))
+    schedules: ScheduleStatList = field(default_factory=lambda: ScheduleStatList(items=[]))
     audits: RunAuditList = field(default_factory=lambda: RunAuditList(items=[]))
     output: str = ""
     may_act: bool = True
@@ -99,6 +101,7 @@ def _model(
         "workers": site.workers,
         "models": site.models,
         "runaudits": site.audits,
+        "schedulestats": site.schedules,
     }
     return lists.get(resource)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentjobs.api import act
-from agentjobs.api.names import ACT
+from agentjobs.api.names import ACT, RUN_REQUESTED_AT
 from agentjobs.values.verbs import Verb
 from browser import Tab, tab, until
 from dashboard_samples import HOSTILE, afternoon, question, run, uid
@@ -21,6 +21,7 @@ PAGES: dict[str, dict[str, str]] = {
     "now": {},
     "jobs": {"namespace": "support"},
     "approvals": {},
+    "schedules": {},
     "queues": {},
     "workers": {},
     "audit": {},
@@ -209,6 +210,48 @@ def test_a_queue_is_paused_with_a_reason_only(browser: Tab, site: Site) -> None:
         "queue": "bulk",
         "reason": "the partner's API is down",
     }
+
+
+def test_a_schedule_is_run_now_with_the_same_time_in_both_annotations(browser: Tab, site: Site) -> None:
+    browser.open(site.page("schedules"))
+    browser.wait_text(".region", "inventory")
+    browser.click(f"[id='s-{uid('digest')}'] button[data-act=trigger]")
+    _confirm(browser, "the morning's is missing")
+    until(lambda: site.changes, "the change arrives")
+    method, path, body = site.changes[0]
+    assert (method, path) == (
+        "PATCH",
+        "/apis/agentjobs.dev/v1alpha1/namespaces/support/scheduledagentjobs/digest",
+    )
+    annotations = body["metadata"]["annotations"]
+    said = act.parse(annotations[ACT])
+    assert (said.verb, said.at) == (Verb.RUN_NOW, annotations[RUN_REQUESTED_AT])
+
+
+def test_a_schedule_is_paused_and_resumed_by_its_spec(browser: Tab, site: Site) -> None:
+    browser.open(site.page("schedules"))
+    browser.click(f"[id='s-{uid('stock-check')}'] button[data-act=hold]")
+    _confirm(browser)
+    browser.wait_text(f"[id='s-{uid('stock-check')}'] .told", "Asked for")
+    browser.click(f"[id='s-{uid('inventory')}'] button[data-act=unhold]")
+    _confirm(browser)
+    browser.wait_text(f"[id='s-{uid('inventory')}'] .told", "Asked for")
+    asked = [
+        (body["spec"]["suspend"], act.parse(body["metadata"]["annotations"][ACT]).verb)
+        for _, _, body in site.changes
+    ]
+    assert asked == [(True, Verb.SUSPEND), (False, Verb.RESUME)]
+
+
+def test_a_schedules_last_jobs_are_told_in_words_beside_their_bars(browser: Tab, site: Site) -> None:
+    browser.open(site.page("schedules"))
+    browser.wait("document.querySelectorAll('svg.chart rect').length === 42")
+    label = browser.run("document.querySelector('svg.chart').getAttribute('aria-label')")
+    assert label == "The last 14 jobs: 11 Complete, 3 Failed"
+    browser.click("details summary")
+    browser.wait_text("details ol", "CET")
+    browser.run("refresh()")
+    browser.wait("document.querySelector('details').open")
 
 
 def test_what_a_user_may_not_read_is_told_in_its_place(browser: Tab, site: Site) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from agentjobs.web.objects.runs import AgentRunList
+from agentjobs.web.objects.schedules import ScheduleRun, ScheduleStatList
+from agentjobs.web.ui.drawings import lasts
 from agentjobs.web.ui.fragments import of
 from agentjobs.web.ui.pages import SHELLS, STATIC, Pages, assets
 from agentjobs.web.ui.words import duration, explanation, short
 from agentjobs.web.view import Page
-from dashboard_samples import HOSTILE, NOW, afternoon, question, run
+from dashboard_samples import HOSTILE, NOW, afternoon, at, question, run, schedule
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = sorted((STATIC.parent / "templates").rglob("*.html"))
@@ -86,6 +88,27 @@ def test_hostile_words_are_text_in_a_question() -> None:
     assert 'style="color' not in html
 
 
+def test_a_schedule_with_hostile_words_or_an_unknown_zone_is_shown() -> None:
+    plain = schedule("x", HOSTILE, next_every=60)
+    last = [ScheduleRun(name=HOSTILE, time=at(60), state=HOSTILE, reason=HOSTILE)]
+    hostile = plain.model_copy(
+        update={
+            "spec": plain.spec.model_copy(update={"time_zone": "Mars/Olympus"}),
+            "status": plain.status.model_copy(update={"problem": HOSTILE, "last": last}),
+        }
+    )
+    html = of(ScheduleStatList(items=[hostile]), _page(), NOW)
+    assert html is not None
+    assert "<img" not in html
+    assert "UTC" in html
+
+
+def test_a_bar_is_as_high_as_its_job_took_long_and_never_invisible() -> None:
+    runs = [ScheduleRun(name="a", time=at(0), state="Complete", seconds=s) for s in (100.0, 50.0, 0.0)]
+    assert [bar.height for bar in lasts(runs).bars] == [24, 12, 4]
+    assert lasts([]).bars == []
+
+
 def test_a_read_only_door_shows_no_act() -> None:
     site = afternoon()
     for model, part in (
@@ -93,6 +116,7 @@ def test_a_read_only_door_shows_no_act() -> None:
         (site.runs[2], "question"),
         (site.queues, "acts"),
         (site.models, "acts"),
+        (site.schedules, ""),
     ):
         html = of(model, _page(part, may_act=False), NOW)
         assert html is not None

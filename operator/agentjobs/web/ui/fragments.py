@@ -17,8 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from agentjobs.api.meta import ApiModel
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempt, RunAttempts, RunResult
+from agentjobs.web.objects.schedules import ScheduleStatList
 from agentjobs.web.objects.stats import ModelList, QueueStatList, Worker, WorkerList
-from agentjobs.web.ui import words
+from agentjobs.web.ui import drawings, words
 from agentjobs.web.view import Page
 
 
@@ -81,7 +82,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Callable[..., str]] = {
+    filters: dict[str, Callable[..., object]] = {
         "tone": words.tone,
         "duration": words.duration,
         "between": words.between,
@@ -89,9 +90,11 @@ def environment() -> Environment:
         "number": words.number,
         "short": words.short,
         "clock": words.clock,
+        "clock_in": words.clock_in,
         "plural": words.plural,
         "meaning": words.meaning,
         "explained": explained,
+        "lasts": drawings.lasts,
     }
     made.filters.update(filters)
     return made
@@ -130,6 +133,8 @@ def of(model: ApiModel, page: Page, now: datetime) -> str | None:
         case ModelList(), "" | "acts":
             acts = page.may_act and page.part == "acts"
             return _render("models.html", page, now, models=model.items, acts=acts)
+        case ScheduleStatList(), "":
+            return _render("schedules.html", page, now, schedules=model.items, acts=page.may_act)
         case RunAuditList(), "":
             return _render("acts.html", page, now, audits=model.items, next=model.metadata.continue_)
     return None

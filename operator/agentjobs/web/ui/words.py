@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentjobs.values.reasons import Reason
 
@@ -78,6 +79,15 @@ def short(value: float) -> str:
 def clock(at: str) -> str:
     """A time in UTC as people read it."""
     return moment(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock_in(at: str, zone: str) -> str:
+    """A time with its weekday in a zone; in UTC where this machine does not know the zone."""
+    try:
+        local = moment(at).astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        local = moment(at).astimezone(UTC)
+    return local.strftime("%a %Y-%m-%d %H:%M %Z")
 
 
 def plural(count: int, word: str) -> str:

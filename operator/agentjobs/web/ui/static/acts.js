@@ -14,6 +14,9 @@ const OBJECT = {
   priority: { title: "Change the priority", says: "0 is claimed first, 9 last.", fields: [["priority", "Priority", "number", "0", "9"]], patch: (given) => ({ spec: { priority: Number(given.priority) } }) },
   approve: { title: "Approve", says: "The tool is called with the arguments that are shown, once.", patch: answer(true) },
   reject: { title: "Reject", says: "The tool is not called. The agent is told so, and goes on.", patch: answer(false) },
+  trigger: { kind: "scheduledagentjobs", title: "Run now", says: "One job is created at once, also while the schedule is paused. Its times stay as they are.", patch: (given, at, when) => annotated("run-requested-at", when) },
+  hold: { kind: "scheduledagentjobs", title: "Pause the schedule", says: "No further job is created until it is resumed. Those that exist go on.", patch: () => ({ spec: { suspend: true } }) },
+  unhold: { kind: "scheduledagentjobs", title: "Resume the schedule", says: "Jobs are created at its times again.", patch: () => ({ spec: { suspend: false } }) },
   again: { title: "Run again as a new object", says: "A new AgentJob with the same spec is created; this one stays as it is." },
 };
 const QUEUE = {
@@ -78,7 +81,7 @@ async function send(method, url, body, type = "application/json") {
 const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComponent(at.namespace)}/${kind}/${encodeURIComponent(at.name)}`;
 // Who, what and why, as the operator's audit and the chart's admission policy read them: `by` comes first, and each text
 // has its longest length (api/act.py writes the same value). An answer to a question names its author itself.
-const VERB = { priority: "reprioritise", again: "run-again", trigger: "run-now" };
+const VERB = { priority: "reprioritise", again: "run-again", trigger: "run-now", hold: "suspend", unhold: "resume" };
 const LONGEST = { by: 256, reason: 1024, origin: 253 };
 function actText(act) {
   const said = Object.entries(act).filter(([, text]) => text).map(([field, text]) => [field, [...text].slice(0, LONGEST[field]).join("")]);
@@ -90,9 +93,10 @@ function withAct(change, verb, reason, at, { when = instant(), origin = "" } = {
   return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: text } } };
 }
 function patch(at, verb, given) {
-  const change = withAct(OBJECT[verb].patch(given, at), verb, given.reason, at);
+  const when = instant(); // of a run now, the audit wants the same time in both annotations
+  const change = withAct(OBJECT[verb].patch(given, at, when), verb, given.reason, at, { when });
   if (at.uid) change.metadata = { ...change.metadata, uid: at.uid }; // a new object of the same name is refused: 409
-  return send("PATCH", objectURL(at), change, "application/merge-patch+json");
+  return send("PATCH", objectURL(at, OBJECT[verb].kind), change, "application/merge-patch+json");
 }
 async function again(at, given) {
   const old = await send("GET", objectURL(at));

@@ -202,7 +202,7 @@ for (const details of $$("details[data-text]"))
   });
 
 // ---- keys ------------------------------------------------------------------------------------------------------
-const GO = { n: "now", j: "jobs", a: "approvals", q: "queues", w: "workers", u: "audit" };
+const GO = { n: "now", j: "jobs", a: "approvals", s: "schedules", q: "queues", w: "workers", u: "audit" };
 let leader = 0;
 const keysOn = $("#keys-on");
 keysOn.checked = stored("agentjobs.keys", true);
