@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from agentjobs.web.objects.acts import RunAudit, RunAuditList
+from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.meta import Metadata
 from agentjobs.web.objects.runs import (
     AgentRun,
@@ -112,6 +113,36 @@ def attempt(number: int, outcome: str, reason: str, message: str, *, ago: float,
         usage=RunUsage(total_tokens=4920, llm_calls=2),
         log_bytes=812,
     )
+
+
+def entry(number: int, kind: str = "text", **given: object) -> TranscriptEntry:
+    """The entry of a transcript with this number."""
+    fields: dict[str, object] = {
+        "cursor": f"1764.0.event-{number}",
+        "time": at(900 - number),
+        "kind": kind,
+        "author": "triage",
+        "invocation": "job-" + uid("triage-4808"),
+    }
+    return TranscriptEntry.model_validate(fields | given, by_name=True)
+
+
+def conversation() -> list[TranscriptEntry]:
+    """A short one: a tool fails, and the agent says so."""
+    tokens = RunUsage(prompt_tokens=1210, output_tokens=42, total_tokens=1252)
+    failed = {"status": "failed", "detail": "KeyError: 'total'"}
+    return [
+        entry(1, author="user", text="Where is order A-1171? The customer waits since Monday."),
+        entry(
+            2,
+            "call",
+            tool="search_orders",
+            data={"order": "A-1171", "fields": ["state", "total"]},
+            tokens=tokens,
+        ),
+        entry(3, "result", tool="search_orders", note="error", data=failed),
+        entry(4, text="I cannot read the order: its total is missing.", tokens=tokens),
+    ]
 
 
 def afternoon() -> Site:
@@ -285,6 +316,7 @@ def afternoon() -> Site:
             schedule("stock-check", "*/5 * * * *", next_every=300, active=1),
         ]
     )
+    site.transcript = conversation()
     site.output = "loaded 214 orders\nsearch_orders: A-1171\n"
     return site
 

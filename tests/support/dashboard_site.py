@@ -3,10 +3,11 @@ records what it is asked to change."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,12 +16,13 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from agentjobs.api.meta import ApiModel
 from agentjobs.web.names import ROOT
 from agentjobs.web.objects.acts import RunAuditList
+from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempts, RunResult
 from agentjobs.web.objects.schedules import ScheduleStatList
@@ -45,6 +47,10 @@ class Site:
     schedules: ScheduleStatList = field(default_factory=lambda: ScheduleStatList(items=[]))
     audits: RunAuditList = field(default_factory=lambda: RunAuditList(items=[]))
     output: str = ""
+    transcript: list[TranscriptEntry] = field(default_factory=list)
+    """Of every job: what is appended is streamed to who follows."""
+    ended: bool = True
+    """Whether nothing more is written to the transcript."""
     may_act: bool = True
     user: str = "alice"
     refused: tuple[int, str] | None = None
@@ -129,6 +135,8 @@ def application(site: Site) -> Starlette:
         site.reads.append(str(request.url))
         if resource in site.unreadable:
             return _answer(*site.unreadable[resource])
+        if resource == "agentruns/log" and "follow" in request.query_params:
+            return StreamingResponse(entries(request, namespace, name), media_type="text/event-stream")
         if resource == "agentruns/log":
             return PlainTextResponse(site.output)
         model = _model(site, request, resource, namespace, name)
@@ -139,6 +147,23 @@ def application(site: Site) -> Starlette:
         query = {key: request.query_params.getlist(key) for key in request.query_params}
         html = pages.fragment(model, Page(site.user, site.may_act, resource, namespace, name, query))
         return _answer(406, "no fragment") if html is None else Response(html, media_type="text/html")
+
+    async def entries(request: Request, namespace: str | None, name: str | None) -> AsyncIterator[str]:
+        query = {key: request.query_params.getlist(key) for key in request.query_params}
+        page = Page(site.user, site.may_act, "agentruns/log", namespace, name, query, event="entry")
+        after = request.headers.get("last-event-id") or request.query_params.get("after")
+        told = 0 if after is None else [entry.cursor for entry in site.transcript].index(after) + 1
+        yield ": open\n\n"
+        while not await request.is_disconnected():
+            over = site.ended
+            for entry in site.transcript[told:]:
+                told += 1
+                data = "".join(f"data: {line}\n" for line in (pages.fragment(entry, page) or "").splitlines())
+                yield f"event: entry\nid: {entry.cursor}\n{data}\n"
+            if over:
+                yield "event: end\ndata: {}\n\n"
+                return
+            await asyncio.sleep(0.02)
 
     async def acted(request: Request) -> Response:
         body = await request.json()

@@ -12,7 +12,7 @@ from agentjobs.api import act
 from agentjobs.api.names import ACT, RUN_REQUESTED_AT
 from agentjobs.values.verbs import Verb
 from browser import Tab, tab, until
-from dashboard_samples import HOSTILE, afternoon, question, run, uid
+from dashboard_samples import HOSTILE, afternoon, entry, question, run, uid
 from dashboard_site import Site, served
 
 AXE = Path(__file__).resolve().parents[2] / "support/vendored/axe.min.js"
@@ -87,6 +87,11 @@ def test_hostile_words_do_nothing_in_a_page(browser: Tab, site: Site) -> None:
         question=question(tool=HOSTILE, arguments=HOSTILE, hint=HOSTILE, payload=HOSTILE),
     )
     site.results[uid("hostile")] = site.results[uid("triage-4806")].model_copy(update={"result": HOSTILE})
+    site.transcript[:] = [
+        entry(1, HOSTILE, author=HOSTILE, tool=HOSTILE, note=HOSTILE, text=HOSTILE, branch=HOSTILE),
+        entry(2, "call", tool=HOSTILE, data={HOSTILE: [HOSTILE]}),
+        entry(3, "error", text="\r\ndata: x\n\nevent: end\ndata: {}\n\n" + HOSTILE),
+    ]
     site.attempts[uid("hostile")] = site.attempts[uid("triage-4806")]
     for name, query in (
         ("jobs", {}),
@@ -95,6 +100,9 @@ def test_hostile_words_do_nothing_in_a_page(browser: Tab, site: Site) -> None:
     ):
         browser.open(site.page(name, **query))
         browser.wait_text("main", "onclick=window.hacked=3")
+        if name == "job":
+            browser.wait_text("#talk-told", "That is all")
+            assert browser.run("document.querySelectorAll('#talk li').length") == 3
         assert browser.run("window.hacked ?? 0") == 0
         assert browser.run("document.querySelectorAll('main img, main script').length") == 0
     assert not any("stolen" in url for url in site.reads)
@@ -210,6 +218,52 @@ def test_a_queue_is_paused_with_a_reason_only(browser: Tab, site: Site) -> None:
         "queue": "bulk",
         "reason": "the partner's API is down",
     }
+
+
+def test_a_running_jobs_conversation_grows_and_each_entry_is_shown_once(browser: Tab, site: Site) -> None:
+    site.ended = False
+    browser.open(site.page("job", namespace="support", name="triage-4811", uid=uid("triage-4811")))
+    browser.wait_text("#talk li:last-child", "its total is missing")
+    site.transcript.append(entry(5, "call", tool="search_orders", data={"order": "A-1171"}))
+    browser.wait_text("#talk li:last-child", "calls search_orders")
+    browser.click("#live")  # held: the stream is closed
+    browser.wait_text("#talk-told", "Held")
+    site.transcript.append(entry(6, text="It is at the depot."))
+    browser.click("#live")
+    browser.wait_text("#talk li:last-child", "at the depot")
+    site.ended = True
+    browser.wait_text("#talk-told", "That is all")
+    shown = browser.run("[...document.querySelectorAll('#talk li')].map(e => e.id)")
+    assert shown == [f"e-1764.0.event-{n}" for n in range(1, 7)]
+    assert [line for line in browser.console if not line.startswith("Failed to load")] == []
+
+
+def test_a_conversation_is_scrolled_along_only_while_its_end_is_seen(browser: Tab, site: Site) -> None:
+    site.ended = False
+    site.transcript[:] = [entry(n, text=f"line {n}\nand\nmore") for n in range(40)]
+    browser.open(site.page("job", **FAILED))
+    browser.wait_text("#talk li:last-child", "line 39")
+    browser.wait("talk.scrollTop + talk.clientHeight > talk.scrollHeight - 2")
+    browser.run("talk.scrollTop = 100")
+    site.transcript.append(entry(40, text="line 40"))
+    browser.wait_text("#talk li:last-child", "line 40")
+    assert browser.run("talk.scrollTop") == 100
+
+
+def test_who_may_not_read_a_conversation_is_told_so(browser: Tab, site: Site) -> None:
+    site.unreadable["agentruns/log"] = (403, "User alice cannot get agentruns/transcript")
+    browser.open(site.page("job", **FAILED))
+    browser.wait_text("#talk-problem", "cannot get agentruns/transcript")
+    browser.wait_text("#attempts", "Refunded")
+
+
+def test_output_that_is_open_is_followed(browser: Tab, site: Site) -> None:
+    browser.open(site.page("job", **FAILED))
+    browser.click("#h-output + details summary")
+    browser.wait_text("#h-output + details pre", "loaded 214 orders")
+    site.output += "and then <b>more</b>\n"
+    browser.run("refresh()")
+    browser.wait_text("#h-output + details pre", "and then <b>more</b>")
 
 
 def test_a_schedule_is_run_now_with_the_same_time_in_both_annotations(browser: Tab, site: Site) -> None:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agentjobs.api.meta import ApiModel
 from agentjobs.web.objects.acts import RunAuditList
+from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempt, RunAttempts, RunResult
 from agentjobs.web.objects.schedules import ScheduleStatList
 from agentjobs.web.objects.stats import ModelList, QueueStatList, Worker, WorkerList
@@ -93,6 +94,9 @@ def environment() -> Environment:
         "clock_in": words.clock_in,
         "plural": words.plural,
         "meaning": words.meaning,
+        "saying": words.saying,
+        "word": words.word,
+        "json": words.json,
         "explained": explained,
         "lasts": drawings.lasts,
     }
@@ -133,6 +137,8 @@ def of(model: ApiModel, page: Page, now: datetime) -> str | None:
         case ModelList(), "" | "acts":
             acts = page.may_act and page.part == "acts"
             return _render("models.html", page, now, models=model.items, acts=acts)
+        case TranscriptEntry(), "entry":
+            return _render("entry.html", page, now, entry=model)
         case ScheduleStatList(), "":
             return _render("schedules.html", page, now, schedules=model.items, acts=page.may_act)
         case RunAuditList(), "":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from json import dumps
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentjobs.values.reasons import Reason
@@ -99,6 +100,41 @@ def meaning(reason: str) -> str:
     """What a reason means and what to do, from the one table of reasons; empty for an unknown one."""
     found = next((one for one in Reason if one.value == reason), None)
     return found.doc if found else ""
+
+
+SAYINGS = {
+    "text": "says",
+    "thought": "thinks",
+    "call": "calls",
+    "result": "got from",
+    "question": "asks a person about",
+    "answer": "answers",
+    "transfer": "hands over to",
+    "code": "runs code",
+    "code_result": "got from its code",
+    "file": "adds a file",
+    "state": "notes",
+    "output": "gives",
+    "compaction": "sums up",
+    "error": "failed",
+    "empty": "says nothing",
+}
+"""Kinds of a transcript's entries as verbs of their authors."""
+
+
+def saying(kind: str) -> str:
+    """What the author of an entry of this kind does; the kind itself where it has no verb."""
+    return SAYINGS.get(kind, kind)
+
+
+def word(text: str) -> str:
+    """The text where it is one plain word, for a class; else ``other``."""
+    return text if text.isascii() and text.replace("_", "").isalpha() else "other"
+
+
+def json(value: object) -> str:
+    """A JSON value on as many lines as it needs."""
+    return dumps(value, ensure_ascii=False, indent=1, sort_keys=False)
 
 
 _ENDS = {
