@@ -25,6 +25,7 @@ from agentjobs.web.objects.schedules import (
     ScheduleStatSpec,
     ScheduleStatStatus,
 )
+from agentjobs.web.objects.series import RunSeries, RunSeriesPoint
 from agentjobs.web.objects.stats import (
     Model,
     ModelList,
@@ -316,6 +317,28 @@ def afternoon() -> Site:
             schedule("stock-check", "*/5 * * * *", next_every=300, active=1),
         ]
     )
+    ends = [
+        RunSeriesPoint(time=at(60 * n), key=key, outcome=outcome, count=count)
+        for n in range(1, 60)
+        for key, outcome, count in (
+            ("", "Complete", 14 + (n * 7) % 9 if n > 12 else 2),
+            ("ModelRateLimited", "Failed", 9 - n % 4 if n <= 12 else 0),
+            ("AttemptsExhausted", "Failed", 1 if n in (15, 16, 31) else 0),
+            ("Cancelled", "Cancelled", 1 if n == 40 else 0),
+        )
+        if count
+    ]
+    tokens = [
+        RunSeriesPoint(
+            time=at(1800 * n), key=key, outcome="Complete", count=9, total_tokens=factor * (1 + (n * 5) % 11)
+        )
+        for n in range(1, 48)
+        for key, factor in (("gemini-flash", 91_000), ("claude-haiku", 20_500))
+    ]
+    site.series = {
+        "reason": RunSeries(since_time=at(3600), until_time=at(0), by="reason", items=ends),
+        "model": RunSeries(since_time=at(86400), until_time=at(0), by="model", items=tokens),
+    }
     site.transcript = conversation()
     site.output = "loaded 214 orders\nsearch_orders: A-1171\n"
     return site

@@ -19,6 +19,7 @@ from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempt, RunAttempts, RunResult
 from agentjobs.web.objects.schedules import ScheduleStatList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, Worker, WorkerList
 from agentjobs.web.ui import drawings, words
 from agentjobs.web.view import Page
@@ -92,6 +93,7 @@ def environment() -> Environment:
         "short": words.short,
         "clock": words.clock,
         "clock_in": words.clock_in,
+        "hour": words.hour,
         "plural": words.plural,
         "meaning": words.meaning,
         "saying": words.saying,
@@ -105,6 +107,8 @@ def environment() -> Environment:
 
 
 ENVIRONMENT = environment()
+PLACES = {"ends": 60, "tokens": 48}
+"""Bars of the hour, and of the day."""
 
 
 def of(model: ApiModel, page: Page, now: datetime) -> str | None:
@@ -141,6 +145,12 @@ def of(model: ApiModel, page: Page, now: datetime) -> str | None:
             return _render("entry.html", page, now, entry=model)
         case ScheduleStatList(), "":
             return _render("schedules.html", page, now, schedules=model.items, acts=page.may_act)
+        case RunSeries(), "ends" | "tokens" as part:
+            places = PLACES[part]
+            drawn = drawings.rows(model, places, tokens=part == "tokens")
+            whole = words.moment(model.until_time) - words.moment(model.since_time)
+            each = whole.total_seconds() / places
+            return _render(f"{part}.html", page, now, series=model, rows=drawn, each=each)
         case RunAuditList(), "":
             return _render("acts.html", page, now, audits=model.items, next=model.metadata.continue_)
     return None

@@ -82,6 +82,11 @@ def clock(at: str) -> str:
     return moment(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def hour(at: str) -> str:
+    """Hour and minute in UTC."""
+    return moment(at).astimezone(UTC).strftime("%H:%M")
+
+
 def clock_in(at: str, zone: str) -> str:
     """A time with its weekday in a zone; in UTC where this machine does not know the zone."""
     try:

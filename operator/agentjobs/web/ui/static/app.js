@@ -86,11 +86,12 @@ function showLive() {
   if (button.textContent !== why) button.textContent = why;
   button.setAttribute("aria-pressed", String(live));
 }
-function refresh() {
-  for (const region of $$("[data-get]")) htmx.trigger(region, "refresh");
+function refresh(tick = 0) { // by the clock, a region is asked for at every one of its `data-every` ticks
+  for (const region of $$("[data-get]")) if (tick % (region.dataset.every || 1) === 0) htmx.trigger(region, "refresh");
   for (const details of $$("details[data-text][open]")) fetched(details);
 }
-setInterval(() => { showLive(); if (!still()) refresh(); follow(); }, REFRESH_MS);
+let ticks = 0;
+setInterval(() => { showLive(); if (!still()) refresh(++ticks); follow(); }, REFRESH_MS);
 for (const event of ["selectionchange", "visibilitychange", "change", "focusin"])
   document.addEventListener(event, showLive);
 document.addEventListener("visibilitychange", () => { if (!still()) refresh(); follow(); });
