@@ -56,6 +56,8 @@ class Site:
     """Whether nothing more is written to the transcript."""
     may_act: bool = True
     user: str = "alice"
+    objects: bool = True
+    trace_url: str = ""
     refused: tuple[int, str] | None = None
     """Status and message with which the Kubernetes API and acts are refused."""
     unreadable: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -149,7 +151,19 @@ def application(site: Site) -> Starlette:
         if "text/html" not in request.headers["accept"]:
             return JSONResponse(model.model_dump(mode="json", by_alias=True, exclude_none=True))
         query = {key: request.query_params.getlist(key) for key in request.query_params}
-        html = pages.fragment(model, Page(site.user, site.may_act, resource, namespace, name, query))
+        html = pages.fragment(
+            model,
+            Page(
+                site.user,
+                site.may_act,
+                resource,
+                namespace,
+                name,
+                query,
+                objects=site.objects,
+                trace_url=site.trace_url,
+            ),
+        )
         return _answer(406, "no fragment") if html is None else Response(html, media_type="text/html")
 
     async def entries(request: Request, namespace: str | None, name: str | None) -> AsyncIterator[str]:
@@ -173,7 +187,11 @@ def application(site: Site) -> Starlette:
         body = await request.json()
         if request.query_params.get("dryRun") == "All":
             states = body["spec"]["filter"].get("state", [])
-            n = sum(not states or run.status.state in states for run in site.runs)
+            where = request.url.path.split("/namespaces/")[1].split("/")[0]
+            n = sum(
+                run.metadata.namespace == where and (not states or run.status.state in states)
+                for run in site.runs
+            )
             return JSONResponse(body | {"status": {"matched": n, "changed": 0}}, 201)
         site.changes.append((request.method, request.url.path, body))
         if site.refused:

@@ -11,6 +11,7 @@ import pytest
 from agentjobs.api import act
 from agentjobs.api.names import ACT, RUN_REQUESTED_AT
 from agentjobs.values.verbs import Verb
+from agentjobs.web.objects.acts import RunAction
 from browser import Tab, tab, until
 from dashboard_samples import HOSTILE, afternoon, entry, question, run, uid
 from dashboard_site import Site, served
@@ -204,6 +205,59 @@ def test_all_failed_jobs_are_counted_first_and_retried_each_once(browser: Tab, s
     browser.wait_text("#bulk-told", "3 of 3: asked for")
     names = [path.rsplit("/", 1)[1] for _, path, _ in site.changes]
     assert sorted(names) == ["digest-29395170", "triage-4807", "triage-4808"]
+
+
+def test_all_that_match_in_all_namespaces_are_changed_and_those_without_an_object_by_one_act(
+    browser: Tab, site: Site
+) -> None:
+    site.runs[:] = [run(f"a-{n}", "Failed", namespace=f"team-{n}") for n in range(3)]
+    site.runs += [run(uid(f"bare-{n}"), "Failed", namespace="-") for n in range(2)]
+    browser.open(site.page("jobs", state="Failed"))
+    browser.wait_text("#list", "a-2")
+    browser.click("button[data-bulk=retry]")
+    browser.wait_text("#ask-says", "5 jobs match.")
+    _confirm(browser, "all of them")
+    browser.wait_text("#bulk-told", "4 of 5: asked for")  # the sample answers that one was changed
+    changed = [(method, path.split("/v1alpha1/")[1]) for method, path, _ in site.changes]
+    assert changed == [
+        *(("PATCH", f"namespaces/team-{n}/agentjobs/a-{n}") for n in range(3)),
+        ("POST", "namespaces/-/runactions"),
+    ]
+    spec = site.changes[-1][2]["spec"]
+    assert spec == {
+        "verb": "retry",
+        "filter": {"state": ["Failed"]},
+        "reason": "all of them",
+        "spreadSeconds": 0,
+    }
+
+
+def test_one_job_without_an_object_is_changed_by_its_uid(browser: Tab, site: Site) -> None:
+    name = uid("bare")
+    site.runs.append(run(name, "Failed", namespace="-"))
+    site.objects = False  # the administrator's door
+    browser.open(site.page("job", namespace="-", name=name, uid=uid(name)))
+    browser.click("button[data-act=retry]")
+    _confirm(browser, "it is mended")
+    browser.wait_text(".acts .told", "Asked for")
+    [(method, path, body)] = site.changes
+    assert (method, path.split("/v1alpha1/")[1]) == ("POST", "namespaces/-/runactions")
+    assert RunAction.model_validate(body).spec.filter.uid == uid(name)
+    assert 'data-act="again"' not in browser.run("document.querySelector('#job').innerHTML")
+
+
+def test_a_door_without_the_kubernetes_api_offers_acts_on_jobs_without_an_object_alone(
+    browser: Tab, site: Site
+) -> None:
+    site.objects = False
+    site.runs.insert(0, run(uid("bare"), "Failed", namespace="-"))
+    browser.open(site.page("jobs"))
+    browser.wait("document.querySelectorAll('input[name=pick]').length === 1")
+    browser.open(site.page("job", **FAILED))
+    browser.wait_text("#job", "is changed by kubectl agentjobs")
+    assert browser.run("document.querySelectorAll('[data-act]').length") == 0
+    browser.open(site.page("approvals"))
+    browser.wait_text("#inbox", "kubectl agentjobs approve")
 
 
 def test_a_queue_is_paused_with_a_reason_only(browser: Tab, site: Site) -> None:

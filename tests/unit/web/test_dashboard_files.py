@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,24 @@ def test_hostile_words_are_text_in_a_series(part: str) -> None:
     assert html is not None
     assert "<img" not in html
     assert "<rect" in html
+
+
+@pytest.mark.parametrize(
+    ("template", "link"),
+    [
+        ("https://jaeger.example/trace/{trace_id}", 'href="https://jaeger.example/trace/4bf9%3C2F"'),
+        ("https://tempo.example/?q={trace_id}&x=1", 'href="https://tempo.example/?q=4bf9%3C2F&amp;x=1"'),
+        ("javascript:alert(1)//{trace_id}", ""),
+        ("https://jaeger.example/", ""),
+        ("", ""),
+    ],
+)
+def test_a_trace_is_linked_only_where_a_tracing_system_is_set(template: str, link: str) -> None:
+    page = replace(_page(), trace_url=template)
+    html = of(run("x", "Failed", trace_id="4bf9<2F"), page, NOW)
+    assert html is not None
+    assert "4bf9&lt;2F" in html
+    assert (link in html) if link else ("_blank" not in html)
 
 
 def test_a_read_only_door_shows_no_act() -> None:

@@ -49,6 +49,7 @@ class ActionFilter(Asked):
     state: Annotated[list[ShortText], Field(max_length=10)] = Field(
         default_factory=list, description="state: one of these."
     )
+    uid: ShortText | None = Field(default=None, description="uid of one job.")
     reason: ShortText | None = Field(default=None, description="reason of the state.")
     queue: ShortText | None = Field(default=None, description="queue that they are in.")
     agent: ShortText | None = Field(default=None, description="agent that runs them.")

@@ -93,6 +93,7 @@ def environment() -> Environment:
         "short": words.short,
         "clock": words.clock,
         "clock_in": words.clock_in,
+        "trace_link": words.trace_link,
         "hour": words.hour,
         "plural": words.plural,
         "meaning": words.meaning,
@@ -144,7 +145,9 @@ def of(model: ApiModel, page: Page, now: datetime) -> str | None:
         case TranscriptEntry(), "entry":
             return _render("entry.html", page, now, entry=model)
         case ScheduleStatList(), "":
-            return _render("schedules.html", page, now, schedules=model.items, acts=page.may_act)
+            return _render(
+                "schedules.html", page, now, schedules=model.items, acts=page.may_act and page.objects
+            )
         case RunSeries(), "ends" | "tokens" as part:
             places = PLACES[part]
             drawn = drawings.rows(model, places, tokens=part == "tokens")

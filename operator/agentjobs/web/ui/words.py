@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from json import dumps
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentjobs.values.reasons import Reason
@@ -85,6 +86,12 @@ def clock(at: str) -> str:
 def hour(at: str) -> str:
     """Hour and minute in UTC."""
     return moment(at).astimezone(UTC).strftime("%H:%M")
+
+
+def trace_link(template: str, trace_id: str) -> str:
+    """The address of a trace; empty where no tracing system is set, or where it is no web address."""
+    known = template.startswith(("https://", "http://")) and "{trace_id}" in template
+    return template.replace("{trace_id}", quote(trace_id, safe="")) if known else ""
 
 
 def clock_in(at: str, zone: str) -> str:

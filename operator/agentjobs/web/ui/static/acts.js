@@ -92,6 +92,9 @@ function withAct(change, verb, reason, at, { when = instant(), origin = "" } = {
   const text = actText({ by: at.user, verb: VERB[verb] || verb, reason, at: when, via: "web", origin });
   return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: text } } };
 }
+function change(at, verb, given) { // of an object by the Kubernetes API; of a job without one by the runs API
+  return at.namespace === "-" ? runAction("-", verb, given, { uid: at.uid }) : patch(at, verb, given);
+}
 function patch(at, verb, given) {
   const when = instant(); // of a run now, the audit wants the same time in both annotations
   const change = withAct(OBJECT[verb].patch(given, at, when), verb, given.reason, at, { when });
@@ -141,7 +144,7 @@ document.addEventListener("click", async (event) => {
       const link = Object.assign(document.createElement("a"), { textContent: made.metadata.name, href: "job.html?" + new URLSearchParams({ namespace: at.namespace, name: made.metadata.name, uid: made.metadata.uid }) });
       tell(place, "Created: ");
       place.append(link);
-    } else await patch(at, verb, given);
+    } else await change(at, verb, given);
     if (verb !== "again") tell(place, DONE);
   } catch (error) { tell(place, error.message, true); } finally {
     busy -= 1;
@@ -159,9 +162,13 @@ function filterOf() {
   const states = query.getAll("state").filter(Boolean);
   return states.length ? { ...found, state: states } : found;
 }
-const runAction = (where, verb, given, dry) => send("POST",
-  `${api}namespaces/${encodeURIComponent(where)}/runactions${dry ? "?dryRun=All" : ""}`,
-  { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec: { verb, filter: filterOf(), reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) } });
+async function runAction(where, verb, given, only, dry = false) {
+  const spec = { verb, filter: only || filterOf(), reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) };
+  const url = `${api}namespaces/${encodeURIComponent(where)}/runactions${dry ? "?dryRun=All" : ""}`;
+  const { status } = await send("POST", url, { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec });
+  if (only && !status.changed) throw new Error("Nothing to change: it is in another state by now.");
+  return status;
+}
 async function* matching() { // every job that the filter finds, each once: newest first, page by page
   let next = "";
   do {
@@ -181,10 +188,10 @@ document.addEventListener("click", async (event) => {
   if (!verb) return;
   const rows = picks().map((box) => ({ ...box.closest("tr").dataset }));
   let total = rows.length;
+  const objects = Boolean($("table.jobs[data-objects]")), one = objects ? namespace : "-"; // where all that match are
   const preview = rows.length ? undefined : async () => {
-    const found = await send("POST", `${api}${namespace ? `namespaces/${encodeURIComponent(namespace)}/` : ""}runactions?dryRun=All`,
-      { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec: { verb, filter: filterOf() } });
-    total = found.status.matched;
+    if (one) total = (await runAction(one, verb, {}, null, true)).matched;
+    else for await (const _ of matching()) total += 1; // over all namespaces
     return total === 1 ? "1 job matches." : `${total.toLocaleString("en")} jobs match.`;
   };
   const given = await asked({
@@ -201,14 +208,14 @@ document.addEventListener("click", async (event) => {
   halted = false;
   $("#bulk-stop").hidden = false;
   try {
-    for await (const at of rows.length ? rows : matching()) {
+    for await (const at of rows.length ? rows : one === "-" ? [] : matching()) {
       if (halted) break;
-      if (at.namespace === "-" || !at.namespace) { bare += 1; continue; }
-      try { await patch({ ...at, user: me }, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
+      if (!rows.length && at.namespace === "-") { bare += 1; continue; } // by one act, below
+      try { await change({ ...at, user: me }, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
       tell(place, `${done} of ${total} …`);
       if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }
-    if (bare && !halted && !rows.length) { done += (await runAction("-", verb, given)).status.changed; bare = 0; }
+    if (!rows.length && !halted && (bare || one === "-")) done += (await runAction("-", verb, given)).changed;
   } catch (error) { refused.push(error.message); } finally {
     busy -= 1;
     $("#bulk-stop").hidden = true;
@@ -219,7 +226,6 @@ document.addEventListener("click", async (event) => {
   }
   const parts = [`${done} of ${total}: asked for`];
   if (halted) parts.push("stopped; do it again for the rest");
-  if (bare) parts.push(`${bare} without an object: filter for them in the namespace -`);
   if (refused.length) parts.push(`${refused.length} refused, the first: ${refused[0]}`);
   tell(place, parts.join("; ") + ".", refused.length > 0);
 });
