@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from agentjobs.api.meta import ApiModel
 from agentjobs.values.json import JsonObject
 from agentjobs.web import table
-from agentjobs.web.call import Answer, Event, Log, Object, Text, Watch
+from agentjobs.web.call import Answer, Event, File, Log, Object, Text, Watch
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.status import ApiError
 from agentjobs.web.table import Column
@@ -33,6 +33,13 @@ DATA_HEADERS = {
     "Vary": "Accept",
 }
 HTML_HEADERS = {**DATA_HEADERS, "Content-Security-Policy": CSP}
+FILE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": CSP,
+}
+"""A browser keeps a file, and asks each time whether it is the newest."""
 Columns = Sequence[Column[KubeObject]]
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """As a reader of server-sent events knows it; JSON has none of these inside of a text."""
@@ -82,6 +89,8 @@ class Renderer:
     columns: Columns = ()
     dashboard: Dashboard | None = None
     stopping: asyncio.Event | None = None
+    known_tags: str = ""
+    """If-None-Match of the request."""
 
     def response(self, answer: Answer) -> Response:
         """The answer in the first form that the client accepts. Raises ApiError (406)."""
@@ -90,6 +99,12 @@ class Renderer:
                 return Response(text, media_type=f"{PLAIN}; charset=utf-8", headers=DATA_HEADERS)
             case Object():
                 return self._object(answer)
+            case File(asset):
+                tag = f'"{asset.etag}"'
+                headers = {**FILE_HEADERS, "ETag": tag}
+                if tag in self.known_tags:
+                    return Response(status_code=304, headers=headers)
+                return Response(asset.content, 200, headers, asset.content_type)
             case Watch() | Log():
                 return self._stream(answer)
 

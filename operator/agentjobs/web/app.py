@@ -89,14 +89,24 @@ class App:
             self.authoriser,
             await _body(request) if target.verb == "create" else b"",
             request.headers.get("last-event-id", "")[:200],
+            self.dashboard,
         )
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 answer = await handler(call)
         except TimeoutError:
             raise ApiError(503, "the database gave no answer in time") from None
-        page = Page(identity.user, identity.may_act, target.resource, target.namespace, target.name, query)
-        renderer = Renderer(accept, page, resource.columns, self.dashboard, self.stopping)
+        page = Page(
+            identity.user,
+            identity.may_act,
+            target.resource,
+            target.namespace,
+            target.name,
+            query,
+            objects=identity.has_objects,
+        )
+        tags = request.headers.get("if-none-match", "")
+        renderer = Renderer(accept, page, resource.columns, self.dashboard, self.stopping, tags)
         return renderer.response(answer)
 
 

@@ -14,6 +14,7 @@ from agentjobs.web.identity import Identity
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.status import ApiError
 from agentjobs.web.target import Query, Target, flag, one
+from agentjobs.web.view import Asset, Dashboard
 
 if TYPE_CHECKING:
     from agentjobs.web.runs import Runs
@@ -32,6 +33,7 @@ class Call:
     authoriser: Authoriser
     body: bytes = b""
     last_event_id: str = ""
+    dashboard: Dashboard | None = None
 
     async def require(self, verb: str, resource: str) -> None:
         """Asks for a further right on the same object. Raises ApiError (403)."""
@@ -128,4 +130,11 @@ class Log:
     events: AsyncIterator[Event]
 
 
-Answer = Object | Text | Watch | Log
+@dataclass(frozen=True, slots=True)
+class File:
+    """A static file of the dashboard."""
+
+    asset: Asset
+
+
+Answer = Object | Text | Watch | Log | File

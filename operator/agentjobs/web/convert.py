@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from agentjobs.queue.breakers import MODULE, Breaker, target_of
+from agentjobs.queue.breakers import MODULE, target_of
 from agentjobs.queue.job_list import JobRow
-from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef, WorkerInfo
+from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
 from agentjobs.values.usage import Usage
@@ -24,7 +23,6 @@ from agentjobs.web.objects.runs import (
     RunResult,
     RunUsage,
 )
-from agentjobs.web.objects.stats import Model, ModelStatus, Worker, WorkerStatus
 
 
 def version_of(moment: datetime) -> str:
@@ -134,43 +132,6 @@ def agent_of(payload: Mapping[str, object]) -> tuple[str | None, str | None]:
     if target is not None and target.startswith(MODULE):
         return target.removeprefix(MODULE), None
     return (named if isinstance(named, str) and named else None), target
-
-
-def worker_of(info: WorkerInfo) -> Worker:
-    """One live process."""
-    return Worker(
-        metadata=Metadata(name=info.name, uid=str(info.id)),
-        status=WorkerStatus(
-            pool=info.pool,
-            version=info.version or None,
-            queues=dict(info.queues),
-            slots=sum(info.queues.values()),
-        ),
-    )
-
-
-def model_of(breaker: Breaker) -> Model:
-    """One breaker."""
-    return Model(
-        metadata=Metadata(name=dns_name(f"{breaker.pool}.{breaker.model}")),
-        status=ModelStatus(
-            pool=breaker.pool,
-            model=breaker.model,
-            open=breaker.reason is not None,
-            reason=breaker.reason,
-            failures=breaker.failures,
-            since=time_text(breaker.since),
-            last_failure=breaker.last_failure or None,
-            probe_time=time_text(breaker.probe_at) if breaker.reason is not None else None,
-            running=breaker.running,
-            blocked=breaker.blocked,
-        ),
-    )
-
-
-def dns_name(text: str) -> str:
-    """The text as the name of an object: what may not stand in one becomes a hyphen."""
-    return re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.")[:253] or "x"
 
 
 def why(reason: str) -> str | None:

@@ -31,3 +31,8 @@ class Identity:
     def may_act(self) -> bool:
         """Whether the door lets acts in at all."""
         return self.door is not Door.TOKEN
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether the door's address leads to the Kubernetes API too."""
+        return self.door is Door.AGGREGATED

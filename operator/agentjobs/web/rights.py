@@ -13,6 +13,7 @@ INCLUDED = {
     Role.VIEW: (Role.VIEW,),
     Role.EDIT: (Role.VIEW, Role.EDIT),
     Role.ADMIN: (Role.VIEW, Role.EDIT, Role.ADMIN),
+    Role.QUEUES: (Role.QUEUES,),
 }
 """What each role may do. ``view`` is aggregated into ``edit``, and that into ``admin``."""
 

@@ -10,10 +10,10 @@ from enum import StrEnum
 from agentjobs.web import table
 from agentjobs.web.answers import Columns
 from agentjobs.web.call import Answer, Call
-from agentjobs.web.handlers import agentruns, log, stats
+from agentjobs.web.handlers import agentruns, log, stats, ui
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.objects.runs import AgentRun, RunAttempts, RunResult
-from agentjobs.web.objects.stats import Model, Worker
+from agentjobs.web.objects.stats import Model, QueueStat, Worker
 from agentjobs.web.status import ApiError
 from agentjobs.web.target import Target
 
@@ -26,6 +26,8 @@ class Role(StrEnum):
     VIEW = "view"
     EDIT = "edit"
     ADMIN = "admin"
+    QUEUES = "queues"
+    """A role of its own, of the whole cluster: queues and models are everybody's."""
     EVERYONE = "everyone"
     """Every authenticated user: static files."""
 
@@ -79,10 +81,19 @@ RESOURCES: tuple[Resource, ...] = (
         columns=_columns(table.RUNS),
         short_names=("ar",),
     ),
-    Resource("agentruns/log", "AgentRun", {"get": (Role.VIEW, log.get_log)}),
-    Resource("agentruns/result", "RunResult", {"get": (Role.VIEW, agentruns.get_result)}, model=RunResult),
+    # what tools were given and gave: not in view
+    Resource("agentruns/log", "AgentRun", {"get": (Role.EDIT, log.get_log)}),
+    Resource("agentruns/result", "RunResult", {"get": (Role.EDIT, agentruns.get_result)}, model=RunResult),
     Resource(
         "agentruns/attempts", "RunAttempts", {"get": (Role.VIEW, agentruns.get_attempts)}, model=RunAttempts
+    ),
+    Resource(
+        "queuestats",
+        "QueueStat",
+        _reading(Role.VIEW, stats.queuestats),
+        model=QueueStat,
+        columns=_columns(table.QUEUES),
+        short_names=("qs",),
     ),
     Resource(
         "workers",
@@ -94,6 +105,7 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         "models", "Model", _reading(Role.VIEW, stats.models), model=Model, columns=_columns(table.MODELS)
     ),
+    Resource("ui", "DashboardFile", {"get": (Role.EVERYONE, ui.get_file)}, namespaced=False),
 )
 BY_NAME: Mapping[str, Resource] = {resource.name: resource for resource in RESOURCES}
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
+from agentjobs.queue.board import Board, BoardCounts
+from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView
-from agentjobs.web.convert import model_of, run_of_row, run_of_view, worker_of
+from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
+from agentjobs.web.convert import run_of_row, run_of_view
 from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList
-from agentjobs.web.objects.stats import Model, ModelList, Worker, WorkerList
+from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
 from agentjobs.web.status import ApiError, not_found
 from agentjobs.web.watching import Seen, Shared
 
 WATCHED = 200
 """Jobs of a list's top that a watch looks at."""
+BOARD_SECONDS = 2.0
+"""How old a board's numbers may be: each count reads all jobs that wait, for all readers and namespaces at once."""
 
 
 class Runs:
@@ -26,6 +32,7 @@ class Runs:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._shared = Shared()
+        self._boards = Shared(BOARD_SECONDS)
 
     async def page(self, wanted: JobFilter, after: str | None, limit: int) -> AgentRunList:
         """One page of jobs, the newest first. Raises ApiError (410) for a ``continue`` that is none."""
@@ -81,21 +88,38 @@ class Runs:
         except ValueError:
             return None
 
-    async def workers(self) -> WorkerList:
-        """The live workers."""
-        found = [worker_of(info) for info in await self._queue.workers() if info.queues]
-        return WorkerList(items=sorted(found, key=_by_name))
+    async def board(self, namespace: str | None) -> tuple[Board, datetime]:
+        """The board of one namespace of a path (None: of all), and when it was counted: ``BOARD_SECONDS`` ago at most."""
+        counts, moment = await self._boards.read("board", self._counted)
+        return counts.board(place_of(namespace)), moment
 
-    async def models(self) -> ModelList:
-        """The models with a breaker."""
+    async def _counted(self) -> tuple[BoardCounts, datetime]:
+        return await self._queue.board_counts(), datetime.now(UTC)
+
+    async def queues(self, namespace: str | None) -> QueueStatList:
+        """The queues: all, or those in which the namespace has unfinished jobs."""
+        board, _ = await self.board(namespace)
+        return QueueStatList(items=queues_of(board, namespace))
+
+    async def workers(self, namespace: str | None) -> WorkerList:
+        """The live workers: all, or those that serve a queue of the namespace."""
+        board, moment = await self.board(namespace)
+        return WorkerList(items=workers_of(board, namespace, moment))
+
+    async def models(self, namespace: str | None) -> ModelList:
+        """The models with a breaker: all, or those that unfinished jobs of the namespace use."""
+        found = await self._shared.read("models", self._queue.model_health)
+        if namespace is not None:
+            found = [one for one in found if await self._uses(namespace, one)]
         return ModelList(
-            items=sorted((model_of(one) for one in await self._queue.model_health()), key=_by_name)
+            items=sorted((model_of(one, namespace) for one in found), key=lambda one: one.metadata.name)
         )
+
+    async def _uses(self, namespace: str, breaker: Breaker) -> bool:
+        wanted = users_of(breaker, namespace)
+        page: JobPage = await self._boards.read(("uses", wanted), lambda: self._queue.jobs(wanted, limit=1))
+        return bool(page.jobs)
 
 
 def _place(view: JobView) -> tuple[str, str]:
     return (NO_OBJECT, str(view.uid)) if view.ref is None else (view.ref.namespace, view.ref.name)
-
-
-def _by_name(item: Worker | Model) -> str:
-    return item.metadata.name

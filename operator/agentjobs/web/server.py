@@ -31,6 +31,7 @@ from agentjobs.web.identity import Identity
 from agentjobs.web.runs import Runs
 from agentjobs.web.target import Target
 from agentjobs.web.tls import PEER, PeerProtocol, ServingTls
+from agentjobs.web.ui.pages import DASHBOARD
 
 log = logging.getLogger(__name__)
 HEADER_BYTES = 32 << 10
@@ -105,8 +106,8 @@ class Web:
         return page(self.meter.families())
 
     async def _administrator(self, runs: Runs) -> None:
-        door = AdministratorsDoor(self.config.port, start_path(dashboard=False))
-        app = App(door.identify, runs, Authoriser(), stopping=self.stopping)
+        door = AdministratorsDoor(self.config.port, start_path(dashboard=True))
+        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.stopping)
         self.link = door.link
         await self._serve(door.around(app), "127.0.0.1", None)
 
@@ -120,7 +121,7 @@ class Web:
             async def review(identity: Identity, wanted: Target) -> bool:
                 return await reviewed(api, identity, wanted)
 
-            app = App(known.identify, runs, Authoriser(review), stopping=self.stopping)
+            app = App(known.identify, runs, Authoriser(review), DASHBOARD, self.stopping)
             following = asyncio.create_task(self._follow(api, known, tls))
             try:
                 await self._serve(app, "0.0.0.0", tls.context)

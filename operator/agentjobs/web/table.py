@@ -111,7 +111,7 @@ MODELS: tuple[Column[Model], ...] = (
     Column("Model", lambda model, _: model.status.model),
     Column("Open", lambda model, _: "yes" if model.status.open else "no"),
     Column("Reason", lambda model, _: model.status.reason or model.status.last_failure or ""),
-    Column("Blocked", lambda model, _: model.status.blocked, "integer"),
+    Column("Blocked", lambda model, _: "" if model.status.blocked is None else str(model.status.blocked)),
     Column("Probe", lambda model, _: model.status.probe_time or ""),
     Column("Since", lambda model, now: ago(model.status.since, now)),
 )

@@ -29,6 +29,9 @@ class Page:
     """All query parameters, as the URL has them: filters, ``part`` and whatever else the dashboard sends itself."""
     event: str = ""
     """Of a stream's fragment: added, modified, deleted, or entry (of a log). Empty: of a plain answer."""
+    objects: bool = True
+    """Whether the Kubernetes API is behind the same address, so that objects can be changed from the page. False: at the
+    administrator's door."""
 
     def first(self, parameter: str) -> str:
         """The parameter's first value; empty: there is none."""

@@ -72,7 +72,7 @@ def test_only_the_table_of_routes_is_served() -> None:
     for resource in RESOURCES:
         for verb in ("get", "list", "watch", "create"):
             name = "a" if verb == "get" else None
-            target = Target(verb, resource.name, "team", name)
+            target = Target(verb, resource.name, "team" if resource.namespaced else None, name)
             if verb in resource.verbs:
                 assert route_of(target)[0] is resource
             else:
@@ -82,6 +82,7 @@ def test_only_the_table_of_routes_is_served() -> None:
         Target("get", "agentruns", None, "a"),
         Target("get", "agentruns/exec", "team", "a"),
         Target("list", "secrets", "team", None),
+        Target("get", "ui", "team", "now.html"),
     ):
         with pytest.raises(ApiError) as refused:
             route_of(target)

@@ -1,4 +1,4 @@
-"""workers, models: lists, watches and single objects."""
+"""queuestats, workers, models: lists, watches and single objects."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ T = TypeVar("T", bound=KubeObject)
 Read = Callable[[Call], Awaitable[tuple[KubeObject, Sequence[T]]]]
 
 
+async def queuestats(call: Call) -> tuple[KubeObject, Sequence[KubeObject]]:
+    """The queues."""
+    found = await call.runs.queues(call.target.namespace)
+    return found, found.items
+
+
 async def workers(call: Call) -> tuple[KubeObject, Sequence[KubeObject]]:
     """The live workers."""
-    found = await call.runs.workers()
+    found = await call.runs.workers(call.target.namespace)
     return found, found.items
 
 
 async def models(call: Call) -> tuple[KubeObject, Sequence[KubeObject]]:
     """The models with a breaker."""
-    found = await call.runs.models()
+    found = await call.runs.models(call.target.namespace)
     return found, found.items
 
 

@@ -56,7 +56,10 @@ class WorkerStatus(ApiModel):
         default_factory=dict, description="queues that it serves, with its slots for each."
     )
     slots: Count = Field(default=0, description="slots of all its queues together.")
-    running: Count | None = Field(default=None, description="running jobs that it has in hand.")
+    running: Count | None = Field(
+        default=None,
+        description="running jobs that it has in hand, of all namespaces. Absent in one of them.",
+    )
     last_beat_time: Time | None = Field(
         default=None, description="lastBeatTime at which the database heard it last."
     )
@@ -91,8 +94,14 @@ class ModelStatus(ApiModel):
     since: Time | None = Field(default=None, description="since when it is open, or counts failures.")
     last_failure: str | None = Field(default=None, description="lastFailure: the reason of the last one.")
     probe_time: Time | None = Field(default=None, description="probeTime of the next try.")
-    running: Count = Field(default=0, description="running jobs that the breaker let through.")
-    blocked: Count = Field(default=0, description="blocked jobs that wait for the model.")
+    running: Count | None = Field(
+        default=None,
+        description="running jobs that the breaker let through, in all namespaces. Absent in one of them.",
+    )
+    blocked: Count | None = Field(
+        default=None,
+        description="blocked jobs that wait for the model, in all namespaces. Absent in one of them.",
+    )
 
 
 class Model(KubeObject):

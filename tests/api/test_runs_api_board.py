@@ -1,0 +1,108 @@
+"""Queues, workers, models and the dashboard's files behind a real API server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentjobs.local.assets import Assets
+from agentjobs.queue.queue import Queue
+from agentjobs.web.answers import CSP
+from agentjobs.web.ui.pages import SHELLS
+from clusters import Cluster
+from queue_builders import TestWorker, mirrored_job, new_job, until
+from runs_apis import Served, served, with_roles
+
+
+@pytest.fixture(scope="module")
+def plane(own_assets: Assets) -> Iterator[Cluster]:
+    with with_roles(own_assets) as found:
+        yield found
+
+
+@pytest.fixture
+async def queue(dsn: str) -> AsyncIterator[Queue]:
+    async with await Queue.open(dsn) as made:
+        yield made
+
+
+@pytest.fixture
+async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(plane, dsn, tmp_path) as found:
+        yield found
+
+
+async def test_a_namespace_sees_its_own_counts_its_queues_and_the_workers_that_serve_them(
+    api: Served, queue: Queue
+) -> None:
+    worker = await TestWorker(queue, {"agents": 3, "secret": 2}).register()
+    await queue.enqueue([mirrored_job("mine"), mirrored_job("theirs", "other"), new_job(queue="secret")])
+    await queue.set_queue("agents", paused=False, max_running=7, by="ops")
+    (mine,) = (await api.ask("view", "namespaces/team/queuestats")).json["items"]
+    assert mine["metadata"] == {"name": "agents", "namespace": "team"}
+    assert mine["status"] | {"oldestWaitSeconds": 0} == {
+        "waiting": 1, "running": 0, "byState": {"Queued": 1}, "slots": 3, "oldestWaitSeconds": 0, "maxRunning": 7,
+        "paused": False,
+    }  # fmt: skip
+    (one,) = (await api.ask("view", "namespaces/team/workers")).json["items"]
+    assert one["status"]["queues"] == {"agents": 3}
+    assert "running" not in one["status"]
+    everything = (await api.ask("", "queuestats")).json["items"]
+    assert {(item["metadata"]["name"], item["status"]["waiting"]) for item in everything} == {
+        ("agents", 2),
+        ("secret", 1),
+    }
+    assert (await api.ask("", "workers")).json["items"][0]["status"]["running"] == 0
+    assert (await api.ask("view", "namespaces/other/queuestats")).code == 403
+    assert (await api.ask("view", "queuestats")).code == 403
+    assert "WAITING" in await api.kubectl("view", "get", "qs", "agents", "-n", "team")
+
+    await worker.one()
+
+    async def counted() -> bool:
+        found = (await api.ask("", "queuestats/agents", method="GET")).code == 404
+        listed = (await api.ask("", "queuestats")).json["items"]
+        return found and any(item["status"]["running"] for item in listed)
+
+    await until(counted, 20)
+
+
+async def test_every_page_of_the_dashboard_is_served_to_whoever_is_known_and_to_nobody_else(
+    api: Served,
+) -> None:
+    for name in SHELLS:
+        page = await api.ask("nobody", f"ui/{name}.html", accept="text/html")
+        assert page.code == 200, page.text
+        assert page.headers["Content-Security-Policy"] == CSP
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        for file in re.findall(r'(?:src|href)="([\w.-]+)"', page.text):
+            assert (await api.ask("nobody", f"ui/{file}", accept="*/*")).code == 200
+    tag = page.headers["ETag"]
+    assert (await api.ask("nobody", f"ui/{name}.html", If_None_Match=tag)).code == 304
+    for path in (
+        "ui/none.html",
+        "ui/now.html/x",
+        "ui/..",
+        "ui/%2e%2e",
+        "ui/now.html%2f..",
+        "namespaces/team/ui/now.html",
+    ):
+        assert (await api.ask("", path)).code in (404, 405), path
+    assert (await api.ask("nobody", "ui")).code == 403
+
+
+async def test_a_fragment_comes_from_the_route_of_its_data_and_says_whether_objects_can_be_changed(
+    api: Served, queue: Queue
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    rows = await api.ask("view", "namespaces/team/agentruns", accept="text/html")
+    assert rows.code == 200
+    assert "mine" in rows.text
+    assert rows.headers["Content-Security-Policy"] == CSP
+    board = await api.ask("view", "namespaces/team/queuestats", accept="text/html")
+    assert 'data-queue="agents"' in board.text
+    refused = await api.ask("view", "namespaces/other/agentruns", accept="text/html")
+    assert refused.code == 403
