@@ -19,7 +19,6 @@ from http.cookies import CookieError, SimpleCookie
 from agentjobs.web.names import ROOT
 
 START = f"{ROOT}/ui/now.html"
-LEADS_ON = f'<!doctype html><title>agentjobs</title><meta http-equiv="refresh" content="0;url={START}">'
 OPEN = "/open/"
 ACT_HEADER = "X-Agentjobs-Act"
 BODY_BYTES = 3 * 1024 * 1024
@@ -85,6 +84,8 @@ class Door:
     """The door at one port: the link lets in once, and gives a cookie that lets in from then on."""
 
     port: int
+    start: str = START
+    """Path and query of the first page; in them nothing that HTML reads otherwise."""
     link_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     """Spent by the first visit: the browser's command line, which others on this machine can see, holds it."""
     cookie_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -101,6 +102,13 @@ class Door:
     def cookie(self) -> str:
         """The cookie's name. Cookies do not tell ports apart, so that each door has one of its own."""
         return f"agentjobs-{self.port}"
+
+    @property
+    def leads_on(self) -> str:
+        """The page that leads on to the first one."""
+        return (
+            f'<!doctype html><title>agentjobs</title><meta http-equiv="refresh" content="0;url={self.start}">'
+        )
 
     def opened(self, asked: Asked) -> dict[str, str] | None:
         """The headers of the page that leads on, for a visit by the link or by the bare address. None: another request.

@@ -14,7 +14,6 @@ from typing import ClassVar
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.kubectl.door import (
     GUARDS,
-    LEADS_ON,
     Asked,
     Door,
     Turned,
@@ -36,10 +35,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self, port: int, socket: Path) -> None:
+    def __init__(self, port: int, socket: Path, start: str) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.socket_path = socket
-        self.door = Door(self.server_address[1])
+        self.door = Door(self.server_address[1], start)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that goes away in the middle of an answer is no error."""
@@ -61,7 +60,11 @@ class _Handler(BaseHTTPRequestHandler):
         asked = Asked(self.command, self.path, self.headers.items())
         try:
             if (headers := self.server.door.opened(asked)) is not None:
-                self._answer(HTTPStatus.OK, {**headers, "Content-Type": "text/html"}, LEADS_ON.encode())
+                self._answer(
+                    HTTPStatus.OK,
+                    {**headers, "Content-Type": "text/html"},
+                    self.server.door.leads_on.encode(),
+                )
                 return
             self.server.door.check(asked)
             body = self.rfile.read(body_bytes(asked))
@@ -123,14 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def open_door(port: int, socket: Path) -> Iterator[Door]:
+def open_door(port: int, socket: Path, start: str) -> Iterator[Door]:
     """The door, open until the block ends.
 
     :param port: 0: any free one.
     :raises BadInput: the port is taken.
     """
     try:
-        server = _Server(port, socket)
+        server = _Server(port, socket, start)
     except OSError as error:
         raise BadInput(
             f"--port: {port} cannot be opened: {error.strerror}. Leave it out for a free one."

@@ -6,9 +6,11 @@ import os
 import threading
 import webbrowser
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
+from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.door import START
 from agentjobs.cli.kubectl.door_server import open_door
@@ -25,6 +27,7 @@ def web(
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Port. Default: a free one.")
     ] = 0,
+    everywhere: o.Everywhere = False,
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser, only print the link.")] = False,
 ) -> None:
     """Open the dashboard, with your own rights, until Ctrl-C.
@@ -35,7 +38,8 @@ def web(
         reply = server.request("GET", START, accept="text/html")
         if not reply.ok:
             raise RunsApi(server).refusal(reply, UI)
-        with interruptible() as interrupt, open_door(port, server.socket) as door:
+        start = START if everywhere else f"{START}?namespace={quote(server.namespace, safe='')}"
+        with interruptible() as interrupt, open_door(port, server.socket, start) as door:
             typer.echo(f"The dashboard: {door.link}")
             typer.echo("It is open until Ctrl-C.", err=True)
             if not no_open:
