@@ -10,11 +10,12 @@ from enum import StrEnum
 from agentjobs.web import table
 from agentjobs.web.answers import Columns
 from agentjobs.web.call import Answer, Call
-from agentjobs.web.handlers import acts, agentruns, log, stats, ui
+from agentjobs.web.handlers import acts, agentruns, log, series, stats, ui
 from agentjobs.web.objects.acts import Erasure, QueueAction, RunAction, RunAudit
 from agentjobs.web.objects.logs import RunTranscript
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.objects.runs import AgentRun, RunAttempts, RunResult
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import Model, QueueStat, Worker
 from agentjobs.web.status import ApiError
 from agentjobs.web.target import Target
@@ -111,6 +112,13 @@ RESOURCES: tuple[Resource, ...] = (
     ),
     Resource(
         "models", "Model", _reading(Role.VIEW, stats.models), model=Model, columns=_columns(table.MODELS)
+    ),
+    Resource(
+        "runseries",
+        "RunSeries",
+        {"list": (Role.VIEW, series.list_series)},
+        model=RunSeries,
+        columns=_columns(table.SERIES),
     ),
     Resource(
         "runaudits",

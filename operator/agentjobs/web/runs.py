@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
-from agentjobs.queue.board import Board, BoardCounts
+from agentjobs.queue.board import Board, BoardCounts, SeriesKey
 from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
@@ -20,7 +20,9 @@ from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList
+from agentjobs.web.objects.series import RunSeriesList
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
+from agentjobs.web.series import series_of
 from agentjobs.web.status import ApiError, not_found
 from agentjobs.web.watching import Seen, Shared
 
@@ -127,6 +129,16 @@ class Runs:
         return ModelList(
             items=sorted((model_of(one, namespace) for one in found), key=lambda one: one.metadata.name)
         )
+
+    async def series(
+        self, namespace: str | None, by: SeriesKey, since: datetime, until: datetime, step_seconds: int
+    ) -> RunSeriesList:
+        """What has ended, by the step; read once for all who ask for the same within ``BOARD_SECONDS``."""
+        place = place_of(namespace)
+        minutes = await self._boards.read(
+            ("series", place, by, since), lambda: self._queue.series(since, until, namespace=place, by=by)
+        )
+        return series_of(minutes, namespace, since, until, step_seconds)
 
     async def audits(
         self, namespace: str | None, *, queue: str | None, uid: UUID | None, before: int | None, limit: int
