@@ -39,6 +39,7 @@ async def wait_for(file: str) -> str:
     return open(file).read()
 
 async def fall(words: str) -> str:
+    print(words)
     raise KeyError(words)
 
 root_agent = LlmAgent(name="desk", model="echo", instruction="Repeat.", tools=[wait_for, fall])
@@ -115,6 +116,9 @@ class Scene:
     def until(self, name: str, state: str) -> None:
         until(lambda: self.state(name) == state, f"{name} is {state}", STATES_SECONDS)
 
+    def ended(self, name: str) -> None:
+        until(lambda: self.state(name) in ("Complete", "Failed"), f"{name} has ended", STATES_SECONDS)
+
     def act(self, button: str, reason: str, told: str = "") -> None:
         """Press the button, give a reason, and wait until the act is told."""
         self.page.click(button)
@@ -182,6 +186,8 @@ def _steps(at: Scene) -> None:
     _a_question_is_approved(at)
     _hostile_words_are_text(at)
     _failed_jobs_are_filtered_counted_and_retried(at)
+    _a_queue_is_paused_and_resumed(at)
+    _what_ended_is_drawn(at)
 
 
 def _a_new_job_is_announced_and_its_conversation_followed(at: Scene) -> None:
@@ -228,6 +234,25 @@ def _failed_jobs_are_filtered_counted_and_retried(at: Scene) -> None:
     assert (act["by"], act["verb"], act["reason"]) == ("edit", "retry", "the provider is back")
 
 
+def _a_queue_is_paused_and_resumed(at: Scene) -> None:
+    at.open("queues")
+    at.act("#q-agents button[data-act=pause]", "the partner's API is down", "#q-agents .told")
+    at.page.wait_text("#q-agents", "Paused")
+    at.submit("waits", "answer")
+    at.until("waits", "Queued")
+    at.act("#q-agents button[data-act=unpause]", "it is back", "#q-agents .told")
+    at.until("waits", "Complete")
+    at.open("audit", queue="agents")
+    at.page.wait_text("#audit", "the partner's API is down")
+
+
+def _what_ended_is_drawn(at: Scene) -> None:
+    at.open("now")
+    at.page.wait_text("#ends", "Complete")
+    assert at.page.run("document.querySelectorAll('#ends svg rect').length") > 0
+    at.page.wait("!document.querySelector('#tokens p.quiet')")
+
+
 def _a_question_is_approved(at: Scene) -> None:
     message = (
         'Money back.\necho:call find_order {"order": "A-17"}\necho:call refund {"order": "A-17", "euros": 40}'
@@ -250,13 +275,16 @@ def _hostile_words_are_text(at: Scene) -> None:
         maxAttempts=1,
     )
     at.until("says", "Complete")
-    for name, region in (("says", "#result"), ("falls", "#job"), ("calls", "#job")):
-        until(lambda name=name: at.state(name) in ("Complete", "Failed"), f"{name} has ended", STATES_SECONDS)
+    for name, region in (("says", "#result"), ("falls", "#talk"), ("calls", "#talk")):
+at.ended(name)
         at.open("job", name=name)
         at.page.wait_text(region, "window.hacked")
         at.page.wait_text("#talk-told", "That is all")
         assert at.page.run("window.hacked ?? 0") == 0
         assert at.page.run("document.querySelectorAll('main img, main script').length") == 0
+    at.open("job", name="falls")
+    at.page.click("#h-output + details summary")
+    at.page.wait_text("#h-output + details pre", "window.hacked")
     at.open("jobs")
     at.page.wait_text("#list", "falls")
     assert at.page.run("document.querySelectorAll('main img, main script').length") == 0

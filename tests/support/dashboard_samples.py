@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from agentjobs.web.objects.acts import RunAudit, RunAuditList
@@ -25,7 +26,7 @@ from agentjobs.web.objects.schedules import (
     ScheduleStatSpec,
     ScheduleStatStatus,
 )
-from agentjobs.web.objects.series import RunSeries, RunSeriesPoint
+from agentjobs.web.objects.series import RunSeries, RunSeriesList, SeriesPoint
 from agentjobs.web.objects.stats import (
     Model,
     ModelList,
@@ -317,27 +318,16 @@ def afternoon() -> Site:
             schedule("stock-check", "*/5 * * * *", next_every=300, active=1),
         ]
     )
-    ends = [
-        RunSeriesPoint(time=at(60 * n), key=key, outcome=outcome, count=count)
-        for n in range(1, 60)
-        for key, outcome, count in (
-            ("", "Complete", 14 + (n * 7) % 9 if n > 12 else 2),
-            ("ModelRateLimited", "Failed", 9 - n % 4 if n <= 12 else 0),
-            ("AttemptsExhausted", "Failed", 1 if n in (15, 16, 31) else 0),
-            ("Cancelled", "Cancelled", 1 if n == 40 else 0),
-        )
-        if count
-    ]
-    tokens = [
-        RunSeriesPoint(
-            time=at(1800 * n), key=key, outcome="Complete", count=9, total_tokens=factor * (1 + (n * 5) % 11)
-        )
-        for n in range(1, 48)
-        for key, factor in (("gemini-flash", 91_000), ("claude-haiku", 20_500))
-    ]
     site.series = {
-        "reason": RunSeries(since_time=at(3600), until_time=at(0), by="reason", items=ends),
-        "model": RunSeries(since_time=at(86400), until_time=at(0), by="model", items=tokens),
+        "reason": _hour_of_ends(),
+        "model": series(
+            {
+                name: [(1800 * n, "Complete", 9, factor * (1 + (n * 5) % 11)) for n in range(1, 48)]
+                for name, factor in (("gemini-flash", 91_000), ("claude-haiku", 20_500))
+            },
+            seconds=86400,
+            step=1800,
+        ),
     }
     site.transcript = conversation()
     site.output = "loaded 214 orders\nsearch_orders: A-1171\n"
@@ -372,6 +362,40 @@ def schedule(
         status=ScheduleStatStatus(
             next_times=[at(-next_every * n) for n in range(1, 6)], last=last, active=active, missed=missed
         ),
+    )
+
+
+def series(
+    points: Mapping[str, Sequence[tuple[float, str, int, int]]], *, seconds: float = 3600, step: int = 60
+) -> RunSeriesList:
+    """What ended, by its key: (seconds ago, outcome, count, tokens)."""
+    return RunSeriesList(
+        since=at(seconds),
+        until=at(0),
+        items=[
+            RunSeries(
+                metadata=Metadata(name=key or "none"),
+                key=key,
+                step_seconds=step,
+                points=[
+                    SeriesPoint(time=at(ago), outcome=outcome, count=count, total_tokens=tokens)
+                    for ago, outcome, count, tokens in found
+                ],
+            )
+            for key, found in points.items()
+        ],
+    )
+
+
+def _hour_of_ends() -> RunSeriesList:
+    """A quota runs out twelve minutes ago."""
+    return series(
+        {
+            "": [(60 * n, "Complete", 14 + (n * 7) % 9 if n > 12 else 2, 0) for n in range(1, 60)],
+            "ModelRateLimited": [(60 * n, "Failed", 9 - n % 4, 0) for n in range(1, 13)],
+            "AttemptsExhausted": [(60 * n, "Failed", 1, 0) for n in (15, 16, 31)],
+            "Cancelled": [(2400, "Cancelled", 1, 0)],
+        }
     )
 
 

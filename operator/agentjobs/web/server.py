@@ -23,6 +23,7 @@ from agentjobs.dsn import Dsn
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.exposition import page
 from agentjobs.transcript.transcripts import Transcripts
+from agentjobs.web.acts import EraseSessions
 from agentjobs.web.administrator import AdministratorsDoor, start_path
 from agentjobs.web.app import App, Identify
 from agentjobs.web.authorise import Authoriser
@@ -58,6 +59,8 @@ class WebConfig:
     """Of the tracing system, with ``{trace_id}`` in it. Empty: traces are not linked."""
     session_dsn: Dsn | None = None
     """Where conversations are kept. None: nowhere, so there are no transcripts."""
+    erase_sessions: EraseSessions | None = None
+    """Erases conversations. None: there are none to erase."""
 
 
 class _Server(uvicorn.Server):
@@ -97,7 +100,7 @@ class Web:
             ) as port,
         ):
             self.health_port = port
-            runs = Runs(queue, transcripts)
+            runs = Runs(queue, transcripts, self.config.erase_sessions)
             if self.config.tls_folder is None:
                 await self._administrator(runs)
             else:

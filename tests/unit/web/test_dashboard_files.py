@@ -13,13 +13,12 @@ import pytest
 
 from agentjobs.web.objects.runs import AgentRunList
 from agentjobs.web.objects.schedules import ScheduleRun, ScheduleStatList
-from agentjobs.web.objects.series import RunSeries, RunSeriesPoint
 from agentjobs.web.ui.drawings import lasts, rows
 from agentjobs.web.ui.fragments import of
 from agentjobs.web.ui.pages import SHELLS, STATIC, Pages, assets
 from agentjobs.web.ui.words import duration, explanation, short
 from agentjobs.web.view import Page
-from dashboard_samples import HOSTILE, NOW, afternoon, at, question, run, schedule
+from dashboard_samples import HOSTILE, NOW, afternoon, at, question, run, schedule, series
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = sorted((STATIC.parent / "templates").rglob("*.html"))
@@ -112,45 +111,37 @@ def test_a_bar_is_as_high_as_its_job_took_long_and_never_invisible() -> None:
 
 
 def test_a_series_counts_each_point_once_in_its_row_and_its_place() -> None:
-    points = [
-        RunSeriesPoint(
-            time=at(3600 - seconds), key=key, outcome=outcome, count=count, total_tokens=10 * count
-        )
-        for seconds, key, outcome, count in (
-            (0, "", "Complete", 5),
-            (59, "", "Complete", 5),
-            (3599, "", "Complete", 2),
-            (60, "AgentFailed", "Failed", 1),
-            (60, "AgentFailed", "Cancelled", 3),
-        )
-    ]
-    series = RunSeries(since_time=at(3600), until_time=at(0), by="reason", items=points)
-    found = {(row.key, row.outcome): row for row in rows(series, 60)}
-    assert {key: row.total for key, row in found.items()} == {
+    found = series(
+        {
+            "": [(3600, "Complete", 5, 50), (3541, "Complete", 5, 50), (1, "Complete", 2, 20)],
+            "AgentFailed": [(3540, "Failed", 1, 10), (3540, "Cancelled", 3, 30)],
+        }
+    )
+    by_key = {(row.key, row.outcome): row for row in rows(found)}
+    assert {key: row.total for key, row in by_key.items()} == {
         ("", "Complete"): 12,
         ("AgentFailed", "Failed"): 1,
         ("AgentFailed", "Cancelled"): 3,
     }
-    complete = found["", "Complete"]
+    complete = by_key["", "Complete"]
     assert [(bar.x, bar.height) for bar in complete.chart.bars] == [(0, 24), (354, 5)]
     assert complete.chart.label == "12, at most 10 in 1m"
-    assert [(row.key, row.total) for row in rows(series, 48, tokens=True)] == [("", 120), ("AgentFailed", 40)]
+    assert [(row.key, row.total) for row in rows(found, tokens=True)] == [("", 120), ("AgentFailed", 40)]
 
 
 def test_a_series_of_many_keys_ends_with_the_sum_of_the_rest() -> None:
-    points = [RunSeriesPoint(time=at(60), key=f"k{n}", outcome="Failed", count=20 - n) for n in range(12)]
-    found = rows(RunSeries(since_time=at(3600), until_time=at(0), by="agent", items=points), 60)
+    found = rows(series({f"k{n}": [(60, "Failed", 20 - n, 0)] for n in range(12)}))
     assert [row.key for row in found] == [*(f"k{n}" for n in range(7)), "others"]
-    assert sum(row.total for row in found) == sum(point.count for point in points)
+    assert sum(row.total for row in found) == sum(20 - n for n in range(12))
 
 
 @pytest.mark.parametrize("part", ["ends", "tokens"])
 def test_hostile_words_are_text_in_a_series(part: str) -> None:
-    point = RunSeriesPoint(time=at(60), key=HOSTILE, outcome="Failed", count=1, total_tokens=1)
-    html = of(RunSeries(since_time=at(3600), until_time=at(0), by="agent", items=[point]), _page(part), NOW)
+    html = of(series({HOSTILE: [(60, "Failed", 1, 1)]}), _page(part), NOW)
     assert html is not None
     assert "<img" not in html
     assert "<rect" in html
+    assert of(series({}), _page(part), NOW) is not None
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from agentjobs.web.objects.schedules import ScheduleRun
-from agentjobs.web.objects.series import RunSeries
+from agentjobs.web.objects.series import RunSeriesList
 from agentjobs.web.ui import words
 
 HEIGHT, STEP = 24, 6
@@ -53,6 +54,8 @@ class Row:
     total: int
     most: int
     """Of one bar."""
+    each: float
+    """Seconds of a bar."""
     chart: Chart
 
 
@@ -76,18 +79,17 @@ def lasts(runs: Sequence[ScheduleRun]) -> Chart:
     return Chart(bars, STEP * len(runs), f"The last {words.plural(len(runs), 'job')}: {said}")
 
 
-def rows(series: RunSeries, places: int, *, tokens: bool = False) -> list[Row]:
-    """What ended, a row for each outcome and key, or the tokens by key alone: the most first.
-
-    :param places: into how many equal parts the series' time is cut, of which each has one bar.
-    """
-    since, until = words.moment(series.since_time), words.moment(series.until_time)
-    part = (until - since) / places
+def rows(found: RunSeriesList, *, tokens: bool = False) -> list[Row]:
+    """What ended, a row for each outcome and key, or the tokens by key alone: the most first. Each step has one bar."""
+    since, until = words.moment(found.since), words.moment(found.until)
+    part = timedelta(seconds=max((series.step_seconds for series in found.items), default=60))
+    places = max(ceil((until - since) / part), 1)
     counts: dict[tuple[str, str], Counter[int]] = {}
-    for point in series.items:
-        place = min(max(int((words.moment(point.time) - since) / part), 0), places - 1)
-        key = (point.key, "" if tokens else point.outcome)
-        counts.setdefault(key, Counter())[place] += point.total_tokens if tokens else point.count
+    for series in found.items:
+        for point in series.points:
+            place = min(max(int((words.moment(point.time) - since) / part), 0), places - 1)
+            key = (series.key, "" if tokens else point.outcome)
+            counts.setdefault(key, Counter())[place] += point.total_tokens if tokens else point.count
     totals = {key: found.total() for key, found in counts.items() if found.total()}
     order = sorted(totals, key=lambda key: (-totals[key], key))
     shown = order if len(order) <= MOST_ROWS else order[: MOST_ROWS - 1]
@@ -108,4 +110,4 @@ def _row(key: str, outcome: str, counts: Counter[int], since: datetime, part: ti
         bars.append(Bar(place * STEP, HEIGHT - tall, tall, tone, f"{at} UTC: {words.number(count)}"))
     total = counts.total()
     label = f"{words.number(total)}, at most {words.number(most)} in {words.duration(part.total_seconds())}"
-    return Row(key, outcome, total, most, Chart(bars, STEP * places, label))
+    return Row(key, outcome, total, most, part.total_seconds(), Chart(bars, STEP * places, label))

@@ -154,6 +154,8 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+let halted = false;
+
 // ---- many ------------------------------------------------------------------------------------------------------
 // The filter of the list, as the runs API's acts take it.
 function filterOf() {
@@ -165,9 +167,16 @@ function filterOf() {
 async function runAction(where, verb, given, only, dry = false) {
   const spec = { verb, filter: only || filterOf(), reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) };
   const url = `${api}namespaces/${encodeURIComponent(where)}/runactions${dry ? "?dryRun=All" : ""}`;
-  const { status } = await send("POST", url, { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec });
-  if (only && !status.changed) throw new Error("Nothing to change: it is in another state by now.");
-  return status;
+  const sum = { matched: 0, changed: 0, refused: {} };
+  do { // the server answers after a while how to go on
+    const { status } = await send("POST", url, { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec });
+    sum.matched ||= status.matched;
+    sum.changed += status.changed;
+    Object.assign(sum.refused, status.refused);
+    spec.continue = status.continue;
+  } while (spec.continue && !halted);
+  if (only && !sum.changed) throw new Error(Object.keys(sum.refused)[0] || "Nothing was changed: it has ended, or is in another state by now.");
+  return sum;
 }
 async function* matching() { // every job that the filter finds, each once: newest first, page by page
   let next = "";
@@ -180,7 +189,6 @@ async function* matching() { // every job that the filter finds, each once: newe
     next = list.metadata.continue;
   } while (next);
 }
-let halted = false;
 $("#bulk-stop")?.addEventListener("click", () => { halted = true; });
 const SPREAD = [["spread", "Spread over minutes (against a storm of retries)", "number", "0", "1440"]];
 document.addEventListener("click", async (event) => {
