@@ -183,9 +183,9 @@ async def test_what_runs_is_seen_and_steered_while_it_runs(plane: Cluster, dsn: 
 
 def _steps(at: Scene) -> None:
     _a_new_job_is_announced_and_its_conversation_followed(at)
+    _failed_jobs_are_filtered_counted_and_retried(at)
     _a_question_is_approved(at)
     _hostile_words_are_text(at)
-    _failed_jobs_are_filtered_counted_and_retried(at)
     _a_queue_is_paused_and_resumed(at)
     _what_ended_is_drawn(at)
 
@@ -276,7 +276,7 @@ def _hostile_words_are_text(at: Scene) -> None:
     )
     at.until("says", "Complete")
     for name, region in (("says", "#result"), ("falls", "#talk"), ("calls", "#talk")):
-at.ended(name)
+        at.ended(name)
         at.open("job", name=name)
         at.page.wait_text(region, "window.hacked")
         at.page.wait_text("#talk-told", "That is all")
