@@ -18,45 +18,11 @@ import pytest
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.where import Where
 from clusters import Cluster
+from plugins import Plugin
 
 pytestmark = pytest.mark.timeout(300)
 
 USER = "alice"
-BIN = Path(sys.executable).parent
-
-
-class Plugin:
-    """``kubectl agentjobs …`` as the user, in one namespace."""
-
-    def __init__(self, cluster: Cluster, namespace: str, user: str | None = USER) -> None:
-        self.cluster, self.namespace = cluster, namespace
-        self.flags = [
-            "-n",
-            namespace,
-            f"--kubeconfig={cluster.kubeconfig}",
-            *([f"--as={user}"] if user else []),
-        ]
-        path = os.pathsep.join([str(cluster.kubectl_path.parent), str(BIN), os.environ["PATH"]])
-        self.environment = {**os.environ, "PATH": path}
-
-    def command(self, verb: str, *arguments: str) -> list[str]:
-        main = "from agentjobs.cli.kubectl.main import main; main()"
-        return [sys.executable, "-c", main, verb, *arguments, *self.flags]
-
-    def __call__(
-        self, verb: str, *arguments: str, status: int = 0, input: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(verb, *arguments),
-            env=self.environment,
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == status, (done.args[3:], done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
 
 
 @pytest.fixture
@@ -84,7 +50,7 @@ def plugin(cluster: Cluster, namespace: str) -> Plugin:
         ],
         namespace,
     )  # fmt: skip
-    return Plugin(cluster, namespace)
+    return Plugin(cluster, namespace, USER)
 
 
 def job(name: str, **spec: Any) -> dict[str, Any]:

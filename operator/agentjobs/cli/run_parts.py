@@ -145,6 +145,7 @@ def start_web(settings: Settings) -> int:
         direct_dsn=settings.direct_database(),
         tls_folder=settings.web_tls_dir,
         port=settings.web_port,
+        trace_url=settings.web_trace_url or "",
         kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
         health_port=settings.health_port,
         session_dsn=sessions,

@@ -55,6 +55,8 @@ class WebConfig:
     port: int = 10250
     kubeconfig: str | None = None
     health_port: int | None = None
+    trace_url: str = ""
+    """Of the tracing system, with ``{trace_id}`` in it. Empty: traces are not linked."""
     session_dsn: Dsn | None = None
     """Where conversations are kept. None: nowhere, so there are no transcripts."""
     erase_sessions: EraseSessions | None = None
@@ -114,7 +116,7 @@ class Web:
 
     async def _administrator(self, runs: Runs) -> None:
         door = AdministratorsDoor(self.config.port, start_path(dashboard=True))
-        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.stopping)
+        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.stopping, self.config.trace_url)
         self.link = door.link
         await self._serve(door.around(app), "127.0.0.1", None)
 
@@ -128,7 +130,9 @@ class Web:
             async def review(identity: Identity, wanted: Target) -> bool:
                 return await reviewed(api, identity, wanted)
 
-            app = App(known.identify, runs, Authoriser(review), DASHBOARD, self.stopping)
+            app = App(
+                known.identify, runs, Authoriser(review), DASHBOARD, self.stopping, self.config.trace_url
+            )
             following = asyncio.create_task(self._follow(api, known, tls))
             try:
                 await self._serve(app, "0.0.0.0", tls.context)

@@ -177,14 +177,25 @@ class ApiServer:
         body: object,
         content_type: str,
         accept: str,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Accept": accept, **({"Content-Type": content_type} if data is not None else {})}
+        headers = {
+            "Accept": accept,
+            **({"Content-Type": content_type} if data is not None else {}),
+            **(more or {}),
+        }
         connection.request(method, f"{path}?{urlencode(query)}" if query else path, data, headers)
 
     @contextmanager
     def stream(
-        self, path: str, query: Query, *, silence_seconds: float, accept: str = "application/json"
+        self,
+        path: str,
+        query: Query,
+        *,
+        silence_seconds: float,
+        accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[Iterator[bytes]]:
         """The lines of an answer that does not end, as they come; the iterator ends with the answer, and with
         TimeoutError after ``silence_seconds`` without a line.
@@ -194,7 +205,7 @@ class ApiServer:
         """
         try:
             connection = self._opened(silence_seconds)
-            self._send(connection, "GET", path, query, None, "", accept)
+            self._send(connection, "GET", path, query, None, "", accept, headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(_unreachable(str(error) or type(error).__name__)) from None

@@ -18,11 +18,11 @@ from agentjobs.cli.errors import (
     BadInput,
     Unavailable,
 )
+from agentjobs.cli.kubectl.output import printable
 from agentjobs.cli.kubectl.verb_table import VERBS, Verb, help_text, suggestion
 from agentjobs.cli.kubectl.where import verb_first, with_where
 
 PROGRAM = "kubectl agentjobs"
-SIGTERM_EXIT_STATUS = 143
 
 
 def command_of(verb: Verb) -> typer.Typer:
@@ -66,12 +66,13 @@ def run(arguments: list[str]) -> None:
 
 def main() -> None:
     """Runs the command. Errors that the user can correct are printed in one line, without a traceback."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
     try:
         run(sys.argv[1:])
         sys.stdout.flush()
     except (BadInput, Unavailable) as problem:
-        print(f"error: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"error: {printable(str(problem))}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE_EXIT_STATUS if isinstance(problem, BadInput) else FAILURE_EXIT_STATUS)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED_EXIT_STATUS)
@@ -82,4 +83,4 @@ def main() -> None:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     """Ends by an exception, so that the proxy ends, too."""
-    sys.exit(SIGTERM_EXIT_STATUS)
+    sys.exit(128 + number)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,14 +99,23 @@ def painted(line: str, state: str, *, colours: bool) -> str:
     return line.replace(state, f"\x1b[{code}m{state}\x1b[0m", 1) if colours and code else line
 
 
+def steers(character: str) -> bool:
+    """Whether a character could steer a terminal, or turn the order of what it shows: control and format characters, line
+    separators. Spaces of whatever width, and the joiners of emoji and scripts, do not."""
+    return not (character.isprintable() or unicodedata.category(character) == "Zs" or character in _JOINERS)
+
+
+_JOINERS = "\u200c\u200d"
+
+
 def printable(text: str) -> str:
     """``text`` in one line, without characters that steer a terminal: an agent may have written it."""
-    return "".join(c if c.isprintable() else " " if c in "\n\r\t" else repr(c)[1:-1] for c in text)
+    return "".join(c if not steers(c) else " " if c in "\n\r\t" else repr(c)[1:-1] for c in text)
 
 
 def printable_lines(text: str) -> str:
     """``text`` with its lines and tabs, without characters that steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text.replace("\r\n", "\n"))
+    return "".join(c if not steers(c) or c in "\n\t" else repr(c)[1:-1] for c in text.replace("\r\n", "\n"))
 
 
 def cut(text: str, characters: int) -> str:
@@ -142,16 +152,24 @@ def written(form: str, value: JsonObject) -> str:
     :raises BadInput: a JSONPath cannot be read.
     """
     if form == "json":
-        return json.dumps(value, indent=4, ensure_ascii=False)
+        text = json.dumps(value, indent=4, ensure_ascii=False)
+        # outside of its strings, JSON has no such character, and inside, its escape means the same
+        return "".join(c if not steers(c) or c == "\n" else json.dumps(c)[1:-1] for c in text)
     if form == "yaml":
         import yaml
 
         dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)).rstrip("\n")
+
+        def dumped(unicode: bool) -> str:
+            return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=unicode)).rstrip("\n")
+
+        text = dumped(unicode=True)
+        return text if all(not steers(c) or c == "\n" for c in text) else dumped(unicode=False)
     if form.startswith("jsonpath="):
         from agentjobs.cli.kubectl.jsonpath import printed
 
-        return printed(form.removeprefix("jsonpath="), value)
+        return printable_lines(printed(form.removeprefix("jsonpath="), value))
     assert form == "name"
+    group = str(value.get("apiVersion", "")).partition("/")[0]
     items = value.get("items", [value])
-    return "\n".join(f"{one['kind'].lower()}.agentjobs.dev/{one['metadata']['name']}" for one in items)
+    return "\n".join(f"{one['kind'].lower()}.{group}/{one['metadata']['name']}" for one in items)

@@ -9,6 +9,7 @@ from typing import Any
 
 from agentjobs.cli.kubectl.acts import asked
 from agentjobs.cli.kubectl.filters import FINAL, agent_of, cause_of, model_of, time_of
+from agentjobs.cli.kubectl.history import History, Run
 from agentjobs.cli.kubectl.output import age, cut, in_future, printable
 from agentjobs.values.durations import duration_text
 from agentjobs.values.reasons import Follows, Reason
@@ -30,17 +31,6 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run that has ended, as the status keeps it."""
-
-    number: int
-    reason: str
-    message: str
-    ended: str
-    took: str
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """The whole answer."""
 
@@ -52,45 +42,82 @@ class Answer:
     runs: Sequence[Run]
     todo: Sequence[str]
     """What to do, the first first; commands stand for themselves in a line."""
+    output: Sequence[str] = ()
+    """The end of what the last run has printed."""
 
     def as_json(self) -> dict[str, Any]:
         """The answer as ``-o json`` prints it."""
         return {"apiVersion": "cli.agentjobs.dev/v1", "kind": "Why", **asdict(self)}
 
 
-def answer_of(job: JsonObject, now: datetime, shown_flags: str = "") -> Answer:
+def answer_of(
+    job: JsonObject,
+    now: datetime,
+    shown_flags: str = "",
+    history: History | None = None,
+    command: str = "kubectl agentjobs",
+) -> Answer:
     """The answer for an object.
 
     :param shown_flags: flags that commands for the user have to carry, with a blank before each.
+    :param history: all runs; without it the last ones are told, as the object has them.
+    :param command: the program that the user has run.
     """
     metadata, status = job["metadata"], job.get("status") or {}
-    flags = f"-n {metadata['namespace']}{shown_flags}"
+    flags = (f" -n {metadata['namespace']}" if metadata["namespace"] else "") + shown_flags
     state = str(status.get("state") or "")
+    findings = list(_findings(job, now))
+    runs = [_run(one) for one in status.get("recentAttempts") or ()]
+    if history is not None and history.runs is not None:
+        runs = list(history.runs)
+    if history is not None and history.missing and runs:
+        findings.append(Finding("Missing", history.missing))
     return Answer(
         metadata["name"],
         metadata["namespace"],
         state,
         cause_of(status),
-        list(_findings(job, now)),
-        [_run(one) for one in status.get("recentAttempts") or ()],
-        list(_todo(job, now, flags)),
+        findings,
+        runs,
+        list(_todo(job, now, flags, command)),
+        history.output if history is not None else (),
     )
 
 
-def told(answer: Answer, now: datetime, width: int | None) -> str:
-    """The answer as text; lines are wrapped at ``width``."""
-    head = f"agentjob {answer.namespace}/{answer.name}: {answer.state or 'no status'}"
+def told(answer: Answer, now: datetime, width: int | None, *, most_runs: int | None = None) -> str:
+    """The answer as text; lines are wrapped at ``width``.
+
+    :param most_runs: the last runs that are told, with the number of those before. None: all.
+    """
+    place = f"{answer.namespace}/{answer.name}" if answer.namespace else answer.name
+    head = f"agentjob {place}: {answer.state or 'no status'}"
     lines = [head + (f" ({answer.cause})" if answer.cause and answer.cause != answer.state else "")]
     for finding in answer.findings:
         lines += _labelled(finding.label, printable(finding.text), width)
-    for n, run in enumerate(answer.runs):
-        when = f"{age(run.ended, now)} ago" if run.ended else ""
-        parts = [f"attempt {run.number}", run.reason, f"after {run.took}" if run.took else "", when]
-        text = ", ".join(part for part in parts if part) + (f": {run.message}" if run.message else "")
+    shown = answer.runs if most_runs is None else answer.runs[-most_runs:]
+    texts = [_run_text(run, now) for run in shown]
+    if len(shown) < len(answer.runs):
+        texts.insert(0, f"{len(answer.runs) - len(shown):,} before these: describe tells all")
+    for n, text in enumerate(texts):
         lines += _labelled("" if n else "Runs", printable(text), width)
+    for n, text in enumerate(answer.output):
+        lines += _labelled("" if n else "Output", printable(text), width)
     for n, line in enumerate(answer.todo):
         lines += _labelled("" if n else "To do", line, width)
     return "\n".join(lines)
+
+
+def _run_text(run: Run, now: datetime) -> str:
+    numbered = f"run {run.number}" + (f" in round {run.round}" if run.round > 1 else "")
+    parts = [
+        numbered if run.round else f"attempt {run.number}",
+        run.reason,
+        "" if run.charged is None else "charged" if run.charged else "refunded",
+        f"after {run.took}" if run.took else "",
+        f"{age(run.ended, now)} ago" if run.ended else "",
+        f"next at {run.next}" if run.next else "",
+    ]
+    return ", ".join(part for part in parts if part) + (f": {run.message}" if run.message else "")
 
 
 def _labelled(label: str, text: str, width: int | None) -> list[str]:
@@ -201,10 +228,10 @@ def _run(attempt: JsonObject) -> Run:
     )
 
 
-def _todo(job: JsonObject, now: datetime, flags: str) -> Iterator[str]:
+def _todo(job: JsonObject, now: datetime, flags: str, command: str) -> Iterator[str]:
     metadata, spec, status = job["metadata"], job.get("spec") or {}, job.get("status") or {}
     name, state = metadata["name"], str(status.get("state") or "")
-    verb = f"kubectl agentjobs {{}} {name} {flags}"
+    verb = f"{command} {{}} {name}{flags}"
     if not state:
         created = time_of(metadata.get("creationTimestamp"))
         if created is not None and (now - created).total_seconds() < UNSEEN_SECONDS:
@@ -212,7 +239,7 @@ def _todo(job: JsonObject, now: datetime, flags: str) -> Iterator[str]:
             return
         yield (
             "No operator has seen it: it is away, does not watch this namespace, or its database is away. Look with: "
-            f"kubectl agentjobs doctor {flags}"
+            f"kubectl agentjobs doctor{flags}"
         )
     elif state in ("Failed", "Cancelled") and asked(job):
         yield "Nothing: a retry is asked for, and the operator takes it up."
@@ -229,7 +256,7 @@ def _todo(job: JsonObject, now: datetime, flags: str) -> Iterator[str]:
     elif state == "Running":
         yield f"Wait for its end: {verb.format('wait')}"
     elif (due := time_of(status.get("nextAttemptTime"))) and (now - due).total_seconds() > STALE_SECONDS:
-        yield f"Its time has passed, and nobody took it up: look with kubectl agentjobs doctor {flags}"
+        yield f"Its time has passed, and nobody took it up: look with kubectl agentjobs doctor{flags}"
     elif status.get("reason") in (Reason.NO_WORKERS, Reason.QUEUE_PAUSED, Reason.QUEUE_NOT_ALLOWED):
         yield "Whoever runs this installation can change that; the job goes on by itself then."
     else:

@@ -13,11 +13,15 @@ from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.filters import agent_of, cause_of, model_of
+from agentjobs.cli.kubectl.history import history_of
 from agentjobs.cli.kubectl.output import Column
+from agentjobs.cli.kubectl.runs_api import RunsApi
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.cli.kubectl.why import answer_of, told
 
 JsonObject = Mapping[str, Any]
+WHY_RUNS = 10
+"""Runs that ``why`` tells; ``describe`` tells all."""
 
 
 def columns(now: datetime, *, everywhere: bool) -> list[Column]:
@@ -113,12 +117,13 @@ def why(where: Where, name: o.Name, form: o.Output = "") -> None:
         raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
     with ApiServer.open(where) as server:
         job = server.get(JOBS, name)
+        history = history_of(RunsApi(server), job)
         now = server.now()
-    answer = answer_of(job, now, where.shown())
+    answer = answer_of(job, now, where.shown(), history)
     if form:
         typer.echo(output.written(form, answer.as_json()))
         return
-    typer.echo(told(answer, now, output.terminal_width()))
+    typer.echo(told(answer, now, output.terminal_width(), most_runs=WHY_RUNS))
 
 
 def describe(where: Where, name: o.Name) -> None:
@@ -126,9 +131,10 @@ def describe(where: Where, name: o.Name) -> None:
     with ApiServer.open(where) as server:
         job = server.get(JOBS, name)
         events = _events(server, job["metadata"]["uid"])
+        history = history_of(RunsApi(server), job)
         now = server.now()
     width = output.terminal_width()
-    typer.echo(told(answer_of(job, now, where.shown()), now, width))
+    typer.echo(told(answer_of(job, now, where.shown(), history), now, width))
     spec = {key: value for key, value in (job.get("spec") or {}).items() if key != "message"}
     typer.echo(f"\nSpec:\n{_indented(output.written('yaml', spec))}")
     typer.echo(
@@ -137,7 +143,8 @@ def describe(where: Where, name: o.Name) -> None:
     if result := (job.get("status") or {}).get("result"):
         typer.echo(f"\nResult:\n{_indented(output.printable_lines(str(result)))}")
         if (job.get("status") or {}).get("resultTruncated"):
-            typer.echo("  … cut at 4096 bytes; the whole result is in the database")
+            flags = f"-n {server.namespace}{where.shown()}"
+            typer.echo(f"  … cut at 4096 bytes; the whole one: kubectl agentjobs result {name} {flags}")
     conditions = (job.get("status") or {}).get("conditions") or []
     if conditions:
         typer.echo("\n" + output.table(_condition_columns(now), conditions, width=width))

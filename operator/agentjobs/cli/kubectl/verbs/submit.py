@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agentjobs.api.names import ACT
-from agentjobs.cli.errors import BadInput
+from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.acts import Author, annotation
@@ -24,6 +24,7 @@ from agentjobs.cli.kubectl.manifests import (
     labels_of,
     text_of,
 )
+from agentjobs.cli.kubectl.verbs.runs import whole_result
 from agentjobs.cli.kubectl.verbs.wait import seconds, until_ended
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.verbs import Verb
@@ -231,6 +232,13 @@ def _print_result(server: ApiServer, name: str, state: str) -> None:
     if state != "Complete":
         return
     status = server.get(JOBS, name).get("status") or {}
-    typer.echo(status.get("result") or "")
+    text, problem = str(status.get("result") or ""), ""
     if status.get("resultTruncated"):
-        typer.echo(f"{name}: this is not the whole answer: an object shows 4096 bytes of it.", err=True)
+        try:
+            text, cut = whole_result(server, name)
+            problem = "1 MiB of it is kept." if cut else ""
+        except Unavailable as missing:
+            problem = f"an object shows 4096 bytes of it. {missing}"
+    typer.echo(output.printable_lines(text))
+    if problem:
+        typer.echo(f"{name}: this is not the whole answer: {problem}", err=True)

@@ -1,0 +1,87 @@
+"""``result``, ``logs`` and ``transcript``: what the database keeps of a job, read through the runs API."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.kubectl import options as o
+from agentjobs.cli.kubectl import output
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, RequestRefused
+from agentjobs.cli.kubectl.events import followed
+from agentjobs.cli.kubectl.runs_api import LOG, RESULT, RunsApi
+from agentjobs.cli.kubectl.where import Where
+
+SOURCES = ("output", "progress")
+
+
+def result(
+    where: Where,
+    name: o.Name,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Byte for byte, also what would steer a terminal.")
+    ] = False,
+) -> None:
+    """Print a job's whole final answer.
+
+    \b
+    kubectl agentjobs result refund --raw > refund.md
+    """
+    with ApiServer.open(where) as server:
+        text, truncated = whole_result(server, name)
+    if raw:
+        sys.stdout.buffer.write(text.encode(errors="replace"))
+        sys.stdout.buffer.flush()
+    else:
+        typer.echo(output.printable_lines(text))
+    if truncated:
+        typer.echo(f"{name}: this is not the whole answer: 1 MiB of it is kept.", err=True)
+
+
+def whole_result(server: ApiServer, name: str) -> tuple[str, bool]:
+    """A job's answer, and whether the database itself has cut it. Without the runs API, that of the object, where it is whole.
+
+    :raises Unavailable: the job has none, or its whole answer cannot be had.
+    """
+    try:
+        found = RunsApi(server).get(RESULT, name).json()
+        return str(found.get("result") or ""), bool(found.get("truncated"))
+    except RequestRefused as missing:
+        reply = server.request("GET", server.path_of(JOBS, name))
+        status: dict[str, Any] = (reply.json().get("status") or {}) if reply.ok else {}
+        if "result" in status and not status.get("resultTruncated"):
+            return str(status["result"]), False
+        raise Unavailable(str(missing)) from None
+
+
+def logs(
+    where: Where,
+    name: o.Name,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(metavar="WHAT", help="output: what runs printed; progress: how far it is.")
+    ] = "output",
+) -> None:
+    """Print what a job's runs have printed. A run's output is kept when it ends.
+
+    \b
+    kubectl agentjobs logs refund -f --source progress
+    """
+    if source not in SOURCES:
+        raise BadInput(f"--source: {source[:40]!r} is unknown; there are {', '.join(SOURCES)}.")
+    query = {"source": source, **({"attempt": str(attempt)} if attempt is not None else {})}
+    with ApiServer.open(where) as server:
+        api = RunsApi(server)
+        if not follow:
+            text = api.get(LOG, name, query).body.decode(errors="replace")
+            if text:
+                typer.echo(output.printable_lines(text), nl=not text.endswith("\n"))
+            return
+        for event in followed(api, LOG, name, {**query, "follow": "true"}):
+            typer.echo(output.printable_lines(str(event.json().get("text") or "")))
