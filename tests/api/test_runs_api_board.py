@@ -116,15 +116,15 @@ async def test_what_has_ended_is_counted_by_time_in_ones_own_namespace(api: Serv
     for job in await worker.claim(3):
         await worker.ack(job, AckKind.FAIL, reason="AgentFailed", usage=Usage(2, 3, 5, 1, 0))
     found = (await api.ask("view", "namespaces/team/runseries?by=reason&since=1h")).json
-    (series,) = found["items"]
-    assert (series["key"], series["stepSeconds"]) == ("AgentFailed", 60)
-    assert [(p["outcome"], p["count"], p["totalTokens"]) for p in series["points"]] == [("Failed", 2, 10)]
+    assert (found["kind"], found["by"], found["stepSeconds"]) == ("RunSeries", "reason", 60)
+    assert [(p["key"], p["outcome"], p["count"], p["totalTokens"]) for p in found["items"]] == [
+        ("AgentFailed", "Failed", 2, 10)
+    ]
     assert (await api.ask("view", "runseries")).code == 403
     everything = (await api.ask("", "runseries?by=namespace&since=24h")).json["items"]
-    assert {item["key"]: sum(p["count"] for p in item["points"]) for item in everything} == {
-        "team": 2,
-        "other": 1,
-    }
+    assert {(item["key"], item["count"]) for item in everything} == {("team", 2), ("other", 1)}
     for query in ("by=user", "since=40d", "step=61", "step=1"):
         assert (await api.ask("view", f"namespaces/team/runseries?{query}")).code == 400, query
-    assert "FAILED" in await api.kubectl("view", "get", "runseries", "-n", "team")
+    for part in ("ends", "tokens"):
+        shown = await api.ask("view", f"namespaces/team/runseries?by=reason&part={part}", accept="text/html")
+        assert "AgentFailed" in shown.text

@@ -26,7 +26,7 @@ from agentjobs.web.objects.schedules import (
     ScheduleStatSpec,
     ScheduleStatStatus,
 )
-from agentjobs.web.objects.series import RunSeries, RunSeriesList, SeriesPoint
+from agentjobs.web.objects.series import RunSeries, RunSeriesPoint
 from agentjobs.web.objects.stats import (
     Model,
     ModelList,
@@ -367,27 +367,18 @@ def schedule(
 
 def series(
     points: Mapping[str, Sequence[tuple[float, str, int, int]]], *, seconds: float = 3600, step: int = 60
-) -> RunSeriesList:
+) -> RunSeries:
     """What ended, by its key: (seconds ago, outcome, count, tokens)."""
-    return RunSeriesList(
-        since=at(seconds),
-        until=at(0),
-        items=[
-            RunSeries(
-                metadata=Metadata(name=key or "none"),
-                key=key,
-                step_seconds=step,
-                points=[
-                    SeriesPoint(time=at(ago), outcome=outcome, count=count, total_tokens=tokens)
-                    for ago, outcome, count, tokens in found
-                ],
-            )
-            for key, found in points.items()
-        ],
-    )
+    items = [
+        RunSeriesPoint(time=at(ago), key=key, outcome=outcome, count=count, total_tokens=tokens)
+        for key, found in points.items()
+        for ago, outcome, count, tokens in found
+    ]
+    times = {"since_time": at(seconds), "until_time": at(0)}
+    return RunSeries(**times, step_seconds=step, by="reason" if seconds <= 3600 else "model", items=items)
 
 
-def _hour_of_ends() -> RunSeriesList:
+def _hour_of_ends() -> RunSeries:
     """A quota runs out twelve minutes ago."""
     return series(
         {

@@ -26,7 +26,7 @@ from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempts, RunResult
 from agentjobs.web.objects.schedules import ScheduleStatList
-from agentjobs.web.objects.series import RunSeriesList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
 from agentjobs.web.ui.pages import POLICY, Pages
 from agentjobs.web.view import Page
@@ -46,7 +46,7 @@ class Site:
     workers: WorkerList = field(default_factory=lambda: WorkerList(items=[]))
     models: ModelList = field(default_factory=lambda: ModelList(items=[]))
     schedules: ScheduleStatList = field(default_factory=lambda: ScheduleStatList(items=[]))
-    series: dict[str, RunSeriesList] = field(default_factory=dict)
+    series: dict[str, RunSeries] = field(default_factory=dict)
     """By ``by``."""
     audits: RunAuditList = field(default_factory=lambda: RunAuditList(items=[]))
     output: str = ""

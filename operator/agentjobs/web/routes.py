@@ -118,7 +118,6 @@ RESOURCES: tuple[Resource, ...] = (
         "RunSeries",
         {"list": (Role.VIEW, series.list_series)},
         model=RunSeries,
-        columns=_columns(table.SERIES),
     ),
     Resource(
         "runaudits",

@@ -20,7 +20,7 @@ from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList
-from agentjobs.web.objects.series import RunSeriesList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
 from agentjobs.web.series import series_of
 from agentjobs.web.status import ApiError, not_found
@@ -132,13 +132,13 @@ class Runs:
 
     async def series(
         self, namespace: str | None, by: SeriesKey, since: datetime, until: datetime, step_seconds: int
-    ) -> RunSeriesList:
+    ) -> RunSeries:
         """What has ended, by the step; read once for all who ask for the same within ``BOARD_SECONDS``."""
         place = place_of(namespace)
         minutes = await self._boards.read(
             ("series", place, by, since), lambda: self._queue.series(since, until, namespace=place, by=by)
         )
-        return series_of(minutes, namespace, since, until, step_seconds)
+        return series_of(minutes, by, since, until, step_seconds)
 
     async def audits(
         self, namespace: str | None, *, queue: str | None, uid: UUID | None, before: int | None, limit: int

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from agentjobs.api.meta import format_time
+from agentjobs.queue.board import SeriesKey
 from agentjobs.queue.board import SeriesPoint as Minute
-from agentjobs.web.board_objects import dns_name
-from agentjobs.web.objects.meta import Metadata
-from agentjobs.web.objects.series import RunSeries, RunSeriesList, SeriesPoint
+from agentjobs.web.objects.series import RunSeries, RunSeriesPoint
 
 LONGEST = timedelta(days=31)
 STEPS = 200
@@ -33,40 +32,34 @@ def floor(moment: datetime, step_seconds: int) -> datetime:
 
 
 def series_of(
-    minutes: Sequence[Minute], namespace: str | None, since: datetime, until: datetime, step_seconds: int
-) -> RunSeriesList:
-    """The series of each key, those with the most ends first."""
+    minutes: Sequence[Minute], by: SeriesKey, since: datetime, until: datetime, step_seconds: int
+) -> RunSeries:
+    """The minutes added up to steps. Beyond ``KEYS`` keys, those with the fewest ends become one."""
     totals: dict[str, int] = {}
     for minute in minutes:
         totals[minute.key] = totals.get(minute.key, 0) + minute.n
     ranked = sorted(totals, key=lambda key: (-totals[key], key))
-    kept = ranked if len(ranked) <= KEYS else ranked[: KEYS - 1]
-    shown = {*kept}
-    sums: dict[str, dict[tuple[datetime, str], tuple[int, int, float]]] = {key: {} for key in kept}
+    shown = set(ranked if len(ranked) <= KEYS else ranked[: KEYS - 1])
+    sums: dict[tuple[datetime, str, str], tuple[int, int, float]] = {}
     for minute in minutes:
-        mine = sums.setdefault(minute.key if minute.key in shown else OTHER, {})
-        place = floor(minute.minute, step_seconds), minute.outcome.value
-        n, tokens, seconds = mine.get(place, (0, 0, 0.0))
-        mine[place] = n + minute.n, tokens + minute.tokens, seconds + minute.seconds
-    return RunSeriesList(
-        since=format_time(since),
-        until=format_time(until),
+        key = minute.key if minute.key in shown else OTHER
+        place = floor(minute.minute, step_seconds), key, minute.outcome.value
+        n, tokens, seconds = sums.get(place, (0, 0, 0.0))
+        sums[place] = n + minute.n, tokens + minute.tokens, seconds + minute.seconds
+    return RunSeries(
+        since_time=format_time(since),
+        until_time=format_time(until),
+        step_seconds=step_seconds,
+        by=by,
         items=[
-            RunSeries(
-                metadata=Metadata(name=dns_name(key), namespace=namespace),
+            RunSeriesPoint(
+                time=format_time(time),
                 key=key,
-                step_seconds=step_seconds,
-                points=[
-                    SeriesPoint(
-                        time=format_time(time),
-                        outcome=outcome,
-                        count=n,
-                        total_tokens=tokens,
-                        seconds=round(seconds, 3),
-                    )
-                    for (time, outcome), (n, tokens, seconds) in sorted(points.items())
-                ],
+                outcome=outcome,
+                count=n,
+                total_tokens=tokens,
+                seconds=round(seconds, 3),
             )
-            for key, points in sums.items()
+            for (time, key, outcome), (n, tokens, seconds) in sorted(sums.items())
         ],
     )

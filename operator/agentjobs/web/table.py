@@ -15,7 +15,6 @@ from agentjobs.values.json import JsonObject
 from agentjobs.web.objects.acts import RunAudit
 from agentjobs.web.objects.meta import KubeObject, Metadata
 from agentjobs.web.objects.runs import AgentRun
-from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import Model, QueueStat, Worker
 
 Cell = str | int | None
@@ -115,14 +114,6 @@ MODELS: tuple[Column[Model], ...] = (
     Column("Blocked", lambda model, _: "" if model.status.blocked is None else str(model.status.blocked)),
     Column("Probe", lambda model, _: model.status.probe_time or ""),
     Column("Since", lambda model, now: ago(model.status.since, now)),
-)
-SERIES: tuple[Column[RunSeries], ...] = (
-    Column("Name", lambda series, _: series.metadata.name, format="name"),
-    Column("Key", lambda series, _: series.key),
-    Column("Ended", lambda series, _: series.ended(), "integer"),
-    Column("Complete", lambda series, _: series.ended("Complete"), "integer"),
-    Column("Failed", lambda series, _: series.ended("Failed"), "integer"),
-    Column("Tokens", lambda series, _: sum(point.total_tokens for point in series.points), "integer"),
 )
 AUDITS: tuple[Column[RunAudit], ...] = (
     Column("Name", lambda row, _: row.metadata.name, format="name"),

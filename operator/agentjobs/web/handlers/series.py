@@ -26,7 +26,7 @@ async def list_series(call: Call) -> Answer:
         raise ApiError(400, f"step: {step}: whole minutes are wanted, in seconds")
     key = _key(call.parameter("by") or "queue")
     found = await call.runs.series(call.target.namespace, key, floor(since, step), now, step)
-    return Object(found, found.items)
+    return Object(found)
 
 
 def _key(text: str) -> SeriesKey:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 
 from agentjobs.web.objects.schedules import ScheduleRun
-from agentjobs.web.objects.series import RunSeriesList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.ui import words
 
 HEIGHT, STEP = 24, 6
@@ -54,8 +54,6 @@ class Row:
     total: int
     most: int
     """Of one bar."""
-    each: float
-    """Seconds of a bar."""
     chart: Chart
 
 
@@ -79,17 +77,16 @@ def lasts(runs: Sequence[ScheduleRun]) -> Chart:
     return Chart(bars, STEP * len(runs), f"The last {words.plural(len(runs), 'job')}: {said}")
 
 
-def rows(found: RunSeriesList, *, tokens: bool = False) -> list[Row]:
+def rows(series: RunSeries, *, tokens: bool = False) -> list[Row]:
     """What ended, a row for each outcome and key, or the tokens by key alone: the most first. Each step has one bar."""
-    since, until = words.moment(found.since), words.moment(found.until)
-    part = timedelta(seconds=max((series.step_seconds for series in found.items), default=60))
+    since, until = words.moment(series.since_time), words.moment(series.until_time)
+    part = timedelta(seconds=series.step_seconds)
     places = max(ceil((until - since) / part), 1)
     counts: dict[tuple[str, str], Counter[int]] = {}
-    for series in found.items:
-        for point in series.points:
-            place = min(max(int((words.moment(point.time) - since) / part), 0), places - 1)
-            key = (series.key, "" if tokens else point.outcome)
-            counts.setdefault(key, Counter())[place] += point.total_tokens if tokens else point.count
+    for point in series.items:
+        place = min(max(int((words.moment(point.time) - since) / part), 0), places - 1)
+        key = (point.key, "" if tokens else point.outcome)
+        counts.setdefault(key, Counter())[place] += point.total_tokens if tokens else point.count
     totals = {key: found.total() for key, found in counts.items() if found.total()}
     order = sorted(totals, key=lambda key: (-totals[key], key))
     shown = order if len(order) <= MOST_ROWS else order[: MOST_ROWS - 1]
@@ -110,4 +107,4 @@ def _row(key: str, outcome: str, counts: Counter[int], since: datetime, part: ti
         bars.append(Bar(place * STEP, HEIGHT - tall, tall, tone, f"{at} UTC: {words.number(count)}"))
     total = counts.total()
     label = f"{words.number(total)}, at most {words.number(most)} in {words.duration(part.total_seconds())}"
-    return Row(key, outcome, total, most, part.total_seconds(), Chart(bars, STEP * places, label))
+    return Row(key, outcome, total, most, Chart(bars, STEP * places, label))

@@ -19,7 +19,7 @@ from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempt, RunAttempts, RunResult
 from agentjobs.web.objects.schedules import ScheduleStatList
-from agentjobs.web.objects.series import RunSeriesList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, Worker, WorkerList
 from agentjobs.web.ui import drawings, words
 from agentjobs.web.view import Page
@@ -146,9 +146,9 @@ def of(model: ApiModel, page: Page, now: datetime) -> str | None:
             return _render(
                 "schedules.html", page, now, schedules=model.items, acts=page.may_act and page.objects
             )
-        case RunSeriesList(), "ends" | "tokens" as part:
+        case RunSeries(), "ends" | "tokens" as part:
             drawn = drawings.rows(model, tokens=part == "tokens")
-            return _render(f"{part}.html", page, now, series=model, rows=drawn, by=page.first("by"))
+            return _render(f"{part}.html", page, now, series=model, rows=drawn)
         case RunAuditList(), "":
             return _render("acts.html", page, now, audits=model.items, next=model.metadata.continue_)
     return None
