@@ -235,6 +235,8 @@ def _failed_jobs_are_filtered_counted_and_retried(at: Scene) -> None:
 
 
 def _a_queue_is_paused_and_resumed(at: Scene) -> None:
+    at.submit("later", "answer", delaySeconds=3600)  # a namespace shows the queues of its jobs
+    at.until("later", "Scheduled")
     at.open("queues")
     at.act("#q-agents button[data-act=pause]", "the partner's API is down", "#q-agents .told")
     at.page.wait_text("#q-agents", "Paused")
@@ -242,8 +244,11 @@ def _a_queue_is_paused_and_resumed(at: Scene) -> None:
     at.until("waits", "Queued")
     at.act("#q-agents button[data-act=unpause]", "it is back", "#q-agents .told")
     at.until("waits", "Complete")
-    at.open("audit", queue="agents")
-    at.page.wait_text("#audit", "the partner's API is down")
+    audits = json.loads(at.plane.kubectl("get", "--raw", f"{ROOT}/runaudits?queue=agents"))["items"]
+    told = [
+        (one["verb"], one["actor"], one["reason"]) for one in audits if one["verb"] in ("pause", "unpause")
+    ]
+    assert told == [("unpause", "edit", "it is back"), ("pause", "edit", "the partner's API is down")]
 
 
 def _what_ended_is_drawn(at: Scene) -> None:
