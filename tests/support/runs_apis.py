@@ -180,7 +180,13 @@ async def served(plane: Cluster, dsn: str, folder: Path, **config: Any) -> Async
     (folder / "tls.key").write_bytes(pair.key.read_bytes())
     web = Web(
         WebConfig(
-            dsn, tls_folder=folder, port=port, kubeconfig=str(plane.kubeconfig), health_port=0, **config
+            dsn,
+            tls_folder=folder,
+            port=port,
+            kubeconfig=str(plane.kubeconfig),
+            health_port=0,
+            linger_seconds=0,
+            **config,
         )
     )
     running = asyncio.create_task(web.run())
