@@ -19,6 +19,7 @@ PICTURES: dict[str, tuple[str, dict[str, str], bool, int]] = {
     "jobs": ("jobs", {"namespace": "support"}, True, 1100),
     "job": ("job", JOB, False, 1100),
     "approvals": ("approvals", {}, False, 1100),
+    "schedules": ("schedules", {}, True, 1100),
     "queues": ("queues", {}, False, 1100),
     "jobs-narrow": ("jobs", {"namespace": "support"}, False, 390),
 }

@@ -187,6 +187,7 @@ def _steps(at: Scene) -> None:
     _a_question_is_approved(at)
     _hostile_words_are_text(at)
     _a_queue_is_paused_and_resumed(at)
+    _a_schedule_is_run_now_and_paused(at)
     _what_ended_is_drawn(at)
 
 
@@ -249,6 +250,27 @@ def _a_queue_is_paused_and_resumed(at: Scene) -> None:
         (one["verb"], one["actor"], one["reason"]) for one in audits if one["verb"] in ("pause", "unpause")
     ]
     assert told == [("unpause", "edit", "it is back"), ("pause", "edit", "the partner's API is down")]
+
+
+def _a_schedule_is_run_now_and_paused(at: Scene) -> None:
+    spec = {"agent": {"module": "agents.desk"}, "message": "the digest", "queue": "agents"}
+    nightly = {"schedule": "0 4 1 1 *", "timeZone": "Europe/Berlin", "jobTemplate": {"spec": spec}}
+    head = {
+        "apiVersion": "agentjobs.dev/v1alpha1",
+        "kind": "ScheduledAgentJob",
+        "metadata": {"name": "nightly"},
+    }
+    at.plane.apply({**head, "spec": nightly}, "team")
+    at.open("schedules")
+    at.page.wait_text("#schedules", "nightly")
+    row = "#schedules tbody tr"
+    at.act(f"{row} button[data-act=trigger]", "the last one is missing", f"{row} .told")
+    at.open("jobs")
+    at.page.wait_text("tr:has(a[href*='name=nightly-'])", "Complete")
+    at.open("schedules")
+    at.act(f"{row} button[data-act=hold]", "over the holidays")
+    at.page.wait_text(row, "Paused")
+    assert at.plane.get("scheduledagentjob", "nightly", "team")["spec"]["suspend"] is True
 
 
 def _what_ended_is_drawn(at: Scene) -> None:

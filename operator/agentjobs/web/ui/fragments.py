@@ -143,9 +143,9 @@ def of(model: ApiModel, page: Page, now: datetime) -> str | None:
         case TranscriptEntry(), "entry":
             return _render("entry.html", page, now, entry=model)
         case ScheduleStatList(), "":
-            return _render(
-                "schedules.html", page, now, schedules=model.items, acts=page.may_act and page.objects
-            )
+            acts = page.may_act and page.objects
+            next_page = model.metadata.continue_
+            return _render("schedules.html", page, now, schedules=model.items, acts=acts, next=next_page)
         case RunSeries(), "ends" | "tokens" as part:
             drawn = drawings.rows(model, tokens=part == "tokens")
             return _render(f"{part}.html", page, now, series=model, rows=drawn)
