@@ -25,6 +25,10 @@ PICTURES: dict[str, tuple[str, dict[str, str], bool, int]] = {
 }
 
 
+WHOLE = {"now", "job"}
+"""Pictures of a page to its end."""
+
+
 def main(folder: Path) -> None:
     """Write every picture."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +44,7 @@ def main(folder: Path) -> None:
             page.wait(
                 "!document.querySelector('.inbox') || document.querySelectorAll('.question').length > 1"
             )
-            (folder / f"{name}.png").write_bytes(page.picture())
+            (folder / f"{name}.png").write_bytes(page.picture(whole=name in WHOLE))
             print(folder / f"{name}.png")
 
 
