@@ -26,7 +26,7 @@ SHELLS = {
     "approvals": "Approvals",
     "schedules": "Schedules",
     "queues": "Queues",
-    "workers": "Workers and models",
+    "workers": "Workers",
     "audit": "Audit",
     "job": "Job",
 }
