@@ -109,30 +109,47 @@ class Served:
         **headers: str,
     ) -> Answered:
         """A request of this user below the API's root, through the API server; an empty name: the administrator."""
-        plane = self.plane.require_own()
-        config = yaml.safe_load((plane.kubeconfig_for(user) if user else self.plane.kubeconfig).read_text())
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {"Accept": accept} | ({} if data is None else {"Content-Type": "application/json"})
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        method = method or ("GET" if data is None else "POST")
+        async with self._sent(user, path, method, data, sent) as answer:
+            return Answered(answer.status, await answer.text(), answer.headers.copy())
+
+    @asynccontextmanager
+    async def stream(
+        self, user: str, path: str, accept: str = "text/event-stream", **headers: str
+    ) -> AsyncIterator[AsyncIterator[str]]:
+        """The lines of a stream, as they come."""
+        sent = {"Accept": accept} | {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self._sent(user, path, "GET", None, sent) as answer:
+            assert answer.status == 200, await answer.text()
+
+            async def lines() -> AsyncIterator[str]:
+                async for line in answer.content:
+                    yield line.decode().rstrip("\n")
+
+            yield lines()
+
+    @asynccontextmanager
+    async def _sent(
+        self, user: str, path: str, method: str, data: bytes | None, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        kubeconfig = self.plane.require_own().kubeconfig_for(user) if user else self.plane.kubeconfig
+        config = yaml.safe_load(kubeconfig.read_text())
         cluster, person = config["clusters"][0]["cluster"], config["users"][0]["user"]
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         context = ssl.create_default_context(cadata=authority)
         pair = self.serving_ca.parent / f"asks-{user or 'administrator'}.pem"
-        pair.write_bytes(
-            b"\n".join(base64.b64decode(person[f"client-{part}-data"]) for part in ("certificate", "key"))
-        )
+        parts = (base64.b64decode(person[f"client-{part}-data"]) for part in ("certificate", "key"))
+        pair.write_bytes(b"\n".join(parts))
         context.load_cert_chain(pair)
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        sent = {"Accept": accept} | ({} if data is None else {"Content-Type": "application/json"})
-        url = path if path.startswith("/apis") else f"{ROOT}/{path}"
+        url = URL(f"{cluster['server']}{path if path.startswith('/') else f'{ROOT}/{path}'}", encoded=True)
         async with (
             aiohttp.ClientSession() as session,
-            session.request(
-                method or ("GET" if data is None else "POST"),
-                URL(f"{cluster['server']}{url}", encoded=True),
-                data=data,
-                ssl=context,
-                headers=sent | {name.replace("_", "-"): value for name, value in headers.items()},
-            ) as answer,
+            session.request(method, url, data=data, ssl=context, headers=headers) as answer,
         ):
-            return Answered(answer.status, await answer.text(), answer.headers.copy())
+            yield answer
 
     async def direct(self, client: Pair | None, **headers: str) -> int:
         """The status of a call past the API server; 0: TLS ended it."""

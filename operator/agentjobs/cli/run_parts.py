@@ -130,8 +130,13 @@ def runs_api_settings(settings: Settings) -> RunsApiSettings | None:
 
 def start_web(settings: Settings) -> int:
     """Runs the runs API until it is stopped. Returns its exit status."""
+    from agentjobs.agents.sessions.url import libpq_url
     from agentjobs.web.server import WebConfig, run_web
 
+    try:
+        libpq_url(settings.session_dsn())
+    except ValueError as error:
+        raise BadInput(str(error)) from None
     config = WebConfig(
         dsn=settings.database(),
         direct_dsn=settings.direct_database(),
@@ -139,6 +144,7 @@ def start_web(settings: Settings) -> int:
         port=settings.web_port,
         kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
         health_port=settings.health_port,
+        session_dsn=settings.session_database(),
     )
     return _run(run_web(config), settings)
 

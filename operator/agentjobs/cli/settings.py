@@ -336,6 +336,11 @@ class Settings(BaseSettings):
         url = self.direct_dsn()
         return None if url is None else _reread(url, self.database_direct_url_file)
 
+    def session_database(self) -> Dsn:
+        """``session_dsn``, as ``database`` has ``dsn``."""
+        own = self.session_database_url is not None
+        return _reread(self.session_dsn(), self.session_database_url_file if own else self.database_url_file)
+
     def session_dsn_file(self) -> str | None:
         """The file from which ``session_dsn`` came. None: from the environment."""
         own = self.session_database_url is not None

@@ -11,6 +11,7 @@ from agentjobs.web import table
 from agentjobs.web.answers import Columns
 from agentjobs.web.call import Answer, Call
 from agentjobs.web.handlers import agentruns, log, stats, ui
+from agentjobs.web.objects.logs import RunTranscript
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.objects.runs import AgentRun, RunAttempts, RunResult
 from agentjobs.web.objects.stats import Model, QueueStat, Worker
@@ -84,6 +85,9 @@ RESOURCES: tuple[Resource, ...] = (
     # what tools were given and gave: not in view
     Resource("agentruns/log", "AgentRun", {"get": (Role.EDIT, log.get_log)}),
     Resource("agentruns/result", "RunResult", {"get": (Role.EDIT, agentruns.get_result)}, model=RunResult),
+    Resource(
+        "agentruns/transcript", "RunTranscript", {"get": (Role.EDIT, log.get_transcript)}, model=RunTranscript
+    ),
     Resource(
         "agentruns/attempts", "RunAttempts", {"get": (Role.VIEW, agentruns.get_attempts)}, model=RunAttempts
     ),

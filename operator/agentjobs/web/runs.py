@@ -10,8 +10,10 @@ from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView
+from agentjobs.queue.records import JobView, State
+from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
+from agentjobs.web.conversations import Conversations
 from agentjobs.web.convert import run_of_row, run_of_view
 from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.meta import ListMetadata
@@ -29,8 +31,9 @@ BOARD_SECONDS = 2.0
 class Runs:
     """Each method raises QueueUnavailable where the database is away."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, transcripts: Transcripts) -> None:
         self._queue = queue
+        self.conversations = Conversations(transcripts)
         self._shared = Shared()
         self._boards = Shared(BOARD_SECONDS)
 
@@ -66,6 +69,11 @@ class Runs:
         if view is None or _place(view) != (namespace, name):
             raise not_found("agentruns.runs.agentjobs.dev", name)
         return view
+
+    async def lately(self, uid: UUID) -> State:
+        """The job's state a moment ago, read once for all who follow the job. A job that is gone has ended as Cancelled."""
+        view = await self._shared.read(("view", uid), lambda: self._queue.show(uid))
+        return State.CANCELLED if view is None else view.state
 
     async def run(self, namespace: str, name: str, uid: str | None = None) -> AgentRun:
         """The whole job as an object."""

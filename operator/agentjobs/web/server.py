@@ -22,6 +22,7 @@ from agentjobs.controller.metrics.counters import Counters
 from agentjobs.dsn import Dsn
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.exposition import page
+from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.administrator import AdministratorsDoor, start_path
 from agentjobs.web.app import App, Identify
 from agentjobs.web.authorise import Authoriser
@@ -53,6 +54,8 @@ class WebConfig:
     port: int = 10250
     kubeconfig: str | None = None
     health_port: int | None = None
+    session_dsn: Dsn | None = None
+    """Where conversations are kept. None: nowhere, so there are no transcripts."""
 
 
 class _Server(uvicorn.Server):
@@ -86,12 +89,13 @@ class Web:
             await Queue.open(
                 self.config.dsn, direct_dsn=self.config.direct_dsn, application_name="agentjobs-web"
             ) as queue,
+            await Transcripts.open(self.config.session_dsn) as transcripts,
             health_server(
                 "0.0.0.0", self.config.health_port, alive=dict, ready=self._ready, metrics=self._metrics
             ) as port,
         ):
             self.health_port = port
-            runs = Runs(queue)
+            runs = Runs(queue, transcripts)
             if self.config.tls_folder is None:
                 await self._administrator(runs)
             else:

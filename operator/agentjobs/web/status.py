@@ -24,6 +24,7 @@ REASONS = {
     421: "MisdirectedRequest",
     422: "Invalid",
     500: "InternalError",
+    501: "NotImplemented",
     503: "ServiceUnavailable",
 }
 

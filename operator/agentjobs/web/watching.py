@@ -89,6 +89,35 @@ async def changes(
         await asyncio.sleep(every_seconds)
 
 
+async def with_signs_of_life(
+    events: AsyncIterator[Event], seconds: float = SIGN_OF_LIFE_SECONDS
+) -> AsyncIterator[Event]:
+    """The events, and a bookmark wherever none came for so long."""
+    step: asyncio.Task[Event | None] | None = None
+    try:
+        while True:
+            step = step or asyncio.ensure_future(_next(events))
+            done, _ = await asyncio.wait({step}, timeout=seconds)
+            if not done:
+                yield Event("bookmark")
+                continue
+            event, step = step.result(), None
+            if event is None:
+                return
+            yield event
+    finally:
+        if step is not None:
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
+        close = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _next(events: AsyncIterator[Event]) -> Event | None:
+    return await anext(events, None)
+
+
 class Shared:
     """Reads that watchers share: one at a time for each key, and its answer serves all for a moment."""
 

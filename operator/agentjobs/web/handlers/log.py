@@ -1,4 +1,4 @@
-"""agentruns/log: what a run printed, how far it is; the whole or followed. Lines, or server-sent events."""
+"""agentruns/log and agentruns/transcript: what a run printed, how far it is, what was said; the whole or followed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator
 from agentjobs.api.meta import format_time
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.records import AttemptRecord, JobView
-from agentjobs.web.call import Answer, Call, Event, Log, Text
+from agentjobs.transcript.transcripts import DEFAULT_EVENTS, MOST_EVENTS
+from agentjobs.web.call import Answer, Call, Event, Log, Object, Text
+from agentjobs.web.conversations import cursor_of, part_of
 from agentjobs.web.objects.logs import LogEntry
 from agentjobs.web.status import ApiError
+from agentjobs.web.watching import with_signs_of_life
 
 LOOK_SECONDS = 1.0
 SIGNS_OF_LIFE = 15
@@ -18,12 +21,17 @@ SIGNS_OF_LIFE = 15
 
 
 async def get_log(call: Call) -> Answer:
-    """The log of one source: ``output`` (what the runs printed) or ``progress``."""
+    """The log of one source: ``output`` (what the runs printed), ``progress`` or ``transcript``. The last needs the right on
+    ``agentruns/transcript`` too."""
     source = call.parameter("source") or "output"
     run = call.number("attempt", 1, 1_000_000_000)
+    if source not in ("output", "progress", "transcript"):
+        raise ApiError(400, f"source: {source[:40]!r}: output, progress or transcript is wanted")
+    if source == "transcript":
+        await call.require("get", "agentruns/transcript")
     view = await call.runs.view(call.namespace, call.name, call.parameter("uid"))
-    if source not in ("output", "progress"):
-        raise ApiError(400, f"source: {source[:40]!r}: output or progress is wanted")
+    if source == "transcript":
+        return _conversation(call, view)
     if call.flag("follow"):
         after = int(call.last_event_id) if call.last_event_id.isdigit() else 0
         return Log(_followed(call, str(view.uid), source, run, after))
@@ -32,6 +40,42 @@ async def get_log(call: Call) -> Answer:
     return Text(
         "".join(f"{line}\n" for record in _runs(view, run) for line in output_lines(record, run is None))
     )
+
+
+async def get_transcript(call: Call) -> Answer:
+    """A page of the conversation; ``after`` (or ``continue``) goes on behind an entry, ``scope=session`` shows the session's
+    other jobs too."""
+    limit = call.number("limit", 0, 1_000_000) or DEFAULT_EVENTS
+    after = cursor_of(call.parameter("after") or call.parameter("continue") or "")
+    view = await call.runs.view(call.namespace, call.name, call.parameter("uid"))
+    part = part_of(view, whole=_whole(call))
+    return Object(await call.runs.conversations.page(part, after, min(limit, MOST_EVENTS)))
+
+
+def _conversation(call: Call, view: JobView) -> Log:
+    """The conversation from its start, or after an entry. Followed it ends with the job, else with what is stored now."""
+    after = cursor_of(call.last_event_id or call.parameter("after") or "")
+    follow = call.flag("follow")
+
+    async def ended() -> bool:
+        if not follow:
+            return True
+        try:
+            return (await call.runs.lately(view.uid)).final
+        except QueueUnavailable:
+            return False
+
+    part = part_of(view, whole=_whole(call))
+    return Log(with_signs_of_life(call.runs.conversations.follow(part, after, ended)))
+
+
+def _whole(call: Call) -> bool:
+    match call.parameter("scope"):
+        case None | "job":
+            return False
+        case "session":
+            return True
+    raise ApiError(400, "scope: job or session is wanted")
 
 
 def output_lines(record: AttemptRecord, titled: bool) -> list[str]:

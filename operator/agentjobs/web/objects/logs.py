@@ -41,10 +41,14 @@ class TranscriptEntry(ApiModel):
 
 
 class RunTranscript(KubeObject):
-    """One page of a job's transcript, the oldest entry first."""
+    """RunTranscript is one page of a job's transcript, the oldest entry first."""
 
     kind: Literal["RunTranscript"] = Field(default="RunTranscript", description="kind: RunTranscript.")
     metadata: ListMetadata = Field(
         default_factory=ListMetadata, description="metadata: continue is the cursor after the page."
+    )
+    stored: bool = Field(
+        default=True,
+        description="stored: the session exists. False: no run has begun it, or somebody deleted it.",
     )
     items: list[TranscriptEntry] = Field(description="items: the entries.")
