@@ -10,6 +10,8 @@ import pytest
 
 from agentjobs.local.assets import Assets
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import AckKind
+from agentjobs.values.usage import Usage
 from agentjobs.web.answers import CSP
 from agentjobs.web.ui.pages import SHELLS
 from clusters import Cluster
@@ -106,3 +108,23 @@ async def test_a_fragment_comes_from_the_route_of_its_data_and_says_whether_obje
     assert 'data-queue="agents"' in board.text
     refused = await api.ask("view", "namespaces/other/agentruns", accept="text/html")
     assert refused.code == 403
+
+
+async def test_what_has_ended_is_counted_by_time_in_ones_own_namespace(api: Served, queue: Queue) -> None:
+    worker = await TestWorker(queue).register()
+    await queue.enqueue([mirrored_job("mine"), mirrored_job("again"), mirrored_job("theirs", "other")])
+    for job in await worker.claim(3):
+        await worker.ack(job, AckKind.FAIL, reason="AgentFailed", usage=Usage(2, 3, 5, 1, 0))
+    found = (await api.ask("view", "namespaces/team/runseries?by=reason&since=1h")).json
+    assert (found["kind"], found["by"], found["stepSeconds"]) == ("RunSeries", "reason", 60)
+    assert [(p["key"], p["outcome"], p["count"], p["totalTokens"]) for p in found["items"]] == [
+        ("AgentFailed", "Failed", 2, 10)
+    ]
+    assert (await api.ask("view", "runseries")).code == 403
+    everything = (await api.ask("", "runseries?by=namespace&since=24h")).json["items"]
+    assert {(item["key"], item["count"]) for item in everything} == {("team", 2), ("other", 1)}
+    for query in ("by=user", "since=40d", "step=61", "step=1"):
+        assert (await api.ask("view", f"namespaces/team/runseries?{query}")).code == 400, query
+    for part in ("ends", "tokens"):
+        shown = await api.ask("view", f"namespaces/team/runseries?by=reason&part={part}", accept="text/html")
+        assert "AgentFailed" in shown.text

@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from agentjobs.web.objects.acts import RunAudit, RunAuditList
+from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.meta import Metadata
 from agentjobs.web.objects.runs import (
     AgentRun,
@@ -17,6 +18,14 @@ from agentjobs.web.objects.runs import (
     RunResult,
     RunUsage,
 )
+from agentjobs.web.objects.schedules import (
+    ScheduleRun,
+    ScheduleStat,
+    ScheduleStatList,
+    ScheduleStatSpec,
+    ScheduleStatStatus,
+)
+from agentjobs.web.objects.series import RunSeries, RunSeriesPoint
 from agentjobs.web.objects.stats import (
     Model,
     ModelList,
@@ -105,6 +114,36 @@ def attempt(number: int, outcome: str, reason: str, message: str, *, ago: float,
         usage=RunUsage(total_tokens=4920, llm_calls=2),
         log_bytes=812,
     )
+
+
+def entry(number: int, kind: str = "text", **given: object) -> TranscriptEntry:
+    """The entry of a transcript with this number."""
+    fields: dict[str, object] = {
+        "cursor": f"1764.0.event-{number}",
+        "time": at(900 - number),
+        "kind": kind,
+        "author": "triage",
+        "invocation": "job-" + uid("triage-4808"),
+    }
+    return TranscriptEntry.model_validate(fields | given, by_name=True)
+
+
+def conversation() -> list[TranscriptEntry]:
+    """A short one: a tool fails, and the agent says so."""
+    tokens = RunUsage(prompt_tokens=1210, output_tokens=42, total_tokens=1252)
+    failed = {"status": "failed", "detail": "KeyError: 'total'"}
+    return [
+        entry(1, author="user", text="Where is order A-1171? The customer waits since Monday."),
+        entry(
+            2,
+            "call",
+            tool="search_orders",
+            data={"order": "A-1171", "fields": ["state", "total"]},
+            tokens=tokens,
+        ),
+        entry(3, "result", tool="search_orders", note="error", data=failed),
+        entry(4, text="I cannot read the order: its total is missing.", tokens=tokens),
+    ]
 
 
 def afternoon() -> Site:
@@ -271,8 +310,69 @@ def afternoon() -> Site:
             ),
         ]
     )
+    site.schedules = ScheduleStatList(
+        items=[
+            schedule("digest", "*/30 7-19 * * 1-5", next_every=1800, fails=(11, 12, 13), active=0),
+            schedule("inventory", "0 4 * * *", next_every=86400, fails=(3,), suspend=True, missed=2),
+            schedule("stock-check", "*/5 * * * *", next_every=300, active=1),
+        ]
+    )
+    ends = [
+        RunSeriesPoint(time=at(60 * n), key=key, outcome=outcome, count=count)
+        for n in range(1, 60)
+        for key, outcome, count in (
+            ("", "Complete", 14 + (n * 7) % 9 if n > 12 else 2),
+            ("ModelRateLimited", "Failed", 9 - n % 4 if n <= 12 else 0),
+            ("AttemptsExhausted", "Failed", 1 if n in (15, 16, 31) else 0),
+            ("Cancelled", "Cancelled", 1 if n == 40 else 0),
+        )
+        if count
+    ]
+    tokens = [
+        RunSeriesPoint(
+            time=at(1800 * n), key=key, outcome="Complete", count=9, total_tokens=factor * (1 + (n * 5) % 11)
+        )
+        for n in range(1, 48)
+        for key, factor in (("gemini-flash", 91_000), ("claude-haiku", 20_500))
+    ]
+    site.series = {
+        "reason": RunSeries(since_time=at(3600), until_time=at(0), by="reason", items=ends),
+        "model": RunSeries(since_time=at(86400), until_time=at(0), by="model", items=tokens),
+    }
+    site.transcript = conversation()
     site.output = "loaded 214 orders\nsearch_orders: A-1171\n"
     return site
+
+
+def schedule(
+    name: str,
+    cron: str,
+    *,
+    next_every: float,
+    fails: tuple[int, ...] = (),
+    suspend: bool = False,
+    active: int = 0,
+    missed: int = 0,
+) -> ScheduleStat:
+    """A schedule with fourteen ended jobs, of which those in ``fails`` failed."""
+    last = [
+        ScheduleRun(
+            name=f"{name}-2939{n:04}",
+            uid=uid(f"{name}-{n}"),
+            time=at(next_every * (14 - n)),
+            state="Failed" if n in fails else "Complete",
+            reason="ModelAuthFailed" if n in fails else None,
+            seconds=2.0 if n in fails else 20.0 + 7 * (n % 5),
+        )
+        for n in range(14)
+    ]
+    return ScheduleStat(
+        metadata=Metadata(name=name, namespace="support", uid=uid(name)),
+        spec=ScheduleStatSpec(schedule=cron, time_zone="Europe/Berlin", suspend=suspend),
+        status=ScheduleStatStatus(
+            next_times=[at(-next_every * n) for n in range(1, 6)], last=last, active=active, missed=missed
+        ),
+    )
 
 
 def _queue(name: str, **status: object) -> QueueStat:

@@ -3,10 +3,11 @@ records what it is asked to change."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,14 +16,17 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from agentjobs.api.meta import ApiModel
 from agentjobs.web.names import ROOT
 from agentjobs.web.objects.acts import RunAuditList
+from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempts, RunResult
+from agentjobs.web.objects.schedules import ScheduleStatList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
 from agentjobs.web.ui.pages import POLICY, Pages
 from agentjobs.web.view import Page
@@ -41,9 +45,19 @@ class Site:
     queues: QueueStatList = field(default_factory=lambda: QueueStatList(items=[]))
     workers: WorkerList = field(default_factory=lambda: WorkerList(items=[]))
     models: ModelList = field(default_factory=lambda: ModelList(items=[]))
+    schedules: ScheduleStatList = field(default_factory=lambda: ScheduleStatList(items=[]))
+    series: dict[str, RunSeries] = field(default_factory=dict)
+    """By ``by``."""
     audits: RunAuditList = field(default_factory=lambda: RunAuditList(items=[]))
     output: str = ""
+    transcript: list[TranscriptEntry] = field(default_factory=list)
+    """Of every job: what is appended is streamed to who follows."""
+    ended: bool = True
+    """Whether nothing more is written to the transcript."""
     may_act: bool = True
+    user: str = "alice"
+    objects: bool = True
+    trace_url: str = ""
     refused: tuple[int, str] | None = None
     """Status and message with which the Kubernetes API and acts are refused."""
     unreadable: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -98,6 +112,8 @@ def _model(
         "workers": site.workers,
         "models": site.models,
         "runaudits": site.audits,
+        "schedulestats": site.schedules,
+        **({"runseries": found} if (found := site.series.get(request.query_params.get("by", ""))) else {}),
     }
     return lists.get(resource)
 
@@ -125,6 +141,8 @@ def application(site: Site) -> Starlette:
         site.reads.append(str(request.url))
         if resource in site.unreadable:
             return _answer(*site.unreadable[resource])
+        if resource == "agentruns/log" and "follow" in request.query_params:
+            return StreamingResponse(entries(request, namespace, name), media_type="text/event-stream")
         if resource == "agentruns/log":
             return PlainTextResponse(site.output)
         model = _model(site, request, resource, namespace, name)
@@ -133,14 +151,47 @@ def application(site: Site) -> Starlette:
         if "text/html" not in request.headers["accept"]:
             return JSONResponse(model.model_dump(mode="json", by_alias=True, exclude_none=True))
         query = {key: request.query_params.getlist(key) for key in request.query_params}
-        html = pages.fragment(model, Page("alice", site.may_act, resource, namespace, name, query))
+        html = pages.fragment(
+            model,
+            Page(
+                site.user,
+                site.may_act,
+                resource,
+                namespace,
+                name,
+                query,
+                objects=site.objects,
+                trace_url=site.trace_url,
+            ),
+        )
         return _answer(406, "no fragment") if html is None else Response(html, media_type="text/html")
+
+    async def entries(request: Request, namespace: str | None, name: str | None) -> AsyncIterator[str]:
+        query = {key: request.query_params.getlist(key) for key in request.query_params}
+        page = Page(site.user, site.may_act, "agentruns/log", namespace, name, query, event="entry")
+        after = request.headers.get("last-event-id") or request.query_params.get("after")
+        told = 0 if after is None else [entry.cursor for entry in site.transcript].index(after) + 1
+        yield ": open\n\n"
+        while not await request.is_disconnected():
+            over = site.ended
+            for entry in site.transcript[told:]:
+                told += 1
+                data = "".join(f"data: {line}\n" for line in (pages.fragment(entry, page) or "").splitlines())
+                yield f"event: entry\nid: {entry.cursor}\n{data}\n"
+            if over:
+                yield "event: end\ndata: {}\n\n"
+                return
+            await asyncio.sleep(0.02)
 
     async def acted(request: Request) -> Response:
         body = await request.json()
         if request.query_params.get("dryRun") == "All":
             states = body["spec"]["filter"].get("state", [])
-            n = sum(not states or run.status.state in states for run in site.runs)
+            where = request.url.path.split("/namespaces/")[1].split("/")[0]
+            n = sum(
+                run.metadata.namespace == where and (not states or run.status.state in states)
+                for run in site.runs
+            )
             return JSONResponse(body | {"status": {"matched": n, "changed": 0}}, 201)
         site.changes.append((request.method, request.url.path, body))
         if site.refused:

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agentjobs.cli.errors import BadInput
@@ -130,9 +131,11 @@ def runs_api_settings(settings: Settings) -> RunsApiSettings | None:
 
 def start_web(settings: Settings) -> int:
     """Runs the runs API until it is stopped. Returns its exit status."""
+    from agentjobs.agents.sessions.erase import erase_sessions
     from agentjobs.agents.sessions.url import libpq_url
     from agentjobs.web.server import WebConfig, run_web
 
+    sessions = settings.session_database()
     try:
         libpq_url(settings.session_dsn())
     except ValueError as error:
@@ -142,9 +145,11 @@ def start_web(settings: Settings) -> int:
         direct_dsn=settings.direct_database(),
         tls_folder=settings.web_tls_dir,
         port=settings.web_port,
+        trace_url=settings.web_trace_url or "",
         kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
         health_port=settings.health_port,
-        session_dsn=settings.session_database(),
+        session_dsn=sessions,
+        erase_sessions=partial(erase_sessions, sessions),
     )
     return _run(run_web(config), settings)
 

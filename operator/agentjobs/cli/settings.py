@@ -231,6 +231,12 @@ class Settings(BaseSettings):
         examples=["/run/secrets/agentjobs-web"],
     )
     web_port: int = Field(10250, ge=1, le=65_535, description="Port of the runs API.", examples=[10250])
+    web_trace_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s]*\{trace_id\}[^\s]*$",
+        description="Address of a trace in your tracing system, with {trace_id} where its id belongs: the dashboard links to it.",
+        examples=["https://jaeger.example.com/trace/{trace_id}"],
+    )
 
     # both
     name: str | None = Field(

@@ -44,6 +44,8 @@ class App:
     authoriser: Authoriser
     dashboard: Dashboard | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    trace_url: str = ""
+    """See ``Page``."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,6 +106,7 @@ class App:
             target.name,
             query,
             objects=identity.has_objects,
+            trace_url=self.trace_url,
         )
         tags = request.headers.get("if-none-match", "")
         renderer = Renderer(accept, page, resource.columns, self.dashboard, self.stopping, tags)

@@ -61,7 +61,7 @@ class Call:
         text = self.parameter(name)
         if text is None:
             return None
-        if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) <= most:
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= most:
             raise ApiError(400, f"{name}: {text[:40]!r}: a whole number from {least} to {most} is wanted")
         return int(text)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from agentjobs.queue.audit import AuditRow
 from agentjobs.queue.breakers import MODULE, target_of
 from agentjobs.queue.job_list import JobRow
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
+from agentjobs.values.text import dumps
 from agentjobs.values.usage import Usage
+from agentjobs.values.verbs import Verb
 from agentjobs.web.names import NO_OBJECT
+from agentjobs.web.objects.acts import RunAudit
 from agentjobs.web.objects.meta import Metadata, time_text
 from agentjobs.web.objects.runs import (
     AgentRun,
@@ -132,6 +136,25 @@ def agent_of(payload: Mapping[str, object]) -> tuple[str | None, str | None]:
     if target is not None and target.startswith(MODULE):
         return target.removeprefix(MODULE), None
     return (named if isinstance(named, str) and named else None), target
+
+
+def audit_of(row: AuditRow) -> RunAudit:
+    """One act. A job without an object is named by its uid, as everywhere in this API."""
+    bare = str(row.uid) if row.uid is not None and row.verb != Verb.ERASE else None
+    return RunAudit(
+        metadata=Metadata(
+            name=str(row.id), namespace=row.namespace or NO_OBJECT, creation_timestamp=time_text(row.at)
+        ),
+        actor=row.actor or None,
+        verb=row.verb,
+        target=row.name or bare,
+        uid=None if row.uid is None else str(row.uid),
+        queue=row.queue,
+        reason=row.reason or None,
+        before=None if row.before is None else dumps(row.before),
+        after=None if row.after is None else dumps(row.after),
+        source=row.source or None,
+    )
 
 
 def why(reason: str) -> str | None:

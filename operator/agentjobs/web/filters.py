@@ -36,7 +36,7 @@ def filter_of_query(query: Query, namespace: str | None, now: datetime | None = 
 
 def filter_of_action(wanted: ActionFilter, namespace: str | None, now: datetime | None = None) -> JobFilter:
     """The filter in a RunAction. Raises ApiError (400)."""
-    words = wanted.model_dump(exclude={"state"})
+    words = wanted.model_dump(exclude={"state", "uid"})
     return _filter(namespace, wanted.state, words, now)
 
 

@@ -10,10 +10,12 @@ from enum import StrEnum
 from agentjobs.web import table
 from agentjobs.web.answers import Columns
 from agentjobs.web.call import Answer, Call
-from agentjobs.web.handlers import agentruns, log, stats, ui
+from agentjobs.web.handlers import acts, agentruns, log, series, stats, ui
+from agentjobs.web.objects.acts import Erasure, QueueAction, RunAction, RunAudit
 from agentjobs.web.objects.logs import RunTranscript
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.objects.runs import AgentRun, RunAttempts, RunResult
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import Model, QueueStat, Worker
 from agentjobs.web.status import ApiError
 from agentjobs.web.target import Target
@@ -46,6 +48,8 @@ class Resource:
     """The object that it serves. None: text, or a file."""
     columns: Columns = ()
     short_names: tuple[str, ...] = field(default=())
+    creates_everywhere: bool = False
+    """A POST over all namespaces is served too, by cluster-wide rights."""
 
     @property
     def plural(self) -> str:
@@ -109,6 +113,34 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         "models", "Model", _reading(Role.VIEW, stats.models), model=Model, columns=_columns(table.MODELS)
     ),
+    Resource(
+        "runseries",
+        "RunSeries",
+        {"list": (Role.VIEW, series.list_series)},
+        model=RunSeries,
+    ),
+    Resource(
+        "runaudits",
+        "RunAudit",
+        {"list": (Role.ADMIN, acts.list_audits)},
+        model=RunAudit,
+        columns=_columns(table.AUDITS),
+    ),
+    Resource(
+        "runactions",
+        "RunAction",
+        {"create": (Role.EDIT, acts.create_run_action)},
+        model=RunAction,
+        creates_everywhere=True,
+    ),
+    Resource("erasures", "Erasure", {"create": (Role.ADMIN, acts.create_erasure)}, model=Erasure),
+    Resource(
+        "queueactions",
+        "QueueAction",
+        {"create": (Role.QUEUES, acts.create_queue_action)},
+        namespaced=False,
+        model=QueueAction,
+    ),
     Resource("ui", "DashboardFile", {"get": (Role.EVERYONE, ui.get_file)}, namespaced=False),
 )
 BY_NAME: Mapping[str, Resource] = {resource.name: resource for resource in RESOURCES}
@@ -130,7 +162,7 @@ def _placed(resource: Resource, target: Target) -> bool:
     that namespace's roles, so it is not served."""
     if target.namespace is not None and not resource.namespaced:
         return False
-    many = target.verb in ("list", "watch")
-    if resource.namespaced and target.namespace is None and not many:
+    everywhere = target.verb in ("list", "watch") or (target.verb == "create" and resource.creates_everywhere)
+    if resource.namespaced and target.namespace is None and not everywhere:
         return False
     return target.verb != "create" or target.name is None

@@ -5,20 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
-from agentjobs.queue.board import Board, BoardCounts
+from agentjobs.queue.board import Board, BoardCounts, SeriesKey
 from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, State
 from agentjobs.transcript.transcripts import Transcripts
+from agentjobs.web.acts import Acts, EraseSessions
 from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
 from agentjobs.web.conversations import Conversations
-from agentjobs.web.convert import run_of_row, run_of_view
+from agentjobs.web.convert import audit_of, run_of_row, run_of_view
 from agentjobs.web.names import NO_OBJECT
+from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
+from agentjobs.web.series import series_of
 from agentjobs.web.status import ApiError, not_found
 from agentjobs.web.watching import Seen, Shared
 
@@ -31,8 +35,11 @@ BOARD_SECONDS = 2.0
 class Runs:
     """Each method raises QueueUnavailable where the database is away."""
 
-    def __init__(self, queue: Queue, transcripts: Transcripts) -> None:
+    def __init__(
+        self, queue: Queue, transcripts: Transcripts, erase_sessions: EraseSessions | None = None
+    ) -> None:
         self._queue = queue
+        self.acts = Acts(queue, erase_sessions)
         self.conversations = Conversations(transcripts)
         self._shared = Shared()
         self._boards = Shared(BOARD_SECONDS)
@@ -122,6 +129,24 @@ class Runs:
         return ModelList(
             items=sorted((model_of(one, namespace) for one in found), key=lambda one: one.metadata.name)
         )
+
+    async def series(
+        self, namespace: str | None, by: SeriesKey, since: datetime, until: datetime, step_seconds: int
+    ) -> RunSeries:
+        """What has ended, by the step; read once for all who ask for the same within ``BOARD_SECONDS``."""
+        place = place_of(namespace)
+        minutes = await self._boards.read(
+            ("series", place, by, since), lambda: self._queue.series(since, until, namespace=place, by=by)
+        )
+        return series_of(minutes, by, since, until, step_seconds)
+
+    async def audits(
+        self, namespace: str | None, *, queue: str | None, uid: UUID | None, before: int | None, limit: int
+    ) -> RunAuditList:
+        """A page of acts, the newest first."""
+        rows = await self._queue.audit(place_of(namespace), queue, uid, before, limit)
+        more = str(rows[-1].id) if len(rows) == limit else None
+        return RunAuditList(metadata=ListMetadata(continue_=more), items=[audit_of(row) for row in rows])
 
     async def _uses(self, namespace: str, breaker: Breaker) -> bool:
         wanted = users_of(breaker, namespace)

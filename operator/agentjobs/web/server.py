@@ -23,6 +23,7 @@ from agentjobs.dsn import Dsn
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.exposition import page
 from agentjobs.transcript.transcripts import Transcripts
+from agentjobs.web.acts import EraseSessions
 from agentjobs.web.administrator import AdministratorsDoor, start_path
 from agentjobs.web.app import App, Identify
 from agentjobs.web.authorise import Authoriser
@@ -54,8 +55,12 @@ class WebConfig:
     port: int = 10250
     kubeconfig: str | None = None
     health_port: int | None = None
+    trace_url: str = ""
+    """Of the tracing system, with ``{trace_id}`` in it. Empty: traces are not linked."""
     session_dsn: Dsn | None = None
     """Where conversations are kept. None: nowhere, so there are no transcripts."""
+    erase_sessions: EraseSessions | None = None
+    """Erases conversations. None: there are none to erase."""
 
 
 class _Server(uvicorn.Server):
@@ -95,7 +100,7 @@ class Web:
             ) as port,
         ):
             self.health_port = port
-            runs = Runs(queue, transcripts)
+            runs = Runs(queue, transcripts, self.config.erase_sessions)
             if self.config.tls_folder is None:
                 await self._administrator(runs)
             else:
@@ -111,7 +116,7 @@ class Web:
 
     async def _administrator(self, runs: Runs) -> None:
         door = AdministratorsDoor(self.config.port, start_path(dashboard=True))
-        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.stopping)
+        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.stopping, self.config.trace_url)
         self.link = door.link
         await self._serve(door.around(app), "127.0.0.1", None)
 
@@ -125,7 +130,9 @@ class Web:
             async def review(identity: Identity, wanted: Target) -> bool:
                 return await reviewed(api, identity, wanted)
 
-            app = App(known.identify, runs, Authoriser(review), DASHBOARD, self.stopping)
+            app = App(
+                known.identify, runs, Authoriser(review), DASHBOARD, self.stopping, self.config.trace_url
+            )
             following = asyncio.create_task(self._follow(api, known, tls))
             try:
                 await self._serve(app, "0.0.0.0", tls.context)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from agentjobs.web.names import ROOT
 from agentjobs.web.status import ApiError
@@ -79,6 +80,14 @@ def one(query: Query, parameter: str) -> str | None:
     if len(values) > 1:
         raise ApiError(400, f"{parameter}: given {len(values)} times; once is wanted")
     return values[0] if values else None
+
+
+def uid_of(text: str) -> UUID:
+    """The uid. Raises ApiError (400)."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ApiError(400, f"uid: {text[:60]!r}: a UUID is wanted") from None
 
 
 def flag(query: Query, parameter: str) -> bool:

@@ -32,6 +32,8 @@ class Page:
     objects: bool = True
     """Whether the Kubernetes API is behind the same address, so that objects can be changed from the page. False: at the
     administrator's door."""
+    trace_url: str = ""
+    """Where a trace is shown: a URL with ``{trace_id}`` in it. Empty: nowhere."""
 
     def first(self, parameter: str) -> str:
         """The parameter's first value; empty: there is none."""

@@ -6,16 +6,20 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agentjobs.web.objects.runs import AgentRunList
+from agentjobs.web.objects.schedules import ScheduleRun, ScheduleStatList
+from agentjobs.web.objects.series import RunSeries, RunSeriesPoint
+from agentjobs.web.ui.drawings import lasts, rows
 from agentjobs.web.ui.fragments import of
 from agentjobs.web.ui.pages import SHELLS, STATIC, Pages, assets
 from agentjobs.web.ui.words import duration, explanation, short
 from agentjobs.web.view import Page
-from dashboard_samples import HOSTILE, NOW, afternoon, question, run
+from dashboard_samples import HOSTILE, NOW, afternoon, at, question, run, schedule
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = sorted((STATIC.parent / "templates").rglob("*.html"))
@@ -86,6 +90,87 @@ def test_hostile_words_are_text_in_a_question() -> None:
     assert 'style="color' not in html
 
 
+def test_a_schedule_with_hostile_words_or_an_unknown_zone_is_shown() -> None:
+    plain = schedule("x", HOSTILE, next_every=60)
+    last = [ScheduleRun(name=HOSTILE, time=at(60), state=HOSTILE, reason=HOSTILE)]
+    hostile = plain.model_copy(
+        update={
+            "spec": plain.spec.model_copy(update={"time_zone": "Mars/Olympus"}),
+            "status": plain.status.model_copy(update={"problem": HOSTILE, "last": last}),
+        }
+    )
+    html = of(ScheduleStatList(items=[hostile]), _page(), NOW)
+    assert html is not None
+    assert "<img" not in html
+    assert "UTC" in html
+
+
+def test_a_bar_is_as_high_as_its_job_took_long_and_never_invisible() -> None:
+    runs = [ScheduleRun(name="a", time=at(0), state="Complete", seconds=s) for s in (100.0, 50.0, 0.0)]
+    assert [bar.height for bar in lasts(runs).bars] == [24, 12, 4]
+    assert lasts([]).bars == []
+
+
+def test_a_series_counts_each_point_once_in_its_row_and_its_place() -> None:
+    points = [
+        RunSeriesPoint(
+            time=at(3600 - seconds), key=key, outcome=outcome, count=count, total_tokens=10 * count
+        )
+        for seconds, key, outcome, count in (
+            (0, "", "Complete", 5),
+            (59, "", "Complete", 5),
+            (3599, "", "Complete", 2),
+            (60, "AgentFailed", "Failed", 1),
+            (60, "AgentFailed", "Cancelled", 3),
+        )
+    ]
+    series = RunSeries(since_time=at(3600), until_time=at(0), by="reason", items=points)
+    found = {(row.key, row.outcome): row for row in rows(series, 60)}
+    assert {key: row.total for key, row in found.items()} == {
+        ("", "Complete"): 12,
+        ("AgentFailed", "Failed"): 1,
+        ("AgentFailed", "Cancelled"): 3,
+    }
+    complete = found["", "Complete"]
+    assert [(bar.x, bar.height) for bar in complete.chart.bars] == [(0, 24), (354, 5)]
+    assert complete.chart.label == "12, at most 10 in 1m"
+    assert [(row.key, row.total) for row in rows(series, 48, tokens=True)] == [("", 120), ("AgentFailed", 40)]
+
+
+def test_a_series_of_many_keys_ends_with_the_sum_of_the_rest() -> None:
+    points = [RunSeriesPoint(time=at(60), key=f"k{n}", outcome="Failed", count=20 - n) for n in range(12)]
+    found = rows(RunSeries(since_time=at(3600), until_time=at(0), by="agent", items=points), 60)
+    assert [row.key for row in found] == [*(f"k{n}" for n in range(7)), "others"]
+    assert sum(row.total for row in found) == sum(point.count for point in points)
+
+
+@pytest.mark.parametrize("part", ["ends", "tokens"])
+def test_hostile_words_are_text_in_a_series(part: str) -> None:
+    point = RunSeriesPoint(time=at(60), key=HOSTILE, outcome="Failed", count=1, total_tokens=1)
+    html = of(RunSeries(since_time=at(3600), until_time=at(0), by="agent", items=[point]), _page(part), NOW)
+    assert html is not None
+    assert "<img" not in html
+    assert "<rect" in html
+
+
+@pytest.mark.parametrize(
+    ("template", "link"),
+    [
+        ("https://jaeger.example/trace/{trace_id}", 'href="https://jaeger.example/trace/4bf9%3C2F"'),
+        ("https://tempo.example/?q={trace_id}&x=1", 'href="https://tempo.example/?q=4bf9%3C2F&amp;x=1"'),
+        ("javascript:alert(1)//{trace_id}", ""),
+        ("https://jaeger.example/", ""),
+        ("", ""),
+    ],
+)
+def test_a_trace_is_linked_only_where_a_tracing_system_is_set(template: str, link: str) -> None:
+    page = replace(_page(), trace_url=template)
+    html = of(run("x", "Failed", trace_id="4bf9<2F"), page, NOW)
+    assert html is not None
+    assert "4bf9&lt;2F" in html
+    assert (link in html) if link else ("_blank" not in html)
+
+
 def test_a_read_only_door_shows_no_act() -> None:
     site = afternoon()
     for model, part in (
@@ -93,6 +178,7 @@ def test_a_read_only_door_shows_no_act() -> None:
         (site.runs[2], "question"),
         (site.queues, "acts"),
         (site.models, "acts"),
+        (site.schedules, ""),
     ):
         html = of(model, _page(part, may_act=False), NOW)
         assert html is not None

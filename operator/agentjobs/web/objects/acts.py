@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from agentjobs.api.meta import ApiModel
 from agentjobs.web.objects.meta import Count, KubeObject, ListMetadata, Metadata
@@ -59,6 +59,10 @@ class ActionFilter(Asked):
         default=None, description="since: created or ended after this time or in this duration, such as 2h."
     )
 
+    uid: ShortText | None = Field(
+        default=None, description="uid of one job without an object. Nothing may stand beside it."
+    )
+
 
 class RunActionSpec(Asked):
     """What is to be done to which jobs."""
@@ -69,13 +73,30 @@ class RunActionSpec(Asked):
     spread_seconds: Annotated[int, Field(ge=0, le=86_400)] = Field(
         default=0, description="spreadSeconds over which retried jobs become due. Absent means: 0, at once."
     )
+    continue_: Annotated[str, Field(max_length=100)] | None = Field(
+        default=None, alias="continue", description="continue of the answer before: the act goes on there."
+    )
 
 
 class RunActionStatus(ApiModel):
     """What was done."""
 
-    matched: Count = Field(description="matched: how many jobs the filter found.")
-    changed: Count = Field(default=0, description="changed: how many were changed. 0 with dryRun=All.")
+    matched: Count = Field(
+        description="matched: how many jobs the filter found before the act, exactly; of one that went on after continue, how "
+        "many it looked at."
+    )
+    changed: Count = Field(
+        default=0, description="changed: how many took it, those that were so already too. 0 with dryRun=All."
+    )
+    finished: Count = Field(default=0, description="finished: how many had ended before, or were gone.")
+    refused: dict[str, int] = Field(
+        default_factory=dict, description="refused: how many refused it, by the reason."
+    )
+    continue_: str | None = Field(
+        default=None,
+        alias="continue",
+        description="continue is sent in spec.continue for the rest. Absent means: all is done.",
+    )
 
 
 class RunAction(KubeObject):
@@ -100,6 +121,24 @@ class QueueActionSpec(Asked):
     pool: ShortText | None = Field(default=None, description="pool whose breaker is reset.")
     model: ShortText | None = Field(default=None, description="model whose breaker is reset.")
     reason: Words = Field(default="", description="reason for the audit.")
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        of_model = self.verb == "reset"
+        needs = ("pool", "model") if of_model else ("queue",)
+        strange: tuple[str, ...] = ("queue", "maxRunning") if of_model else ("pool", "model")
+        if self.verb in ("pause", "resume"):
+            strange = (*strange, "maxRunning")
+        given = {
+            "queue": self.queue, "maxRunning": self.max_running, "pool": self.pool, "model": self.model,
+        }  # fmt: skip
+        for name in needs:
+            if not given[name]:
+                raise ValueError(f"{self.verb}: {name} is wanted")
+        for name in strange:
+            if given[name] is not None:
+                raise ValueError(f"{self.verb}: {name} does not belong to it")
+        return self
 
 
 class QueueActionStatus(ApiModel):
@@ -129,7 +168,23 @@ class ErasureSpec(Asked):
 class ErasureStatus(ApiModel):
     """What was erased."""
 
-    erased: dict[str, int] = Field(default_factory=dict, description="erased: how much, by what it was.")
+    id: str = Field(description="id of the erasure: the audit knows it by this number, and names no person.")
+    jobs: Count = Field(default=0, description="jobs whose texts were erased now.")
+    cancelled: Count = Field(default=0, description="cancelled: those of them that waited.")
+    running: Count = Field(
+        default=0, description="running jobs that were asked to stop: erase again once they have ended."
+    )
+    sessions: Count | None = Field(
+        default=None,
+        description="sessions: conversations that were erased. Absent means: none were looked for.",
+    )
+    objects: list[str] = Field(
+        default_factory=list,
+        description="objects (namespace/name) of the person that are still in Kubernetes: delete them.",
+    )
+    problem: str | None = Field(
+        default=None, description="problem: what is left to do. Absent means: nothing."
+    )
 
 
 class Erasure(KubeObject):

@@ -16,9 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agentjobs.api.meta import ApiModel
 from agentjobs.web.objects.acts import RunAuditList
+from agentjobs.web.objects.logs import TranscriptEntry
 from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempt, RunAttempts, RunResult
+from agentjobs.web.objects.schedules import ScheduleStatList
+from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, Worker, WorkerList
-from agentjobs.web.ui import words
+from agentjobs.web.ui import drawings, words
 from agentjobs.web.view import Page
 
 
@@ -81,7 +84,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Callable[..., str]] = {
+    filters: dict[str, Callable[..., object]] = {
         "tone": words.tone,
         "duration": words.duration,
         "between": words.between,
@@ -89,15 +92,24 @@ def environment() -> Environment:
         "number": words.number,
         "short": words.short,
         "clock": words.clock,
+        "clock_in": words.clock_in,
+        "trace_link": words.trace_link,
+        "hour": words.hour,
         "plural": words.plural,
         "meaning": words.meaning,
+        "saying": words.saying,
+        "word": words.word,
+        "json": words.json,
         "explained": explained,
+        "lasts": drawings.lasts,
     }
     made.filters.update(filters)
     return made
 
 
 ENVIRONMENT = environment()
+PLACES = {"ends": 60, "tokens": 48}
+"""Bars of the hour, and of the day."""
 
 
 def of(model: ApiModel, page: Page, now: datetime) -> str | None:
@@ -130,6 +142,18 @@ def of(model: ApiModel, page: Page, now: datetime) -> str | None:
         case ModelList(), "" | "acts":
             acts = page.may_act and page.part == "acts"
             return _render("models.html", page, now, models=model.items, acts=acts)
+        case TranscriptEntry(), "entry":
+            return _render("entry.html", page, now, entry=model)
+        case ScheduleStatList(), "":
+            return _render(
+                "schedules.html", page, now, schedules=model.items, acts=page.may_act and page.objects
+            )
+        case RunSeries(), "ends" | "tokens" as part:
+            places = PLACES[part]
+            drawn = drawings.rows(model, places, tokens=part == "tokens")
+            whole = words.moment(model.until_time) - words.moment(model.since_time)
+            each = whole.total_seconds() / places
+            return _render(f"{part}.html", page, now, series=model, rows=drawn, each=each)
         case RunAuditList(), "":
             return _render("acts.html", page, now, audits=model.items, next=model.metadata.continue_)
     return None

@@ -24,6 +24,7 @@ SHELLS = {
     "now": "Now",
     "jobs": "Jobs",
     "approvals": "Approvals",
+    "schedules": "Schedules",
     "queues": "Queues",
     "workers": "Workers and models",
     "audit": "Audit",

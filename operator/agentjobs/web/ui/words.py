@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from json import dumps
+from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agentjobs.values.reasons import Reason
 
@@ -80,6 +83,26 @@ def clock(at: str) -> str:
     return moment(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def hour(at: str) -> str:
+    """Hour and minute in UTC."""
+    return moment(at).astimezone(UTC).strftime("%H:%M")
+
+
+def trace_link(template: str, trace_id: str) -> str:
+    """The address of a trace; empty where no tracing system is set, or where it is no web address."""
+    known = template.startswith(("https://", "http://")) and "{trace_id}" in template
+    return template.replace("{trace_id}", quote(trace_id, safe="")) if known else ""
+
+
+def clock_in(at: str, zone: str) -> str:
+    """A time with its weekday in a zone; in UTC where this machine does not know the zone."""
+    try:
+        local = moment(at).astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        local = moment(at).astimezone(UTC)
+    return local.strftime("%a %Y-%m-%d %H:%M %Z")
+
+
 def plural(count: int, word: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{number(count)} {word}{'' if count == 1 else 's'}"
@@ -89,6 +112,41 @@ def meaning(reason: str) -> str:
     """What a reason means and what to do, from the one table of reasons; empty for an unknown one."""
     found = next((one for one in Reason if one.value == reason), None)
     return found.doc if found else ""
+
+
+SAYINGS = {
+    "text": "says",
+    "thought": "thinks",
+    "call": "calls",
+    "result": "got from",
+    "question": "asks a person about",
+    "answer": "answers",
+    "transfer": "hands over to",
+    "code": "runs code",
+    "code_result": "got from its code",
+    "file": "adds a file",
+    "state": "notes",
+    "output": "gives",
+    "compaction": "sums up",
+    "error": "failed",
+    "empty": "says nothing",
+}
+"""Kinds of a transcript's entries as verbs of their authors."""
+
+
+def saying(kind: str) -> str:
+    """What the author of an entry of this kind does; the kind itself where it has no verb."""
+    return SAYINGS.get(kind, kind)
+
+
+def word(text: str) -> str:
+    """The text where it is one plain word, for a class; else ``other``."""
+    return text if text.isascii() and text.replace("_", "").isalpha() else "other"
+
+
+def json(value: object) -> str:
+    """A JSON value on as many lines as it needs."""
+    return dumps(value, ensure_ascii=False, indent=1, sort_keys=False)
 
 
 _ENDS = {

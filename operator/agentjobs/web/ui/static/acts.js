@@ -14,6 +14,9 @@ const OBJECT = {
   priority: { title: "Change the priority", says: "0 is claimed first, 9 last.", fields: [["priority", "Priority", "number", "0", "9"]], patch: (given) => ({ spec: { priority: Number(given.priority) } }) },
   approve: { title: "Approve", says: "The tool is called with the arguments that are shown, once.", patch: answer(true) },
   reject: { title: "Reject", says: "The tool is not called. The agent is told so, and goes on.", patch: answer(false) },
+  trigger: { kind: "scheduledagentjobs", title: "Run now", says: "One job is created at once, also while the schedule is paused. Its times stay as they are.", patch: (given, at, when) => annotated("run-requested-at", when) },
+  hold: { kind: "scheduledagentjobs", title: "Pause the schedule", says: "No further job is created until it is resumed. Those that exist go on.", patch: () => ({ spec: { suspend: true } }) },
+  unhold: { kind: "scheduledagentjobs", title: "Resume the schedule", says: "Jobs are created at its times again.", patch: () => ({ spec: { suspend: false } }) },
   again: { title: "Run again as a new object", says: "A new AgentJob with the same spec is created; this one stays as it is." },
 };
 const QUEUE = {
@@ -76,17 +79,27 @@ async function send(method, url, body, type = "application/json") {
   return text ? JSON.parse(text) : {};
 }
 const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComponent(at.namespace)}/${kind}/${encodeURIComponent(at.name)}`;
-// Who, what and why, as the operator's audit reads them: `by` comes first. An answer names its author itself.
-const VERB = { priority: "reprioritise", again: "run-again" };
-function withAct(change, verb, reason, at, origin) {
+// Who, what and why, as the operator's audit and the chart's admission policy read them: `by` comes first, and each text
+// has its longest length (api/act.py writes the same value). An answer to a question names its author itself.
+const VERB = { priority: "reprioritise", again: "run-again", trigger: "run-now", hold: "suspend", unhold: "resume" };
+const LONGEST = { by: 256, reason: 1024, origin: 253 };
+function actText(act) {
+  const said = Object.entries(act).filter(([, text]) => text).map(([field, text]) => [field, [...text].slice(0, LONGEST[field]).join("")]);
+  return `{${said.map((pair) => pair.map((text) => JSON.stringify(text)).join(": ")).join(", ")}}`;
+}
+function withAct(change, verb, reason, at, { when = instant(), origin = "" } = {}) {
   if (!at.user || verb === "approve" || verb === "reject") return change;
-  const act = { by: at.user, verb: VERB[verb] || verb, reason, at: instant(), via: "web", ...(origin && { origin }) };
-  return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: JSON.stringify(act) } } };
+  const text = actText({ by: at.user, verb: VERB[verb] || verb, reason, at: when, via: "web", origin });
+  return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: text } } };
+}
+function change(at, verb, given) { // of an object by the Kubernetes API; of a job without one by the runs API
+  return at.namespace === "-" ? runAction("-", verb, given, { uid: at.uid }) : patch(at, verb, given);
 }
 function patch(at, verb, given) {
-  const change = withAct(OBJECT[verb].patch(given, at), verb, given.reason, at);
+  const when = instant(); // of a run now, the audit wants the same time in both annotations
+  const change = withAct(OBJECT[verb].patch(given, at, when), verb, given.reason, at, { when });
   if (at.uid) change.metadata = { ...change.metadata, uid: at.uid }; // a new object of the same name is refused: 409
-  return send("PATCH", objectURL(at), change, "application/merge-patch+json");
+  return send("PATCH", objectURL(at, OBJECT[verb].kind), change, "application/merge-patch+json");
 }
 async function again(at, given) {
   const old = await send("GET", objectURL(at));
@@ -94,7 +107,7 @@ async function again(at, given) {
   const made = withAct({
     apiVersion: old.apiVersion, kind: old.kind, spec,
     metadata: { generateName: at.name.slice(0, 50).replace(/[.-]+$/, "") + "-", labels: old.metadata.labels },
-  }, "again", given.reason, at, at.name);
+  }, "again", given.reason, at, { origin: at.name });
   return send("POST", `${kube}namespaces/${encodeURIComponent(at.namespace)}/agentjobs`, made);
 }
 function queueAction(verb, at, given) {
@@ -131,7 +144,7 @@ document.addEventListener("click", async (event) => {
       const link = Object.assign(document.createElement("a"), { textContent: made.metadata.name, href: "job.html?" + new URLSearchParams({ namespace: at.namespace, name: made.metadata.name, uid: made.metadata.uid }) });
       tell(place, "Created: ");
       place.append(link);
-    } else await patch(at, verb, given);
+    } else await change(at, verb, given);
     if (verb !== "again") tell(place, DONE);
   } catch (error) { tell(place, error.message, true); } finally {
     busy -= 1;
@@ -149,9 +162,13 @@ function filterOf() {
   const states = query.getAll("state").filter(Boolean);
   return states.length ? { ...found, state: states } : found;
 }
-const runAction = (where, verb, given, dry) => send("POST",
-  `${api}namespaces/${encodeURIComponent(where)}/runactions${dry ? "?dryRun=All" : ""}`,
-  { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec: { verb, filter: filterOf(), reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) } });
+async function runAction(where, verb, given, only, dry = false) {
+  const spec = { verb, filter: only || filterOf(), reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) };
+  const url = `${api}namespaces/${encodeURIComponent(where)}/runactions${dry ? "?dryRun=All" : ""}`;
+  const { status } = await send("POST", url, { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec });
+  if (only && !status.changed) throw new Error("Nothing to change: it is in another state by now.");
+  return status;
+}
 async function* matching() { // every job that the filter finds, each once: newest first, page by page
   let next = "";
   do {
@@ -171,10 +188,10 @@ document.addEventListener("click", async (event) => {
   if (!verb) return;
   const rows = picks().map((box) => ({ ...box.closest("tr").dataset }));
   let total = rows.length;
+  const objects = Boolean($("table.jobs[data-objects]")), one = objects ? namespace : "-"; // where all that match are
   const preview = rows.length ? undefined : async () => {
-    const found = await send("POST", `${api}${namespace ? `namespaces/${encodeURIComponent(namespace)}/` : ""}runactions?dryRun=All`,
-      { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec: { verb, filter: filterOf() } });
-    total = found.status.matched;
+    if (one) total = (await runAction(one, verb, {}, null, true)).matched;
+    else for await (const _ of matching()) total += 1; // over all namespaces
     return total === 1 ? "1 job matches." : `${total.toLocaleString("en")} jobs match.`;
   };
   const given = await asked({
@@ -191,14 +208,14 @@ document.addEventListener("click", async (event) => {
   halted = false;
   $("#bulk-stop").hidden = false;
   try {
-    for await (const at of rows.length ? rows : matching()) {
+    for await (const at of rows.length ? rows : one === "-" ? [] : matching()) {
       if (halted) break;
-      if (at.namespace === "-" || !at.namespace) { bare += 1; continue; }
-      try { await patch({ ...at, user: me }, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
+      if (!rows.length && at.namespace === "-") { bare += 1; continue; } // by one act, below
+      try { await change({ ...at, user: me }, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
       tell(place, `${done} of ${total} …`);
       if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
     }
-    if (bare && !halted && !rows.length) { done += (await runAction("-", verb, given)).status.changed; bare = 0; }
+    if (!rows.length && !halted && (bare || one === "-")) done += (await runAction("-", verb, given)).changed;
   } catch (error) { refused.push(error.message); } finally {
     busy -= 1;
     $("#bulk-stop").hidden = true;
@@ -209,7 +226,6 @@ document.addEventListener("click", async (event) => {
   }
   const parts = [`${done} of ${total}: asked for`];
   if (halted) parts.push("stopped; do it again for the rest");
-  if (bare) parts.push(`${bare} without an object: filter for them in the namespace -`);
   if (refused.length) parts.push(`${refused.length} refused, the first: ${refused[0]}`);
   tell(place, parts.join("; ") + ".", refused.length > 0);
 });
