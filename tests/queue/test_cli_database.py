@@ -116,7 +116,7 @@ async def test_acts_are_for_jobs_without_an_object_and_leave_a_row_in_the_audit(
     for _ in range(4):
         for job in await worker.claim(10):
             await worker.ack(job, AckKind.FAIL, reason=Reason.MODEL_UNAVAILABLE)
-    one, *rest = bare
+    one = bare[0]
     assert (
         await said(dsn, "retry", str(one.uid), "--because=it is back")
     ).stdout == f"job {one.uid} retried\n"

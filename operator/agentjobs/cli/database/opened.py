@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -39,6 +40,9 @@ def run(work: Callable[[Queue], Awaitable[T]], config: Path | None, database_url
     """
     from agentjobs.cli.settings_sources import load
 
+    logging.getLogger("psycopg.pool").setLevel(
+        logging.ERROR
+    )  # each try to connect; the last one's error is told
     dsn = load({"database_url_file": database_url_file}, config).dsn()
 
     async def done() -> T:

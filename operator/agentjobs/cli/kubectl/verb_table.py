@@ -34,6 +34,7 @@ VERBS: Mapping[str, Verb] = {
         Verb("describe", "look", "describe", "Look", "Tell all that the cluster knows of a job.", completes=_JOBS),
         Verb("result", "runs", "result", "Look", "Print a job's whole answer.", completes=_JOBS),
         Verb("logs", "runs", "logs", "Look", "Print what a job's runs have printed; -f follows.", completes=_JOBS),
+        Verb("transcript", "runs", "transcript", "Look", "Print a job's conversation; -f follows.", completes=_JOBS),
         Verb("retry", "act", "retry", "Act", "Run failed or cancelled jobs once more.", completes=_JOBS),
         Verb("cancel", "act", "cancel", "Act", "End jobs.", completes=_JOBS),
         Verb("suspend", "act", "suspend", "Act", "Keep jobs from starting; stop running ones.", completes=_JOBS),
