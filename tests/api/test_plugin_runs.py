@@ -208,6 +208,13 @@ async def test_queues_workers_and_models_are_listed(
     assert rows[1:4] == ["default", "agents=10", "10"]
     listed = json.loads((await said(viewer, "workers", "-o", "json")).stdout)
     assert (listed["apiVersion"], len(listed["items"])) == (f"{GROUP}/{VERSION}", 1)
+    (running,) = await worker.claim(1)
+    told = (await said(viewer, "top")).stdout
+    assert "RUNS FOR" in told
+    assert worker.id.hex[:4] in told
+    assert "\x1b" not in told
+    await worker.ack(running)
+    assert "No job is running." in (await said(viewer, "top", "--once")).stdout
     assert (await said(viewer, "models")).stderr == "No models with failures.\n"
     assert "forbidden" in (await said(viewer, "workers", "-A", status=1)).stderr
 
@@ -277,7 +284,7 @@ async def test_a_queue_is_paused_by_who_may_and_shown_with_who_and_why(
 
 
 VERBS: dict[str, tuple[str, ...]] = {
-    "result": ("x",), "logs": ("x",), "transcript": ("x",), "workers": (), "models": (), "queues": (), "pause": ("agents",), "unpause": ("agents",),
+    "result": ("x",), "logs": ("x",), "transcript": ("x",), "workers": (), "models": (), "queues": (), "top": (), "pause": ("agents",), "unpause": ("agents",),
     "web": ("--no-open",),
 }  # fmt: skip
 

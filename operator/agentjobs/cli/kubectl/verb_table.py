@@ -47,6 +47,7 @@ VERBS: Mapping[str, Verb] = {
         Verb("trigger", "schedules", "trigger", "Schedules", "Run a schedule now.", completes=_SCHEDULES),
         Verb("next", "schedules", "next_times_", "Schedules", "Tell a schedule's next times.", completes=_SCHEDULES),
         Verb("backfill", "backfill", "backfill", "Schedules", "Create jobs for missed times.", completes=_SCHEDULES),
+        Verb("top", "top", "top", "Installation", "Show queues and running jobs, live."),
         Verb("web", "web", "web", "Installation", "Open the dashboard in a browser."),
         Verb("queues", "board", "queues", "Installation", "List queues: waiting, running, slots, limit, pause."),
         Verb("pause", "board", "pause", "Installation", "Pause a queue."),

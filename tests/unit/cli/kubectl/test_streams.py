@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from agentjobs.cli.kubectl.apiserver import Reply
 from agentjobs.cli.kubectl.events import Event, Place, events_of
 from agentjobs.cli.kubectl.output import printable_lines, written
 from agentjobs.cli.kubectl.runs_api import missing
 from agentjobs.cli.kubectl.transcript_text import entry_text
+from agentjobs.cli.kubectl.verbs.top import drawn, frame
 
 
 def test_events_are_read_as_a_browser_reads_them() -> None:
@@ -84,3 +87,17 @@ def test_every_form_of_output_is_without_characters_that_steer_and_json_means_th
     assert json.loads(forms["json"]) == value
     assert yaml.safe_load(forms["yaml"]) == value
     assert printable_lines("a\u00a0b\u3000👩\u200d💻é\r\n\tx") == "a\u00a0b\u3000👩\u200d💻é\n\tx"
+
+
+def test_a_frame_of_top_fits_the_terminal_and_holds_nothing_that_steers_it() -> None:
+    job = {
+        "metadata": {"name": "a\x1b[2J"},
+        "spec": {"agent": "x" * 200},
+        "status": {"step": "\x9b", "since": "2026-03-01T10:00:00Z"},
+    }
+    text = frame("team", [], [], [job] * 30, datetime(2026, 3, 1, 10, 1, tzinfo=UTC), 60)
+    assert max(map(len, text.splitlines())) <= 90, "an agent's long name gives way"
+    assert "\x1b" not in text
+    shown = drawn(text, 10)
+    assert shown.startswith("\x1b[H")
+    assert shown.count("\n") == 9
