@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from agentjobs.local.assets import Assets
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
+from agentjobs.queue.schedules import SeenSchedule
+from agentjobs.schedule.names import tick_child
 from agentjobs.values.usage import Usage
 from agentjobs.web.answers import CSP
 from agentjobs.web.ui.pages import SHELLS
 from clusters import Cluster
-from queue_builders import TestWorker, mirrored_job, new_job, until
+from queue_builders import CLUSTER, TestWorker, mirrored_job, new_job, until
 from runs_apis import Served, served, with_roles
 
 
@@ -128,3 +132,30 @@ async def test_what_has_ended_is_counted_by_time_in_ones_own_namespace(api: Serv
     for part in ("ends", "tokens"):
         shown = await api.ask("view", f"namespaces/team/runseries?by=reason&part={part}", accept="text/html")
         assert "AgentFailed" in shown.text
+
+
+async def test_schedules_are_listed_with_their_next_times_in_ones_own_namespace(
+    api: Served, queue: Queue
+) -> None:
+    now = datetime.now(UTC)
+    for namespace, name in (("team", "brief"), ("team", "audit"), ("other", "theirs")):
+        seen = SeenSchedule(
+            uuid4(), CLUSTER, namespace, name, 1, "0 6 * * * in Europe/Berlin", now, None, True, False
+        )
+        await queue.save_schedules([seen], now)
+    await queue.enqueue([mirrored_job(tick_child("brief", now))])
+    found = (await api.ask("view", "namespaces/team/schedulestats")).json["items"]
+    assert [item["metadata"]["name"] for item in found] == ["audit", "brief"]
+    status = found[1]["status"]
+    assert len(status["nextTimes"]) == 5
+    assert [(run["name"], run["state"]) for run in status["last"]] == [(tick_child("brief", now), "Queued")]
+    page = (await api.ask("", "schedulestats?limit=2")).json
+    assert [item["metadata"]["name"] for item in page["items"]] == ["theirs", "audit"]
+    rest = (await api.ask("", f"schedulestats?limit=2&continue={page['metadata']['continue']}")).json
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["brief"]
+    assert "continue" not in rest["metadata"]
+    assert (await api.ask("view", "schedulestats")).code == 403
+    assert (await api.ask("view", "namespaces/team/schedulestats?continue=x")).code == 410
+    html = await api.ask("view", "namespaces/team/schedulestats", accept="text/html")
+    assert "brief" in html.text
+    assert "0 6 * * *" in await api.kubectl("view", "get", "schedulestats", "-n", "team")

@@ -8,7 +8,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -89,6 +89,7 @@ class Served:
     web: Web
     port: int
     serving_ca: Path
+    clients: dict[str, tuple[str, ssl.SSLContext]] = field(default_factory=dict)
 
     async def kubectl(self, user: str, *arguments: str) -> str:
         """kubectl's words, as this user; an empty name: the administrator."""
@@ -135,6 +136,18 @@ class Served:
     async def _sent(
         self, user: str, path: str, method: str, data: bytes | None, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if user not in self.clients:
+            self.clients[user] = self._client(user)
+        server, context = self.clients[user]
+        url = URL(f"{server}{path if path.startswith('/') else f'{ROOT}/{path}'}", encoded=True)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, url, data=data, ssl=context, headers=headers) as answer,
+        ):
+            yield answer
+
+    def _client(self, user: str) -> tuple[str, ssl.SSLContext]:
+        """The API server's address, and TLS as this user."""
         kubeconfig = self.plane.require_own().kubeconfig_for(user) if user else self.plane.kubeconfig
         config = yaml.safe_load(kubeconfig.read_text())
         cluster, person = config["clusters"][0]["cluster"], config["users"][0]["user"]
@@ -144,12 +157,7 @@ class Served:
         parts = (base64.b64decode(person[f"client-{part}-data"]) for part in ("certificate", "key"))
         pair.write_bytes(b"\n".join(parts))
         context.load_cert_chain(pair)
-        url = URL(f"{cluster['server']}{path if path.startswith('/') else f'{ROOT}/{path}'}", encoded=True)
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(method, url, data=data, ssl=context, headers=headers) as answer,
-        ):
-            yield answer
+        return cluster["server"], context
 
     async def direct(self, client: Pair | None, **headers: str) -> int:
         """The status of a call past the API server; 0: TLS ended it."""
@@ -180,7 +188,13 @@ async def served(plane: Cluster, dsn: str, folder: Path, **config: Any) -> Async
     (folder / "tls.key").write_bytes(pair.key.read_bytes())
     web = Web(
         WebConfig(
-            dsn, tls_folder=folder, port=port, kubeconfig=str(plane.kubeconfig), health_port=0, **config
+            dsn,
+            tls_folder=folder,
+            port=port,
+            kubeconfig=str(plane.kubeconfig),
+            health_port=0,
+            linger_seconds=0,
+            **config,
         )
     )
     running = asyncio.create_task(web.run())

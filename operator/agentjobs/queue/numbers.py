@@ -34,6 +34,8 @@ LIST_LOOK = 5_000
 """About the most rows of a table that one statement looks at to find the jobs of a list."""
 LIST_STATEMENTS = 20
 """The most statements for a page of a list; one that is not full then is continued by the next."""
+SCHEDULE_RUNS = 20
+"""The last children that a list shows of a schedule."""
 LIST_JOBS = 1000
 """The most jobs of a page."""
 

@@ -48,6 +48,7 @@ from agentjobs.queue.records import (
     TickResult,
     WorkerInfo,
 )
+from agentjobs.queue.schedule_list import ScheduleLists
 from agentjobs.queue.schedules import Schedules
 from agentjobs.telemetry.job_spans import Timeline
 from agentjobs.values.reasons import Reason
@@ -59,7 +60,7 @@ log = logging.getLogger(__name__)
 _ENQUEUE = "select agentjobs.enqueue(%s::json)"
 
 
-class Queue(KubernetesObjects, BulkActs, Boards, Schedules, Audit, Erasure):
+class Queue(KubernetesObjects, BulkActs, Boards, Schedules, ScheduleLists, Audit, Erasure):
     """The queue's face for workers, operators and commands. Tasks of one event loop may share it.
 
     All methods raise QueueUnavailable where the database cannot be reached, and may then be repeated.

@@ -10,11 +10,12 @@ from enum import StrEnum
 from agentjobs.web import table
 from agentjobs.web.answers import Columns
 from agentjobs.web.call import Answer, Call
-from agentjobs.web.handlers import acts, agentruns, log, series, stats, ui
+from agentjobs.web.handlers import acts, agentruns, log, schedules, series, stats, ui
 from agentjobs.web.objects.acts import Erasure, QueueAction, RunAction, RunAudit
 from agentjobs.web.objects.logs import RunTranscript
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.objects.runs import AgentRun, RunAttempts, RunResult
+from agentjobs.web.objects.schedules import ScheduleStat
 from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import Model, QueueStat, Worker
 from agentjobs.web.status import ApiError
@@ -118,6 +119,13 @@ RESOURCES: tuple[Resource, ...] = (
         "RunSeries",
         {"list": (Role.VIEW, series.list_series)},
         model=RunSeries,
+    ),
+    Resource(
+        "schedulestats",
+        "ScheduleStat",
+        {"list": (Role.VIEW, schedules.list_schedules)},
+        model=ScheduleStat,
+        columns=_columns(table.SCHEDULES),
     ),
     Resource(
         "runaudits",

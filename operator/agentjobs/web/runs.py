@@ -20,8 +20,10 @@ from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList
+from agentjobs.web.objects.schedules import ScheduleStatList
 from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
+from agentjobs.web.schedule_objects import schedule_of
 from agentjobs.web.series import series_of
 from agentjobs.web.status import ApiError, not_found
 from agentjobs.web.watching import Seen, Shared
@@ -139,6 +141,17 @@ class Runs:
             ("series", place, by, since), lambda: self._queue.series(since, until, namespace=place, by=by)
         )
         return series_of(minutes, by, since, until, step_seconds)
+
+    async def schedules(
+        self, namespace: str | None, after: tuple[str, str] | None, limit: int
+    ) -> ScheduleStatList:
+        """A page of schedules with their next times."""
+        found = await self._queue.listed_schedules(place_of(namespace), after, limit)
+        more = f"{found[-1].namespace}/{found[-1].name}" if len(found) == limit else None
+        now = datetime.now(UTC)
+        return ScheduleStatList(
+            metadata=ListMetadata(continue_=more), items=[schedule_of(one, now) for one in found]
+        )
 
     async def audits(
         self, namespace: str | None, *, queue: str | None, uid: UUID | None, before: int | None, limit: int

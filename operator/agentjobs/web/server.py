@@ -41,6 +41,8 @@ REREAD_SECONDS = 30.0
 """How often the front proxy's ConfigMap and the serving certificate are read again."""
 RETRY_SECONDS = 5.0
 GRACE_SECONDS = 10
+LINGER_SECONDS = 10.0
+"""How long the aggregated door goes on after SIGTERM: the API server learns later that the endpoint is gone."""
 CONNECTIONS = 1000
 
 
@@ -55,6 +57,7 @@ class WebConfig:
     port: int = 10250
     kubeconfig: str | None = None
     health_port: int | None = None
+    linger_seconds: float = LINGER_SECONDS
     trace_url: str = ""
     """Of the tracing system, with ``{trace_id}`` in it. Empty: traces are not linked."""
     session_dsn: Dsn | None = None
@@ -78,6 +81,8 @@ class Web:
     config: WebConfig
     meter: Counters = field(default_factory=Counters)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once streams are to end."""
     serving: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the listener takes connections."""
     problem: str = "the listener has not begun"
@@ -116,7 +121,7 @@ class Web:
 
     async def _administrator(self, runs: Runs) -> None:
         door = AdministratorsDoor(self.config.port, start_path(dashboard=True))
-        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.stopping, self.config.trace_url)
+        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.ending, self.config.trace_url)
         self.link = door.link
         await self._serve(door.around(app), "127.0.0.1", None)
 
@@ -130,9 +135,7 @@ class Web:
             async def review(identity: Identity, wanted: Target) -> bool:
                 return await reviewed(api, identity, wanted)
 
-            app = App(
-                known.identify, runs, Authoriser(review), DASHBOARD, self.stopping, self.config.trace_url
-            )
+            app = App(known.identify, runs, Authoriser(review), DASHBOARD, self.ending, self.config.trace_url)
             following = asyncio.create_task(self._follow(api, known, tls))
             try:
                 await self._serve(app, "0.0.0.0", tls.context)
@@ -194,9 +197,13 @@ class Web:
                 self.problem = ""
                 self.serving.set()
             await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
             self.serving.clear()
             self.problem = "the process ends"
+            if tls is not None and server.started:
+                await asyncio.wait({running}, timeout=self.config.linger_seconds)
+        finally:
+            self.serving.clear()
+            self.ending.set()
             server.should_exit = True
             stop.cancel()
             await running

@@ -15,6 +15,7 @@ from agentjobs.values.json import JsonObject
 from agentjobs.web.objects.acts import RunAudit
 from agentjobs.web.objects.meta import KubeObject, Metadata
 from agentjobs.web.objects.runs import AgentRun
+from agentjobs.web.objects.schedules import ScheduleStat
 from agentjobs.web.objects.stats import Model, QueueStat, Worker
 
 Cell = str | int | None
@@ -114,6 +115,17 @@ MODELS: tuple[Column[Model], ...] = (
     Column("Blocked", lambda model, _: "" if model.status.blocked is None else str(model.status.blocked)),
     Column("Probe", lambda model, _: model.status.probe_time or ""),
     Column("Since", lambda model, now: ago(model.status.since, now)),
+)
+SCHEDULES: tuple[Column[ScheduleStat], ...] = (
+    Column("Name", lambda one, _: one.metadata.name, format="name"),
+    Column("Schedule", lambda one, _: one.spec.schedule or one.spec.scheduled_time or ""),
+    Column("Zone", lambda one, _: one.spec.time_zone),
+    Column("Suspend", lambda one, _: "yes" if one.spec.suspend else ""),
+    Column("Next", lambda one, _: next(iter(one.status.next_times), "")),
+    Column("Last", lambda one, _: one.status.last[-1].state if one.status.last else ""),
+    Column("Active", lambda one, _: one.status.active, "integer"),
+    Column("Missed", lambda one, _: one.status.missed, "integer"),
+    Column("Problem", lambda one, _: one.status.problem or "", wide=True),
 )
 AUDITS: tuple[Column[RunAudit], ...] = (
     Column("Name", lambda row, _: row.metadata.name, format="name"),

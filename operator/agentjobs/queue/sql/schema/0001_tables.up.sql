@@ -411,6 +411,7 @@ create table schedule (
   run_handled     text                        -- value of the run-now annotation, as last decided
 );
 create index schedule_by_cluster on schedule (cluster_id, uid);
+create index schedule_by_name on schedule (namespace, name);
 
 -- One tick, from its decision until its child has ended: a child still to be created, or one that has not finished.
 create table schedule_tick (
