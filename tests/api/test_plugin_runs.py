@@ -13,17 +13,21 @@ from uuid import UUID
 
 import pytest
 
+from agentjobs.agents.sessions.service import JobSessions
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.local.assets import Assets
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
+from agentjobs.values.names import own_session
 from agentjobs.values.reasons import Reason
 from agentjobs.web.names import GROUP, VERSION
 from clusters import Cluster
 from plugins import Plugin
 from queue_builders import TestWorker, mirrored_job, until
 from runs_apis import Served, served, with_roles
+from session_stores import KEY
+from session_stores import said as words
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -204,12 +208,83 @@ async def test_queues_workers_and_models_are_listed(
     assert rows[1:4] == ["default", "agents=10", "10"]
     listed = json.loads((await said(viewer, "workers", "-o", "json")).stdout)
     assert (listed["apiVersion"], len(listed["items"])) == (f"{GROUP}/{VERSION}", 1)
+    (running,) = await worker.claim(1)
+    told = (await said(viewer, "top")).stdout
+    assert "RUNS FOR" in told
+    assert worker.id.hex[:4] in told
+    assert "\x1b" not in told
+    await worker.ack(running)
+    assert "No job is running." in (await said(viewer, "top", "--once")).stdout
     assert (await said(viewer, "models")).stderr == "No models with failures.\n"
     assert "forbidden" in (await said(viewer, "workers", "-A", status=1)).stderr
 
 
+async def test_a_conversation_is_printed_and_followed_until_the_job_has_ended(
+    plane: Cluster, dsn: str, tmp_path: Path, queue: Queue, worker: TestWorker
+) -> None:
+    names = {"namespace": "team", "appName": "app", "userID": "ann", "sessionID": "s"}
+    mine = mirrored_job("mine", payload={"v": 1, **names})
+    await queue.enqueue([mine])
+    sessions = JobSessions(dsn)
+    session = await sessions.create_session(**KEY)
+
+    async def say(text: str) -> None:
+        await sessions.append_event(session, words(text, invocation_id=own_session(mine.uid)))
+
+    await say(f"first\nof two lines {HOSTILE}")
+    running = await worker.one()
+    plugin = plugin_of(plane, "edit")
+    async with served(plane, dsn, tmp_path, session_dsn=dsn):
+        told = (await said(plugin, "transcript", "mine")).stdout
+        assert "    of two lines" in told
+        assert not set("\x1b\x9b\u202e") & set(told)
+        page = json.loads((await said(plugin, "transcript", "mine", "-o", "json")).stdout)
+        assert [item["kind"] for item in page["items"]] == ["text"]
+        process = await asyncio.create_subprocess_exec(
+            *plugin.command("transcript", "mine", "-f"),
+            env=plugin.environment,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            while b"of two lines" not in (line := await process.stdout.readline()):
+                assert line, "it has ended"
+            await say("second")
+            while b"second" not in (line := await process.stdout.readline()):
+                assert line, "it has ended"
+            await say("last")
+            await worker.ack(running, AckKind.COMPLETE, result="42")
+            rest, _ = await asyncio.wait_for(process.communicate(), 60)
+            assert rest.count(b"last") == 1
+            assert b"first" not in rest
+            assert process.returncode == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            await sessions.release()
+        viewer = plugin_of(plane, "view")
+        for arguments in (["transcript", "mine"], ["transcript", "mine", "-f"]):
+            assert "forbidden" in (await said(viewer, *arguments, status=1)).stderr
+
+
+async def test_a_queue_is_paused_by_who_may_and_shown_with_who_and_why(
+    plane: Cluster, api: Served, queue: Queue, worker: TestWorker
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    keeper, viewer = plugin_of(plane, "queues"), plugin_of(plane, "view")
+    assert "forbidden" in (await said(viewer, "pause", "agents", status=1)).stderr
+    assert (await said(keeper, "pause", "agents", "--because=a test")).stdout == "queue agents paused\n"
+    row = (await said(viewer, "queues", "--no-headers")).stdout.split()
+    assert row[-3:] == ["queues", "a", "test"]
+    assert (await said(keeper, "pause", "agents")).stdout == "queue agents was paused already\n"
+    assert (await said(keeper, "unpause", "agents")).stdout == "queue agents not paused\n"
+    rows = [row for row in await queue.audit(queue="agents") if row.verb in ("pause", "unpause")]
+    assert {(row.actor, row.verb) for row in rows} == {("queues", "pause"), ("queues", "unpause")}
+
+
 VERBS: dict[str, tuple[str, ...]] = {
-    "result": ("x",), "logs": ("x",), "workers": (), "models": (), "queues": (), "pause": ("agents",), "unpause": ("agents",),
+    "result": ("x",), "logs": ("x",), "transcript": ("x",), "workers": (), "models": (), "queues": (), "top": (), "pause": ("agents",), "unpause": ("agents",),
     "web": ("--no-open",),
 }  # fmt: skip
 

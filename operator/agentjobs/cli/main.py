@@ -13,10 +13,12 @@ import typer
 
 from agentjobs import __version__
 from agentjobs.cli.commands import crds, local, migrate, operator, web, withdraw, worker
+from agentjobs.cli.deferred import WithDatabase
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable
 
 app = typer.Typer(
     name="agentjobs",
+    cls=WithDatabase,
     help="Durable background runs of AI agents (Google ADK), with nothing but Postgres underneath.",
     no_args_is_help=True,
     add_completion=False,

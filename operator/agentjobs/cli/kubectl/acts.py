@@ -131,9 +131,12 @@ def slim(job: JsonObject) -> dict[str, Any]:
 
 def question(act: Act, plan: Plan, where: str, spread_seconds: int) -> str:
     """The question before an act on several jobs, with their exact number."""
-    n = len(plan.jobs)
-    jobs = f"{n:,} agentjob{'' if n == 1 else 's'}"
+    return question_text(act, len(plan.jobs), "agentjob", where, spread_seconds)
+
+
+def question_text(act: Act, n: int, kind: str, where: str, spread_seconds: int) -> str:
+    """The question before an act on ``n`` jobs."""
     pace = ""
     if spread_seconds and n > 1:
         pace = f", spread over {spread_seconds} s: one every {spread_seconds / n:.2g} s"
-    return f"{act.word.capitalize()} {jobs} {where}{pace}?"
+    return f"{act.word.capitalize()} {n:,} {kind}{'' if n == 1 else 's'} {where}{pace}?"

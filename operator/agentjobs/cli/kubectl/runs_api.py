@@ -3,7 +3,7 @@ administrator can do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -65,6 +65,20 @@ class RunsApi:
             if not (token := str((page.get("metadata") or {}).get("continue") or "")):
                 return
             asked["continue"] = token
+
+    def first(
+        self, resource: str, query: Query, limit: int, *, everywhere: bool = False
+    ) -> Sequence[JsonObject]:
+        """The first objects of a list.
+
+        :raises RequestRefused: it is refused, or the runs API is missing.
+        """
+        asked = {**query, "limit": str(limit)}
+        reply = self.server.request("GET", self.path(resource, everywhere=everywhere), asked)
+        if not reply.ok:
+            raise self.refusal(reply, resource)
+        found: list[JsonObject] = reply.json().get("items") or []
+        return found
 
     def create(self, resource: str, body: Mapping[str, Any], *, clusterwide: bool) -> JsonObject:
         """Sends an act to the runs API.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -87,4 +87,25 @@ def queues(now: datetime) -> list[Column]:
         Column("PAUSED", paused),
         Column("BY", lambda item: str(_status(item, "pausedBy") or ""), shrinks=True),
         Column("WHY", lambda item: cut(str(_status(item, "pausedReason") or ""), 120), shrinks=True),
+    ]
+
+
+def runs(now: datetime) -> list[Column]:
+    """The columns of running jobs."""
+
+    def spec(key: str) -> Callable[[JsonObject], str]:
+        return lambda item: str((item.get("spec") or {}).get(key) or "")
+
+    def tokens(item: JsonObject) -> str:
+        return str((_status(item, "usage") or {}).get("totalTokens") or "")
+
+    return [
+        Column("NAME", _name, shrinks=True),
+        Column("QUEUE", spec("queue"), shrinks=True),
+        Column("AGENT", spec("agent"), shrinks=True),
+        Column("RUNS FOR", lambda item: age(_status(item, "since"), now)),
+        Column("ATTEMPT", lambda item: str(_status(item, "attempts") or 0)),
+        Column("TOKENS", tokens),
+        Column("STEP", lambda item: str(_status(item, "step") or ""), shrinks=True),
+        Column("WORKER", lambda item: str(_status(item, "worker") or ""), shrinks=True),
     ]

@@ -50,18 +50,35 @@ class Answer:
         return {"apiVersion": "cli.agentjobs.dev/v1", "kind": "Why", **asdict(self)}
 
 
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """The commands that a user can be told to type."""
+
+    program: str = "kubectl agentjobs"
+    verbs: frozenset[str] | None = None
+    """None: all of the plugin's."""
+    health: str = "kubectl agentjobs doctor"
+    """What tells whether anybody serves the job."""
+
+    def line(self, words: str, verb: str, name: str, flags: str) -> str:
+        """The words with a command after them, where there is such a verb."""
+        if self.verbs is not None and verb not in self.verbs:
+            return f"{words}."
+        return f"{words}: {self.program} {verb} {name}{flags}"
+
+
 def answer_of(
     job: JsonObject,
     now: datetime,
     shown_flags: str = "",
     history: History | None = None,
-    command: str = "kubectl agentjobs",
+    commands: Commands = Commands(),
 ) -> Answer:
     """The answer for an object.
 
     :param shown_flags: flags that commands for the user have to carry, with a blank before each.
     :param history: all runs; without it the last ones are told, as the object has them.
-    :param command: the program that the user has run.
+    :param commands: what the user can be told to type.
     """
     metadata, status = job["metadata"], job.get("status") or {}
     flags = (f" -n {metadata['namespace']}" if metadata["namespace"] else "") + shown_flags
@@ -79,7 +96,7 @@ def answer_of(
         cause_of(status),
         findings,
         runs,
-        list(_todo(job, now, flags, command)),
+        list(_todo(job, now, flags, commands)),
         history.output if history is not None else (),
     )
 
@@ -228,10 +245,9 @@ def _run(attempt: JsonObject) -> Run:
     )
 
 
-def _todo(job: JsonObject, now: datetime, flags: str, command: str) -> Iterator[str]:
+def _todo(job: JsonObject, now: datetime, flags: str, commands: Commands) -> Iterator[str]:
     metadata, spec, status = job["metadata"], job.get("spec") or {}, job.get("status") or {}
     name, state = metadata["name"], str(status.get("state") or "")
-    verb = f"{command} {{}} {name}{flags}"
     if not state:
         created = time_of(metadata.get("creationTimestamp"))
         if created is not None and (now - created).total_seconds() < UNSEEN_SECONDS:
@@ -239,24 +255,24 @@ def _todo(job: JsonObject, now: datetime, flags: str, command: str) -> Iterator[
             return
         yield (
             "No operator has seen it: it is away, does not watch this namespace, or its database is away. Look with: "
-            f"kubectl agentjobs doctor{flags}"
+            f"{commands.health}{flags}"
         )
     elif state in ("Failed", "Cancelled") and asked(job):
         yield "Nothing: a retry is asked for, and the operator takes it up."
     elif state in ("Failed", "Cancelled") and not spec.get("cancel"):
-        yield f"Mend what the error names, then run it once more: {verb.format('retry')}"
+        yield commands.line("Mend what the error names, then run it once more", "retry", name, flags)
     elif state in ("Rejected", "Cancelled"):
         yield "This object can run no more: create a corrected one under another name."
     elif state == "InputRequired":
-        yield f"Answer it: {verb.format('approve')} (or reject)"
+        yield commands.line("Answer it (or reject it)", "approve", name, flags)
     elif spec.get("suspend") and state == "Suspended":
-        yield f"Let it go on: {verb.format('resume')}"
+        yield commands.line("Let it go on", "resume", name, flags)
     elif state == "Complete":
         yield "Nothing: it is done."
     elif state == "Running":
-        yield f"Wait for its end: {verb.format('wait')}"
+        yield commands.line("Wait for its end", "wait", name, flags)
     elif (due := time_of(status.get("nextAttemptTime"))) and (now - due).total_seconds() > STALE_SECONDS:
-        yield f"Its time has passed, and nobody took it up: look with kubectl agentjobs doctor{flags}"
+        yield f"Its time has passed, and nobody took it up: look with {commands.health}{flags}"
     elif status.get("reason") in (Reason.NO_WORKERS, Reason.QUEUE_PAUSED, Reason.QUEUE_NOT_ALLOWED):
         yield "Whoever runs this installation can change that; the job goes on by itself then."
     else:

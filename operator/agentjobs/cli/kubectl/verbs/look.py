@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,29 +83,30 @@ def list_jobs(
         now = server.now()
     found.sort(key=lambda job: job["metadata"]["name"])
     found.sort(key=lambda job: job["metadata"].get("creationTimestamp") or "", reverse=True)
+    scope = "any namespace" if everywhere else f"namespace {server.namespace}"
+    words = f" with {meant.words()}" if not meant.empty else ""
+    none = f"No agentjobs in {scope}{words}."
+    print_jobs(found, columns(now, everywhere=everywhere), form, no_headers, none)
+
+
+def print_jobs(
+    jobs: Sequence[JsonObject], shown: Sequence[Column], form: str, no_headers: bool, none: str
+) -> None:
+    """Prints jobs in the form of ``-o``; ``none`` is told where there are none."""
     if form not in ("", "wide"):
-        whole = [output.without_managed_fields({**_TYPE, **job}) for job in found]
+        whole = [output.without_managed_fields({**_TYPE, **job}) for job in jobs]
         if text := output.written(form, output.listed("AgentJobList", whole)):
             typer.echo(text)
         return
-    if not found:
-        scope = "any namespace" if everywhere else f"namespace {server.namespace}"
-        words = f" with {meant.words()}" if not meant.empty else ""
-        typer.echo(f"No agentjobs in {scope}{words}.", err=True)
+    if not jobs:
+        typer.echo(none, err=True)
         return
-    text = output.table(
-        columns(now, everywhere=everywhere),
-        found,
-        wide=form == "wide",
-        headers=not no_headers,
-        width=output.terminal_width(),
-    )
-    lines = text.splitlines()
+    width = output.terminal_width()
+    text = output.table(shown, jobs, wide=form == "wide", headers=not no_headers, width=width)
     colours = output.coloured()
-    states = ["", *((job.get("status") or {}).get("state", "") for job in found)][no_headers:]
-    typer.echo(
-        "\n".join(output.painted(line, s, colours=colours) for line, s in zip(lines, states, strict=True))
-    )
+    states = ["", *((job.get("status") or {}).get("state", "") for job in jobs)][no_headers:]
+    lines = zip(text.splitlines(), states, strict=True)
+    typer.echo("\n".join(output.painted(line, state, colours=colours) for line, state in lines))
 
 
 _TYPE = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob"}

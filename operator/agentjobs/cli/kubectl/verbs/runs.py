@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +11,12 @@ import typer
 from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, RequestRefused
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Query, RequestRefused
 from agentjobs.cli.kubectl.events import followed
-from agentjobs.cli.kubectl.runs_api import LOG, RESULT, RunsApi
+from agentjobs.cli.kubectl.runs_api import LOG, RESULT, TRANSCRIPT, RunsApi
+from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.where import Where
+from agentjobs.web.names import API_VERSION
 
 SOURCES = ("output", "progress")
 
@@ -85,3 +88,53 @@ def logs(
             return
         for event in followed(api, LOG, name, {**query, "follow": "true"}):
             typer.echo(output.printable_lines(str(event.json().get("text") or "")))
+
+
+def transcript(
+    where: Where,
+    name: o.Name,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--session", help="What the session's other jobs have said, too.")
+    ] = False,
+    form: o.Output = "",
+) -> None:
+    """Print a job's conversation from its start: what was said, tools' calls and results, tokens."""
+    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
+        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    if form and follow:
+        raise BadInput("-o goes not with -f: a conversation that goes on is no object.")
+    scope = {"scope": "session"} if whole else {}
+    with ApiServer.open(where) as server:
+        api = RunsApi(server)
+        if follow:
+            for event in followed(api, LOG, name, {**scope, "source": "transcript", "follow": "true"}):
+                typer.echo(entry_text(event.json()))
+            return
+        entries = _entries(api, name, scope)
+        if form:
+            page = {
+                "apiVersion": API_VERSION,
+                "kind": "RunTranscript",
+                "metadata": {},
+                "items": list(entries),
+            }
+            typer.echo(output.written(form, page))
+            return
+        n = 0
+        for n, entry in enumerate(entries, 1):  # noqa: B007
+            typer.echo(entry_text(entry))
+    if not n:
+        typer.echo(f"{name}: nothing was said yet.", err=True)
+
+
+def _entries(api: RunsApi, name: str, scope: Query) -> Iterator[dict[str, Any]]:
+    """The entries of all pages. A page may be empty although another follows."""
+    asked = dict(scope)
+    while True:
+        page = api.get(TRANSCRIPT, name, asked).json()
+        yield from page.get("items") or ()
+        token = str((page.get("metadata") or {}).get("continue") or "")
+        if not token or token == asked.get("after"):
+            return
+        asked["after"] = token

@@ -1,0 +1,139 @@
+"""``agentjobs retry``, ``cancel``, ``suspend`` and ``resume``, on a database: for jobs without an object, by uid or by a filter.
+
+Jobs of objects are refused here: they are changed through the Kubernetes API, or their operator would change them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from agentjobs.cli.commands.options import Config, DatabaseUrlFile
+from agentjobs.cli.database.look import filter_of
+from agentjobs.cli.database.opened import author, job_of, run
+from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.kubectl import acts
+from agentjobs.cli.kubectl import options as o
+from agentjobs.cli.kubectl.acts import Act, question_text
+from agentjobs.cli.kubectl.verbs.act import All, Because, DryRun, Spread, confirm, spread_of
+from agentjobs.queue.bulk_acts import ActedOn
+from agentjobs.queue.job_list import JobFilter, JobPage
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import State
+from agentjobs.values.verbs import Verb
+
+SHOWN = 10
+Jobs = Annotated[list[str] | None, typer.Argument(metavar="JOB...", help="Jobs by uid.")]
+_UNFINISHED = frozenset(state for state in State if not state.final)
+FIT = {
+    Verb.RETRY: frozenset({State.FAILED, State.CANCELLED}),
+    Verb.CANCEL: _UNFINISHED,
+    Verb.SUSPEND: _UNFINISHED - {State.SUSPENDED},
+    Verb.RESUME: frozenset({State.SUSPENDED}),
+}
+"""States of the jobs that an act is for."""
+
+
+def command(act: Act, help_: str) -> Callable[..., None]:
+    """The command of an act."""
+
+    def acting(
+        jobs: Jobs = None,
+        state: o.State = None,
+        reason: o.Reason = "",
+        queue: o.Queue = "",
+        agent: o.Agent = "",
+        model: o.Model = "",
+        user: o.User = "",
+        session: o.Session = "",
+        since: o.Since = None,
+        all_: All = False,
+        because: Because = "",
+        spread: Spread = None,
+        dry_run: DryRun = False,
+        yes: o.Yes = False,
+        config: Config = None,
+        database_url_file: DatabaseUrlFile = None,
+    ) -> None:
+        wanted = filter_of("-", state, reason, queue, agent, model, user, session, since)
+        filtered = wanted != JobFilter("")
+        if jobs and (all_ or filtered):
+            raise BadInput("jobs go with neither --all nor a filter: give one of them.")
+        if not (jobs or all_ or filtered):
+            raise BadInput(
+                f"Which? Give uids, a filter such as --state Failed, or --all: agentjobs {act.word} --help"
+            )
+        if spread is not None and act is not acts.RETRY:
+            raise BadInput("--spread: on a database only retries are spread.")
+        seconds = spread_of(spread)
+        if jobs:
+            for job in dict.fromkeys(jobs):
+                run(lambda queue, job=job: _one(queue, act, job, because, dry_run), config, database_url_file)  # type: ignore[misc]
+            return
+        fit = replace(wanted, states=(wanted.states or FIT[act.verb]) & FIT[act.verb])
+        if not fit.states:
+            raise BadInput(f"--state: {act.word} is for jobs that are {', '.join(sorted(FIT[act.verb]))}.")
+        total, page = run(lambda queue: _preview(queue, fit), config, database_url_file)
+        if not total:
+            typer.echo(f"No jobs without an object to {act.word}.", err=True)
+            return
+        for row in page.jobs:
+            typer.echo(f"  {row.uid}   {row.state}", err=True)
+        if total > len(page.jobs):
+            typer.echo(f"  … and {total - len(page.jobs):,} more", err=True)
+        typer.echo(question_text(act, total, "job", "without an object", seconds), err=True)
+        if dry_run:
+            return
+        confirm(yes)
+        done = run(
+            lambda queue: queue.act_on(fit, act.verb, author(because), spread_seconds=float(seconds)),
+            config,
+            database_url_file,
+        )
+        typer.echo(told(act, done))
+
+    acting.__doc__ = help_
+    return acting
+
+
+async def _preview(queue: Queue, wanted: JobFilter) -> tuple[int, JobPage]:
+    return await queue.count_jobs(wanted), await queue.jobs(wanted, limit=SHOWN)
+
+
+async def _one(queue: Queue, act: Act, job: str, because: str, dry_run: bool) -> None:
+    view = await job_of(queue, job, None)
+    if view.ref is not None:
+        raise Unavailable(
+            f"job {job} is that of agentjob {view.ref.namespace}/{view.ref.name}, which is changed through the cluster: "
+            f"kubectl agentjobs {act.word} {view.ref.name} -n {view.ref.namespace}"
+        )
+    if view.state not in FIT[act.verb]:
+        raise Unavailable(
+            f"job {job} is {view.state}, and cannot be {act.done}. Look with: agentjobs why {job}"
+        )
+    if dry_run:
+        typer.echo(f"job {job} {act.done} (dry run)")
+        return
+    done = await queue.act_on_jobs([view.uid], act.verb, author(because))
+    if not done.done:
+        why = next(iter(done.refused), "it has finished meanwhile")
+        raise Unavailable(f"job {job}: {why}. Look with: agentjobs why {job}")
+    typer.echo(f"job {job} {act.done}")
+
+
+def told(act: Act, done: ActedOn) -> str:
+    """The line after an act on many jobs."""
+    more = [f"{n:,} refused: {why}" for why, n in done.refused.items()]
+    more += [f"{done.finished:,} had finished or were gone"] if done.finished else []
+    return f"{done.done:,} jobs {act.done}{''.join(f'; {m}' for m in more)}."
+
+
+retry = command(acts.RETRY, "Run failed or cancelled jobs without an object once more, each in a new round.")
+cancel = command(acts.CANCEL, "End jobs without an object: waiting ones at once, running ones after a grace.")
+suspend = command(
+    acts.SUSPEND, "Keep jobs without an object from starting; a running attempt is stopped and refunded."
+)
+resume = command(acts.RESUME, "Let suspended jobs without an object go on.")

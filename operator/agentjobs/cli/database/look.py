@@ -1,0 +1,157 @@
+"""``agentjobs list``, ``why``, ``result`` and ``logs``, on a database."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from agentjobs.cli.commands.options import Config, DatabaseUrlFile
+from agentjobs.cli.database.objects import history_of, of_row, of_view
+from agentjobs.cli.database.opened import Namespace, job_of, run
+from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.kubectl import options as o
+from agentjobs.cli.kubectl import output
+from agentjobs.cli.kubectl.filters import since_of, states_of
+from agentjobs.cli.kubectl.verbs.look import WHY_RUNS, columns, print_jobs
+from agentjobs.cli.kubectl.why import Commands, answer_of, told
+from agentjobs.queue.job_list import JobFilter
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import JobView, State
+from agentjobs.web.handlers.log import output_lines
+
+PAGE = 500
+COMMANDS = Commands("agentjobs", frozenset({"retry", "cancel", "suspend", "resume"}), "agentjobs workers")
+Job = Annotated[str, typer.Argument(metavar="JOB", help="Its uid; with -n also the name of its object.")]
+
+
+def list_jobs(
+    namespace: Namespace = None,
+    state: o.State = None,
+    reason: o.Reason = "",
+    queue: o.Queue = "",
+    agent: o.Agent = "",
+    model: o.Model = "",
+    user: o.User = "",
+    session: o.Session = "",
+    since: o.Since = None,
+    form: o.Output = "",
+    no_headers: o.NoHeaders = False,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """List the jobs of a database, the newest first. NAME is the object's; of a job without one, its uid."""
+    output.checked(form)
+    wanted = filter_of(namespace, state, reason, queue, agent, model, user, session, since)
+
+    async def found(made: Queue) -> list[dict[str, Any]]:
+        jobs, after = [], None
+        while True:
+            page = await made.jobs(wanted, after=after, limit=PAGE)
+            jobs += [of_row(row) for row in page.jobs]
+            if page.next is None:
+                return jobs
+            after = page.next
+
+    jobs = run(found, config, database_url_file)
+    now = datetime.now(UTC)
+    print_jobs(jobs, columns(now, everywhere=True), form, no_headers, "No jobs.")
+
+
+def filter_of(
+    namespace: str | None,
+    state: list[str] | None,
+    reason: str,
+    queue: str,
+    agent: str,
+    model: str,
+    user: str,
+    session: str,
+    since: str | None,
+) -> JobFilter:
+    """The filter that these flags describe.
+
+    :raises BadInput: a state is unknown, ``--since`` is no time, or a word has a ``*``, which a database does not know.
+    """
+    for flag, word in (("--agent", agent), ("--model", model)):
+        if "*" in word:
+            raise BadInput(f"{flag}: {word[:40]!r}: on a database a whole name is wanted, without *.")
+    return JobFilter(
+        "" if namespace == "-" else namespace,
+        frozenset(State(one) for one in states_of(state)),
+        reason or None,
+        queue or None,
+        agent or None,
+        model or None,
+        user or None,
+        session or None,
+        since_of(since, datetime.now(UTC)),
+    )
+
+
+def why(
+    job: Job,
+    namespace: Namespace = None,
+    form: o.Output = "",
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """Tell why a job is where it is: state, cause, last error, next time, queue, runs, and what to do."""
+    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
+        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    view = _view(job, namespace, config, database_url_file)
+    now = datetime.now(UTC)
+    commands = COMMANDS if view.ref is None else Commands()
+    answer = answer_of(of_view(view), now, history=history_of(view), commands=commands)
+    if form:
+        typer.echo(output.written(form, answer.as_json()))
+        return
+    typer.echo(told(answer, now, output.terminal_width(), most_runs=WHY_RUNS))
+
+
+def result(
+    job: Job,
+    namespace: Namespace = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Byte for byte, also what would steer a terminal.")
+    ] = False,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """Print a job's whole final answer."""
+    view = _view(job, namespace, config, database_url_file)
+    if view.result is None:
+        raise Unavailable(f"job {job} has no result: it is {view.state}. Look with: agentjobs why {job}")
+    if raw:
+        sys.stdout.buffer.write(view.result.encode(errors="replace"))
+        sys.stdout.buffer.flush()
+    else:
+        typer.echo(output.printable_lines(view.result))
+    if view.result_truncated:
+        typer.echo(f"{job}: this is not the whole answer: 1 MiB of it is kept.", err=True)
+
+
+def logs(
+    job: Job,
+    namespace: Namespace = None,
+    attempt: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
+    ] = None,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """Print what a job's runs have printed. A run's output is kept when it ends."""
+    view = _view(job, namespace, config, database_url_file)
+    for record in view.attempts_log:
+        if attempt is None or record.run == attempt:
+            for line in output_lines(record, attempt is None):
+                typer.echo(output.printable_lines(line))
+
+
+def _view(job: str, namespace: str | None, config: Config, database_url_file: DatabaseUrlFile) -> JobView:
+    async def found(queue: Queue) -> JobView:
+        return await job_of(queue, job, namespace)
+
+    return run(found, config, database_url_file)

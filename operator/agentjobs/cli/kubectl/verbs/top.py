@@ -1,0 +1,99 @@
+"""``top``: queues, failing models and running jobs, drawn anew every few seconds."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.kubectl import options as o
+from agentjobs.cli.kubectl import output, tables
+from agentjobs.cli.kubectl.apiserver import ApiServer, RequestRefused
+from agentjobs.cli.kubectl.pace import interruptible
+from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, RunsApi
+from agentjobs.cli.kubectl.where import Where
+
+HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+OTHER_SCREEN, OWN_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
+RUNNING = 100
+"""Running jobs that are asked for."""
+Items = Sequence[dict[str, Any]]
+
+
+def top(
+    where: Where,
+    everywhere: o.Everywhere = False,
+    interval: Annotated[int, typer.Option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once; so it is where there is no terminal.")
+    ] = False,
+) -> None:
+    """Show queues, models that fail, and running jobs, until Ctrl-C."""
+    with ApiServer.open(where) as server:
+        api = RunsApi(server)
+        first = _frame(api, everywhere, output.terminal_width())
+        if once or not sys.stdout.isatty():
+            typer.echo(first)
+            return
+        with interruptible() as interrupt:
+            sys.stdout.write(OTHER_SCREEN)
+            try:
+                frame = first
+                while True:
+                    size = shutil.get_terminal_size()
+                    sys.stdout.write(drawn(frame, size.lines))
+                    sys.stdout.flush()
+                    if interrupt.wait(interval):
+                        return
+                    frame = _next(api, everywhere, size.columns)
+            finally:
+                sys.stdout.write(OWN_SCREEN)
+                sys.stdout.flush()
+
+
+def _next(api: RunsApi, everywhere: bool, width: int) -> str:
+    """The next frame. While there is no answer, the words of that.
+
+    :raises RequestRefused: the user may not look any more.
+    """
+    try:
+        return _frame(api, everywhere, width)
+    except RequestRefused as error:
+        if error.reply.status in (401, 403):
+            raise
+        return output.printable(str(error))
+    except Unavailable as error:
+        return output.printable(str(error))
+
+
+def _frame(api: RunsApi, everywhere: bool, width: int | None) -> str:
+    queues = list(api.list(QUEUES, everywhere=everywhere))
+    models = list(api.list(MODELS, everywhere=everywhere))
+    runs = api.first(RUNS, {"state": "Running"}, RUNNING, everywhere=everywhere)
+    place = "all namespaces" if everywhere else api.server.namespace
+    return frame(place, queues, models, runs, api.server.now(), width)
+
+
+def frame(place: str, queues: Items, models: Items, runs: Items, now: datetime, width: int | None) -> str:
+    """What is shown of one look."""
+    parts = [f"{output.printable(place)}, {now:%H:%M:%S}Z"]
+    if queues:
+        parts.append(output.table(tables.queues(now), queues, width=width))
+    if models:
+        parts.append(output.table(tables.models(now), models, width=width))
+    if runs:
+        parts.append(output.table(tables.runs(now), runs, width=width))
+    else:
+        parts.append("No job is running.")
+    return "\n\n".join(parts)
+
+
+def drawn(text: str, lines: int) -> str:
+    """A frame over the one before, at most as many lines as the terminal has."""
+    shown = text.split("\n")[: max(1, lines - 1)]
+    return HOME + "".join(f"{line}{CLEAR_LINE}\n" for line in shown) + CLEAR_BELOW
