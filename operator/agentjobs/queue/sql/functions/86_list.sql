@@ -41,13 +41,12 @@ declare
   c_few constant int := 500;         -- jobs of a user or a session are looked at, before the lanes are
   c_tallies constant int := 20000; v_recent timestamptz := clock_timestamp() - interval '2 days';
   v_before bigint := coalesce(p_before, 9223372036854775807); v_floor bigint := 0; v_ended_floor bigint; v_cut bigint;
-  v_lanes int := greatest(1, least(p_limit, 100)); v_each int;
+  v_lanes int := greatest(1, least(p_limit, 100));
   v_found bigint[] := '{}'; v_more bigint[]; v_more_cut bigint; v_facets int[]; v_some boolean; v_by_state boolean; v_look boolean;
   v_states text[]; v_letters "char"[]; v_ends "char"[]; f record;
 begin
   select * into f from json_to_record(p_filter) as x(namespace text, states text[], reason text, queue text, agent text, model text,
                                                      "user" text, sessions text[], since timestamptz);
-  v_each := greatest(1, p_look / v_lanes);
   v_some := num_nonnulls(f.namespace, f.queue, f.agent, f.model) > 0;
   v_by_state := f.states is not null or f.reason is not null;
   if v_some or v_by_state or f.since is not null then
@@ -79,7 +78,7 @@ begin
   if (f.sessions is null and f."user" is null) or (v_by_state and v_cut is not null) then
     v_found := '{}'; v_cut := null;
     if not v_by_state and f.since is null then
-      select l.ids, l.cut into v_found, v_cut from job_lanes(v_facets, null, v_before, 0, v_lanes, v_each) l;
+      select l.ids, l.cut into v_found, v_cut from job_lanes(v_facets, null, v_before, 0, v_lanes, p_look) l;
     else
       v_states := coalesce(f.states, array['Queued', 'Scheduled', 'Retrying', 'Suspended', 'InputRequired', 'Running', 'Complete',
                                            'Failed', 'Cancelled', 'Rejected']);
@@ -87,13 +86,13 @@ begin
                          where state_name(x, false) = any (v_states) or state_name(x, true) = any (v_states));
       v_ends := array(select x from unnest('{c,f,k,x}'::"char"[]) x where state_name(x, false) = any (v_states));
       select l.ids, l.cut into v_found, v_cut
-      from waiting_lanes(v_facets, v_letters, v_states, f.reason, v_before, v_floor, v_lanes, v_each) l;
+      from waiting_lanes(v_facets, v_letters, v_states, f.reason, v_before, v_floor, v_lanes, p_look) l;
       if f.reason is null then
         if 'Running' = any (v_states) then
-          select l.ids, l.cut into v_more, v_more_cut from running_lane(v_facets, v_before, v_floor, v_lanes * v_each) l;
+          select l.ids, l.cut into v_more, v_more_cut from running_lane(v_facets, v_before, v_floor, p_look) l;
           v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
         end if;
-        select l.ids, l.cut into v_more, v_more_cut from job_lanes(v_facets, v_ends, v_before, v_floor, v_lanes, v_each) l;
+        select l.ids, l.cut into v_more, v_more_cut from job_lanes(v_facets, v_ends, v_before, v_floor, v_lanes, p_look) l;
         v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
       end if;
       v_ended_floor := v_floor;
@@ -102,7 +101,7 @@ begin
                               else least(v_floor, first_ended(date_trunc('minute', f.since), v_facets, c_tallies)) end;
       end if;
       select l.ids, l.cut into v_more, v_more_cut
-      from outcome_lanes(v_facets, v_ends, f.reason, v_before, v_ended_floor, v_lanes, v_each) l;
+      from outcome_lanes(v_facets, v_ends, f.reason, v_before, v_ended_floor, v_lanes, p_look) l;
       v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
     end if;
   end if;
