@@ -27,14 +27,25 @@ end $$;
 
 -- waiting_lanes: ids of waiting jobs with these states, below p_before and from p_floor on. p_facets null: of all facets.
 -- cut: the ids from there on are all; null: there are no more below.
--- Indexes: waiting_by_facet; with p_reason waiting_by_reason; without facets the primary key.
+-- Indexes: waiting_by_facet; with p_reason waiting_by_reason; without facets waiting_by_state, where
+-- p_letters has only its states, else the primary key.
 create or replace function waiting_lanes(p_facets int[], p_letters "char"[], p_states text[], p_reason text, p_before bigint,
                                          p_floor bigint, p_lanes int, p_look int, out ids bigint[], out cut bigint)
   language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
   set plan_cache_mode = force_generic_plan set jit = off as $$ #variable_conflict use_column
 begin
   if p_letters = '{}' then return; end if;
-  if p_facets is null then
+  if p_facets is null and not p_letters && '{n,p,r}' then
+    with seen as materialized (
+        select s, t.* from unnest(p_letters) s cross join lateral (
+          select w.id, w.started_at, w.reason from waiting w
+          where w.state not in ('n', 'p', 'r') and (w.state, w.id) < (s, p_before) and (w.state, w.id) >= (s, p_floor)
+          order by w.state desc, w.id desc limit p_look) t),
+      cuts as (select min(id) as at from seen group by s having count(*) = p_look)
+    select array_agg(id) filter (where state_name(s, started_at is not null) = any (p_states)
+                                   and (p_reason is null or left(reason, 64) = p_reason)), (select max(at) from cuts)
+      into ids, cut from seen;
+  elsif p_facets is null then
     with seen as materialized (
         select w.id, w.state, w.started_at, w.reason from waiting w where w.id < p_before and w.id >= p_floor
         order by w.id desc limit p_look)

@@ -166,6 +166,7 @@ create index waiting_asked on waiting (queue, asked_until) where state = 'i';
 create index waiting_deadline on waiting (queue, deadline) where deadline is not null;
 create index waiting_reason on waiting (queue, reason) where state = 'r' and mirrored;
 create index waiting_by_facet on waiting (facet, state, id);
+create index waiting_by_state on waiting (state, id) where state not in ('n', 'p', 'r');
 create index waiting_by_reason on waiting (left(reason, 64), facet, id) where reason <> '';
 
 -- One claimed job: inserted by the claim, deleted by the ack.
@@ -265,6 +266,10 @@ create table tally_minute (
 );
 create index tally_minute_time on tally_minute (minute);
 create index tally_minute_complete on tally_minute (facet, last_id) where state = 'c';   -- where a list of the complete ones begins
+
+-- The lowest id of jobs that ended in an hour, of what one roll_up() has added up: how far down a list looks for what ended since.
+create table tally_hour (hour timestamptz not null, first_id bigint not null);
+create index tally_hour_time on tally_hour (hour);
 
 -- One run that has ended; the last one of a finished job is in outcome.
 create table attempt (
