@@ -66,7 +66,7 @@ insert into tally_minute (minute, facet, state, reason, n, tokens, seconds, firs
 select date_trunc('minute', finished_at), facet, state, reason, count(*), sum(usage[3]), count(*) * 20, min(id), max(id)
 from outcome group by 1, 2, 3, 4
 """
-HOURS = "insert into tally_hour select date_trunc('hour', minute), min(first_id) from tally_minute group by minute"
+FIRSTS = "insert into tally_first select minute, min(first_id) from tally_minute group by minute"
 COUNTED = """
 select (select coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)), 0) from pg_stat_user_tables)
      + (select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes where indexrelname <> 'outcome_time')
@@ -90,7 +90,7 @@ def fill(dsn: str, finished: int, waiting: int) -> None:
             conn.execute(ENDED, [part, *times])
         conn.execute(WAITS, [waiting])
         conn.execute(TALLIES)
-        conn.execute(HOURS)
+        conn.execute(FIRSTS)
         conn.execute("select brin_summarize_new_values('outcome_time')")
         conn.execute("vacuum analyze")
 

@@ -93,6 +93,9 @@ insert into session values ('one', 1);
 insert into audit (at, actor, verb, namespace, name, uid, queue, reason, source, role)
 select now() - interval '500 days', 'me', 'cancel', 'team-' || n % 2, '', gen_random_uuid(), 'q' || n % 3, '', '', session_user
 from generate_series(1, {rows}) n;
+insert into tally_minute
+select date_trunc('minute', finished_at), facet, state, reason, count(*), 0, 0, min(id), max(id) from outcome group by 1, 2, 3, 4;
+insert into tally_first select date_trunc('minute', now()) - make_interval(mins => n), 1 from generate_series(1, 10000) n;
 update upkeep set pruned_at = '-infinity';
 select brin_summarize_new_values('outcome_time');
 analyze

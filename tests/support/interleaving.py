@@ -29,7 +29,7 @@ from agentjobs.queue.queue import Queue
 
 TABLES = (
     "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lost_worker", "outbox", "upkeep",
-    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute", "tally_hour",
+    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute", "tally_first",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")
 DEADLINE_SECONDS = 60.0
@@ -400,7 +400,7 @@ _KEYS = {
     "model_target": "breaker || '/' || target",
     "audit": "(select count(*) from audit before where before.id <= t.id)",
     "tally": "first_id || '/' || state::text || '/' || reason",
-    "tally_hour": "first_id || '/' || hour",
+    "tally_first": "first_id || '/' || minute",
     "tally_minute": "first_id || '/' || state::text || '/' || reason || '/' || minute",
 }
 _EVERYTHING: Any = (

@@ -1,4 +1,4 @@
--- Counts of what has ended, by the minute (tables tally, tally_minute and tally_hour).
+-- Counts of what has ended, by the minute (tables tally, tally_minute and tally_first).
 
 -- count_ended: counts these jobs, which the caller has just ended; ack() does the same for runs that end their jobs at once.
 -- Each end counts, also that of a later round. Index: outcome's primary key. It only inserts: nobody waits for it.
@@ -15,7 +15,7 @@ create or replace function count_ended(p_ids bigint[]) returns void language sql
 create or replace function roll_up(p_before timestamptz, p_limit int) returns void language sql as $$
   with gone as (delete from tally where ctid = any (array(select ctid from tally where minute < p_before limit p_limit))
                 returning *),
-    hours as (insert into tally_hour (hour, first_id) select date_trunc('hour', minute), min(first_id) from gone group by 1)
+    firsts as (insert into tally_first (minute, first_id) select minute, min(first_id) from gone group by 1)
   insert into tally_minute (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
   select minute, facet, state, reason, sum(n), least(9007199254740991, sum(tokens)), sum(seconds), min(first_id), max(last_id)
   from gone group by 1, 2, 3, 4 $$;

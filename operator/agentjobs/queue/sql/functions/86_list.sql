@@ -17,12 +17,12 @@ begin
 end $$;
 
 -- first_ended: the lowest id of the jobs that ended in this minute or later. Null: none did; 0: not known, for there are too many
--- tallies to look at. Index: tally_hour_time, with a row or so per minute since; tally has the rows of two minutes or so.
+-- tallies to look at. Index: tally_first_time, with a row or so per minute; tally has the rows of two minutes or so.
 create or replace function first_ended(p_minute timestamptz, p_most int) returns bigint language sql stable
   set enable_seqscan = off set jit = off as $$
   with looked as materialized (
       select first_id from (
-        (select first_id from tally_hour where hour > p_minute - interval '1 hour' order by hour limit p_most)
+        (select first_id from tally_first where minute >= p_minute order by minute limit p_most)
         union all (select first_id from tally limit p_most)) t)
   select case when count(*) >= p_most then 0 else min(first_id) end from looked $$;
 
@@ -73,7 +73,7 @@ create or replace function list_ids(p_filter json, p_before bigint, p_limit int,
 declare
   c_facets constant int := 500;      -- as many are gone through one by one
   c_reason_facets constant int := 2000;
-  c_many constant int := 20000;      -- so many jobs of a user or a session are not gone through for a state
+  c_many constant int := 2000;       -- so many jobs of a user or a session are not gone through for a state
   c_tallies constant int := 20000;   -- some two weeks
   v_before bigint := coalesce(p_before, 9223372036854775807); v_floor bigint := 0; v_ended_floor bigint; v_cut bigint;
   v_lanes int := greatest(1, least(p_limit, 100));

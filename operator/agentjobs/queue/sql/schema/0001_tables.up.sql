@@ -267,9 +267,9 @@ create table tally_minute (
 create index tally_minute_time on tally_minute (minute);
 create index tally_minute_complete on tally_minute (facet, last_id) where state = 'c';   -- where a list of the complete ones begins
 
--- The lowest id of jobs that ended in an hour, of what one roll_up() has added up: how far down a list looks for what ended since.
-create table tally_hour (hour timestamptz not null, first_id bigint not null);
-create index tally_hour_time on tally_hour (hour);
+-- The lowest id of all jobs that ended in a minute, one row per roll_up(): how far down a list looks for what has ended since.
+create table tally_first (minute timestamptz not null, first_id bigint not null);
+create index tally_first_time on tally_first (minute);
 
 -- One run that has ended; the last one of a finished job is in outcome.
 create table attempt (
