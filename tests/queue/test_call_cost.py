@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -229,6 +230,24 @@ def test_h26_a_call_reads_a_bounded_number_of_rows_whatever_waits(world: Connect
         world.execute("rollback")
         walked = {name: n - before[name] for name, n in read(world).items() if n - before[name] > LIMIT}
         assert sum(walked.values()) < MOST_READ, walked
+
+
+def test_h26_a_batch_of_enqueue_costs_what_its_jobs_cost_one_by_one_or_less(world: Connection) -> None:
+    """A join whose rows the planner takes for one would cost the square of the batch: three times what is allowed here."""
+
+    def seconds(batches: int, size: int) -> float:
+        jobs = [
+            json.dumps([{"uid": str(uuid4()), "payload": {}, "target": f"m{n % 5}"} for n in range(size)])
+            for _ in range(batches)
+        ]
+        begin = time.monotonic()
+        world.execute("begin")
+        for batch in jobs:
+            world.execute("select enqueue(%s::json)", [batch])
+        world.execute("rollback")
+        return time.monotonic() - begin
+
+    assert min(seconds(1, 4000) for _ in range(3)) < 5 * min(seconds(80, 50) for _ in range(3))
 
 
 def read(conn: Connection) -> dict[str, int]:
