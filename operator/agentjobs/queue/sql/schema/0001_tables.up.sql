@@ -265,6 +265,7 @@ create table tally_minute (
   last_id  bigint not null
 );
 create index tally_minute_time on tally_minute (minute);
+create index tally_minute_by_facet on tally_minute (facet, minute);
 create index tally_minute_complete on tally_minute (facet, last_id) where state = 'c';   -- where a list of the complete ones begins
 
 -- The lowest id of all jobs that ended in a minute, one row per roll_up(): how far down a list looks for what has ended since.
