@@ -386,7 +386,9 @@ def _by_name(operations: Sequence[Operation], replies: Sequence[Any]) -> dict[st
 
 
 def _rows(table: str, key: str) -> str:
-    left_out = " - 'id'" if table == "audit" else ""
+    left_out = (
+        " - 'id'" if table in ("audit", "facet") else " - 'facet'"
+    )  # numbers that a rolled back transaction used up, too
     return f"'{table}', (select coalesce(json_object_agg({key}, jsonb_strip_nulls(to_jsonb(t)) - 'version' - 'pruned_at'{left_out}), '{{}}') from {table} t)"
 
 
@@ -399,6 +401,7 @@ _KEYS = {
     "worker": "name",
     "model_target": "breaker || '/' || target",
     "audit": "(select count(*) from audit before where before.id <= t.id)",
+    "facet": "namespace || '/' || queue || '/' || agent || '/' || model || '/' || (made_at > now() - interval '7 days')",
     "tally": "first_id || '/' || state::text || '/' || reason",
     "tally_first": "first_id || '/' || minute",
     "tally_minute": "first_id || '/' || state::text || '/' || reason || '/' || minute",
