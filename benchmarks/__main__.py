@@ -25,6 +25,7 @@ from benchmarks.server import Server
 BENCHES = (
     "drain",
     "backlog",
+    "lists",
     "latency",
     "slots",
     "session_store",

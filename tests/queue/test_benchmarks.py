@@ -13,6 +13,7 @@ from benchmarks import (
     drain,
     endurance,
     latency,
+    lists,
     rescue,
     session_store,
     slots,
@@ -32,7 +33,7 @@ def started() -> Iterator[Server]:
 def _small(started: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """No peers, and one server for all."""
     without_peers(monkeypatch)
-    for bench in (attempt, backlog, drain, endurance, latency, rescue, session_store, slots):
+    for bench in (attempt, backlog, drain, endurance, latency, lists, rescue, session_store, slots):
         monkeypatch.setattr(bench, "Server", lambda: nullcontext(started))
 
 
@@ -45,6 +46,11 @@ def test_drain() -> None:
 def test_backlog() -> None:
     (table,) = backlog.run(TINY)
     is_plausible(table, 3, "jobs/s", "of the short queue's rate")
+
+
+def test_lists() -> None:
+    (table,) = lists.run(TINY)
+    is_plausible(table, len(lists.calls()), "p50 ms", "p95 ms")
 
 
 def test_latency() -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -93,6 +94,9 @@ insert into session values ('one', 1);
 insert into audit (at, actor, verb, namespace, name, uid, queue, reason, source, role)
 select now() - interval '500 days', 'me', 'cancel', 'team-' || n % 2, '', gen_random_uuid(), 'q' || n % 3, '', '', session_user
 from generate_series(1, {rows}) n;
+insert into tally_minute
+select date_trunc('minute', finished_at), facet, state, reason, count(*), 0, 0, min(id), max(id) from outcome group by 1, 2, 3, 4;
+insert into tally_first select date_trunc('minute', now()) - make_interval(mins => n), 1 from generate_series(1, 10000) n;
 update upkeep set pruned_at = '-infinity';
 select brin_summarize_new_values('outcome_time');
 analyze
@@ -228,6 +232,24 @@ def test_h26_a_call_reads_a_bounded_number_of_rows_whatever_waits(world: Connect
         world.execute("rollback")
         walked = {name: n - before[name] for name, n in read(world).items() if n - before[name] > LIMIT}
         assert sum(walked.values()) < MOST_READ, walked
+
+
+def test_h26_a_batch_of_enqueue_costs_what_its_jobs_cost_one_by_one_or_less(world: Connection) -> None:
+    """A join whose rows the planner takes for one would cost the square of the batch: three times what is allowed here."""
+
+    def seconds(batches: int, size: int) -> float:
+        jobs = [
+            json.dumps([{"uid": str(uuid4()), "payload": {}, "target": f"m{n % 5}"} for n in range(size)])
+            for _ in range(batches)
+        ]
+        begin = time.monotonic()
+        world.execute("begin")
+        for batch in jobs:
+            world.execute("select enqueue(%s::json)", [batch])
+        world.execute("rollback")
+        return time.monotonic() - begin
+
+    assert min(seconds(1, 4000) for _ in range(3)) < 5 * min(seconds(80, 50) for _ in range(3))
 
 
 def read(conn: Connection) -> dict[str, int]:

@@ -29,7 +29,7 @@ from agentjobs.queue.queue import Queue
 
 TABLES = (
     "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lost_worker", "outbox", "upkeep",
-    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute",
+    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute", "tally_first",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")
 DEADLINE_SECONDS = 60.0
@@ -386,7 +386,9 @@ def _by_name(operations: Sequence[Operation], replies: Sequence[Any]) -> dict[st
 
 
 def _rows(table: str, key: str) -> str:
-    left_out = " - 'id'" if table == "audit" else ""
+    left_out = (
+        " - 'id'" if table in ("audit", "facet") else " - 'facet'"
+    )  # numbers that a rolled back transaction used up, too
     return f"'{table}', (select coalesce(json_object_agg({key}, jsonb_strip_nulls(to_jsonb(t)) - 'version' - 'pruned_at'{left_out}), '{{}}') from {table} t)"
 
 
@@ -399,7 +401,9 @@ _KEYS = {
     "worker": "name",
     "model_target": "breaker || '/' || target",
     "audit": "(select count(*) from audit before where before.id <= t.id)",
+    "facet": "namespace || '/' || queue || '/' || agent || '/' || model || '/' || (made_at > now() - interval '7 days')",
     "tally": "first_id || '/' || state::text || '/' || reason",
+    "tally_first": "first_id || '/' || minute",
     "tally_minute": "first_id || '/' || state::text || '/' || reason || '/' || minute",
 }
 _EVERYTHING: Any = (

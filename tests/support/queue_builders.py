@@ -147,6 +147,7 @@ def time_passing(seconds: float) -> str:
         "facet": ("made_at",),
         "tally": ("minute",),
         "tally_minute": ("minute",),
+        "tally_first": ("minute",),
     }
     statements = []
     for table, names in columns.items():

@@ -1,12 +1,12 @@
--- Counts of what has ended, by the minute (tables tally and tally_minute).
+-- Counts of what has ended, by the minute (tables tally, tally_minute and tally_first).
 
 -- count_ended: counts these jobs, which the caller has just ended; ack() does the same for runs that end their jobs at once.
 -- Each end counts, also that of a later round. Index: outcome's primary key. It only inserts: nobody waits for it.
 create or replace function count_ended(p_ids bigint[]) returns void language sql as $$
-  insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id)
+  insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
   select date_trunc('minute', finished_at), facet, state, left(reason, 64), count(*),
          least(9007199254740991, sum(coalesce(spent[3], 0) + coalesce(usage[3], 0))),
-         coalesce(sum(extract(epoch from finished_at - run_started_at)), 0), min(id)
+         coalesce(sum(extract(epoch from finished_at - run_started_at)), 0), min(id), max(id)
   from outcome where id = any (p_ids) group by 1, 2, 3, 4 $$;
 
 -- roll_up: adds up at most p_limit rows of tally, of minutes before p_before. A job that ends in such a minute and commits later makes
@@ -14,7 +14,8 @@ create or replace function count_ended(p_ids bigint[]) returns void language sql
 -- No index: the table has the rows of two minutes or so, and is read in its order.
 create or replace function roll_up(p_before timestamptz, p_limit int) returns void language sql as $$
   with gone as (delete from tally where ctid = any (array(select ctid from tally where minute < p_before limit p_limit))
-                returning *)
-  insert into tally_minute (minute, facet, state, reason, n, tokens, seconds, first_id)
-  select minute, facet, state, reason, sum(n), least(9007199254740991, sum(tokens)), sum(seconds), min(first_id)
+                returning *),
+    firsts as (insert into tally_first (minute, first_id) select minute, min(first_id) from gone group by 1)
+  insert into tally_minute (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
+  select minute, facet, state, reason, sum(n), least(9007199254740991, sum(tokens)), sum(seconds), min(first_id), max(last_id)
   from gone group by 1, 2, 3, 4 $$;

@@ -38,7 +38,7 @@ begin
       select facet_namespace, queue, facet_agent, facet_model, v_now from known where facet is null
       returning namespace as facet_namespace, queue, agent as facet_agent, model as facet_model, id as facet),
     source as materialized (
-      select * from said join (select * from known where facet is not null union all select * from made) f
+      select * from said left join (select * from known where facet is not null union all select * from made) f
         using (facet_namespace, queue, facet_agent, facet_model)),
     inserted as (
       insert into job (id, uid, queue, priority, session, due_at, max_attempts, retry, attempt_timeout, starting_deadline,

@@ -33,10 +33,10 @@ begin
                                     log_tail, session_id, trace_id)
                select id, facet, s, coalesce(y, ''), m, queue, attempt, run, p_worker, v_name, token, started_at, since, v_now,
                       r, x, spent, u, e, l, d, c from run),
-      counted as (insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id)
+      counted as (insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
                   select date_trunc('minute', v_now), facet, s, left(coalesce(y, ''), 64), count(*),
                          least(9007199254740991, sum(coalesce(spent[3], 0) + coalesce(u[3], 0))),
-                         sum(extract(epoch from v_now - since)), min(id)
+                         sum(extract(epoch from v_now - since)), min(id), max(id)
                   from run group by facet, s, coalesce(y, ''))
     select array_agg(id), array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored),
            (select count(*) from gone)

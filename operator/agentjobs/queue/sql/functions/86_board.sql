@@ -42,15 +42,30 @@ begin
 end $$;
 
 -- series: what has ended by the minute, from p_since to before p_until, by queue, namespace, agent, model or reason. p_namespace null:
--- all. Indexes: tally_minute_time, facet's primary key; tally has the rows of two minutes or so.
+-- all. Indexes: tally_minute_time; with p_namespace facet_by_namespace and tally_minute_by_facet; tally has the rows of two minutes or so.
 create or replace function series(p_since timestamptz, p_until timestamptz, p_namespace text, p_by text)
   returns table (minute timestamptz, key text, state text, n bigint, tokens bigint, seconds double precision)
-  language sql stable set jit = off as $$
-  select t.minute, case p_by when 'queue' then f.queue when 'namespace' then f.namespace when 'agent' then f.agent
-                             when 'model' then f.model when 'reason' then t.reason end,
-         state_name(t.state, false), sum(t.n)::bigint, least(9007199254740991, sum(t.tokens))::bigint, sum(t.seconds)
-  from (select * from tally_minute where minute >= p_since and minute < p_until
-        union all select * from tally where minute >= p_since and minute < p_until) t
-  join facet f on f.id = t.facet
-  where p_namespace is null or f.namespace = p_namespace
-  group by 1, 2, 3 order by 1, 2, 3 $$;
+  language plpgsql stable set enable_seqscan = off set enable_mergejoin = off set jit = off as $$ #variable_conflict use_column
+begin
+  if p_namespace is null then
+    return query
+    select t.minute, case p_by when 'queue' then f.queue when 'namespace' then f.namespace when 'agent' then f.agent
+                               when 'model' then f.model when 'reason' then t.reason end,
+           state_name(t.state, false), sum(t.n)::bigint, least(9007199254740991, sum(t.tokens))::bigint, sum(t.seconds)
+    from (select * from tally_minute where minute >= p_since and minute < p_until
+          union all select * from tally where minute >= p_since and minute < p_until) t
+    join facet f on f.id = t.facet
+    group by 1, 2, 3 order by 1, 2, 3;
+  else
+    return query
+    with mine as materialized (select * from facet where namespace = p_namespace)
+    select t.minute, case p_by when 'queue' then f.queue when 'namespace' then f.namespace when 'agent' then f.agent
+                               when 'model' then f.model when 'reason' then t.reason end,
+           state_name(t.state, false), sum(t.n)::bigint, least(9007199254740991, sum(t.tokens))::bigint, sum(t.seconds)
+    from (select x.* from mine m cross join lateral (
+            select * from tally_minute y where (y.facet, y.minute) >= (m.id, p_since) and (y.facet, y.minute) < (m.id, p_until) offset 0) x
+          union all select * from tally y where y.minute >= p_since and y.minute < p_until and y.facet in (select id from mine)) t
+    join mine f on f.id = t.facet
+    group by 1, 2, 3 order by 1, 2, 3;
+  end if;
+end $$;

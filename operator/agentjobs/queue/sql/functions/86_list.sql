@@ -16,38 +16,73 @@ begin
   return coalesce(v_low, 0);
 end $$;
 
--- first_ended: the lowest id of the jobs of these facets (null: any) that ended in this minute or later. Null: none did; 0: not known,
--- for there are too many tallies to look at. Index: tally_minute_time; tally has the rows of two minutes or so.
-create or replace function first_ended(p_minute timestamptz, p_facets int[], p_most int) returns bigint language sql stable
+-- first_ended: the lowest id of the jobs that ended in this minute or later. Null: none did; 0: not known, for there are too many
+-- tallies to look at. Index: tally_first_time, with a row or so per minute; tally has the rows of two minutes or so.
+create or replace function first_ended(p_minute timestamptz, p_most int) returns bigint language sql stable
   set enable_seqscan = off set jit = off as $$
   with looked as materialized (
-      select facet, first_id from (
-        (select facet, first_id from tally_minute where minute >= p_minute order by minute limit p_most)
-        union all (select facet, first_id from tally where minute >= p_minute limit p_most)) t)
-  select case when count(*) >= p_most then 0 else min(first_id) filter (where p_facets is null or facet = any (p_facets)) end
-  from looked $$;
+      select first_id from (
+        (select first_id from tally_first where minute >= p_minute order by minute limit p_most)
+        union all (select first_id from tally limit p_most)) t)
+  select case when count(*) >= p_most then 0 else min(first_id) end from looked $$;
+
+-- facets_with_reason: the facets of which jobs wait or have ended for this reason. Null: there are more than p_most.
+-- Indexes: waiting_by_reason, outcome_by_reason, from one facet to the next.
+create or replace function facets_with_reason(p_reason text, p_most int) returns int[] language plpgsql stable
+  set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
+declare c_last constant bigint := 9223372036854775807; v_ids int[];
+begin
+  with recursive waits(facet) as (
+      (select w.facet from waiting w
+       where w.reason <> '' and (left(w.reason, 64), w.facet, w.id) > (p_reason, 0, 0)
+         and (left(w.reason, 64), w.facet, w.id) <= (p_reason, 2147483647, c_last)
+       order by left(w.reason, 64), w.facet, w.id limit 1)
+      union all
+      select n.facet from waits cross join lateral (
+        select w.facet from waiting w
+        where w.reason <> '' and (left(w.reason, 64), w.facet, w.id) > (p_reason, waits.facet, c_last)
+          and (left(w.reason, 64), w.facet, w.id) <= (p_reason, 2147483647, c_last)
+        order by left(w.reason, 64), w.facet, w.id limit 1) n),
+    ends(facet) as (
+      (select o.facet from outcome o
+       where o.reason <> '' and (left(o.reason, 64), o.facet, o.id) > (p_reason, 0, 0)
+         and (left(o.reason, 64), o.facet, o.id) <= (p_reason, 2147483647, c_last)
+       order by left(o.reason, 64), o.facet, o.id limit 1)
+      union all
+      select n.facet from ends cross join lateral (
+        select o.facet from outcome o
+        where o.reason <> '' and (left(o.reason, 64), o.facet, o.id) > (p_reason, ends.facet, c_last)
+          and (left(o.reason, 64), o.facet, o.id) <= (p_reason, 2147483647, c_last)
+        order by left(o.reason, 64), o.facet, o.id limit 1) n)
+  select array_agg(distinct x.facet) into v_ids
+  from (select facet from (select facet from waits limit p_most + 1) a
+        union all select facet from (select facet from ends limit p_most + 1) b) x;
+  return case when coalesce(cardinality(v_ids), 0) <= p_most then coalesce(v_ids, '{}') end;
+end $$;
 
 -- list_ids: the newest jobs below p_before that p_filter lets pass, at most p_limit. seen: where the next call goes on; null: there are
 -- no more. It may answer fewer than p_limit, even none, and more will come: one call looks at about p_look rows of each table.
 -- p_filter: {namespace ('': jobs without an object), states, reason, queue, agent, model, user, sessions (ways to write its id), since
 -- (accepted or ended at that time or later)}; what is absent: any.
--- A user's or a session's own index leads where no state and no reason is asked, or where it has few jobs. Else the lanes of the
--- states do, and each job that they find is looked at. Indexes: those of the lanes; job_by_user, job_by_session; primary keys.
+-- A user's or a session's own index leads where no state and no reason is asked, or where it has not very many jobs. Else the lanes of
+-- the states do, and each job that they find is looked at. With `since`, lanes end where jobs were accepted then; those of finished jobs
+-- at the lowest id that has ended since. Indexes: those of the lanes; job_by_user, job_by_session; primary keys.
 create or replace function list_ids(p_filter json, p_before bigint, p_limit int, p_look int, out ids bigint[], out seen bigint)
   language plpgsql stable set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
   set plan_cache_mode = force_generic_plan set jit = off as $$ #variable_conflict use_column
 declare
   c_facets constant int := 500;      -- as many are gone through one by one
-  c_few constant int := 500;         -- jobs of a user or a session are looked at, before the lanes are
-  c_tallies constant int := 20000; v_recent timestamptz := clock_timestamp() - interval '2 days';
+  c_reason_facets constant int := 2000;
+  c_many constant int := 2000;       -- so many jobs of a user or a session are not gone through for a state
+  c_tallies constant int := 20000;   -- some two weeks
   v_before bigint := coalesce(p_before, 9223372036854775807); v_floor bigint := 0; v_ended_floor bigint; v_cut bigint;
-  v_lanes int := greatest(1, least(p_limit, 100)); v_each int;
+  v_lanes int := greatest(1, least(p_limit, 100));
   v_found bigint[] := '{}'; v_more bigint[]; v_more_cut bigint; v_facets int[]; v_some boolean; v_by_state boolean; v_look boolean;
+  v_leads boolean := false;
   v_states text[]; v_letters "char"[]; v_ends "char"[]; f record;
 begin
   select * into f from json_to_record(p_filter) as x(namespace text, states text[], reason text, queue text, agent text, model text,
                                                      "user" text, sessions text[], since timestamptz);
-  v_each := greatest(1, p_look / v_lanes);
   v_some := num_nonnulls(f.namespace, f.queue, f.agent, f.model) > 0;
   v_by_state := f.states is not null or f.reason is not null;
   if v_some or v_by_state or f.since is not null then
@@ -55,31 +90,44 @@ begin
     if v_facets = '{}' then return; end if;
   end if;
   v_look := num_nonnulls(f."user", f.sessions, f.since) > 0 or (v_some and v_facets is null);
+  if v_facets is null and f.reason <> '' then
+    v_facets := facets_with_reason(f.reason, c_reason_facets);
+    if v_facets = '{}' then return; end if;
+  end if;
   if f.since is not null then v_floor := first_accepted(f.since - interval '1 minute'); end if;
 
-  if f.sessions is not null or f."user" is not null then
-    if v_by_state then v_more_cut := c_few; else v_more_cut := p_look; end if;
-    if f.sessions is not null then
-      with seen as (select s, j.id from unnest(f.sessions) s cross join lateral (
-                      select j.id from job j
-                      where j.session is not null and (split_part(j.session, '/', -1), j.id) < (s, v_before)
-                        and (split_part(j.session, '/', -1), j.id) >= (s, 0)
-                      order by split_part(j.session, '/', -1) desc, j.id desc limit v_more_cut) j),
-        cuts as (select min(id) as at from seen group by s having count(*) = v_more_cut)
-      select coalesce(array_agg(id), '{}'), (select max(at) from cuts) into v_found, v_cut from seen;
-    else
-      with seen as (select j.id from job j
-                    where j.user_id is not null and (j.user_id, j.id) < (f."user", v_before) and (j.user_id, j.id) >= (f."user", 0)
-                    order by j.user_id desc, j.id desc limit v_more_cut)
-      select coalesce(array_agg(id), '{}'), case when count(*) = v_more_cut then min(id) end into v_found, v_cut from seen;
-    end if;
-    v_more_cut := null;
+  if f.sessions is not null then
+    v_leads := not v_by_state or (
+      select count(*) from (
+        select from unnest(f.sessions) s cross join lateral (
+          select j.id from job j
+          where j.session is not null and (split_part(j.session, '/', -1), j.id) < (s, v_before)
+            and (split_part(j.session, '/', -1), j.id) >= (s, 0)
+          order by split_part(j.session, '/', -1) desc, j.id desc limit c_many) j) n) < c_many;
+  elsif f."user" is not null then
+    v_leads := not v_by_state or (
+      select count(*) from (
+        select from job j
+        where j.user_id is not null and (j.user_id, j.id) < (f."user", v_before) and (j.user_id, j.id) >= (f."user", 0)
+        order by j.user_id desc, j.id desc limit c_many) n) < c_many;
   end if;
 
-  if (f.sessions is null and f."user" is null) or (v_by_state and v_cut is not null) then
-    v_found := '{}'; v_cut := null;
+  if v_leads and f.sessions is not null then
+    with seen as (select s, j.id from unnest(f.sessions) s cross join lateral (
+                    select j.id from job j
+                    where j.session is not null and (split_part(j.session, '/', -1), j.id) < (s, v_before)
+                      and (split_part(j.session, '/', -1), j.id) >= (s, 0)
+                    order by split_part(j.session, '/', -1) desc, j.id desc limit p_look) j),
+      cuts as (select min(id) as at from seen group by s having count(*) = p_look)
+    select coalesce(array_agg(id), '{}'), (select max(at) from cuts) into v_found, v_cut from seen;
+  elsif v_leads then
+    with seen as (select j.id from job j
+                  where j.user_id is not null and (j.user_id, j.id) < (f."user", v_before) and (j.user_id, j.id) >= (f."user", 0)
+                  order by j.user_id desc, j.id desc limit p_look)
+    select coalesce(array_agg(id), '{}'), case when count(*) = p_look then min(id) end into v_found, v_cut from seen;
+  else
     if not v_by_state and f.since is null then
-      select l.ids, l.cut into v_found, v_cut from job_lanes(v_facets, null, v_before, 0, v_lanes, v_each) l;
+      select l.ids, l.cut into v_found, v_cut from job_lanes(v_facets, null, v_before, 0, v_lanes, p_look) l;
     else
       v_states := coalesce(f.states, array['Queued', 'Scheduled', 'Retrying', 'Suspended', 'InputRequired', 'Running', 'Complete',
                                            'Failed', 'Cancelled', 'Rejected']);
@@ -87,22 +135,21 @@ begin
                          where state_name(x, false) = any (v_states) or state_name(x, true) = any (v_states));
       v_ends := array(select x from unnest('{c,f,k,x}'::"char"[]) x where state_name(x, false) = any (v_states));
       select l.ids, l.cut into v_found, v_cut
-      from waiting_lanes(v_facets, v_letters, v_states, f.reason, v_before, v_floor, v_lanes, v_each) l;
+      from waiting_lanes(v_facets, v_letters, v_states, f.reason, v_before, v_floor, v_lanes, p_look) l;
       if f.reason is null then
         if 'Running' = any (v_states) then
-          select l.ids, l.cut into v_more, v_more_cut from running_lane(v_facets, v_before, v_floor, v_lanes * v_each) l;
+          select l.ids, l.cut into v_more, v_more_cut from running_lane(v_facets, v_before, v_floor, p_look) l;
           v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
         end if;
-        select l.ids, l.cut into v_more, v_more_cut from job_lanes(v_facets, v_ends, v_before, v_floor, v_lanes, v_each) l;
+        select l.ids, l.cut into v_more, v_more_cut from job_lanes(v_facets, v_ends, v_before, v_floor, v_lanes, p_look) l;
         v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
       end if;
       v_ended_floor := v_floor;
       if f.since is not null and v_ends <> '{}' then
-        v_ended_floor := case when f.since < v_recent then 0
-                              else least(v_floor, first_ended(date_trunc('minute', f.since), v_facets, c_tallies)) end;
+        v_ended_floor := least(v_floor, first_ended(date_trunc('minute', f.since), c_tallies));
       end if;
       select l.ids, l.cut into v_more, v_more_cut
-      from outcome_lanes(v_facets, v_ends, f.reason, v_before, v_ended_floor, v_lanes, v_each) l;
+      from outcome_lanes(v_facets, v_ends, f.reason, v_before, v_ended_floor, v_lanes, p_look) l;
       v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
     end if;
   end if;

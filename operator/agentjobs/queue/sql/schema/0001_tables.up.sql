@@ -166,6 +166,7 @@ create index waiting_asked on waiting (queue, asked_until) where state = 'i';
 create index waiting_deadline on waiting (queue, deadline) where deadline is not null;
 create index waiting_reason on waiting (queue, reason) where state = 'r' and mirrored;
 create index waiting_by_facet on waiting (facet, state, id);
+create index waiting_by_state on waiting (state, id) where state not in ('n', 'p', 'r');
 create index waiting_by_reason on waiting (left(reason, 64), facet, id) where reason <> '';
 
 -- One claimed job: inserted by the claim, deleted by the ack.
@@ -234,7 +235,7 @@ create table outcome (
 -- due for pruning until the next vacuum.
 create index outcome_time on outcome using brin (finished_at) with (autosummarize = on);
 create index outcome_not_complete on outcome (state, id) where state <> 'c';
-create index outcome_by_facet on outcome (facet, state, id);
+create index outcome_not_complete_by_facet on outcome (facet, state, id) where state <> 'c';
 create index outcome_by_reason on outcome (left(reason, 64), facet, id) where reason <> '';
 
 -- What one statement has ended: jobs of one facet, state and reason, counted in the same transaction. Only inserted, so that no two
@@ -247,7 +248,8 @@ create table tally (
   n        bigint not null,
   tokens   bigint not null,                    -- of their rounds
   seconds  double precision not null,          -- of their last runs
-  first_id bigint not null                     -- the lowest of their ids
+  first_id bigint not null,                    -- the lowest of their ids
+  last_id  bigint not null                     -- the highest
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 -- The same of whole minutes; several rows may be of one minute and group, where some were counted later. Retention removes them.
@@ -259,9 +261,16 @@ create table tally_minute (
   n        bigint not null,
   tokens   bigint not null,
   seconds  double precision not null,
-  first_id bigint not null
+  first_id bigint not null,
+  last_id  bigint not null
 );
 create index tally_minute_time on tally_minute (minute);
+create index tally_minute_by_facet on tally_minute (facet, minute);
+create index tally_minute_complete on tally_minute (facet, last_id) where state = 'c';   -- where a list of the complete ones begins
+
+-- The lowest id of all jobs that ended in a minute, one row per roll_up(): how far down a list looks for what has ended since.
+create table tally_first (minute timestamptz not null, first_id bigint not null);
+create index tally_first_time on tally_first (minute);
 
 -- One run that has ended; the last one of a finished job is in outcome.
 create table attempt (
