@@ -430,9 +430,11 @@ async def test_one_refused_object_waits_alone_in_its_namespace(table: Table, nam
         table.proxy.fault = lambda method, path: (
             REFUSALS[name] if method == "PATCH" and path.endswith("/refused/status") else None
         )
+        started = time.monotonic()
         await quiet.create("refused")
         await eventually(lambda: counted(lambda: table.proxy.count("PATCH", ".*/refused/status")), bool)
         as_before(await timed(quiet, "beside"), usual)
+        assert table.proxy.count("PATCH", ".*/refused/status") < 10 + (time.monotonic() - started) / 2
         table.lift()
         await quiet.until("refused", "Complete", HEALED_SECONDS)
 
