@@ -72,7 +72,10 @@ class Namespace(Generic[K]):
 
 @dataclass(slots=True)
 class Backoff(Generic[K]):
-    """``K``: what names an object. Times are monotonic, passed in; it decides nothing: ``decide`` does."""
+    """``K``: what names an object. Times are monotonic, passed in; it decides nothing: ``decide`` does.
+
+    A ``namespace`` is whatever waits together: a caller that asks about several kinds names the kind too.
+    """
 
     parallel: int = PARALLEL
     slow_seconds: float = SLOW_SECONDS

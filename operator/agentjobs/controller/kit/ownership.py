@@ -294,7 +294,8 @@ class Ownership:
 
 
 def _scope(event: WatchEvent) -> str:
-    """What waits together where the API server refuses: a webhook, a policy or a role concerns one kind."""
+    """The objects that wait together where the API server refuses one: those of its kind in its namespace, since a
+    webhook, a policy or a role concerns one kind."""
     return f"{event.kind.plural} in {event.object['metadata']['namespace']}"
 
 

@@ -34,7 +34,7 @@ class CachedSchedule:
     decision's."""
     next_tick: datetime | None = None
     finished: bool = False
-    """A one shot that has come to its end."""
+    """A one shot that has come to its end, and nothing of that decision is left to be stored."""
     reported_held_tick: datetime | None = None
     """Last tick for which JobAlreadyActive was posted, so it is posted once."""
     busy: bool = False

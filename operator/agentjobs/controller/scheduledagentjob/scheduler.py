@@ -289,6 +289,8 @@ class Scheduler:
         active = self.cache.children.active(uid)
         decision = decide(spec, entry.state(tuple(child.uid for child in active)), now)
         entry.next_tick = decision.next_tick
+        to_store = stored_decision(entry, decision) is not None
+        entry.finished = not to_store and _ends(entry, decision)
         self._due.put(uid, due_again_at(decision, now))
         may_ask = time.monotonic() >= entry.retry_at
         pending = entry.pending
@@ -301,8 +303,7 @@ class Scheduler:
                 entry.reported_held_tick = action.tick
                 self.meter.add(SCHEDULE_TICKS, outcome="held")
                 self.record(events.held(entry.parsed, action.tick, [child.name for child in active[:3]], now))
-        if stored_decision(entry, decision) is None:
-            entry.finished = _ends(entry, decision)
+        if not to_store:
             if entry.uncreated and may_ask:
                 self.creation.create(entry, entry.uncreated[0].child)
             return None
@@ -324,7 +325,7 @@ class Scheduler:
                 if isinstance(action, Missed):
                     self.meter.add(SCHEDULE_TICKS, action.count, outcome="missed")
                     self.record(events.missed(entry.parsed, action.count, action.latest, now))
-            entry.finished = _ends(entry, decision)  # not before what it decided is stored, and told
+            entry.finished = _ends(entry, decision)
             if stored.child is not None and not entry.busy:
                 self.creation.create(entry, stored.child)
 
@@ -343,4 +344,5 @@ class Scheduler:
 
 
 def _ends(entry: CachedSchedule, decision: Decision) -> bool:
+    """Whether a one shot comes to its end by this decision: no child is to be created, or has not ended."""
     return includes(decision, Finished) and entry.row is not None and not entry.row.ticks
