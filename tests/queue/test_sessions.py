@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, NewJob, State
 from agentjobs.values.reasons import Reason
-from queue_builders import TestWorker, mirrored_job, new_job, pass_time, shown, sql
+from queue_builders import TestWorker, mirrored_job, new_job, pass_time, shown, sql, until, waits_for_a_lock
 
 S = "team/app/user/talk"
 
@@ -243,6 +244,73 @@ async def test_invariant_5_concurrent_producers_and_admitters_make_one_head(
     for jobs in produced:
         places = [order.index(job.uid) for job in jobs]
         assert places == sorted(places), "jobs of one producer stay in order"
+
+
+@pytest.mark.parametrize("step", ["Admitted", "OfAPausedQueue", "Due"])
+async def test_invariant_5_a_job_that_somebody_has_locked_is_not_passed_by_in_its_session(
+    queue: Queue, worker: TestWorker, dsn: str, step: str
+) -> None:
+    """Whoever changes a job has locked it until the commit, which may be hours away: the others go on meanwhile."""
+    due = datetime.now(UTC) + timedelta(seconds=60) if step == "Due" else None
+    first, second = (in_session(run_at=due and due + timedelta(seconds=n)) for n in range(2))
+    other = new_job(session="team/app/user/other", run_at=due)
+    if step == "OfAPausedQueue":
+        await queue.set_queue("agents", paused=True)
+        await admitted(queue, first, second, other)
+        await queue.set_queue("agents", paused=False)
+    else:
+        await queue.enqueue([first, second, other])
+        await pass_time(dsn, 120)
+    async with await psycopg.AsyncConnection.connect(dsn) as somebody:
+        await somebody.execute("update agentjobs.waiting set pos = pos where id = 1")
+        assert (await sql(dsn, "select uid from job where id = 1")) == [(first.uid,)]
+        assert (await queue.tick(worker.id)).admitted == 1, "nothing calls again at once for what is locked"
+        assert (await worker.one()).uid == other.uid
+        assert await worker.claim(10) == []
+        await somebody.rollback()
+    await queue.tick(worker.id)
+    for job in (first, second):
+        claimed = await worker.one()
+        assert claimed.uid == job.uid
+        await worker.ack(claimed)
+
+
+@pytest.mark.parametrize("step", ["promote", "admit"])
+async def test_a_locked_job_with_many_of_its_session_behind_it_holds_up_no_other_session(
+    queue: Queue, dsn: str, step: str
+) -> None:
+    """Of each batch of two: those behind the locked one would fill many batches."""
+    due = datetime.now(UTC) + timedelta(seconds=60) if step == "promote" else None
+    behind = [in_session(run_at=due) for _ in range(9)]
+    others = [new_job(session=f"team/app/user/{n}", run_at=due) for n in range(5)]
+    await queue.enqueue([*behind, *others])
+    await pass_time(dsn, 120)
+    async with await psycopg.AsyncConnection.connect(dsn) as somebody:
+        await somebody.execute("update agentjobs.waiting set pos = pos where id = 1")
+        moved = [(await sql(dsn, f"select {step}(2)"))[0][0] for _ in range(4)]
+        assert (sum(moved), moved[-1]) == (5, 0), moved
+        left = await sql(
+            dsn, f"select session from waiting where state = '{'n' if step == 'admit' else 'l'}'"
+        )
+        assert left == [(S,)] * 9
+
+
+async def test_invariant_5_a_run_began_when_it_was_claimed_however_long_the_claim_had_waited(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    first, second = in_session(), in_session()
+    await admitted(queue, first, second)
+    other = await TestWorker(queue).register()
+    async with await psycopg.AsyncConnection.connect(dsn) as somebody:
+        await somebody.execute("select from agentjobs.worker where id = %s for update", [other.id])
+        late = asyncio.create_task(other.one())
+        await until(lambda: waits_for_a_lock(dsn))
+        await worker.ack(await worker.one())
+        await somebody.rollback()
+    assert (await late).uid == second.uid
+    await other.ack(await late)
+    runs = [(await shown(queue, job)).attempts_log[-1] for job in (first, second)]
+    assert runs[0].ended_at <= runs[1].started_at
 
 
 async def test_h17_an_admitted_job_with_an_object_is_projected_with_its_reason(

@@ -13,36 +13,62 @@ create or replace function admittable() returns boolean language sql stable set 
   select exists (select from waiting where state = 'n') or reopened() <> '{}' $$;
 
 -- admit: jobs of shared sessions that are due take their session, or their place behind its holder, in the order of their
--- places in line (H12, H17). Jobs of paused queues are put aside, in state p, until their queue is open. Answers how many it
--- looked at.
+-- places in line (H12, H17). Jobs of paused queues are put aside, in state p, until their queue is open. A job that somebody has
+-- locked keeps its place: those of its session behind it wait for it, and those of other sessions go on. Answers how many it moved.
 -- A short transaction of its own: enqueue() cannot do this, because its caller's transaction may stay open. One process at a
 -- time, by an advisory lock. Indexes: waiting_new; waiting_paused, walked queue by queue. Lock order: waiting rows, those that
 -- nobody has locked; then sessions by key.
 create or replace function admit(p_limit int default 1000) returns int language plpgsql
   set jit = off set enable_seqscan = off as $$ #variable_conflict use_column
-declare v_ids bigint[]; v_paused bigint[]; v_heads bigint[]; v_ready text[]; v_mirrored bigint[]; n int;
+declare
+  v_ids bigint[] := '{}'; v_paused bigint[] := '{}'; v_passed text[] := '{}'; v_after bigint := -1; v_open text[];
+  v_found bigint[]; v_aside bigint[]; v_blocked text[]; v_heads bigint[]; v_ready text[]; v_mirrored bigint[]; n int;
 begin
   if not admittable() then return 0; end if;
   perform pg_advisory_xact_lock(hashtext('agentjobs admit'));
-  with found as materialized (
-      select * from (select id, queue, pos & 72057594037927935 as place from waiting where state = 'n'
-                     order by pos & 72057594037927935 limit p_limit for update skip locked) new
-      union all
-      select p.* from unnest(reopened()) names(name) cross join lateral (
-          select w.id, w.queue, w.pos & 72057594037927935 as place from waiting w where w.state = 'p' and w.queue = names.name
-            order by w.pos & 72057594037927935 limit p_limit for update skip locked) p),
-    first as (select * from found order by place limit p_limit)
-  select array_agg(f.id order by f.place) filter (where q.name is null), array_agg(f.id) filter (where q.name is not null)
-    into v_ids, v_paused
-  from first f left join queue q on q.name = f.queue and q.paused_at is not null;
-  n := coalesce(cardinality(v_ids), 0) + coalesce(cardinality(v_paused), 0);
-  if v_paused is not null then
+  v_open := reopened();
+  loop                                                 -- again only where a locked job holds up others of its session
+    with found as materialized (
+        select * from (select id, queue, session, pos & 72057594037927935 as place from waiting
+                       where state = 'n' and pos & 72057594037927935 > v_after and session <> all (v_passed)
+                       order by pos & 72057594037927935 limit p_limit for update skip locked) new
+        union all
+        select p.* from unnest(v_open) names(name) cross join lateral (
+            select w.id, w.queue, w.session, w.pos & 72057594037927935 as place from waiting w
+              where w.state = 'p' and w.queue = names.name and w.pos & 72057594037927935 > v_after and w.session <> all (v_passed)
+              order by w.pos & 72057594037927935 limit p_limit for update skip locked) p),
+      first as materialized (select * from found order by place limit p_limit),
+      last as materialized (select max(place) as place from first),
+      locked as materialized (                         -- what stands between those found
+        select w.session, min(w.place) as place
+        from (select id, queue, session, pos & 72057594037927935 as place from waiting
+              where state = 'n' and pos & 72057594037927935 > v_after and pos & 72057594037927935 < (select place from last)
+              union all
+              select p.* from unnest(v_open) names(name) cross join lateral (
+                  select w.id, w.queue, w.session, w.pos & 72057594037927935 as place from waiting w
+                    where w.state = 'p' and w.queue = names.name and w.pos & 72057594037927935 > v_after
+                      and w.pos & 72057594037927935 < (select place from last)) p) w
+        where w.session <> all (v_passed) and not exists (select from first where first.id = w.id)
+          and not exists (select from queue q where q.name = w.queue and q.paused_at is not null)
+        group by w.session)
+    select array_agg(f.id order by f.place) filter (where q.name is null and l.place is null),
+           array_agg(f.id) filter (where q.name is not null), array_agg(distinct l.session),
+           case when count(*) = p_limit then max(f.place) end
+      into v_found, v_aside, v_blocked, v_after
+    from first f left join queue q on q.name = f.queue and q.paused_at is not null
+                 left join locked l on l.session = f.session and l.place < f.place;
+    v_ids := v_ids || v_found; v_paused := v_paused || v_aside;
+    v_passed := v_passed || array_remove(v_blocked, null);
+    exit when v_after is null or cardinality(v_passed) = 0 or cardinality(v_ids) >= p_limit;
+  end loop;
+  n := cardinality(v_ids) + cardinality(v_paused);
+  if v_paused <> '{}' then
     with aside as (update waiting w set state = 'p', reason = 'QueuePaused', message = paused_message(q.name, q.paused_by, q.paused_reason)
                    from queue q where w.id = any (v_paused) and q.name = w.queue returning w.id, w.mirrored)
     select array_agg(id) filter (where mirrored) into v_mirrored from aside;
     if v_mirrored is not null then perform touch(v_mirrored); end if;
   end if;
-  if v_ids is null then return n; end if;
+  if v_ids = '{}' then return n; end if;
   -- opens the sessions that nobody holds; locks the others until commit (the conflict arm writes nothing)
   with first as (select distinct on (w.session) w.session, w.id from waiting w where w.id = any(v_ids) order by w.session, place(w.pos)),
     opened as (insert into session (key, holder) select session, id from first order by session

@@ -98,21 +98,22 @@ begin
       taken as (delete from waiting w where w.ctid = any (array(select tid from picked))
                 returning w.id, w.queue, w.pos, w.mirrored, w.session, w.bytes, w.run_at, w.attempt, w.run, w.started_at,
                           w.deadline, w.snoozes, w.wait_since, w.counts_from, w.drains, w.releases, w.losses, w.spent),
+      clock as materialized (select clock_timestamp() as claimed_at),  -- behind every wait: no run begins before the one ahead ends
       started as materialized (
         select t.id, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, t.attempt + 1 as attempt, t.run + 1 as run,
-               coalesce(t.started_at, v_now) as started_at, t.snoozes, t.drains, t.releases, t.losses, t.spent,
+               coalesce(t.started_at, claimed_at) as started_at, t.snoozes, t.drains, t.releases, t.losses, t.spent,
                case when t.wait_since is not null
-                    then t.wait_since + paused_between(t.queue, greatest(t.counts_from, t.wait_since), v_now) end as wait_since,
+                    then t.wait_since + paused_between(t.queue, greatest(t.counts_from, t.wait_since), claimed_at) end as wait_since,
                nextval('claim_number') as claim,
                case when t.started_at is not null and t.deadline is not null
-                    then t.deadline + paused_between(t.queue, t.counts_from, v_now)
-                    else v_now + make_interval(secs => j.active_deadline) end as deadline,
-               j.uid, j.payload, j.max_attempts, j.round, j.retry, j.attempt_timeout
-        from taken t cross join lateral (select * from job where job.id = t.id offset 0) j),
+                    then t.deadline + paused_between(t.queue, t.counts_from, claimed_at)
+                    else claimed_at + make_interval(secs => j.active_deadline) end as deadline,
+               j.uid, j.payload, j.max_attempts, j.round, j.retry, j.attempt_timeout, claimed_at
+        from taken t cross join clock cross join lateral (select * from job where job.id = t.id offset 0) j),
       placed as (
         insert into running (id, worker, token, queue, pos, mirrored, session, bytes, run_at, since, attempt, run, started_at,
                              deadline, solo, limited, snoozes, wait_since, drains, releases, losses, spent)
-        select id, p_worker, p_token, queue, pos, mirrored, session, bytes, run_at, v_now, attempt, run, started_at,
+        select id, p_worker, p_token, queue, pos, mirrored, session, bytes, run_at, claimed_at, attempt, run, started_at,
                deadline, v_solo = 'q', queue = any (coalesce(v_limited, '{}')), snoozes, wait_since, drains, releases, losses, spent
         from started)
     select json_agg(json_build_array(id, uid, queue, pos, run, attempt, payload,
