@@ -289,7 +289,9 @@ async def test_a_locked_job_with_many_of_its_session_behind_it_holds_up_no_other
         await somebody.execute("update agentjobs.waiting set pos = pos where id = 1")
         moved = [(await sql(dsn, f"select {step}(2)"))[0][0] for _ in range(4)]
         assert (sum(moved), moved[-1]) == (5, 0), moved
-        left = await sql(dsn, f"select session from waiting where state = '{'n' if step == 'admit' else 'l'}'")
+        left = await sql(
+            dsn, f"select session from waiting where state = '{'n' if step == 'admit' else 'l'}'"
+        )
         assert left == [(S,)] * 9
 
 
