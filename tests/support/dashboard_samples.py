@@ -374,8 +374,13 @@ def series(
         for key, found in points.items()
         for ago, outcome, count, tokens in found
     ]
-    by = "reason" if seconds <= 3600 else "model"
-    return RunSeries(since_time=at(seconds), until_time=at(0), step_seconds=step, by=by, items=items)
+    return RunSeries(
+        since_time=at(seconds),
+        until_time=at(0),
+        step_seconds=step,
+        by="reason" if seconds <= 3600 else "model",
+        items=items,
+    )
 
 
 def _hour_of_ends() -> RunSeries:
