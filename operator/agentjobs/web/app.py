@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
@@ -16,11 +17,12 @@ from agentjobs.queue.errors import JobRejected, QueueError, QueueUnavailable
 from agentjobs.web import discovery, openapi
 from agentjobs.web.answers import Media, Renderer, accepted, error_response, json_response
 from agentjobs.web.authorise import Authoriser
-from agentjobs.web.call import Call
+from agentjobs.web.call import Call, Log, Watch
 from agentjobs.web.identity import Identity
 from agentjobs.web.names import GROUP, ROOT
 from agentjobs.web.routes import route_of
 from agentjobs.web.runs import Runs
+from agentjobs.web.shares import Shares
 from agentjobs.web.status import ApiError
 from agentjobs.web.target import Query, segments, target_of
 from agentjobs.web.view import Dashboard, Page
@@ -46,35 +48,39 @@ class App:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     trace_url: str = ""
     """See ``Page``."""
+    shares: Shares = field(default_factory=Shares)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"{scope['type']}: not served")
         request = Request(scope, receive)
         accept = accepted(request.headers.get("accept", ""))
+        async with AsyncExitStack() as held:  # until the answer is sent
+            response = await self._answered(request, accept, held)
+            if response is not None:
+                await response(scope, receive, send)
+
+    async def _answered(self, request: Request, accept: list[Media], held: AsyncExitStack) -> Response | None:
+        """The response, or the refusal. None: the client has gone."""
         try:
-            response = await self._response(request, accept)
+            return await self._response(request, accept, held)
         except ApiError as error:
-            response = error_response(error, accept)
+            return error_response(error, accept)
         except QueueUnavailable as error:
             # without Retry-After: kubectl would repeat the request ten times before it says a word
-            away = ApiError(503, f"the database does not serve now: {error}")
-            response = error_response(away, accept)
+            return error_response(ApiError(503, f"the database does not serve now: {error}"), accept)
         except JobRejected as error:
-            response = error_response(ApiError(400, str(error)), accept)
+            return error_response(ApiError(400, str(error)), accept)
         except QueueError as error:
             log.exception("a request could not be answered")
-            response = error_response(ApiError(500, str(error)), accept)
+            return error_response(ApiError(500, str(error)), accept)
         except ClientDisconnect:
-            return
+            return None
         except Exception:
             log.exception("a request could not be answered")
-            response = error_response(
-                ApiError(500, "an internal error; the log of agentjobs web has it"), accept
-            )
-        await response(scope, receive, send)
+            return error_response(ApiError(500, "an internal error; the log of agentjobs web has it"), accept)
 
-    async def _response(self, request: Request, accept: list[Media]) -> Response:
+    async def _response(self, request: Request, accept: list[Media], held: AsyncExitStack) -> Response:
         identity = self.identify(request)
         raw_path: bytes = request.scope.get("raw_path") or b""
         query = _query(request)
@@ -82,6 +88,7 @@ class App:
         if target is None:
             return _documents(request.method, segments(raw_path), accept)
         resource, handler = route_of(target)
+        share = await held.enter_async_context(self.shares.taken(identity.user))
         await self.authoriser.require(identity, target, path=target)
         call = Call(
             identity,
@@ -98,6 +105,8 @@ class App:
                 answer = await handler(call)
         except TimeoutError:
             raise ApiError(503, "the database gave no answer in time") from None
+        if isinstance(answer, Watch | Log):
+            share.becomes_stream()
         page = Page(
             identity.user,
             identity.may_act,

@@ -20,6 +20,7 @@ from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.health import health_server
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.dsn import Dsn
+from agentjobs.open_files import allow_open_files
 from agentjobs.queue.queue import Queue
 from agentjobs.telemetry.exposition import page
 from agentjobs.transcript.transcripts import Transcripts
@@ -43,7 +44,10 @@ RETRY_SECONDS = 5.0
 GRACE_SECONDS = 10
 LINGER_SECONDS = 10.0
 """How long the aggregated door goes on after SIGTERM: the API server learns later that the endpoint is gone."""
-CONNECTIONS = 1000
+CONNECTIONS = 3000
+"""Far more than ``shares`` lets a few tenants hold: beyond it everybody is refused, discovery too."""
+OPEN_FILES = CONNECTIONS + 100
+"""Shells and some container runtimes allow 1024."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +230,7 @@ class _Known:
 
 async def run_web(config: WebConfig) -> int:
     """Serves until SIGTERM or SIGINT."""
+    allow_open_files(OPEN_FILES)
     web = Web(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

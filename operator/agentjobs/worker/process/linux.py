@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 from dataclasses import dataclass
 
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -13,18 +12,6 @@ _SET_DUMPABLE = 4
 _SET_CHILD_SUBREAPER = 36
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def allow_open_files(needed: int) -> int:
-    """Raises this process's limit on open files to ``needed``, as far as its hard limit goes; returns the limit.
-
-    No further: some programs walk over all numbers below the limit.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return needed if soft == resource.RLIM_INFINITY else soft
 
 
 def _prctl(option: int, value: int) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.agents.verdict.outcome import AgentEvent
+from agentjobs.open_files import allow_open_files
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckAnswer, ClaimedJob, WorkerInfo
@@ -156,7 +157,7 @@ class Worker:
             linux.forbid_dumping()
             self._handle_signals()
             needed = _OPEN_FILES + _OPEN_FILES_OF_A_RUN * (sum(config.queues.values()) + config.standbys)
-            if (allowed := linux.allow_open_files(needed)) < needed:
+            if (allowed := allow_open_files(needed)) < needed:
                 log.critical(
                     "the worker does not start: its %d slots need %d open files, and its hard limit is %d: raise it"
                     " (LimitNOFILE, ulimit -n), or serve fewer slots",
