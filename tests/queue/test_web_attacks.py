@@ -7,12 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from agentjobs.queue.queue import Queue
 from agentjobs.web.names import ROOT
 from agentjobs.web.shares import STREAMS
 from front_proxies import front_proxy
-from queue_builders import mirrored_job
+from queue_builders import mirrored_job, sql
 
 FOLLOWED = "namespaces/team/agentruns/mine/log?follow=true"
 
@@ -44,3 +45,75 @@ async def test_one_users_streams_and_requests_shut_out_neither_discovery_nor_ano
                 await asyncio.sleep(0.05)
 
         await asyncio.wait_for(comes_back(), 30)
+
+
+LONG = "0" * 19 + "1" + "9" * 400
+ODD: list[tuple[str, object, int]] = [
+    (f"namespaces/team/runaudits?continue={LONG}", None, 400),
+    ("namespaces/team/runaudits?queue=%00", None, 200),
+    (f"namespaces/team/agentruns?watch=true&timeoutSeconds={LONG}", None, 400),
+    ("namespaces/team/agentruns?watch=true&resourceVersion=%C2%B2", None, 410),
+    (f"namespaces/team/agentruns?watch=true&resourceVersion={LONG}", None, 410),
+    ("namespaces/team/agentruns?continue=1-" + "9" * 5000, None, 410),
+    ("namespaces/team/agentruns?since=99999w", None, 400),
+    ("namespaces/team/agentruns?since=0001-01-01T00:00:00Z", None, 400),
+    ("namespaces/team/agentruns?since=2026-01-01T00:00:00", None, 400),
+    ("namespaces/team/agentruns?watch=true&since=99999w", None, 400),
+    ("namespaces/team/runseries?since=2026-01-01T00:00:00", None, 400),
+    ("namespaces/team/runseries?fieldSelector=metadata.name=mine", None, 400),
+    ("namespaces/team/runaudits?fieldSelector=metadata.name=1", None, 400),
+    ("namespaces/team/schedulestats?fieldSelector=metadata.name=mine", None, 400),
+    (f"namespaces/team/agentruns/mine/log?attempt={LONG}", None, 400),
+    ("namespaces/-/runactions", {"spec": {"verb": "retry", "filter": {"since": "99999w"}}}, 400),
+    ("namespaces/-/runactions", {"spec": {"verb": "retry", "filter": {}, "continue": "1-x"}}, 410),
+    ("namespaces/-/runactions", {"spec": {"verb": "retry", "filter": {}, "reason": "\0"}}, 201),
+    ("namespaces/team/erasures", {"spec": {"user": "a\0b"}}, 201),
+    ("queueactions", {"spec": {"verb": "pause", "queue": "a\0b"}}, 400),
+    ("queueactions", {"spec": {"verb": "reset", "pool": "\0", "model": "\0"}}, 201),
+]
+
+
+async def test_a_request_with_odd_values_is_answered_with_what_is_wrong_with_them(
+    dsn: str, queue: Queue, tmp_path: Path
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    async with front_proxy(dsn, tmp_path, session_dsn=dsn) as door, door.client() as client:
+        found = {}
+        for path, body, _ in ODD:
+            answer = client.get(path) if body is None else client.post(path, json=body)
+            async with answer as got:
+                found[path[:80], str(body)] = got.status
+        assert found == {(path[:80], str(body)): code for path, body, code in ODD}
+        # bytes that Latin-1 reads as digits
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", door.port, ssl=door.context(), server_hostname="localhost"
+        )
+        head = f"GET {ROOT}/{FOLLOWED} HTTP/1.1\r\nHost: x\r\nX-Remote-User: eve\r\nLast-Event-ID: "
+        writer.write(head.encode() + b"\xb2\r\nAccept: text/event-stream\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "function"),
+    [
+        (FOLLOWED, "view"),
+        (f"{FOLLOWED}&source=progress", "view"),
+        ("namespaces/team/agentruns?watch=true", "list"),
+        ("namespaces/team/queuestats?watch=true", "board_runs"),
+    ],
+)
+async def test_a_stream_that_cannot_go_on_ends_with_an_error_and_no_reset(
+    dsn: str, queue: Queue, tmp_path: Path, path: str, function: str
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    async with (
+        front_proxy(dsn, tmp_path) as door,
+        door.client() as client,
+        client.get(path, headers={"Accept": "text/event-stream"}) as stream,
+    ):
+        assert (await stream.content.readline()).startswith(b": open")
+        await sql(dsn, f"alter function agentjobs.{function} rename to gone")
+        told = (await asyncio.wait_for(stream.text(), 30)).strip().split("\n\n")[-1]
+        assert told.startswith("event: error\n")
+        assert '"code":500' in told

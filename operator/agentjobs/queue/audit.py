@@ -80,7 +80,13 @@ class Audit:
         rows = await self._db.fetch(
             "select id, at, actor, verb, namespace, name, uid, queue, reason, before, after, source, role::text"
             " from agentjobs.audit_page(%s, %s, %s, %s, %s)",
-            (namespace, queue, uid, before, limit),
+            (
+                None if namespace is None else clean(namespace),
+                None if queue is None else clean(queue),
+                uid,
+                before,
+                limit,
+            ),
         )
         return [AuditRow(*row) for row in rows]
 

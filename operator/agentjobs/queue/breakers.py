@@ -64,7 +64,8 @@ class Breakers:
         :param by: who acts, for the audit.
         """
         rows = await self._db.fetch(
-            "select agentjobs.reset_model(%s, %s, %s::json)", (pool, model, act_json(by, Verb.RESET_MODEL))
+            "select agentjobs.reset_model(%s, %s, %s::json)",
+            (clean(pool), clean(model), act_json(by, Verb.RESET_MODEL)),
         )
         return bool(rows[0][0])
 

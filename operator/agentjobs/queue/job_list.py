@@ -6,6 +6,7 @@ pages lose and repeat no job, stands in ``sql/functions/86_lanes.sql`` and ``86_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,7 @@ _LIST = "select array(select x::text from json_array_elements(jobs) x), seen fro
 _COUNT = "select cardinality(ids), seen from agentjobs.list_ids(%s::json, %s, %s, %s)"
 _TOKEN = "1-"
 """The version of a page's token, before the id of the last job that was looked at."""
+_ID = re.compile("[0-9]{1,19}")
 _SESSION_SLASHES = 3
 """Of a session's key that an object has: namespace/app/user/session."""
 
@@ -151,7 +153,7 @@ def _before(token: str | None) -> int | None:
     if token is None:
         return None
     number = token.removeprefix(_TOKEN)
-    if number == token or not number.isascii() or not number.isdigit() or int(number) >= 1 << 63:
+    if number == token or not _ID.fullmatch(number) or int(number) >= 1 << 63:
         raise JobRejected("continue", token, "the token of the page before is wanted")
     return int(number)
 

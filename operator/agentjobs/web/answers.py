@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -21,6 +22,7 @@ from agentjobs.web.status import ApiError
 from agentjobs.web.table import Column
 from agentjobs.web.view import Dashboard, Page
 
+log = logging.getLogger(__name__)
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -43,6 +45,9 @@ FILE_HEADERS = {
 Columns = Sequence[Column[KubeObject]]
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """As a reader of server-sent events knows it; JSON has none of these inside of a text."""
+
+
+INTERNAL = ApiError(500, "an internal error; the log of agentjobs web has it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,10 @@ class Renderer:
                     return
                 except ApiError as error:
                     yield Event("error", error=error)
+                    return
+                except Exception:
+                    log.exception("a stream could not go on")
+                    yield Event("error", error=INTERNAL)
                     return
                 yield event
         finally:

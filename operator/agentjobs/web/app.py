@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from agentjobs.queue.errors import JobRejected, QueueError, QueueUnavailable
 from agentjobs.web import discovery, openapi
-from agentjobs.web.answers import Media, Renderer, accepted, error_response, json_response
+from agentjobs.web.answers import INTERNAL, Media, Renderer, accepted, error_response, json_response
 from agentjobs.web.authorise import Authoriser
 from agentjobs.web.call import Call, Log, Watch
 from agentjobs.web.identity import Identity
@@ -78,7 +78,7 @@ class App:
             return None
         except Exception:
             log.exception("a request could not be answered")
-            return error_response(ApiError(500, "an internal error; the log of agentjobs web has it"), accept)
+            return error_response(INTERNAL, accept)
 
     async def _response(self, request: Request, accept: list[Media], held: AsyncExitStack) -> Response:
         identity = self.identify(request)

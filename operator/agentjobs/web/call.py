@@ -13,7 +13,7 @@ from agentjobs.web.authorise import Authoriser
 from agentjobs.web.identity import Identity
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.status import ApiError
-from agentjobs.web.target import Query, Target, flag, one
+from agentjobs.web.target import WHOLE, Query, Target, flag, one
 from agentjobs.web.view import Asset, Dashboard
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Call:
         text = self.parameter(name)
         if text is None:
             return None
-        if not text.isascii() or not text.isdigit() or not least <= int(text[:20]) <= most:
+        if not WHOLE.fullmatch(text) or not least <= int(text) <= most:
             raise ApiError(400, f"{name}: {text[:40]!r}: a whole number from {least} to {most} is wanted")
         return int(text)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from agentjobs.api.meta import parse_time
 from agentjobs.queue.job_list import JobFilter
+from agentjobs.queue.numbers import FIRST_TIME, LAST_TIME
 from agentjobs.queue.records import State
 from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.acts import ActionFilter
@@ -55,12 +56,16 @@ def moment_of(text: str, now: datetime | None = None) -> datetime:
     found = _DURATION.fullmatch(text)
     try:
         if found is None:
-            return parse_time(text)
-        return (now or datetime.now(UTC)) - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+            moment = parse_time(text)
+        else:
+            moment = (now or datetime.now(UTC)) - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
     except (ValueError, OverflowError):
         raise ApiError(
             400, f"since: {text[:40]!r}: an RFC 3339 time or a duration such as 2h is wanted"
         ) from None
+    if not FIRST_TIME <= moment <= LAST_TIME:
+        raise ApiError(400, f"since: {text[:40]!r}: a time of the years 1970 to 2999 is wanted")
+    return moment
 
 
 def _filter(

@@ -155,13 +155,16 @@ BY_NAME: Mapping[str, Resource] = {resource.name: resource for resource in RESOU
 
 
 def route_of(target: Target, resources: Mapping[str, Resource] = BY_NAME) -> tuple[Resource, Handler]:
-    """The resource and handler of a request. Raises ApiError: 404 for what is not served, 405 for another verb."""
+    """The resource and handler of a request. Raises ApiError: 404 for what is not served, 405 for another verb, 400 for a
+    list of one name where no name can be got: the API server may have authorised that name alone."""
     resource = resources.get(target.resource)
     if resource is None or not _placed(resource, target):
         raise ApiError(404, "the server could not find the requested resource")
     found = resource.verbs.get(target.verb)
     if found is None:
         raise ApiError(405, f"{target.verb} is not served for {target.resource}: {', '.join(resource.verbs)}")
+    if target.verb in ("list", "watch") and target.name is not None and "get" not in resource.verbs:
+        raise ApiError(400, f"fieldSelector: {target.resource} are not picked by a name")
     return resource, found[1]
 
 

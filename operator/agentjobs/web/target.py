@@ -17,6 +17,8 @@ from agentjobs.web.status import ApiError
 
 SEGMENT = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 NAME_SELECTOR = re.compile(r"metadata\.name=([A-Za-z0-9_.-]{1,253})")
+WHOLE = re.compile("[0-9]{1,19}")
+"""A whole number that nobody means ill with."""
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 Query = Mapping[str, Sequence[str]]
 

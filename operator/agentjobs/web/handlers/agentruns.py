@@ -8,6 +8,7 @@ from agentjobs.web.filters import filter_of_query, limit_of
 from agentjobs.web.objects.meta import ListMetadata
 from agentjobs.web.objects.runs import AgentRun, AgentRunList
 from agentjobs.web.status import ApiError
+from agentjobs.web.target import WHOLE
 from agentjobs.web.watching import Seen, changes
 
 WATCH_SECONDS = 3600.0
@@ -41,7 +42,7 @@ async def watch_runs(call: Call) -> Answer:
         return await call.runs.top(wanted)
 
     version = call.last_event_id or call.parameter("resourceVersion") or ""
-    if version and not version.isdigit():
+    if version and not WHOLE.fullmatch(version):
         raise ApiError(410, "resourceVersion: not one of this API; list again")
     seconds = call.number("timeoutSeconds", 0, 86_400) or WATCH_SECONDS
     return Watch(changes(look, version), min(float(seconds), WATCH_SECONDS))

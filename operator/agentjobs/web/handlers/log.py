@@ -13,6 +13,7 @@ from agentjobs.web.call import Answer, Call, Event, Log, Object, Text
 from agentjobs.web.conversations import cursor_of, part_of
 from agentjobs.web.objects.logs import LogEntry
 from agentjobs.web.status import ApiError
+from agentjobs.web.target import WHOLE
 from agentjobs.web.watching import with_signs_of_life
 
 LOOK_SECONDS = 1.0
@@ -33,7 +34,7 @@ async def get_log(call: Call) -> Answer:
     if source == "transcript":
         return _conversation(call, view)
     if call.flag("follow"):
-        after = int(call.last_event_id) if call.last_event_id.isdigit() else 0
+        after = int(call.last_event_id) if WHOLE.fullmatch(call.last_event_id) else 0
         return Log(_followed(call, str(view.uid), source, run, after))
     if source == "progress":
         return Text(progress_line(view) + "\n")
