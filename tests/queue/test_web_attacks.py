@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import sslproto
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import UUID
 
 import aiohttp
 import pytest
 
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import JobView
+from agentjobs.web.handlers.log import LOOK_SECONDS
 from agentjobs.web.names import ROOT
+from agentjobs.web.runs import LOOKS
 from agentjobs.web.shares import STREAMS
+from agentjobs.web.tls import READ_BYTES
 from front_proxies import front_proxy
-from queue_builders import mirrored_job, sql
+from queue_builders import mirrored_job, sql, until
 
 FOLLOWED = "namespaces/team/agentruns/mine/log?follow=true"
 
@@ -117,3 +124,43 @@ async def test_a_stream_that_cannot_go_on_ends_with_an_error_and_no_reset(
         told = (await asyncio.wait_for(stream.text(), 30)).strip().split("\n\n")[-1]
         assert told.startswith("event: error\n")
         assert '"code":500' in told
+
+
+async def test_a_thousand_streams_cost_few_reads_and_little_memory(
+    dsn: str, queue: Queue, tmp_path: Path
+) -> None:
+    jobs = [mirrored_job(f"job-{n}") for n in range(10)]
+    await queue.enqueue(jobs)
+    assert sslproto.SSLProtocol.max_size == READ_BYTES  # else each has 256 KiB more
+    shown: Counter[UUID] = Counter()
+    at_once = most = 0
+    show = Queue.show
+
+    async def counted(self: Queue, uid: UUID) -> JobView | None:
+        nonlocal at_once, most
+        shown[uid] += 1
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await show(self, uid)
+        finally:
+            at_once -= 1
+
+    async with front_proxy(dsn, tmp_path) as door, door.client() as client, AsyncExitStack() as open_streams:
+        for job in jobs:
+            assert job.ref is not None
+            path = f"namespaces/team/agentruns/{job.ref.name}/log?follow=true"
+            for _ in range(10):
+                stream = await open_streams.enter_async_context(client.get(path))
+                assert stream.status == 200
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Queue, "show", counted)
+            before = asyncio.get_running_loop().time()
+            await until(lambda: _true(len(shown) == 10 and min(shown.values()) >= 3))
+            looks = (asyncio.get_running_loop().time() - before) / LOOK_SECONDS + 2
+        assert most <= LOOKS
+        assert max(shown.values()) <= 2 * looks, "ten follow each job"
+
+
+async def _true(value: bool) -> bool:
+    return value

@@ -11,7 +11,7 @@ from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView, State
+from agentjobs.queue.records import JobView
 from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.acts import Acts, EraseSessions
 from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
@@ -31,6 +31,8 @@ from agentjobs.web.watching import Seen, Shared
 
 WATCHED = 200
 """Jobs of a list's top that a watch looks at."""
+LOOKS = 2
+"""Reads of all streams at once: fewer than the queue has connections, so that no request waits behind a thousand streams."""
 BOARD_SECONDS = 2.0
 """How old a board's numbers may be: each count reads all jobs that wait, for all readers and namespaces at once."""
 
@@ -44,7 +46,7 @@ class Runs:
         self._queue = queue
         self.acts = Acts(queue, erase_sessions)
         self.conversations = Conversations(transcripts)
-        self._shared = Shared()
+        self._shared = Shared(at_once=LOOKS)
         self._boards = Shared(BOARD_SECONDS)
 
     async def page(self, wanted: JobFilter, after: str | None, limit: int) -> AgentRunList:
@@ -80,10 +82,9 @@ class Runs:
             raise not_found("agentruns.runs.agentjobs.dev", name)
         return view
 
-    async def lately(self, uid: UUID) -> State:
-        """The job's state a moment ago, read once for all who follow the job. A job that is gone has ended as Cancelled."""
-        view = await self._shared.read(("view", uid), lambda: self._queue.show(uid))
-        return State.CANCELLED if view is None else view.state
+    async def lately(self, uid: UUID) -> JobView | None:
+        """The job a moment ago, read once for all who follow it. None: it is gone."""
+        return await self._shared.read(("view", uid), lambda: self._queue.show(uid))
 
     async def run(self, namespace: str, name: str, uid: str | None = None) -> AgentRun:
         """The whole job as an object."""

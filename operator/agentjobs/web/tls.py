@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from asyncio import sslproto
 from pathlib import Path
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = logging.getLogger(__name__)
+READ_BYTES = 16 << 10
+"""Of a connection's buffer: as much as one record of TLS holds. asyncio's own has 256 KiB, of which a thousand streams need none."""
+sslproto.SSLProtocol.max_size = READ_BYTES
 PEER = "peer_common_name"
 """Key in the scope's state: the common name of the client's certificate; None: there is none, or no TLS."""
 

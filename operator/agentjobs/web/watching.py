@@ -119,8 +119,16 @@ async def _next(events: AsyncIterator[Event]) -> Event | None:
 class Shared:
     """Reads that watchers share: one at a time for each key, and its answer serves all for a moment."""
 
-    def __init__(self, keep_seconds: float = 0.8, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        keep_seconds: float = 0.8,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        at_once: int = 1 << 30,
+    ) -> None:
+        """``at_once``: reads at once, of all keys; further ones wait."""
         self._keep, self._clock = keep_seconds, clock
+        self._gate = asyncio.Semaphore(at_once)
         self._reads: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
 
     async def read(self, key: Hashable, make: Callable[[], Awaitable[V]]) -> V:
@@ -130,19 +138,20 @@ class Shared:
             del self._reads[other]
         kept = self._reads.get(key)
         if kept is None:
-            kept = (now, asyncio.ensure_future(_awaited(make)))
+            kept = (now, asyncio.ensure_future(self._made(make)))
             self._reads[key] = kept
         try:
             return cast(V, await asyncio.shield(kept[1]))
         except asyncio.CancelledError:
             raise
         except BaseException:
-            self._reads.pop(key, None)
+            if self._reads.get(key) is kept:
+                del self._reads[key]
             raise
 
-
-async def _awaited(make: Callable[[], Awaitable[V]]) -> V:
-    return await make()
+    async def _made(self, make: Callable[[], Awaitable[V]]) -> V:
+        async with self._gate:
+            return await make()
 
 
 def by_name(items: Sequence[T]) -> Seen[T]:

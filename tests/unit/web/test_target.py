@@ -87,3 +87,14 @@ def test_only_the_table_of_routes_is_served() -> None:
         with pytest.raises(ApiError) as refused:
             route_of(target)
         assert refused.value.code == 404
+
+
+def test_a_list_of_one_name_is_refused_where_no_name_can_be_got() -> None:
+    for resource in (resource for resource in RESOURCES if "list" in resource.verbs):
+        target = Target("list", resource.name, "team", "mine")
+        if "get" in resource.verbs:
+            assert route_of(target)[0] is resource
+        else:
+            with pytest.raises(ApiError) as refused:
+                route_of(target)
+            assert refused.value.code == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 from agentjobs.api.meta import format_time
 from agentjobs.queue.errors import QueueUnavailable
@@ -12,7 +13,7 @@ from agentjobs.transcript.transcripts import DEFAULT_EVENTS, MOST_EVENTS
 from agentjobs.web.call import Answer, Call, Event, Log, Object, Text
 from agentjobs.web.conversations import cursor_of, part_of
 from agentjobs.web.objects.logs import LogEntry
-from agentjobs.web.status import ApiError
+from agentjobs.web.status import ApiError, not_found
 from agentjobs.web.target import WHOLE
 from agentjobs.web.watching import with_signs_of_life
 
@@ -35,7 +36,7 @@ async def get_log(call: Call) -> Answer:
         return _conversation(call, view)
     if call.flag("follow"):
         after = int(call.last_event_id) if WHOLE.fullmatch(call.last_event_id) else 0
-        return Log(_followed(call, str(view.uid), source, run, after))
+        return Log(_followed(call, view.uid, source, run, after))
     if source == "progress":
         return Text(progress_line(view) + "\n")
     return Text(
@@ -62,9 +63,10 @@ def _conversation(call: Call, view: JobView) -> Log:
         if not follow:
             return True
         try:
-            return (await call.runs.lately(view.uid)).final
+            now = await call.runs.lately(view.uid)
         except QueueUnavailable:
             return False
+        return now is None or now.state.final
 
     part = part_of(view, whole=_whole(call))
     return Log(with_signs_of_life(call.runs.conversations.follow(part, after, ended)))
@@ -107,15 +109,17 @@ def _runs(view: JobView, run: int | None) -> list[AttemptRecord]:
     return [record for record in view.attempts_log if run is None or record.run == run]
 
 
-async def _followed(call: Call, uid: str, source: str, run: int | None, after: int) -> AsyncIterator[Event]:
+async def _followed(call: Call, uid: UUID, source: str, run: int | None, after: int) -> AsyncIterator[Event]:
     """The log from its start, or after run ``after``, until the job has ended. An event's id is its run's number."""
     told, last, quiet = after, "", 0
     while True:
         try:
-            view = await call.runs.view(call.namespace, call.name, uid)
+            view = await call.runs.lately(uid)
         except QueueUnavailable:
             await asyncio.sleep(LOOK_SECONDS)
             continue
+        if view is None:
+            raise not_found("agentruns.runs.agentjobs.dev", call.name)
         quiet += 1
         if source == "progress":
             line = progress_line(view)
