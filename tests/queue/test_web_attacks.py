@@ -12,14 +12,16 @@ from uuid import UUID
 import aiohttp
 import pytest
 
+from agentjobs.local.certificates import Authority
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView
+from agentjobs.web import server
 from agentjobs.web.handlers.log import LOOK_SECONDS
 from agentjobs.web.names import ROOT
 from agentjobs.web.runs import LOOKS
 from agentjobs.web.shares import STREAMS
 from agentjobs.web.tls import READ_BYTES
-from front_proxies import front_proxy
+from front_proxies import FrontProxy, front_proxy
 from queue_builders import mirrored_job, sql, until
 
 FOLLOWED = "namespaces/team/agentruns/mine/log?follow=true"
@@ -164,3 +166,53 @@ async def test_a_thousand_streams_cost_few_reads_and_little_memory(
 
 async def _true(value: bool) -> bool:
     return value
+
+
+async def test_certificates_change_while_streams_are_open_and_the_earlier_authority_is_not_believed_any_more(
+    dsn: str, queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REREAD_SECONDS", 0.2)
+    jobs = f"{ROOT}/namespaces/team/agentruns"
+
+    async def code(client: aiohttp.ClientSession) -> int:
+        """0: TLS, or the connection, was refused."""
+        try:
+            async with client.get(jobs) as answer:
+                return answer.status
+        except aiohttp.ClientError:
+            return 0
+
+    job = mirrored_job("mine")
+    await queue.enqueue([job])
+    async with (
+        front_proxy(dsn, tmp_path) as door,
+        door.client() as earlier,
+        earlier.get(f"{ROOT}/{FOLLOWED}&source=progress", headers={"Accept": "text/event-stream"}) as stream,
+    ):
+        assert await code(earlier) == 200  # by a connection that is kept
+        await _served_anew(door)
+        door.authority = Authority(tmp_path / "another")
+        async with door.client() as later:
+
+            async def believed() -> bool:
+                return await code(later) == 200
+
+            await until(believed)
+            assert await code(earlier) == 0
+            door.told = "-----BEGIN CERTIFICATE-----\nnone\u00fc"
+            await _served_anew(door)
+            assert await code(later) == 200
+            await queue.cancel(job.uid)
+            told = await asyncio.wait_for(stream.text(), 30)
+        assert told.rstrip().endswith("event: end\ndata: {}"), "a stream that was open goes on to its end"
+
+
+async def _served_anew(door: FrontProxy) -> None:
+    """Gives the door another serving certificate, and waits until it shows it."""
+    before = await door.served_certificate()
+    door.new_certificate()
+
+    async def changed() -> bool:
+        return await door.served_certificate() != before
+
+    await until(changed)

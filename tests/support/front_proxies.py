@@ -39,6 +39,8 @@ class FrontProxy:
     port: int = field(default_factory=free_port)
     away: bool = False
     """The API server answers nothing."""
+    told: str = ""
+    """What the ConfigMap has as the request-header CA. Empty: the authority's."""
     allows: Callable[[dict[str, Any]], bool] = lambda _: True
     reviews: list[dict[str, Any]] = field(default_factory=list)
     web: Web | None = None
@@ -67,6 +69,15 @@ class FrontProxy:
         (self.folder / "tls.crt").write_bytes(pair.certificate.read_bytes())
         (self.folder / "tls.key").write_bytes(pair.key.read_bytes())
 
+    async def served_certificate(self) -> bytes:
+        """The certificate that a new connection is shown."""
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, ssl=self.context(), server_hostname="localhost"
+        )
+        shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return shown
+
     async def answer(self, request: http.Request) -> http.StreamResponse:
         """The API server's answer to the door."""
         if self.away:
@@ -74,7 +85,7 @@ class FrontProxy:
             request.transport.abort()
         if request.path == CONFIG_MAP:
             data = {
-                "requestheader-client-ca-file": self.authority.certificate.read_text(),
+                "requestheader-client-ca-file": self.told or self.authority.certificate.read_text(),
                 "requestheader-allowed-names": json.dumps([FRONT_PROXY]),
                 "requestheader-username-headers": '["X-Remote-User"]',
                 "requestheader-group-headers": '["X-Remote-Group"]',

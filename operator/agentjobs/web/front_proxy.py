@@ -24,6 +24,16 @@ class FrontProxyUnknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """What a client's certificate says, as it was verified when its connection began."""
+
+    common_name: str | None
+    """None: none, or several."""
+    expires_at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrontProxy:
     """How kube-apiserver shows itself and its users."""
 
@@ -35,13 +45,15 @@ class FrontProxy:
     group_headers: tuple[str, ...]
     extra_prefixes: tuple[str, ...]
 
-    def admits(self, common_name: str | None) -> bool:
-        """Whether the peer is kube-apiserver. None: it showed no certificate."""
-        return common_name is not None and (not self.allowed_names or common_name in self.allowed_names)
+    def admits(self, peer: Peer | None, now: float) -> bool:
+        """Whether the peer is kube-apiserver: by its certificate, which may have expired since the connection began."""
+        if peer is None or peer.common_name is None or peer.expires_at <= now:
+            return False
+        return not self.allowed_names or peer.common_name in self.allowed_names
 
-    def identity(self, common_name: str | None, headers: Headers) -> Identity:
+    def identity(self, peer: Peer | None, headers: Headers, now: float) -> Identity:
         """The user of a request. Raises ApiError (401), also where headers name no user or two."""
-        if not self.admits(common_name):
+        if not self.admits(peer, now):
             raise ApiError(401, "the client's certificate is not that of the API server's front proxy")
         named: list[tuple[str, str]] = [
             (name.decode("latin-1").lower(), value.decode("utf-8", "replace")) for name, value in headers

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,13 +165,15 @@ class Web:
         """Takes over a new front proxy and a new serving certificate, without a restart."""
         while True:
             await asyncio.sleep(REREAD_SECONDS)
-            tls.reload()
             try:
+                tls.reload()
                 proxy = await read_front_proxy(api)
                 tls.trust(proxy.ca)
                 known.proxy = proxy
             except (FrontProxyUnknown, ApiUnavailable, ssl.SSLError) as error:
                 log.warning("the front proxy cannot be read again, the last one stays: %s", error)
+            except Exception:  # whatever stands in that ConfigMap, certificates are still to be renewed
+                log.exception("the front proxy cannot be read again, the last one stays")
 
     async def _serve(self, app: ASGIApp, host: str, tls: ssl.SSLContext | None) -> None:
         config = uvicorn.Config(
@@ -223,7 +226,7 @@ class _Known:
     def identify(self) -> Identify:
         def identity(request: Request) -> Identity:
             peer = request.scope.get("state", {}).get(PEER)
-            return self.proxy.identity(peer, request.scope["headers"])
+            return self.proxy.identity(peer, request.scope["headers"], time.time())
 
         return identity
 

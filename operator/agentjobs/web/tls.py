@@ -8,33 +8,45 @@ import ssl
 from asyncio import sslproto
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from agentjobs.web.front_proxy import Peer
 
 log = logging.getLogger(__name__)
 READ_BYTES = 16 << 10
 """Of a connection's buffer: as much as one record of TLS holds. asyncio's own has 256 KiB, of which a thousand streams need none."""
 sslproto.SSLProtocol.max_size = READ_BYTES
-PEER = "peer_common_name"
-"""Key in the scope's state: the common name of the client's certificate; None: there is none, or no TLS."""
+PEER = "peer"
+"""Key in the scope's state: the client's certificate, a Peer; None: there is none, or no TLS."""
+_open: WeakSet[PeerProtocol] = WeakSet()
+"""Connections with TLS."""
 
 
 class PeerProtocol(H11Protocol):
-    """HTTP with the client certificate's common name in the scope's state; uvicorn itself does not hand it on."""
+    """HTTP with the client's certificate in the scope's state; uvicorn itself does not hand it on."""
+
+    context: ssl.SSLContext
+    """By which the certificate was verified; only with TLS."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
-        certificate = tls.getpeercert() if tls is not None else None
-        self.app_state = {**self.app_state, PEER: common_name(certificate)}
+        self.app_state = {**self.app_state, PEER: None if tls is None else peer_of(tls.getpeercert())}
+        if tls is not None:
+            self.context = tls.context
+            _open.add(self)
 
 
-def common_name(certificate: dict[str, Any] | None) -> str | None:
-    """The subject's common name. None: no certificate, or not exactly one name in it."""
-    names = [
-        value for part in (certificate or {}).get("subject", ()) for key, value in part if key == "commonName"
-    ]
-    return str(names[0]) if len(names) == 1 else None
+def peer_of(certificate: dict[str, Any] | None) -> Peer | None:
+    """What a certificate says. None: there is none."""
+    if not certificate:
+        return None
+    names = [value for part in certificate["subject"] for key, value in part if key == "commonName"]
+    return Peer(
+        str(names[0]) if len(names) == 1 else None, float(ssl.cert_time_to_seconds(certificate["notAfter"]))
+    )
 
 
 class ServingTls:
@@ -45,21 +57,27 @@ class ServingTls:
         self._folder = folder
         self._client_ca = client_ca
         self._read = self._contents()
+        self._verifies_by: WeakKeyDictionary[ssl.SSLContext, str] = WeakKeyDictionary()
         self._newest = self._context()
         self.context = self._context()
         # a handshake is moved to the newest context before certificates are sent and verified
         self.context.sni_callback = self._move
 
     def trust(self, client_ca: str) -> None:
-        """Client certificates are verified by this CA from now on. Raises ssl.SSLError."""
-        if client_ca != self._client_ca:
-            before, self._client_ca = self._client_ca, client_ca
-            try:
-                self._newest = self._context()
-            except ssl.SSLError:
-                self._client_ca = before
-                raise
-            log.info("the API server's front proxy has another CA; it is used from now on")
+        """Client certificates are verified by this CA from now on. A connection that was verified by an earlier one answers what
+        it is about, and takes no further request. Raises ssl.SSLError, ValueError."""
+        if client_ca == self._client_ca:
+            return
+        before, self._client_ca = self._client_ca, client_ca
+        try:
+            self._newest = self._context()
+        except BaseException:
+            self._client_ca = before
+            raise
+        log.info("the API server's front proxy has another CA; it is used from now on")
+        for connection in list(_open):
+            if self._verifies_by.get(connection.context, client_ca) != client_ca:
+                connection.shutdown()
 
     def reload(self) -> None:
         """Reads the serving certificate again where its files have changed; one that cannot be used is not taken."""
@@ -86,6 +104,7 @@ class ServingTls:
         context.set_alpn_protocols(["http/1.1"])
         # a resumed session would keep the verification of an earlier CA
         context.options |= ssl.OP_NO_TICKET
+        self._verifies_by[context] = self._client_ca
         return context
 
     def _move(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
