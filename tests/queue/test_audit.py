@@ -219,6 +219,15 @@ async def test_a_queue_has_a_row_for_each_thing_that_was_set(queue: Queue) -> No
     assert rows[-1].reason == "a storm"
 
 
+async def test_who_pauses_a_queue_that_is_paused_has_done_nothing_and_takes_nobodys_place(queue: Queue) -> None:
+    await queue.set_queue("agents", paused=True, by="anna", reason="deploy")
+    await queue.set_queue("agents", paused=True, by="bert", reason="mine")
+    row = await only(queue)
+    assert (row.verb, row.actor, row.reason) == ("pause", "anna", "deploy")
+    (state,) = [one for one in await queue.queues() if one.name == "agents"]
+    assert (state.paused_by, state.paused_reason) == ("anna", "deploy")
+
+
 async def test_a_reset_model_has_its_row(queue: Queue, dsn: str) -> None:
     await sql(
         dsn,
@@ -259,6 +268,41 @@ async def test_a_schedules_run_now_has_a_row_and_its_ticks_have_none(queue: Queu
     row = await only(queue)
     assert (row.verb, row.namespace, row.name, row.uid, row.actor) == ("run-now", "team", "nightly", uid, who)
     assert (row.after, row.source) == ({"child": "nightly-manual-1"}, "kubectl" if who else "object")
+
+
+async def test_a_schedule_that_is_suspended_or_resumed_has_a_row_that_names_who_wrote_that_very_change(
+    queue: Queue,
+) -> None:
+    now, uid = datetime.now(UTC), uuid4()
+
+    async def seen(generation: int, suspended: bool, act: AnnotatedAct | None = None) -> None:
+        one = SeenSchedule(
+            uid, "c", "team", "nightly", generation, "* * * * *", now, None, True, suspended, act=act
+        )
+        await queue.save_schedules([one], now)
+
+    def annotated(key: str, verb: str) -> AnnotatedAct:
+        return AnnotatedAct(key, Act("anna", verb, "too dear", "kubectl"))
+
+    first, second, third = annotated("1", "suspend"), annotated("2", "resume"), annotated("3", "suspend")
+    await seen(1, False)
+    await seen(2, True, first)
+    await seen(2, True, first)  # the same once more, as after a sweep
+    await seen(3, False, first)  # by somebody who leaves the annotation as it was
+    await seen(4, True, first)  # so does this one: the annotation has had its act
+    await seen(4, True, second)  # an annotation without its change is spent by being seen
+    await seen(5, False, second)
+    await seen(6, False, third)  # another change: no act of a person's here
+    await seen(5, True, third)  # older than the row
+    rows = list(reversed(await queue.audit()))
+    assert [(row.verb, row.actor, row.reason, row.source) for row in rows] == [
+        ("suspend", "anna", "too dear", "kubectl"),
+        ("resume", "", "", "object"),
+        ("suspend", "", "", "object"),
+        ("resume", "", "", "object"),
+    ]
+    assert {(row.namespace, row.name, row.uid) for row in rows} == {("team", "nightly", uid)}
+    assert (rows[0].before, rows[0].after) == ({"suspended": False}, {"suspended": True})
 
 
 async def sql_versions(queue: Queue, uid: UUID) -> list[tuple[Any, ...]]:

@@ -45,6 +45,8 @@ class SeenSchedule:
     revision: int = 0
     row_generation: int | None = None
     """The generation of the row, where a sweep has read that before the object, and it is a later one."""
+    act: AnnotatedAct | None = None
+    """Who changed it last, as an annotation of the object says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,8 @@ class Schedules:
                 "missed": s.missed,
                 "revision": s.revision,
                 "row_generation": s.row_generation,
+                "act": None if s.act is None else annotated_act_row(s.act),
+                "act_key": None if s.act is None else s.act.key,
             }
             for s in seen
         ]

@@ -115,6 +115,7 @@ def parsed_schedule(
             missed=int(status.get("missedRuns") or 0),
             revision=revision,
             row_generation=confirmed.row_generation if confirmed else None,
+            act=annotated_act(meta.get("annotations") or {}),
         ),
         revision=revision,
     )

@@ -31,8 +31,8 @@ begin
   if v_mirrored is not null then perform touch(v_mirrored); end if;
 end $$;
 
--- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. It changes no job: yield_paused(), admit() and
--- the stages of tick() find the pause, or its end, by themselves.
+-- set_queue: pauses or unpauses a queue, and sets its limit. p_pause null: as it is. Of a queue that is paused already it stays by whom
+-- and why. It changes no job: yield_paused(), admit() and the stages of tick() find the pause, or its end, by themselves.
 -- A new limit waits for the claims under way: they end first and count, later ones see the limit (H22).
 -- p_act: who asks, as record_act(); what it does not say, p_by and p_reason do.
 -- Lock order: the table running (share row exclusive, where a limit is set), the queue's row, its pauses.
@@ -51,8 +51,8 @@ begin
   select * into v_before from queue where name = p_name for update;
   update queue set
     paused_at = case when p_pause is null then paused_at when p_pause then coalesce(paused_at, v_now) end,
-    paused_by = case when p_pause is null then paused_by when p_pause then p_by end,
-    paused_reason = case when p_pause is null then paused_reason when p_pause then p_reason end,
+    paused_by = case when p_pause is null or p_pause and paused_at is not null then paused_by when p_pause then p_by end,
+    paused_reason = case when p_pause is null or p_pause and paused_at is not null then paused_reason when p_pause then p_reason end,
     max_running = case when p_set_limit then p_max_running else max_running end where name = p_name;
   perform record_act(case when p_pause then 'pause' else 'unpause' end, '', p_name, null, p_name, v_act,
                      jsonb_build_object('paused', v_before.paused_at is not null),

@@ -19,22 +19,44 @@ create or replace function schedule_rows(p_uids uuid[]) returns json language sq
                 from schedule_tick t where t.schedule = s.uid)))
     from schedule s where s.uid = any (p_uids))) $$;
 
+-- record_schedule_acts: the rows of audit of those of these objects that are newer than their rows, and suspend or resume them.
+-- Index: schedule's primary key. Lock order: schedule rows by uid, as the caller's.
+create or replace function record_schedule_acts(p_seen json) returns void language plpgsql as $$ #variable_conflict use_column
+declare c record;
+begin
+  for c in
+    select s.uid, s.namespace, s.name, s.suspended as was, n.suspended,
+           case when n.suspended then 'suspend' else 'resume' end as verb,
+           case when n.act_key is distinct from s.act_handled then n.act end as act
+    from json_to_recordset(p_seen) as n(uid uuid, generation bigint, suspended boolean, act json, act_key text)
+    join schedule s on s.uid = n.uid
+    where n.generation > s.generation and n.suspended <> s.suspended order by s.uid for update of s
+  loop
+    perform record_act(c.verb, c.namespace, c.name, c.uid, null,
+                       case when c.act->>'verb' = c.verb then c.act else '{"source": "object"}' end,
+                       jsonb_build_object('suspended', c.was), jsonb_build_object('suspended', c.suspended));
+  end loop;
+end $$;
+
 -- schedule_save: what was seen of objects. Only a newer generation changes a row, or an older one where a sweep has read the row (as
 -- it was in row_generation) before the object: etcd was restored. Nothing is written where nothing changed. A new
 -- row goes on where the object's own status stands: a restored database repeats no tick.
+-- Whoever suspends or resumes a schedule that is known acts, and gets a row of audit. act, act_key: as apply(); one annotation stands
+-- for one change, that with which it came.
 create or replace function schedule_save(p_seen json, p_now timestamptz) returns json language plpgsql
   set jit = off as $$ #variable_conflict use_column
 begin
+  perform record_schedule_acts(p_seen);
   insert into schedule as s (uid, cluster_id, namespace, name, version, generation, times, created_at, saved_at, accepted, accepted_at,
-                             changed_at, suspended, suspended_at, unsuspended_at, last_tick, last_successful, missed)
+                             changed_at, suspended, suspended_at, unsuspended_at, last_tick, last_successful, missed, act_handled)
   select n.uid, n.cluster_id, n.namespace, n.name, coalesce(n.revision, 0) + 1, n.generation, n.times, n.created_at,
          clock_timestamp(), n.accepted, clock_timestamp(), case when n.generation > 1 then least(n.edited_at, p_now) end,
          n.suspended, case when n.suspended then least(n.edited_at, p_now) end,
          case when n.was_suspended and not n.suspended then least(n.edited_at, p_now) end,
-         n.last_tick, n.last_successful, coalesce(n.missed, 0)
+         n.last_tick, n.last_successful, coalesce(n.missed, 0), n.act_key
   from json_to_recordset(p_seen) as n(uid uuid, cluster_id text, namespace text, name text, revision bigint, generation bigint, times text,
     created_at timestamptz, edited_at timestamptz, accepted boolean, suspended boolean, was_suspended boolean, last_tick timestamptz,
-    last_successful timestamptz, missed bigint)
+    last_successful timestamptz, missed bigint, act_key text)
   order by n.uid
   on conflict (uid) do update set
     version = greatest(s.version, excluded.version - 1) + 1, generation = excluded.generation,
@@ -44,12 +66,14 @@ begin
     suspended = excluded.suspended,
     suspended_at = case when excluded.suspended and not s.suspended then coalesce(excluded.suspended_at, p_now) else s.suspended_at end,
     unsuspended_at = case when s.suspended and not excluded.suspended then coalesce(excluded.changed_at, p_now) else s.unsuspended_at end,
-    last_tick = greatest(s.last_tick, excluded.last_tick), last_successful = greatest(s.last_successful, excluded.last_successful)
+    last_tick = greatest(s.last_tick, excluded.last_tick), last_successful = greatest(s.last_successful, excluded.last_successful),
+    act_handled = coalesce(excluded.act_handled, s.act_handled)
   where excluded.generation > s.generation
      or (excluded.generation < s.generation and exists (
            select from json_to_recordset(p_seen) as n(uid uuid, row_generation bigint)
            where n.uid = s.uid and n.row_generation = s.generation))
      or (excluded.generation = s.generation and excluded.accepted <> s.accepted)
+     or (excluded.generation = s.generation and excluded.act_handled <> coalesce(s.act_handled, ''))
      or excluded.last_tick > coalesce(s.last_tick, '-infinity') or excluded.version - 1 > s.version;
   return schedule_rows(array(select uid from json_to_recordset(p_seen) as n(uid uuid)));
 end $$;

@@ -417,7 +417,8 @@ create table schedule (
   last_finished   timestamptz,                -- a child last ended …
   last_result     "char",                     -- … like this
   missed          bigint not null default 0,
-  run_handled     text                        -- value of the run-now annotation, as last decided
+  run_handled     text,                       -- value of the run-now annotation, as last decided
+  act_handled     text                        -- digest of the annotation of who and why that was last seen
 );
 create index schedule_by_cluster on schedule (cluster_id, uid);
 create index schedule_by_name on schedule (namespace, name);
