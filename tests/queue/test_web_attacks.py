@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from asyncio import sslproto
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ import pytest
 from agentjobs.local.certificates import Authority
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView
+from agentjobs.values.json import JsonObject
 from agentjobs.web import server
 from agentjobs.web.handlers.log import LOOK_SECONDS
 from agentjobs.web.names import ROOT
@@ -22,7 +24,7 @@ from agentjobs.web.runs import LOOKS
 from agentjobs.web.shares import STREAMS
 from agentjobs.web.tls import READ_BYTES
 from front_proxies import FrontProxy, front_proxy
-from queue_builders import mirrored_job, sql, until
+from queue_builders import mirrored_job, new_job, shown, sql, until
 
 FOLLOWED = "namespaces/team/agentruns/mine/log?follow=true"
 
@@ -216,3 +218,26 @@ async def _served_anew(door: FrontProxy) -> None:
         return await door.served_certificate() != before
 
     await until(changed)
+
+
+async def test_an_erasure_in_a_namespace_reaches_jobs_without_an_object_whose_payload_names_it_and_no_others(
+    dsn: str, queue: Queue, tmp_path: Path
+) -> None:
+    def payload(namespace: str) -> JsonObject:
+        return {"v": 1, "namespace": namespace, "userID": "max", "message": f"said in {namespace}"}
+
+    jobs = {
+        "bare": new_job(payload=payload("team")),
+        "elsewhere": new_job(payload=payload("other")),
+        "theirs": mirrored_job("a", "other", payload=payload("team")),
+    }
+    await queue.enqueue(list(jobs.values()))
+    async with front_proxy(dsn, tmp_path) as door, door.client("admin") as client:
+        asked = client.post("namespaces/team/erasures", json={"spec": {"user": "max"}})
+        async with asked as answer:
+            assert (await answer.json())["status"]["jobs"] == 1
+        async with client.get("namespaces/team/runaudits") as answer:
+            (row,) = (await answer.json())["items"]
+    assert (row["verb"], row["actor"], json.loads(row["after"])["cancelled"]) == ("erase", "admin", 1)
+    left = {name: (await shown(queue, job)).payload for name, job in jobs.items()}
+    assert {name for name, found in left.items() if found and "message" in found} == {"elsewhere", "theirs"}

@@ -42,7 +42,7 @@ class Erasure:
         It looks at all jobs there are, in transactions of 2000. Whatever ends it, the same call again does what is
         left; so does one for what a running job has left behind. Conversations are in the session store: ``erase_sessions``.
 
-        :param namespace: ``namespace`` in the payload; of an object's job the object's.
+        :param namespace: of a job with an object the object's; of one without, ``namespace`` in its payload.
         :param user: ``userID`` in the payload.
         :raises ValueError: the namespace or the user is empty, or ``by`` names another verb.
         """

@@ -13,8 +13,9 @@ exception when data_exception then
   end;
 end $$;
 
--- is_of: whether a job's payload is one of this person, with the defaults of the worker. A job that retention has trimmed has none: of
--- it the user tells with its object's namespace, and the session, whose first and third part are the namespace and the user (p_key: as
+-- is_of: whether a job's payload is one of this person, with the defaults of the worker. A job with an object is in the object's
+-- namespace, whatever its payload says; one without is where its payload says. A job that retention has trimmed has no payload: of it
+-- the user tells with its object's namespace, and the session, whose first and third part are the namespace and the user (p_key: as
 -- they are written there).
 create or replace function is_of(p_payload json, p_session text, p_object_namespace text, p_job_user text, p_namespace text, p_user text,
                                  p_key text[]) returns boolean language sql immutable as $$
@@ -22,7 +23,8 @@ create or replace function is_of(p_payload json, p_session text, p_object_namesp
               then coalesce(p_object_namespace = p_namespace and p_job_user = left(p_user, 253), false)
                    or split_part(p_session, '/', 1) = p_key[1] and split_part(p_session, '/', 3) = p_key[2]
                    and split_part(p_session, '/', 4) <> '' and split_part(p_session, '/', 5) = ''
-              else coalesce(p_payload->>'namespace', 'default') = p_namespace and coalesce(p_payload->>'userID', 'system') = p_user end $$;
+              else coalesce(p_object_namespace, p_payload->>'namespace', 'default') = p_namespace
+                   and coalesce(p_payload->>'userID', 'system') = p_user end $$;
 
 -- jobs_of: those of these jobs that are one person's. Where one of them cannot be read, each alone. Index: job's primary key.
 create or replace function jobs_of(p_ids bigint[], p_namespace text, p_user text, p_key text[]) returns bigint[]
