@@ -219,7 +219,9 @@ async def test_a_queue_has_a_row_for_each_thing_that_was_set(queue: Queue) -> No
     assert rows[-1].reason == "a storm"
 
 
-async def test_who_pauses_a_queue_that_is_paused_has_done_nothing_and_takes_nobodys_place(queue: Queue) -> None:
+async def test_who_pauses_a_queue_that_is_paused_has_done_nothing_and_takes_nobodys_place(
+    queue: Queue,
+) -> None:
     await queue.set_queue("agents", paused=True, by="anna", reason="deploy")
     await queue.set_queue("agents", paused=True, by="bert", reason="mine")
     row = await only(queue)

@@ -94,6 +94,8 @@ async def test_the_link_opens_the_dashboard_for_its_own_pages_and_for_nobody_els
         assert all(word in cookie for word in ("httponly", "samesite=strict", "path=/", "max-age"))
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
+    async with aiohttp.ClientSession() as another, another.get(web.link, allow_redirects=False) as answer:
+        assert answer.status == 401, "the link lets in once"
     async with web.client.get(f"{web.base}{ROOT}/ui/now.html") as page:
         assert (page.status, page.headers["Content-Security-Policy"]) == (200, CSP)
 

@@ -17,22 +17,28 @@ from agentjobs.web.status import ApiError
 
 OPEN = "/open/"
 COOKIE_SECONDS = 12 * 3600
+UNKNOWN = (
+    "open the link that `agentjobs web` has printed; it lets in once, so start it anew for another browser"
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AdministratorsDoor:
-    """Lets in who has the secret: in the cookie that the link sets, or as a bearer token."""
+    """Lets in the browser that opens the link, once, and that has from then on the cookie that the link sets."""
 
     port: int
     start: str
     """The path to which the link leads."""
+    link_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """Spent by the first visit: a browser's history and its command line keep it."""
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """Of the cookie."""
     cookie: str = field(default_factory=lambda: f"agentjobs-{secrets.token_hex(4)}")
 
     @property
     def link(self) -> str:
         """The link to open in a browser."""
-        return f"http://127.0.0.1:{self.port}{OPEN}{self.secret}"
+        return f"http://127.0.0.1:{self.port}{OPEN}{self.link_secret}"
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The application behind this door, with the link before it."""
@@ -44,7 +50,7 @@ class AdministratorsDoor:
                 return
             try:
                 self._check_host(request)
-                self._check_secret(request.url.path.removeprefix(OPEN))
+                self._spend(request.url.path.removeprefix(OPEN))
             except ApiError as error:
                 await error_response(error, accepted(request.headers.get("accept", "")))(scope, receive, send)
                 return
@@ -59,10 +65,9 @@ class AdministratorsDoor:
     def identify(self, request: Request) -> Identity:
         """The administrator. Raises ApiError: 421 for another host, 401 without the secret, 403 from another site."""
         self._check_host(request)
-        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-        self._check_secret(bearer or request.cookies.get(self.cookie, ""))
-        if not bearer:
-            self._check_site(request)
+        if not _same(request.cookies.get(self.cookie, ""), self.secret):
+            raise ApiError(401, UNKNOWN)
+        self._check_site(request)
         return Identity(Door.ADMINISTRATOR, "administrator")
 
     def _check_host(self, request: Request) -> None:
@@ -70,9 +75,10 @@ class AdministratorsDoor:
         if request.headers.getlist("host") not in ([f"127.0.0.1:{self.port}"], [f"localhost:{self.port}"]):
             raise ApiError(421, f"this door answers at 127.0.0.1:{self.port} alone")
 
-    def _check_secret(self, given: str) -> None:
-        if not hmac.compare_digest(given.encode(), self.secret.encode()):
-            raise ApiError(401, "open the link that `agentjobs web` has printed")
+    def _spend(self, given: str) -> None:
+        if not self.link_secret or not _same(given, self.link_secret):
+            raise ApiError(401, UNKNOWN)
+        self.link_secret = ""
 
     def _check_site(self, request: Request) -> None:
         """Cookies do not tell ports apart, so a cookie alone proves no page of ours."""
@@ -85,6 +91,10 @@ class AdministratorsDoor:
             raise ApiError(403, "a request from another site")
         if not reading and origin is None and site is None:
             raise ApiError(403, "a request that does not say from which site it comes")
+
+
+def _same(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
 
 def start_path(dashboard: bool) -> str:
