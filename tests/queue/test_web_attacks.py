@@ -71,6 +71,7 @@ ODD: list[tuple[str, object, int]] = [
     ("namespaces/team/agentruns?since=2026-01-01T00:00:00", None, 400),
     ("namespaces/team/agentruns?watch=true&since=99999w", None, 400),
     ("namespaces/team/runseries?since=2026-01-01T00:00:00", None, 400),
+    ("namespaces/team/runseries?since=31d&step=60", None, 400),
     ("namespaces/team/runseries?fieldSelector=metadata.name=mine", None, 400),
     ("namespaces/team/runaudits?fieldSelector=metadata.name=1", None, 400),
     ("namespaces/team/schedulestats?fieldSelector=metadata.name=mine", None, 400),
@@ -111,7 +112,7 @@ async def test_a_request_with_odd_values_is_answered_with_what_is_wrong_with_the
         (FOLLOWED, "view"),
         (f"{FOLLOWED}&source=progress", "view"),
         ("namespaces/team/agentruns?watch=true", "list"),
-        ("namespaces/team/queuestats?watch=true", "board_runs"),
+        ("namespaces/team/queuestats?watch=true", "model_health"),
     ],
 )
 async def test_a_stream_that_cannot_go_on_ends_with_an_error_and_no_reset(

@@ -15,8 +15,10 @@ STEPS = 200
 """About the most steps of a chart that names no step."""
 ROUND_STEPS = (60, 300, 900, 3600, 6 * 3600, 86_400)
 """Seconds."""
-KEYS = 100
-"""The most keys of an answer: those with the most ends; the others are added up as one."""
+MOST_STEPS = 1500
+"""A day by the minute is 1440."""
+KEYS, LEAST_KEYS = 100, 10
+"""The most keys of an answer with ``STEPS`` steps, and with ever so many: those with the most ends; the others are one."""
 OTHER = "(other)"
 
 
@@ -34,12 +36,13 @@ def floor(moment: datetime, step_seconds: int) -> datetime:
 def series_of(
     minutes: Sequence[Minute], by: SeriesKey, since: datetime, until: datetime, step_seconds: int
 ) -> RunSeries:
-    """The minutes added up to steps. Beyond ``KEYS`` keys, those with the fewest ends become one."""
+    """The minutes added up to steps. Beyond as many keys as an answer has, those with the fewest ends become one."""
     totals: dict[str, int] = {}
     for minute in minutes:
         totals[minute.key] = totals.get(minute.key, 0) + minute.n
     ranked = sorted(totals, key=lambda key: (-totals[key], key))
-    shown = set(ranked if len(ranked) <= KEYS else ranked[: KEYS - 1])
+    most = most_keys((until - since).total_seconds() / step_seconds)
+    shown = set(ranked if len(ranked) <= most else ranked[: most - 1])
     sums: dict[tuple[datetime, str, str], tuple[int, int, float]] = {}
     for minute in minutes:
         key = minute.key if minute.key in shown else OTHER
@@ -63,3 +66,8 @@ def series_of(
             for (time, key, outcome), (n, tokens, seconds) in sorted(sums.items())
         ],
     )
+
+
+def most_keys(steps: float) -> int:
+    """The most keys of an answer with so many steps."""
+    return max(LEAST_KEYS, min(KEYS, int(KEYS * STEPS / max(steps, 1))))

@@ -8,7 +8,7 @@ import pytest
 
 from agentjobs.queue.board import SeriesPoint
 from agentjobs.queue.records import State
-from agentjobs.web.series import KEYS, OTHER, STEPS, series_of, step_for
+from agentjobs.web.series import KEYS, LEAST_KEYS, OTHER, STEPS, most_keys, series_of, step_for
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -39,3 +39,9 @@ def test_more_keys_than_a_chart_shows_become_one_and_none_is_lost() -> None:
 @pytest.mark.parametrize("hours", [0, 1, 3, 24, 24 * 7, 24 * 31])
 def test_a_chart_that_names_no_step_has_no_more_than_it_can_show(hours: int) -> None:
     assert hours * 3600 / step_for(timedelta(hours=hours)) <= STEPS
+
+
+@pytest.mark.parametrize("steps", [0, 1, STEPS, 2 * STEPS, 1500, 100_000])
+def test_an_answer_with_more_steps_has_fewer_keys(steps: int) -> None:
+    assert LEAST_KEYS <= most_keys(steps) <= KEYS
+    assert most_keys(steps) * steps <= max(KEYS * STEPS, LEAST_KEYS * steps)

@@ -8,7 +8,7 @@ from typing import get_args
 from agentjobs.queue.board import SeriesKey
 from agentjobs.web.call import Answer, Call, Object
 from agentjobs.web.filters import moment_of
-from agentjobs.web.series import LONGEST, floor, step_for
+from agentjobs.web.series import LONGEST, MOST_STEPS, floor, step_for
 from agentjobs.web.status import ApiError
 
 SINCE = "1h"
@@ -24,6 +24,10 @@ async def list_series(call: Call) -> Answer:
     step = call.number("step", 60, 86_400) or step_for(span)
     if step % 60:
         raise ApiError(400, f"step: {step}: whole minutes are wanted, in seconds")
+    if span.total_seconds() / step > MOST_STEPS:
+        raise ApiError(
+            400, f"step: {step}: at most {MOST_STEPS} steps are served; leave it out, or make it longer"
+        )
     key = _key(call.parameter("by") or "queue")
     found = await call.runs.series(call.target.namespace, key, floor(since, step), now, step)
     return Object(found)
