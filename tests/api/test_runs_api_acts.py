@@ -184,7 +184,7 @@ async def test_a_queue_is_paused_limited_and_resumed_and_a_model_reset_by_whom_t
     again = await act("queues", "pause", queue="agents", reason="still")
     assert again.json["status"] == {"changed": False}
     (state,) = await queue.queues()
-    assert (state.paused, state.paused_by, state.paused_reason) == (True, "queues", "still")
+    assert (state.paused, state.paused_by, state.paused_reason) == (True, "queues", "deploy")
     assert (await act("queues", "limit", queue="agents", maxRunning=0)).json["status"] == {"changed": True}
     assert (await act("queues", "limit", queue="agents")).json["status"] == {"changed": True}
     assert (await act("queues", "resume", queue="agents")).json["status"] == {"changed": True}
