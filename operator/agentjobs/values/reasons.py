@@ -413,3 +413,11 @@ class Reason(StrEnum):
         "queue",
         "The agent answered, but the database refused the text.",
     )
+
+
+def reason_named(name: str) -> Reason | None:
+    """The reason of this name. None: it is none of ours, such as one of a newer version."""
+    try:
+        return Reason(name)
+    except ValueError:
+        return None

@@ -10,7 +10,7 @@ from agentjobs.queue.breakers import MODULE, target_of
 from agentjobs.queue.job_list import JobRow
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef
 from agentjobs.values.json import JsonObject
-from agentjobs.values.reasons import Reason
+from agentjobs.values.reasons import reason_named
 from agentjobs.values.text import dumps
 from agentjobs.values.usage import Usage
 from agentjobs.values.verbs import Verb
@@ -157,12 +157,6 @@ def audit_of(row: AuditRow) -> RunAudit:
     )
 
 
-def why(reason: str) -> str | None:
-    """What the reason means, in words; None: it is not one of ours."""
-    known = Reason.__members__.values()
-    return next((one.doc for one in known if one.value == reason), None)
-
-
 def _metadata(ref: ObjectRef | None, uid: str, created: datetime, since: datetime) -> Metadata:
     return Metadata(
         name=uid if ref is None else ref.name,
@@ -189,6 +183,7 @@ def _question(view: JobView) -> RunQuestion | None:
 
 
 def _attempt(run: AttemptRecord) -> RunAttempt:
+    known = reason_named(run.reason)
     return RunAttempt(
         run=run.run,
         attempt=run.attempt,
@@ -198,7 +193,7 @@ def _attempt(run: AttemptRecord) -> RunAttempt:
         end_time=time_text(run.ended_at) or "",
         outcome=run.outcome,
         reason=run.reason or None,
-        why=why(run.reason),
+        why=known and known.doc,
         message=run.message or None,
         charged=run.charged,
         next_time=time_text(run.next_at),

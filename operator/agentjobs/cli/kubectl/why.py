@@ -12,7 +12,7 @@ from agentjobs.cli.kubectl.filters import FINAL, agent_of, cause_of, model_of, t
 from agentjobs.cli.kubectl.history import History, Run
 from agentjobs.cli.kubectl.output import age, cut, in_future, printable
 from agentjobs.values.durations import duration_text
-from agentjobs.values.reasons import Follows, Reason
+from agentjobs.values.reasons import Follows, Reason, reason_named
 
 JsonObject = Mapping[str, Any]
 UNSEEN_SECONDS = 10.0
@@ -179,17 +179,6 @@ def _findings(job: JsonObject, now: datetime) -> Iterator[Finding]:
         yield Finding("Result", cut(str(result), 300) + more)
     if trace := status.get("traceID"):
         yield Finding("Trace", str(trace))
-
-
-def reason_named(name: str) -> Reason | None:
-    """The documented reason. None: it is a newer operator's."""
-    try:
-        return Reason.__members__[_NAMES[name]]
-    except KeyError:
-        return None
-
-
-_NAMES = {reason.value: reason.name for reason in Reason}
 
 
 def _error(status: JsonObject) -> str:

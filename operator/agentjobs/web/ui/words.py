@@ -7,7 +7,7 @@ from json import dumps
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentjobs.values.reasons import Reason
+from agentjobs.values.reasons import reason_named
 
 TONES = {
     "Complete": "good",
@@ -110,8 +110,8 @@ def plural(count: int, word: str) -> str:
 
 def meaning(reason: str) -> str:
     """What a reason means and what to do, from the one table of reasons; empty for an unknown one."""
-    found = next((one for one in Reason if one.value == reason), None)
-    return found.doc if found else ""
+    known = reason_named(reason)
+    return known.doc if known else ""
 
 
 SAYINGS = {
