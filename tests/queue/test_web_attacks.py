@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 import aiohttp
+import psycopg
 import pytest
 
 from agentjobs.local.certificates import Authority
@@ -24,7 +25,7 @@ from agentjobs.web.runs import LOOKS
 from agentjobs.web.shares import STREAMS
 from agentjobs.web.tls import READ_BYTES
 from front_proxies import FrontProxy, front_proxy
-from queue_builders import mirrored_job, new_job, shown, sql, until
+from queue_builders import mirrored_job, new_job, shown, sql, until, waits_for_a_lock
 
 FOLLOWED = "namespaces/team/agentruns/mine/log?follow=true"
 
@@ -242,3 +243,56 @@ async def test_an_erasure_in_a_namespace_reaches_jobs_without_an_object_whose_pa
     assert (row["verb"], row["actor"], json.loads(row["after"])["cancelled"]) == ("erase", "admin", 1)
     left = {name: (await shown(queue, job)).payload for name, job in jobs.items()}
     assert {name for name, found in left.items() if found and "message" in found} == {"elsewhere", "theirs"}
+
+
+async def test_a_database_that_gives_no_answer_holds_up_neither_discovery_nor_the_requests_after_it(
+    dsn: str, queue: Queue, tmp_path: Path
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    async with front_proxy(dsn, tmp_path) as door, door.client() as client:
+        path = "namespaces/team/agentruns"
+
+        async def code(path: str) -> int:
+            async with client.get(path) as answer:
+                return answer.status
+
+        async with await psycopg.AsyncConnection.connect(dsn) as holder:
+            await holder.execute("lock table agentjobs.job in access exclusive mode")
+            waiting = [asyncio.create_task(code(path)) for _ in range(30)]
+            await until(lambda: waits_for_a_lock(dsn))
+            for discovered in (ROOT, "/apis", "/openapi/v3"):
+                assert await asyncio.wait_for(code(discovered), 10) == 200
+            assert not any(one.done() for one in waiting)
+        assert Counter(await asyncio.gather(*waiting)) == {200: 30}
+
+
+async def test_an_api_server_that_is_away_takes_no_right_that_it_gave_and_gives_none(
+    dsn: str, queue: Queue, tmp_path: Path
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    count = {"spec": {"verb": "retry", "filter": {}}}
+    log_of = "namespaces/team/agentruns/mine/log"
+    async with front_proxy(dsn, tmp_path, session_dsn=dsn) as door, door.client("a", "g") as client:
+
+        async def counted() -> int:
+            async with client.post("namespaces/team/runactions?dryRun=All", json=count) as answer:
+                return answer.status
+
+        door.away = True
+        async with client.get("namespaces/team/agentruns") as answer:
+            assert answer.status == 200
+        assert await counted() == 503
+        door.away, door.allows = False, lambda asked: asked["groups"] == ["g"]
+        assert await counted() == 201
+        async with door.client("a") as same_user:  # not in the group: another's answer is not his
+            async with same_user.post(
+                "namespaces/team/runactions?dryRun=All", json=count, headers={"X-Remote-Extra-Scopes": "x"}
+            ) as answer:
+                assert answer.status == 403
+            async with same_user.get(f"{log_of}?source=transcript") as answer:
+                assert answer.status == 403
+        reviewed = door.reviews[-1]
+        assert reviewed["resourceAttributes"] == {
+            "group": "runs.agentjobs.dev", "verb": "get", "resource": "agentruns", "subresource": "transcript", "namespace": "team",
+            "name": "mine",
+        }  # fmt: skip

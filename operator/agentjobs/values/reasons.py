@@ -417,7 +417,4 @@ class Reason(StrEnum):
 
 def reason_named(name: str) -> Reason | None:
     """The reason of this name. None: it is none of ours, such as one of a newer version."""
-    try:
-        return Reason(name)
-    except ValueError:
-        return None
+    return next((known for known in Reason if known.value == name), None)
