@@ -296,3 +296,40 @@ async def test_an_api_server_that_is_away_takes_no_right_that_it_gave_and_gives_
             "group": "runs.agentjobs.dev", "verb": "get", "resource": "agentruns", "subresource": "transcript", "namespace": "team",
             "name": "mine",
         }  # fmt: skip
+
+
+async def test_after_sigterm_the_door_goes_on_for_a_while_and_then_every_stream_ends_as_one_that_is_whole(
+    dsn: str, queue: Queue, tmp_path: Path
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    paths = (
+        FOLLOWED,
+        f"{FOLLOWED}&source=progress",
+        "namespaces/team/agentruns?watch=true",
+        "namespaces/team/queuestats?watch=true",
+    )
+    async with front_proxy(dsn, tmp_path, linger_seconds=1.0) as door, door.client() as client:
+        begun: asyncio.Queue[None] = asyncio.Queue()
+
+        async def followed(path: str, accept: str) -> str:
+            async with client.get(path, headers={"Accept": accept}) as stream:
+                begun.put_nowait(None)
+                return (
+                    await stream.text()
+                )  # raises where the connection is reset, or its last chunk is missing
+
+        streams = [
+            asyncio.create_task(followed(path, accept))
+            for path in paths
+            for accept in ("text/event-stream", "application/json")
+        ]
+        for _ in streams:
+            await asyncio.wait_for(begun.get(), 30)
+        assert door.web is not None
+        door.web.stop()
+        async with client.get(
+            "namespaces/team/agentruns"
+        ) as answer:  # the API server has not heard of it yet
+            assert answer.status == 200
+        assert all(not one.done() for one in streams)
+        await asyncio.wait_for(asyncio.gather(*streams), 30)
