@@ -13,8 +13,8 @@ help: ## this list
 venv: ## .venv with everything that the other targets need (PYTHON=… names the interpreter)
 	@bash scripts/venv.sh
 
-demo: venv ## the whole way: an API server, the operator, a worker, kubectl apply, the answer
-	@$(BIN)/python scripts/demo.py
+demo: venv ## the whole way: an API server, the operator, a worker, kubectl apply, the answer, the dashboard (KEEP=0: end at once)
+	@$(if $(KEEP),DEMO_KEEP='$(KEEP)') $(BIN)/python scripts/demo.py
 
 test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=… processes)
 	@$(BIN)/python scripts/kube.py --if-needed
