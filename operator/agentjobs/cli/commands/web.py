@@ -45,8 +45,8 @@ def web(
         config,
     )
     settings.dsn()
-    need_extra("web", "uvicorn", "The runs API")
-    need_extra("web", "starlette", "The runs API")
+    for module in ("uvicorn", "starlette", "jinja2"):
+        need_extra("web", module, "The runs API")
 
     from agentjobs.cli.run_parts import start_web
 
