@@ -9,21 +9,25 @@ from typing import Annotated, Any
 import typer
 
 from agentjobs.cli.commands.options import Config, DatabaseUrlFile
+from agentjobs.cli.database.around import around
 from agentjobs.cli.database.objects import history_of, of_row, of_view
 from agentjobs.cli.database.opened import Namespace, job_of, run
+from agentjobs.cli.deferred import DATABASE
 from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.filters import since_of, states_of
+from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.cli.kubectl.verbs.look import WHY_RUNS, columns, print_jobs
-from agentjobs.cli.kubectl.why import Commands, answer_of, told
+from agentjobs.cli.kubectl.why import answer_of, told
+from agentjobs.cli.kubectl.why_todo import Commands
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, State
 from agentjobs.web.handlers.log import output_lines
 
 PAGE = 500
-COMMANDS = Commands("agentjobs", frozenset({"retry", "cancel", "suspend", "resume"}), "agentjobs workers")
+COMMANDS = Commands("agentjobs", frozenset(DATABASE), "agentjobs workers")
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Its uid; with -n also the name of its object.")]
 
 
@@ -101,10 +105,15 @@ def why(
     """Tell why a job is where it is: state, cause, last error, next time, queue, runs, and what to do."""
     if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
         raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
-    view = _view(job, namespace, config, database_url_file)
+
+    async def found(queue: Queue) -> tuple[JobView, Surroundings]:
+        view = await job_of(queue, job, namespace)
+        return view, await around(queue, view)
+
+    view, surroundings = run(found, config, database_url_file)
     now = datetime.now(UTC)
     commands = COMMANDS if view.ref is None else Commands()
-    answer = answer_of(of_view(view), now, history=history_of(view), commands=commands)
+    answer = answer_of(of_view(view), now, history=history_of(view), commands=commands, around=surroundings)
     if form:
         typer.echo(output.written(form, answer.as_json()))
         return

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
+from agentjobs.cli.kubectl.apiserver import JOBS, SCHEDULES, ApiServer, RequestRefused
 from agentjobs.cli.kubectl.filters import agent_of, cause_of, model_of
-from agentjobs.cli.kubectl.history import history_of
 from agentjobs.cli.kubectl.output import Column
-from agentjobs.cli.kubectl.runs_api import RunsApi
+from agentjobs.cli.kubectl.surroundings import around_schedule, events_of, surroundings_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.cli.kubectl.why import answer_of, told
+from agentjobs.cli.kubectl.why_schedule import answer_of_schedule
 
 JsonObject = Mapping[str, Any]
+WhyName = Annotated[str, typer.Argument(metavar="NAME", help="The AgentJob, or schedule/NAME.")]
 WHY_RUNS = 10
 """Runs that ``why`` tells; ``describe`` tells all."""
 
@@ -112,30 +113,68 @@ def print_jobs(
 _TYPE = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob"}
 
 
-def why(where: Where, name: o.Name, form: o.Output = "") -> None:
-    """Tell why a job is where it is: state, cause, last error, next time, queue, and what to do."""
+def why(where: Where, name: WhyName, form: o.Output = "") -> None:
+    """Tell why a job is where it is: state, cause, last error, next time, queue, breakers, output, and what to do.
+
+    NAME may be that of a schedule, too; where there is a job of that name, write schedule/NAME.
+    """
     if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
         raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
     with ApiServer.open(where) as server:
-        job = server.get(JOBS, name)
-        history = history_of(RunsApi(server), job)
-        now = server.now()
-    answer = answer_of(job, now, where.shown(), history)
+        resource, name, obj = _named(server, name)
+        if resource == JOBS:
+            around, history = surroundings_of(server, obj)
+            now = server.now()
+            answer = answer_of(obj, now, where.shown(), history, around=around)
+        else:
+            around = around_schedule(server, obj)
+            now = server.now()
+            answer = answer_of_schedule(obj, now, where.shown(), around)
     if form:
         typer.echo(output.written(form, answer.as_json()))
         return
     typer.echo(told(answer, now, output.terminal_width(), most_runs=WHY_RUNS))
 
 
+def _named(server: ApiServer, name: str) -> tuple[str, str, JsonObject]:
+    """The resource, name and object that a user means: a job, or else a schedule.
+
+    :raises BadInput: the kind before the name is another.
+    :raises Unavailable: there is none, or there is no answer.
+    """
+    kind, slash, rest = name.rpartition("/")
+    if slash:
+        if (resource := _KINDS.get(kind.lower().partition(".")[0])) is None:
+            raise BadInput(
+                f"{name[:80]!r}: the kind {kind[:40]!r} is unknown here; there are job and schedule."
+            )
+        return resource, rest, server.get(resource, rest)
+    try:
+        return JOBS, name, server.get(JOBS, name)
+    except RequestRefused as error:
+        if error.reply.cause() != "NotFound":
+            raise
+        reply = server.request("GET", server.path_of(SCHEDULES, name))
+        if not reply.ok:
+            raise
+        return SCHEDULES, name, reply.json()
+
+
+_KINDS = {
+    **dict.fromkeys(("job", "aj", "agentjob", "agentjobs"), JOBS),
+    **dict.fromkeys(("schedule", "saj", "scheduledagentjob", "scheduledagentjobs"), SCHEDULES),
+}
+
+
 def describe(where: Where, name: o.Name) -> None:
     """Tell all that the cluster knows of a job: why it is where it is, its spec, conditions and Events."""
     with ApiServer.open(where) as server:
         job = server.get(JOBS, name)
-        events = _events(server, job["metadata"]["uid"])
-        history = history_of(RunsApi(server), job)
+        events = events_of(server, job["metadata"]["uid"])
+        around, history = surroundings_of(server, job)
         now = server.now()
     width = output.terminal_width()
-    typer.echo(told(answer_of(job, now, where.shown(), history), now, width))
+    typer.echo(told(answer_of(job, now, where.shown(), history, around=around), now, width))
     spec = {key: value for key, value in (job.get("spec") or {}).items() if key != "message"}
     typer.echo(f"\nSpec:\n{_indented(output.written('yaml', spec))}")
     typer.echo(
@@ -183,13 +222,3 @@ def _event_columns(now: datetime) -> list[Column]:
         Column("AGE", when),
         Column("MESSAGE", lambda e: str(e.get("message", "")), shrinks=True),
     ]
-
-
-def _events(server: ApiServer, uid: str) -> list[JsonObject] | str:
-    """The object's Events, oldest first; or why they cannot be shown."""
-    path = f"/api/v1/namespaces/{server.namespace}/events"
-    reply = server.request("GET", path, {"fieldSelector": f"involvedObject.uid={uid}"})
-    if not reply.ok:
-        return f"not shown: {reply.words()}"
-    items: list[JsonObject] = reply.json().get("items") or []
-    return sorted(items, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))

@@ -17,6 +17,7 @@ from agentjobs.cli.kubectl.apiserver import SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.filters import time_of, time_text
 from agentjobs.cli.kubectl.output import Column
 from agentjobs.cli.kubectl.where import Where
+from agentjobs.cli.kubectl.why_schedule import condition_of, state_of
 from agentjobs.schedule.names import manual_child
 from agentjobs.values.verbs import Verb
 
@@ -66,34 +67,20 @@ def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
         Column("NAME", lambda one: one["metadata"]["name"], shrinks=True),
         Column("SCHEDULE", lambda one: spec("schedule")(one) or f"once at {spec('scheduledTime')(one)}"),
         Column("TIMEZONE", spec("timeZone")),
-        Column("STATE", _state),
+        Column("STATE", state_of),
         Column("ACTIVE", status("activeCount")),
         Column("LAST", lambda one: output.age((one.get("status") or {}).get("lastScheduleTime"), now)),
         Column("RESULT", status("lastResult")),
         Column("NEXT", lambda one: output.in_future((one.get("status") or {}).get("nextScheduleTime"), now)),
         Column("MISSED", status("missedRuns"), wide=True),
         Column("POLICY", spec("concurrencyPolicy"), wide=True),
-        Column("MESSAGE", lambda one: str(_accepted(one).get("message") or ""), wide=True, shrinks=True),
+        Column(
+            "MESSAGE",
+            lambda one: str(condition_of(one, "Accepted").get("message") or ""),
+            wide=True,
+            shrinks=True,
+        ),
     ]
-
-
-def _accepted(one: JsonObject) -> JsonObject:
-    conditions = (one.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c.get("type") == "Accepted"), {})
-
-
-def _state(one: JsonObject) -> str:
-    """Suspended, Finished, the reason why it is not accepted, or Active; empty: no operator has seen it."""
-    status = one.get("status") or {}
-    if not status:
-        return ""
-    if _accepted(one).get("status") == "False":
-        return str(_accepted(one).get("reason") or "Refused")
-    if (one.get("spec") or {}).get("suspend"):
-        return "Suspended"
-    conditions = status.get("conditions") or ()
-    finished = any(c.get("type") == "Finished" and c.get("status") == "True" for c in conditions)
-    return "Finished" if finished else "Active"
 
 
 def trigger(
