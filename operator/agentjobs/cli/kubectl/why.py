@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from agentjobs.cli.kubectl.filters import cause_of, time_of
+from agentjobs.cli.kubectl.filters import time_of
 from agentjobs.cli.kubectl.history import History, Run
 from agentjobs.cli.kubectl.output import age, printable
 from agentjobs.cli.kubectl.surroundings import ALONE, Surroundings
-from agentjobs.cli.kubectl.why_findings import Finding, findings_of
+from agentjobs.cli.kubectl.why_findings import Finding, cause_now, findings_of
 from agentjobs.cli.kubectl.why_todo import PLUGIN, Commands, todo_of
 from agentjobs.values.durations import duration_text
 
@@ -64,7 +64,7 @@ def answer_of(
         metadata["name"],
         metadata["namespace"],
         str(status.get("state") or ""),
-        cause_of(status) or ("ManagedElsewhere" if around.elsewhere else ""),
+        cause_now(status, around) or ("ManagedElsewhere" if around.elsewhere else ""),
         list(findings_of(job, around, now)),
         runs,
         list(todo_of(job, around, now, flags, commands)),

@@ -29,7 +29,7 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
     """The findings, those that explain most first."""
     spec, status = job.get("spec") or {}, job.get("status") or {}
     state = str(status.get("state") or "")
-    cause = cause_of(status)
+    cause = cause_now(status, around)
     if (known := reason_named(cause)) is not None:
         yield Finding("Means", known.doc)
         if known.follows is not Follows.NOTHING and state not in FINAL:
@@ -61,6 +61,23 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
     if trace := status.get("traceID"):
         yield Finding("Trace", str(trace))
     yield from (Finding("Missing", one) for one in around.missing)
+
+
+def cause_now(status: JsonObject, around: Surroundings) -> str:
+    """The cause. Of a job that waits for its turn, what its queue tells: the operator says so a moment later, and of a job
+    without an object nobody does."""
+    cause = cause_of(status)
+    if cause not in ("", Reason.QUEUED.value) or status.get("state") != "Queued":
+        return cause
+    queue = (around.queue or {}).get("status") or {}
+    if queue.get("paused"):
+        return Reason.QUEUE_PAUSED.value
+    if around.workers is not None and not around.workers:
+        return Reason.NO_WORKERS.value
+    whole = not ((around.queue or {}).get("metadata") or {}).get("namespace")
+    if whole and (limit := queue.get("maxRunning")) is not None and int(queue.get("running") or 0) >= limit:
+        return Reason.QUEUE_FULL.value
+    return cause
 
 
 def reason_named(name: str) -> Reason | None:
@@ -191,7 +208,8 @@ def _breaker(model: JsonObject, now: datetime) -> str:
     probe = status.get("probeTime")
     when = in_future(probe, now)
     next_ = f"next try {when} ({probe})" if when else "next try now"
-    return f"{name}: open for {since} ({status.get('reason')}), {counted}; {next_}"
+    told = f"open for {since} ({status.get('reason')})" + (f", {counted}" if failures else "")
+    return f"{name}: {told}; {next_}"
 
 
 def _worker(worker: str, state: str, around: Surroundings) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from agentjobs.cli.kubectl.acts import asked
 from agentjobs.cli.kubectl.filters import cause_of, time_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
-from agentjobs.cli.kubectl.why_findings import unseen
+from agentjobs.cli.kubectl.why_findings import cause_now, unseen
 from agentjobs.values.reasons import Reason
 
 JsonObject = Mapping[str, Any]
@@ -44,7 +44,7 @@ def todo_of(
     """What to do, the first first."""
     metadata, spec, status = job["metadata"], job.get("spec") or {}, job.get("status") or {}
     this, state = f"{metadata['name']}{flags}", str(status.get("state") or "")
-    reason = str(status.get("reason") or "")
+    reason = cause_now(status, around) if state == "Queued" else str(status.get("reason") or "")
     if not state:
         yield from _unseen(job, around, now, flags, commands)
     elif state in ("Failed", "Cancelled") and asked(job):
