@@ -156,7 +156,7 @@ ROWS = (
     Row("deadline", echo("echo:sleep 300", activeDeadlineSeconds=2), "Failed", "DeadlineExceeded", ("more, or run it once more",)),
     Row("too-late", echo(queue="nobody", startingDeadlineSeconds=1), "Failed", "StartingDeadlineExceeded", ("came too late to start",)),
     Row("backoff", echo("echo:fail 500", maxAttempts=3, retryPolicy={"initialDelaySeconds": 600}), "Retrying", "ModelServerError",
-        ("Next:      in 9m", "1 of 3 charged", "Nothing: it goes on by itself")),
+        ("Next:      in ", "1 of 3 charged", "Nothing: it goes on by itself")),
     Row("later", echo(delaySeconds=3600), "Scheduled", "Scheduled", ("Next:      in 5",)),
     Row("suspended", echo(suspend=True), "Suspended", "Suspended", ("kubectl agentjobs resume suspended",)),
     Row("cancelled", echo(queue="nobody", cancel=True), "Cancelled", "Cancelled", ("create a corrected one under another name",)),

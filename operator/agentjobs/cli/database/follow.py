@@ -10,13 +10,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-import typer
-
-from agentjobs.cli.commands.options import Config, DatabaseUrlFile
 from agentjobs.cli.database.look import Job
 from agentjobs.cli.database.objects import of_view
-from agentjobs.cli.database.opened import Namespace, Session, job_of, opened
+from agentjobs.cli.database.opened import Config, DatabaseUrlFile, Namespace, Session, job_of, opened
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.filters import STATES
@@ -41,14 +39,14 @@ LOOK_SECONDS = 1.0
 def wait(
     jobs: Annotated[
         list[str],
-        typer.Argument(metavar="JOB...", help="Jobs by uid; with -n also by the names of their objects."),
+        argument(metavar="JOB...", help="Jobs by uid; with -n also by the names of their objects."),
     ],
     namespace: Namespace = None,
     for_: Annotated[
-        str, typer.Option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
+        str, option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
     ] = "Finished",
     timeout: o.Timeout = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no changes, only the end.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Print no changes, only the end.")] = False,
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
 ) -> None:
@@ -103,10 +101,8 @@ def _seen(session: Session, uids: dict[str, UUID], timeout_seconds: float | None
 def transcript(
     job: Job,
     namespace: Namespace = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    whole: Annotated[
-        bool, typer.Option("--session", help="What the session's other jobs have said, too.")
-    ] = False,
+    follow: Annotated[bool, option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    whole: Annotated[bool, option("--session", help="What the session's other jobs have said, too.")] = False,
     form: o.Output = "",
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
@@ -127,17 +123,17 @@ def transcript(
         items = session.do(lambda queue: _conversation(view, session, whole))
     if form:
         page = {"apiVersion": API_VERSION, "kind": "RunTranscript", "metadata": {}, "items": items}
-        typer.echo(output.written(form, page))
+        echo(output.written(form, page))
         return
     for entry in items:
-        typer.echo(entry_text(entry))
+        echo(entry_text(entry))
     if not items:
-        typer.echo(f"{job}: nothing was said yet.", err=True)
+        echo(f"{job}: nothing was said yet.", err=True)
 
 
 async def _told(entries: AsyncIterator[dict[str, Any]]) -> None:
     async for entry in entries:
-        typer.echo(entry_text(entry))
+        echo(entry_text(entry))
         sys.stdout.flush()
 
 
@@ -177,10 +173,8 @@ async def _followed(
 
 
 def top(
-    interval: Annotated[int, typer.Option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
-    once: Annotated[
-        bool, typer.Option("--once", help="Look once; so it is where there is no terminal.")
-    ] = False,
+    interval: Annotated[int, option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
+    once: Annotated[bool, option("--once", help="Look once; so it is where there is no terminal.")] = False,
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
 ) -> None:

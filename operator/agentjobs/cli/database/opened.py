@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
-import typer
-
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import option
 from agentjobs.queue.audit import Act
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
@@ -27,11 +26,23 @@ SOURCE = "agentjobs"
 """Of these commands, in the audit."""
 Namespace = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--namespace",
         "-n",
         metavar="NAME",
         help="Only of this namespace; - means: without an object. Default: all.",
+    ),
+]
+
+
+Config = Annotated[
+    Path | None,
+    option(metavar="FILE", help="A YAML file of settings; flags and AGENTJOBS_* variables go before it."),
+]
+DatabaseUrlFile = Annotated[
+    Path | None,
+    option(
+        metavar="FILE", help="A file that holds the database's URL; else AGENTJOBS_DATABASE_URL names it."
     ),
 ]
 

@@ -6,13 +6,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import typer
-
-from agentjobs.cli.commands.options import Config, DatabaseUrlFile
 from agentjobs.cli.database.look import Job
 from agentjobs.cli.database.objects import of_view
-from agentjobs.cli.database.opened import Namespace, Session, author, job_of, opened, run
+from agentjobs.cli.database.opened import (
+    Config,
+    DatabaseUrlFile,
+    Namespace,
+    Session,
+    author,
+    job_of,
+    opened,
+    run,
+)
 from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.flags import option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.verbs import people
@@ -22,7 +29,7 @@ from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
 
 PAGE = 100
-Id = Annotated[str | None, typer.Option("--id", help="Answer this question only, as inbox -o json tells it.")]
+Id = Annotated[str | None, option("--id", help="Answer this question only, as inbox -o json tells it.")]
 
 
 def inbox(

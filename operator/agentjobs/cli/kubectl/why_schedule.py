@@ -8,30 +8,13 @@ from typing import Any
 
 from agentjobs.cli.kubectl.filters import time_of
 from agentjobs.cli.kubectl.output import age, in_future
+from agentjobs.cli.kubectl.schedule_state import condition_of, state_of
 from agentjobs.cli.kubectl.surroundings import ALONE, Surroundings
 from agentjobs.cli.kubectl.why import Answer
 from agentjobs.cli.kubectl.why_findings import Finding, reason_named, unseen
 from agentjobs.cli.kubectl.why_todo import STALE_SECONDS
 
 JsonObject = Mapping[str, Any]
-
-
-def condition_of(schedule: JsonObject, type_: str) -> JsonObject:
-    """The condition of that type; empty: there is none."""
-    conditions = (schedule.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c.get("type") == type_), {})
-
-
-def state_of(schedule: JsonObject) -> str:
-    """Suspended, Finished, the reason why it is not accepted, or Active; empty: no operator has seen it."""
-    if not schedule.get("status"):
-        return ""
-    accepted = condition_of(schedule, "Accepted")
-    if accepted.get("status") == "False":
-        return str(accepted.get("reason") or "Refused")
-    if (schedule.get("spec") or {}).get("suspend"):
-        return "Suspended"
-    return "Finished" if condition_of(schedule, "Finished").get("status") == "True" else "Active"
 
 
 def answer_of_schedule(

@@ -11,11 +11,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import typer
-
 from agentjobs import __version__
 from agentjobs.api.names import GROUP, VERSION
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer, ahead_of
@@ -49,14 +48,14 @@ def doctor(where: Where, form: o.Output = "") -> None:
             "kind": "Doctor",
             "checks": [asdict(c) for c in checks],
         }
-        typer.echo(output.written(form, shape))
+        echo(output.written(form, shape))
     else:
         columns = [
             output.Column("CHECK", lambda c: str(c.name)),
             output.Column("", lambda c: str(c.verdict)),
             output.Column("SEEN", lambda c: str(c.text)),
         ]
-        typer.echo(output.table(columns, checks))
+        echo(output.table(columns, checks))
     sys.exit(1 if any(check.verdict == BAD for check in checks) else 0)
 
 

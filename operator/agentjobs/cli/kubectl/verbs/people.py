@@ -9,10 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.api.input_response import Response
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import argument, confirmed, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.acts import precise
@@ -22,11 +21,11 @@ from agentjobs.cli.kubectl.output import Column
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.cli.questions import Question, told
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The AgentJob that waits for input.")]
-Id = Annotated[str | None, typer.Option("--id", help="Answer this question only (status.inputRequest.id).")]
-Reason = Annotated[str, typer.Option(help="The reason; it is kept with the answer and given to the tool.")]
+Name = Annotated[str, argument(metavar="NAME", help="The AgentJob that waits for input.")]
+Id = Annotated[str | None, option("--id", help="Answer this question only (status.inputRequest.id).")]
+Reason = Annotated[str, option(help="The reason; it is kept with the answer and given to the tool.")]
 Payload = Annotated[
-    str | None, typer.Option(help="The filled-in payload for the tool, as JSON. Default: the tool's own.")
+    str | None, option(help="The filled-in payload for the tool, as JSON. Default: the tool's own.")
 ]
 
 
@@ -48,7 +47,7 @@ def inbox(
     shown(found, now, f"No question waits in {scope}.", form, no_headers, everywhere=everywhere)
     if form in ("", "wide") and found and sys.stdout.isatty():
         first = min(found, key=_asked)["metadata"]
-        typer.echo(
+        echo(
             f"\nAnswer: kubectl agentjobs approve {first['name']} -n {first['namespace']}{where.shown()} (or reject)",
             err=True,
         )
@@ -69,12 +68,12 @@ def shown(
             for job in found
         ]
         if text := output.written(form, output.listed("AgentJobList", whole)):
-            typer.echo(text)
+            echo(text)
         return
     if not found:
-        typer.echo(none, err=True)
+        echo(none, err=True)
         return
-    typer.echo(
+    echo(
         output.table(
             _columns(now, everywhere=everywhere),
             found,
@@ -134,20 +133,20 @@ def confirm(question: Question, *, approved: bool, yes: bool) -> None:
     :raises BadInput: there is nobody to ask.
     :raises Unavailable: the person does not want to.
     """
-    typer.echo(told(question), err=True)
+    echo(told(question), err=True)
     if yes:
         return
     if not sys.stdin.isatty():
         raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
-    if not typer.confirm("Approve?" if approved else "Reject?", err=True):
+    if not confirmed("Approve?" if approved else "Reject?"):
         raise Unavailable("nothing was changed.")
 
 
 def tell(job: str, question: Question, *, approved: bool) -> None:
     """The lines after an answer."""
-    typer.echo(f"{job} {'approved' if approved else 'rejected'}: {output.printable(question.tool)}")
+    echo(f"{job} {'approved' if approved else 'rejected'}: {output.printable(question.tool)}")
     if question.remaining:
-        typer.echo(f"It asks {question.remaining} more: run the command again.", err=True)
+        echo(f"It asks {question.remaining} more: run the command again.", err=True)
 
 
 def json_of(text: str | None) -> Any:

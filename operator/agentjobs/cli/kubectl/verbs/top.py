@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, tables
 from agentjobs.cli.kubectl.apiserver import ApiServer, RequestRefused
@@ -28,10 +27,8 @@ Items = Sequence[dict[str, Any]]
 def top(
     where: Where,
     everywhere: o.Everywhere = False,
-    interval: Annotated[int, typer.Option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
-    once: Annotated[
-        bool, typer.Option("--once", help="Look once; so it is where there is no terminal.")
-    ] = False,
+    interval: Annotated[int, option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
+    once: Annotated[bool, option("--once", help="Look once; so it is where there is no terminal.")] = False,
 ) -> None:
     """Show queues, models that fail, and running jobs, until Ctrl-C."""
     with ApiServer.open(where) as server:
@@ -46,7 +43,7 @@ def live(look: Callable[[int | None], str], interval: int, *, once: bool) -> Non
     """
     first = look(output.terminal_width())
     if once or not sys.stdout.isatty():
-        typer.echo(first)
+        echo(first)
         return
     with interruptible() as interrupt:
         sys.stdout.write(OTHER_SCREEN)

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import ApiServer
@@ -23,12 +22,12 @@ NOT_FINISHED_EXIT_STATUS = 2
 
 def wait(
     where: Where,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="AgentJobs by name.")],
+    names: Annotated[list[str], argument(metavar="NAME...", help="AgentJobs by name.")],
     for_: Annotated[
-        str, typer.Option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
+        str, option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
     ] = "Finished",
     timeout: o.Timeout = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no changes, only the end.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Print no changes, only the end.")] = False,
 ) -> None:
     """Wait until jobs have ended, or are in a state.
 
@@ -128,7 +127,7 @@ def ends_of(
             line = change_of(one, how)
             ending = one.state in wanted or one.state in FINAL
             if line != told.get(name) and name in left and (ending or not how.quiet):
-                typer.echo(line, err=True)
+                echo(line, err=True)
                 told[name] = line
             if ending:
                 left.discard(name)
@@ -137,7 +136,7 @@ def ends_of(
                     break
     except TimedOut:
         states = ", ".join(sorted(left))
-        typer.echo(
+        echo(
             f"error: not within {timeout_seconds:.0f} s: {states}. Look with: {how.type('why', min(left))}",
             err=True,
         )
