@@ -1,8 +1,8 @@
 """Commands from typed functions, on the standard library's argparse: a command that starts for each look at a job must start fast.
 
 A parameter is ``name: Annotated[type, option(…)] = default`` or ``Annotated[type, argument(…)]``, as typer has it; the
-function's docstring is the command's help. typer and what it needs cost 130 ms of CPU for each command, this 10 ms
-(docs/performance.md).
+function's docstring is the command's help. typer and what it needs cost each start as much CPU as all else together
+(docs/cli.md has the figures).
 """
 
 from __future__ import annotations
@@ -93,7 +93,11 @@ class Command:
     @property
     def usage(self) -> str:
         """The command in one line."""
-        shown = [one.info.metavar for one in self.parameters if not one.info.is_option]
+        shown = [
+            one.info.metavar if one.required else f"[{one.info.metavar}]"
+            for one in self.parameters
+            if not one.info.is_option
+        ]
         return " ".join([self.program, *shown, "[OPTIONS]"])
 
     @property
@@ -181,7 +185,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, command: Command) -> None:
         self._command = command
         paragraphs = command.help.split("\n\n")
-        whole = [p if "\n" in p and _is_block(p) else textwrap.fill(p, HELP_WIDTH) for p in paragraphs]
+        whole = [p if "\n" in p and is_block(p) else textwrap.fill(p, HELP_WIDTH) for p in paragraphs]
         super().__init__(
             prog=command.program,
             usage=command.usage,
@@ -209,7 +213,7 @@ class _Parser(argparse.ArgumentParser):
         return f"there is no option {flag[:80]}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
-def _is_block(paragraph: str) -> bool:
+def is_block(paragraph: str) -> bool:
     """Whether a paragraph's lines are kept as they are: each is a command, or a sentence of its own."""
     lines = paragraph.splitlines()
     return all(line.startswith(("kubectl ", "agentjobs ")) or line.endswith(".") for line in lines)

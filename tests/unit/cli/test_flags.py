@@ -85,7 +85,7 @@ def test_the_help_keeps_examples_as_they_are(capsys: pytest.CaptureFixture[str])
         WORK(["--help"])
     assert raised.value.code == 0
     told = capsys.readouterr().out
-    assert told.startswith("usage: kubectl agentjobs work NAME... [OPTIONS]\n\nDo the work.\n")
+    assert told.startswith("usage: kubectl agentjobs work [NAME...] [OPTIONS]\n\nDo the work.\n")
     assert "kubectl agentjobs work a\nkubectl agentjobs work b\n" in told
     assert "  -c, --count N\n" in told
     assert "50 % of them" in told

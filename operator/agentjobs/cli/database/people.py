@@ -29,7 +29,9 @@ from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
 
 PAGE = 100
-Id = Annotated[str | None, option("--id", help="Answer this question only, as inbox -o json tells it.")]
+Id = Annotated[
+    str | None, option("--id", metavar="ID", help="Answer this question only, as inbox -o json tells it.")
+]
 
 
 def inbox(

@@ -22,10 +22,15 @@ from agentjobs.cli.kubectl.where import Where
 from agentjobs.cli.questions import Question, told
 
 Name = Annotated[str, argument(metavar="NAME", help="The AgentJob that waits for input.")]
-Id = Annotated[str | None, option("--id", help="Answer this question only (status.inputRequest.id).")]
-Reason = Annotated[str, option(help="The reason; it is kept with the answer and given to the tool.")]
+Id = Annotated[
+    str | None, option("--id", metavar="ID", help="Answer this question only (status.inputRequest.id).")
+]
+Reason = Annotated[
+    str, option(metavar="TEXT", help="The reason; it is kept with the answer and given to the tool.")
+]
 Payload = Annotated[
-    str | None, option(help="The filled-in payload for the tool, as JSON. Default: the tool's own.")
+    str | None,
+    option(metavar="JSON", help="The filled-in payload for the tool, as JSON. Default: the tool's own."),
 ]
 
 
