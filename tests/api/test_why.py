@@ -236,7 +236,7 @@ async def test_why_alone_tells_the_cause(
                 assert screen.startswith(f"schedule {NAMESPACE}/{name}: "), screen
                 assert not [w for w in words if w not in screen], screen
 
-            await objects.create("late", echo("echo:sleep 4"))
+            await objects.create("late", echo("echo:sleep 4\n42"))
             await objects.until("late", "Running")
             operator.kill()
             await objects.create("unseen")
@@ -249,6 +249,7 @@ async def test_why_alone_tells_the_cause(
             screen = await why("late", admin=True)
             assert "Database:  says Complete since" in screen
             assert "no operator runs" in screen
+            assert "To do:     This object shows what was" in screen
 
             await asyncio.to_thread(own_postgres.kill)
             screen = await why("unseen")

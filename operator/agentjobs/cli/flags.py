@@ -1,8 +1,8 @@
 """Commands from typed functions, on the standard library's argparse: a command that starts for each look at a job must start fast.
 
 A parameter is ``name: Annotated[type, option(…)] = default`` or ``Annotated[type, argument(…)]``, as typer has it; the
-function's docstring is the command's help. typer and what it needs cost each start as much CPU as all else together
-(docs/cli.md has the figures).
+function's docstring is the command's help. typer builds a pydantic model for each flag, which costs as much CPU as
+all else that a verb imports.
 """
 
 from __future__ import annotations

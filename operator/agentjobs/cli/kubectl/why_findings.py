@@ -106,6 +106,15 @@ def unseen(job: JsonObject, now: datetime) -> bool:
     return not job.get("status") and (created is None or (now - created).total_seconds() >= UNSEEN_SECONDS)
 
 
+def is_old(job: JsonObject, around: Surroundings, now: datetime) -> bool:
+    """Whether the database has told another state for longer than an operator needs to show it."""
+    run = (around.run or {}).get("status") or {}
+    since = time_of(run.get("since"))
+    if since is None or run.get("state") == (job.get("status") or {}).get("state"):
+        return False
+    return (now - since).total_seconds() >= UNSEEN_SECONDS
+
+
 def _refusal(status: JsonObject) -> Iterator[Finding]:
     """What the operator did not accept, of a job that goes on as it was."""
     for condition in status.get("conditions") or ():
@@ -117,20 +126,17 @@ def _refusal(status: JsonObject) -> Iterator[Finding]:
 
 def _behind(job: JsonObject, around: Surroundings, now: datetime) -> Iterator[Finding]:
     """What the object does not show: the operator is away, late, or another's."""
-    status, run = job.get("status") or {}, (around.run or {}).get("status") or {}
+    run = (around.run or {}).get("status") or {}
     if around.elsewhere:
         yield Finding("Elsewhere", around.elsewhere)
     if unseen(job, now) and around.unknown:
         yield Finding("Database", "the job is not in it: no operator has taken the object in")
-    state, since = str(run.get("state") or ""), time_of(run.get("since"))
-    late = since is not None and (now - since).total_seconds() >= UNSEEN_SECONDS
-    if state and state != status.get("state") and late:
+    if is_old(job, around, now):
         reason = f" ({run['reason']})" if run.get("reason") else ""
-        yield Finding(
-            "Database",
-            f"says {state}{reason} since {age(run.get('since'), now)}: this object's status is old",
-        )
-    if around.operator and (unseen(job, now) or late):
+        since = age(run.get("since"), now)
+        text = f"says {run.get('state')}{reason} since {since}: this object's status is old"
+        yield Finding("Database", text)
+    if around.operator and (unseen(job, now) or is_old(job, around, now)):
         yield Finding("Operator", around.operator)
 
 

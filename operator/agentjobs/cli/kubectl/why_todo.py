@@ -10,7 +10,7 @@ from typing import Any
 from agentjobs.cli.kubectl.acts import asked
 from agentjobs.cli.kubectl.filters import cause_of, time_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
-from agentjobs.cli.kubectl.why_findings import cause_now, unseen
+from agentjobs.cli.kubectl.why_findings import cause_now, is_old, unseen
 from agentjobs.values.reasons import Reason
 
 JsonObject = Mapping[str, Any]
@@ -47,6 +47,8 @@ def todo_of(
     reason = cause_now(status, around) if state == "Queued" else str(status.get("reason") or "")
     if not state:
         yield from _unseen(job, around, now, flags, commands)
+    elif is_old(job, around, now):
+        yield f"This object shows what was: its operator is away, or behind. Look with: {commands.health}{flags}"
     elif state in ("Failed", "Cancelled") and asked(job):
         yield "Nothing: a retry is asked for, and the operator takes it up."
     elif state in ("Failed", "Cancelled") and not spec.get("cancel"):
