@@ -132,7 +132,8 @@ def _behind(job: JsonObject, around: Surroundings, now: datetime) -> Iterator[Fi
     if unseen(job, now) and around.unknown:
         yield Finding("Database", "the job is not in it: no operator has taken the object in")
     if is_old(job, around, now):
-        reason = f" ({run['reason']})" if run.get("reason") else ""
+        shows = run.get("reason") and run.get("state") not in ("Complete", "Running")
+        reason = f" ({run['reason']})" if shows else ""
         since = age(run.get("since"), now)
         text = f"says {run.get('state')}{reason} since {since}: this object's status is old"
         yield Finding("Database", text)
