@@ -28,10 +28,11 @@ chaos: venv ## ten minutes in which everything fails, and a check of all that wa
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/, the chart's copy, docs/reference.md and the chart's schema of values
+crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-reference.md and the chart's schema of values
 	@$(BIN)/agentjobs crds --directory crds
 	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
+	@$(BIN)/python -m agentjobs.cli.verbs_reference docs/cli-reference.md
 	@$(BIN)/python scripts/chart_schema.py
 
 image: venv ## build the images with Docker, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
