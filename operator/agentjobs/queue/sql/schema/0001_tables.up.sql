@@ -110,7 +110,7 @@ create index job_by_facet on job (facet, id);
 create index job_by_user on job (user_id, id) where user_id is not null;
 create index job_by_session on job (split_part(session, '/', -1), id) where session is not null;   -- the id that its user wrote
 create index job_by_object on job (namespace, name) where namespace is not null;
-create index job_by_cluster on job (cluster_id, id) where not object_gone;
+create index job_by_cluster on job (cluster_id, id) where cluster_id is not null and not object_gone;
 create index job_trimmed on job (tombstone, id) where tombstone is not null;
 create index job_trimmed_by_facet on job (facet, tombstone, id) where tombstone is not null;
 
