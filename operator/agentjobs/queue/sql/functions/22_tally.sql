@@ -5,8 +5,8 @@
 create or replace function count_ended(p_ids bigint[]) returns void language sql as $$
   insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
   select date_trunc('minute', finished_at), facet, state, left(reason, 64), count(*),
-         least(9007199254740991, sum(coalesce(spent[3], 0) + coalesce(usage[3], 0))),
-         coalesce(sum(extract(epoch from finished_at - run_started_at)), 0), min(id), max(id)
+         least(9007199254740991, sum((coalesce(spent[3], 0) + coalesce(usage[3], 0))::float8))::bigint,
+         coalesce(sum(date_part('epoch', finished_at - run_started_at)), 0), min(id), max(id)
   from outcome where id = any (p_ids) group by 1, 2, 3, 4 $$;
 
 -- roll_up: adds up at most p_limit rows of tally, of minutes before p_before. A job that ends in such a minute and commits later makes
