@@ -268,6 +268,20 @@ create index tally_minute_time on tally_minute (minute);
 create index tally_minute_by_facet on tally_minute (facet, minute);
 create index tally_minute_complete on tally_minute (facet, last_id) where state = 'c';   -- where a list of the complete ones begins
 
+-- The same of five minutes, and of hours, of all namespaces, by one of what series are asked by: one row per key and state, which
+-- roll_up() adds to. So a chart reads as many rows as it shows, or a few times that, however many facets there are.
+create table tally_key (
+  by      "char" not null,                     -- q  queue   n  namespace   a  agent   m  model   r  reason
+  minutes smallint not null,                   -- 5 or 60 …
+  begins  timestamptz not null,                -- … from here on: a multiple of them since 1970
+  key     text collate "C" not null,
+  state   "char" not null,
+  n       bigint not null,
+  tokens  bigint not null,
+  seconds double precision not null,
+  primary key (by, minutes, begins, key, state)
+) with (fillfactor = 70);
+
 -- The lowest id of all jobs that ended in a minute, one row per roll_up(): how far down a list looks for what has ended since.
 create table tally_first (minute timestamptz not null, first_id bigint not null);
 create index tally_first_time on tally_first (minute);
