@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from agentjobs.queue.board import Board, BoardCounts, SeriesKey
@@ -137,8 +137,10 @@ class Runs:
     ) -> RunSeries:
         """What has ended, by the step; read once for all who ask for the same within ``BOARD_SECONDS``."""
         place = place_of(namespace)
+        step = timedelta(seconds=step_seconds)
         minutes = await self._boards.read(
-            ("series", place, by, since), lambda: self._queue.series(since, until, namespace=place, by=by)
+            ("series", place, by, since, step),
+            lambda: self._queue.series(since, until, namespace=place, by=by, step=step),
         )
         return series_of(minutes, by, since, until, step_seconds)
 

@@ -32,7 +32,7 @@ begin
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @web@, @read@'), ('open_breakers', '@operator@, @web@, @read@'),
       ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'),
-      ('board_waits', '@web@, @read@'), ('board_runs', '@web@, @read@'), ('series', '@web@, @read@'),
+      ('board', '@web@, @read@'), ('series', '@web@, @read@'),
       ('view', '@web@'), ('list', '@web@'), ('list_ids', '@web@'), ('job_at', '@web@'), ('audit_page', '@web@'), ('schedule_page', '@web@'),
       ('control', '@web@'), ('set_queue', '@web@'), ('reset_model', '@web@'), ('act_on_jobs', '@web@'), ('erase', '@web@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
