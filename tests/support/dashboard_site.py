@@ -11,15 +11,19 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentjobs.api.meta import ApiModel
+from agentjobs.web.answers import html_response
 from agentjobs.web.names import ROOT
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.logs import TranscriptEntry
@@ -67,6 +71,9 @@ class Site:
     reads: list[str] = field(default_factory=list)
     url: str = ""
     now: datetime | None = None
+    """The server's clock, as the header Date tells it. None: this machine's."""
+    away: bool = False
+    """Whether every request is answered with 503."""
 
     def page(self, shell: str, /, **query: str) -> str:
         """The address of a page."""
@@ -118,9 +125,25 @@ def _model(
     return lists.get(resource)
 
 
-def application(site: Site) -> Starlette:
-    """The site as an ASGI application."""
-    pages = Pages(lambda: site.now or datetime.now(UTC))
+def application(site: Site) -> ASGIApp:
+    """The site as an ASGI application: as long as it serves, each answer has its date."""
+    routes = _routes(site)
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                now = site.now or datetime.now(UTC)
+                MutableHeaders(scope=message)["Date"] = format_datetime(now, usegmt=True)
+            await send(message)
+
+        away = PlainTextResponse("the database does not serve now", 503)
+        await (away if site.away else routes)(scope, receive, dated)
+
+    return served
+
+
+def _routes(site: Site) -> Starlette:
+    pages = Pages()
 
     async def asset(request: Request) -> Response:
         found = pages.asset(request.path_params["name"])
@@ -164,7 +187,9 @@ def application(site: Site) -> Starlette:
                 trace_url=site.trace_url,
             ),
         )
-        return _answer(406, "no fragment") if html is None else Response(html, media_type="text/html")
+        if html is None:
+            return _answer(406, "no fragment")
+        return html_response(html, 200, request.headers.get("if-none-match", ""))
 
     async def entries(request: Request, namespace: str | None, name: str | None) -> AsyncIterator[str]:
         query = {key: request.query_params.getlist(key) for key in request.query_params}
@@ -233,7 +258,9 @@ def served(site: Site) -> Iterator[Site]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        server = uvicorn.Server(uvicorn.Config(application(site), log_level="error", lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(application(site), log_level="error", lifespan="off", date_header=False)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         site.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -42,9 +42,6 @@ def browser() -> Iterator[Tab]:
 def site(browser: Tab) -> Iterator[Site]:
     browser.console.clear()
     sample = afternoon()
-    sample.results[uid("triage-4808")] = sample.results[uid("triage-4806")].model_copy(
-        update={"state": "Failed", "result": None}
-    )
     with served(sample) as started:
         yield started
         browser.open("about:blank")
