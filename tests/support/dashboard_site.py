@@ -69,6 +69,8 @@ class Site:
     changes: list[tuple[str, str, Any]] = field(default_factory=list)
     """(method, path, body) of each change, in their order."""
     reads: list[str] = field(default_factory=list)
+    sent: list[tuple[str, int, int]] = field(default_factory=list)
+    """Path, status and bytes of the body of each answer."""
     url: str = ""
     now: datetime | None = None
     """The server's clock, as the header Date tells it. None: this machine's."""
@@ -131,7 +133,11 @@ def application(site: Site) -> ASGIApp:
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         async def dated(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                path, status, size = site.sent[-1]
+                site.sent[-1] = (path, status, size + len(message.get("body", b"")))
             if message["type"] == "http.response.start":
+                site.sent.append((scope["path"], message["status"], 0))
                 now = site.now or datetime.now(UTC)
                 MutableHeaders(scope=message)["Date"] = format_datetime(now, usegmt=True)
             await send(message)

@@ -90,7 +90,8 @@ function ages() {
     if (time.textContent !== text) time.textContent = text;
   }
 }
-new MutationObserver(ages).observe($("main"), { childList: true, characterData: true, subtree: true }); // before it is painted
+const written = new MutationObserver(ages); // before it is painted
+for (const region of $$(".region")) written.observe(region, { childList: true, characterData: true, subtree: true });
 
 // ---- refreshing ------------------------------------------------------------------------------------------------
 // A region is asked for at each of its `data-every` ticks; more and more rarely while its data stays the same and nobody
@@ -136,7 +137,8 @@ function tick() {
   reread();
 }
 function reread() { for (const details of $$("details[data-text][open]")) fetched(details); }
-setInterval(() => { showLive(); ages(); if (!still()) tick(); follow(); }, REFRESH_MS);
+function beat() { showLive(); ages(); if (!still()) tick(); follow(); }
+setInterval(beat, REFRESH_MS);
 for (const event of ["selectionchange", "visibilitychange", "change", "focusin"])
   document.addEventListener(event, showLive);
 for (const event of ["pointerdown", "keydown", "wheel"])

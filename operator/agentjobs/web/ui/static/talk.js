@@ -19,13 +19,13 @@ async function fetched(details) {
 }
 function along(box, change) { // a box whose end is seen follows what is added; else it stays where it is read
   const end = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-  change();
+  change(end);
   if (end) box.scrollTop = box.scrollHeight;
 }
 
 // ---- the conversation: each entry once, in its order, while it is written ---------------------------------------
 // No stream is open while the page is held or hidden: a browser has six connections for all its tabs to one door.
-const talk = $("#talk"), known = new Set();
+const talk = $("#talk"), known = new Set(), arrived = document.createDocumentFragment();
 let stream = null, ended = false, refused = false, last = "";
 const talkTold = (text, bad = "") => { $("#talk-told").textContent = text; $("#talk-problem").textContent = bad; };
 function follow() {
@@ -44,15 +44,14 @@ function follow() {
     if (!entry || known.has(entry.id)) return;
     known.add(entry.id);
     last = lastEventId || last;
-    const list = $("ol", talk);
-    along(talk, () => list.append(entry));
-    while (list.children.length > ENTRIES) list.firstElementChild.remove();
-    talkTold(known.size > ENTRIES ? `Followed: the latest ${ENTRIES} of ${known.size} entries.` : "Followed.");
+    if (!arrived.childElementCount) requestAnimationFrame(show); // many at once are shown at once
+    arrived.append(entry);
   });
   stream.addEventListener("end", () => {
     stop();
+    show();
     ended = true;
-    talkTold(known.size ? "That is all: the job has ended." : "Nothing was said.");
+    talkTold(!known.size ? "Nothing was said." : "That is all: the job has ended." + (known.size > $("ol", talk).children.length ? ` Only ${LATEST()}` : ""));
   });
   stream.addEventListener("error", async (event) => {
     if (event.data) { stop(); talkTold("", words(0, event.data)); return; }
@@ -66,5 +65,16 @@ function follow() {
     } catch { talkTold("", LOST); }
   });
 }
+function show() { // what has arrived; of a very long conversation, the latest
+  const list = $("ol", talk);
+  if (!arrived.childElementCount) return;
+  along(talk, (end) => {
+    list.append(arrived);
+    const most = end ? ENTRIES : 2 * ENTRIES; // who reads further up keeps what is read for longer
+    while (list.children.length > most) list.firstElementChild.remove();
+  });
+  talkTold(known.size > list.children.length ? `Followed: ${LATEST()}` : "Followed.");
+}
+const LATEST = () => `the latest ${$("ol", talk).children.length} of ${known.size} entries are shown; kubectl agentjobs transcript tells all.`;
 function stop() { stream?.close(); stream = null; }
 follow();
