@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentjobs.api.meta import ApiModel
+from agentjobs.api.names import RETRY_REQUESTED_AT
 from agentjobs.web.answers import html_response
 from agentjobs.web.names import ROOT
 from agentjobs.web.objects.acts import RunAuditList
@@ -74,6 +75,8 @@ class Site:
     url: str = ""
     now: datetime | None = None
     """The server's clock, as the header Date tells it. None: this machine's."""
+    retries: bool = False
+    """Whether a job that is asked to be retried is Queued at once."""
     away: bool = False
     """Whether every request is answered with 503."""
 
@@ -89,17 +92,29 @@ def _answer(code: int, message: str) -> Response:
 
 def _listed(site: Site, request: Request, namespace: str | None) -> AgentRunList:
     states, queue = set(request.query_params.getlist("state")), request.query_params.get("queue")
+    start = int(
+        request.query_params.get("continue", "0")
+    )  # a place in all jobs: what leaves the list moves no page
     found = [
-        run
-        for run in site.runs
-        if namespace in (None, run.metadata.namespace)
+        (place, run)
+        for place, run in enumerate(site.runs)
+        if place >= start
+        and namespace in (None, run.metadata.namespace)
         and (not states or run.status.state in states)
         and queue in (None, run.spec.queue)
     ]
     limit = int(request.query_params.get("limit", "50"))
-    start = int(request.query_params.get("continue", "0"))
-    more = str(start + limit) if len(found) > start + limit else None
-    return AgentRunList(metadata=ListMetadata(continue_=more), items=found[start : start + limit])
+    more = str(found[limit][0]) if len(found) > limit else None
+    items = [run for _, run in found[:limit]]
+    return AgentRunList(metadata=ListMetadata(continue_=more), items=items)
+
+
+def _retried(site: Site, name: str) -> None:
+    """The operator has begun a new round."""
+    for place, run in enumerate(site.runs):
+        if run.metadata.name == name:
+            status = run.status.model_copy(update={"state": "Queued", "round": run.status.round + 1})
+            site.runs[place] = run.model_copy(update={"status": status})
 
 
 def _model(
@@ -218,9 +233,9 @@ def _routes(site: Site) -> Starlette:
         body = await request.json()
         if request.query_params.get("dryRun") == "All":
             states = body["spec"]["filter"].get("state", [])
-            where = request.url.path.split("/namespaces/")[1].split("/")[0]
+            where = request.url.path.partition("/namespaces/")[2].split("/")[0]
             n = sum(
-                run.metadata.namespace == where and (not states or run.status.state in states)
+                where in ("", run.metadata.namespace) and (not states or run.status.state in states)
                 for run in site.runs
             )
             return JSONResponse(body | {"status": {"matched": n, "changed": 0}}, 201)
@@ -246,6 +261,8 @@ def _routes(site: Site) -> Starlette:
         site.changes.append((request.method, request.url.path, body))
         if site.refused:
             return _answer(*site.refused)
+        if site.retries and RETRY_REQUESTED_AT in body.get("metadata", {}).get("annotations", {}):
+            _retried(site, request.url.path.rsplit("/", 1)[1])
         made = {"metadata": {"name": "made-x7k2p", "uid": "new"}} if request.method == "POST" else body
         return JSONResponse(made, 201 if request.method == "POST" else 200)
 

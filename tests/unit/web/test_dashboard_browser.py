@@ -177,7 +177,7 @@ def test_all_failed_jobs_are_counted_first_and_retried_each_once(browser: Tab, s
     browser.click("button[data-bulk=retry]")
     browser.wait_text("#ask-says", "3 jobs match.")
     confirm(browser, "the provider is back")
-    browser.wait_text("#bulk-told", "3 of 3: asked for")
+    browser.wait_text("#work-told", "3 of 3: asked for")
     names = [path.rsplit("/", 1)[1] for _, path, _ in site.changes]
     assert sorted(names) == ["digest-29395170", "triage-4807", "triage-4808"]
 
@@ -192,7 +192,7 @@ def test_all_that_match_in_all_namespaces_are_changed_and_those_without_an_objec
     browser.click("button[data-bulk=retry]")
     browser.wait_text("#ask-says", "5 jobs match.")
     confirm(browser, "all of them")
-    browser.wait_text("#bulk-told", "4 of 5: asked for")  # the sample answers that one was changed
+    browser.wait_text("#work-told", "4 of 5: asked for")  # the sample answers that one was changed
     changed = [(method, path.split("/v1alpha1/")[1]) for method, path, _ in site.changes]
     assert changed == [
         *(("PATCH", f"namespaces/team-{n}/agentjobs/a-{n}") for n in range(3)),
@@ -288,6 +288,7 @@ def test_who_may_not_read_a_conversation_is_told_so(browser: Tab, site: Site) ->
 
 def test_output_that_is_open_is_followed(browser: Tab, site: Site) -> None:
     browser.open(site.page("job", **FAILED))
+    browser.wait(SHOWN)
     browser.click("#h-output + details summary")
     browser.wait_text("#h-output + details pre", "loaded 214 orders")
     site.output += "and then <b>more</b>\n"

@@ -7,7 +7,7 @@ const instant = () => new Date().toISOString();
 
 // verb → what is asked, and the change of the object. `why: true`: a reason is wanted.
 const OBJECT = {
-  retry: { title: "Retry", says: "A new round begins: attempts start at 1 again, and the conversation is kept.", patch: () => annotated("retry-requested-at", instant()) },
+  retry: { title: "Retry", says: "A new round begins: attempts start at 1 again, and the conversation is kept.", patch: (given, at, when) => annotated("retry-requested-at", when) },
   cancel: { title: "Cancel", says: "The job ends as Cancelled. A running agent is asked to stop, and stopped after its grace. A cancelled object stays cancelled: run it again as a new one.", patch: () => ({ spec: { cancel: true } }) },
   suspend: { title: "Suspend", says: "The job waits until it is resumed. A running one is stopped, and its attempt is refunded.", patch: () => ({ spec: { suspend: true } }) },
   resume: { title: "Resume", says: "The job goes on where it was.", patch: () => ({ spec: { suspend: false } }) },
@@ -46,15 +46,15 @@ function asked({ title, says, fields = [], why = false, preview }, values = {}) 
   $("#ask-problem").textContent = "";
   $("#ask-reason").value = "";
   $("#ask-reason").required = why;
-  $("#ask-fields").replaceChildren(...fields.flatMap(([name, label, type, min, max]) => {
-    const input = Object.assign(document.createElement("input"), { id: "ask-" + name, name, type, min, max, value: values[name] ?? "" });
+  $("#ask-fields").replaceChildren(...fields.flatMap(([name, label, type, min, max, step = "1"]) => {
+    const input = Object.assign(document.createElement("input"), { id: "ask-" + name, name, type, min, max, step, value: values[name] ?? "" });
     const text = Object.assign(document.createElement("label"), { htmlFor: input.id, textContent: label });
     return [text, input];
   }));
   ask.returnValue = "";
   ask.showModal();
   preview?.().then(
-    (text) => { $("#ask-says").textContent = `${text} ${says}`; $("#ask-yes").disabled = false; },
+    ([text, some]) => { $("#ask-says").textContent = `${text} ${says}`; $("#ask-yes").disabled = !some; },
     (error) => { $("#ask-problem").textContent = error.message; },
   );
   return new Promise((resolve) => ask.addEventListener("close", () => {
@@ -74,8 +74,8 @@ async function send(method, url, body, type = "application/json") {
       body: body && JSON.stringify(body),
     });
     text = await response.text();
-  } catch { throw new Error(LOST); }
-  if (!response.ok) throw new Error(words(response.status, text));
+  } catch { throw Object.assign(new Error(LOST), { again: true }); }
+  if (!response.ok) throw Object.assign(new Error(words(response.status, text)), { again: response.status >= 500 || response.status === 429, code: response.status });
   return text ? JSON.parse(text) : {};
 }
 const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComponent(at.namespace)}/${kind}/${encodeURIComponent(at.name)}`;
@@ -93,10 +93,10 @@ function withAct(change, verb, reason, at, { when = instant(), origin = "" } = {
   return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: text } } };
 }
 function change(at, verb, given) { // of an object by the Kubernetes API; of a job without one by the runs API
-  return at.namespace === "-" ? runAction("-", verb, given, { uid: at.uid }) : patch(at, verb, given);
+  return at.namespace === "-" ? actOn("-", verb, given, { uid: at.uid }) : patch(at, verb, given);
 }
-function patch(at, verb, given) {
-  const when = instant(); // of a run now, the audit wants the same time in both annotations
+// The same `when` asks for the same: a change that is sent twice is done once. The audit wants it in both annotations.
+function patch(at, verb, given, when = instant()) {
   const change = withAct(OBJECT[verb].patch(given, at, when), verb, given.reason, at, { when });
   if (at.uid) change.metadata = { ...change.metadata, uid: at.uid }; // a new object of the same name is refused: 409
   return send("PATCH", objectURL(at, OBJECT[verb].kind), change, "application/merge-patch+json");
@@ -115,6 +115,24 @@ function queueAction(verb, at, given) {
   if (at.queue) spec.queue = at.queue; else Object.assign(spec, { pool: at.pool, model: at.model });
   if (given.maxRunning) spec.maxRunning = Number(given.maxRunning);
   return send("POST", api + "queueactions", { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "QueueAction", spec });
+}
+
+// An act of the runs API on the jobs without an object that a filter finds; `dry`: only counted, in any namespace.
+async function actOn(where, verb, given, filter, { dry = false, from = "", saved = () => {} } = {}) {
+  const spec = { verb, filter, reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) };
+  if (from) spec.continue = from;
+  const url = `${api}${where ? `namespaces/${encodeURIComponent(where)}/` : ""}runactions${dry ? "?dryRun=All" : ""}`;
+  const sum = { matched: 0, changed: 0, refused: {} };
+  do { // the server answers after a while how to go on
+    const { status } = await send("POST", url, { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec });
+    sum.matched ||= status.matched;
+    sum.changed += status.changed;
+    Object.assign(sum.refused, status.refused);
+    spec.continue = status.continue;
+    saved(status);
+  } while (spec.continue && !halted);
+  if (filter.uid && !sum.changed) throw new Error(Object.keys(sum.refused)[0] || "Nothing was changed: it has ended, or is in another state by now.");
+  return sum;
 }
 
 // ---- one target ------------------------------------------------------------------------------------------------

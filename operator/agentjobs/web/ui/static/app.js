@@ -59,6 +59,8 @@ $(".where").addEventListener("submit", (event) => {
 });
 const filter = $("#filter");
 if (filter) {
+  const set = [...query.keys()].some((key) => key !== "namespace");
+  if (matchMedia("(max-width: 46rem)").matches && !set) $("#filter-box").open = false; // the list first
   for (const field of filter.elements) if (field.name && query.has(field.name)) field.value = query.get(field.name);
   filter.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -241,5 +243,9 @@ document.addEventListener("keydown", (event) => {
   if (link) link.click();
   else if (event.key === "g") leader = Date.now();
   else if (event.key === "r") refresh();
-  else if (event.key === "/") { event.preventDefault(); ($("#f-state") || $("#namespace")).focus(); }
+  else if (event.key === "/") {
+    event.preventDefault();
+    if (filter) $("#filter-box").open = true;
+    ($("#f-state") || $("#namespace")).focus();
+  }
 });
