@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -117,7 +118,7 @@ class Renderer:
             if media.type == HTML and self.dashboard is not None:
                 shown = self.dashboard.fragment(answer.model, self.page)
                 if shown is not None:
-                    return Response(shown, answer.code, HTML_HEADERS, f"{HTML}; charset=utf-8")
+                    return html_response(shown, answer.code, self.known_tags)
         raise ApiError(406, "only application/json, its Table, and text/html of some objects are served")
 
     def _table(
@@ -234,6 +235,15 @@ async def _next(events: AsyncIterator[Event]) -> Event:
 def json_response(body: JsonObject, code: int = 200, content_type: str = JSON) -> Response:
     """JSON with the headers of data."""
     return Response(orjson.dumps(body), code, DATA_HEADERS, content_type)
+
+
+def html_response(shown: str, code: int, known_tags: str) -> Response:
+    """A fragment of HTML; nothing where the page has this very one. Nobody keeps it, so the page names it itself."""
+    tag = f'"{hashlib.sha256(shown.encode(errors="replace")).hexdigest()[:24]}"'
+    headers = {**HTML_HEADERS, "ETag": tag}
+    if code == 200 and tag in known_tags:
+        return Response(status_code=304, headers=headers)
+    return Response(shown, code, headers, f"{HTML}; charset=utf-8")
 
 
 def error_response(error: ApiError, accept: Sequence[Media]) -> Response:
