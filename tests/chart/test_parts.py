@@ -408,3 +408,35 @@ def test_who_may_view_reads_no_output_result_or_conversation(helm: Helm) -> None
     everybodys = {resource for role in reach.values() for resource, _ in role}
     assert "queueactions" not in everybodys
     assert granted(roles[f"{prefix}queues"]["rules"]) == {("queueactions", "create")}
+
+
+def test_behind_an_ingress_the_dashboard_has_a_port_and_a_service_of_its_own(helm: Helm) -> None:
+    assert "INGRESS" not in helm.text(LEAST, "--set", "crds.enabled=false")
+    proxy = {
+        "secret": {"name": "dashboard"}, "userHeader": "X-Auth-Request-Email", "groupsHeader": "X-Auth-Request-Groups",
+        "userPrefix": "oidc:", "groupsPrefix": "oidc:",
+    }  # fmt: skip
+    ingress = {"enabled": True, "proxy": proxy, "token": {"secret": {"name": "other", "key": "t"}}}
+    objects = helm.render({**LEAST, "web": {"ingress": ingress}})
+    told = settings_of(objects, "agentjobs-web")
+    assert (told.web_ingress_port, told.web_ingress_rights) == (8081, "rbac")
+    assert (told.web_ingress_user_header, told.web_ingress_groups_header) == (
+        "X-Auth-Request-Email", "X-Auth-Request-Groups",
+    )  # fmt: skip
+    assert told.web_ingress_user_prefix == told.web_ingress_groups_prefix == "oidc:"
+    spec = pick(objects, "Deployment", "agentjobs-web")["spec"]["template"]["spec"]
+    (volume,) = [one["projected"] for one in spec["volumes"] if one["name"] == "ingress"]
+    files = {
+        item["path"]: (source["secret"]["name"], item["key"])
+        for source in volume["sources"]
+        for item in source["secret"]["items"]
+    }
+    assert files == {"proxy-secret": ("dashboard", "proxy-secret"), "token": ("other", "t")}
+    variables = environment(objects, "agentjobs-web")
+    for name in ("PROXY_SECRET", "TOKEN"):
+        assert variables[f"AGENTJOBS_WEB_INGRESS_{name}_FILE"].rpartition("/")[2] in files
+    ports = {port["name"]: port["containerPort"] for port in spec["containers"][0]["ports"]}
+    assert ports["ingress"] == told.web_ingress_port
+    service = pick(objects, "Service", "agentjobs-web-ingress")["spec"]
+    assert service["ports"][0]["targetPort"] == "ingress"
+    assert [port["name"] for port in pick(objects, "Service", "agentjobs-web")["spec"]["ports"]] == ["https"]

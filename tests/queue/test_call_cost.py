@@ -186,6 +186,8 @@ CALLS = {
     "explain": "select explain('15 s', %(limit)s)",
     "claim": "select claim(%(worker)s, 1, array['agents', 'limited', 'paused'], array[10, 10, 10], 10, true, null, '15 s')",
     "beat": "select beat(%(worker)s, '[]', '{}', '15 s')",
+    "want a run's output": "select want_output((select uid from job where id = 1), '30 s', null)",
+    "store output": "select store_output(%(worker)s, '[{\"i\": 1, \"t\": 1, \"b\": 0, \"o\": \"x\"}]')",
     "compare with a LIST": "select mirrored(0, %(limit)s, 'elsewhere')",
     "a page of the numbers": stats.WAITING_PAGE,
     "a page of the stale statuses": stats.OUTBOX_PAGE,

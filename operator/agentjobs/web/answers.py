@@ -33,6 +33,8 @@ DATA_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept",
 }
+STREAM_HEADERS = {**DATA_HEADERS, "X-Accel-Buffering": "no"}
+"""nginx before us hands each event on at once."""
 HTML_HEADERS = {**DATA_HEADERS, "Content-Security-Policy": CSP}
 FILE_HEADERS = {
     "Cache-Control": "no-cache",
@@ -131,14 +133,14 @@ class Renderer:
     def _stream(self, answer: Watch | Log) -> Response:
         for media in self.accept:
             if media.type == EVENTS:
-                return StreamingResponse(self._sse(answer), media_type=EVENTS, headers=DATA_HEADERS)
+                return StreamingResponse(self._sse(answer), media_type=EVENTS, headers=STREAM_HEADERS)
             if isinstance(answer, Log):
                 if media.type in (PLAIN, "text/*") or media.is_json:
                     kind = f"{PLAIN}; charset=utf-8"
-                    return StreamingResponse(self._lines(answer), media_type=kind, headers=DATA_HEADERS)
+                    return StreamingResponse(self._lines(answer), media_type=kind, headers=STREAM_HEADERS)
             elif media.is_json or (media.is_table and self.columns):
                 lines = self._watch(answer, as_table=media.is_table)
-                return StreamingResponse(lines, media_type=JSON, headers=DATA_HEADERS)
+                return StreamingResponse(lines, media_type=JSON, headers=STREAM_HEADERS)
         raise ApiError(406, f"a stream comes as {EVENTS}, {JSON} (a watch) or {PLAIN} (a log)")
 
     async def _lines(self, answer: Log) -> AsyncIterator[bytes]:
@@ -255,6 +257,8 @@ def error_response(error: ApiError, accept: Sequence[Media]) -> Response:
         response = json_response(error.status, error.code)
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.challenge:
+        response.headers["WWW-Authenticate"] = error.challenge
     return response
 
 

@@ -10,7 +10,7 @@ from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView, State
+from agentjobs.queue.records import JobView, RunOutput, State
 from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.acts import Acts, EraseSessions
 from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
@@ -81,8 +81,16 @@ class Runs:
 
     async def lately(self, uid: UUID) -> State:
         """The job's state a moment ago, read once for all who follow the job. A job that is gone has ended as Cancelled."""
-        view = await self._shared.read(("view", uid), lambda: self._queue.show(uid))
+        view = await self.recent(uid)
         return State.CANCELLED if view is None else view.state
+
+    async def recent(self, uid: UUID) -> JobView | None:
+        """The job a moment ago, read once for all who follow it. None: it is gone."""
+        return await self._shared.read(("view", uid), lambda: self._queue.show(uid))
+
+    async def output(self, uid: UUID, seen: datetime | None) -> RunOutput | None:
+        """What the job's run has printed lately, read once for all who follow it. None: it does not run."""
+        return await self._shared.read(("output", uid, seen), lambda: self._queue.want_output(uid, seen=seen))
 
     async def run(self, namespace: str, name: str, uid: str | None = None) -> AgentRun:
         """The whole job as an object."""

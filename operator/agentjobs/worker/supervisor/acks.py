@@ -188,6 +188,7 @@ def _ack(
         usage=outcome.usage if outcome is not None else ended.usage,
         event_count=outcome.event_count if outcome is not None else ended.event_count,
         log_tail=ended.log_tail,
+        log_skipped=ended.log_skipped,
         session_id=session_of(job),
         models=models,
         requests=outcome.requests if outcome is not None and kind is AckKind.ASK else (),

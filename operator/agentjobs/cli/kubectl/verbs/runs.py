@@ -68,7 +68,7 @@ def logs(
         str, option(metavar="WHAT", help="output: what runs printed; progress: how far it is.")
     ] = "output",
 ) -> None:
-    """Print what a job's runs have printed. A run's output is kept when it ends.
+    """Print what a job's runs have printed: the last 64 KiB of each that has ended, and what the present one prints.
 
     \b
     kubectl agentjobs logs refund -f --source progress

@@ -36,6 +36,12 @@ create or replace function forget(p_before timestamptz, p_limit int) returns voi
       and not exists (select from job j where j.facet = f.id) limit p_limit));
 $$;
 
+-- forget_output: removes the output of running jobs that nobody has read since p_before. Index: output_tail_wanted.
+create or replace function forget_output(p_before timestamptz, p_limit int) returns void language sql as $$
+  delete from output_tail where ctid = any (array(
+    select ctid from output_tail where wanted_until < p_before order by wanted_until limit p_limit));
+$$;
+
 -- retention: rolls up what has ended in the minutes that are over; and prunes a batch, where the last pass ended a minute ago. Where
 -- nobody else does. And a batch of the audit, where p_audit_age is given. Answers how many jobs it has pruned; p_limit of them: there
 -- are more.
@@ -46,6 +52,7 @@ declare v_now timestamptz := clock_timestamp(); n int; m int := 0;
 begin
   if not pg_try_advisory_xact_lock(hashtext('agentjobs retention')) then return 0; end if;
   perform roll_up(date_trunc('minute', v_now), 20 * p_limit);
+  perform forget_output(v_now - interval '1 minute', p_limit);
   if exists (select from upkeep where pruned_at > v_now - interval '1 minute') then return 0; end if;
   n := prune(p_age, p_limit);
   if p_audit_age is not null then m := prune_audit(p_audit_age, p_limit); end if;

@@ -227,6 +227,7 @@ create table outcome (
   usage            bigint[],                   -- by the last one
   event_count      int,
   log_tail         text,
+  log_skipped      int,                        -- lines that were printed before log_tail; null: none
   session_id       text,
   trace_id         text,
   imported         json                        -- status of an object that had ended before this database knew it (H1)
@@ -305,9 +306,23 @@ create table attempt (
   usage       bigint[],
   event_count int,
   log_tail    text,
+  log_skipped int,
   trace_id    text,
   primary key (id, run)
 );
+
+-- One run whose output somebody reads while it runs, or has just read (want_output): the end of what it has printed. It is worth
+-- nothing after a crash.
+create unlogged table output_tail (
+  id           bigint not null,
+  run          int not null,
+  wanted_until timestamptz not null,           -- the worker stores it until then; retention removes it a minute later
+  at           timestamptz,                    -- output was stored; null: not yet
+  skipped      int,                            -- lines that were printed before output
+  output       text,                           -- the last 64 KiB
+  primary key (id, run)
+);
+create index output_tail_wanted on output_tail (wanted_until);
 
 -- sessions, queues, processes ---------------------------------------------------------------------
 
