@@ -13,8 +13,8 @@ help: ## this list
 venv: ## .venv with everything that the other targets need (PYTHON=… names the interpreter)
 	@bash scripts/venv.sh
 
-demo: venv ## the whole way: an API server, the operator, a worker, kubectl apply, the answer
-	@$(BIN)/python scripts/demo.py
+demo: venv ## the whole way: an API server, the operator, a worker, kubectl apply, the answer, the dashboard (KEEP=0: end at once)
+	@$(if $(KEEP),DEMO_KEEP='$(KEEP)') $(BIN)/python scripts/demo.py
 
 test: venv ## all tests that this machine can run (ARGS=… for pytest, JOBS=… processes)
 	@$(BIN)/python scripts/kube.py --if-needed
@@ -28,10 +28,11 @@ chaos: venv ## ten minutes in which everything fails, and a check of all that wa
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/, the chart's copy, docs/reference.md and the chart's schema of values
+crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-reference.md and the chart's schema of values
 	@$(BIN)/agentjobs crds --directory crds
 	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
+	@$(BIN)/python -m agentjobs.cli.verbs_reference docs/cli-reference.md
 	@$(BIN)/python scripts/chart_schema.py
 
 image: venv ## build the images with Docker, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)

@@ -2,7 +2,7 @@
 
 Each list is asked for its first page of 50, as a caller of ``Queue.jobs`` gets it; the last column is what one page
 reads, rows and entries of indexes together. The jobs were accepted and ended over the last seven days, of 40
-namespaces, 5 queues, 4 agents and 3 models; nearly all ended well.
+namespaces, 5 queues, 4 agents and 3 models; nearly all ended well. Series have the steps that the dashboard asks for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from agentjobs.local.process import wait_until
+from agentjobs.queue.board import SeriesKey
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State
@@ -24,6 +25,8 @@ from benchmarks.server import Server
 
 FINISHED, WAITING = 1_000_000, 100_000
 CALLS = 30
+DAY = timedelta(days=1)
+KEYS: tuple[SeriesKey, ...] = ("queue", "namespace", "reason")
 SLICE = 100_000
 FACETS = """
 insert into facet (namespace, queue, agent, model, made_at)
@@ -39,9 +42,9 @@ create or replace function pg_temp.jobs(p_n int, p_from timestamptz, p_to timest
   insert into job (id, uid, queue, priority, session, target, facet, user_id, due_at, max_attempts, attempt_timeout, payload, bytes,
                    cluster_id, namespace, name, round_at, created_at, accepted_at)
   select nextval('position'), gen_random_uuid(), f.queue, 2, f.namespace || '/app/user-' || i % 1000 || '/s-' || i % 20000,
-         'model:m', f.id, 'user-' || i % 1000, x.at, 3, 1800, '{}', 2, 'k8s', f.namespace, 'job-' || i, x.at, x.at, x.at
-  from generate_series(1, p_n) i cross join lateral (select p_from + (p_to - p_from) * (i::float8 / p_n) as at) x, size
-  join f on true where f.k = (i * 7919::bigint) % size.n
+         'model:m', f.id, 'user-' || i % 1000, at, 3, 1800, '{}', 2, 'k8s', f.namespace, 'job-' || i, at, at, at
+  from (select i, p_from + (p_to - p_from) * (i::float8 / p_n) as at, f.* from generate_series(1, p_n) i, size
+        join f on true where f.k = (i * 7919::bigint) % size.n order by i offset 0) f      -- ids in the order of time, as enqueue() gives them
   returning id, facet, queue, session, accepted_at $$
 """
 ENDED = """
@@ -65,6 +68,14 @@ TALLIES = """
 insert into tally_minute (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
 select date_trunc('minute', finished_at), facet, state, reason, count(*), sum(usage[3]), count(*) * 20, min(id), max(id)
 from outcome group by 1, 2, 3, 4
+"""
+SUMS = """
+insert into tally_key (by, minutes, begins, key, state, n, tokens, seconds)
+select k.by, p.minutes, date_bin(make_interval(mins => p.minutes), m.minute, '1970-01-01Z'), k.key, m.state, sum(m.n), sum(m.tokens), sum(m.seconds)
+from tally_minute m join facet f on f.id = m.facet
+cross join lateral (values ('q'::"char", f.queue), ('n', f.namespace), ('a', f.agent), ('m', f.model), ('r', m.reason)) k(by, key)
+cross join (values (5), (60)) p(minutes)
+group by 1, 2, 3, 4, 5
 """
 FIRSTS = "insert into tally_first select minute, min(first_id) from tally_minute group by minute"
 COUNTED = """
@@ -90,6 +101,7 @@ def fill(dsn: str, finished: int, waiting: int) -> None:
             conn.execute(ENDED, [part, *times])
         conn.execute(WAITS, [waiting])
         conn.execute(TALLIES)
+        conn.execute(SUMS)
         conn.execute(FIRSTS)
         conn.execute("select brin_summarize_new_values('outcome_time')")
         conn.execute("vacuum analyze")
@@ -139,18 +151,22 @@ def calls() -> Mapping[str, _Call]:
     def page(which: JobFilter) -> _Call:
         return lambda queue: queue.jobs(which)
 
+    def series(since: datetime, namespace: str | None, by: SeriesKey, minutes: int) -> _Call:
+        step = timedelta(minutes=minutes)
+        return lambda queue: queue.series(since, now, namespace=namespace, by=by, step=step)
+
     now = datetime.now(UTC)
-    day = now - timedelta(days=1)
     return {
         **{f"list: {words}": page(which) for words, which in pages().items()},
         "count: namespace, Failed": lambda q: q.count_jobs(pages()["namespace, Failed"]),
         "count: since 2 hours": lambda q: q.count_jobs(pages()["since 2 hours"]),
         "job of a name": lambda q: q.job_at("team-7", "job-7"),
         "board": lambda q: q.board(None),
-        "series of a day, by queue": lambda q: q.series(day, now, by="queue"),
-        "series of a day of a namespace, by reason": lambda q: q.series(
-            day, now, namespace="team-7", by="reason"
-        ),
+        **{f"series of a day, by {key}": series(now - DAY, None, key, 15) for key in KEYS},
+        **{f"series of a day of a namespace, by {key}": series(now - DAY, "team-7", key, 15) for key in KEYS},
+        "series of 3 hours, by namespace": series(now - timedelta(hours=3), None, "namespace", 1),
+        "series of 12 hours, by namespace": series(now - timedelta(hours=12), None, "namespace", 5),
+        "series of 7 days, by namespace": series(now - 7 * DAY, None, "namespace", 60),
     }
 
 

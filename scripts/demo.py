@@ -1,4 +1,4 @@
-"""`make demo`: the examples on real parts, from `kubectl apply` to the answer: API server, operator, worker.
+"""`make demo`: the examples on real parts, from `kubectl apply` to the answer and the dashboard: API server, operator, worker, web.
 
 The cluster is the best at hand (demo_clusters.py). The demo ends each process that it started, by its pid.
 """
@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,22 @@ from demo_clusters import (
     run_locally,
     step,
 )
+from demo_dashboard import RunsApi, keep, kept
 
 from agentjobs.local.assets import AssetsError
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError, Terms, end, free_port, spawn, tail, wait_until
 
 MODULES = "agents"  # the package of agents beside the manifests
-KEEP = "DEMO_KEEP"
 READY_SECONDS = 90.0
 FINISH_SECONDS = 180.0
 
 
 @contextmanager
 def part(
-    name: str, *arguments: str, folder: Path, environment: Mapping[str, str]
+    name: str, *arguments: str, folder: Path, environment: Mapping[str, str], grace_seconds: float = 30
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker or an operator, for the block: then it is ended with SIGTERM."""
+    """A worker, an operator or the dashboard, for the block: then it is ended with SIGTERM."""
     log = folder / f"{name}.log"
     process = spawn(
         [str(AGENTJOBS), *arguments], log=log, terms=Terms(signal.SIGTERM), env={**os.environ, **environment}
@@ -54,7 +55,7 @@ def part(
     try:
         yield process
     finally:
-        end(process, signal.SIGTERM, 30)
+        end(process, signal.SIGTERM, grace_seconds)
 
 
 def check_alive(parts: Mapping[str, subprocess.Popen[bytes]], folder: Path) -> None:
@@ -141,15 +142,16 @@ def run_on(kubectl: Kubectl, folder: Path) -> None:
         namespace = f"agentjobs-demo-{os.getpid()}"
         kubectl.run("create", "namespace", namespace)
         stack.callback(kubectl.run, "delete", "namespace", namespace, "--wait=false", check=False)
-        kubectl = Kubectl(kubectl.path, kubectl.kubeconfig, namespace)
+        kubectl = replace(kubectl, namespace=namespace)
         print(f"\nexport KUBECONFIG={kubectl.kubeconfig}    (namespace {namespace})")
         kubectl.show("apply", "--server-side", "-f", str(ROOT / "crds"))
         kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(ROOT / "crds"))
 
         step("starting Postgres, migrating its schema, starting the operator and a worker")
         server = stack.enter_context(EmbeddedPostgres())
+        database = server.create_database("agentjobs")
         environment = {
-            "AGENTJOBS_DATABASE_URL": server.create_database("agentjobs"),
+            "AGENTJOBS_DATABASE_URL": database,
             "AGENTJOBS_PATH": str(ROOT / "examples"),
             "AGENTJOBS_LOG_FORMAT": "text",
         }
@@ -163,14 +165,24 @@ def run_on(kubectl: Kubectl, folder: Path) -> None:
         ports = {"operator": free_port(), "worker": free_port()}
         operator.append(f"--health-port={ports['operator']}")
         worker.append(f"--health-port={ports['worker']}")
+        runs_api = RunsApi.place(kubectl, folder) if kubectl.here else None
+        told = environment | (runs_api.operators_environment if runs_api else {})
         parts = {
-            "operator": stack.enter_context(
-                part("operator", *operator, folder=folder, environment=environment)
-            ),
+            "operator": stack.enter_context(part("operator", *operator, folder=folder, environment=told)),
             "worker": stack.enter_context(part("worker", *worker, folder=folder, environment=environment)),
         }
         for name, port in ports.items():
             wait_until_ready(name, port, parts, folder)
+        if runs_api is not None:
+            runs_api.fetch_certificate()
+            port = free_port()
+            web = [*runs_api.arguments, f"--health-port={port}"]
+            # its API server ends, too, so nobody is to be served to the end
+            parts["dashboard"] = stack.enter_context(
+                part("dashboard", *web, folder=folder, environment=environment, grace_seconds=1)
+            )
+            wait_until_ready("dashboard", port, parts, folder)
+            runs_api.wait_until_registered()
 
         step("applying the examples")
         os.chdir(ROOT)
@@ -189,12 +201,10 @@ def run_on(kubectl: Kubectl, folder: Path) -> None:
             print(textwrap.indent(f"{job['metadata']['name']}: {answer.strip()}", "  "))
         wait_for_event(kubectl)
         kubectl.show("describe", "agentjob", "weather")
-        if os.environ.get(KEEP):
-            print(f"\n{KEEP} is set: everything goes on. In another terminal:\n")
-            print(
-                f"  export KUBECONFIG={kubectl.kubeconfig}\n  kubectl --namespace {namespace} get agentjobs\n"
-            )
-            input("Enter ends it. ")
+        if runs_api is not None:
+            kubectl.show("get", "agentruns")
+        if kept():
+            keep(kubectl, database, registered=runs_api is not None)
         step("ending what was started here")
 
 
@@ -223,7 +233,11 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(f"\ndone in {time.monotonic() - STARTED:.0f} s; nothing was left running", flush=True)
+    print(f"\ndone in {time.monotonic() - STARTED:.0f} s; nothing was left running")
+    if not kept():
+        print(
+            "make demo KEEP=1 goes on, and names the command that opens the dashboard: kubectl agentjobs web"
+        )
     return 0
 
 

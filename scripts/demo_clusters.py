@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agentjobs.local import assets, kubebuild
 from agentjobs.local.assets import Assets, AssetsError
@@ -37,20 +39,33 @@ class Kubectl:
     path: Path
     kubeconfig: Path
     namespace: str = "default"
+    here: bool = False
+    """Whether the API server is a process of this machine, so that it reaches ports of this machine."""
 
-    def run(self, *arguments: str, check: bool = True) -> str:
-        """Runs a command of kubectl. Returns its standard output.
+    def run(self, *arguments: str, check: bool = True, given: str | None = None) -> str:
+        """Runs a command of kubectl, ``given`` as its input. Returns its standard output.
 
         :raises DemoFailed: the command fails, unless ``check`` is False.
         """
         # at the end: a plugin wants them after its own name
         where = [f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}"]
-        path = f"{AGENTJOBS.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        # the plugin starts kubectl itself, which may be in the folder of the control plane alone
+        folders = (str(AGENTJOBS.parent), os.environ.get("PATH", ""), str(self.path.parent))
+        path = os.pathsep.join(folders)
         command = [str(self.path), *arguments, *where]
-        done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env={**os.environ, "PATH": path}, input=given, capture_output=True, text=True
+        )
         if check and done.returncode != 0:
             raise DemoFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
+
+    def apply(self, body: Mapping[str, Any]) -> None:
+        """Applies an object.
+
+        :raises DemoFailed: it is refused.
+        """
+        self.run("apply", "-f", "-", given=json.dumps(body))
 
     def show(self, *arguments: str) -> None:
         """Prints the command as a person would type it, and its output."""
@@ -107,7 +122,7 @@ def own_cluster(found: Assets) -> Iterator[Kubectl]:
         raise DemoFailed(f"no kubectl in {found.origin}, and none on PATH")
     step(f"starting etcd and kube-apiserver ({found.origin})")
     with ControlPlane(found) as plane:
-        yield Kubectl(found.kubectl, plane.kubeconfig)
+        yield Kubectl(found.kubectl, plane.kubeconfig, here=True)
 
 
 def given_cluster() -> Kubectl | None:

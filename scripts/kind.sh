@@ -57,6 +57,8 @@ cat <<END
 Next (the cluster is the kubectl context kind-$name):
   kubectl get agentjobs -A -w
   kubectl describe agentjob trip
+  kubectl get agentruns -A
+  PATH=$PWD/.venv/bin:\$PATH kubectl agentjobs web -A      # the dashboard
   kubectl -n $namespace get pods
   kubectl -n $namespace logs deploy/agentjobs-worker-default -f
   helm test agentjobs -n $namespace

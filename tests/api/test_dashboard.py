@@ -228,7 +228,7 @@ def _failed_jobs_are_filtered_counted_and_retried(at: Scene) -> None:
         "location.search.includes('state=Failed') && document.querySelectorAll('tbody tr').length === 3"
     )
     at.act("button[data-bulk=retry]", "the provider is back")
-    at.page.wait_text("#bulk-told", "3 of 3: asked for")
+    at.page.wait_text("#work-told", "3 of 3: asked for")
     for n in range(3):
         at.until(f"bad-{n}", "Complete")
     act = json.loads(at.plane.get("aj", "bad-0", "team")["metadata"]["annotations"]["agentjobs.dev/act"])

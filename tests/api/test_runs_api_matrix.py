@@ -1,4 +1,5 @@
-"""Every role by every verb on every object of the table of routes, asked of a real API server; and forged identities."""
+"""Every role by every verb on every object of the table of routes, asked of a real API server, and behind an ingress; and forged
+identities."""
 
 from __future__ import annotations
 
@@ -6,14 +7,21 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from agentjobs.local.assets import Assets
+from agentjobs.local.process import free_port
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob
+from agentjobs.web.authorise import READING
+from agentjobs.web.ingress import SECRET_HEADER, IngressDoor, SecretFile, TrustedProxy
 from agentjobs.web.names import ROOT
 from agentjobs.web.rights import allows
-from agentjobs.web.routes import RESOURCES, Resource, Role
+from agentjobs.web.routes import RESOURCES, Resource, Role, route_of
+from agentjobs.web.server import IngressConfig
+from agentjobs.web.status import ApiError
+from agentjobs.web.target import Target
 from clusters import Cluster
 from queue_builders import TestWorker, mirrored_job, new_job
 from runs_apis import ROLES, Served, served, with_roles
@@ -50,6 +58,13 @@ async def queue(dsn: str) -> AsyncIterator[Queue]:
 async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
     async with served(plane, dsn, tmp_path, session_dsn=dsn) as found:
         yield found
+
+
+@pytest.fixture
+def ingress(tmp_path: Path) -> IngressConfig:
+    secret = tmp_path / "proxy-secret"
+    secret.write_text("s" * 40)
+    return IngressConfig(IngressDoor(TrustedProxy(SecretFile(secret))), free_port())
 
 
 async def _world(queue: Queue) -> NewJob:
@@ -107,13 +122,60 @@ async def test_a_user_may_by_every_path_what_the_roles_say_and_hears_nothing_of_
     assert asked > 20 * len(RESOURCES) / 2
 
 
+def _is_served(resource: Resource, verb: str, namespace: str | None) -> bool:
+    try:
+        named = verb in NAMED or resource.subresource
+        route_of(Target(verb, resource.name, namespace, "x" if named else None))
+    except ApiError:
+        return False
+    return True
+
+
+async def test_behind_an_ingress_a_person_reads_what_the_roles_say_and_nobody_acts(
+    plane: Cluster, dsn: str, tmp_path: Path, ingress: IngressConfig, queue: Queue
+) -> None:
+    bare = await _world(queue)
+    names = {"team": "mine", "other": SECRET, "-": str(bare.uid), None: "mine"}
+    base = f"http://127.0.0.1:{ingress.port}{ROOT}"
+    asked = 0
+    async with (
+        served(plane, dsn, tmp_path, session_dsn=dsn, ingress=ingress),
+        aiohttp.ClientSession() as client,
+    ):
+        for user, resource, verb, namespace in itertools.product(USERS, RESOURCES, METHODS, names):
+            if resource.subresource and verb not in NAMED | {"create"}:
+                continue
+            headers = {SECRET_HEADER: "s" * 40, "X-Forwarded-User": str(user), "X-Remote-User": "admin"}
+            path = _path(resource, verb, namespace, names[namespace])
+            async with client.request(METHODS[verb], f"{base}/{path}", headers=headers) as answer:
+                code, text = answer.status, await answer.text()
+            place = (user, verb, path, code, text[:200])
+            if verb in READING and _is_served(resource, verb, namespace):
+                assert (code == 403) is not _may(user, resource, verb, namespace), place
+            else:
+                assert code in (403, 404, 405), place
+            if verb == "create" and _is_served(resource, verb, namespace):
+                assert "read-only" in text, place
+            assert SECRET not in text.replace(names[namespace], ""), place
+            asked += 1
+        for forged in (
+            {"X-Forwarded-User": "edit"},
+            {"X-Forwarded-User": "edit", SECRET_HEADER: "guessed"},
+            {"X-Remote-User": "edit", SECRET_HEADER: "s" * 40},
+        ):
+            async with client.get(f"{base}/namespaces/team/agentruns", headers=forged) as answer:
+                assert answer.status == 401
+    assert asked > 500
+    assert await queue.audit(queue="agents") == []
+
+
 async def test_who_forges_an_identity_through_the_api_server_stays_who_he_is(
     api: Served, queue: Queue
 ) -> None:
     await _world(queue)
     forged = {
         "X-Remote-User": "admin", "X-Remote-Group": "system:masters", "X-Remote-Uid": "0", "X-Remote-Extra-Scopes": "all",
-        "X_Remote_User": "admin", "X-Forwarded-User": "admin", "X-Forwarded-Access-Token": "x", "Forwarded": "for=127.0.0.1",
+        "X_Remote_User": "admin", "X-Forwarded-User": "admin", SECRET_HEADER: "s" * 40, "X-Forwarded-Access-Token": "x", "Forwarded": "for=127.0.0.1",
     }  # fmt: skip
     for path in (
         "namespaces/team/agentruns",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import signal
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from agentjobs.controller.apiserver.resources import API_SERVICES, NAMESPACES, SECRETS, SERVICES
 from agentjobs.controller.metrics.counters import API_REQUESTS, RUNS_API_WITHDRAWALS
+from agentjobs.controller.runs_api.certificates import Pair, make, now
 from agentjobs.controller.runs_api.objects import NAME, REGISTRATION
 from agentjobs.controller.runs_api.settings import CertificateTimes, RegistrationTimes, RunsApiSettings
 from agentjobs.local.assets import Assets
@@ -330,6 +332,46 @@ def _is_another(server: SmallServer, than: bytes) -> Callable[[], Awaitable[bool
         return server._shown != than
 
     return look
+
+
+def _secret(pair: Pair) -> dict[str, str]:
+    """As cert-manager fills it: the certificate, its key, and the authority that issued it."""
+    data = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.authority}
+    return {key: base64.b64encode(value).decode() for key, value in data.items()}
+
+
+async def test_a_secret_that_somebody_else_keeps_is_trusted_as_it_is_and_renewed_and_never_written(
+    b: Bench, place: Place, tmp_path: Path, aggregating: Cluster
+) -> None:
+    """With no right to write one, as the chart gives it for cert-manager and for certificates of your own."""
+    user = f"operator-{place.namespace}"
+    kubeconfig = aggregating.require_own().kubeconfig_for(user)
+    read_only = [
+        {**rule, "verbs": ["get"]} if rule["resources"] == ["secrets"] else rule
+        for rule in documented(RUNS_API)
+    ]
+    await asyncio.to_thread(aggregating.apply, role(user, user, documented() + read_only))
+    theirs = settings(place, makes_certificates=False)
+    first, second = (make(theirs.host, now(), timedelta(days=1)) for _ in range(2))
+    body = {"metadata": {"name": SECRET}, "type": "kubernetes.io/tls", "data": _secret(first)}
+    assert (await place.ask("POST", SECRETS.collection(place.namespace), body)).ok
+    server = SmallServer(place, tmp_path)
+    await place.ready()
+    async with b.running(kubeconfig=str(kubeconfig), runs_api=theirs), server.serving(kubelet_seconds=3.0):
+        await place.until(True, 30)
+        await eventually(place.served)
+        shown, path = server._shown, SECRETS.object(place.namespace, SECRET)
+        assert (await place.ask("PATCH", path, {"data": _secret(second)}, MERGE_PATCH)).ok
+        await eventually(_is_another(server, shown), within=30)
+        await eventually(place.served)
+        found = await place.api_service()
+        assert found is not None
+        bundle = base64.b64decode(found["spec"]["caBundle"])
+        assert first.authority in bundle
+        assert second.authority in bundle
+        asked = {dict(labels)["result"] for (name, labels) in b.meter.counts if name == API_REQUESTS}
+    assert "403" not in asked
+    assert (await place.secret())["tls.crt"] == second.certificate
 
 
 async def test_withdrawn_by_hand_it_stays_so_until_the_annotation_is_removed(

@@ -97,7 +97,8 @@ def test_invariant_12_workers_and_migrations_have_no_token(objects: list[Object]
     for name, spec in pod_specs(objects):
         expected = name.endswith(("-operator", "-web", "-withdraw", "-test"))
         assert spec["automountServiceAccountToken"] is expected, name
-        assert not [v for v in spec.get("volumes", []) if "projected" in v], name
+        projected = [v["projected"]["sources"] for v in spec.get("volumes", []) if "projected" in v]
+        assert not [source for sources in projected for source in sources if set(source) != {"secret"}], name
 
 
 def test_no_url_of_a_database_is_in_an_environment_or_an_argument(objects: list[Object]) -> None:

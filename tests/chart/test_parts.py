@@ -56,19 +56,41 @@ def test_a_pool_is_told_what_the_values_say(helm: Helm) -> None:
     assert (told.memory_limit_mib, told.drain_seconds, told.pool) == (300, 300, "default")
 
 
+def urls_of(objects: list[Object], name: str) -> dict[str, str]:
+    """The key of the Secret that each URL of a Deployment comes from."""
+    spec = pick(objects, "Deployment", name)["spec"]["template"]["spec"]
+    volume = next(v["secret"] for v in spec["volumes"] if v["name"] == "database")
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "database"]
+    files = {f"{mount['mountPath']}/{item['path']}": item["key"] for item in volume["items"]}
+    named = {k: v for k, v in environment(objects, name).items() if k.endswith("_URL_FILE")}
+    assert set(named.values()) == set(files)
+    return {k.removeprefix("AGENTJOBS_").removesuffix("_URL_FILE"): files[v] for k, v in named.items()}
+
+
 def test_every_url_is_a_file_that_is_mounted(helm: Helm) -> None:
-    objects = helm.render(EVERYTHING)
-    for name in ("agentjobs-operator", "agentjobs-worker-default"):
-        spec = pick(objects, "Deployment", name)["spec"]["template"]["spec"]
-        volume = next(v["secret"] for v in spec["volumes"] if v["name"] == "database")
-        (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "database"]
-        files = {f"{mount['mountPath']}/{item['path']}": item["key"] for item in volume["items"]}
-        named = {k: v for k, v in environment(objects, name).items() if k.endswith("_URL_FILE")}
-        assert {k: files[v] for k, v in named.items()} == {
-            "AGENTJOBS_DATABASE_URL_FILE": "url",
-            "AGENTJOBS_DATABASE_DIRECT_URL_FILE": "direct",
-            "AGENTJOBS_SESSION_DATABASE_URL_FILE": "sessions",
+    objects = helm.render({**EVERYTHING, "watchNamespaces": []})
+    for name in ("agentjobs-operator", "agentjobs-worker-default", "agentjobs-web"):
+        assert urls_of(objects, name) == {
+            "DATABASE": "url",
+            "DATABASE_DIRECT": "direct",
+            "SESSION_DATABASE": "sessions",
         }
+
+
+@pytest.mark.parametrize(
+    ("keys", "given"),
+    [
+        ({}, {"DATABASE": "url"}),
+        ({"webUrl": "web"}, {"DATABASE": "web", "SESSION_DATABASE": "url"}),
+        ({"webUrl": "web", "directUrl": "direct"}, {"DATABASE": "web", "SESSION_DATABASE": "url"}),
+        ({"webUrl": "web", "sessionUrl": "adk"}, {"DATABASE": "web", "SESSION_DATABASE": "adk"}),
+    ],
+)
+def test_the_runs_api_finds_conversations_where_workers_keep_them_whatever_its_own_url(
+    helm: Helm, keys: dict[str, str], given: dict[str, str]
+) -> None:
+    objects = helm.render({"database": {"existingSecret": "db", "keys": keys}})
+    assert urls_of(objects, "agentjobs-web") == given
 
 
 @pytest.mark.parametrize("source", ["secret", "configMap"])
@@ -386,3 +408,35 @@ def test_who_may_view_reads_no_output_result_or_conversation(helm: Helm) -> None
     everybodys = {resource for role in reach.values() for resource, _ in role}
     assert "queueactions" not in everybodys
     assert granted(roles[f"{prefix}queues"]["rules"]) == {("queueactions", "create")}
+
+
+def test_behind_an_ingress_the_dashboard_has_a_port_and_a_service_of_its_own(helm: Helm) -> None:
+    assert "INGRESS" not in helm.text(LEAST, "--set", "crds.enabled=false")
+    proxy = {
+        "secret": {"name": "dashboard"}, "userHeader": "X-Auth-Request-Email", "groupsHeader": "X-Auth-Request-Groups",
+        "userPrefix": "oidc:", "groupsPrefix": "oidc:",
+    }  # fmt: skip
+    ingress = {"enabled": True, "proxy": proxy, "token": {"secret": {"name": "other", "key": "t"}}}
+    objects = helm.render({**LEAST, "web": {"ingress": ingress}})
+    told = settings_of(objects, "agentjobs-web")
+    assert (told.web_ingress_port, told.web_ingress_rights) == (8081, "rbac")
+    assert (told.web_ingress_user_header, told.web_ingress_groups_header) == (
+        "X-Auth-Request-Email", "X-Auth-Request-Groups",
+    )  # fmt: skip
+    assert told.web_ingress_user_prefix == told.web_ingress_groups_prefix == "oidc:"
+    spec = pick(objects, "Deployment", "agentjobs-web")["spec"]["template"]["spec"]
+    (volume,) = [one["projected"] for one in spec["volumes"] if one["name"] == "ingress"]
+    files = {
+        item["path"]: (source["secret"]["name"], item["key"])
+        for source in volume["sources"]
+        for item in source["secret"]["items"]
+    }
+    assert files == {"proxy-secret": ("dashboard", "proxy-secret"), "token": ("other", "t")}
+    variables = environment(objects, "agentjobs-web")
+    for name in ("PROXY_SECRET", "TOKEN"):
+        assert variables[f"AGENTJOBS_WEB_INGRESS_{name}_FILE"].rpartition("/")[2] in files
+    ports = {port["name"]: port["containerPort"] for port in spec["containers"][0]["ports"]}
+    assert ports["ingress"] == told.web_ingress_port
+    service = pick(objects, "Service", "agentjobs-web-ingress")["spec"]
+    assert service["ports"][0]["targetPort"] == "ingress"
+    assert [port["name"] for port in pick(objects, "Service", "agentjobs-web")["spec"]["ports"]] == ["https"]

@@ -31,6 +31,14 @@ def test_it_runs_as_nobody_in_particular_with_a_root_that_cannot_be_written(pods
     assert run(image, "--version").startswith("agentjobs ")
 
 
+def test_every_part_finds_what_it_imports(pods: Pods) -> None:
+    parts = (
+        "controller.operator", "worker.supervisor.supervisor", "agents.run.runner", "web.server", "web.ui.fragments",
+    )  # fmt: skip
+    asked = "".join(f"import agentjobs.{part}\n" for part in parts) + "print('all')"
+    assert run(f"agentjobs:{pods.tag}", "-c", asked, entrypoint="python3").split() == ["all"]
+
+
 def test_it_says_what_it_is_and_how_it_is_stopped(pods: Pods) -> None:
     config = inspected(f"agentjobs:{pods.tag}")["Config"]
     assert config["User"] == "10001:10001"

@@ -96,6 +96,11 @@ select now() - interval '500 days', 'me', 'cancel', 'team-' || n % 2, '', gen_ra
 from generate_series(1, {rows}) n;
 insert into tally_minute
 select date_trunc('minute', finished_at), facet, state, reason, count(*), 0, 0, min(id), max(id) from outcome group by 1, 2, 3, 4;
+insert into tally_minute
+select date_trunc('minute', now()) - make_interval(mins => n % 40000), 1, 'c', '', 1, 0, 0, 1, 1 from generate_series(1, {rows}) n;
+insert into tally_key
+select k, m, date_bin(make_interval(mins => m), minute, '1970-01-01Z'), '', state, sum(n), 0, 0
+from tally_minute, unnest('{q,n,a,m,r}'::"char"[]) k, unnest('{5,60}'::smallint[]) m group by 1, 2, 3, 5;
 insert into tally_first select date_trunc('minute', now()) - make_interval(mins => n), 1 from generate_series(1, 10000) n;
 update upkeep set pruned_at = '-infinity';
 select brin_summarize_new_values('outcome_time');
@@ -181,13 +186,15 @@ CALLS = {
     "explain": "select explain('15 s', %(limit)s)",
     "claim": "select claim(%(worker)s, 1, array['agents', 'limited', 'paused'], array[10, 10, 10], 10, true, null, '15 s')",
     "beat": "select beat(%(worker)s, '[]', '{}', '15 s')",
+    "want a run's output": "select want_output((select uid from job where id = 1), '30 s', null)",
+    "store output": "select store_output(%(worker)s, '[{\"i\": 1, \"t\": 1, \"b\": 0, \"o\": \"x\"}]')",
     "compare with a LIST": "select mirrored(0, %(limit)s, 'elsewhere')",
     "a page of the numbers": stats.WAITING_PAGE,
     "a page of the stale statuses": stats.OUTBOX_PAGE,
     "enqueue": """select enqueue('[{"uid": "00000000-0000-0000-0000-000000000002", "queue": "paused", "session": "s"}]')""",
-    "a page of the board": "select board_waits(-1, %(limit)s)",
-    "the rest of the board": "select board_runs('15 s')",
-    "a minute's series": "select * from series(date_trunc('minute', now()), now(), null, 'queue')",
+    "a minute's series": "select * from series(date_trunc('minute', now()), now(), null, 'queue', '1 minute')",
+    "a day's series": "select * from series(now() - interval '1 day', now(), null, 'namespace', '15 minutes')",
+    "30 days' series": "select * from series(now() - interval '30 days', now(), null, 'reason', '6 hours')",
     "a job by its name": "select job_at('none', 'job-1')",
     **{
         f"list {state or 'all'}{f' {one}' if one else ''}": f"select list('{json.dumps(FILTERS[one] | states(state))}', null, 10, %(limit)s)"

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import AckKind, Progress, State
+from agentjobs.queue.records import AckKind, OutputTail, Progress, State
 from agentjobs.values.usage import Usage
 from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, waits_for_a_lock, whereabouts
 
@@ -145,6 +145,15 @@ async def test_h12_the_heartbeat_and_progress_wait_for_nobodys_row(
         assert await queue.progress(worker.id, said) == 0, "skipped, and said again with the next beat"
     await caller.rollback()
     assert await queue.progress(worker.id, said) == 1
+    # nor for the output that a reader looks at
+    await queue.want_output(held.uid)
+    printed = [OutputTail(held.id, held.token, "said", 0)]
+    await caller.execute("select * from agentjobs.output_tail for update")
+    async with asyncio.timeout(60):
+        assert list((await worker.beat()).wanted) == [(held.id, held.token)]
+        assert await queue.store_output(worker.id, printed) == 0
+    await caller.rollback()
+    assert await queue.store_output(worker.id, printed) == 1
     view = await queue.show(held.uid)
     assert view is not None
     assert (view.state, view.step) == (State.RUNNING, "x")

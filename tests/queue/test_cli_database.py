@@ -159,6 +159,7 @@ async def test_queues_are_listed_paused_and_let_go_on(dsn: str, queue: Queue, wo
     assert (await said(dsn, "unpause", "agents")).stdout == "queue agents not paused\n"
     rows = await queue.audit(queue="agents")
     assert [(row.verb, row.source) for row in rows][-1] == ("pause", "agentjobs")
+    await worker.beat()
     assert (await said(dsn, "workers", "--no-headers")).stdout.split()[1:4] == ["default", "agents=10", "10"]
     assert (await said(dsn, "models")).stderr == "No models with failures.\n"
 

@@ -228,7 +228,7 @@ def called() -> set[str]:
 
 PEOPLE = {
     "enqueue", "control", "answer", "set_queue", "reset_model", "view", "list", "act_on_jobs", "erase", "audit_page",
-    "list_ids", "job_at", "schedule_page",
+    "list_ids", "job_at", "schedule_page", "want_output",
 }  # fmt: skip
 """Granted by hand to whoever asks for things."""
 PREVIOUS: set[str] = set()

@@ -1,4 +1,5 @@
-"""``agentjobs web`` as an administrator starts it: the link, the door, streams of a running job, and the end."""
+"""``agentjobs web`` as an administrator starts it (the link, the door, streams of a running job, and the end), and behind an
+ingress."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -205,3 +207,72 @@ async def test_forged_identities_and_two_readings_of_a_path_are_refused(web: Sta
         answer = (await reader.read()).decode()
         assert answer.startswith("HTTP/1.1 404 "), (path, answer[:80])
         writer.close()
+
+
+@pytest.fixture
+async def ingress(dsn: str, tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a process behind an ingress, with a token and a proxy, and no cluster."""
+    port, health = free_port(), free_port()
+    told = {"WEB_INGRESS_PORT": str(port), "WEB_INGRESS_RIGHTS": "all", "DATABASE_URL": dsn, "HEALTH_PORT": str(health)}  # fmt: skip
+    for name in ("TOKEN", "PROXY_SECRET"):
+        (tmp_path / name).write_text(name * 8)
+        told[f"WEB_INGRESS_{name}_FILE"] = str(tmp_path / name)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "agentjobs.cli", "web", env=os.environ | {f"AGENTJOBS_{key}": value for key, value in told.items()},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as client:
+            while True:
+                try:
+                    async with client.get(f"http://127.0.0.1:{health}/readyz") as ready:
+                        if ready.status == 200:
+                            break
+                except aiohttp.ClientError:
+                    assert process.returncode is None
+                await asyncio.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGTERM)
+        said, _ = await asyncio.wait_for(process.communicate(), 60)
+        assert said == b""  # the administrator's link is for no pod's log
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_behind_an_ingress_the_token_and_the_proxys_people_read_and_nobody_acts(
+    ingress: str, queue: Queue
+) -> None:
+    await queue.enqueue([mirrored_job("mine")])
+    token = {"Authorization": aiohttp.encode_basic_auth("me", "TOKEN" * 8)}
+    proxy = {"X-Agentjobs-Proxy-Secret": "PROXY_SECRET" * 8, "X-Forwarded-User": "alice"}
+    act = {"spec": {"verb": "pause", "queue": "agents"}}
+    async with aiohttp.ClientSession() as client:
+        async with client.get(f"{ingress}/", allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, f"{ROOT}/ui/now.html".lstrip("/"))
+        for headers in ({}, {"X-Forwarded-User": "alice"}, {"X-Remote-User": "alice"}):
+            async with client.get(f"{ingress}{ROOT}/agentruns", headers=headers) as answer:
+                assert answer.status == 401
+                assert ("WWW-Authenticate" in answer.headers) is True
+        for headers in (token, proxy):
+            page = headers | {"Accept": "text/html"}
+            async with client.get(f"{ingress}{ROOT}/ui/jobs.html", headers=headers) as answer:
+                assert answer.status == 200
+            async with client.get(f"{ingress}{ROOT}/namespaces/team/agentruns", headers=page) as answer:
+                text = await answer.text()
+                assert (answer.status, "mine" in text, 'name="pick"' in text) == (200, True, False)
+            async with client.post(f"{ingress}{ROOT}/queueactions", headers=headers, json=act) as answer:
+                assert answer.status == 403
+                assert "read-only" in await answer.text()
+            for method in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+                async with client.request(method, f"{ingress}{ROOT}/agentruns", headers=headers) as answer:
+                    assert answer.status == 405
+            stream = headers | {"Accept": "text/event-stream"}
+            async with client.get(f"{ingress}{ROOT}/agentruns?watch=true", headers=stream) as answer:
+                assert answer.headers["X-Accel-Buffering"] == "no"
+                async with asyncio.timeout(30):
+                    while b"event: added" not in await answer.content.readline():
+                        pass
+    assert await queue.audit() == []

@@ -47,6 +47,9 @@ HOSTILE = (
 )
 
 
+TOTAL_MISSING = "search_orders raised KeyError: 'total'"
+
+
 def at(seconds_ago: float, now: datetime = NOW) -> str:
     """A time as the API writes it."""
     return (now - timedelta(seconds=seconds_ago)).astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -98,10 +101,20 @@ def question(tool: str = "refund", **given: object) -> RunQuestion:
     return RunQuestion.model_validate(fields | given, by_name=True)
 
 
-def attempt(number: int, outcome: str, reason: str, message: str, *, ago: float, charged: bool) -> RunAttempt:
+def attempt(
+    number: int,
+    outcome: str,
+    reason: str,
+    message: str,
+    *,
+    ago: float,
+    charged: bool,
+    run: int | None = None,
+    last: bool = False,
+) -> RunAttempt:
     """An ended run."""
     return RunAttempt(
-        run=number,
+        run=run or number,
         attempt=number,
         round=1,
         worker="agents-7d9f-x2x8k",
@@ -111,7 +124,7 @@ def attempt(number: int, outcome: str, reason: str, message: str, *, ago: float,
         reason=reason,
         message=message,
         charged=charged,
-        next_time=at(ago - 44) if outcome != "complete" else None,
+        next_time=None if last or outcome == "complete" else at(ago - 44),
         usage=RunUsage(total_tokens=4920, llm_calls=2),
         log_bytes=812,
     )
@@ -206,7 +219,6 @@ def afternoon() -> Site:
             reason="AttemptsExhausted",
             message="ToolFailed: search_orders raised KeyError: 'total'",
             attempts=3,
-            round=2,
         ),
         run(
             "triage-4807",
@@ -227,15 +239,13 @@ def afternoon() -> Site:
             attempt(
                 1, "snooze", "ModelRateLimited", "429: quota of requests a minute", ago=1400, charged=False
             ),
-            attempt(
-                2, "retry", "ToolFailed", "search_orders raised KeyError: 'total'", ago=1200, charged=True
-            ),
-            attempt(3, "lost", "WorkerLost", "", ago=1100, charged=False),
-            attempt(
-                4, "retry", "ToolFailed", "search_orders raised KeyError: 'total'", ago=930, charged=True
-            ),
+            attempt(1, "retry", "ToolFailed", TOTAL_MISSING, ago=1200, charged=True, run=2),
+            attempt(2, "lost", "WorkerLost", "", ago=1100, charged=False, run=3),
+            attempt(2, "retry", "ToolFailed", TOTAL_MISSING, ago=1030, charged=True, run=4),
+            attempt(3, "retry", "ToolFailed", TOTAL_MISSING, ago=914, charged=True, run=5, last=True),
         ],
     )
+    site.results[failed] = RunResult(metadata=busy[6].metadata, state="Failed", result=None)
     site.results[answered] = RunResult(
         metadata=done[0].metadata,
         state="Complete",
@@ -246,7 +256,7 @@ def afternoon() -> Site:
     )
     site.queues = QueueStatList(
         items=[
-            _queue(
+            queue_stat(
                 "agents",
                 waiting=1204,
                 running=18,
@@ -254,7 +264,7 @@ def afternoon() -> Site:
                 by_state={"Queued": 1180, "Retrying": 22, "InputRequired": 2},
                 oldest_wait_seconds=95,
             ),
-            _queue(
+            queue_stat(
                 "bulk",
                 waiting=310,
                 running=4,
@@ -263,7 +273,7 @@ def afternoon() -> Site:
                 oldest_wait_seconds=4210,
                 max_running=4,
             ),
-            _queue(
+            queue_stat(
                 "scheduled",
                 waiting=3,
                 running=0,
@@ -278,9 +288,9 @@ def afternoon() -> Site:
     )
     site.workers = WorkerList(
         items=[
-            _worker("agents-7d9f-x2x8k", "agents", 12, {"agents": 10, "bulk": 10}),
-            _worker("agents-7d9f-q9m4t", "agents", 10, {"agents": 10, "bulk": 10}),
-            _worker("reports-5b6c-2kzqv", "reports", 0, {"scheduled": 4}),
+            pool_worker("agents-7d9f-x2x8k", "agents", 12, {"agents": 10, "bulk": 10}),
+            pool_worker("agents-7d9f-q9m4t", "agents", 10, {"agents": 10, "bulk": 10}),
+            pool_worker("reports-5b6c-2kzqv", "reports", 0, {"scheduled": 4}),
         ]
     )
     site.models = ModelList(items=[
@@ -295,9 +305,9 @@ def afternoon() -> Site:
                 target="triage-4808",
                 uid=failed,
                 reason="the field is back",
-                before='{"state": "Failed"}',
-                after='{"state": "Queued"}',
-                source="dashboard",
+                before='{"state": "Failed", "round": 1, "attempt": 3}',
+                after='{"state": "Queued", "round": 2, "attempt": 0}',
+                source="web",
             ),
             RunAudit(
                 metadata=Metadata(name="31", creation_timestamp=at(1080)),
@@ -307,7 +317,7 @@ def afternoon() -> Site:
                 reason="the digest's key is being renewed",
                 before='{"paused": false}',
                 after='{"paused": true}',
-                source="kubectl agentjobs",
+                source="kubectl",
             ),
         ]
     )
@@ -395,13 +405,15 @@ def _hour_of_ends() -> RunSeries:
     )
 
 
-def _queue(name: str, **status: object) -> QueueStat:
+def queue_stat(name: str, **status: object) -> QueueStat:
+    """A queue with these fields of its status."""
     return QueueStat(
         metadata=Metadata(name=name), status=QueueStatStatus.model_validate(status, by_name=True)
     )
 
 
-def _worker(name: str, pool: str, running: int, queues: dict[str, int]) -> Worker:
+def pool_worker(name: str, pool: str, running: int, queues: dict[str, int]) -> Worker:
+    """A live worker of a pool."""
     status = WorkerStatus(
         pool=pool,
         version="0.1.0",

@@ -11,15 +11,20 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentjobs.api.meta import ApiModel
+from agentjobs.api.names import RETRY_REQUESTED_AT
+from agentjobs.web.answers import html_response
 from agentjobs.web.names import ROOT
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.logs import TranscriptEntry
@@ -65,8 +70,15 @@ class Site:
     changes: list[tuple[str, str, Any]] = field(default_factory=list)
     """(method, path, body) of each change, in their order."""
     reads: list[str] = field(default_factory=list)
+    sent: list[tuple[str, int, int]] = field(default_factory=list)
+    """Path, status and bytes of the body of each answer."""
     url: str = ""
     now: datetime | None = None
+    """The server's clock, as the header Date tells it. None: this machine's."""
+    retries: bool = False
+    """Whether a job that is asked to be retried is Queued at once."""
+    away: bool = False
+    """Whether every request is answered with 503."""
 
     def page(self, shell: str, /, **query: str) -> str:
         """The address of a page."""
@@ -80,17 +92,29 @@ def _answer(code: int, message: str) -> Response:
 
 def _listed(site: Site, request: Request, namespace: str | None) -> AgentRunList:
     states, queue = set(request.query_params.getlist("state")), request.query_params.get("queue")
+    start = int(
+        request.query_params.get("continue", "0")
+    )  # a place in all jobs: what leaves the list moves no page
     found = [
-        run
-        for run in site.runs
-        if namespace in (None, run.metadata.namespace)
+        (place, run)
+        for place, run in enumerate(site.runs)
+        if place >= start
+        and namespace in (None, run.metadata.namespace)
         and (not states or run.status.state in states)
         and queue in (None, run.spec.queue)
     ]
     limit = int(request.query_params.get("limit", "50"))
-    start = int(request.query_params.get("continue", "0"))
-    more = str(start + limit) if len(found) > start + limit else None
-    return AgentRunList(metadata=ListMetadata(continue_=more), items=found[start : start + limit])
+    more = str(found[limit][0]) if len(found) > limit else None
+    items = [run for _, run in found[:limit]]
+    return AgentRunList(metadata=ListMetadata(continue_=more), items=items)
+
+
+def _retried(site: Site, name: str) -> None:
+    """The operator has begun a new round."""
+    for place, run in enumerate(site.runs):
+        if run.metadata.name == name:
+            status = run.status.model_copy(update={"state": "Queued", "round": run.status.round + 1})
+            site.runs[place] = run.model_copy(update={"status": status})
 
 
 def _model(
@@ -118,9 +142,29 @@ def _model(
     return lists.get(resource)
 
 
-def application(site: Site) -> Starlette:
-    """The site as an ASGI application."""
-    pages = Pages(lambda: site.now or datetime.now(UTC))
+def application(site: Site) -> ASGIApp:
+    """The site as an ASGI application: as long as it serves, each answer has its date."""
+    routes = _routes(site)
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                path, status, size = site.sent[-1]
+                site.sent[-1] = (path, status, size + len(message.get("body", b"")))
+            if message["type"] == "http.response.start":
+                site.sent.append((scope["path"], message["status"], 0))
+                now = site.now or datetime.now(UTC)
+                MutableHeaders(scope=message)["Date"] = format_datetime(now, usegmt=True)
+            await send(message)
+
+        away = PlainTextResponse("the database does not serve now", 503)
+        await (away if site.away else routes)(scope, receive, dated)
+
+    return served
+
+
+def _routes(site: Site) -> Starlette:
+    pages = Pages()
 
     async def asset(request: Request) -> Response:
         found = pages.asset(request.path_params["name"])
@@ -164,7 +208,9 @@ def application(site: Site) -> Starlette:
                 trace_url=site.trace_url,
             ),
         )
-        return _answer(406, "no fragment") if html is None else Response(html, media_type="text/html")
+        if html is None:
+            return _answer(406, "no fragment")
+        return html_response(html, 200, request.headers.get("if-none-match", ""))
 
     async def entries(request: Request, namespace: str | None, name: str | None) -> AsyncIterator[str]:
         query = {key: request.query_params.getlist(key) for key in request.query_params}
@@ -187,9 +233,9 @@ def application(site: Site) -> Starlette:
         body = await request.json()
         if request.query_params.get("dryRun") == "All":
             states = body["spec"]["filter"].get("state", [])
-            where = request.url.path.split("/namespaces/")[1].split("/")[0]
+            where = request.url.path.partition("/namespaces/")[2].split("/")[0]
             n = sum(
-                run.metadata.namespace == where and (not states or run.status.state in states)
+                where in ("", run.metadata.namespace) and (not states or run.status.state in states)
                 for run in site.runs
             )
             return JSONResponse(body | {"status": {"matched": n, "changed": 0}}, 201)
@@ -215,6 +261,8 @@ def application(site: Site) -> Starlette:
         site.changes.append((request.method, request.url.path, body))
         if site.refused:
             return _answer(*site.refused)
+        if site.retries and RETRY_REQUESTED_AT in body.get("metadata", {}).get("annotations", {}):
+            _retried(site, request.url.path.rsplit("/", 1)[1])
         made = {"metadata": {"name": "made-x7k2p", "uid": "new"}} if request.method == "POST" else body
         return JSONResponse(made, 201 if request.method == "POST" else 200)
 
@@ -233,7 +281,9 @@ def served(site: Site) -> Iterator[Site]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        server = uvicorn.Server(uvicorn.Config(application(site), log_level="error", lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(application(site), log_level="error", lifespan="off", date_header=False)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         site.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -29,7 +29,7 @@ from agentjobs.queue.queue import Queue
 
 TABLES = (
     "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lost_worker", "outbox", "upkeep",
-    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute", "tally_first",
+    "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute", "tally_key", "tally_first", "output_tail",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")
 DEADLINE_SECONDS = 60.0
@@ -404,6 +404,7 @@ _KEYS = {
     "facet": "namespace || '/' || queue || '/' || agent || '/' || model || '/' || (made_at > now() - interval '7 days')",
     "tally": "first_id || '/' || state::text || '/' || reason",
     "tally_first": "first_id || '/' || minute",
+    "tally_key": "by::text || '/' || minutes || '/' || begins || '/' || key || '/' || state::text",
     "tally_minute": "first_id || '/' || state::text || '/' || reason || '/' || minute",
 }
 _EVERYTHING: Any = (

@@ -18,6 +18,7 @@ from agentjobs.queue.records import (
     InputAnswer,
     ModelReport,
     NewJob,
+    OutputTail,
     Progress,
     WorkerInfo,
 )
@@ -457,8 +458,13 @@ def _of_a_run(worker: UUID, run: ClaimedJob) -> dict[str, Operation]:
     disown = statement_of(lambda queue: queue.disown(worker, [(run.id, run.token)]))
     beat = statement_of(lambda queue: queue.beat(worker, [(run.id, run.token)], []))
     unregister = statement_of(lambda queue: queue.unregister(worker))
+    printed = OutputTail(run.id, run.token, "printed", 0)
     return {
         "progress": Operation("", progress, passes_by=True),
+        "want output": Operation("", statement_of(lambda queue: queue.want_output(run.uid))),
+        "store output": Operation(
+            "", statement_of(lambda queue: queue.store_output(worker, [printed])), passes_by=True
+        ),
         "disown": Operation("", disown),
         "beat": Operation("", beat),
         "unregister": Operation("", unregister),
@@ -542,6 +548,8 @@ LEFT_OUT = (
     "ack: retry later",
     "ack: release",
     "progress",
+    "want output",
+    "store output",
     "disown",
     "beat",
     "unregister",

@@ -30,6 +30,8 @@ LONGEST_FIRST = (
     "tests/queue/test_worker_processes.py",
     "tests/queue/test_worker_questions.py",
     "tests/api/test_controller_outages.py",
+    "tests/api/test_runs_api_registration.py",
+    "tests/api/test_demo.py",
     "tests/api/test_invariant_9.py",
     "tests/api/test_crds.py",
     "tests/api/test_chart_values.py",

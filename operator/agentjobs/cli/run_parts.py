@@ -22,6 +22,7 @@ from agentjobs.telemetry import log as logs
 
 if TYPE_CHECKING:
     from agentjobs.controller.runs_api.settings import RunsApiSettings
+    from agentjobs.web.server import IngressConfig
 
 log = logging.getLogger("agentjobs")
 
@@ -145,6 +146,7 @@ def start_web(settings: Settings) -> int:
         direct_dsn=settings.direct_database(),
         tls_folder=settings.web_tls_dir,
         port=settings.web_port,
+        ingress=ingress_config(settings),
         trace_url=settings.web_trace_url or "",
         kubeconfig=str(settings.kubeconfig) if settings.kubeconfig else None,
         health_port=settings.health_port,
@@ -152,6 +154,41 @@ def start_web(settings: Settings) -> int:
         erase_sessions=partial(erase_sessions, sessions),
     )
     return _run(run_web(config), settings)
+
+
+def ingress_config(settings: Settings) -> IngressConfig | None:
+    """The ingress door; None: it is shut.
+
+    :raises BadInput: nobody could come in, or a file has no secret.
+    """
+    from agentjobs.web.ingress import IngressDoor, SecretFile, SecretInvalid, TrustedProxy
+    from agentjobs.web.server import IngressConfig
+
+    token, secret = settings.web_ingress_token_file, settings.web_ingress_proxy_secret_file
+    if settings.web_ingress_port is None:
+        if token or secret:
+            raise BadInput(
+                "web_ingress_token_file and web_ingress_proxy_secret_file need AGENTJOBS_WEB_INGRESS_PORT."
+            )
+        return None
+    if token is None and secret is None:
+        raise BadInput(
+            "At the ingress' port nobody could come in. Set AGENTJOBS_WEB_INGRESS_PROXY_SECRET_FILE or "
+            "AGENTJOBS_WEB_INGRESS_TOKEN_FILE."
+        )
+    proxy = TrustedProxy(
+        SecretFile(secret),
+        settings.web_ingress_user_header,
+        settings.web_ingress_groups_header,
+        settings.web_ingress_user_prefix,
+        settings.web_ingress_groups_prefix,
+    ) if secret else None  # fmt: skip
+    door = IngressDoor(proxy, SecretFile(token) if token else None)
+    try:
+        door.check()
+    except SecretInvalid as error:
+        raise BadInput(str(error)) from None
+    return IngressConfig(door, settings.web_ingress_port, reviewed=settings.web_ingress_rights == "rbac")
 
 
 def _run(

@@ -30,6 +30,7 @@ from agentjobs.dsn import Dsn, DsnFile
 PREFIX = "AGENTJOBS_"
 SECRETS = frozenset({"database_url", "database_direct_url", "session_database_url"})
 URL_EXAMPLE = "postgresql://user:password@host:5432/database"
+HEADER = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,98}[A-Za-z0-9])?$"
 DNS_LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
@@ -226,11 +227,57 @@ class Settings(BaseSettings):
     # web
     web_tls_dir: Path | None = Field(
         None,
-        description="Folder with tls.crt and tls.key, by which `agentjobs web` serves the API server. Absent: it serves 127.0.0.1 "
-        "without TLS, by a secret link.",
+        description="Folder with tls.crt and tls.key, by which `agentjobs web` serves the API server. Absent: it serves behind an "
+        "ingress where a port for that is named, else 127.0.0.1 without TLS, by a secret link.",
         examples=["/run/secrets/agentjobs-web"],
     )
     web_port: int = Field(10250, ge=1, le=65_535, description="Port of the runs API.", examples=[10250])
+    web_ingress_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Port at which `agentjobs web` serves the dashboard behind an ingress, read-only and without TLS. Absent: it does not.",
+        examples=[8081],
+    )
+    web_ingress_token_file: Path | None = Field(
+        None,
+        description="File with the token that lets everybody who has it read everything at that port. Absent: no token does.",
+        examples=["/run/secrets/agentjobs-ingress/token"],
+    )
+    web_ingress_proxy_secret_file: Path | None = Field(
+        None,
+        description="File with the secret that the proxy which signs people in sends in X-Agentjobs-Proxy-Secret. Absent: no proxy is "
+        "believed.",
+        examples=["/run/secrets/agentjobs-ingress/proxy-secret"],
+    )
+    web_ingress_user_header: str = Field(
+        "X-Forwarded-User",
+        pattern=HEADER,
+        description="Header in which that proxy names the user.",
+        examples=["X-Auth-Request-Email"],
+    )
+    web_ingress_groups_header: str | None = Field(
+        None,
+        pattern=HEADER,
+        description="Header in which that proxy names the user's groups, separated by commas; it must remove a client's own. Absent: "
+        "groups are not read.",
+        examples=["X-Forwarded-Groups"],
+    )
+    web_ingress_user_prefix: str = Field(
+        "",
+        max_length=100,
+        description="Put before the user's name, as --oidc-username-prefix of the API server.",
+        examples=["oidc:"],
+    )
+    web_ingress_groups_prefix: str = Field(
+        "", max_length=100, description="Put before each group's name.", examples=["oidc:"]
+    )
+    web_ingress_rights: str = Field(
+        "rbac",
+        pattern="^(rbac|all)$",
+        description="What whoever the proxy names may read: what the cluster's RBAC says, or all, where there is no cluster.",
+        examples=["all"],
+    )
     web_trace_url: str | None = Field(
         None,
         pattern=r"^https?://[^\s]*\{trace_id\}[^\s]*$",

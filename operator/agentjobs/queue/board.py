@@ -1,7 +1,7 @@
 """The board: each queue with what waits and runs in it, the live workers, the models that are held up; and what has ended, by the
 minute. A part of Queue.
 
-The counts are exact. A board reads every job that waits, page by page; ``board_counts`` does that once for all namespaces, so a
+The counts are exact, and of one moment. A board reads every job that waits; ``board_counts`` does that once for all namespaces, so a
 process that serves many people keeps its answer for a moment.
 """
 
@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from agentjobs.queue import codec, numbers
+from agentjobs.queue import codec
 from agentjobs.queue.breakers import Breaker, Breakers
 from agentjobs.queue.records import State
 
 SeriesKey = Literal["queue", "namespace", "agent", "model", "reason"]
 
-_WAITS = "select last, size, groups from agentjobs.board_waits(%s, %s)"
-_RUNS = "select runs, workers, queues from agentjobs.board_runs(%s)"
-_SERIES = "select minute, key, state, n, tokens, seconds from agentjobs.series(%s, %s, %s, %s)"
-_SERIES_PART = timedelta(hours=6)
-"""How much of a series one statement reads."""
+_BOARD = "select waits, runs, workers, queues from agentjobs.board(%s)"
+_SERIES = "select minute, key, state, n, tokens, seconds from agentjobs.series(%s, %s, %s, %s, %s)"
+_MINUTE, _FIVE_MINUTES, _HOUR = timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1)
+_PART, _PART_OF_FIVES, _PART_OF_HOURS = timedelta(hours=6), timedelta(days=2), timedelta(days=14)
+"""How much of a series one statement reads: of its minutes, or of sums of five minutes, or of hours."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,10 @@ class BoardCounts:
 
 @dataclass(frozen=True, slots=True)
 class SeriesPoint:
-    """What has ended in one minute, of one key. A job counts once for each round that has ended."""
+    """What has ended in one step of time, of one key. A job counts once for each round that has ended."""
 
     minute: datetime
+    """The step's beginning."""
     key: str
     outcome: State
     n: int
@@ -146,20 +148,14 @@ class Boards(Breakers):
         return (await self.board_counts()).board(namespace)
 
     async def board_counts(self) -> BoardCounts:
-        """The numbers of all namespaces, counted now. A job that moves meanwhile is counted once at most, or twice where it is
-        claimed between two statements."""
+        """The numbers of all namespaces, all of one moment: one statement reads every job that waits or runs."""
+        ((waits, runs, workers, queues),) = await self._db.fetch(_BOARD, (self._expiry,))
         states: dict[tuple[str, str], dict[State, int]] = {}
         oldest: dict[tuple[str, str], float] = {}
-        after, full = -1, True
-        while full:
-            ((after, size, groups),) = await self._db.fetch(_WAITS, (after, numbers.COUNT_PAGE))
-            full = size == numbers.COUNT_PAGE
-            for namespace, queue, state, n, seconds in groups:
-                mine = states.setdefault((namespace, queue), {})
-                mine[State(state)] = mine.get(State(state), 0) + n
-                if seconds is not None:
-                    oldest[namespace, queue] = max(oldest.get((namespace, queue), 0.0), float(seconds))
-        ((runs, workers, queues),) = await self._db.fetch(_RUNS, (self._expiry,))
+        for namespace, queue, state, n, seconds in waits or ():
+            states.setdefault((namespace, queue), {})[State(state)] = n
+            if seconds is not None:
+                oldest[namespace, queue] = max(oldest.get((namespace, queue), 0.0), float(seconds))
         for namespace, queue, n in runs or ():
             states.setdefault((namespace, queue), {})[State.RUNNING] = n
         return BoardCounts(
@@ -171,19 +167,33 @@ class Boards(Breakers):
         )
 
     async def series(
-        self, since: datetime, until: datetime, *, namespace: str | None = None, by: SeriesKey = "queue"
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        namespace: str | None = None,
+        by: SeriesKey = "queue",
+        step: timedelta = _MINUTE,
     ) -> Sequence[SeriesPoint]:
-        """What has ended, by the minute, from ``since`` to before ``until``; a minute counts by its beginning. Minutes in which nothing
-        ended have no point. Exact for all that has committed; retention bounds how far back it goes.
+        """What has ended, from ``since`` to before ``until``, added up by the step; a minute counts by its beginning. Steps in which
+        nothing ended have no point. Exact for all that has committed; retention bounds how far back it goes.
 
         :param namespace: only its jobs; "": jobs without an object; None: all.
+        :param step: whole minutes; a step begins at a multiple of it since 1970. Of all namespaces, whole five minutes and hours are read fast.
         """
+        if step < _MINUTE or step % _MINUTE:
+            raise ValueError(f"step: {step}: whole minutes are wanted")
+        part = _PART
+        if namespace is None and not step % _FIVE_MINUTES:
+            part = _PART_OF_FIVES if step % _HOUR else _PART_OF_HOURS
+        part = max(step, part - part % step)
         points: list[SeriesPoint] = []
+        end = since - (since - _EPOCH) % step
         while since < until:
-            part = min(since + _SERIES_PART, until)
-            rows = await self._db.fetch(_SERIES, (since, part, namespace, by))
+            end = min(end + part, until)
+            rows = await self._db.fetch(_SERIES, (since, end, namespace, by, step))
             points += [SeriesPoint(minute, key, State(state), *rest) for minute, key, state, *rest in rows]
-            since = part
+            since = end
         return points
 
 

@@ -27,6 +27,7 @@ from agentjobs.queue.records import (
     NewJob,
     ObjectChange,
     ObjectRef,
+    OutputTail,
     Progress,
     RetryPolicy,
     State,
@@ -37,6 +38,7 @@ from agentjobs.values.bounds import (
     LOG_TAIL_BYTES,
     LONGEST_SECONDS,
     MOST_EVENTS,
+    MOST_LINES,
     RESULT_BYTES,
     count,
     seconds,
@@ -305,7 +307,9 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
         if ack.event_count:
             row["e"] = count(ack.event_count, MOST_EVENTS)
         if ack.log_tail:
-            row["l"] = tail(clean(ack.log_tail), LOG_TAIL_BYTES)
+            row["l"], skipped = log_tail(ack.log_tail, ack.log_skipped)
+            if skipped:
+                row["b"] = skipped
         if ack.trace_id:
             row["c"] = clean(ack.trace_id)
         if (end := _ENDS.get(ack.kind)) is not None:
@@ -330,6 +334,22 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
                 row["w"] = delay
             back.append(row)
     return done, back, asks
+
+
+def log_tail(text: str, skipped: int) -> tuple[str, int]:
+    """The end of an output as the database takes it, and the lines before it."""
+    whole = clean(text)
+    kept = tail(whole, LOG_TAIL_BYTES)
+    return kept, count(skipped + whole.count("\n") - kept.count("\n"), MOST_LINES)
+
+
+def output_rows(rows: Iterable[OutputTail]) -> list[JsonObject]:
+    """The argument p_rows of ``store_output``."""
+    made: list[JsonObject] = []
+    for row in rows:
+        kept, skipped = log_tail(row.text, row.skipped)
+        made.append({"i": row.id, "t": row.token, "b": skipped, "o": kept})
+    return made
 
 
 def progress_rows(rows: Iterable[Progress]) -> list[JsonObject]:
@@ -487,6 +507,7 @@ def _attempt(a: Mapping[str, Any]) -> AttemptRecord:
         usage=NO_USAGE if a["usage"] is None else Usage(*a["usage"]),
         event_count=a["event_count"],
         log_tail=a["log_tail"],
+        log_skipped=a["log_skipped"],
     )
 
 

@@ -131,7 +131,7 @@ class JobLists:
         wanted = dumps(_filter_row(which))
         while more:
             ((n, before),) = await self._db.fetch(
-                _COUNT, (wanted, before, numbers.LIST_LOOK, numbers.LIST_LOOK)
+                _COUNT, (wanted, before, numbers.LIST_COUNT, numbers.LIST_COUNT)
             )
             count += n or 0
             more = before is not None

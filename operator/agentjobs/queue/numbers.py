@@ -32,6 +32,8 @@ ERASED_OBJECTS = 10_000
 """The most names of objects that an erasure's answer has."""
 LIST_LOOK = 5_000
 """About the most rows of a table that one statement looks at to find the jobs of a list."""
+LIST_COUNT = 20_000
+"""The same of a statement that only counts."""
 LIST_STATEMENTS = 20
 """The most statements for a page of a list; one that is not full then is continued by the next."""
 SCHEDULE_RUNS = 20

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 from types import EllipsisType
@@ -41,8 +41,10 @@ from agentjobs.queue.records import (
     InputAnswer,
     JobView,
     NewJob,
+    OutputTail,
     Progress,
     QueueState,
+    RunOutput,
     State,
     StepResult,
     TickResult,
@@ -317,19 +319,20 @@ class Queue(KubernetesObjects, BulkActs, Boards, Schedules, ScheduleLists, Audit
             if isinstance(error.__cause__, errors.ConnectionTimeout):
                 self._db.give_up_silent()
             raise
-        alive, release, controls, disowned = rows[0]
+        alive, release, controls, disowned, wanted = rows[0]
         return BeatResult(
             alive=alive,
             release=release,
             controls={(i, t): codec.control(c) for i, t, c in controls or ()},
             disowned=[(i, t) for i, t in disowned or ()],
+            wanted={(i, t): stored for i, t, stored in wanted or ()},
         )
 
     async def _beat(
         self, worker: UUID, in_hand: Sequence[tuple[int, int]], in_flight: Sequence[int]
     ) -> list[Row]:
         return await self._beats.fetch(
-            "select alive, release, controls, disowned from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
+            "select alive, release, controls, disowned, wanted from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
             (worker, dumps([{"i": i, "t": t} for i, t in in_hand]), list(in_flight), self._expiry),
         )
 
@@ -356,6 +359,28 @@ class Queue(KubernetesObjects, BulkActs, Boards, Schedules, ScheduleLists, Audit
             return 1
 
         return sum(await each_alone(rows, store, leave_out))
+
+    async def store_output(self, worker: UUID, rows: Sequence[OutputTail]) -> int:
+        """Stores what runs have printed that somebody reads. Returns how many were stored: the others are sent again as long as
+        a beat names them."""
+        answer = await self._db.fetch(
+            "select agentjobs.store_output(%s, %s::json)", (worker, dumps(codec.output_rows(rows)))
+        )
+        return int(answer[0][0])
+
+    async def want_output(
+        self, uid: UUID, *, seconds: float = 30.0, seen: datetime | None = None
+    ) -> RunOutput | None:
+        """What the job's run has printed lately; None: it does not run. Its worker stores that for ``seconds`` from now on.
+
+        :param seen: the moment (``at``) of the output that the reader has.
+        """
+        rows = await self._db.fetch(
+            "select run, at, skipped, output from agentjobs.want_output(%s, %s, %s)",
+            (uid, timedelta(seconds=seconds), seen),
+        )
+        run, at, skipped, text = rows[0]
+        return None if run is None else RunOutput(run, at, skipped or 0, text)
 
     async def tick(self, caller: UUID) -> TickResult:
         """One tick: promotes, enforces deadlines, rescues; one process at a time (H26)."""

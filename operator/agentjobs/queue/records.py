@@ -278,6 +278,8 @@ class Ack:
     event_count: int = 0
     log_tail: str = ""
     """The last 64 KiB of the executor's stdout and stderr."""
+    log_skipped: int = 0
+    """Lines that it printed before ``log_tail``."""
     session_id: str = ""
     trace_id: str = ""
     models: tuple[ModelReport, ...] = ()
@@ -336,6 +338,8 @@ class BeatResult:
     disowned: Sequence[tuple[int, int]]
     """Runs (job id, token) that the worker claimed more than a beat ago and named neither as in hand nor as
     in flight. It disowns those that it still does not have."""
+    wanted: Mapping[tuple[int, int], bool] = field(default_factory=dict)
+    """Whether output is stored, of runs (job id, token) whose output somebody reads."""
     recovering: bool = False
     """True: the database is being restored (H31). Never set so far."""
 
@@ -349,6 +353,31 @@ class Progress:
     step: str
     event_count: int
     usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTail:
+    """The end of what a running job has printed, from its worker."""
+
+    id: int
+    token: int
+    text: str
+    """At most 64 KiB count."""
+    skipped: int
+    """Lines that were printed before ``text``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """The end of what a running job has printed, for a reader."""
+
+    run: int
+    at: datetime | None
+    """It was stored; None: nothing is yet."""
+    skipped: int = 0
+    """Lines that were printed before ``text``."""
+    text: str | None = None
+    """None: nothing is stored yet, or the reader has it (``seen``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +415,8 @@ class AttemptRecord:
     usage: Usage
     event_count: int
     log_tail: str = ""
+    log_skipped: int = 0
+    """Lines that it printed before ``log_tail``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -34,6 +35,8 @@ DATA_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept",
 }
+STREAM_HEADERS = {**DATA_HEADERS, "X-Accel-Buffering": "no"}
+"""nginx before us hands each event on at once."""
 HTML_HEADERS = {**DATA_HEADERS, "Content-Security-Policy": CSP}
 FILE_HEADERS = {
     "Cache-Control": "no-cache",
@@ -122,7 +125,7 @@ class Renderer:
             if media.type == HTML and self.dashboard is not None:
                 shown = self.dashboard.fragment(answer.model, self.page)
                 if shown is not None:
-                    return Response(shown, answer.code, HTML_HEADERS, f"{HTML}; charset=utf-8")
+                    return html_response(shown, answer.code, self.known_tags)
         raise ApiError(406, "only application/json, its Table, and text/html of some objects are served")
 
     def _table(
@@ -135,14 +138,14 @@ class Renderer:
     def _stream(self, answer: Watch | Log) -> Response:
         for media in self.accept:
             if media.type == EVENTS:
-                return StreamingResponse(self._sse(answer), media_type=EVENTS, headers=DATA_HEADERS)
+                return StreamingResponse(self._sse(answer), media_type=EVENTS, headers=STREAM_HEADERS)
             if isinstance(answer, Log):
                 if media.type in (PLAIN, "text/*") or media.is_json:
                     kind = f"{PLAIN}; charset=utf-8"
-                    return StreamingResponse(self._lines(answer), media_type=kind, headers=DATA_HEADERS)
+                    return StreamingResponse(self._lines(answer), media_type=kind, headers=STREAM_HEADERS)
             elif media.is_json or (media.is_table and self.columns):
                 lines = self._watch(answer, as_table=media.is_table)
-                return StreamingResponse(lines, media_type=JSON, headers=DATA_HEADERS)
+                return StreamingResponse(lines, media_type=JSON, headers=STREAM_HEADERS)
         raise ApiError(406, f"a stream comes as {EVENTS}, {JSON} (a watch) or {PLAIN} (a log)")
 
     async def _lines(self, answer: Log) -> AsyncIterator[bytes]:
@@ -245,6 +248,15 @@ def json_response(body: JsonObject, code: int = 200, content_type: str = JSON) -
     return Response(orjson.dumps(body), code, DATA_HEADERS, content_type)
 
 
+def html_response(shown: str, code: int, known_tags: str) -> Response:
+    """A fragment of HTML; nothing where the page has this very one. Nobody keeps it, so the page names it itself."""
+    tag = f'"{hashlib.sha256(shown.encode(errors="replace")).hexdigest()[:24]}"'
+    headers = {**HTML_HEADERS, "ETag": tag}
+    if code == 200 and tag in known_tags:
+        return Response(status_code=304, headers=headers)
+    return Response(shown, code, headers, f"{HTML}; charset=utf-8")
+
+
 def error_response(error: ApiError, accept: Sequence[Media]) -> Response:
     """A refusal: a Status object, or one paragraph of HTML for the dashboard."""
     if accept and accept[0].type == HTML:
@@ -254,6 +266,8 @@ def error_response(error: ApiError, accept: Sequence[Media]) -> Response:
         response = json_response(error.status, error.code)
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.challenge:
+        response.headers["WWW-Authenticate"] = error.challenge
     return response
 
 

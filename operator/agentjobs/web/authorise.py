@@ -18,9 +18,14 @@ Review = Callable[[Identity, Target], Awaitable[bool]]
 """Asks the API server by a SubjectAccessReview. Raises ApiError (503) where no answer comes."""
 
 
+async def everything(_: Identity, __: Target) -> bool:
+    """The review where there is no cluster: whoever is let in may read all."""
+    return True
+
+
 class Authoriser:
-    """Answers by door. At the aggregated door a right beyond the path's own is asked of the API server, and kept for
-    ``KEPT_SECONDS``."""
+    """Answers by door. The API server is asked for rights, at the aggregated door for those beyond the path's own; its answers
+    are kept for ``KEPT_SECONDS``."""
 
     def __init__(self, review: Review | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._review, self._clock = review, clock
@@ -33,10 +38,11 @@ class Authoriser:
         """
         if not await self.allows(identity, wanted, path=path):
             where = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
+            shut = wanted.verb not in READING and not identity.may_act
             raise ApiError(
                 403,
                 f'User "{identity.user}" cannot {wanted.verb} resource "{wanted.resource}" {where}'
-                + ("" if identity.may_act else ": this door is read-only"),
+                + (": this door is read-only; act by kubectl agentjobs" if shut else ""),
             )
 
     async def allows(self, identity: Identity, wanted: Target, *, path: Target | None = None) -> bool:
@@ -46,6 +52,8 @@ class Authoriser:
                 return True
             case Door.TOKEN:
                 return wanted.verb in READING
+            case Door.PROXY:
+                return wanted.verb in READING and await self._reviewed(identity, wanted)
             case Door.AGGREGATED:
                 return wanted == path or await self._reviewed(identity, wanted)
 

@@ -14,8 +14,13 @@ class Door(StrEnum):
     """Through kube-apiserver, which has proved who it is. It has authorised the path's own verb and resource."""
     ADMINISTRATOR = "administrator"
     """At 127.0.0.1, with the secret of the process's start."""
+    PROXY = "proxy"
+    """Behind an ingress, signed in by a trusted proxy: read only, what RBAC says."""
     TOKEN = "token"
-    """Behind an ingress, with the shared token: read only."""
+    """Behind an ingress, with the shared token: read only, everything."""
+
+
+READ_ONLY = frozenset({Door.PROXY, Door.TOKEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class Identity:
     @property
     def may_act(self) -> bool:
         """Whether the door lets acts in at all."""
-        return self.door is not Door.TOKEN
+        return self.door not in READ_ONLY
 
     @property
     def has_objects(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from agentjobs.queue.board import Board, BoardCounts, SeriesKey
@@ -11,7 +11,7 @@ from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView
+from agentjobs.queue.records import JobView, RunOutput, State
 from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.acts import Acts, EraseSessions
 from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
@@ -82,9 +82,18 @@ class Runs:
             raise not_found("agentruns.runs.agentjobs.dev", name)
         return view
 
-    async def lately(self, uid: UUID) -> JobView | None:
+    async def lately(self, uid: UUID) -> State:
+        """The job's state a moment ago, read once for all who follow the job. A job that is gone has ended as Cancelled."""
+        view = await self.recent(uid)
+        return State.CANCELLED if view is None else view.state
+
+    async def recent(self, uid: UUID) -> JobView | None:
         """The job a moment ago, read once for all who follow it. None: it is gone."""
         return await self._shared.read(("view", uid), lambda: self._queue.show(uid))
+
+    async def output(self, uid: UUID, seen: datetime | None) -> RunOutput | None:
+        """What the job's run has printed lately, read once for all who follow it. None: it does not run."""
+        return await self._shared.read(("output", uid, seen), lambda: self._queue.want_output(uid, seen=seen))
 
     async def run(self, namespace: str, name: str, uid: str | None = None) -> AgentRun:
         """The whole job as an object."""
@@ -139,8 +148,10 @@ class Runs:
     ) -> RunSeries:
         """What has ended, by the step; read once for all who ask for the same within ``BOARD_SECONDS``."""
         place = place_of(namespace)
+        step = timedelta(seconds=step_seconds)
         minutes = await self._boards.read(
-            ("series", place, by, since), lambda: self._queue.series(since, until, namespace=place, by=by)
+            ("series", place, by, since, step),
+            lambda: self._queue.series(since, until, namespace=place, by=by, step=step),
         )
         return series_of(minutes, by, since, until, step_seconds)
 

@@ -1,4 +1,4 @@
-"""The process: a listener of the aggregated door or of the administrator's, and probes on a plain port of their own."""
+"""The process: a listener for each door that it has, and probes on a plain port of their own."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-import uvicorn
 from starlette.requests import Request
-from starlette.types import ASGIApp
 
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
@@ -28,27 +26,32 @@ from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.acts import EraseSessions
 from agentjobs.web.administrator import AdministratorsDoor, start_path
 from agentjobs.web.app import App, Identify
-from agentjobs.web.authorise import Authoriser
+from agentjobs.web.authorise import Authoriser, everything
 from agentjobs.web.cluster import read_front_proxy, reviewed
 from agentjobs.web.front_proxy import FrontProxy, FrontProxyUnknown
 from agentjobs.web.identity import Identity
+from agentjobs.web.ingress import IngressDoor
+from agentjobs.web.listener import OPEN_FILES, Listeners
 from agentjobs.web.runs import Runs
-from agentjobs.web.target import Target
-from agentjobs.web.tls import PEER, PeerProtocol, ServingTls
+from agentjobs.web.tls import PEER, ServingTls
 from agentjobs.web.ui.pages import DASHBOARD
 
 log = logging.getLogger(__name__)
-HEADER_BYTES = 32 << 10
 REREAD_SECONDS = 30.0
 """How often the front proxy's ConfigMap and the serving certificate are read again."""
 RETRY_SECONDS = 5.0
-GRACE_SECONDS = 10
 LINGER_SECONDS = 10.0
 """How long the aggregated door goes on after SIGTERM: the API server learns later that the endpoint is gone."""
-CONNECTIONS = 3000
-"""Far more than ``shares`` lets a few tenants hold: beyond it everybody is refused, discovery too."""
-OPEN_FILES = CONNECTIONS + 100
-"""Shells and some container runtimes allow 1024."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngressConfig:
+    """The ingress door, without TLS: the proxy before it has that."""
+
+    door: IngressDoor
+    port: int
+    reviewed: bool = True
+    """Whether RBAC says what a person may read. False: there is no cluster, and each reads everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,15 @@ class WebConfig:
     dsn: Dsn
     direct_dsn: Dsn | None = None
     tls_folder: Path | None = None
-    """With ``tls.crt`` and ``tls.key``: the aggregated door. None: the administrator's, at 127.0.0.1."""
+    """With ``tls.crt`` and ``tls.key``: the aggregated door. None: it is shut."""
     port: int = 10250
+    """Of the aggregated door; where no other door is named, of the administrator's, at 127.0.0.1."""
+    ingress: IngressConfig | None = None
+    """None: the ingress door is shut."""
     kubeconfig: str | None = None
     health_port: int | None = None
     linger_seconds: float = LINGER_SECONDS
+    """See ``Listeners``. The administrator's door does not linger."""
     trace_url: str = ""
     """Of the tracing system, with ``{trace_id}`` in it. Empty: traces are not linked."""
     session_dsn: Dsn | None = None
@@ -71,32 +78,28 @@ class WebConfig:
     """Erases conversations. None: there are none to erase."""
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @dataclass(slots=True)
 class Web:
     """One process."""
 
     config: WebConfig
     meter: Counters = field(default_factory=Counters)
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    ending: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once streams are to end."""
-    serving: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the listener takes connections."""
-    problem: str = "the listener has not begun"
+    listeners: Listeners = field(init=False)
     link: str = ""
     """The administrator's link, once it serves."""
     health_port: int | None = None
 
+    def __post_init__(self) -> None:
+        doors = (self.config.tls_folder is not None) + (self.config.ingress is not None)
+        self.listeners = Listeners(max(doors, 1), self.config.linger_seconds if doors else 0.0)
+
+    @property
+    def serving(self) -> asyncio.Event:
+        """Set while all doors are open."""
+        return self.listeners.serving
+
     def stop(self) -> None:
-        self.stopping.set()
+        self.listeners.stopping.set()
 
     async def run(self) -> int:
         """Serves until ``stop``; 0: ended in good order."""
@@ -111,54 +114,63 @@ class Web:
         ):
             self.health_port = port
             runs = Runs(queue, transcripts, self.config.erase_sessions)
-            if self.config.tls_folder is None:
-                await self._administrator(runs)
-            else:
-                await self._aggregated(runs, self.config.tls_folder)
+            async with (
+                ApiServer(self.config.kubeconfig, self.meter) as api,
+                asyncio.TaskGroup() as doors,
+            ):
+                if self.config.tls_folder is not None:
+                    doors.create_task(self._aggregated(api, runs, self.config.tls_folder))
+                if self.config.ingress is not None:
+                    doors.create_task(self._ingress(api, runs, self.config.ingress))
+                if self.config.tls_folder is None and self.config.ingress is None:
+                    doors.create_task(self._administrator(runs))
         return 0
 
     def _ready(self) -> dict[str, str]:
         # the listener only: without the database, discovery is answered still, on which namespaces' deletion waits
-        return {} if self.serving.is_set() else {"listener": self.problem}
+        return {} if self.serving.is_set() else {"listener": self.listeners.problem}
 
     async def _metrics(self) -> str:
         return page(self.meter.families())
 
+    def _app(self, identify: Identify, runs: Runs, authoriser: Authoriser) -> App:
+        return App(identify, runs, authoriser, DASHBOARD, self.listeners.ending, self.config.trace_url)
+
     async def _administrator(self, runs: Runs) -> None:
         door = AdministratorsDoor(self.config.port, start_path(dashboard=True))
-        app = App(door.identify, runs, Authoriser(), DASHBOARD, self.ending, self.config.trace_url)
         self.link = door.link
-        await self._serve(door.around(app), "127.0.0.1", None)
+        app = self._app(door.identify, runs, Authoriser())
+        await self.listeners.serve(door.around(app), "127.0.0.1", self.config.port)
 
-    async def _aggregated(self, runs: Runs, folder: Path) -> None:
-        async with ApiServer(self.config.kubeconfig, self.meter) as api:
-            found = await self._front_proxy(api, folder)
-            if found is None:
-                return
-            known, tls = found
+    async def _ingress(self, api: ApiServer, runs: Runs, config: IngressConfig) -> None:
+        authoriser = Authoriser(partial(reviewed, api) if config.reviewed else everything)
+        app = self._app(config.door.identify, runs, authoriser)
+        await self.listeners.serve(config.door.around(app), "0.0.0.0", config.port)
 
-            async def review(identity: Identity, wanted: Target) -> bool:
-                return await reviewed(api, identity, wanted)
-
-            app = App(known.identify, runs, Authoriser(review), DASHBOARD, self.ending, self.config.trace_url)
-            following = asyncio.create_task(self._follow(api, known, tls))
-            try:
-                await self._serve(app, "0.0.0.0", tls.context)
-            finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+    async def _aggregated(self, api: ApiServer, runs: Runs, folder: Path) -> None:
+        found = await self._front_proxy(api, folder)
+        if found is None:
+            return
+        known, tls = found
+        app = self._app(known.identify, runs, Authoriser(partial(reviewed, api)))
+        following = asyncio.create_task(self._follow(api, known, tls))
+        try:
+            await self.listeners.serve(app, "0.0.0.0", self.config.port, tls.context)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     async def _front_proxy(self, api: ApiServer, folder: Path) -> tuple[_Known, ServingTls] | None:
         """Waits until the cluster names its front proxy and the certificate is there; None: it is to end."""
-        while not self.stopping.is_set():
+        while not self.listeners.stopping.is_set():
             try:
                 proxy = await read_front_proxy(api)
                 return _Known(proxy), ServingTls(folder, proxy.ca)
             except (FrontProxyUnknown, ApiUnavailable, OSError, ssl.SSLError) as error:
-                self.problem = f"the door stays shut: {error}"
-                log.error(self.problem)
+                self.listeners.problem = f"the door stays shut: {error}"
+                log.error(self.listeners.problem)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), RETRY_SECONDS)
+                await asyncio.wait_for(self.listeners.stopping.wait(), RETRY_SECONDS)
         return None
 
     async def _follow(self, api: ApiServer, known: _Known, tls: ServingTls) -> None:
@@ -174,46 +186,6 @@ class Web:
                 log.warning("the front proxy cannot be read again, the last one stays: %s", error)
             except Exception:  # whatever stands in that ConfigMap, certificates are still to be renewed
                 log.exception("the front proxy cannot be read again, the last one stays")
-
-    async def _serve(self, app: ASGIApp, host: str, tls: ssl.SSLContext | None) -> None:
-        config = uvicorn.Config(
-            app,
-            host=host,
-            port=self.config.port,
-            http=PeerProtocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            h11_max_incomplete_event_size=HEADER_BYTES,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            ssl_context_factory=None if tls is None else (lambda *_: tls),
-        )
-        server = _Server(config)
-        running = asyncio.create_task(server.serve())
-        stop = asyncio.create_task(self.stopping.wait())
-        try:
-            while not server.started and not running.done() and not stop.done():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)  # uvicorn tells it by a flag alone
-            if server.started:
-                self.problem = ""
-                self.serving.set()
-            await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
-            self.serving.clear()
-            self.problem = "the process ends"
-            if tls is not None and server.started:
-                await asyncio.wait({running}, timeout=self.config.linger_seconds)
-        finally:
-            self.serving.clear()
-            self.ending.set()
-            server.should_exit = True
-            stop.cancel()
-            await running
 
 
 @dataclass(slots=True)
@@ -238,7 +210,7 @@ async def run_web(config: WebConfig) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, web.stop)
-    if config.tls_folder is None:
+    if config.tls_folder is None and config.ingress is None:
         telling = asyncio.create_task(_tell(web))
         telling.add_done_callback(lambda _: None)
     return await web.run()

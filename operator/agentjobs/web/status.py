@@ -32,9 +32,13 @@ REASONS = {
 class ApiError(Exception):
     """A request that is refused. The message says which value, and what is wanted."""
 
-    def __init__(self, code: int, message: str, *, retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self, code: int, message: str, *, retry_after_seconds: int | None = None, challenge: str = ""
+    ) -> None:
+        """``challenge``: how a browser may show who asks (WWW-Authenticate). Empty: by nothing that it could ask for."""
         super().__init__(message)
         self.code, self.message, self.retry_after_seconds = code, message, retry_after_seconds
+        self.challenge = challenge
 
     @property
     def status(self) -> JsonObject:

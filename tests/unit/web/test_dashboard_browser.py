@@ -13,22 +13,11 @@ from agentjobs.api.names import ACT, RUN_REQUESTED_AT
 from agentjobs.values.verbs import Verb
 from agentjobs.web.objects.acts import RunAction
 from browser import Tab, tab, until
+from dashboard_browsing import FAILED, PAGES, SHOWN, confirm
 from dashboard_samples import HOSTILE, afternoon, entry, question, run, uid
 from dashboard_site import Site, served
 
 AXE = Path(__file__).resolve().parents[2] / "support/vendored/axe.min.js"
-FAILED = {"namespace": "support", "name": "triage-4808", "uid": uid("triage-4808")}
-PAGES: dict[str, dict[str, str]] = {
-    "now": {},
-    "jobs": {"namespace": "support"},
-    "approvals": {},
-    "schedules": {},
-    "queues": {},
-    "workers": {},
-    "audit": {},
-    "job": FAILED,
-}
-SHOWN = "document.querySelectorAll('.region').length && ![...document.querySelectorAll('.region')].some(r => r.textContent.trim() === '…')"
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +31,9 @@ def browser() -> Iterator[Tab]:
 def site(browser: Tab) -> Iterator[Site]:
     browser.console.clear()
     sample = afternoon()
-    sample.results[uid("triage-4808")] = sample.results[uid("triage-4806")].model_copy(
-        update={"state": "Failed", "result": None}
-    )
     with served(sample) as started:
         yield started
         browser.open("about:blank")
-
-
-def _confirm(browser: Tab, reason: str = "") -> None:
-    browser.wait(
-        "document.querySelector('#ask').open && !document.querySelector('#ask-yes').disabled",
-        "the act is asked about",
-    )
-    if reason:
-        browser.run("document.querySelector('#ask-reason').focus()")
-        browser.type(reason)
-    browser.click("#ask-yes")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -134,7 +109,7 @@ def test_the_page_is_held_while_rows_are_selected(browser: Tab, site: Site) -> N
 def test_a_retry_is_a_patch_of_the_object_with_who_asked_why(browser: Tab, site: Site) -> None:
     browser.open(site.page("job", **FAILED))
     browser.click("button[data-act=retry]")
-    _confirm(browser, "the field is back")
+    confirm(browser, "the field is back")
     browser.wait_text(".acts .told", "Asked for")
     method, path, body = site.changes[0]
     assert (method, path) == (
@@ -168,7 +143,7 @@ def test_each_act_on_an_object_names_its_author_as_the_audit_reads_it(
     site.runs.append(run("triage-4801", "Suspended"))
     browser.open(site.page("job", namespace="support", name=job, uid=uid(job)))
     browser.click(f"button[data-act={button}]")
-    _confirm(browser, 'so "they" say\\ <b>€</b>')
+    confirm(browser, 'so "they" say\\ <b>€</b>')
     until(lambda: site.changes, "the change arrives")
     value = site.changes[-1][2]["metadata"]["annotations"][ACT]
     said = act.parse(value)
@@ -181,7 +156,7 @@ def test_a_refused_act_is_told_beside_its_button(browser: Tab, site: Site) -> No
     site.refused = (403, 'agentjobs "triage-4808" is forbidden: <b>no</b>')
     browser.open(site.page("job", **FAILED))
     browser.click("button[data-act=retry]")
-    _confirm(browser)
+    confirm(browser)
     browser.wait_text(".acts .told", "is forbidden: <b>no</b>")
 
 
@@ -189,7 +164,7 @@ def test_an_approval_names_its_question_and_what_was_filled_in(browser: Tab, sit
     browser.open(site.page("approvals"))
     browser.wait_text(".inbox li:first-child", "A-1187")
     browser.click(".inbox li:nth-child(2) button[data-act=approve]")
-    _confirm(browser, "known customer")
+    confirm(browser, "known customer")
     browser.wait_text(".inbox li:nth-child(2) .told", "Asked for")
     answer = json.loads(site.changes[0][2]["metadata"]["annotations"]["agentjobs.dev/input-response"])
     assert (answer["id"], answer["approved"], answer["reason"]) == ("adk-77", True, "known customer")
@@ -201,8 +176,8 @@ def test_all_failed_jobs_are_counted_first_and_retried_each_once(browser: Tab, s
     browser.wait_text("#list", "digest-29395170")
     browser.click("button[data-bulk=retry]")
     browser.wait_text("#ask-says", "3 jobs match.")
-    _confirm(browser, "the provider is back")
-    browser.wait_text("#bulk-told", "3 of 3: asked for")
+    confirm(browser, "the provider is back")
+    browser.wait_text("#work-told", "3 of 3: asked for")
     names = [path.rsplit("/", 1)[1] for _, path, _ in site.changes]
     assert sorted(names) == ["digest-29395170", "triage-4807", "triage-4808"]
 
@@ -216,8 +191,8 @@ def test_all_that_match_in_all_namespaces_are_changed_and_those_without_an_objec
     browser.wait_text("#list", "a-2")
     browser.click("button[data-bulk=retry]")
     browser.wait_text("#ask-says", "5 jobs match.")
-    _confirm(browser, "all of them")
-    browser.wait_text("#bulk-told", "4 of 5: asked for")  # the sample answers that one was changed
+    confirm(browser, "all of them")
+    browser.wait_text("#work-told", "4 of 5: asked for")  # the sample answers that one was changed
     changed = [(method, path.split("/v1alpha1/")[1]) for method, path, _ in site.changes]
     assert changed == [
         *(("PATCH", f"namespaces/team-{n}/agentjobs/a-{n}") for n in range(3)),
@@ -238,7 +213,7 @@ def test_one_job_without_an_object_is_changed_by_its_uid(browser: Tab, site: Sit
     site.objects = False  # the administrator's door
     browser.open(site.page("job", namespace="-", name=name, uid=uid(name)))
     browser.click("button[data-act=retry]")
-    _confirm(browser, "it is mended")
+    confirm(browser, "it is mended")
     browser.wait_text(".acts .told", "Asked for")
     [(method, path, body)] = site.changes
     assert (method, path.split("/v1alpha1/")[1]) == ("POST", "namespaces/-/runactions")
@@ -265,7 +240,7 @@ def test_a_queue_is_paused_with_a_reason_only(browser: Tab, site: Site) -> None:
     browser.click("#q-bulk button[data-act=pause]")
     browser.click("#ask-yes")
     assert browser.run("document.querySelector('#ask').open") is True
-    _confirm(browser, "the partner's API is down")
+    confirm(browser, "the partner's API is down")
     browser.wait_text("#q-bulk .told", "Asked for")
     assert site.changes[0][2]["spec"] == {
         "verb": "pause",
@@ -313,6 +288,7 @@ def test_who_may_not_read_a_conversation_is_told_so(browser: Tab, site: Site) ->
 
 def test_output_that_is_open_is_followed(browser: Tab, site: Site) -> None:
     browser.open(site.page("job", **FAILED))
+    browser.wait(SHOWN)
     browser.click("#h-output + details summary")
     browser.wait_text("#h-output + details pre", "loaded 214 orders")
     site.output += "and then <b>more</b>\n"
@@ -324,7 +300,7 @@ def test_a_schedule_is_run_now_with_the_same_time_in_both_annotations(browser: T
     browser.open(site.page("schedules"))
     browser.wait_text(".region", "inventory")
     browser.click(f"[id='s-{uid('digest')}'] button[data-act=trigger]")
-    _confirm(browser, "the morning's is missing")
+    confirm(browser, "the morning's is missing")
     until(lambda: site.changes, "the change arrives")
     method, path, body = site.changes[0]
     assert (method, path) == (
@@ -339,10 +315,10 @@ def test_a_schedule_is_run_now_with_the_same_time_in_both_annotations(browser: T
 def test_a_schedule_is_paused_and_resumed_by_its_spec(browser: Tab, site: Site) -> None:
     browser.open(site.page("schedules"))
     browser.click(f"[id='s-{uid('stock-check')}'] button[data-act=hold]")
-    _confirm(browser)
+    confirm(browser)
     browser.wait_text(f"[id='s-{uid('stock-check')}'] .told", "Asked for")
     browser.click(f"[id='s-{uid('inventory')}'] button[data-act=unhold]")
-    _confirm(browser)
+    confirm(browser)
     browser.wait_text(f"[id='s-{uid('inventory')}'] .told", "Asked for")
     asked = [
         (body["spec"]["suspend"], act.parse(body["metadata"]["annotations"][ACT]).verb)

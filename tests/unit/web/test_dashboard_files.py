@@ -18,7 +18,7 @@ from agentjobs.web.ui.fragments import of
 from agentjobs.web.ui.pages import SHELLS, STATIC, Pages, assets
 from agentjobs.web.ui.words import duration, explanation, short
 from agentjobs.web.view import Page
-from dashboard_samples import HOSTILE, NOW, afternoon, at, question, run, schedule, series
+from dashboard_samples import HOSTILE, afternoon, at, question, run, schedule, series
 
 ROOT = Path(__file__).resolve().parents[3]
 TEMPLATES = sorted((STATIC.parent / "templates").rglob("*.html"))
@@ -71,7 +71,7 @@ def test_every_page_is_served_and_names_only_files_that_are_served() -> None:
 @pytest.mark.parametrize("part", ["", "failures", "inbox"])
 def test_hostile_words_are_text_in_a_list(part: str) -> None:
     hostile = run("x", "Failed", message=HOSTILE, agent=HOSTILE, reason="AgentFailed")
-    html = of(AgentRunList(items=[hostile]), _page(part), NOW)
+    html = of(AgentRunList(items=[hostile]), _page(part))
     assert html is not None
     assert "<img" not in html
     assert "<script" not in html
@@ -83,7 +83,7 @@ def test_hostile_words_are_text_in_a_question() -> None:
         "InputRequired",
         question=question(tool=HOSTILE, arguments=HOSTILE, hint=HOSTILE, payload=HOSTILE),
     )
-    html = of(asked, _page("question"), NOW)
+    html = of(asked, _page("question"))
     assert html is not None
     assert "<img" not in html
     assert 'style="color' not in html
@@ -98,7 +98,7 @@ def test_a_schedule_with_hostile_words_or_an_unknown_zone_is_shown() -> None:
             "status": plain.status.model_copy(update={"problem": HOSTILE, "last": last}),
         }
     )
-    html = of(ScheduleStatList(items=[hostile]), _page(), NOW)
+    html = of(ScheduleStatList(items=[hostile]), _page())
     assert html is not None
     assert "<img" not in html
     assert "UTC" in html
@@ -137,11 +137,11 @@ def test_a_series_of_many_keys_ends_with_the_sum_of_the_rest() -> None:
 
 @pytest.mark.parametrize("part", ["ends", "tokens"])
 def test_hostile_words_are_text_in_a_series(part: str) -> None:
-    html = of(series({HOSTILE: [(60, "Failed", 1, 1)]}), _page(part), NOW)
+    html = of(series({HOSTILE: [(60, "Failed", 1, 1)]}), _page(part))
     assert html is not None
     assert "<img" not in html
     assert "<rect" in html
-    assert of(series({}), _page(part), NOW) is not None
+    assert of(series({}), _page(part)) is not None
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_hostile_words_are_text_in_a_series(part: str) -> None:
 )
 def test_a_trace_is_linked_only_where_a_tracing_system_is_set(template: str, link: str) -> None:
     page = replace(_page(), trace_url=template)
-    html = of(run("x", "Failed", trace_id="4bf9<2F"), page, NOW)
+    html = of(run("x", "Failed", trace_id="4bf9<2F"), page)
     assert html is not None
     assert "4bf9&lt;2F" in html
     assert (link in html) if link else ("_blank" not in html)
@@ -171,7 +171,7 @@ def test_a_read_only_door_shows_no_act() -> None:
         (site.models, "acts"),
         (site.schedules, ""),
     ):
-        html = of(model, _page(part, may_act=False), NOW)
+        html = of(model, _page(part, may_act=False))
         assert html is not None
         assert "data-act" not in html
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from agentjobs.agents.definition.allow_lists import check_module, module_allowed
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
+from agentjobs.agents.verdict.places import place_of
 
 if TYPE_CHECKING:
     from google.adk.apps import App
@@ -125,7 +126,7 @@ def import_module(name: str) -> types.ModuleType:
                 f"worker does not have. Set it for the worker pool, or give it a default in the module."
             ) from error
         raise AgentInvalid(
-            f"agent.module: {name!r} failed at import: {_told(error)}. Correct the module; importing it must not "
+            f"agent.module: {name!r} failed at import: {_told(error, name)}. Correct the module; importing it must not "
             f"need arguments, input or a running event loop."
         ) from error
 
@@ -199,7 +200,7 @@ async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
                 f"does not have. Set it for the worker pool, or give it a default in the function."
             ) from error
         raise AgentInvalid(
-            f"agent.module: {where}() failed: {_told(error)}. Correct the function."
+            f"agent.module: {where}() failed: {_told(error, where)}. Correct the function."
         ) from error
 
 
@@ -219,6 +220,9 @@ def _public(module: types.ModuleType) -> str:
     return ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "") if names else "nothing public"
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException, module: str) -> str:
+    """The class and text of ``error``, and the line of the agent's code that it came through."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
+    place = place_of(error, module.partition(":")[0].partition(".")[0])
+    told = f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
+    return f"{told} at {place}" if place else told

@@ -15,6 +15,7 @@ from agentjobs.agents.verdict.delays import accounts, delay_of
 from agentjobs.agents.verdict.error_rules import Rule
 from agentjobs.agents.verdict.errors import AgentError
 from agentjobs.agents.verdict.outcome import Verdict
+from agentjobs.agents.verdict.places import place_of
 from agentjobs.agents.verdict.redaction import bounded_error, without
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
@@ -54,6 +55,7 @@ def judge_exception(
     tool: str = "",
     said: Iterable[str] = (),
     now: datetime | None = None,
+    package: str = "",
 ) -> Judgement:
     """The judgement of the exception that ended a run.
 
@@ -61,6 +63,7 @@ def judge_exception(
     :param tool: name of the tool that raised it, for ``Origin.TOOL``.
     :param said: prompts, answers and keys that the message must not quote.
     :param now: the time that a Retry-After date is compared with. Default: the clock's.
+    :param package: the agent's top-level package: the message names the last line of its code.
     """
     error = _innermost(error)
     if isinstance(error, AgentError):
@@ -68,11 +71,13 @@ def judge_exception(
     delay = delay_of(error, now or datetime.now(UTC)) if origin is Origin.MODEL else None
     row, rule = _row(error, origin, delay)
     subject = f"Tool {tool!r}: " if tool and origin is Origin.TOOL else ""
-    quote = f" ({quoted(error, rule)})"
+    # of a model's call, the lines of its client say nothing about the agent
+    place = place_of(error, package) if origin is not Origin.MODEL else ""
+    told = without(f"{subject}{rule.told} ({quoted(error, rule)}", said)
     return Judgement(
         rule.verdict,
         rule.reason,
-        bounded_error(without(f"{subject}{rule.told}{quote}", said)),
+        bounded_error(f"{told} at {place})" if place else f"{told})"),
         delay if rule.verdict is Verdict.SNOOZE or rule.verdict is Verdict.RETRY else None,
         # only an error of a model's call says something about that model
         rule.model_answer if origin is Origin.MODEL else None,

@@ -1,4 +1,4 @@
-"""``agentjobs web``: serve the runs API, to the API server or to an administrator on this machine."""
+"""``agentjobs web``: serve the runs API, to the API server, behind an ingress, or to an administrator on this machine."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def web(
         ),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to serve at. Default: 10250.")] = None,
+    ingress_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port for an ingress, read-only; needs a token's or a proxy secret's file. [AGENTJOBS_WEB_INGRESS_PORT]"
+        ),
+    ] = None,
     kubeconfig: Annotated[
         Path | None, typer.Option(help="A kubeconfig. Default: the pod's own account, else ~/.kube/config.")
     ] = None,
@@ -36,6 +42,7 @@ def web(
         {
             "web_tls_dir": tls_dir,
             "web_port": port,
+            "web_ingress_port": ingress_port,
             "kubeconfig": kubeconfig,
             "health_port": health_port,
             "name": name,
@@ -45,8 +52,8 @@ def web(
         config,
     )
     settings.dsn()
-    need_extra("web", "uvicorn", "The runs API")
-    need_extra("web", "starlette", "The runs API")
+    for module in ("uvicorn", "starlette", "jinja2"):
+        need_extra("web", module, "The runs API")
 
     from agentjobs.cli.run_parts import start_web
 

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
-from agentjobs.cli.commands.options import Config, DatabaseUrlFile
 from agentjobs.cli.database.look import filter_of
-from agentjobs.cli.database.opened import author, job_of, run
+from agentjobs.cli.database.opened import Config, DatabaseUrlFile, author, job_of, run
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import argument, echo
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Act, question_text
@@ -26,7 +24,7 @@ from agentjobs.queue.records import State
 from agentjobs.values.verbs import Verb
 
 SHOWN = 10
-Jobs = Annotated[list[str] | None, typer.Argument(metavar="JOB...", help="Jobs by uid.")]
+Jobs = Annotated[list[str] | None, argument(metavar="JOB...", help="Jobs by uid.")]
 _UNFINISHED = frozenset(state for state in State if not state.final)
 FIT = {
     Verb.RETRY: frozenset({State.FAILED, State.CANCELLED}),
@@ -78,13 +76,13 @@ def command(act: Act, help_: str) -> Callable[..., None]:
             raise BadInput(f"--state: {act.word} is for jobs that are {', '.join(sorted(FIT[act.verb]))}.")
         total, page = run(lambda queue: _preview(queue, fit), config, database_url_file)
         if not total:
-            typer.echo(f"No jobs without an object to {act.word}.", err=True)
+            echo(f"No jobs without an object to {act.word}.", err=True)
             return
         for row in page.jobs:
-            typer.echo(f"  {row.uid}   {row.state}", err=True)
+            echo(f"  {row.uid}   {row.state}", err=True)
         if total > len(page.jobs):
-            typer.echo(f"  … and {total - len(page.jobs):,} more", err=True)
-        typer.echo(question_text(act, total, "job", "without an object", seconds), err=True)
+            echo(f"  … and {total - len(page.jobs):,} more", err=True)
+        echo(question_text(act, total, "job", "without an object", seconds), err=True)
         if dry_run:
             return
         confirm(yes)
@@ -93,7 +91,7 @@ def command(act: Act, help_: str) -> Callable[..., None]:
             config,
             database_url_file,
         )
-        typer.echo(told(act, done))
+        echo(told(act, done))
 
     acting.__doc__ = help_
     return acting
@@ -115,13 +113,13 @@ async def _one(queue: Queue, act: Act, job: str, because: str, dry_run: bool) ->
             f"job {job} is {view.state}, and cannot be {act.done}. Look with: agentjobs why {job}"
         )
     if dry_run:
-        typer.echo(f"job {job} {act.done} (dry run)")
+        echo(f"job {job} {act.done} (dry run)")
         return
     done = await queue.act_on_jobs([view.uid], act.verb, author(because))
     if not done.done:
         why = next(iter(done.refused), "it has finished meanwhile")
         raise Unavailable(f"job {job}: {why}. Look with: agentjobs why {job}")
-    typer.echo(f"job {job} {act.done}")
+    echo(f"job {job} {act.done}")
 
 
 def told(act: Act, done: ActedOn) -> str:

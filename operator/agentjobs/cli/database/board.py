@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import typer
-
-from agentjobs.cli.commands.options import Config, DatabaseUrlFile
-from agentjobs.cli.database.opened import author, run
+from agentjobs.cli.database.opened import Config, DatabaseUrlFile, author, run
+from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, tables
 from agentjobs.cli.kubectl.verbs.board import Because, QueueName, shown, steered
@@ -79,4 +77,4 @@ def _steer(verb: str, name: str, because: str, config: Config, database_url_file
         await queue.set_queue(name, paused=paused, by=act)
         return before.get(name, False) is not paused
 
-    typer.echo(steered(name, verb, changed=run(done, config, database_url_file)))
+    echo(steered(name, verb, changed=run(done, config, database_url_file)))

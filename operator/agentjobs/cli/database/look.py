@@ -6,25 +6,28 @@ import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import typer
-
-from agentjobs.cli.commands.options import Config, DatabaseUrlFile
+from agentjobs.cli.database.around import around
 from agentjobs.cli.database.objects import history_of, of_row, of_view
-from agentjobs.cli.database.opened import Namespace, job_of, run
+from agentjobs.cli.database.opened import Config, DatabaseUrlFile, Namespace, job_of, run
+from agentjobs.cli.deferred import DATABASE
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.filters import since_of, states_of
-from agentjobs.cli.kubectl.verbs.look import WHY_RUNS, columns, print_jobs
-from agentjobs.cli.kubectl.why import Commands, answer_of, told
+from agentjobs.cli.kubectl.surroundings import Surroundings
+from agentjobs.cli.kubectl.verbs.listing import columns, print_jobs
+from agentjobs.cli.kubectl.verbs.look import WHY_RUNS
+from agentjobs.cli.kubectl.why import answer_of, told
+from agentjobs.cli.kubectl.why_todo import Commands
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, State
 from agentjobs.web.handlers.log import output_lines
 
 PAGE = 500
-COMMANDS = Commands("agentjobs", frozenset({"retry", "cancel", "suspend", "resume"}), "agentjobs workers")
-Job = Annotated[str, typer.Argument(metavar="JOB", help="Its uid; with -n also the name of its object.")]
+COMMANDS = Commands("agentjobs", frozenset(DATABASE), "agentjobs workers")
+Job = Annotated[str, argument(metavar="JOB", help="Its uid; with -n also the name of its object.")]
 
 
 def list_jobs(
@@ -101,22 +104,25 @@ def why(
     """Tell why a job is where it is: state, cause, last error, next time, queue, runs, and what to do."""
     if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
         raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
-    view = _view(job, namespace, config, database_url_file)
+
+    async def found(queue: Queue) -> tuple[JobView, Surroundings]:
+        view = await job_of(queue, job, namespace)
+        return view, await around(queue, view)
+
+    view, surroundings = run(found, config, database_url_file)
     now = datetime.now(UTC)
     commands = COMMANDS if view.ref is None else Commands()
-    answer = answer_of(of_view(view), now, history=history_of(view), commands=commands)
+    answer = answer_of(of_view(view), now, history=history_of(view), commands=commands, around=surroundings)
     if form:
-        typer.echo(output.written(form, answer.as_json()))
+        echo(output.written(form, answer.as_json()))
         return
-    typer.echo(told(answer, now, output.terminal_width(), most_runs=WHY_RUNS))
+    echo(told(answer, now, output.terminal_width(), most_runs=WHY_RUNS))
 
 
 def result(
     job: Job,
     namespace: Namespace = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Byte for byte, also what would steer a terminal.")
-    ] = False,
+    raw: Annotated[bool, option("--raw", help="Byte for byte, also what would steer a terminal.")] = False,
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
 ) -> None:
@@ -128,16 +134,16 @@ def result(
         sys.stdout.buffer.write(view.result.encode(errors="replace"))
         sys.stdout.buffer.flush()
     else:
-        typer.echo(output.printable_lines(view.result))
+        echo(output.printable_lines(view.result))
     if view.result_truncated:
-        typer.echo(f"{job}: this is not the whole answer: 1 MiB of it is kept.", err=True)
+        echo(f"{job}: this is not the whole answer: 1 MiB of it is kept.", err=True)
 
 
 def logs(
     job: Job,
     namespace: Namespace = None,
     attempt: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
+        int | None, option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
     ] = None,
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
@@ -147,7 +153,7 @@ def logs(
     for record in view.attempts_log:
         if attempt is None or record.run == attempt:
             for line in output_lines(record, attempt is None):
-                typer.echo(output.printable_lines(line))
+                echo(output.printable_lines(line))
 
 
 def _view(job: str, namespace: str | None, config: Config, database_url_file: DatabaseUrlFile) -> JobView:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
-import typer
-
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import option
 from agentjobs.queue.audit import Act
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView
+
+if TYPE_CHECKING:
+    from agentjobs.cli.settings import Settings
 
 T = TypeVar("T")
 SOURCE = "agentjobs"
 """Of these commands, in the audit."""
 Namespace = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--namespace",
         "-n",
         metavar="NAME",
@@ -32,27 +35,70 @@ Namespace = Annotated[
 ]
 
 
+Config = Annotated[
+    Path | None,
+    option(metavar="FILE", help="A YAML file of settings; flags and AGENTJOBS_* variables go before it."),
+]
+DatabaseUrlFile = Annotated[
+    Path | None,
+    option(
+        metavar="FILE", help="A file that holds the database's URL; else AGENTJOBS_DATABASE_URL names it."
+    ),
+]
+
+
+class Session:
+    """A database for the time of a command; each ``do`` is one look at it, or one act."""
+
+    def __init__(self, runner: asyncio.Runner, queue: Queue, settings: Settings) -> None:
+        self._runner, self._queue, self.settings = runner, queue, settings
+
+    def do(self, work: Callable[[Queue], Awaitable[T]]) -> T:
+        """Does the work.
+
+        :raises Unavailable: the database does not serve, or refuses it.
+        """
+
+        async def done() -> T:
+            return await work(self._queue)
+
+        try:
+            return self._runner.run(done())
+        except QueueError as error:
+            raise Unavailable(" ".join(str(error).split())) from None
+
+
+@contextmanager
+def opened(config: Path | None, database_url_file: Path | None) -> Iterator[Session]:
+    """The database that flags, environment or file name.
+
+    :raises BadInput: none is named.
+    :raises Unavailable: it does not serve.
+    """
+    from agentjobs.cli.settings_sources import load
+
+    # each try to connect is logged there; the last one's error is told
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    settings = load({"database_url_file": database_url_file}, config)
+    with asyncio.Runner() as runner:
+        try:
+            queue = runner.run(Queue.open(settings.dsn()))
+        except QueueError as error:
+            raise Unavailable(" ".join(str(error).split())) from None
+        try:
+            yield Session(runner, queue, settings)
+        finally:
+            runner.run(queue.close())
+
+
 def run(work: Callable[[Queue], Awaitable[T]], config: Path | None, database_url_file: Path | None) -> T:
     """Does the work on the database that flags, environment or file name.
 
     :raises BadInput: none is named, or what was asked for cannot be.
     :raises Unavailable: it does not serve.
     """
-    from agentjobs.cli.settings_sources import load
-
-    logging.getLogger("psycopg.pool").setLevel(
-        logging.ERROR
-    )  # each try to connect; the last one's error is told
-    dsn = load({"database_url_file": database_url_file}, config).dsn()
-
-    async def done() -> T:
-        async with await Queue.open(dsn) as queue:
-            return await work(queue)
-
-    try:
-        return asyncio.run(done())
-    except QueueError as error:
-        raise Unavailable(" ".join(str(error).split())) from None
+    with opened(config, database_url_file) as session:
+        return session.do(work)
 
 
 async def job_of(queue: Queue, name: str, namespace: str | None) -> JobView:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from agentjobs.cli.kubectl.filters import STATES
 from agentjobs.cli.kubectl.verb_table import VERBS
@@ -54,16 +53,13 @@ def candidates(words: Sequence[str], lookup: Lookup) -> tuple[list[str], str]:
 
 def _options(verb: str) -> dict[str, tuple[str, bool]]:
     """The flags of a verb: the help of each, and whether a value follows."""
-    import typer.main
-
     from agentjobs.cli.kubectl.main import command_of
 
-    command: Any = typer.main.get_command(command_of(VERBS[verb]))
-    return {
-        flag: (str(parameter.help or ""), not parameter.is_flag)
-        for parameter in command.params
-        if hasattr(parameter, "is_flag")
-        for flag in parameter.opts
+    found = {"--help": ("Show this help.", False)}
+    return found | {
+        flag: (one.info.help, one.takes_value)
+        for one in command_of(VERBS[verb]).parameters
+        for flag in one.flags
     }
 
 

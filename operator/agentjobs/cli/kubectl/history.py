@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.kubectl.apiserver import RequestRefused
 from agentjobs.cli.kubectl.filters import time_of
-from agentjobs.cli.kubectl.runs_api import ATTEMPTS, LOG, RunsApi
+from agentjobs.cli.kubectl.runs_api import ATTEMPTS, LOG, RunsApi, RunsApiMissing
 from agentjobs.values.durations import duration_text
 
 OUTPUT_LINES = 10
 """Lines of output that ``why`` shows."""
+RUNS_OF, OUTPUT = "earlier runs", "output"
+"""What a history is of, for a sentence."""
 JsonObject = Mapping[str, Any]
 
 
@@ -43,17 +46,26 @@ class History:
     """None: it could not be asked."""
     output: Sequence[str] = ()
     """The last lines of the last run that has printed something."""
-    missing: str = ""
-    """What could not be asked, and why. Empty: nothing."""
+    missing: Sequence[tuple[str, Unavailable]] = ()
+    """What could not be asked, and why."""
 
 
 def history_of(api: RunsApi, job: JsonObject) -> History:
-    """The history of an object's job."""
+    """The history of an object's job.
+
+    :raises RunsApiMissing: there is no runs API.
+    """
     name, uid = str(job["metadata"]["name"]), str(job["metadata"]["uid"])
     try:
         items: list[dict[str, Any]] = api.get(ATTEMPTS, name, {"uid": uid}).json().get("items") or []
+    except RunsApiMissing:
+        raise
+    except RequestRefused as error:
+        if error.reply.status == 404:  # the database does not know the job
+            return History()
+        return History(missing=[(f"{RUNS_OF} and {OUTPUT}", error)])
     except Unavailable as error:
-        return History(missing=f"earlier runs and output: {error}")
+        return History(missing=[(f"{RUNS_OF} and {OUTPUT}", error)])
     runs = [run_of(item) for item in items]
     printed = [item for item in items if item.get("logBytes")]
     if not printed:
@@ -62,7 +74,7 @@ def history_of(api: RunsApi, job: JsonObject) -> History:
         query = {"uid": uid, "attempt": str(printed[-1].get("run"))}
         lines = api.get(LOG, name, query).body.decode(errors="replace").splitlines()
     except Unavailable as error:
-        return History(runs, missing=f"output: {error}")
+        return History(runs, missing=[(OUTPUT, error)])
     return History(runs, lines[-OUTPUT_LINES:])
 
 

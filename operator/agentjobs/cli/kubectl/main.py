@@ -9,8 +9,6 @@ import signal
 import sys
 from types import FrameType
 
-import typer
-
 from agentjobs.cli.errors import (
     FAILURE_EXIT_STATUS,
     INTERRUPTED_EXIT_STATUS,
@@ -18,6 +16,7 @@ from agentjobs.cli.errors import (
     BadInput,
     Unavailable,
 )
+from agentjobs.cli.flags import Command
 from agentjobs.cli.kubectl.output import printable
 from agentjobs.cli.kubectl.verb_table import VERBS, Verb, help_text, suggestion
 from agentjobs.cli.kubectl.where import verb_first, with_where
@@ -25,18 +24,11 @@ from agentjobs.cli.kubectl.where import verb_first, with_where
 PROGRAM = "kubectl agentjobs"
 
 
-def command_of(verb: Verb) -> typer.Typer:
-    """The command of a verb, alone in an app of its own."""
+def command_of(verb: Verb) -> Command:
+    """The command of a verb."""
     module = importlib.import_module(f"agentjobs.cli.kubectl.verbs.{verb.module}")
     function = getattr(module, verb.function)
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.command()(with_where(function) if verb.cluster else function)
-    return app
+    return Command(f"{PROGRAM} {verb.name}", with_where(function) if verb.cluster else function)
 
 
 def run(arguments: list[str]) -> None:
@@ -61,7 +53,7 @@ def run(arguments: list[str]) -> None:
         raise BadInput(
             f"{arguments[0][:40]!r} is no command{suggestion(arguments[0])}; see: {PROGRAM} --help"
         )
-    command_of(verb)(arguments[1:], prog_name=f"{PROGRAM} {verb.name}")
+    command_of(verb)(arguments[1:])
 
 
 def main() -> None:

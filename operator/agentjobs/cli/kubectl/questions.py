@@ -20,15 +20,17 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
     :raises Unavailable: the job asks nothing, or another question, or its question is answered already.
     """
     metadata, status = agent_job["metadata"], agent_job.get("status") or {}
-    job = f"{metadata['namespace']}/{metadata['name']}"
+    job = f"agentjob {metadata['namespace']}/{metadata['name']}"
+    if not metadata["namespace"]:
+        job = f"job {metadata['name']}"
     request = status.get("inputRequest")
     if not request:
         reason = status.get("reason")
         state = status.get("state") or "not seen by the operator yet"
         why = f" ({reason})" if reason and reason != state else ""
-        raise Unavailable(f"agentjob {job} does not wait for input: it is {state}{why}.")
+        raise Unavailable(f"{job} does not wait for input: it is {state}{why}.")
     question = Question(
-        job=f"AgentJob {job}",
+        job=job.replace("agentjob", "AgentJob"),
         id=request["id"],
         tool=request["tool"],
         arguments=request.get("arguments", ""),
@@ -40,11 +42,11 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
     )
     if id is not None and id != question.id:
         raise Unavailable(
-            f"agentjob {job} asks the question {question.id} now, not {id}: look at status.inputRequest."
+            f"{job} asks the question {question.id} now, not {id}: look at status.inputRequest."
         )
     if answers((metadata.get("annotations") or {}).get(INPUT_RESPONSE, ""), question):
         raise Unavailable(
-            f"agentjob {job}: this question is answered already, and the operator has not taken the answer yet "
+            f"{job}: this question is answered already, and the operator has not taken the answer yet "
             f"(annotation {INPUT_RESPONSE}). To answer otherwise, take that away first: "
             f"kubectl annotate agentjob {metadata['name']} -n {metadata['namespace']} {INPUT_RESPONSE}-"
         )

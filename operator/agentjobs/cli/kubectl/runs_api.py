@@ -23,6 +23,10 @@ QUEUE_ACTIONS, UI = "queueactions", "ui"
 APISERVICE = f"{VERSION}.{GROUP}"
 
 
+class RunsApiMissing(RequestRefused):
+    """There is no runs API, or not one that serves what was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunsApi:
     """The runs API behind an API server, in the command's namespace."""
@@ -96,7 +100,7 @@ class RunsApi:
         if reply.status in (403, 404, 503):
             discovery = self.server.request("GET", ROOT)
             if why := missing(discovery, resource):
-                return RequestRefused(f"{resource}: {why}", reply)
+                return RunsApiMissing(f"{resource}: {why}", reply)
         place = f"{self.server.namespace}/{name}" if name else f"of {self.server.namespace}"
         what = f"{resource} {place}"
         if reply.status == 404:

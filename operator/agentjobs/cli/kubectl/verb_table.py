@@ -29,7 +29,7 @@ VERBS: Mapping[str, Verb] = {
         Verb("submit", "submit", "submit", "Run", "Create an AgentJob, and wait for it where asked."),
         Verb("run", "submit", "run", "Run", "Create an AgentJob, wait for its end and print its answer."),
         Verb("wait", "wait", "wait", "Run", "Wait for jobs; the exit status is theirs.", completes=_JOBS),
-        Verb("list", "look", "list_jobs", "Look", "List jobs by state, reason, queue, agent, user and more."),
+        Verb("list", "listing", "list_jobs", "Look", "List jobs by state, reason, queue, agent, user and more."),
         Verb("why", "look", "why", "Look", "Tell why a job is where it is, and what to do.", completes=_JOBS),
         Verb("describe", "look", "describe", "Look", "Tell all that the cluster knows of a job.", completes=_JOBS),
         Verb("result", "runs", "result", "Look", "Print a job's whole answer.", completes=_JOBS),

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
 
-import typer
-
 from agentjobs.cli.errors import BadInput
+from agentjobs.cli.flags import option
 
 P = ParamSpec("P")
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -96,16 +95,16 @@ def _read(file: Path) -> Mapping[str, Any]:
 
 
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the context's.")
+    str | None, option("--namespace", "-n", metavar="NAME", help="Namespace. Default: the context's.")
 ]
-Context = Annotated[str | None, typer.Option(metavar="NAME", help="The kubeconfig's context to use.")]
+Context = Annotated[str | None, option(metavar="NAME", help="The kubeconfig's context to use.")]
 Kubeconfig = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Kubeconfig. Default: $KUBECONFIG, else ~/.kube/config.")
+    str | None, option(metavar="FILE", help="Kubeconfig. Default: $KUBECONFIG, else ~/.kube/config.")
 ]
-As = Annotated[str | None, typer.Option("--as", metavar="USER", help="Act as this user (impersonation).")]
+As = Annotated[str | None, option("--as", metavar="USER", help="Act as this user (impersonation).")]
 AsGroup = Annotated[
     list[str] | None,
-    typer.Option("--as-group", metavar="GROUP", help="Act as a member of this group; may be repeated."),
+    option("--as-group", metavar="GROUP", help="Act as a member of this group; may be repeated."),
 ]
 FLAGS: Mapping[str, Any] = {
     "namespace": Namespace,

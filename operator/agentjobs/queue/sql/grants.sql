@@ -22,7 +22,8 @@ begin
       ('register', '@worker@, @operator@'), ('unregister', '@worker@, @operator@'), ('beat', '@worker@, @operator@'),
       ('tick', '@worker@, @operator@'), ('retention', '@worker@, @operator@'),
       ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
-      ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('timeline', '@worker@, @operator@'),
+      ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('store_output', '@worker@'),
+      ('timeline', '@worker@, @operator@'),
       ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
       ('outbox_drop', '@operator@'), ('respond', '@operator@'), ('touch_uids', '@operator@'), ('mirrored', '@operator@'),
       ('gone', '@operator@'), ('explain', '@operator@'), ('installation', '@operator@'), ('projections', '@operator@'),
@@ -32,8 +33,8 @@ begin
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @web@, @read@'), ('open_breakers', '@operator@, @web@, @read@'),
       ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'),
-      ('board_waits', '@web@, @read@'), ('board_runs', '@web@, @read@'), ('series', '@web@, @read@'),
-      ('view', '@web@'), ('list', '@web@'), ('list_ids', '@web@'), ('job_at', '@web@'), ('audit_page', '@web@'), ('schedule_page', '@web@'),
+      ('board', '@web@, @read@'), ('series', '@web@, @read@'), ('view', '@web@'), ('want_output', '@web@'),
+      ('list', '@web@'), ('list_ids', '@web@'), ('job_at', '@web@'), ('audit_page', '@web@'), ('schedule_page', '@web@'),
       ('control', '@web@'), ('set_queue', '@web@'), ('reset_model', '@web@'), ('act_on_jobs', '@web@'), ('erase', '@web@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
       ('enqueue', ''), ('answer', '')

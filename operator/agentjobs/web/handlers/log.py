@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 from agentjobs.api.meta import format_time
 from agentjobs.queue.errors import QueueUnavailable
-from agentjobs.queue.records import AttemptRecord, JobView
+from agentjobs.queue.records import AttemptRecord, JobView, RunOutput, State
 from agentjobs.transcript.transcripts import DEFAULT_EVENTS, MOST_EVENTS
 from agentjobs.web.call import Answer, Call, Event, Log, Object, Text
 from agentjobs.web.conversations import cursor_of, part_of
 from agentjobs.web.objects.logs import LogEntry
-from agentjobs.web.status import ApiError, not_found
-from agentjobs.web.target import WHOLE
+from agentjobs.web.output import Line, Place, ended_lines, running_lines, whole_output
+from agentjobs.web.status import ApiError
 from agentjobs.web.watching import with_signs_of_life
 
 LOOK_SECONDS = 1.0
-SIGNS_OF_LIFE = 15
-"""Looks without news after which a follower is told that the stream lives."""
+FIRST_OUTPUT_SECONDS = 4.0
+"""How long an answer waits for a worker that did not know that somebody reads."""
+FIRST_LOOK_SECONDS = 0.25
 
 
 async def get_log(call: Call) -> Answer:
@@ -35,13 +37,14 @@ async def get_log(call: Call) -> Answer:
     if source == "transcript":
         return _conversation(call, view)
     if call.flag("follow"):
-        after = int(call.last_event_id) if WHOLE.fullmatch(call.last_event_id) else 0
-        return Log(_followed(call, view.uid, source, run, after))
+        if source == "progress":
+            return Log(with_signs_of_life(_progress(call, view.uid)))
+        return Log(with_signs_of_life(_output(call, view.uid, run, Place.parse(call.last_event_id))))
     if source == "progress":
         return Text(progress_line(view) + "\n")
-    return Text(
-        "".join(f"{line}\n" for record in _runs(view, run) for line in output_lines(record, run is None))
-    )
+    going = view.run if _is_followed(view, run) else 0
+    output = await _first_output(call, view) if going else None
+    return Text(whole_output(_runs(view, run), going, view.attempts, output, titled=run is None))
 
 
 async def get_transcript(call: Call) -> Answer:
@@ -63,10 +66,9 @@ def _conversation(call: Call, view: JobView) -> Log:
         if not follow:
             return True
         try:
-            now = await call.runs.lately(view.uid)
+            return (await call.runs.lately(view.uid)).final
         except QueueUnavailable:
             return False
-        return now is None or now.state.final
 
     part = part_of(view, whole=_whole(call))
     return Log(with_signs_of_life(call.runs.conversations.follow(part, after, ended)))
@@ -79,15 +81,6 @@ def _whole(call: Call) -> bool:
         case "session":
             return True
     raise ApiError(400, "scope: job or session is wanted")
-
-
-def output_lines(record: AttemptRecord, titled: bool) -> list[str]:
-    """The lines that one ended run printed, after a title that says which run. Pure."""
-    title = (
-        f"=== run {record.run} (attempt {record.attempt}, round {record.round}) ended {format_time(record.ended_at)}: "
-        f"{record.outcome}{' ' + record.reason if record.reason else ''} ==="
-    )
-    return [*([title] if titled else ()), *record.log_tail.splitlines()]
 
 
 def progress_line(view: JobView) -> str:
@@ -109,34 +102,73 @@ def _runs(view: JobView, run: int | None) -> list[AttemptRecord]:
     return [record for record in view.attempts_log if run is None or record.run == run]
 
 
-async def _followed(call: Call, uid: UUID, source: str, run: int | None, after: int) -> AsyncIterator[Event]:
-    """The log from its start, or after run ``after``, until the job has ended. An event's id is its run's number."""
-    told, last, quiet = after, "", 0
+def _is_followed(view: JobView, run: int | None) -> bool:
+    """Whether the run that goes on is one whose output is asked for."""
+    return view.state is State.RUNNING and run in (None, view.run)
+
+
+async def _first_output(call: Call, view: JobView) -> RunOutput | None:
+    """What the run has printed so far. Where nobody has read it lately, its worker is given a moment to tell it."""
+    until = time.monotonic() + FIRST_OUTPUT_SECONDS
+    while True:
+        output = await call.runs.output(view.uid, None)
+        if output is None or output.run != view.run or output.at is not None or time.monotonic() > until:
+            return output
+        await asyncio.sleep(FIRST_LOOK_SECONDS)
+
+
+async def _progress(call: Call, uid: UUID) -> AsyncIterator[Event]:
+    """How far the job is, whenever that has changed, until it has ended."""
+    last = ""
+    async for view in _views(call, uid):
+        line = progress_line(view)
+        if line != last:
+            last = line
+            yield Event("entry", LogEntry(source="progress", text=line, run=view.run), line=line)
+    yield Event("end", line="")
+
+
+async def _output(call: Call, uid: UUID, run: int | None, place: Place) -> AsyncIterator[Event]:
+    """What the job's runs print, from its start or behind a place, until the job has ended, or the one run. Each line once."""
+    titled, seen = run is None, None
+    async for view in _views(call, uid):
+        output = None
+        if _is_followed(view, run):
+            try:
+                output = await call.runs.output(uid, seen)
+            except QueueUnavailable:
+                continue
+        lines: list[Line] = []
+        for record in _runs(view, run):
+            if record.run > place.done:
+                lines += ended_lines(record, place, titled)
+                place, seen = Place(record.run), None
+        if _is_followed(view, run) and view.run > place.done:
+            news = list(running_lines(view.run, view.attempts, output, place, titled))
+            if output is not None and output.run == view.run and output.text is not None:
+                seen = output.at
+            if news:
+                place = Place.parse(news[-1].id)
+            lines += news
+        for line in lines:
+            entry = LogEntry(source="output", text=line.text, run=line.run)
+            yield Event("entry", entry, id=line.id, line=line.text)
+        if run is not None and place.done >= run:
+            break
+    yield Event("end", line="")
+
+
+async def _views(call: Call, uid: UUID) -> AsyncIterator[JobView]:
+    """The job as it is, again and again until it has ended, which is told too. Ends where the job is gone."""
     while True:
         try:
-            view = await call.runs.lately(uid)
+            view = await call.runs.recent(uid)
         except QueueUnavailable:
             await asyncio.sleep(LOOK_SECONDS)
             continue
         if view is None:
-            raise not_found("agentruns.runs.agentjobs.dev", call.name)
-        quiet += 1
-        if source == "progress":
-            line = progress_line(view)
-            if line != last:
-                last, quiet = line, 0
-                yield Event("entry", LogEntry(source="progress", text=line, run=view.run), line=line)
-        else:
-            for record in _runs(view, run):
-                if record.run > told:
-                    told, quiet = record.run, 0
-                    for text in output_lines(record, run is None):
-                        entry = LogEntry(source="output", text=text, run=record.run)
-                        yield Event("entry", entry, id=str(record.run), line=text)
-        if view.state.final or (run is not None and told >= run):
-            yield Event("end", line="")
             return
-        if quiet >= SIGNS_OF_LIFE:
-            quiet = 0
-            yield Event("bookmark")
+        yield view
+        if view.state.final:
+            return
         await asyncio.sleep(LOOK_SECONDS)

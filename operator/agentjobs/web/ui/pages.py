@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -57,10 +56,7 @@ def assets() -> Mapping[str, Asset]:
 
 
 class Pages:
-    """A ``Dashboard``. The clock is that of the ages in a fragment."""
-
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._clock = clock
+    """A ``Dashboard``."""
 
     def asset(self, name: str) -> Asset | None:
         """The static file of this name. None: there is none."""
@@ -68,7 +64,7 @@ class Pages:
 
     def fragment(self, model: ApiModel, page: Page) -> str | None:
         """The model as HTML. None: no page shows it so."""
-        return fragments.of(model, page, self._clock())
+        return fragments.of(model, page)
 
 
 DASHBOARD = Pages()

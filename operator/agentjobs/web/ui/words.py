@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from json import dumps
+from json import dumps, loads
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentjobs.values.reasons import reason_named
+from agentjobs.values.reasons import Reason, reason_named
 
 TONES = {
     "Complete": "good",
@@ -23,6 +23,8 @@ TONES = {
 }
 """How a state is coloured. Its name always stands beside the colour."""
 
+LINE = 100
+"""The most characters of a JSON value on one line."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 _SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -58,12 +60,6 @@ def between(start: str | None, end: str | None) -> str:
     return "" if start is None or end is None else duration((moment(end) - moment(start)).total_seconds())
 
 
-def age(at: str, now: datetime) -> str:
-    """How long ago, or in how long: ``3m 5s ago``, ``in 10s``."""
-    seconds = (now - moment(at)).total_seconds()
-    return f"in {duration(-seconds)}" if seconds < -0.05 else f"{duration(seconds)} ago"
-
-
 def number(value: int) -> str:
     """A count with thin spaces between thousands: always exact."""
     return f"{value:,}".replace(",", "\u202f")
@@ -81,6 +77,16 @@ def short(value: float) -> str:
 def clock(at: str) -> str:
     """A time in UTC as people read it."""
     return moment(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock_time(at: str) -> str:
+    """The time of day in UTC, to the second."""
+    return moment(at).astimezone(UTC).strftime("%H:%M:%S")
+
+
+def day_hour(at: str) -> str:
+    """Day, hour and minute in UTC."""
+    return moment(at).astimezone(UTC).strftime("%a %H:%M")
 
 
 def hour(at: str) -> str:
@@ -134,9 +140,9 @@ SAYINGS = {
 """Kinds of a transcript's entries as verbs of their authors."""
 
 
-def saying(kind: str) -> str:
+def saying(kind: str, note: str | None = None) -> str:
     """What the author of an entry of this kind does; the kind itself where it has no verb."""
-    return SAYINGS.get(kind, kind)
+    return "got an error from" if (kind, note) == ("result", "error") else SAYINGS.get(kind, kind)
 
 
 def word(text: str) -> str:
@@ -145,8 +151,42 @@ def word(text: str) -> str:
 
 
 def json(value: object) -> str:
-    """A JSON value on as many lines as it needs."""
-    return dumps(value, ensure_ascii=False, indent=1, sort_keys=False)
+    """A JSON value: on one line where it fits, else on as many as it needs."""
+    line = dumps(value, ensure_ascii=False)
+    return line if len(line) <= LINE else dumps(value, ensure_ascii=False, indent=2)
+
+
+def laid_out(text: str) -> str:
+    """A JSON object or array as ``json`` writes it. Any other text as it is; so is JSON in which that would change more
+    than blanks, such as a number's digits or a key that stands twice."""
+    try:
+        value = loads(text)
+        again = dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+    same = "".join(again.split()) == "".join(text.split())
+    return json(value) if isinstance(value, dict | list) and same else text
+
+
+TO_DO = {
+    "Failed": "mend what the error names, then retry it: attempts start at 1 again, and the conversation is kept.",
+    "Cancelled": "nothing, or run it again as a new object.",
+    "Rejected": "create a corrected one under another name: this object can run no more.",
+    "Suspended": "resume it when it may go on.",
+    "InputRequired": "answer the question below.",
+}
+_BLOCKED = {
+    Reason.NO_WORKERS: "start workers for this queue; the job begins by itself then.",
+    Reason.QUEUE_PAUSED: "resume the queue when it may go on; the job begins by itself then.",
+}
+
+
+def to_do(state: str, reason: str | None, may_act: bool) -> str:
+    """The next step of a person; empty: the job goes on by itself, or is done."""
+    if state == "InputRequired" and not may_act:
+        return ""
+    found = next((text for blocking, text in _BLOCKED.items() if blocking.value == reason), "")
+    return found or TO_DO.get(state, "")
 
 
 _ENDS = {

@@ -29,6 +29,8 @@ class Ended:
     usage: Usage = field(default_factory=Usage)
     """The last usage that the executor reported while it ran; counts where there is no outcome."""
     log_tail: str = ""
+    log_skipped: int = 0
+    """Lines that were printed before ``log_tail``."""
     duration_seconds: float = 0.0
     cpu_seconds: float = 0.0
     max_resident_bytes: int = 0

@@ -132,6 +132,11 @@ class ExecutorHandle(asyncio.Protocol):
     def done(self) -> bool:
         return self._ended.done()
 
+    @property
+    def output(self) -> Output:
+        """What it has printed so far."""
+        return self._output
+
     # what the template reports
 
     def spawned(self, pid: int, pidfd: int) -> None:
@@ -173,6 +178,7 @@ class ExecutorHandle(asyncio.Protocol):
 
     def _settle(self, **known: Any) -> None:
         if not self._ended.done():
+            printed = self._output.tail()
             ended = Ended(
                 outcome=self._outcome,
                 cancelled=self._cancelled,
@@ -180,7 +186,8 @@ class ExecutorHandle(asyncio.Protocol):
                 why=self._why,
                 event_count=self.event_count,
                 usage=self.usage,
-                log_tail=self._output.tail(),
+                log_tail=printed.text,
+                log_skipped=printed.skipped,
                 duration_seconds=time.monotonic() - self._began,
                 **known,
             )

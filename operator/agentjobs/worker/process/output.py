@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.telemetry.log import tell
@@ -18,6 +19,15 @@ _BYTES_PER_SECOND = 32 * 1024
 """The rate at which one executor may fill the worker's log; the tail keeps the last bytes at any rate."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of what was printed."""
+
+    text: str = ""
+    skipped: int = 0
+    """Lines before ``text``."""
+
+
 class Output(asyncio.Protocol):
     """The supervisor's end of a process's log pipe. It always reads: no executor ever blocks on printing."""
 
@@ -26,20 +36,29 @@ class Output(asyncio.Protocol):
         """Fields that name the run in every log line."""
         self.closed = asyncio.get_running_loop().create_future()
         self._log = log
+        self.printed = 0
+        """Bytes so far."""
         self._tail = bytearray()
+        self._skipped = 0
+        """Lines before ``_tail``."""
         self._line = bytearray()
         self._budget = float(_BURST_BYTES)
         self._paid_at = time.monotonic()
         self._left_out = 0
 
-    def tail(self) -> str:
+    def tail(self) -> Tail:
         """The last 64 KiB that were printed."""
-        return self._tail[-TAIL_BYTES:].decode("utf-8", "replace")
+        before = max(0, len(self._tail) - TAIL_BYTES)
+        text = self._tail[before:].decode("utf-8", "replace")
+        return Tail(text, self._skipped + self._tail.count(b"\n", 0, before))
 
     def data_received(self, data: bytes) -> None:
+        self.printed += len(data)
         self._tail += data
         if len(self._tail) > 2 * TAIL_BYTES:
-            del self._tail[:-TAIL_BYTES]
+            before = len(self._tail) - TAIL_BYTES
+            self._skipped += self._tail.count(b"\n", 0, before)
+            del self._tail[:before]
         if not self._pay(len(data)):
             self._left_out += len(data) + len(self._line)
             self._line.clear()

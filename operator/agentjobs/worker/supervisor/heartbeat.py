@@ -90,6 +90,7 @@ class Heartbeat:
         identity.beaten()
         self._renew_lease(sent)
         self._obey(beat)
+        self._runs.want_output(beat.wanted)
         await self._disown(beat, newest)
 
     async def _register(self) -> None:

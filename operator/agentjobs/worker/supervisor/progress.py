@@ -1,4 +1,5 @@
-"""The progress of running jobs (step, event count, tokens), stored in the queue soon after it changed."""
+"""The progress of running jobs (step, event count, tokens), stored in the queue soon after it changed; and what they have printed,
+while somebody reads it."""
 
 from __future__ import annotations
 
@@ -12,13 +13,16 @@ from agentjobs.worker.supervisor.runs import Runs
 
 log = logging.getLogger(__name__)
 
+_OUTPUTS = 32
+"""Runs whose output one statement stores, each 64 KiB at most."""
 _SECONDS = 1.0
 """The pause between a change and its statement, which takes later changes along. A run that has ended by then
 is left out: its ack says more."""
 
 
 class ProgressReport:
-    """The loop that stores progress: at most one statement a second for all runs, none while nothing changes.
+    """The loop that stores progress: at most one statement a second for all runs, none while nothing changes. One more while
+    somebody reads a run's output.
 
     It is not part of the heartbeat, which commits alone and waits for nothing (H12).
     """
@@ -37,10 +41,24 @@ class ProgressReport:
             self._runs.progressed.clear()
             try:
                 await self._once()
+                await self._output()
                 self.outage.over()
             except Exception as error:
                 self._runs.progressed.set()
                 await asyncio.sleep(self.outage.failed(error))
+
+    async def _output(self) -> None:
+        """Stores what wanted runs have printed. What was not stored, since somebody had its row, is sent with the next pass."""
+        if not self._runs.wanted:
+            return
+        self._runs.progressed.set()
+        worker = self._identity.uuid
+        found = self._runs.outputs(worker)
+        for start in range(0, len(found), _OUTPUTS):
+            some = found[start : start + _OUTPUTS]
+            if await self._queue.store_output(worker, [row for _, _, row in some]) == len(some):
+                for run, printed, _ in some:
+                    run.output_stored = printed
 
     async def _once(self) -> None:
         worker = self._identity.uuid

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from agentjobs.agents.verdict.outcome import AgentEvent
-from agentjobs.queue.records import Ack, ClaimedJob, Progress
+from agentjobs.queue.records import Ack, ClaimedJob, OutputTail, Progress
 from agentjobs.telemetry.signals import EVENTS_CARRIED
 from agentjobs.telemetry.spans import Span
 from agentjobs.telemetry.traceparent import TraceParent
@@ -52,6 +52,8 @@ class Run:
     """The author or tool of the last event."""
     stored: tuple[str, int, Usage] = ("", 0, Usage())
     """The progress that is stored in the queue: step, event count, usage."""
+    output_stored: int = -1
+    """Bytes of output whose end is stored in the queue, for a reader; -1: nothing is."""
     claimed_at: float = field(default_factory=time.monotonic)
     traced: Traced | None = None
     """None: the run is not traced."""
@@ -111,7 +113,9 @@ class Runs:
         self.running: dict[Key, Run] = {}
         self.unacked: dict[Key, Run] = {}
         self.progressed = asyncio.Event()
-        """Set when a run has made progress that the queue has not stored."""
+        """Set when a run has made progress that the queue has not stored, or its output is wanted."""
+        self.wanted: frozenset[Key] = frozenset()
+        """The runs whose output somebody reads, as the last beat said."""
 
     def add(self, run: Run) -> None:
         self.running[run.key] = run
@@ -165,6 +169,27 @@ class Runs:
             for run in self.running.values()
             if run.worker == worker and run.stored != (run.step, run.event_count, run.usage)
         ]
+
+    def want_output(self, stored: Mapping[Key, bool]) -> None:
+        """Notes whose output somebody reads from now on, and whether some is stored."""
+        self.wanted = frozenset(stored)
+        for key in self.wanted & self.running.keys():
+            if not stored[key]:
+                self.running[key].output_stored = -1  # what was stored for an earlier reader is gone
+        if self.wanted:
+            self.progressed.set()
+
+    def outputs(self, worker: UUID) -> list[tuple[Run, int, OutputTail]]:
+        """Wanted runs that have printed since their output was stored last, or have none stored; with the bytes so far."""
+        found: list[tuple[Run, int, OutputTail]] = []
+        for key in self.wanted & self.running.keys():
+            run = self.running[key]
+            if run.worker == worker and run.executor is not None:
+                output = run.executor.output
+                if output.printed != run.output_stored:
+                    end = output.tail()
+                    found.append((run, output.printed, OutputTail(*key, end.text, end.skipped)))
+        return found
 
     def progress_stored(self, rows: list[Progress]) -> None:
         """Notes that the queue has stored these rows."""

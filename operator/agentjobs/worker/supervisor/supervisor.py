@@ -289,7 +289,9 @@ class Worker:
             run.ended = await run.executor.ended()
         else:
             run.ended = Ended(why=run.stop_asked)
-        return acks.ack_of(run.job, run.ended, self._random, model_health=self.config.model_health)
+        return acks.ack_of(
+            run.job, run.ended, self._random, model_health=self.config.model_health, step=run.step
+        )
 
     def _saw(self, run: Run, event: AgentEvent) -> None:
         run.saw(event)

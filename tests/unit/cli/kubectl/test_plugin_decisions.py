@@ -11,12 +11,12 @@ import pytest
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl.apiserver import Reply, ahead_of
+from agentjobs.cli.kubectl.checks import OK, lease_check
 from agentjobs.cli.kubectl.completing import candidates
 from agentjobs.cli.kubectl.filters import STATES, JobFilter, since_of, states_of
 from agentjobs.cli.kubectl.jsonpath import printed
 from agentjobs.cli.kubectl.output import Column, coloured, table
 from agentjobs.cli.kubectl.pace import Interrupt, carry_out
-from agentjobs.cli.kubectl.verbs.doctor import OK, lease_check
 from agentjobs.cli.kubectl.where import Where, namespace_in, verb_first
 from agentjobs.cli.kubectl.why import answer_of
 from agentjobs.queue.records import State
@@ -264,7 +264,7 @@ def test_an_operator_runs_where_its_lease_is_fresh(spec: dict[str, Any], good: b
         (job("Cancelled", cancel=True), "create a corrected one"),
         (job("InputRequired"), "kubectl agentjobs approve a -n shop"),
         (job("Suspended", suspend=True), "kubectl agentjobs resume a -n shop"),
-        (job("Queued", reason="NoWorkers"), "Whoever runs this installation"),
+        (job("Queued", reason="NoWorkers"), "have a worker started that serves"),
         (job("Complete"), "Nothing: it is done"),
         (job("Queued", reason="Newer"), "goes on by itself"),
     ],

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
+from agentjobs.cli.flags import confirmed, echo, option
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Act, Author, Plan, patch_of, plan_of, question
@@ -22,12 +21,12 @@ from agentjobs.values.durations import seconds_of
 SHOWN = 10
 """Jobs that a preview names."""
 
-Because = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit.")]
-All = Annotated[bool, typer.Option("--all", help="All jobs of the namespace that the act is for.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell how many and which, and change nothing.")]
+Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
+All = Annotated[bool, option("--all", help="All jobs of the namespace that the act is for.")]
+DryRun = Annotated[bool, option("--dry-run", help="Tell how many and which, and change nothing.")]
 Spread = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Spread the requests evenly over this time, such as 10m: no storm."),
+    option(metavar="TIME", help="Spread the requests evenly over this time, such as 10m: no storm."),
 ]
 
 
@@ -187,7 +186,7 @@ def _act(
                               f" -n {server.namespace}{where.shown()}")  # fmt: skip
         asked = "" if act is not acts.RETRY else _asked(plan)
         if not plan.jobs:
-            typer.echo(f"No agentjobs to {act.word} {_scope(server, meant)}{asked}.", err=True)
+            echo(f"No agentjobs to {act.word} {_scope(server, meant)}{asked}.", err=True)
             return
         several = not names or len(names) > 1
         if several or act is acts.DELETE or dry_run:
@@ -235,10 +234,10 @@ def _preview(
     act: Act, plan: Plan, server: ApiServer, meant: JobFilter, spread_seconds: int, asked: str
 ) -> None:
     for job in plan.jobs[:SHOWN]:
-        typer.echo(f"  {job['metadata']['name']}   {job['state'] or ''}", err=True)
+        echo(f"  {job['metadata']['name']}   {job['state'] or ''}", err=True)
     if len(plan.jobs) > SHOWN:
-        typer.echo(f"  … and {len(plan.jobs) - SHOWN:,} more", err=True)
-    typer.echo(question(act, plan, _scope(server, meant), spread_seconds) + asked, err=True)
+        echo(f"  … and {len(plan.jobs) - SHOWN:,} more", err=True)
+    echo(question(act, plan, _scope(server, meant), spread_seconds) + asked, err=True)
 
 
 def confirm(yes: bool) -> None:
@@ -251,7 +250,7 @@ def confirm(yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
-    if not typer.confirm("Go on?", err=True):
+    if not confirmed("Go on?"):
         raise Unavailable("nothing was changed.")
 
 
@@ -278,10 +277,10 @@ def _carry_out(
 
     def done(job: dict[str, Any]) -> None:
         if not quiet:
-            typer.echo(f"agentjob.agentjobs.dev/{job['metadata']['name']} {_word(act)}")
+            echo(f"agentjob.agentjobs.dev/{job['metadata']['name']} {_word(act)}")
 
     def progress(count: Count) -> None:
-        typer.echo(f"{count.handled:,} of {total:,} {act.done}", err=True)
+        echo(f"{count.handled:,} of {total:,} {act.done}", err=True)
 
     with interruptible() as interrupt:
         count = carry_out(
@@ -306,16 +305,16 @@ def told_end(done: str, gone: str, count: Count, total: int, *, quiet: bool) -> 
     more += [f"{len(count.failed):,} were refused"] if count.failed else []
     rest = total - count.handled
     if quiet or count.interrupted or count.stopped:
-        typer.echo(f"{count.done:,} of {total:,} agentjobs: {done}{''.join(f', {m}' for m in more)}.")
+        echo(f"{count.done:,} of {total:,} agentjobs: {done}{''.join(f', {m}' for m in more)}.")
     for line in count.failed[:SHOWN]:
-        typer.echo(f"error: {line}", err=True)
+        echo(f"error: {line}", err=True)
     if count.interrupted or count.stopped:
         why = f"error: {count.stopped}. " if count.stopped else "Interrupted. "
-        typer.echo(f"{why}{rest:,} are left; go on with the same command: {_same_command()}", err=True)
+        echo(f"{why}{rest:,} are left; go on with the same command: {_same_command()}", err=True)
         sys.exit(INTERRUPTED_EXIT_STATUS if count.interrupted else FAILURE_EXIT_STATUS)
     if count.failed or (count.gone and not quiet):
         if count.gone and not quiet:
-            typer.echo("error: it was deleted meanwhile.", err=True)
+            echo("error: it was deleted meanwhile.", err=True)
         sys.exit(FAILURE_EXIT_STATUS)
 
 

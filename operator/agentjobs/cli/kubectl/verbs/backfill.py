@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.api.names import API_VERSION, SCHEDULE_LABEL, SCHEDULED_TIME
 from agentjobs.cli.errors import BadInput, Unavailable, need_extra
+from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Author, annotation
 from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer, Reply
@@ -27,15 +26,13 @@ JsonObject = Mapping[str, Any]
 
 def backfill(
     where: Where,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The ScheduledAgentJob.")],
-    start: Annotated[str, typer.Option(metavar="TIME", help="From this time: RFC 3339, or 2d ago.")],
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="To this time. Default: now.")] = None,
-    most: Annotated[
-        int, typer.Option("--max", min=1, metavar="N", help="Refuse to create more than this.")
-    ] = 100,
+    name: Annotated[str, argument(metavar="NAME", help="The ScheduledAgentJob.")],
+    start: Annotated[str, option(metavar="TIME", help="From this time: RFC 3339, or 2d ago.")],
+    end: Annotated[str | None, option(metavar="TIME", help="To this time. Default: now.")] = None,
+    most: Annotated[int, option("--max", min=1, metavar="N", help="Refuse to create more than this.")] = 100,
     spread: Spread = None,
-    because: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell which, and create nothing.")] = False,
+    because: Annotated[str, option(metavar="TEXT", help="Why, for the audit.")] = "",
+    dry_run: Annotated[bool, option("--dry-run", help="Tell which, and create nothing.")] = False,
     yes: o.Yes = False,
 ) -> None:
     """Create a job for each past time of a schedule for which there is none.
@@ -55,17 +52,17 @@ def backfill(
             raise BadInput(
                 f"--max {most}: there are {len(missing):,} times without a job; raise it, or name a later --start."
             )
-        typer.echo(
+        echo(
             f"{len(times):,} times, {len(times) - len(missing):,} with a job, {len(missing):,} without.",
             err=True,
         )
         for moment in missing[:SHOWN]:
-            typer.echo(f"  {tick_child(name, moment)}   {time_text(moment)}", err=True)
+            echo(f"  {tick_child(name, moment)}   {time_text(moment)}", err=True)
         if len(missing) > SHOWN:
-            typer.echo(f"  … and {len(missing) - SHOWN:,} more", err=True)
+            echo(f"  … and {len(missing) - SHOWN:,} more", err=True)
         if dry_run or not missing:
             return
-        typer.echo(f"Create {len(missing):,} agentjobs in namespace {server.namespace}?", err=True)
+        echo(f"Create {len(missing):,} agentjobs in namespace {server.namespace}?", err=True)
         confirm(yes)
         author = Author(server.user(), because)
         jobs = [job_of(schedule, moment, author, now) for moment in missing]

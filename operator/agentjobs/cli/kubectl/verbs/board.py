@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
+from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, tables
 from agentjobs.cli.kubectl.apiserver import ApiServer
@@ -14,8 +13,8 @@ from agentjobs.cli.kubectl.runs_api import MODELS, QUEUE_ACTIONS, QUEUES, WORKER
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.web.names import API_VERSION
 
-Because = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit and for those who look.")]
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue.")]
+Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit and for those who look.")]
+QueueName = Annotated[str, argument(metavar="QUEUE", help="The queue.")]
 
 
 def workers(
@@ -64,13 +63,13 @@ def shown(
     """Prints a list in the form of ``-o``."""
     if form not in ("", "wide"):
         if text := output.written(form, {**output.listed(kind, items), "apiVersion": API_VERSION}):
-            typer.echo(text)
+            echo(text)
         return
     if not items:
-        typer.echo(f"No {words}.", err=True)
+        echo(f"No {words}.", err=True)
         return
     width = output.terminal_width()
-    typer.echo(output.table(columns, items, wide=form == "wide", headers=not no_headers, width=width))
+    echo(output.table(columns, items, wide=form == "wide", headers=not no_headers, width=width))
 
 
 def _steer(where: Where, verb: str, queue: str, because: str) -> None:
@@ -81,7 +80,7 @@ def _steer(where: Where, verb: str, queue: str, because: str) -> None:
     }
     with ApiServer.open(where) as server:
         done = RunsApi(server).create(QUEUE_ACTIONS, body, clusterwide=True)
-    typer.echo(steered(queue, verb, changed=bool((done.get("status") or {}).get("changed"))))
+    echo(steered(queue, verb, changed=bool((done.get("status") or {}).get("changed"))))
 
 
 def steered(queue: str, verb: str, *, changed: bool) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from agentjobs.cli.errors import BadInput
+from agentjobs.cli.flags import argument, echo
 from agentjobs.cli.kubectl.completing import SHELLS
 
 _TEXT = """\
@@ -20,7 +19,7 @@ _LINES = {
 }
 
 
-def completion(shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+def completion(shell: Annotated[str, argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
     """Print what bash, zsh or fish have to be told to complete `kubectl agentjobs`.
 
     \b
@@ -30,4 +29,4 @@ def completion(shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash,
     """
     if shell not in SHELLS:
         raise BadInput(f"SHELL: {shell[:40]!r} is unknown; there are {', '.join(SHELLS)}.")
-    typer.echo(_TEXT + _LINES[shell], nl=False)
+    echo(_TEXT + _LINES[shell], nl=False)

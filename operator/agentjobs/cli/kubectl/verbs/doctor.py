@@ -7,41 +7,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
-
-import typer
 
 from agentjobs import __version__
 from agentjobs.api.names import GROUP, VERSION
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer, ahead_of
+from agentjobs.cli.kubectl.checks import BAD, OK, UNKNOWN, WARNING, Check, operators
 from agentjobs.cli.kubectl.filters import time_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import duration_text
 
-OK, WARNING, BAD, UNKNOWN = "ok", "warning", "bad", "unknown"
 RUNS_GROUP = f"runs.{GROUP}"
 OLDEST_MINOR = 32
 """Of Kubernetes 1.x, as docs/install.md says."""
 LAG_SECONDS = 60.0
-LEASE = "agentjobs-operator"
 RIGHTS = (
     (JOBS, ("get", "list", "watch", "create", "patch", "delete")),
     (SCHEDULES, ("get", "list", "create", "patch")),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: what was looked at, how it is, and what was seen or has to be done."""
-
-    name: str
-    verdict: str
-    text: str
 
 
 def doctor(where: Where, form: o.Output = "") -> None:
@@ -59,21 +48,21 @@ def doctor(where: Where, form: o.Output = "") -> None:
             "kind": "Doctor",
             "checks": [asdict(c) for c in checks],
         }
-        typer.echo(output.written(form, shape))
+        echo(output.written(form, shape))
     else:
         columns = [
             output.Column("CHECK", lambda c: str(c.name)),
             output.Column("", lambda c: str(c.verdict)),
             output.Column("SEEN", lambda c: str(c.text)),
         ]
-        typer.echo(output.table(columns, checks))
+        echo(output.table(columns, checks))
     sys.exit(1 if any(check.verdict == BAD for check in checks) else 0)
 
 
 def _checks(server: ApiServer) -> Iterator[Check]:
     yield from _api_server(server)
     parts: tuple[Callable[[ApiServer], Iterator[Check]], ...] = (
-        _crds, _rights, _lease, _lag, _runs_api, _versions,
+        _crds, _rights, operators, _lag, _runs_api, _versions,
     )  # fmt: skip
     for part in parts:
         try:
@@ -177,47 +166,6 @@ def _may(server: ApiServer, group: str, resource: str, verb: str) -> bool:
     if not reply.ok:
         raise Unavailable(f"the API server does not tell: {reply.words()}")
     return bool((reply.json().get("status") or {}).get("allowed"))
-
-
-def _lease(server: ApiServer) -> Iterator[Check]:
-    """The operator's Lease: held by somebody, and renewed in time. Its name is the chart's release's."""
-    reply = server.request("GET", "/apis/coordination.k8s.io/v1/leases")
-    if reply.status == 403:
-        reply = server.request("GET", f"/apis/coordination.k8s.io/v1/namespaces/{server.namespace}/leases")
-    if reply.status == 403:
-        yield Check(
-            "operator", UNKNOWN, "its Lease may not be read; the check of jobs below tells whether it works"
-        )
-        return
-    found = server.done(reply, "leases").get("items") or []
-    leases = [one for one in found if is_operators(one["metadata"]["name"])]
-    if not leases:
-        yield Check("operator", UNKNOWN, "no Lease of an operator can be seen from here")
-    for one in leases:
-        yield lease_check(one, server.now())
-
-
-def is_operators(name: str) -> bool:
-    """Whether a Lease's name is that of an operator: ``agentjobs-operator``, or a release's before ``-operator``."""
-    return name == LEASE or (name.endswith("-operator") and "agentjobs" in name)
-
-
-def lease_check(lease: Mapping[str, Any], now: datetime) -> Check:
-    """The check of an operator's Lease."""
-    spec, metadata = lease.get("spec") or {}, lease["metadata"]
-    name = f"operator {metadata.get('namespace')}/{metadata.get('name')}"
-    holder = spec.get("holderIdentity")
-    renewed = time_of(spec.get("renewTime"))
-    if not holder or renewed is None:
-        return Check(
-            name, BAD, "nobody holds its Lease: no operator runs; kubectl get deploy, pods in that namespace"
-        )
-    since = (now - renewed).total_seconds()
-    if since > float(spec.get("leaseDurationSeconds") or 15) + 5:
-        return Check(
-            name, BAD, f"its Lease was renewed {duration_text(since)} ago, by {holder}: no operator runs"
-        )
-    return Check(name, OK, f"held by {holder}")
 
 
 def _lag(server: ApiServer) -> Iterator[Check]:

@@ -9,10 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.api.input_response import Response
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import argument, confirmed, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.acts import precise
@@ -20,13 +19,18 @@ from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.filters import JobFilter, time_of
 from agentjobs.cli.kubectl.output import Column
 from agentjobs.cli.kubectl.where import Where
-from agentjobs.cli.questions import told
+from agentjobs.cli.questions import Question, told
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The AgentJob that waits for input.")]
-Id = Annotated[str | None, typer.Option("--id", help="Answer this question only (status.inputRequest.id).")]
-Reason = Annotated[str, typer.Option(help="The reason; it is kept with the answer and given to the tool.")]
+Name = Annotated[str, argument(metavar="NAME", help="The AgentJob that waits for input.")]
+Id = Annotated[
+    str | None, option("--id", metavar="ID", help="Answer this question only (status.inputRequest.id).")
+]
+Reason = Annotated[
+    str, option(metavar="TEXT", help="The reason; it is kept with the answer and given to the tool.")
+]
 Payload = Annotated[
-    str | None, typer.Option(help="The filled-in payload for the tool, as JSON. Default: the tool's own.")
+    str | None,
+    option(metavar="JSON", help="The filled-in payload for the tool, as JSON. Default: the tool's own."),
 ]
 
 
@@ -44,21 +48,37 @@ def inbox(
     with ApiServer.open(where) as server:
         found = [job for job in server.list(JOBS, meant.query(), everywhere=everywhere) if meant.matches(job)]
         now = server.now()
-    found = [job for job in found if job["status"].get("inputRequest")]
-    found.sort(key=lambda job: job["status"]["inputRequest"].get("askedTime") or "")
+    scope = "any namespace" if everywhere else f"namespace {server.namespace}"
+    shown(found, now, f"No question waits in {scope}.", form, no_headers, everywhere=everywhere)
+    if form in ("", "wide") and found and sys.stdout.isatty():
+        first = min(found, key=_asked)["metadata"]
+        echo(
+            f"\nAnswer: kubectl agentjobs approve {first['name']} -n {first['namespace']}{where.shown()} (or reject)",
+            err=True,
+        )
+
+
+def _asked(job: Mapping[str, Any]) -> str:
+    return str(((job.get("status") or {}).get("inputRequest") or {}).get("askedTime") or "")
+
+
+def shown(
+    jobs: list[dict[str, Any]], now: datetime, none: str, form: str, no_headers: bool, *, everywhere: bool
+) -> None:
+    """Prints the jobs' questions, the oldest first, in the form of ``-o``; ``none`` where there are none."""
+    found = sorted((job for job in jobs if job["status"].get("inputRequest")), key=_asked)
     if form not in ("", "wide"):
         whole = [
             output.without_managed_fields({"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob", **job})
             for job in found
         ]
         if text := output.written(form, output.listed("AgentJobList", whole)):
-            typer.echo(text)
+            echo(text)
         return
     if not found:
-        scope = "any namespace" if everywhere else f"namespace {server.namespace}"
-        typer.echo(f"No question waits in {scope}.", err=True)
+        echo(none, err=True)
         return
-    typer.echo(
+    echo(
         output.table(
             _columns(now, everywhere=everywhere),
             found,
@@ -67,12 +87,6 @@ def inbox(
             width=output.terminal_width(),
         )
     )
-    if sys.stdout.isatty():
-        first = found[0]["metadata"]
-        typer.echo(
-            f"\nAnswer: kubectl agentjobs approve {first['name']} -n {first['namespace']}{where.shown()} (or reject)",
-            err=True,
-        )
 
 
 def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
@@ -100,7 +114,7 @@ def approve(
     where: Where, name: Name, id: Id = None, reason: Reason = "", payload: Payload = None, yes: o.Yes = False
 ) -> None:
     """Approve the job's question: its tool is called once, and the agent goes on."""
-    _answer(where, name, id, Response("", True, reason, _json(payload)), yes)
+    _answer(where, name, id, Response("", True, reason, json_of(payload)), yes)
 
 
 def reject(where: Where, name: Name, id: Id = None, reason: Reason = "", yes: o.Yes = False) -> None:
@@ -112,23 +126,39 @@ def _answer(where: Where, name: str, id: str | None, said: Response, yes: bool) 
     with ApiServer.open(where) as server:
         found = server.get(JOBS, name)
         question = questions.question_of(found, id)
-        typer.echo(told(question), err=True)
-        word = "Approve" if said.approved else "Reject"
-        if not yes:
-            if not sys.stdin.isatty():
-                raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
-            if not typer.confirm(f"{word}?", err=True):
-                raise Unavailable("nothing was changed.")
+        confirm(question, approved=said.approved, yes=yes)
         said = replace(said, id=question.id, by=server.user(), at=precise(server.now()))
         server.done(server.patch(JOBS, found, questions.patch_of(found, said)), JOBS, name)
-    typer.echo(
-        f"agentjob.agentjobs.dev/{name} {word.lower()}{'d' if said.approved else 'ed'}: {output.printable(question.tool)}"
-    )
+    tell(f"agentjob.agentjobs.dev/{name}", question, approved=said.approved)
+
+
+def confirm(question: Question, *, approved: bool, yes: bool) -> None:
+    """Prints the question, and asks the person once more.
+
+    :raises BadInput: there is nobody to ask.
+    :raises Unavailable: the person does not want to.
+    """
+    echo(told(question), err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
+    if not confirmed("Approve?" if approved else "Reject?"):
+        raise Unavailable("nothing was changed.")
+
+
+def tell(job: str, question: Question, *, approved: bool) -> None:
+    """The lines after an answer."""
+    echo(f"{job} {'approved' if approved else 'rejected'}: {output.printable(question.tool)}")
     if question.remaining:
-        typer.echo(f"It asks {question.remaining} more: run the command again.", err=True)
+        echo(f"It asks {question.remaining} more: run the command again.", err=True)
 
 
-def _json(text: str | None) -> Any:
+def json_of(text: str | None) -> Any:
+    """The value of ``--payload``.
+
+    :raises BadInput: it is no JSON.
+    """
     if text is None:
         return None
     try:

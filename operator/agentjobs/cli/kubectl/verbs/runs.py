@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Query, RequestRefused
@@ -24,9 +23,7 @@ SOURCES = ("output", "progress")
 def result(
     where: Where,
     name: o.Name,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Byte for byte, also what would steer a terminal.")
-    ] = False,
+    raw: Annotated[bool, option("--raw", help="Byte for byte, also what would steer a terminal.")] = False,
 ) -> None:
     """Print a job's whole final answer.
 
@@ -39,9 +36,9 @@ def result(
         sys.stdout.buffer.write(text.encode(errors="replace"))
         sys.stdout.buffer.flush()
     else:
-        typer.echo(output.printable_lines(text))
+        echo(output.printable_lines(text))
     if truncated:
-        typer.echo(f"{name}: this is not the whole answer: 1 MiB of it is kept.", err=True)
+        echo(f"{name}: this is not the whole answer: 1 MiB of it is kept.", err=True)
 
 
 def whole_result(server: ApiServer, name: str) -> tuple[str, bool]:
@@ -63,15 +60,15 @@ def whole_result(server: ApiServer, name: str) -> tuple[str, bool]:
 def logs(
     where: Where,
     name: o.Name,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    follow: Annotated[bool, option("--follow", "-f", help="Go on until the job has ended.")] = False,
     attempt: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
+        int | None, option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
     ] = None,
     source: Annotated[
-        str, typer.Option(metavar="WHAT", help="output: what runs printed; progress: how far it is.")
+        str, option(metavar="WHAT", help="output: what runs printed; progress: how far it is.")
     ] = "output",
 ) -> None:
-    """Print what a job's runs have printed. A run's output is kept when it ends.
+    """Print what a job's runs have printed: the last 64 KiB of each that has ended, and what the present one prints.
 
     \b
     kubectl agentjobs logs refund -f --source progress
@@ -84,19 +81,17 @@ def logs(
         if not follow:
             text = api.get(LOG, name, query).body.decode(errors="replace")
             if text:
-                typer.echo(output.printable_lines(text), nl=not text.endswith("\n"))
+                echo(output.printable_lines(text), nl=not text.endswith("\n"))
             return
         for event in followed(api, LOG, name, {**query, "follow": "true"}):
-            typer.echo(output.printable_lines(str(event.json().get("text") or "")))
+            echo(output.printable_lines(str(event.json().get("text") or "")))
 
 
 def transcript(
     where: Where,
     name: o.Name,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    whole: Annotated[
-        bool, typer.Option("--session", help="What the session's other jobs have said, too.")
-    ] = False,
+    follow: Annotated[bool, option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    whole: Annotated[bool, option("--session", help="What the session's other jobs have said, too.")] = False,
     form: o.Output = "",
 ) -> None:
     """Print a job's conversation from its start: what was said, tools' calls and results, tokens."""
@@ -109,7 +104,7 @@ def transcript(
         api = RunsApi(server)
         if follow:
             for event in followed(api, LOG, name, {**scope, "source": "transcript", "follow": "true"}):
-                typer.echo(entry_text(event.json()))
+                echo(entry_text(event.json()))
             return
         entries = _entries(api, name, scope)
         if form:
@@ -119,13 +114,13 @@ def transcript(
                 "metadata": {},
                 "items": list(entries),
             }
-            typer.echo(output.written(form, page))
+            echo(output.written(form, page))
             return
         n = 0
         for n, entry in enumerate(entries, 1):  # noqa: B007
-            typer.echo(entry_text(entry))
+            echo(entry_text(entry))
     if not n:
-        typer.echo(f"{name}: nothing was said yet.", err=True)
+        echo(f"{name}: nothing was said yet.", err=True)
 
 
 def _entries(api: RunsApi, name: str, scope: Query) -> Iterator[dict[str, Any]]:

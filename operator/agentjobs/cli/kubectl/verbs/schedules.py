@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.api.names import RUN_REQUESTED_AT
 from agentjobs.cli.errors import BadInput, Unavailable, need_extra
+from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.acts import Author, annotation, precise
 from agentjobs.cli.kubectl.apiserver import SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.filters import time_of, time_text
 from agentjobs.cli.kubectl.output import Column
+from agentjobs.cli.kubectl.schedule_state import condition_of, state_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.schedule.names import manual_child
 from agentjobs.values.verbs import Verb
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The ScheduledAgentJob.")]
-Because = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit.")]
+Name = Annotated[str, argument(metavar="NAME", help="The ScheduledAgentJob.")]
+Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
 JsonObject = Mapping[str, Any]
 
 
@@ -42,16 +42,16 @@ def schedules(
         head = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "ScheduledAgentJob"}
         whole = [output.without_managed_fields({**head, **one}) for one in found]
         if text := output.written(form, output.listed("ScheduledAgentJobList", whole)):
-            typer.echo(text)
+            echo(text)
         return
     if not found:
-        typer.echo(
+        echo(
             f"No schedules in {'any namespace' if everywhere else f'namespace {server.namespace}'}.", err=True
         )
         return
     columns = _columns(now, everywhere=everywhere)
     width = output.terminal_width()
-    typer.echo(output.table(columns, found, wide=form == "wide", headers=not no_headers, width=width))
+    echo(output.table(columns, found, wide=form == "wide", headers=not no_headers, width=width))
 
 
 def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
@@ -66,43 +66,27 @@ def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
         Column("NAME", lambda one: one["metadata"]["name"], shrinks=True),
         Column("SCHEDULE", lambda one: spec("schedule")(one) or f"once at {spec('scheduledTime')(one)}"),
         Column("TIMEZONE", spec("timeZone")),
-        Column("STATE", _state),
+        Column("STATE", state_of),
         Column("ACTIVE", status("activeCount")),
         Column("LAST", lambda one: output.age((one.get("status") or {}).get("lastScheduleTime"), now)),
         Column("RESULT", status("lastResult")),
         Column("NEXT", lambda one: output.in_future((one.get("status") or {}).get("nextScheduleTime"), now)),
         Column("MISSED", status("missedRuns"), wide=True),
         Column("POLICY", spec("concurrencyPolicy"), wide=True),
-        Column("MESSAGE", lambda one: str(_accepted(one).get("message") or ""), wide=True, shrinks=True),
+        Column(
+            "MESSAGE",
+            lambda one: str(condition_of(one, "Accepted").get("message") or ""),
+            wide=True,
+            shrinks=True,
+        ),
     ]
-
-
-def _accepted(one: JsonObject) -> JsonObject:
-    conditions = (one.get("status") or {}).get("conditions") or ()
-    return next((c for c in conditions if c.get("type") == "Accepted"), {})
-
-
-def _state(one: JsonObject) -> str:
-    """Suspended, Finished, the reason why it is not accepted, or Active; empty: no operator has seen it."""
-    status = one.get("status") or {}
-    if not status:
-        return ""
-    if _accepted(one).get("status") == "False":
-        return str(_accepted(one).get("reason") or "Refused")
-    if (one.get("spec") or {}).get("suspend"):
-        return "Suspended"
-    conditions = status.get("conditions") or ()
-    finished = any(c.get("type") == "Finished" and c.get("status") == "True" for c in conditions)
-    return "Finished" if finished else "Active"
 
 
 def trigger(
     where: Where,
     name: Name,
     because: Because = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell the job's name, and create nothing.")
-    ] = False,
+    dry_run: Annotated[bool, option("--dry-run", help="Tell the job's name, and create nothing.")] = False,
 ) -> None:
     """Run a schedule now: the operator creates its job, also while the schedule is suspended."""
     with ApiServer.open(where) as server:
@@ -113,19 +97,15 @@ def trigger(
             said = annotation(Verb.RUN_NOW, Author(server.user(), because), now, precise(now))
             patch = {"metadata": {"annotations": {RUN_REQUESTED_AT: precise(now), **said}}}
             server.done(server.patch(SCHEDULES, schedule, patch), SCHEDULES, name)
-    typer.echo(f"scheduledagentjob.agentjobs.dev/{name} triggered: {child}{' (dry run)' if dry_run else ''}")
+    echo(f"scheduledagentjob.agentjobs.dev/{name} triggered: {child}{' (dry run)' if dry_run else ''}")
     if not dry_run:
-        typer.echo(
-            f"Wait for it: kubectl agentjobs wait {child} -n {server.namespace}{where.shown()}", err=True
-        )
+        echo(f"Wait for it: kubectl agentjobs wait {child} -n {server.namespace}{where.shown()}", err=True)
 
 
 def next_times_(
     where: Where,
     name: Name,
-    count: Annotated[
-        int, typer.Option("--count", "-c", min=1, max=1000, metavar="N", help="How many times.")
-    ] = 5,
+    count: Annotated[int, option("--count", "-c", min=1, max=1000, metavar="N", help="How many times.")] = 5,
     form: o.Output = "",
 ) -> None:
     """Tell a schedule's next times: in its own time zone, in UTC, and how long it is until then."""
@@ -145,19 +125,19 @@ def next_times_(
             "suspend": bool(spec.get("suspend")),
             "times": [time_text(moment) for moment in times],
         }
-        typer.echo(output.written(form, shape))
+        echo(output.written(form, shape))
         return
     if spec.get("suspend"):
-        typer.echo("It is suspended: nothing runs at these times until it is resumed.", err=True)
+        echo("It is suspended: nothing runs at these times until it is resumed.", err=True)
     if not times:
-        typer.echo("It has no further time.", err=True)
+        echo("It has no further time.", err=True)
         return
     columns = [
         Column("NEXT", lambda moment: moment.astimezone(zone).isoformat(timespec="minutes")),
         Column("UTC", time_text),
         Column("IN", lambda moment: output.in_future(time_text(moment), now).removeprefix("in ")),
     ]
-    typer.echo(output.table(columns, times, width=output.terminal_width()))
+    echo(output.table(columns, times, width=output.terminal_width()))
 
 
 def upcoming(schedule: JsonObject, now: datetime, count: int) -> tuple[list[datetime], Any]:

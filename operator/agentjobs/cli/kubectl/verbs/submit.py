@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.api.names import ACT
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.acts import Author, annotation
@@ -31,32 +30,28 @@ from agentjobs.values.verbs import Verb
 
 File = Annotated[
     list[str] | None,
-    typer.Option(
-        "--file", "-f", metavar="FILE", help="AgentJobs of a file, a folder, or - for standard input."
-    ),
+    option("--file", "-f", metavar="FILE", help="AgentJobs of a file, a folder, or - for standard input."),
 ]
-Name = Annotated[str | None, typer.Option(metavar="NAME", help="Its name. Default: one is generated.")]
-Module = Annotated[str | None, typer.Option(metavar="MODULE", help="The agent's module, such as pkg.mod.")]
-Inline = Annotated[str | None, typer.Option(metavar="MODEL", help="An inline agent with this model.")]
-Instruction = Annotated[
-    str | None, typer.Option(metavar="TEXT", help="The inline agent's instruction, or @FILE.")
-]
+Name = Annotated[str | None, option(metavar="NAME", help="Its name. Default: one is generated.")]
+Module = Annotated[str | None, option(metavar="MODULE", help="The agent's module, such as pkg.mod.")]
+Inline = Annotated[str | None, option(metavar="MODEL", help="An inline agent with this model.")]
+Instruction = Annotated[str | None, option(metavar="TEXT", help="The inline agent's instruction, or @FILE.")]
 Message = Annotated[
     str | None,
-    typer.Option("--message", "-m", metavar="TEXT", help="What the agent is told: a text, @FILE, or @-."),
+    option("--message", "-m", metavar="TEXT", help="What the agent is told: a text, @FILE, or @-."),
 ]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="SCHEDULE", help="The job that this schedule would create now."),
+    option("--from", metavar="SCHEDULE", help="The job that this schedule would create now."),
 ]
-Queue = Annotated[str | None, typer.Option(metavar="QUEUE", help="Its queue.")]
-Priority = Annotated[int | None, typer.Option(metavar="0-9", help="Its priority; 0 is the first.")]
-Session = Annotated[str | None, typer.Option(metavar="ID", help="The session to continue.")]
-User = Annotated[str | None, typer.Option(metavar="ID", help="The user in whose name it runs.")]
-MaxAttempts = Annotated[int | None, typer.Option(metavar="N", help="How often it is tried.")]
-Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; may be repeated.")]
-Because = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the API server check it, and create nothing.")]
+Queue = Annotated[str | None, option(metavar="QUEUE", help="Its queue.")]
+Priority = Annotated[int | None, option(metavar="0-9", help="Its priority; 0 is the first.")]
+Session = Annotated[str | None, option(metavar="ID", help="The session to continue.")]
+User = Annotated[str | None, option(metavar="ID", help="The user in whose name it runs.")]
+MaxAttempts = Annotated[int | None, option(metavar="N", help="How often it is tried.")]
+Label = Annotated[list[str] | None, option(metavar="KEY=VALUE", help="A label; may be repeated.")]
+Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
+DryRun = Annotated[bool, option("--dry-run", help="Let the API server check it, and create nothing.")]
 
 
 def submit(
@@ -76,14 +71,10 @@ def submit(
     label: Label = None,
     because: Because = "",
     dry_run: DryRun = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", "-w", help="Wait for its end; the exit status is its.")
-    ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Wait, and print each change on standard error.")
-    ] = False,
+    wait: Annotated[bool, option("--wait", "-w", help="Wait for its end; the exit status is its.")] = False,
+    watch: Annotated[bool, option("--watch", help="Wait, and print each change on standard error.")] = False,
     result: Annotated[
-        bool, typer.Option("--result", help="Wait, and print the answer on standard output.")
+        bool, option("--result", help="Wait, and print the answer on standard output.")
     ] = False,
     timeout: o.Timeout = None,
     form: o.Output = "",
@@ -217,12 +208,10 @@ def _namespace_of(server: ApiServer, jobs: list[dict[str, Any]]) -> str:
 def _told(created: list[dict[str, Any]], form: str, *, dry_run: bool, quiet: bool) -> None:
     if form:
         whole = [output.without_managed_fields(job) for job in created]
-        typer.echo(
-            output.written(form, whole[0] if len(whole) == 1 else output.listed("AgentJobList", whole))
-        )
+        echo(output.written(form, whole[0] if len(whole) == 1 else output.listed("AgentJobList", whole)))
         return
     for job in created:
-        typer.echo(
+        echo(
             f"agentjob.agentjobs.dev/{job['metadata']['name']} created{' (dry run)' if dry_run else ''}",
             err=quiet,
         )
@@ -239,6 +228,6 @@ def _print_result(server: ApiServer, name: str, state: str) -> None:
             problem = "1 MiB of it is kept." if cut else ""
         except Unavailable as missing:
             problem = f"an object shows 4096 bytes of it. {missing}"
-    typer.echo(output.printable_lines(text))
+    echo(output.printable_lines(text))
     if problem:
-        typer.echo(f"{name}: this is not the whole answer: {problem}", err=True)
+        echo(f"{name}: this is not the whole answer: {problem}", err=True)

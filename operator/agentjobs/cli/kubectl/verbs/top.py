@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-import typer
-
 from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, tables
 from agentjobs.cli.kubectl.apiserver import ApiServer, RequestRefused
@@ -28,41 +27,47 @@ Items = Sequence[dict[str, Any]]
 def top(
     where: Where,
     everywhere: o.Everywhere = False,
-    interval: Annotated[int, typer.Option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
-    once: Annotated[
-        bool, typer.Option("--once", help="Look once; so it is where there is no terminal.")
-    ] = False,
+    interval: Annotated[int, option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
+    once: Annotated[bool, option("--once", help="Look once; so it is where there is no terminal.")] = False,
 ) -> None:
     """Show queues, models that fail, and running jobs, until Ctrl-C."""
     with ApiServer.open(where) as server:
         api = RunsApi(server)
-        first = _frame(api, everywhere, output.terminal_width())
-        if once or not sys.stdout.isatty():
-            typer.echo(first)
-            return
-        with interruptible() as interrupt:
-            sys.stdout.write(OTHER_SCREEN)
-            try:
-                frame = first
-                while True:
-                    size = shutil.get_terminal_size()
-                    sys.stdout.write(drawn(frame, size.lines))
-                    sys.stdout.flush()
-                    if interrupt.wait(interval):
-                        return
-                    frame = _next(api, everywhere, size.columns)
-            finally:
-                sys.stdout.write(OWN_SCREEN)
+        live(lambda width: _frame(api, everywhere, width), interval, once=once)
+
+
+def live(look: Callable[[int | None], str], interval: int, *, once: bool) -> None:
+    """Draws one look after the other until Ctrl-C; in a pipe, or where ``once``, a single one.
+
+    :raises Unavailable: the first look has no answer.
+    """
+    first = look(output.terminal_width())
+    if once or not sys.stdout.isatty():
+        echo(first)
+        return
+    with interruptible() as interrupt:
+        sys.stdout.write(OTHER_SCREEN)
+        try:
+            shown = first
+            while True:
+                size = shutil.get_terminal_size()
+                sys.stdout.write(drawn(shown, size.lines))
                 sys.stdout.flush()
+                if interrupt.wait(interval):
+                    return
+                shown = _next(look, size.columns)
+        finally:
+            sys.stdout.write(OWN_SCREEN)
+            sys.stdout.flush()
 
 
-def _next(api: RunsApi, everywhere: bool, width: int) -> str:
-    """The next frame. While there is no answer, the words of that.
+def _next(look: Callable[[int | None], str], width: int) -> str:
+    """The next look. While there is no answer, the words of that.
 
     :raises RequestRefused: the user may not look any more.
     """
     try:
-        return _frame(api, everywhere, width)
+        return look(width)
     except RequestRefused as error:
         if error.reply.status in (401, 403):
             raise

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
 from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import ApiServer
@@ -22,12 +22,12 @@ NOT_FINISHED_EXIT_STATUS = 2
 
 def wait(
     where: Where,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="AgentJobs by name.")],
+    names: Annotated[list[str], argument(metavar="NAME...", help="AgentJobs by name.")],
     for_: Annotated[
-        str, typer.Option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
+        str, option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
     ] = "Finished",
     timeout: o.Timeout = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no changes, only the end.")] = False,
+    quiet: Annotated[bool, option("--quiet", "-q", help="Print no changes, only the end.")] = False,
 ) -> None:
     """Wait until jobs have ended, or are in a state.
 
@@ -36,13 +36,22 @@ def wait(
     Status 1: one has ended otherwise, or is gone.
     Status 2: --timeout is over, or the command must be mended.
     """
-    wanted = frozenset(FINAL) if for_.lower() == "finished" else states_of([for_])
-    if not wanted:
-        raise BadInput(f"--for: wants Finished or a state, got {for_[:40]!r}.")
-    good = frozenset({"Complete"}) if for_.lower() == "finished" else wanted
+    wanted, good = states_for(for_)
     with ApiServer.open(where) as server:
         ends = until_ended(server, names, wanted, seconds(timeout), quiet=quiet)
     sys.exit(0 if all(state in good for state in ends.values()) else 1)
+
+
+def states_for(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The states that ``--for`` waits for, and those of them that are a success.
+
+    :raises BadInput: it names none.
+    """
+    if text.lower() == "finished":
+        return FINAL, frozenset({"Complete"})
+    if not (wanted := states_of([text])):
+        raise BadInput(f"--for: wants Finished or a state, got {text[:40]!r}.")
+    return wanted, wanted
 
 
 def seconds(timeout: str | None) -> float | None:
@@ -70,18 +79,55 @@ def until_ended(
 
     Changes are told on standard error. Ends the process with status 2 where the time is over.
     """
+    flags = f"-n {server.namespace}{server.where.shown()}"
+    names = frozenset(names)
+    return ends_of(
+        seen(server, names, timeout_seconds),
+        names,
+        wanted,
+        Told(f"agentjob {server.namespace}/", "kubectl agentjobs {verb} {name} " + flags, quiet),
+        timeout_seconds,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How changes are told."""
+
+    kind: str
+    """Before a job's name."""
+    command: str
+    """A command for the user, with a place for verb and name."""
+    quiet: bool
+
+    def type(self, verb: str, name: str) -> str:
+        """The command of a verb."""
+        return self.command.format(verb=verb, name=name)
+
+
+def ends_of(
+    changes: Iterable[Seen],
+    names: Iterable[str],
+    wanted: frozenset[str],
+    how: Told,
+    timeout_seconds: float | None,
+) -> dict[str, str]:
+    """The state of each job as soon as it is in one of ``wanted``, or has ended otherwise.
+
+    Changes are told on standard error. Ends the process with status 2 where the time is over.
+    """
     left = set(names)
     ends: dict[str, str] = {}
     told: dict[str, str] = {}
     try:
-        for one in seen(server, frozenset(left), timeout_seconds):
+        for one in changes:
             name = one.job["metadata"]["name"]
             if one.deleted:
-                raise Unavailable(f"agentjob {server.namespace}/{name} was deleted while it was waited for.")
-            line = change_of(one, f"-n {server.namespace}{server.where.shown()}")
+                raise Unavailable(f"{how.kind}{name} was deleted while it was waited for.")
+            line = change_of(one, how)
             ending = one.state in wanted or one.state in FINAL
-            if line != told.get(name) and name in left and (ending or not quiet):
-                typer.echo(line, err=True)
+            if line != told.get(name) and name in left and (ending or not how.quiet):
+                echo(line, err=True)
                 told[name] = line
             if ending:
                 left.discard(name)
@@ -90,13 +136,15 @@ def until_ended(
                     break
     except TimedOut:
         states = ", ".join(sorted(left))
-        typer.echo(f"error: not within {timeout_seconds:.0f} s: {states}. Look with: kubectl agentjobs why "
-                   f"{min(left)} -n {server.namespace}{server.where.shown()}", err=True)  # fmt: skip
+        echo(
+            f"error: not within {timeout_seconds:.0f} s: {states}. Look with: {how.type('why', min(left))}",
+            err=True,
+        )
         sys.exit(NOT_FINISHED_EXIT_STATUS)
     return ends
 
 
-def change_of(one: Seen, flags: str) -> str:
+def change_of(one: Seen, how: Told) -> str:
     """The line of a change: name, state, cause, and what a person has to do."""
     status = one.job.get("status") or {}
     name, cause = one.job["metadata"]["name"], cause_of(status)
@@ -105,7 +153,7 @@ def change_of(one: Seen, flags: str) -> str:
         line += f" ({cause})"
     if one.state == "InputRequired":
         tool = (status.get("inputRequest") or {}).get("tool", "")
-        return f"{line}: asks for {output.printable(str(tool))}; kubectl agentjobs approve {name} {flags}"
+        return f"{line}: asks for {output.printable(str(tool))}; {how.type('approve', name)}"
     if status.get("message") and one.state not in ("Running", "Complete"):
         line += f": {output.printable(output.cut(str(status['message']), 300))}"
     return line

@@ -8,8 +8,7 @@ import webbrowser
 from typing import Annotated
 from urllib.parse import quote
 
-import typer
-
+from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.door import START
@@ -24,11 +23,9 @@ PATHS = ("^/apis/(runs[.])?agentjobs[.]dev/v1alpha1(/|$)",)
 
 def web(
     where: Where,
-    port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="Port. Default: a free one.")
-    ] = 0,
+    port: Annotated[int, option(metavar="PORT", min=0, max=65535, help="Port. Default: a free one.")] = 0,
     everywhere: o.Everywhere = False,
-    no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser, only print the link.")] = False,
+    no_open: Annotated[bool, option("--no-open", help="Open no browser, only print the link.")] = False,
 ) -> None:
     """Open the dashboard, with your own rights, until Ctrl-C.
 
@@ -40,8 +37,8 @@ def web(
             raise RunsApi(server).refusal(reply, UI)
         start = START if everywhere else f"{START}?namespace={quote(server.namespace, safe='')}"
         with interruptible() as interrupt, open_door(port, server.socket, start) as door:
-            typer.echo(f"The dashboard: {door.link}")
-            typer.echo("It is open until Ctrl-C.", err=True)
+            echo(f"The dashboard: {door.link}")
+            echo("It is open until Ctrl-C.", err=True)
             if not no_open:
                 _open_browser(door.link)
             interrupt.event.wait()

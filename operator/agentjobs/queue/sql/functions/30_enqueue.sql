@@ -37,9 +37,6 @@ begin
       insert into facet (namespace, queue, agent, model, made_at)
       select facet_namespace, queue, facet_agent, facet_model, v_now from known where facet is null
       returning namespace as facet_namespace, queue, agent as facet_agent, model as facet_model, id as facet),
-    source as materialized (
-      select * from said left join (select * from known where facet is not null union all select * from made) f
-        using (facet_namespace, queue, facet_agent, facet_model)),
     inserted as (
       insert into job (id, uid, queue, priority, session, due_at, max_attempts, retry, attempt_timeout, starting_deadline,
                        active_deadline, payload, bytes, cluster_id, namespace, name, generation, retry_handled, cancel_wanted,
@@ -48,31 +45,33 @@ begin
              active_deadline, payload, bytes, cluster_id, namespace, name, generation, retry_handled, cancel_wanted,
              gone, v_now, created_at, v_now, case when hold = 'QueueNotAllowed' and "end" is null then bar end,
              target, facet, user_id
-      from source order by uid          -- by uid: two upserts of the same jobs cannot deadlock
-      on conflict (uid) do nothing returning id),
+      from said join (select * from known where facet is not null union all select * from made) f
+        using (facet_namespace, queue, facet_agent, facet_model)
+      order by uid                      -- by uid: two upserts of the same jobs cannot deadlock
+      on conflict (uid) do nothing returning id, uid, facet),
     placed as (
       insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, deadline, deadline_left, reason,
                            message)
-      select id, facet, queue, pos(priority, id),
+      select id, inserted.facet, said.queue, pos(priority, id),
              case when hold is not null then 'h'::"char" when suspend then 's' when run_at > v_now then 'l'
                   when session is not null then 'n' else 'r' end,
              cluster_id is not null, session, bytes, run_at, v_now,
              case when hold is null and not suspend then greatest(run_at, v_now) + make_interval(secs => starting_deadline) end,
              case when hold is not null or suspend then make_interval(secs => starting_deadline) end,
              coalesce(hold, case when suspend then 'Suspended' when run_at > v_now then 'Scheduled' else '' end), coalesce(bar, message)
-      from inserted join source using (id) where "end" is null order by id
+      from inserted join said using (id) where "end" is null order by id
       returning id, queue, state, run_at, mirrored),
     ended as (
       insert into outcome (id, facet, state, reason, message, queue, attempt, run, finished_at, imported)
       select id, facet, "end", coalesce(reason, ''), message, queue, 0, 0, coalesce(finished_at, v_now), imported
-      from inserted join source using (id) where "end" is not null
+      from inserted join said using (id) where "end" is not null
       returning id)
-  select (select array_agg(uid) from inserted join source using (id)),
+  select (select array_agg(uid) from inserted),
          (select array_agg(distinct queue) from placed where state = 'r'),
          (select bool_or(state = 'n') from placed),
          (select min(run_at) from placed where state = 'l'),
          (select array_agg(id) from (select id from placed where mirrored
-                                     union all select id from ended join source using (id) where cluster_id is not null and not gone) m),
+                                     union all select id from ended join said using (id) where cluster_id is not null and not gone) m),
          (select array_agg(id) from ended)
     into v_uids, v_ready, v_new, v_due, v_mirrored, v_ended;
   if v_ended is not null then perform count_ended(v_ended); end if;

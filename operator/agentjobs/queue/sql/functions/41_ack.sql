@@ -3,8 +3,9 @@
 -- used up, suspended when that was asked, else waiting again.
 -- Each run is matched by id, worker and token. missed: the runs that were not matched, each with whether this very ack had
 -- been applied before (H9). keys: the sessions whose holder has left; the caller gives them to session_next().
--- p_done: [{i id, t token, s 'c'|'f', y reason, m message, r result, x truncated, u usage, e events, l log, d session, c trace}]
--- p_back: [{i, t, k 'retry'|'snooze'|'release'|'cancel'|'lost', w delay in seconds, y, m, u, e, l, c}]
+-- p_done: [{i id, t token, s 'c'|'f', y reason, m message, r result, x truncated, u usage, e events, l log, b log_skipped,
+--          d session, c trace}]
+-- p_back: [{i, t, k 'retry'|'snooze'|'release'|'cancel'|'lost', w delay in seconds, y, m, u, e, l, b, c}]
 -- Charged are a retry and the sixth drain in a row (is_drain); all else is refunded. A run that could not begin (a release with a
 -- delay) is due again later with each in a row, and says how many those are.
 -- Waiting in a row (wait_since) leaves out what its runs took, and what it waits because a run could not begin.
@@ -22,7 +23,7 @@ begin
   if p_done is not null then
     with ended as materialized (
         select * from json_to_recordset(p_done) as t(i bigint, t bigint, s "char", y text, m text, r text, x boolean,
-                                                     u bigint[], e int, l text, d text, c text) order by i),
+                                                     u bigint[], e int, l text, b int, d text, c text) order by i),
       run as materialized (                              -- row by row on the primary key, in the order of the ids
         select a.*, r.* from ended a cross join lateral (
           select x.ctid as tid, x.id, x.facet, x.queue, x.attempt, x.run, x.token, x.started_at, x.since, x.spent, x.session, x.mirrored
@@ -30,13 +31,13 @@ begin
       gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
       done as (insert into outcome (id, facet, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                                     run_started_at, finished_at, result, result_truncated, spent, usage, event_count,
-                                    log_tail, session_id, trace_id)
+                                    log_tail, log_skipped, session_id, trace_id)
                select id, facet, s, coalesce(y, ''), m, queue, attempt, run, p_worker, v_name, token, started_at, since, v_now,
-                      r, x, spent, u, e, l, d, c from run),
+                      r, x, spent, u, e, l, b, d, c from run),
       counted as (insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
                   select date_trunc('minute', v_now), facet, s, left(coalesce(y, ''), 64), count(*),
-                         least(9007199254740991, sum(coalesce(spent[3], 0) + coalesce(u[3], 0))),
-                         sum(extract(epoch from v_now - since)), min(id), max(id)
+                         least(9007199254740991, sum((coalesce(spent[3], 0) + coalesce(u[3], 0))::float8))::bigint,
+                         sum(date_part('epoch', v_now - since)), min(id), max(id)
                   from run group by facet, s, coalesce(y, ''))
     select array_agg(id), array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored),
            (select count(*) from gone)
@@ -53,12 +54,12 @@ begin
       cross join lateral (select from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r;
     with ended as materialized (
         select * from json_to_recordset(p_back) as t(i bigint, t bigint, k text, w double precision, y text, m text,
-                                                     u bigint[], e int, l text, c text) order by i),
+                                                     u bigint[], e int, l text, b int, c text) order by i),
       run as materialized (
         select r.*, a.k, coalesce(a.y, '') as why, a.m, r.wait_since + (v_now - r.since) as row_since,
                is_drain(a.k, a.y) and r.control is distinct from 's' as drained, unbegun,
                case when unbegun then release_delay(a.w, r.releases) else coalesce(a.w, 0) end as delay,
-               coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l, a.c
+               coalesce(a.u, r.usage) as u, coalesce(a.e, r.event_count) as e, a.l, a.b, a.c
         from ended a cross join lateral (
           select x.ctid as tid, x.* from running x where x.id = a.i and x.token = a.t and x.worker = p_worker for update) r
         cross join lateral (select a.k = 'release' and a.w > 0 and not is_drain(a.k, a.y)
@@ -79,9 +80,9 @@ begin
         from run cross join lateral (select * from job where job.id = run.id offset 0) job),
       logged as (
         insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
-                             charged, next_at, usage, event_count, log_tail, trace_id)
+                             charged, next_at, usage, event_count, log_tail, log_skipped, trace_id)
         select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m, charged,
-               case when verdict = 'again' and delay > 0 then next_at end, u, e, l, c from judged),
+               case when verdict = 'again' and delay > 0 then next_at end, u, e, l, b, c from judged),
       ended_job as (
         insert into outcome (id, facet, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                              run_started_at, finished_at, spent, usage, event_count, trace_id)

@@ -1,7 +1,7 @@
 -- park: runs that ended with a tool's question. Each job waits for a person's answer in state i: it holds its session and no
 -- slot, no attempt is charged, its active deadline runs on (H17, H20). Matched as in ack(); answers the ids that it took. Runs
 -- that were asked to cancel, or are out of time, it leaves to ack().
--- p_asks: [{i id, t token, y reason, m message, q requests, n inputDeadlineSeconds, u usage, e events, l log, c trace}]
+-- p_asks: [{i id, t token, y reason, m message, q requests, n inputDeadlineSeconds, u usage, e events, l log, b log_skipped, c trace}]
 -- Indexes: primary keys. Lock order: running rows by id.
 create or replace function park(p_worker uuid, p_asks json) returns bigint[] language plpgsql
   set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -12,18 +12,18 @@ begin
   if not found then select name into v_name from lost_worker where id = p_worker; end if;
   with said as materialized (
       select * from json_to_recordset(p_asks) as t(i bigint, t bigint, y text, m text, q json, n int,
-                                                   u bigint[], e int, l text, c text) order by i),
+                                                   u bigint[], e int, l text, b int, c text) order by i),
     run as materialized (
       select r.*, job.round, coalesce(said.y, '') as y, said.m, said.q, said.n,
-             coalesce(said.u, r.usage) as u, coalesce(said.e, r.event_count) as e, said.l, said.c
+             coalesce(said.u, r.usage) as u, coalesce(said.e, r.event_count) as e, said.l, said.b, said.c
       from said cross join lateral (
         select x.* from running x where x.id = said.i and x.token = said.t and x.worker = p_worker
           and x.control is distinct from 'k' and x.control is distinct from 'd' for update) r
       cross join lateral (select j.round from job j where j.id = r.id offset 0) job),
     logged as (
       insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
-                           charged, usage, event_count, log_tail, trace_id)
-      select id, run, attempt, round, p_worker, v_name, token, since, v_now, 'ask', y, m, false, u, e, l, c from run),
+                           charged, usage, event_count, log_tail, log_skipped, trace_id)
+      select id, run, attempt, round, p_worker, v_name, token, since, v_now, 'ask', y, m, false, u, e, l, b, c from run),
     parked as (
       insert into waiting (id, facet, queue, pos, state, mirrored, session, bytes, run_at, since, attempt, run, started_at, deadline,
                            reason, message, losses, spent, asked, asked_until)

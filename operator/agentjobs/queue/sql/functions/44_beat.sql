@@ -3,11 +3,12 @@
 -- that does not know it drains (H30). controls: what is asked of its runs. disowned: runs that were claimed for it and that it
 -- does not know, because the reply was lost (H8): neither held, nor in flight, and older than a beat, for a claim may have been
 -- sent after this beat was composed.
+-- wanted: runs whose output somebody reads (want_output), and whether some is stored.
 -- A gap of half the expiry starts the steady time anew (H11): the others may have beaten almost a whole beat earlier. So does a
 -- beat before the last one: the database's clock was set back.
--- Indexes: worker's primary key, running_control. Lock order: the worker's own row alone.
+-- Indexes: worker's primary key, running_control, output_tail_wanted, running's primary key. Lock order: the worker's own row alone.
 create or replace function beat(p_worker uuid, p_held json, p_in_flight bigint[], p_expiry interval,
-                     out alive boolean, out release int, out controls json, out disowned json) language plpgsql
+                     out alive boolean, out release int, out controls json, out disowned json, out wanted json) language plpgsql
   set jit = off as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp();
 begin
@@ -18,6 +19,10 @@ begin
   select max(b.release) into release from bundle b;
   if not alive then return; end if;
   select json_agg(json_build_array(id, token, control)) into controls from running where worker = p_worker and control is not null;
+  select json_agg(json_build_array(o.id, r.token, o.at is not null)) into wanted
+  from output_tail o
+  cross join lateral (select x.token from running x where x.id = o.id and x.run = o.run and x.worker = p_worker offset 0) r
+  where o.wanted_until > v_now;
   select json_agg(json_build_array(r.id, r.token)) into disowned
   from running r where r.worker = p_worker and r.token <> all (p_in_flight) and r.since < v_now - p_expiry / 3
     and not exists (select from json_to_recordset(p_held) as h(i bigint, t bigint) where h.i = r.id and h.t = r.token);

@@ -39,7 +39,7 @@ begin
     logged as (insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
                                     charged, next_at, usage, event_count)
                select id, run, attempt, round, worker, worker_name, token, since, v_now, 'lost', 'WorkerLost',
-                      'worker ' || worker_name || ' sent no heartbeat' || coalesce('; the run was last at ' || step, ''), false,
+                      'worker ' || worker_name || ' sent no heartbeat' || coalesce('; the run was last at ' || nullif(step, ''), ''), false,
                       case when verdict = 'again' and next_at > v_now then next_at end, usage, event_count from judged),     -- H28
     ended as (insert into outcome (id, facet, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
                                    run_started_at, finished_at, spent, usage, event_count)

@@ -21,15 +21,25 @@ end $$;
 -- forget: what retention removes beside jobs: tallies of minutes a day before p_before, for prune() has passed by locked jobs, and a
 -- list takes a facet without tallies for one without complete jobs (complete_lanes); and facets that no new job has taken for a week
 -- and no job has any more. A facet is left out of enqueue() a week before it may go, so no open transaction has just taken it.
--- Indexes: tally_minute_time, tally_first_time, job_by_facet; of the facets the table is read, which has a row per combination and week.
+-- Indexes: tally_minute_time, tally_key's primary key, tally_first_time, job_by_facet; of the facets the table is read, which has a row per combination and week.
 create or replace function forget(p_before timestamptz, p_limit int) returns void language sql as $$
   delete from tally_minute where ctid = any (array(
     select ctid from tally_minute where minute < p_before - interval '1 day' order by minute limit p_limit));
+  delete from tally_key where ctid = any (array(
+    select k.ctid from unnest('{q,n,a,m,r}'::"char"[]) b cross join unnest('{5,60}'::smallint[]) m cross join lateral (
+      select x.ctid from tally_key x where x.by = b and x.minutes = m and x.begins < p_before - interval '1 day'
+      order by x.by, x.minutes, x.begins limit p_limit) k));
   delete from tally_first where ctid = any (array(
     select ctid from tally_first where minute < p_before - interval '1 day' order by minute limit p_limit));
   delete from facet where id = any (array(
     select f.id from facet f where f.made_at < p_before - interval '14 days'
       and not exists (select from job j where j.facet = f.id) limit p_limit));
+$$;
+
+-- forget_output: removes the output of running jobs that nobody has read since p_before. Index: output_tail_wanted.
+create or replace function forget_output(p_before timestamptz, p_limit int) returns void language sql as $$
+  delete from output_tail where ctid = any (array(
+    select ctid from output_tail where wanted_until < p_before order by wanted_until limit p_limit));
 $$;
 
 -- retention: rolls up what has ended in the minutes that are over; and prunes a batch, where the last pass ended a minute ago. Where
@@ -42,6 +52,7 @@ declare v_now timestamptz := clock_timestamp(); n int; m int := 0;
 begin
   if not pg_try_advisory_xact_lock(hashtext('agentjobs retention')) then return 0; end if;
   perform roll_up(date_trunc('minute', v_now), 20 * p_limit);
+  perform forget_output(v_now - interval '1 minute', p_limit);
   if exists (select from upkeep where pruned_at > v_now - interval '1 minute') then return 0; end if;
   n := prune(p_age, p_limit);
   if p_audit_age is not null then m := prune_audit(p_audit_age, p_limit); end if;

@@ -30,14 +30,16 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
                        'ended_at', a.ended_at, 'outcome', a.kind, 'reason', a.reason, 'message', coalesce(a.message, ''), 'charged',
                          a.charged,
                        'next_at', a.next_at, 'usage', a.usage, 'event_count', coalesce(a.event_count, 0),
-                       'log_tail', case when p_tails then coalesce(a.log_tail, '') else '' end) as l
+                       'log_tail', case when p_tails then coalesce(a.log_tail, '') else '' end,
+                       'log_skipped', coalesce(a.log_skipped, 0)) as l
               from (select * from attempt a where a.id = j.id order by a.run desc limit p_log) a
               union all
               select json_build_object('run', o.run, 'attempt', o.attempt, 'round', j.round, 'worker', coalesce(o.worker_name, ''),
                                        'started_at', o.run_started_at,
                        'ended_at', o.finished_at, 'outcome', case o.state when 'c' then 'complete' when 'k' then 'cancel' else 'fail' end,
                        'reason', o.reason, 'message', coalesce(o.message, ''), 'charged', true, 'next_at', null, 'usage', o.usage,
-                       'event_count', coalesce(o.event_count, 0), 'log_tail', case when p_tails then coalesce(o.log_tail, '') else '' end)
+                       'event_count', coalesce(o.event_count, 0), 'log_tail', case when p_tails then coalesce(o.log_tail, '') else '' end,
+                       'log_skipped', coalesce(o.log_skipped, 0))
               where o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run)) ended))
   from unnest(p_ids) i join job j on j.id = i
   left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id

@@ -1,6 +1,6 @@
 -- list, and what it is made of: which lanes (86_lanes) it goes down, and what is known of the jobs that it finds.
 
--- first_accepted: the id from which on jobs were accepted at this time or later. Ids are given in the order of time, but for those that
+-- first_accepted: the id from which on jobs were accepted at this time or later; the last job's, where none was. Ids are given in the order of time, but for those that
 -- several callers draw at once. Index: job's primary key, some 30 probes.
 create or replace function first_accepted(p_time timestamptz) returns bigint language plpgsql stable
   set enable_seqscan = off set jit = off as $$ #variable_conflict use_column
@@ -65,8 +65,9 @@ end $$;
 -- p_filter: {namespace ('': jobs without an object), states, reason, queue, agent, model, user, sessions (ways to write its id), since
 -- (accepted or ended at that time or later)}; what is absent: any.
 -- A user's or a session's own index leads where no state and no reason is asked, or where it has not very many jobs. Else the lanes of
--- the states do, and each job that they find is looked at. With `since`, lanes end where jobs were accepted then; those of finished jobs
--- at the lowest id that has ended since. Indexes: those of the lanes; job_by_user, job_by_session; primary keys.
+-- the states do, and of each job that they find is looked at what they do not know. With `since`, lanes end where jobs were accepted then; those of finished jobs
+-- at the lowest id that has ended since; a job that was accepted a minute after it is not looked at again. No lane goes on below
+-- where one before it was cut off. Indexes: those of the lanes; job_by_user, job_by_session; primary keys.
 create or replace function list_ids(p_filter json, p_before bigint, p_limit int, p_look int, out ids bigint[], out seen bigint)
   language plpgsql stable set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
   set plan_cache_mode = force_generic_plan set jit = off as $$ #variable_conflict use_column
@@ -75,10 +76,11 @@ declare
   c_reason_facets constant int := 2000;
   c_many constant int := 2000;       -- so many jobs of a user or a session are not gone through for a state
   c_tallies constant int := 20000;   -- some two weeks
-  v_before bigint := coalesce(p_before, 9223372036854775807); v_floor bigint := 0; v_ended_floor bigint; v_cut bigint;
+  v_before bigint := coalesce(p_before, 9223372036854775807); v_floor bigint := 0; v_sure bigint := 0;
+  v_ended_floor bigint; v_cut bigint;
   v_lanes int := greatest(1, least(p_limit, 100));
-  v_found bigint[] := '{}'; v_more bigint[]; v_more_cut bigint; v_facets int[]; v_some boolean; v_by_state boolean; v_look boolean;
-  v_leads boolean := false;
+  v_found bigint[] := '{}'; v_more bigint[]; v_more_cut bigint; v_facets int[]; v_some boolean; v_by_state boolean; v_any boolean; v_look boolean;
+  v_leads boolean := false; v_any_facet boolean;
   v_states text[]; v_letters "char"[]; v_ends "char"[]; f record;
 begin
   select * into f from json_to_record(p_filter) as x(namespace text, states text[], reason text, queue text, agent text, model text,
@@ -89,12 +91,18 @@ begin
     v_facets := facets_of(f.namespace, f.queue, f.agent, f.model, c_facets);
     if v_facets = '{}' then return; end if;
   end if;
-  v_look := num_nonnulls(f."user", f.sessions, f.since) > 0 or (v_some and v_facets is null);
+  v_any_facet := v_some and v_facets is null;                -- the lanes have jobs that the filter does not let pass
+  v_any := num_nonnulls(f."user", f.sessions) > 0 or v_any_facet;
+  v_look := v_any or f.since is not null;
   if v_facets is null and f.reason <> '' then
     v_facets := facets_with_reason(f.reason, c_reason_facets);
     if v_facets = '{}' then return; end if;
   end if;
-  if f.since is not null then v_floor := first_accepted(f.since - interval '1 minute'); end if;
+  if f.since is not null then
+    v_floor := first_accepted(f.since - interval '1 minute');
+    v_sure := first_accepted(f.since + interval '1 minute');
+    if (select accepted_at from job where id >= v_sure order by id limit 1) < f.since + interval '1 minute' then v_sure := v_before; end if;
+  end if;
 
   if f.sessions is not null then
     v_leads := not v_by_state or (
@@ -138,10 +146,10 @@ begin
       from waiting_lanes(v_facets, v_letters, v_states, f.reason, v_before, v_floor, v_lanes, p_look) l;
       if f.reason is null then
         if 'Running' = any (v_states) then
-          select l.ids, l.cut into v_more, v_more_cut from running_lane(v_facets, v_before, v_floor, p_look) l;
+          select l.ids, l.cut into v_more, v_more_cut from running_lane(v_facets, v_before, greatest(v_floor, v_cut), p_look) l;
           v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
         end if;
-        select l.ids, l.cut into v_more, v_more_cut from job_lanes(v_facets, v_ends, v_before, v_floor, v_lanes, p_look) l;
+        select l.ids, l.cut into v_more, v_more_cut from job_lanes(v_facets, v_ends, v_before, greatest(v_floor, v_cut), v_lanes, p_look) l;
         v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
       end if;
       v_ended_floor := v_floor;
@@ -149,26 +157,32 @@ begin
         v_ended_floor := least(v_floor, first_ended(date_trunc('minute', f.since), c_tallies));
       end if;
       select l.ids, l.cut into v_more, v_more_cut
-      from outcome_lanes(v_facets, v_ends, f.reason, v_before, v_ended_floor, v_lanes, p_look) l;
+      from outcome_lanes(v_facets, v_ends, f.reason, v_before, greatest(v_ended_floor, v_cut), v_lanes, p_look) l;
       v_found := v_found || v_more; v_cut := greatest(v_cut, v_more_cut);
     end if;
   end if;
 
   if v_look then
     ids := array(
-      select j.id from (select distinct x.id from unnest(v_found) x(id) where x.id >= coalesce(v_cut, 0)) x
-      cross join lateral (select * from job where job.id = x.id offset 0) j join facet c on c.id = j.facet
-      left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id
-      where (f.namespace is null or c.namespace = f.namespace) and (f.queue is null or c.queue = f.queue)
-        and (f.agent is null or c.agent = f.agent) and (f.model is null or c.model = f.model)
-        and (f."user" is null or j.user_id = f."user")
-        and (f.sessions is null or split_part(j.session, '/', -1) = any (f.sessions))
-        and (f.since is null or j.accepted_at >= f.since or o.finished_at >= f.since)
-        and (f.reason is null or left(coalesce(w.reason, o.reason, ''), 64) = f.reason)
-        and (f.states is null or state_name(
-               case when w.id is not null then w.state when r.id is not null then '@' else coalesce(o.state, j.tombstone) end,
-               w.started_at is not null) = any (f.states))
-      order by j.id desc limit p_limit);
+      select x.id from (select distinct x.id from unnest(v_found) x(id) where x.id >= coalesce(v_cut, 0)) x
+      where (not v_any and x.id >= v_sure) or exists (
+        select from (select * from job where job.id = x.id offset 0) j
+        where (f."user" is null or j.user_id = f."user")
+          and (f.sessions is null or split_part(j.session, '/', -1) = any (f.sessions))
+          and (f.since is null or j.accepted_at >= f.since
+               or exists (select from outcome o where o.id = j.id and o.finished_at >= f.since))
+          and (not (v_some and v_leads or v_any_facet) or exists (
+                 select from facet c where c.id = j.facet
+                   and (f.namespace is null or c.namespace = f.namespace) and (f.queue is null or c.queue = f.queue)
+                   and (f.agent is null or c.agent = f.agent) and (f.model is null or c.model = f.model)))
+          and (not (v_leads and v_by_state) or exists (
+                 select from (select) one left join waiting w on w.id = j.id left join running r on r.id = j.id
+                   left join outcome o on o.id = j.id
+                 where (f.reason is null or left(coalesce(w.reason, o.reason, ''), 64) = f.reason)
+                   and (f.states is null or state_name(
+                          case when w.id is not null then w.state when r.id is not null then '@' else coalesce(o.state, j.tombstone) end,
+                          w.started_at is not null) = any (f.states)))))
+      order by x.id desc limit p_limit);
   else
     ids := array(select distinct x.id from unnest(v_found) x(id) where x.id >= coalesce(v_cut, 0) order by x.id desc limit p_limit);
   end if;

@@ -47,6 +47,7 @@ begin
   v_inline := case when p->'agent'->'inline'->'model' is not null then json_build_object('model', p->'agent'->'inline'->'model') end;
   update outcome set message = null, result = null, log_tail = null, session_id = null, imported = null where id = p_id;
   update attempt set message = null, log_tail = null where id = p_id;
+  delete from output_tail where id = p_id;
   update audit set reason = '' where uid = (select uid from job where id = p_id) and reason <> '';
   update job set erased = true, session = null, user_id = null, input_handled = null, refused = null,
          payload = case when payload is not null then json_strip_nulls(json_build_object(

@@ -110,7 +110,7 @@ create index job_by_facet on job (facet, id);
 create index job_by_user on job (user_id, id) where user_id is not null;
 create index job_by_session on job (split_part(session, '/', -1), id) where session is not null;   -- the id that its user wrote
 create index job_by_object on job (namespace, name) where namespace is not null;
-create index job_by_cluster on job (cluster_id, id) where not object_gone;
+create index job_by_cluster on job (cluster_id, id) where cluster_id is not null and not object_gone;
 create index job_trimmed on job (tombstone, id) where tombstone is not null;
 create index job_trimmed_by_facet on job (facet, tombstone, id) where tombstone is not null;
 
@@ -227,6 +227,7 @@ create table outcome (
   usage            bigint[],                   -- by the last one
   event_count      int,
   log_tail         text,
+  log_skipped      int,                        -- lines that were printed before log_tail; null: none
   session_id       text,
   trace_id         text,
   imported         json                        -- status of an object that had ended before this database knew it (H1)
@@ -268,6 +269,20 @@ create index tally_minute_time on tally_minute (minute);
 create index tally_minute_by_facet on tally_minute (facet, minute);
 create index tally_minute_complete on tally_minute (facet, last_id) where state = 'c';   -- where a list of the complete ones begins
 
+-- The same of five minutes, and of hours, of all namespaces, by one of what series are asked by: one row per key and state, which
+-- roll_up() adds to. So a chart reads as many rows as it shows, or a few times that, however many facets there are.
+create table tally_key (
+  by      "char" not null,                     -- q  queue   n  namespace   a  agent   m  model   r  reason
+  minutes smallint not null,                   -- 5 or 60 …
+  begins  timestamptz not null,                -- … from here on: a multiple of them since 1970
+  key     text collate "C" not null,
+  state   "char" not null,
+  n       bigint not null,
+  tokens  bigint not null,
+  seconds double precision not null,
+  primary key (by, minutes, begins, key, state)
+) with (fillfactor = 70);
+
 -- The lowest id of all jobs that ended in a minute, one row per roll_up(): how far down a list looks for what has ended since.
 create table tally_first (minute timestamptz not null, first_id bigint not null);
 create index tally_first_time on tally_first (minute);
@@ -291,9 +306,23 @@ create table attempt (
   usage       bigint[],
   event_count int,
   log_tail    text,
+  log_skipped int,
   trace_id    text,
   primary key (id, run)
 );
+
+-- One run whose output somebody reads while it runs, or has just read (want_output): the end of what it has printed. It is worth
+-- nothing after a crash.
+create unlogged table output_tail (
+  id           bigint not null,
+  run          int not null,
+  wanted_until timestamptz not null,           -- the worker stores it until then; retention removes it a minute later
+  at           timestamptz,                    -- output was stored; null: not yet
+  skipped      int,                            -- lines that were printed before output
+  output       text,                           -- the last 64 KiB
+  primary key (id, run)
+);
+create index output_tail_wanted on output_tail (wanted_until);
 
 -- sessions, queues, processes ---------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ const instant = () => new Date().toISOString();
 
 // verb → what is asked, and the change of the object. `why: true`: a reason is wanted.
 const OBJECT = {
-  retry: { title: "Retry", says: "A new round begins: attempts start at 1 again, and the conversation is kept.", patch: () => annotated("retry-requested-at", instant()) },
+  retry: { title: "Retry", says: "A new round begins: attempts start at 1 again, and the conversation is kept.", patch: (given, at, when) => annotated("retry-requested-at", when) },
   cancel: { title: "Cancel", says: "The job ends as Cancelled. A running agent is asked to stop, and stopped after its grace. A cancelled object stays cancelled: run it again as a new one.", patch: () => ({ spec: { cancel: true } }) },
   suspend: { title: "Suspend", says: "The job waits until it is resumed. A running one is stopped, and its attempt is refunded.", patch: () => ({ spec: { suspend: true } }) },
   resume: { title: "Resume", says: "The job goes on where it was.", patch: () => ({ spec: { suspend: false } }) },
@@ -46,15 +46,15 @@ function asked({ title, says, fields = [], why = false, preview }, values = {}) 
   $("#ask-problem").textContent = "";
   $("#ask-reason").value = "";
   $("#ask-reason").required = why;
-  $("#ask-fields").replaceChildren(...fields.flatMap(([name, label, type, min, max]) => {
-    const input = Object.assign(document.createElement("input"), { id: "ask-" + name, name, type, min, max, value: values[name] ?? "" });
+  $("#ask-fields").replaceChildren(...fields.flatMap(([name, label, type, min, max, step = "1"]) => {
+    const input = Object.assign(document.createElement("input"), { id: "ask-" + name, name, type, min, max, step, value: values[name] ?? "" });
     const text = Object.assign(document.createElement("label"), { htmlFor: input.id, textContent: label });
     return [text, input];
   }));
   ask.returnValue = "";
   ask.showModal();
   preview?.().then(
-    (text) => { $("#ask-says").textContent = `${text} ${says}`; $("#ask-yes").disabled = false; },
+    ([text, some]) => { $("#ask-says").textContent = `${text} ${says}`; $("#ask-yes").disabled = !some; },
     (error) => { $("#ask-problem").textContent = error.message; },
   );
   return new Promise((resolve) => ask.addEventListener("close", () => {
@@ -74,8 +74,8 @@ async function send(method, url, body, type = "application/json") {
       body: body && JSON.stringify(body),
     });
     text = await response.text();
-  } catch { throw new Error(LOST); }
-  if (!response.ok) throw new Error(words(response.status, text));
+  } catch { throw Object.assign(new Error(LOST), { again: true }); }
+  if (!response.ok) throw Object.assign(new Error(words(response.status, text)), { again: response.status >= 500 || response.status === 429, code: response.status });
   return text ? JSON.parse(text) : {};
 }
 const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComponent(at.namespace)}/${kind}/${encodeURIComponent(at.name)}`;
@@ -93,10 +93,10 @@ function withAct(change, verb, reason, at, { when = instant(), origin = "" } = {
   return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: text } } };
 }
 function change(at, verb, given) { // of an object by the Kubernetes API; of a job without one by the runs API
-  return at.namespace === "-" ? runAction("-", verb, given, { uid: at.uid }) : patch(at, verb, given);
+  return at.namespace === "-" ? actOn("-", verb, given, { uid: at.uid }) : patch(at, verb, given);
 }
-function patch(at, verb, given) {
-  const when = instant(); // of a run now, the audit wants the same time in both annotations
+// The same `when` asks for the same: a change that is sent twice is done once. The audit wants it in both annotations.
+function patch(at, verb, given, when = instant()) {
   const change = withAct(OBJECT[verb].patch(given, at, when), verb, given.reason, at, { when });
   if (at.uid) change.metadata = { ...change.metadata, uid: at.uid }; // a new object of the same name is refused: 409
   return send("PATCH", objectURL(at, OBJECT[verb].kind), change, "application/merge-patch+json");
@@ -115,6 +115,24 @@ function queueAction(verb, at, given) {
   if (at.queue) spec.queue = at.queue; else Object.assign(spec, { pool: at.pool, model: at.model });
   if (given.maxRunning) spec.maxRunning = Number(given.maxRunning);
   return send("POST", api + "queueactions", { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "QueueAction", spec });
+}
+
+// An act of the runs API on the jobs without an object that a filter finds; `dry`: only counted, in any namespace.
+async function actOn(where, verb, given, filter, { dry = false, from = "", saved = () => {} } = {}) {
+  const spec = { verb, filter, reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) };
+  if (from) spec.continue = from;
+  const url = `${api}${where ? `namespaces/${encodeURIComponent(where)}/` : ""}runactions${dry ? "?dryRun=All" : ""}`;
+  const sum = { matched: 0, changed: 0, refused: {} };
+  do { // the server answers after a while how to go on
+    const { status } = await send("POST", url, { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec });
+    sum.matched ||= status.matched;
+    sum.changed += status.changed;
+    Object.assign(sum.refused, status.refused);
+    spec.continue = status.continue;
+    saved(status);
+  } while (spec.continue && !halted);
+  if (filter.uid && !sum.changed) throw new Error(Object.keys(sum.refused)[0] || "Nothing was changed: it has ended, or is in another state by now.");
+  return sum;
 }
 
 // ---- one target ------------------------------------------------------------------------------------------------
@@ -152,88 +170,4 @@ document.addEventListener("click", async (event) => {
     button.focus();
     refresh();
   }
-});
-
-let halted = false;
-
-// ---- many ------------------------------------------------------------------------------------------------------
-// The filter of the list, as the runs API's acts take it.
-function filterOf() {
-  const found = {};
-  for (const key of ["reason", "queue", "agent", "model", "user", "session", "since"]) if (query.get(key)) found[key] = query.get(key);
-  const states = query.getAll("state").filter(Boolean);
-  return states.length ? { ...found, state: states } : found;
-}
-async function runAction(where, verb, given, only, dry = false) {
-  const spec = { verb, filter: only || filterOf(), reason: given.reason || "", spreadSeconds: Math.round(Number(given.spread || 0) * 60) };
-  const url = `${api}namespaces/${encodeURIComponent(where)}/runactions${dry ? "?dryRun=All" : ""}`;
-  const sum = { matched: 0, changed: 0, refused: {} };
-  do { // the server answers after a while how to go on
-    const { status } = await send("POST", url, { apiVersion: "runs.agentjobs.dev/v1alpha1", kind: "RunAction", spec });
-    sum.matched ||= status.matched;
-    sum.changed += status.changed;
-    Object.assign(sum.refused, status.refused);
-    spec.continue = status.continue;
-  } while (spec.continue && !halted);
-  if (only && !sum.changed) throw new Error(Object.keys(sum.refused)[0] || "Nothing was changed: it has ended, or is in another state by now.");
-  return sum;
-}
-async function* matching() { // every job that the filter finds, each once: newest first, page by page
-  let next = "";
-  do {
-    const url = new URL(route("agentruns?limit=200"), location.href);
-    url.searchParams.delete("continue");
-    if (next) url.searchParams.set("continue", next);
-    const list = await send("GET", url.href);
-    for (const item of list.items) yield item.metadata;
-    next = list.metadata.continue;
-  } while (next);
-}
-$("#bulk-stop")?.addEventListener("click", () => { halted = true; });
-const SPREAD = [["spread", "Spread over minutes (against a storm of retries)", "number", "0", "1440"]];
-document.addEventListener("click", async (event) => {
-  const verb = event.target.closest("button[data-bulk]")?.dataset.bulk;
-  if (!verb) return;
-  const rows = picks().map((box) => ({ ...box.closest("tr").dataset }));
-  let total = rows.length;
-  const objects = Boolean($("table.jobs[data-objects]")), one = objects ? namespace : "-"; // where all that match are
-  const preview = rows.length ? undefined : async () => {
-    if (one) total = (await runAction(one, verb, {}, null, true)).matched;
-    else for await (const _ of matching()) total += 1; // over all namespaces
-    return total === 1 ? "1 job matches." : `${total.toLocaleString("en")} jobs match.`;
-  };
-  const given = await asked({
-    title: OBJECT[verb].title + (rows.length ? ` ${rows.length} selected` : " all that match"),
-    says: OBJECT[verb].says + (rows.length ? "" : " Keep this page open until it is done."),
-    fields: SPREAD, why: verb === "cancel" || !rows.length, preview,
-  }, { spread: 0 });
-  if (!given) return;
-  const place = $("#bulk-told"), wait = total ? (Number(given.spread || 0) * 60000) / total : 0;
-  const me = $("[data-user]")?.dataset.user;
-  let done = 0, bare = 0;
-  const refused = [];
-  busy += 1;
-  halted = false;
-  $("#bulk-stop").hidden = false;
-  try {
-    for await (const at of rows.length ? rows : one === "-" ? [] : matching()) {
-      if (halted) break;
-      if (!rows.length && at.namespace === "-") { bare += 1; continue; } // by one act, below
-      try { await change({ ...at, user: me }, verb, given); done += 1; } catch (error) { refused.push(`${at.name}: ${error.message}`); }
-      tell(place, `${done} of ${total} …`);
-      if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
-    }
-    if (!rows.length && !halted && (bare || one === "-")) done += (await runAction("-", verb, given)).changed;
-  } catch (error) { refused.push(error.message); } finally {
-    busy -= 1;
-    $("#bulk-stop").hidden = true;
-    for (const box of picks()) box.checked = false;
-    counted();
-    letIn = true;
-    refresh();
-  }
-  const parts = [`${done} of ${total}: asked for`];
-  if (halted) parts.push("stopped; do it again for the rest");
-  if (refused.length) parts.push(`${refused.length} refused, the first: ${refused[0]}`);
-  tell(place, parts.join("; ") + ".", refused.length > 0);
 });

@@ -1,6 +1,6 @@
 // The pages' script: where a region's data comes from, when it is asked for again, and what must not move meanwhile.
 "use strict";
-const REFRESH_MS = 5000, ENTRIES = 2000;
+const REFRESH_MS = 5000;
 const query = new URLSearchParams(location.search);
 const namespace = query.get("namespace") || "";
 const api = new URL("../", location.href).pathname; // …/apis/runs.agentjobs.dev/v1alpha1/
@@ -59,6 +59,8 @@ $(".where").addEventListener("submit", (event) => {
 });
 const filter = $("#filter");
 if (filter) {
+  const set = [...query.keys()].some((key) => key !== "namespace");
+  if (matchMedia("(max-width: 46rem)").matches && !set) $("#filter-box").open = false; // the list first
   for (const field of filter.elements) if (field.name && query.has(field.name)) field.value = query.get(field.name);
   filter.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -68,8 +70,37 @@ if (filter) {
   });
 }
 
+// ---- times -----------------------------------------------------------------------------------------------------
+// How long ago is written here, so that an answer is the same as long as its data is. The server's clock counts.
+const UNITS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
+let skew = 0; // milliseconds that the server's clock is ahead of this machine's
+function duration(seconds) { // one unit below an hour, two above: a number that changes all the time is not read
+  const left = Math.max(Math.round(seconds), 0), at = UNITS.findIndex(([size]) => left >= size);
+  if (at < 0) return "0s";
+  const [size, unit] = UNITS[at], first = Math.floor(left / size), next = UNITS[at + 1];
+  const second = next && size >= 3600 ? Math.floor((left % size) / next[0]) : 0;
+  return first + unit + (second ? ` ${second}${next[1]}` : "");
+}
+function age(at) {
+  const seconds = (Date.now() + skew - Date.parse(at)) / 1000;
+  return seconds < -0.5 ? `in ${duration(-seconds)}` : seconds < 1 ? "just now" : `${duration(seconds)} ago`;
+}
+function ages() {
+  if (!document.getSelection().isCollapsed) return; // what is selected is not written over
+  for (const time of $$("time[data-age]")) {
+    const text = age(time.dateTime);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+const written = new MutationObserver(ages); // before it is painted
+for (const region of $$(".region")) written.observe(region, { childList: true, characterData: true, subtree: true });
+
 // ---- refreshing ------------------------------------------------------------------------------------------------
-let live = true, busy = 0; // busy: acts under way
+// A region is asked for at each of its `data-every` ticks; more and more rarely while its data stays the same and nobody
+// touches the page, where it is refused, and while no answer comes. One with `data-after` is asked for when that one changes.
+const SLOWEST = 3, REFUSED = 12;
+let live = true, busy = 0, halted = false; // busy: acts under way
+const regions = new Map($$("[data-get]").map((region) => [region, { tag: "", ticks: 0, same: 0, refused: false, lost: "", heard: Date.now() }]));
 const picks = () => $$("input[name=pick]:checked");
 function still() { // why the page is held still; empty: it is not
   if (!live) return "Held";
@@ -81,20 +112,40 @@ function still() { // why the page is held still; empty: it is not
   return "";
 }
 function showLive() {
-  const why = still() || "Live";
+  const away = [...regions.values()].some((state) => state.lost), why = still() || (away ? "No answer" : "Live");
   const button = $("#live");
   if (button.textContent !== why) button.textContent = why;
   button.setAttribute("aria-pressed", String(live));
+  button.classList.toggle("bad", away);
 }
-function refresh(tick = 0) { // by the clock, a region is asked for at every one of its `data-every` ticks
-  for (const region of $$("[data-get]")) if (tick % (region.dataset.every || 1) === 0) htmx.trigger(region, "refresh");
-  for (const details of $$("details[data-text][open]")) fetched(details);
+function every(region, state) {
+  const own = Number(region.dataset.every || 1);
+  if (state.refused) return Math.max(own, REFUSED);
+  return state.lost ? SLOWEST : own * Math.min(1 + Math.floor(state.same / 3), SLOWEST);
 }
-let ticks = 0;
-setInterval(() => { showLive(); if (!still()) refresh(++ticks); follow(); }, REFRESH_MS);
+function renew(region, state) {
+  state.ticks = 0;
+  htmx.trigger(region, "refresh");
+}
+function refresh() { // all of the page, now
+  for (const [region, state] of regions) { state.same = 0; renew(region, state); }
+  reread();
+}
+function tick() {
+  for (const [region, state] of regions) {
+    state.ticks += 1;
+    if (region.dataset.after ? state.lost : state.ticks >= every(region, state)) renew(region, state);
+  }
+  reread();
+}
+function reread() { for (const details of $$("details[data-text][open]")) fetched(details); }
+function beat() { showLive(); ages(); if (!still()) tick(); follow(); }
+setInterval(beat, REFRESH_MS);
 for (const event of ["selectionchange", "visibilitychange", "change", "focusin"])
   document.addEventListener(event, showLive);
-document.addEventListener("visibilitychange", () => { if (!still()) refresh(); follow(); });
+for (const event of ["pointerdown", "keydown", "wheel"])
+  document.addEventListener(event, () => { for (const state of regions.values()) state.same = 0; }, { passive: true });
+document.addEventListener("visibilitychange", () => { ages(); if (!still()) refresh(); follow(); });
 $("#live").addEventListener("click", () => { live = !live; showLive(); if (live) refresh(); follow(); });
 
 // ---- what is told ----------------------------------------------------------------------------------------------
@@ -104,155 +155,76 @@ function words(status, text) { // an error in words, from a Kubernetes Status, a
   try { said = JSON.parse(text).message || text; } catch {
     if (text.trimStart().startsWith("<")) said = new DOMParser().parseFromString(text, "text/html").body.textContent;
   }
-  said = said.trim().slice(0, 600) || `the server answered ${status}`;
+  said = said.trim().slice(0, 600).replace(/\.$/, "") || `the server answered ${status}`;
   if (status === 401) return `${said}. This door has closed: run kubectl agentjobs web again.`;
   if (status === 403 && !namespace) return `${said}. Perhaps you may in one namespace: name it above.`;
-  return said;
+  return `${said}.`;
 }
-function problem(region, text) {
+function problem(region, text, refused = false) { // of this region alone
   const place = document.getElementById(region.id + "-problem");
-  if (place && place.textContent !== text) place.textContent = text;
+  if (!place) return;
+  if (place.textContent !== text) place.textContent = text;
+  place.classList.toggle("refused", refused);
 }
+// What keeps answers away is told once for the page, over it, so that nothing moves; and as of when the data is.
+function lose(region, state, text) {
+  state.lost = text;
+  $(":scope > p.quiet:only-child", region)?.replaceChildren("No data yet.");
+  showAway();
+}
+function showAway() {
+  const lost = [...regions].filter(([, state]) => state.lost), bar = $("#away");
+  for (const [region, state] of regions) region.classList.toggle("stale", Boolean(state.lost));
+  if (lost.length) {
+    const since = new Date(Math.min(...lost.map(([, state]) => state.heard)) + skew).toISOString().slice(11, 19);
+    const some = lost.length < regions.size ? "Some of what is shown" : "What is shown";
+    const text = `${some} is as it was at ${since} UTC. ${lost[0][1].lost}`;
+    if (bar.textContent !== text) bar.textContent = text;
+  }
+  bar.hidden = !lost.length;
+  showLive();
+}
+document.addEventListener("htmx:config:request", (event) => {
+  const { ctx } = event.detail, state = regions.get(ctx.sourceElement);
+  if (state?.tag) ctx.request.headers["If-None-Match"] = state.tag;
+});
 document.addEventListener("htmx:after:request", (event) => {
-  const { ctx } = event.detail, region = ctx.sourceElement;
-  if (ctx.response.status < 400) {
-    problem(region, "");
-    if ("hold" in region.dataset) ctx.text = held(region, ctx.text);
+  const { ctx } = event.detail, region = ctx.sourceElement, { status, headers } = ctx.response;
+  const state = regions.get(region) || { same: 0 };
+  const served = Date.parse(headers.get("Date"));
+  if (served) skew = Math.abs(served - Date.now()) > 2000 ? served - Date.now() : 0;
+  if (status >= 500 || status === 401) { lose(region, state, words(status, ctx.text)); return; }
+  const back = state.lost, before = state.tag;
+  Object.assign(state, { lost: "", heard: Date.now(), refused: status === 403 || status === 404 });
+  if (back) showAway();
+  if (status === 304) { state.same += 1; return; }
+  if (status >= 400) {
+    state.tag = "";
+    if (status === 403 || $(":scope > p.quiet:only-child", region)) region.replaceChildren();
+    if (page === "job" && region.id === "job" && status === 404 && !region.children.length) document.body.classList.add("missing");
+    problem(region, words(status, ctx.text), status === 403);
     return;
   }
-  problem(region, words(ctx.response.status, ctx.text));
-  if ($(":scope > p.quiet:only-child", region)) region.replaceChildren();
+  document.body.classList.remove("missing");
+  Object.assign(state, { tag: headers.get("ETag") || "", same: 0 });
+  problem(region, "");
+  if ("hold" in region.dataset) ctx.text = held(region, ctx.text);
+  if (before && before !== state.tag)
+    for (const [other, own] of regions) if (other.dataset.after === region.id) renew(other, own);
 });
 document.addEventListener("htmx:error", (event) => {
-  if (event.detail.ctx) problem(event.detail.ctx.sourceElement, LOST);
+  const { ctx } = event.detail, state = regions.get(ctx?.sourceElement);
+  if (state) lose(ctx.sourceElement, state, LOST);
 });
 document.addEventListener("htmx:after:swap", (event) => {
   const region = event.detail.ctx?.sourceElement || document;
   keepAll(region);
   counted();
+  if (region.id === "job") $("#yaml").hidden = !$("[data-object]", region);
 });
-
-// ---- a list that does not move ---------------------------------------------------------------------------------
-// Rows that are shown keep their place and are renewed where they stand; those that no longer match are dimmed. New
-// ones are announced, and come when the reader asks for them.
-let letIn = true;
-function held(region, text) {
-  const body = $("tbody", region), news = document.createElement("template");
-  news.innerHTML = text;
-  const fresh = $$("tbody tr", news.content);
-  const bar = $("#fresh");
-  if (letIn || !body || !fresh.length) { letIn = false; bar.hidden = true; return text; }
-  const by = new Map(fresh.map((row) => [row.id, row]));
-  const target = $("tbody", news.content), rows = [];
-  for (const row of body.rows) {
-    const renewed = by.get(row.id);
-    by.delete(row.id);
-    if (renewed) rows.push(renewed);
-    else { const old = row.cloneNode(true); old.classList.add("gone"); old.title = "As it was: it does not match any more, or is on a later page."; rows.push(old); }
-  }
-  const older = fresh.slice(fresh.findLastIndex((row) => !by.has(row.id)) + 1); // below all that are shown: room is left
-  for (const row of older) { rows.push(row); by.delete(row.id); }
-  target.replaceChildren(...rows);
-  bar.hidden = !by.size;
-  bar.textContent = by.size === 1 ? "1 new job: show it" : `${by.size} new jobs: show them`;
-  return news.innerHTML;
-}
-$("#fresh")?.addEventListener("click", () => {
-  letIn = true;
-  $("#fresh").hidden = true;
-  refresh();
-  $("#main").focus();
-});
-
-// ---- selecting -------------------------------------------------------------------------------------------------
-function counted() {
-  const place = $("#picked");
-  if (!place) return;
-  const n = picks().length;
-  place.textContent = n ? `${n} selected` : "All that match";
-  $("#pick-none").hidden = !n;
-  $("#bulk").classList.toggle("on", n > 0);
-  $("#bulk").hidden = !$("#pick-all");
-}
-document.addEventListener("change", (event) => {
-  if (event.target.id === "pick-all")
-    for (const box of $$("input[name=pick]")) box.checked = event.target.checked;
-  counted();
-});
-$("#pick-none")?.addEventListener("click", () => {
-  for (const box of $$("input[name=pick], #pick-all")) box.checked = false;
-  counted();
-  showLive();
-});
-counted();
-
-// ---- texts that are fetched when they are opened ---------------------------------------------------------------
-for (const details of $$("details[data-text]"))
-  details.addEventListener("toggle", () => { if (details.open) fetched(details); });
-async function fetched(details) {
-  const object = details.dataset.text === "object";
-  const url = object
-    ? `${kube}namespaces/${encodeURIComponent(namespace)}/agentjobs/${encodeURIComponent(query.get("name"))}`
-    : route(details.dataset.text);
-  const told = $(".problem", details), shown = $("pre", details);
-  try {
-    const answer = await fetch(url, { headers: { Accept: object ? "application/yaml" : "text/plain" } });
-    const text = await answer.text(), said = answer.ok ? text || "Nothing." : "";
-    told.textContent = answer.ok ? "" : words(answer.status, text);
-    if (shown.textContent !== said) along(shown, () => { shown.textContent = said; });
-  } catch { told.textContent = LOST; }
-}
-function along(box, change) { // a box whose end is seen follows what is added; else it stays where it is read
-  const end = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-  change();
-  if (end) box.scrollTop = box.scrollHeight;
-}
-
-// ---- the conversation: each entry once, in its order, while it is written ---------------------------------------
-// No stream is open while the page is held or hidden: a browser has six connections for all its tabs to one door.
-const talk = $("#talk"), known = new Set();
-let stream = null, ended = false, refused = false, last = "";
-const talkTold = (text, bad = "") => { $("#talk-told").textContent = text; $("#talk-problem").textContent = bad; };
-function follow() {
-  if (!talk || refused) return;
-  if (ended && !$("#job [data-final]")) ended = false; // a new round
-  const wanted = live && !document.hidden && !ended;
-  if (wanted === Boolean(stream)) return;
-  if (!wanted) { stream.close(); stream = null; talkTold("Held: press Live to follow it again."); return; }
-  const url = route(talk.dataset.talk + (last && "&after=" + encodeURIComponent(last)));
-  stream = new EventSource(url);
-  stream.addEventListener("open", () => talkTold(known.size ? "Followed." : "Nothing was said yet. It is followed."));
-  stream.addEventListener("entry", ({ data, lastEventId }) => {
-    const news = document.createElement("template");
-    news.innerHTML = data;
-    const entry = news.content.firstElementChild;
-    if (!entry || known.has(entry.id)) return;
-    known.add(entry.id);
-    last = lastEventId || last;
-    const list = $("ol", talk);
-    along(talk, () => list.append(entry));
-    while (list.children.length > ENTRIES) list.firstElementChild.remove();
-    talkTold(known.size > ENTRIES ? `Followed: the latest ${ENTRIES} of ${known.size} entries.` : "Followed.");
-  });
-  stream.addEventListener("end", () => {
-    stop();
-    ended = true;
-    talkTold(known.size ? "That is all: the job has ended." : "Nothing was said.");
-  });
-  stream.addEventListener("error", async (event) => {
-    if (event.data) { stop(); talkTold("", words(0, event.data)); return; }
-    if (stream?.readyState !== EventSource.CLOSED) { talkTold("", LOST); return; }
-    stop();
-    const asked = new AbortController(); // why: an event source does not say
-    try {
-      const answer = await fetch(url, { headers: { Accept: "text/event-stream" }, signal: asked.signal });
-      if (answer.ok) asked.abort();
-      else { refused = answer.status < 500; talkTold("", words(answer.status, await answer.text())); }
-    } catch { talkTold("", LOST); }
-  });
-}
-function stop() { stream?.close(); stream = null; }
-follow();
+const name = query.get("name");
+if (page === "job" && name) $("#title").textContent = name;
+document.title = [page === "job" && name, document.title.split(" · ")[0], namespace, "agentjobs"].filter(Boolean).join(" · ");
 
 // ---- keys ------------------------------------------------------------------------------------------------------
 const GO = { n: "now", j: "jobs", a: "approvals", s: "schedules", q: "queues", w: "workers", u: "audit" };
@@ -271,5 +243,9 @@ document.addEventListener("keydown", (event) => {
   if (link) link.click();
   else if (event.key === "g") leader = Date.now();
   else if (event.key === "r") refresh();
-  else if (event.key === "/") { event.preventDefault(); ($("#f-state") || $("#namespace")).focus(); }
+  else if (event.key === "/") {
+    event.preventDefault();
+    if (filter) $("#filter-box").open = true;
+    ($("#f-state") || $("#namespace")).focus();
+  }
 });

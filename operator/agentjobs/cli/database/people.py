@@ -1,0 +1,111 @@
+"""``agentjobs inbox``, ``approve`` and ``reject``, on a database. Questions of jobs with an object are answered in the cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from agentjobs.cli.database.look import Job
+from agentjobs.cli.database.objects import of_view
+from agentjobs.cli.database.opened import (
+    Config,
+    DatabaseUrlFile,
+    Namespace,
+    Session,
+    author,
+    job_of,
+    opened,
+    run,
+)
+from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.flags import option
+from agentjobs.cli.kubectl import options as o
+from agentjobs.cli.kubectl import output, questions
+from agentjobs.cli.kubectl.verbs import people
+from agentjobs.cli.kubectl.verbs.people import confirm, json_of, tell
+from agentjobs.queue.job_list import JobFilter
+from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import InputAnswer, State
+
+PAGE = 100
+Id = Annotated[
+    str | None, option("--id", metavar="ID", help="Answer this question only, as inbox -o json tells it.")
+]
+
+
+def inbox(
+    namespace: Namespace = None,
+    queue: o.Queue = "",
+    form: o.Output = "",
+    no_headers: o.NoHeaders = False,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """List the questions that wait for a person, the oldest first."""
+    output.checked(form)
+    place = "" if namespace == "-" else namespace
+    wanted = JobFilter(place, frozenset({State.INPUT_REQUIRED}), queue=queue or None)
+
+    async def found(made: Queue) -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = []
+        after = None
+        while True:
+            page = await made.jobs(wanted, after=after, limit=PAGE)
+            views = [await made.show(row.uid) for row in page.jobs]
+            jobs += [of_view(view) for view in views if view is not None]
+            if page.next is None:
+                return jobs[::-1]
+            after = page.next
+
+    jobs = run(found, config, database_url_file)
+    people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers, everywhere=True)
+
+
+def approve(
+    job: Job,
+    namespace: Namespace = None,
+    id: Id = None,
+    reason: people.Reason = "",
+    payload: people.Payload = None,
+    yes: o.Yes = False,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """Approve the job's question: its tool is called once, and the agent goes on."""
+    said = InputAnswer("", True, reason, json_of(payload))
+    with opened(config, database_url_file) as session:
+        _answer(session, job, namespace, id, said, yes)
+
+
+def reject(
+    job: Job,
+    namespace: Namespace = None,
+    id: Id = None,
+    reason: people.Reason = "",
+    yes: o.Yes = False,
+    config: Config = None,
+    database_url_file: DatabaseUrlFile = None,
+) -> None:
+    """Reject the job's question: its tool is not called. The agent is told so, and goes on to an answer."""
+    with opened(config, database_url_file) as session:
+        _answer(session, job, namespace, id, InputAnswer("", False, reason), yes)
+
+
+def _answer(
+    session: Session, job: str, namespace: str | None, id: str | None, said: InputAnswer, yes: bool
+) -> None:
+    view = session.do(lambda queue: job_of(queue, job, namespace))
+    word = "approve" if said.approved else "reject"
+    if view.ref is not None:
+        raise Unavailable(
+            f"job {job} is that of agentjob {view.ref.namespace}/{view.ref.name}, which is answered through the cluster: "
+            f"kubectl agentjobs {word} {view.ref.name} -n {view.ref.namespace}"
+        )
+    question = questions.question_of(of_view(view), id)
+    confirm(question, approved=said.approved, yes=yes)
+    act = author(said.reason)
+    answer = replace(said, id=question.id, by=act.actor)
+    if why := session.do(lambda queue: queue.answer(view.uid, answer, act)):
+        raise Unavailable(f"job {job}: {why}. Look with: agentjobs why {job}")
+    tell(f"job {job}", question, approved=said.approved)
