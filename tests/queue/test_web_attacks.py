@@ -18,7 +18,7 @@ from agentjobs.local.certificates import Authority
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView
 from agentjobs.values.json import JsonObject
-from agentjobs.web import server
+from agentjobs.web import server, tls
 from agentjobs.web.handlers.log import LOOK_SECONDS
 from agentjobs.web.names import ROOT
 from agentjobs.web.runs import LOOKS
@@ -333,3 +333,55 @@ async def test_after_sigterm_the_door_goes_on_for_a_while_and_then_every_stream_
             assert answer.status == 200
         assert all(not one.done() for one in streams)
         await asyncio.wait_for(asyncio.gather(*streams), 30)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [b""],
+        [b"G", b"E", b"T"],
+        [f"GET {ROOT} HTTP/1.1\r\nHost: x\r\n".encode(), b"A: b\r\n"],
+        [f"GET {ROOT} HTTP/1.1\r\nHost: x\r\nX-Remote-User: a\r\n\r\n".encode(), b"GET "],
+    ],
+    ids=["nothing", "letter by letter", "header by header", "after a whole request"],
+)
+async def test_a_request_that_comes_too_slowly_keeps_no_connection(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: list[bytes]
+) -> None:
+    monkeypatch.setattr(tls, "HEAD_SECONDS", 1.0)
+    async with front_proxy(dsn, tmp_path) as door:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", door.port, ssl=door.context(), server_hostname="localhost"
+        )
+        closed = asyncio.create_task(reader.read())
+        for part in sent:
+            writer.write(part)
+            await asyncio.sleep(0.1)
+        await asyncio.wait_for(closed, 30)
+        writer.close()
+
+
+async def test_a_stream_and_a_kept_connection_outlast_the_time_of_a_head(
+    dsn: str, queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "HEAD_SECONDS", 0.2)
+    job = mirrored_job("mine")
+    await queue.enqueue([job])
+    async with front_proxy(dsn, tmp_path) as door:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", door.port, ssl=door.context(), server_hostname="localhost"
+        )
+        for _ in range(2):
+            writer.write(b"GET /apis HTTP/1.1\r\nHost: x\r\nX-Remote-User: a\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+            assert head.startswith(b"HTTP/1.1 200")
+            length = int(
+                next(line for line in head.split(b"\r\n") if line.startswith(b"content-length:"))[15:]
+            )
+            await reader.readexactly(length)
+            await asyncio.sleep(0.5)
+        async with door.client() as client, client.get(FOLLOWED) as stream:
+            await asyncio.sleep(0.5)
+            await queue.cancel(job.uid)
+            await asyncio.wait_for(stream.read(), 30)
+        writer.close()

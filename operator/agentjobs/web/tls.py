@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agentjobs.web.front_proxy import Peer
@@ -24,11 +25,18 @@ _open: WeakSet[PeerProtocol] = WeakSet()
 """Connections with TLS."""
 
 
+HEAD_SECONDS = 20.0
+"""How long the first line and the headers of a request may take: from the connection's beginning, later from their first byte."""
+
+
 class PeerProtocol(H11Protocol):
-    """HTTP with the client's certificate in the scope's state; uvicorn itself does not hand it on."""
+    """HTTP with the client's certificate in the scope's state, which uvicorn itself does not hand on; and with an end to heads
+    that come too slowly, each of which would keep a connection."""
 
     context: ssl.SSLContext
     """By which the certificate was verified; only with TLS."""
+    _head: asyncio.TimerHandle | None = None
+    """Closes the connection. None: no head is waited for."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -37,6 +45,25 @@ class PeerProtocol(H11Protocol):
         if tls is not None:
             self.context = tls.context
             _open.add(self)
+        self._time_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._time_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._head is not None:
+            self._head.cancel()
+        super().connection_lost(exc)
+
+    def _time_head(self) -> None:
+        """Begins or ends the time of a head, which is waited for at first, and then where a part of one is there."""
+        begun = self.cycle is None or bool(self.conn.trailing_data[0])
+        if self.conn.their_state is h11.IDLE and begun:
+            self._head = self._head or self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        elif self._head is not None:
+            self._head.cancel()
+            self._head = None
 
 
 def peer_of(certificate: dict[str, Any] | None) -> Peer | None:
