@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from agentjobs.api.act import ObjectAct, text_of
+from agentjobs.api.names import ACT
 from agentjobs.controller.scheduledagentjob.parsed_schedule import edited_at, parsed_schedule
 from agentjobs.schedule.decide import ConcurrencyPolicy, MissedRunPolicy
 from agentjobs.values.reasons import Reason
+from agentjobs.values.verbs import Verb
 from scheduler_builders import NOON, reading, schedule_object
 
 
@@ -104,3 +107,17 @@ def test_h6_a_request_is_bounded_and_can_be_stored() -> None:
     assert found is not None
     assert found.startswith("now\N{REPLACEMENT CHARACTER}x")
     assert len(found) == 256
+
+
+@pytest.mark.parametrize(
+    ("text", "actor"),
+    [
+        (text_of(ObjectAct("anna", Verb.SUSPEND, "too dear")), "anna"),
+        ('{"by": "anna"', None),
+        ("", None),
+    ],
+)
+def test_who_changed_the_schedule_is_handed_on_as_the_annotation_says(text: str, actor: str | None) -> None:
+    act = reading(annotations={ACT: text}).remembered.act
+    assert (act and act.act and act.act.actor) == actor
+    assert (act is None) == (not text)
