@@ -60,6 +60,12 @@ def registered(pods: Pods) -> dict[str, Any]:
     return found
 
 
+def withdrawals(pods: Pods) -> list[str]:
+    """What the Events on the Service say about them."""
+    found = pods.objects("events", NAMESPACE)
+    return [event["message"] for event in found if event["reason"] == "RunsApiWithdrawn"]
+
+
 @contextmanager
 def doomed(pods: Pods) -> Iterator[str]:
     """A namespace that somebody else wants to delete, with something in it."""
@@ -193,8 +199,7 @@ def test_pods_that_stay_away_are_withdrawn_and_namespaces_can_be_deleted_again(
             withdrawn = time.monotonic() - began
             goes(pods, name, DELETABLE_SECONDS)
             deletable = time.monotonic() - began
-        events = pods.objects("events", NAMESPACE)
-        (why,) = [e["message"] for e in events if e["reason"] == "RunsApiWithdrawn"]
+        why = until(lambda: withdrawals(pods))[-1]  # Events follow a moment later
         assert "No endpoint of the Service is ready" in why
     finally:
         pods.kubectl("scale", f"deploy/{WEB}", where, "--replicas=2")
