@@ -230,3 +230,14 @@ def test_a_very_long_conversation_is_shown_at_once_and_its_latest_entries_alone(
     browser.wait_text("#talk-told", "That is all")
     assert "the latest 2000 of 6000 entries" in browser.text("#talk-told")
     assert browser.text("#talk li:last-child").endswith("line 5999")
+
+
+def test_a_question_that_did_not_come_is_asked_for_again(browser: Tab, site: Site) -> None:
+    _shown(browser, site, "approvals")
+    browser.wait_text(".inbox li:first-child", "A-1187")
+    site.away = True
+    browser.run("htmx.trigger(document.querySelector('.inbox li'), 'refresh'); 0")
+    browser.wait_text(".inbox li:first-child", "does not serve")
+    site.away = False
+    _ticks(browser, 1)
+    browser.wait_text(".inbox li:first-child", "A-1187")
