@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from dashboard_browsing import FAILED, PAGES, SHOWN
 from dashboard_samples import NOW, afternoon, entry, run, uid
 from dashboard_site import Site, served
 
+AXE = Path(__file__).resolve().parents[2] / "support/vendored/axe.min.js"
 QUIET = "!document.querySelector('.htmx-request')"
 TICKS_A_MINUTE = 12
 RUNNING = {"namespace": "support", "name": "triage-4811", "uid": uid("triage-4811")}
@@ -241,3 +243,23 @@ def test_a_question_that_did_not_come_is_asked_for_again(browser: Tab, site: Sit
     site.away = False
     _ticks(browser, 1)
     browser.wait_text(".inbox li:first-child", "A-1187")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious_in_stale_data_and_in_an_act_on_many_that_stopped(
+    browser: Tab, site: Site, dark: bool
+) -> None:
+    browser.look(dark=dark)
+    _shown(browser, site, "now")
+    stopped = "{verb: 'retry', given: {spread: 5}, total: 1000, done: 412, refused: 3, seen: [], open: []}"
+    browser.run(f"store('agentjobs.bulk', {stopped}); showWork(); 0")
+    site.away = True
+    browser.run("refresh(); 0")
+    browser.wait("!document.querySelector('#away').hidden")
+    browser.run(AXE.read_text() + "; 0")
+    found = browser.run(
+        "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact)).map(v => v.id + ': ' + v.nodes.map(n => n.html.slice(0, 120)).join(' | ')))"
+    )
+    browser.run("localStorage.clear(); 0")
+    browser.look()
+    assert found == []

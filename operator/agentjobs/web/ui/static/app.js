@@ -171,7 +171,7 @@ function problem(region, text, refused = false) { // of this region alone
 }
 // What keeps answers away is told once for the page, over it, so that nothing moves; and as of when the data is.
 function lose(region, state, text) {
-  state.lost = text;
+  state.lost = text.charAt(0).toUpperCase() + text.slice(1);
   $(":scope > p.quiet:only-child", region)?.replaceChildren("No data yet.");
   showAway();
 }
