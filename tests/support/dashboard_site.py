@@ -77,6 +77,8 @@ class Site:
     """The server's clock, as the header Date tells it. None: this machine's."""
     retries: bool = False
     """Whether a job that is asked to be retried is Queued at once."""
+    slow_seconds: float = 0.0
+    """How long a change takes to be answered, after it was made."""
     away: bool = False
     """Whether every request is answered with 503."""
 
@@ -263,6 +265,7 @@ def _routes(site: Site) -> Starlette:
             return _answer(*site.refused)
         if site.retries and RETRY_REQUESTED_AT in body.get("metadata", {}).get("annotations", {}):
             _retried(site, request.url.path.rsplit("/", 1)[1])
+        await asyncio.sleep(site.slow_seconds)
         made = {"metadata": {"name": "made-x7k2p", "uid": "new"}} if request.method == "POST" else body
         return JSONResponse(made, 201 if request.method == "POST" else 200)
 

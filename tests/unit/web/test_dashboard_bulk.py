@@ -60,17 +60,16 @@ def test_without_a_state_in_the_filter_the_jobs_that_can_be_retried_are_meant(
 def test_what_is_stopped_goes_on_after_a_reload_where_it_was_and_asks_each_job_once(
     browser: Tab, site: Site
 ) -> None:
-    _begin(browser, site, spread="0.4", state="Failed")
+    site.slow_seconds = 0.2
+    _begin(browser, site, state="Failed")
     until(lambda: len(site.changes) > 20, "some are done")
     browser.open(site.page("now"))  # the page is left in the middle of it
     browser.wait_text("#work-told", "stopped")
+    site.slow_seconds = 0.0
     told = browser.text("#work-told")
     assert f"of {JOBS} jobs" in told
     done = sum(_names(site).values())
     assert 20 < done < JOBS
-    browser.run(
-        "const kept = JSON.parse(localStorage['agentjobs.bulk']); kept.given.spread = 0; store('agentjobs.bulk', kept); 0"
-    )
     browser.click("#work-on")
     browser.wait_text("#work-told", f"{JOBS} of {JOBS}: asked for")
     names = _names(site)

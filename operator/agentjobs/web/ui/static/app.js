@@ -138,7 +138,10 @@ function tick() {
   }
   reread();
 }
-function reread() { for (const details of $$("details[data-text][open]")) fetched(details); }
+function reread() {
+  for (const part of $$("[data-again]")) htmx.trigger(part, "refresh");
+  for (const details of $$("details[data-text][open]")) fetched(details);
+}
 function beat() { showLive(); ages(); if (!still()) tick(); follow(); }
 setInterval(beat, REFRESH_MS);
 for (const event of ["selectionchange", "visibilitychange", "change", "focusin"])
@@ -168,7 +171,7 @@ function problem(region, text, refused = false) { // of this region alone
 }
 // What keeps answers away is told once for the page, over it, so that nothing moves; and as of when the data is.
 function lose(region, state, text) {
-  state.lost = text;
+  state.lost = text.charAt(0).toUpperCase() + text.slice(1);
   $(":scope > p.quiet:only-child", region)?.replaceChildren("No data yet.");
   showAway();
 }
@@ -190,9 +193,14 @@ document.addEventListener("htmx:config:request", (event) => {
 });
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail, region = ctx.sourceElement, { status, headers } = ctx.response;
-  const state = regions.get(region) || { same: 0 };
   const served = Date.parse(headers.get("Date"));
   if (served) skew = Math.abs(served - Date.now()) > 2000 ? served - Date.now() : 0;
+  const state = regions.get(region);
+  if (!state) { // a question in the inbox: told in its own place, and asked for again
+    region.toggleAttribute("data-again", status >= 400);
+    if (status >= 400) region.textContent = words(status, ctx.text);
+    return;
+  }
   if (status >= 500 || status === 401) { lose(region, state, words(status, ctx.text)); return; }
   const back = state.lost, before = state.tag;
   Object.assign(state, { lost: "", heard: Date.now(), refused: status === 403 || status === 404 });
@@ -214,7 +222,8 @@ document.addEventListener("htmx:after:request", (event) => {
 });
 document.addEventListener("htmx:error", (event) => {
   const { ctx } = event.detail, state = regions.get(ctx?.sourceElement);
-  if (state) lose(ctx.sourceElement, state, LOST);
+  if (!state) ctx?.sourceElement?.toggleAttribute("data-again", true);
+  else lose(ctx.sourceElement, state, LOST);
 });
 document.addEventListener("htmx:after:swap", (event) => {
   const region = event.detail.ctx?.sourceElement || document;

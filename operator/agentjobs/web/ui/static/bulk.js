@@ -39,7 +39,10 @@ const slept = (ms) => new Promise((resolve) => setTimeout(resolve, Math.max(ms, 
 async function paced(due) { // a hidden tab wakes rarely: then all that are due by then are done
   while (!halted && Date.now() < due) await slept(Math.min(due - Date.now(), 1000));
 }
+// What is under way is kept too: whether it arrived is not known when the page is left, and it may not be listed any more.
 async function one(at) {
+  plan.open.push(at);
+  save();
   for (;;) {
     if (halted) return;
     try {
@@ -55,6 +58,7 @@ async function one(at) {
     }
   }
   plan.seen.push(at.uid);
+  plan.open = plan.open.filter((other) => other !== at);
   save();
   showWork();
 }
@@ -73,6 +77,7 @@ async function work() {
   const wait = (Number(plan.given.spread || 0) * 60000) / Math.max(plan.total, 1);
   let nth = plan.done + plan.refused;
   const base = Date.now() - nth * wait, pace = () => base + nth++ * wait;
+  await all(plan.open.splice(0).map(({ namespace, name, uid }) => ({ namespace, name, uid })), pace);
   if (plan.rows) await all(plan.rows, pace);
   while (!plan.rows && plan.objects && !halted) {
     let list;
@@ -196,7 +201,7 @@ document.addEventListener("click", async (event) => {
   }
   const others = rows.filter((at) => at.namespace !== "-").map(({ namespace, name, uid }) => ({ namespace, name, uid }));
   alone({
-    verb, given, namespace: where, filter, objects, total, done: bare.length, refused: 0, first: "", next: "", from: "", seen: [],
+    verb, given, namespace: where, filter, objects, total, done: bare.length, refused: 0, first: "", next: "", from: "", seen: [], open: [],
     rows: picked.length ? others : null, bare: !picked.length && where === "-",
     user: $("[data-user]")?.dataset.user || "", when: new Date(Date.now() + skew).toISOString(),
   });
