@@ -71,13 +71,17 @@ def table(
 
 
 def _narrow(widths: list[int], columns: Sequence[Column], width: int) -> None:
-    """Takes what is too much from the columns that shrink, down to their headings and no less than 8 characters."""
+    """Takes what is too much from the columns that shrink, down to their headings and no less than 8 characters. Where that is
+    not enough, nothing is cut: the terminal breaks the lines either way."""
+    before = list(widths)
     for n in reversed(range(len(columns))):
         too_much = sum(widths) + 3 * (len(widths) - 1) - width
         if too_much <= 0:
             return
         if columns[n].shrinks:
             widths[n] = max(widths[n] - too_much, min(widths[n], max(8, len(columns[n].name))))
+    if sum(widths) + 3 * (len(widths) - 1) > width:
+        widths[:] = before
 
 
 def terminal_width() -> int | None:
@@ -121,6 +125,11 @@ def printable_lines(text: str) -> str:
 def cut(text: str, characters: int) -> str:
     """At most so many characters; ends in … where it was cut."""
     return text if len(text) <= characters else text[: max(0, characters - 1)] + "…"
+
+
+def in_brackets(state: str, cause: str) -> str:
+    """The cause behind a state, where it tells more than the state."""
+    return f" ({cause})" if cause and cause not in (state, "Completed") else ""
 
 
 def age(moment: object, now: datetime) -> str:
