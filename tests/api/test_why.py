@@ -38,6 +38,7 @@ pytestmark = pytest.mark.timeout(600)
 
 NAMESPACE = "team"
 SCREEN_LINES = 40
+CLOSED = {"AGENTJOBS_QUEUE_ACCESS": '{"closed": {"namespaces": ["other"]}}'}
 TROUBLE = textwrap.dedent("""\
     import asyncio, ctypes, os, signal
     from google.adk.agents import BaseAgent, LlmAgent
@@ -215,9 +216,7 @@ async def test_why_alone_tells_the_cause(
     }.items():
         gemini.script_for(agent, *answers)
     with stack(plane, dsn, tmp_path) as parts:
-        operator = parts.operator(
-            NAMESPACE, {"AGENTJOBS_QUEUE_ACCESS": '{"closed": {"namespaces": ["other"]}}'}
-        )
+        operator = parts.operator(NAMESPACE, CLOSED)
         await situations(parts, objects, dsn, tmp_path)
         async with served(plane, dsn, tmp_path):
             found = dict(
@@ -250,7 +249,7 @@ async def test_why_alone_tells_the_cause(
 
             mark = f"{uuid4()}/{(await objects.create('foreign'))['metadata']['uid']}"
             await objects.patch("foreign", {"metadata": {"annotations": {MANAGED_BY: mark}}})
-            operator = parts.operator(NAMESPACE)
+            operator = parts.operator(NAMESPACE, CLOSED)
             screen = await eventually(lambda: why("foreign"), lambda text: "(ManagedElsewhere)" in text, 60)
             assert "To do:     Look where that installation runs" in screen
             operator.kill()
