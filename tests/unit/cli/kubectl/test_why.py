@@ -44,7 +44,12 @@ def screen(found: dict[str, Any], around: Surroundings = ALONE) -> str:
     return told(answer_of(found, NOW, around=around), NOW, None)
 
 
-PAUSED = {"paused": True, "pausedTime": ago(60), "pausedBy": "anna", "pausedReason": "an upgrade"}
+PAUSED: dict[str, Any] = {
+    "paused": True,
+    "pausedTime": ago(60),
+    "pausedBy": "anna",
+    "pausedReason": "an upgrade",
+}
 
 
 @pytest.mark.parametrize(
