@@ -54,7 +54,8 @@ def table(
     headers: bool = True,
     width: int | None = None,
 ) -> str:
-    """The rows as a table. Columns that shrink give way where a line is longer than ``width``; None: there is no limit."""
+    """The rows as a table. Columns that shrink give way where a line is longer than ``width``; None: there is no limit. A wide table
+    is whole, as kubectl's: cut to fit, each of its many columns would say nothing."""
     shown = [column for column in columns if wide or not column.wide]
     cells = [[printable(column.text(row)) or NONE for column in shown] for row in rows]
     if headers:
@@ -62,7 +63,7 @@ def table(
     if not cells:
         return ""
     widths = [max(len(line[n]) for line in cells) for n in range(len(shown))]
-    if width is not None:
+    if width is not None and not wide:
         _narrow(widths, shown, width)
     return "\n".join(
         "   ".join(cut(cell, size).ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
@@ -71,17 +72,13 @@ def table(
 
 
 def _narrow(widths: list[int], columns: Sequence[Column], width: int) -> None:
-    """Takes what is too much from the columns that shrink, down to their headings and no less than 8 characters. Where that is
-    not enough, nothing is cut: the terminal breaks the lines either way."""
-    before = list(widths)
+    """Takes what is too much from the columns that shrink, down to their headings and no less than 8 characters."""
     for n in reversed(range(len(columns))):
         too_much = sum(widths) + 3 * (len(widths) - 1) - width
         if too_much <= 0:
             return
         if columns[n].shrinks:
             widths[n] = max(widths[n] - too_much, min(widths[n], max(8, len(columns[n].name))))
-    if sum(widths) + 3 * (len(widths) - 1) > width:
-        widths[:] = before
 
 
 def terminal_width() -> int | None:
