@@ -277,8 +277,8 @@ async def test_a_queue_is_paused_by_who_may_and_shown_with_who_and_why(
     assert (await said(keeper, "pause", "agents", "--because=a test")).stdout == "queue agents paused\n"
     row = (await said(viewer, "queues", "--no-headers")).stdout.split()
     assert row[-3:] == ["queues", "a", "test"]
-    assert (await said(keeper, "pause", "agents")).stdout == "queue agents was paused already\n"
-    assert (await said(keeper, "unpause", "agents")).stdout == "queue agents not paused\n"
+    assert (await said(keeper, "pause", "agents")).stdout == "queue agents is paused already\n"
+    assert (await said(keeper, "unpause", "agents")).stdout == "queue agents unpaused\n"
     rows = [row for row in await queue.audit(queue="agents") if row.verb in ("pause", "unpause")]
     assert {(row.actor, row.verb) for row in rows} == {("queues", "pause"), ("queues", "unpause")}
 
@@ -324,6 +324,6 @@ def test_where_the_runs_api_does_not_answer_each_verb_says_so_and_the_others_go_
             assert f"kubectl describe apiservice {name}" in told
         told = admin("why", job[0]).stdout
         assert "attempt 2, ModelTimeout" in told
-        assert "earlier runs and output: agentruns/attempts: needs the runs API" in told
+        assert "earlier runs and output: agentruns: needs the runs API, which does not answer" in told
     finally:
         plane.kubectl("delete", "apiservice", name)

@@ -7,16 +7,18 @@ import asyncio
 import os
 import textwrap
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from gemini import FakeGemini, error, rate_limited
 
+from agentjobs.api.meta import MANAGED_BY
 from agentjobs.cli.kubectl.filters import cause_of
+from agentjobs.cli.kubectl.output import in_brackets
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS
 from agentjobs.controller.metrics.counters import Counters
@@ -36,6 +38,7 @@ pytestmark = pytest.mark.timeout(600)
 
 NAMESPACE = "team"
 SCREEN_LINES = 40
+CLOSED = {"AGENTJOBS_QUEUE_ACCESS": '{"closed": {"namespaces": ["other"]}}'}
 TROUBLE = textwrap.dedent("""\
     import asyncio, ctypes, os, signal
     from google.adk.agents import BaseAgent, LlmAgent
@@ -90,7 +93,6 @@ class Row:
     """On the screen, where the runs API is registered."""
     after: str = ""
     """It is submitted when this one is where it ends up."""
-    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def tool(name: str, arguments: str = "{}", **spec: Any) -> dict[str, Any]:
@@ -105,10 +107,6 @@ def echo(message: str = "hello", **spec: Any) -> dict[str, Any]:
 def inline(model: str, name: str = "helper", **spec: Any) -> dict[str, Any]:
     agent = {"inline": {"name": name, "model": model, "instruction": "Answer."}}
     return {"agent": agent, "message": "hello", "maxAttempts": 1, **spec}
-
-
-def soon(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 RETRY, NEW = "kubectl agentjobs retry", "Submit it anew with one of the queues that are served"
@@ -129,7 +127,7 @@ ROWS = (
     Row("provider-down", inline("gemini-down", "down"), "Failed", "ModelServerError", ("503", "1 of 1 charged", RETRY)),
     Row("time-out", tool("slow", attemptTimeoutSeconds=2), "Failed", "AttemptTimeout",
         ("longer than attemptTimeoutSeconds allows; it was at slow", "a new job may have more attemptTimeoutSeconds")),
-    Row("memory-limit", tool("eat"), "Failed", "OutOfMemory", ("MemoryError at trouble.py:20 in <listcomp>", "raised, then run it once more"), ("Output:    about to eat",)),
+    Row("memory-limit", tool("eat"), "Failed", "OutOfMemory", ("eat", "memoryLimitMib raised, then run it once more"), ("Output:    about to eat",)),
     Row("killed-by-kernel", tool("kill"), "Failed", "ExecutorCrashed", ("SIGKILL: the kernel does that when the container runs out of memory",)),
     Row("segfault", tool("segfault"), "Failed", "ExecutorCrashed", ("killed by SIGSEGV; it was at segfault",)),
     Row("exit", tool("crash"), "Failed", "ExecutorCrashed", ("ended with status 3 and without a result; it was at crash",)),
@@ -218,9 +216,7 @@ async def test_why_alone_tells_the_cause(
     }.items():
         gemini.script_for(agent, *answers)
     with stack(plane, dsn, tmp_path) as parts:
-        operator = parts.operator(
-            NAMESPACE, {"AGENTJOBS_QUEUE_ACCESS": '{"closed": {"namespaces": ["other"]}}'}
-        )
+        operator = parts.operator(NAMESPACE, CLOSED)
         await situations(parts, objects, dsn, tmp_path)
         async with served(plane, dsn, tmp_path):
             found = dict(
@@ -251,13 +247,21 @@ async def test_why_alone_tells_the_cause(
             assert "no operator runs" in screen
             assert "To do:     This object shows what was" in screen
 
+            mark = f"{uuid4()}/{(await objects.create('foreign'))['metadata']['uid']}"
+            await objects.patch("foreign", {"metadata": {"annotations": {MANAGED_BY: mark}}})
+            operator = parts.operator(NAMESPACE, CLOSED)
+            screen = await eventually(lambda: why("foreign"), lambda text: "(ManagedElsewhere)" in text, 60)
+            assert "To do:     Look where that installation runs" in screen
+            operator.kill()
+
+            await objects.create("dark")
             await asyncio.to_thread(own_postgres.kill)
-            screen = await why("unseen")
+            screen = await why("dark")
             assert "the database does not serve now" in screen, screen
             await asyncio.to_thread(own_postgres.restart)
             async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
                 await connection.execute("drop schema agentjobs cascade")
-            screen = await eventually(lambda: why("unseen"), lambda text: "agentjobs migrate up" in text, 30)
+            screen = await eventually(lambda: why("dark"), lambda text: "agentjobs migrate up" in text, 30)
 
         found = dict(
             zip((r.name for r in ROWS), await asyncio.gather(*(why(r.name) for r in ROWS)), strict=True)
@@ -322,9 +326,7 @@ def is_there(row: Row, status: JsonObject) -> bool:
 
 def faults(row: Row, screen: str, more: Sequence[str] = ()) -> list[str]:
     """What the screen lacks, with the screen."""
-    head = f"agentjob {NAMESPACE}/{row.name}: {row.state}" + (
-        f" ({row.cause})" if row.cause != row.state else ""
-    )
+    head = f"agentjob {NAMESPACE}/{row.name}: {row.state}{in_brackets(row.state, row.cause)}"
     if not row.state:
         head = f"({row.cause})\n"
     queue = f"  Queue:     {row.spec.get('queue', 'agents')}, priority 2"

@@ -153,10 +153,10 @@ async def test_queues_are_listed_paused_and_let_go_on(dsn: str, queue: Queue, wo
     await queue.enqueue([new_job(), new_job()])
     assert (await said(dsn, "queues", "--no-headers")).stdout.split()[:4] == ["agents", "2", "0", "10"]
     assert (await said(dsn, "pause", "agents", "--because=a test")).stdout == "queue agents paused\n"
-    assert (await said(dsn, "pause", "agents")).stdout == "queue agents was paused already\n"
+    assert (await said(dsn, "pause", "agents")).stdout == "queue agents is paused already\n"
     (item,) = json.loads((await said(dsn, "queues", "-o", "json")).stdout)["items"]
     assert (item["status"]["paused"], item["status"]["pausedBy"]) == (True, getpass.getuser())
-    assert (await said(dsn, "unpause", "agents")).stdout == "queue agents not paused\n"
+    assert (await said(dsn, "unpause", "agents")).stdout == "queue agents unpaused\n"
     rows = await queue.audit(queue="agents")
     assert [(row.verb, row.source) for row in rows][-1] == ("pause", "agentjobs")
     await worker.beat()

@@ -117,7 +117,7 @@ async def test_the_exit_status_of_wait_is_that_of_the_jobs(
     jobs = {job.uid: job for job in await worker.claim(2)}
     await worker.ack(jobs[good.uid], AckKind.COMPLETE, result="42")
     await worker.ack(jobs[bad.uid], AckKind.FAIL, reason=Reason.TOOL_FAILED, message=f"no {HOSTILE}")
-    assert f"{good.uid}: Complete (Completed)" in (await waiting).stderr
+    assert f"{good.uid}: Complete\n" in (await waiting).stderr
     told = (await said(dsn, "wait", str(good.uid), str(bad.uid), "--quiet", status=1)).stderr
     assert f"{bad.uid}: Failed (ToolFailed): no " in told
     await said(dsn, "wait", str(bad.uid), "--for=Failed")

@@ -47,6 +47,7 @@ LONGEST_FIRST = (
     "tests/queue/test_tracing_faults.py",
     "tests/queue/test_cli_local.py",
     "tests/api/test_whole_way.py",
+    "tests/api/test_why.py",
     "tests/queue/test_worker_lease.py",
     "tests/queue/test_worker_models.py",
     "tests/unit/worker/process/test_template.py",

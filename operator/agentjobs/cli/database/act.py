@@ -84,6 +84,7 @@ def command(act: Act, help_: str) -> Callable[..., None]:
             echo(f"  … and {total - len(page.jobs):,} more", err=True)
         echo(question_text(act, total, "job", "without an object", seconds), err=True)
         if dry_run:
+            echo("Nothing was changed: this was a dry run.", err=True)
             return
         confirm(yes)
         done = run(

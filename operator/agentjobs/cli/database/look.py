@@ -18,6 +18,7 @@ from agentjobs.cli.kubectl.filters import since_of, states_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.cli.kubectl.verbs.listing import columns, print_jobs
 from agentjobs.cli.kubectl.verbs.look import WHY_RUNS
+from agentjobs.cli.kubectl.verbs.runs import nothing_printed
 from agentjobs.cli.kubectl.why import answer_of, told
 from agentjobs.cli.kubectl.why_todo import Commands
 from agentjobs.queue.job_list import JobFilter
@@ -150,10 +151,12 @@ def logs(
 ) -> None:
     """Print what a job's runs have printed. A run's output is kept when it ends."""
     view = _view(job, namespace, config, database_url_file)
-    for record in view.attempts_log:
-        if attempt is None or record.run == attempt:
-            for line in output_lines(record, attempt is None):
-                echo(output.printable_lines(line))
+    ended = [record for record in view.attempts_log if attempt in (None, record.run)]
+    for record in ended:
+        for line in output_lines(record, attempt is None):
+            echo(output.printable_lines(line))
+    if not ended:
+        echo(nothing_printed(job, attempt), err=True)
 
 
 def _view(job: str, namespace: str | None, config: Config, database_url_file: DatabaseUrlFile) -> JobView:

@@ -241,7 +241,7 @@ class ApiServer:
             if reply.status == 410 and (token := _continue(reply)):
                 asked["continue"] = token
                 continue
-            page = self.done(reply, resource)
+            page = self.done(reply, resource, everywhere=everywhere)
             yield from page.get("items") or ()
             if not (token := str((page.get("metadata") or {}).get("continue") or "")):
                 return
@@ -261,7 +261,7 @@ class ApiServer:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": metadata["uid"]}}
         return self.request("DELETE", path, None, body)
 
-    def done(self, reply: Reply, resource: str, name: str = "") -> JsonObject:
+    def done(self, reply: Reply, resource: str, name: str = "", *, everywhere: bool = False) -> JsonObject:
         """The object of an answer.
 
         :raises RequestRefused: the answer is an error; the message names the object and what to do.
@@ -269,14 +269,15 @@ class ApiServer:
         if reply.ok:
             return reply.json()
         kind = KINDS.get(resource, resource)
-        what = f"{kind} {self.namespace}/{name}" if name else f"{resource} of {self.namespace}"
+        scope = "all namespaces" if everywhere else self.namespace
+        what = f"{kind} {self.namespace}/{name}" if name else f"{resource} of {scope}"
+        flags = f"-n {self.namespace}{self.where.shown()}"
         if reply.status == 404 and name and reply.cause() == "NotFound":
+            verb = "schedules" if resource == SCHEDULES else "list"
             raise RequestRefused(
-                f"{what} is not found. Those that are there: kubectl agentjobs list -n {self.namespace}"
-                f"{self.where.shown()}",
-                reply,
+                f"{what} is not found. Those that are there: kubectl agentjobs {verb} {flags}", reply
             )
-        raise refused(reply, what)
+        raise refused(reply, what, flags)
 
     def user(self) -> str:
         """The user as whom the API server knows the caller. Empty: it does not tell."""
@@ -298,13 +299,18 @@ def ahead_of(date: str, now: datetime) -> float:
     return ahead if abs(ahead) > SKEW_SECONDS else 0.0
 
 
-def refused(reply: Reply, what: str) -> RequestRefused:
-    """The error for an answer about ``what``, in one line with what to do."""
+def refused(reply: Reply, what: str, flags: str = "") -> RequestRefused:
+    """The error for an answer about ``what``, in one line with what to do.
+
+    :param flags: those that say where the command acts.
+    """
     words = reply.words()
     if reply.status == 401:
         line = f"{what}: the API server does not know you. See: kubectl auth whoami"
     elif reply.status == 403:
-        line = f"{what}: {words}. What you may: kubectl auth can-i --list"
+        line = f"{what}: {words}. What you may: kubectl auth can-i --list {flags}".rstrip()
+    elif reply.status == 422 and reply.cause() == "Invalid":
+        line = f"{what}: {words}"
     elif reply.status == 404:
         line = f"{what}: {words}. Are the CRDs there? kubectl agentjobs doctor"
     elif reply.status >= 500 and not reply.cause():

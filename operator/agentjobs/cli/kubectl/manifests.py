@@ -37,6 +37,11 @@ class Flags:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+def why(error: OSError | ValueError) -> str:
+    """Why a file cannot be read, in a few words."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def text_of(value: str | None, flag: str) -> str | None:
     """A flag's text; of ``@file`` the file's, of ``@-`` that of standard input.
 
@@ -47,7 +52,7 @@ def text_of(value: str | None, flag: str) -> str | None:
     try:
         return sys.stdin.read() if value == "@-" else Path(value[1:]).read_text()
     except (OSError, ValueError) as error:
-        raise BadInput(f"{flag}: {value[1:]} cannot be read: {error}.") from None
+        raise BadInput(f"{flag}: {value[1:]} cannot be read: {why(error)}.") from None
 
 
 def labels_of(given: Iterable[str] | None) -> dict[str, str]:
@@ -161,7 +166,7 @@ def from_files(paths: Iterable[str]) -> list[dict[str, Any]]:
             try:
                 text = file.read_text()
             except (OSError, ValueError) as error:
-                raise BadInput(f"-f {file}: cannot be read: {error}.") from None
+                raise BadInput(f"-f {file}: cannot be read: {why(error)}.") from None
             found += _documents(text, str(file))
     if not found:
         raise BadInput("-f: no AgentJob is there.")

@@ -54,7 +54,8 @@ def table(
     headers: bool = True,
     width: int | None = None,
 ) -> str:
-    """The rows as a table. Columns that shrink give way where a line is longer than ``width``; None: there is no limit."""
+    """The rows as a table. Columns that shrink give way where a line is longer than ``width``; None: there is no limit. A wide table
+    is whole, as kubectl's: cut to fit, each of its many columns would say nothing."""
     shown = [column for column in columns if wide or not column.wide]
     cells = [[printable(column.text(row)) or NONE for column in shown] for row in rows]
     if headers:
@@ -62,7 +63,7 @@ def table(
     if not cells:
         return ""
     widths = [max(len(line[n]) for line in cells) for n in range(len(shown))]
-    if width is not None:
+    if width is not None and not wide:
         _narrow(widths, shown, width)
     return "\n".join(
         "   ".join(cut(cell, size).ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
@@ -121,6 +122,11 @@ def printable_lines(text: str) -> str:
 def cut(text: str, characters: int) -> str:
     """At most so many characters; ends in … where it was cut."""
     return text if len(text) <= characters else text[: max(0, characters - 1)] + "…"
+
+
+def in_brackets(state: str, cause: str) -> str:
+    """The cause behind a state, where it tells more than the state."""
+    return f" ({cause})" if cause and cause not in (state, "Completed") else ""
 
 
 def age(moment: object, now: datetime) -> str:

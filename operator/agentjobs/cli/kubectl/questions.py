@@ -8,6 +8,7 @@ from typing import Any
 from agentjobs.api.input_response import Response, parse, text_of
 from agentjobs.api.names import INPUT_RESPONSE
 from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.kubectl.output import in_brackets
 from agentjobs.cli.questions import Question
 
 JsonObject = Mapping[str, Any]
@@ -26,9 +27,14 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
     request = status.get("inputRequest")
     if not request:
         reason = status.get("reason")
-        state = status.get("state") or "not seen by the operator yet"
-        why = f" ({reason})" if reason and reason != state else ""
-        raise Unavailable(f"{job} does not wait for input: it is {state}{why}.")
+        state = str(status.get("state") or "not seen by the operator yet")
+        why = in_brackets(state, str(reason or ""))
+        inbox = (
+            f"kubectl agentjobs inbox -n {metadata['namespace']}"
+            if metadata["namespace"]
+            else "agentjobs inbox"
+        )
+        raise Unavailable(f"{job} does not wait for input: it is {state}{why}. Questions that wait: {inbox}")
     question = Question(
         job=job.replace("agentjob", "AgentJob"),
         id=request["id"],

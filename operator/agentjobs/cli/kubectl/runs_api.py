@@ -63,7 +63,7 @@ class RunsApi:
         while True:
             reply = self.server.request("GET", self.path(resource, everywhere=everywhere), asked)
             if not reply.ok:
-                raise self.refusal(reply, resource)
+                raise self.refusal(reply, resource, scope=_scope(everywhere))
             page = reply.json()
             yield from page.get("items") or ()
             if not (token := str((page.get("metadata") or {}).get("continue") or "")):
@@ -80,7 +80,7 @@ class RunsApi:
         asked = {**query, "limit": str(limit)}
         reply = self.server.request("GET", self.path(resource, everywhere=everywhere), asked)
         if not reply.ok:
-            raise self.refusal(reply, resource)
+            raise self.refusal(reply, resource, scope=_scope(everywhere))
         found: list[JsonObject] = reply.json().get("items") or []
         return found
 
@@ -91,25 +91,29 @@ class RunsApi:
         """
         reply = self.server.request("POST", self.path(resource, clusterwide=clusterwide), None, body)
         if not reply.ok:
-            raise self.refusal(reply, resource)
+            raise self.refusal(reply, resource, scope="the cluster" if clusterwide else "")
         return reply.json()
 
-    def refusal(self, reply: Reply, resource: str, name: str = "") -> RequestRefused:
+    def refusal(self, reply: Reply, resource: str, name: str = "", *, scope: str = "") -> RequestRefused:
         """The error for an answer, in one line. RBAC is asked before the path is looked for, so that also a 403 may mean: there
         is no such API."""
         if reply.status in (403, 404, 503):
             discovery = self.server.request("GET", ROOT)
             if why := missing(discovery, resource):
                 return RunsApiMissing(f"{resource}: {why}", reply)
-        place = f"{self.server.namespace}/{name}" if name else f"of {self.server.namespace}"
+        place = f"{self.server.namespace}/{name}" if name else f"of {scope or self.server.namespace}"
+        flags = f"-n {self.server.namespace}{self.server.where.shown()}"
         what = f"{resource} {place}"
         if reply.status == 404:
-            flags = f"-n {self.server.namespace}{self.server.where.shown()}"
             words = f"{what}: {reply.words()}"
             if "not found" in words:
                 return RequestRefused(f"{words}. Those that are there: kubectl agentjobs list {flags}", reply)
             return RequestRefused(f"{words}. Look with: kubectl agentjobs why {name} {flags}", reply)
-        return refused(reply, what)
+        return refused(reply, what, flags)
+
+
+def _scope(everywhere: bool) -> str:
+    return "all namespaces" if everywhere else ""
 
 
 def missing(discovery: Reply, resource: str) -> str:

@@ -82,8 +82,9 @@ def surroundings_of(server: ApiServer, job: JsonObject) -> tuple[Surroundings, H
         Unavailable
     ) as error:  # the runs API, or its database, is away: the other requests would tell the same
         lost = [RUNS_OF] if state else []
-        lost += ["queue, workers and models"] if state not in FINAL else []
-        asked.failed(_and([*lost, OUTPUT]), error)
+        lost += [OUTPUT] if state else ["whether the database knows the job"]
+        lost += ["queue", "workers", "models"] if state not in FINAL else []
+        asked.failed(_and(lost), error)
         if status.get("reason") == Reason.BEHIND_SESSION.value:
             found = replace(found, holder=_holder_of_objects(server, job))
     database = ((found.run or {}).get("status") or {}).get("state")

@@ -9,7 +9,7 @@ from typing import Any
 
 from agentjobs.cli.kubectl.filters import time_of
 from agentjobs.cli.kubectl.history import History, Run
-from agentjobs.cli.kubectl.output import age, printable
+from agentjobs.cli.kubectl.output import age, in_brackets, printable
 from agentjobs.cli.kubectl.surroundings import ALONE, Surroundings
 from agentjobs.cli.kubectl.why_findings import Finding, cause_now, findings_of
 from agentjobs.cli.kubectl.why_todo import PLUGIN, Commands, todo_of
@@ -79,11 +79,12 @@ def told(answer: Answer, now: datetime, width: int | None, *, most_runs: int | N
     """
     place = f"{answer.namespace}/{answer.name}" if answer.namespace else answer.name
     head = f"{answer.kind} {place}: {answer.state or 'no status'}"
-    lines = [head + (f" ({answer.cause})" if answer.cause and answer.cause != answer.state else "")]
+    lines = [head + in_brackets(answer.state, answer.cause)]
+    error = next((finding.text for finding in answer.findings if finding.label == "Error"), "")
     for finding in answer.findings:
         lines += _labelled(finding.label, printable(finding.text), width)
     shown = answer.runs if most_runs is None else answer.runs[-most_runs:]
-    texts = [_run_text(run, now) for run in shown]
+    texts = [_run_text(run, now, error) for run in shown]
     if len(shown) < len(answer.runs):
         texts.insert(0, f"{len(answer.runs) - len(shown):,} before these: describe tells all")
     for n, text in enumerate(texts):
@@ -91,7 +92,7 @@ def told(answer: Answer, now: datetime, width: int | None, *, most_runs: int | N
     for n, text in enumerate(answer.output):
         lines += _labelled("" if n else "Output", printable(text), width)
     for n, line in enumerate(answer.todo):
-        lines += _labelled("" if n else "To do", line, width)
+        lines += _todo_lines("" if n else "To do", line, width)
     return "\n".join(lines)
 
 
@@ -107,7 +108,8 @@ def _run(attempt: JsonObject) -> Run:
     )
 
 
-def _run_text(run: Run, now: datetime) -> str:
+def _run_text(run: Run, now: datetime, error: str) -> str:
+    """A run in a line; its message only where the error does not have it already."""
     numbered = f"run {run.number}" + (f" in round {run.round}" if run.round > 1 else "")
     parts = [
         numbered if run.round else f"attempt {run.number}",
@@ -117,7 +119,16 @@ def _run_text(run: Run, now: datetime) -> str:
         f"{age(run.ended, now)} ago" if run.ended else "",
         f"next at {run.next}" if run.next else "",
     ]
-    return ", ".join(part for part in parts if part) + (f": {run.message}" if run.message else "")
+    told_ = run.message and run.message not in error
+    return ", ".join(part for part in parts if part) + (f": {run.message}" if told_ else "")
+
+
+def _todo_lines(label: str, line: str, width: int | None) -> list[str]:
+    """What is to be done. A command that does not fit behind its words stands in a line of its own, whole, to be copied."""
+    words, found, command = line.partition(": kubectl ")
+    if width is None or not found or len(line) + LABEL_WIDTH + 3 <= width:
+        return _labelled(label, line, width)
+    return [*_labelled(label, f"{words}:", width), f"    kubectl {command}"]
 
 
 def _labelled(label: str, text: str, width: int | None) -> list[str]:

@@ -35,7 +35,7 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
         if known.follows is not Follows.NOTHING and state not in FINAL:
             yield Finding("Then", str(known.follows.value))
     if error := error_of(status):
-        yield Finding("Error" if cause not in ("Completed", "Running") else "At", error)
+        yield Finding(_label_of(cause, known), error)
     yield from _refusal(status)
     yield from _behind(job, around, now)
     if around.holder:
@@ -61,6 +61,14 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
     if trace := status.get("traceID"):
         yield Finding("Trace", str(trace))
     yield from (Finding("Missing", one) for one in around.missing)
+
+
+def _label_of(cause: str, known: Reason | None) -> str:
+    """What the message of a state is: an error, or why a job waits, or where it is."""
+    if cause in ("Completed", "Running"):
+        return "At"
+    errors = (Follows.RETRIES, Follows.REFUNDS, Follows.ENDS)
+    return "Error" if known is None or known.follows in errors else "Because"
 
 
 def cause_now(status: JsonObject, around: Surroundings) -> str:
@@ -188,15 +196,19 @@ def _served(spec: JsonObject, around: Surroundings) -> str:
     if not pools:
         return "no live worker serves it"
     return ", ".join(
-        f"pool {pool} with {len(slots)} worker{'s' if len(slots) > 1 else ''} and {sum(slots)} slots"
+        f"pool {pool} with {_counted(len(slots), 'worker')} and {_counted(sum(slots), 'slot')}"
         for pool, slots in sorted(pools.items())
     )
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def _breaker(model: JsonObject, now: datetime) -> str:
     status = model.get("status") or {}
     failures = int(status.get("failures") or 0)
-    counted = f"{failures} failure{'' if failures == 1 else 's'} in a row"
+    counted = f"{_counted(failures, 'failure')} in a row"
     name = f"{status.get('model')} in pool {status.get('pool')}"
     since = age(status.get("since"), now)
     if not status.get("open"):

@@ -44,7 +44,12 @@ def screen(found: dict[str, Any], around: Surroundings = ALONE) -> str:
     return told(answer_of(found, NOW, around=around), NOW, None)
 
 
-PAUSED = {"paused": True, "pausedTime": ago(60), "pausedBy": "anna", "pausedReason": "an upgrade"}
+PAUSED: dict[str, Any] = {
+    "paused": True,
+    "pausedTime": ago(60),
+    "pausedBy": "anna",
+    "pausedReason": "an upgrade",
+}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ PAUSED = {"paused": True, "pausedTime": ago(60), "pausedBy": "anna", "pausedReas
         (job("Queued", "Queued"), Surroundings(workers=[]), ("Queued (NoWorkers)", "no live worker serves it")),
         (job("Queued"), Surroundings(queue=queue(running=2, maxRunning=2), workers=[worker()]), ("Queued (QueueFull)", "limit 2")),
         (job("Queued"), Surroundings(queue=queue("shop", running=2, maxRunning=2), workers=[worker()]), ("Queued\n", "of this namespace")),
-        (job("Queued"), Surroundings(workers=[worker(), worker("big", 1), worker()]), ("pool big with 1 worker and 1 slots, pool default with 2 workers and 8 slots",)),
+        (job("Queued"), Surroundings(workers=[worker(), worker("big", 1), worker()]), ("pool big with 1 worker and 1 slot, pool default with 2 workers and 8 slots",)),
         (job("Running", "Running", worker="w"), Surroundings(workers=[worker()]), ("w of pool default runs it",)),
         (job("Running", "Running"), Surroundings(run={"status": {"state": "Failed", "reason": "X", "since": ago(20)}}, operator="away"),
          ("says Failed (X) since 20s", "Operator:  away", "shows what was")),

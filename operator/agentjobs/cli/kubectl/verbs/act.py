@@ -192,6 +192,7 @@ def _act(
         if several or act is acts.DELETE or dry_run:
             _preview(act, plan, server, meant, spread_seconds, asked)
         if dry_run:
+            echo("Nothing was changed: this was a dry run.", err=True)
             return
         if several or act is acts.DELETE:
             confirm(yes)

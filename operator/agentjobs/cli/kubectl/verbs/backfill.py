@@ -100,6 +100,7 @@ def _times(schedule: JsonObject, start: datetime, end: datetime) -> list[datetim
     if not spec.get("schedule"):
         raise BadInput(
             f"scheduledagentjob {name} has scheduledTime, and no times to fill: kubectl agentjobs trigger {name}"
+            f" -n {schedule['metadata']['namespace']}"
         )
     created = time_of(schedule["metadata"].get("creationTimestamp"))
     settled = time_of(status.get("lastScheduleTime")) or (created - timedelta(seconds=1) if created else None)

@@ -85,5 +85,6 @@ def _steer(where: Where, verb: str, queue: str, because: str) -> None:
 
 def steered(queue: str, verb: str, *, changed: bool) -> str:
     """The line after an act on a queue."""
-    word = "paused" if verb == "pause" else "not paused"
-    return f"queue {queue} {word}" if changed else f"queue {queue} was {word} already"
+    if changed:
+        return f"queue {queue} {'paused' if verb == 'pause' else 'unpaused'}"
+    return f"queue {queue} is {'paused already' if verb == 'pause' else 'not paused'}"

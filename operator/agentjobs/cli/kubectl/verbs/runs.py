@@ -82,9 +82,17 @@ def logs(
             text = api.get(LOG, name, query).body.decode(errors="replace")
             if text:
                 echo(output.printable_lines(text), nl=not text.endswith("\n"))
+            else:
+                echo(nothing_printed(name, attempt), err=True)
             return
         for event in followed(api, LOG, name, {**query, "follow": "true"}):
             echo(output.printable_lines(str(event.json().get("text") or "")))
+
+
+def nothing_printed(name: str, attempt: int | None) -> str:
+    """The line for a job without output."""
+    which = "its runs" if attempt is None else f"run {attempt}"
+    return f"{name}: nothing is kept of what {which} printed; output is kept when a run ends."
 
 
 def transcript(

@@ -186,7 +186,7 @@ def _create(server: ApiServer, job: Mapping[str, Any], author: Author, *, dry_ru
             f"{what} -n {namespace}{server.where.shown()}"
         )
     if not reply.ok:
-        raise refused(reply, f"agentjob {namespace}/{what}")
+        raise refused(reply, f"agentjob {namespace}/{what}", f"-n {namespace}{server.where.shown()}")
     return reply.json()
 
 

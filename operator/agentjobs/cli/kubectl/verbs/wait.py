@@ -149,8 +149,7 @@ def change_of(one: Seen, how: Told) -> str:
     status = one.job.get("status") or {}
     name, cause = one.job["metadata"]["name"], cause_of(status)
     line = f"{name}: {one.state or 'not seen by the operator yet'}"
-    if cause and cause != one.state:
-        line += f" ({cause})"
+    line += output.in_brackets(one.state, cause)
     if one.state == "InputRequired":
         tool = (status.get("inputRequest") or {}).get("tool", "")
         return f"{line}: asks for {output.printable(str(tool))}; {how.type('approve', name)}"
