@@ -26,6 +26,7 @@ BENCHES = (
     "drain",
     "backlog",
     "lists",
+    "web",
     "latency",
     "slots",
     "session_store",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -17,7 +19,8 @@ from agentjobs.web.acts import Acts, act_of
 from agentjobs.web.app import BODY_BYTES
 from agentjobs.web.identity import Door, Identity
 from agentjobs.web.names import API_VERSION
-from agentjobs.web.objects.acts import ActionFilter, RunActionSpec
+from agentjobs.web.objects.acts import ActionFilter, ErasureSpec, RunActionSpec
+from agentjobs.web.status import ApiError
 from clusters import Cluster
 from queue_builders import TestWorker, mirrored_job, new_job, shown, sql
 from runs_apis import Answered, Served, served, with_roles
@@ -266,3 +269,35 @@ async def test_an_erasure_erases_texts_and_conversations_once_nothing_of_the_per
     assert not await sql(dsn, "select 1 from job where payload::text like '%%a secret%%'")
     rows = [row for row in await queue.audit() if row.verb == "erase"]
     assert {(row.actor, row.reason, row.source) for row in rows} == {("admin", "request 17", "web")}
+
+
+async def test_an_erasure_that_takes_longer_than_a_request_goes_on_where_it_was(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentjobs.queue.numbers.ERASE_LOOK", 2)
+    payload = {"v": 1, "namespace": "team", "userID": "max", "message": "a secret"}
+    await queue.enqueue([new_job(payload=payload) for _ in range(5)])
+    asked = 0
+
+    async def erase_sessions(namespace: str, user: str) -> int:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await asyncio.sleep(600)
+        return 7
+
+    acts, by = Acts(queue, erase_sessions, seconds=0.01), act_of(Identity(Door.AGGREGATED, "eve"), "why")
+    told, problems = await acts.erase("team", ErasureSpec(user="max"), by), []
+    while told.continue_ is not None:
+        problems.append(told.problem or "")
+        told = await acts.erase(
+            "team", ErasureSpec.model_validate({"user": "max", "continue": told.continue_}), by
+        )
+    assert "jobs were looked at" in problems[0]
+    assert "conversations" in problems[-1]
+    assert (told.jobs, told.sessions, told.problem) == (5, 7, None)
+    (row,) = [row for row in await queue.audit() if row.verb == "erase"]
+    assert (row.uid, row.after) == (UUID(told.id), {"jobs": 5, "cancelled": 5, "running": 0, "done": True})
+    with pytest.raises(ApiError) as refused:
+        await acts.erase("team", ErasureSpec.model_validate({"user": "max", "continue": "guessed"}), by)
+    assert refused.value.code == 410

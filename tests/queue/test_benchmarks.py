@@ -17,6 +17,7 @@ from benchmarks import (
     rescue,
     session_store,
     slots,
+    web,
 )
 from benchmarks.server import Server
 
@@ -33,7 +34,7 @@ def started() -> Iterator[Server]:
 def _small(started: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """No peers, and one server for all."""
     without_peers(monkeypatch)
-    for bench in (attempt, backlog, drain, endurance, latency, lists, rescue, session_store, slots):
+    for bench in (attempt, backlog, drain, endurance, latency, lists, rescue, session_store, slots, web):
         monkeypatch.setattr(bench, "Server", lambda: nullcontext(started))
 
 
@@ -51,6 +52,13 @@ def test_backlog() -> None:
 def test_lists() -> None:
     (table,) = lists.run(TINY)
     is_plausible(table, len(lists.calls()), "p50 ms", "p95 ms")
+
+
+def test_web() -> None:
+    asked, dashboards = web.run(TINY)
+    is_plausible(asked, len(web.routes("a job")), "p50 ms", "p95 ms")
+    assert len(dashboards.rows) == 5, "streams have no requests, and shares of so short a run say nothing"
+    assert min(figures(dashboards, "requests/s")) > 0
 
 
 def test_latency() -> None:

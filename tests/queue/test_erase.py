@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,6 +14,8 @@ import pytest
 from agentjobs.agents.sessions.erase import erase_sessions
 from agentjobs.api.payload import session_key
 from agentjobs.queue.audit import Act
+from agentjobs.queue.erasure import Erased
+from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, ChangeOutcome, InputAnswer, NewJob, State
 from agentjobs.values.requests import InputRequest
@@ -280,6 +283,33 @@ async def test_it_goes_through_all_jobs_in_slices_and_can_be_cut_off(
     assert await sql(dsn, "select count(*) from job where erased") == [(27,)]
     done = [row.after for row in await queue.audit(namespace="team") if row.verb == "erase"]
     assert done[0] == {"jobs": told.jobs, "cancelled": told.cancelled, "running": 0, "done": True}
+
+
+async def test_one_that_takes_too_long_goes_on_where_it_was_for_the_same_person_and_actor(
+    queue: Queue, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentjobs.queue.numbers.ERASE_LOOK", 10)
+    await queue.enqueue([job(user=USER if n % 2 else "other", session=None) for n in range(55)])
+    told = await queue.erase("team", USER, BY, seconds=0)
+    assert (told.jobs, told.cancelled) == (5, 5)
+    assert told.next is not None
+    for namespace, user, by in (("team", "other", BY), ("other", USER, BY), ("team", USER, Act("bert"))):
+        with pytest.raises(JobRejected, match="begin anew"):
+            await queue.erase(namespace, user, by, resume=told.next)
+    for wrong in ("", "x", str(told.id), Erased(uuid4()).token("team", USER)):
+        with pytest.raises(JobRejected, match="begin anew"):
+            await queue.erase("team", USER, BY, resume=wrong)
+    # it looks at none of the jobs that it has looked at
+    await sql(dsn, "update job set erased = false where id <= (select min(id) + 9 from job)")
+    calls = 1
+    while told.next is not None:
+        told, calls = await queue.erase("team", USER, BY, seconds=0, resume=told.next), calls + 1
+    assert (told.jobs, told.cancelled, calls) == (27, 27, 6)
+    assert await sql(dsn, "select count(*) from job where erased") == [(22,)]
+    (row,) = await queue.audit(uid=told.id)
+    assert row.after == {"jobs": 27, "cancelled": 27, "running": 0, "done": True}
+    again = await queue.erase("team", USER, BY, resume=told.token("team", USER))
+    assert again == told, "one that is done does nothing, and tells the same"
 
 
 @pytest.mark.parametrize(("namespace", "user"), [("", USER), ("team", ""), ("", "")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -106,14 +107,26 @@ class Acts:
         return QueueActionStatus(changed=changed)
 
     async def erase(self, namespace: str, spec: ErasureSpec, by: Act) -> ErasureStatus:
-        """Erases what was said by, to and for one person; conversations once none of the person's jobs runs."""
-        done = await self._queue.erase(namespace, spec.user, by)
-        sessions, problem = None, None
-        if done.running:
-            problem = "jobs of this user still run and were asked to stop: erase again once they have ended"
+        """Erases what was said by, to and for one person, for ``seconds`` and as long for conversations; ``continue`` of the answer
+        goes on. Conversations go once none of the person's jobs runs. Raises ApiError (410) for a ``continue`` that is none."""
+        try:
+            done = await self._queue.erase(
+                namespace, spec.user, by, seconds=self._seconds, resume=spec.continue_
+            )
+        except JobRejected as error:
+            raise ApiError(410, f"spec.continue: {error}") from None
+        sessions, problem, more = None, None, done.next
+        if more is not None:
+            problem = "not all jobs were looked at: go on with spec.continue"
+        elif done.running:
+            problem = "jobs of this user still run and were asked to stop: erase anew once they have ended"
         elif self._erase_sessions is not None:
             try:
-                sessions = await self._erase_sessions(namespace, spec.user)
+                async with asyncio.timeout(self._seconds):
+                    sessions = await self._erase_sessions(namespace, spec.user)
+            except TimeoutError:
+                more = done.token(namespace, spec.user)
+                problem = "not all conversations are erased: go on with spec.continue"
             except Exception as error:
                 problem = f"the conversations are not erased, erase again: {error}"[:500]
         return ErasureStatus(
@@ -124,6 +137,7 @@ class Acts:
             sessions=sessions,
             objects=[f"{place}/{name}" for place, name in done.objects],
             problem=problem,
+            continue_=more,
         )
 
 

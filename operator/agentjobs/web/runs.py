@@ -27,6 +27,7 @@ from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
 from agentjobs.web.schedule_objects import schedule_of
 from agentjobs.web.series import series_of
 from agentjobs.web.status import ApiError, not_found
+from agentjobs.web.tops import Tops
 from agentjobs.web.watching import Seen, Shared
 
 WATCHED = 200
@@ -48,6 +49,7 @@ class Runs:
         self.conversations = Conversations(transcripts)
         self._shared = Shared(at_once=LOOKS)
         self._boards = Shared(BOARD_SECONDS)
+        self._tops = Tops()
 
     async def page(self, wanted: JobFilter, after: str | None, limit: int) -> AgentRunList:
         """One page of jobs, the newest first. Raises ApiError (410) for a ``continue`` that is none."""
@@ -63,12 +65,11 @@ class Runs:
 
     async def top(self, wanted: JobFilter) -> Seen[AgentRun]:
         """The newest jobs, for a watch."""
-        page: JobPage = await self._shared.read(
-            ("jobs", wanted), lambda: self._queue.jobs(wanted, limit=WATCHED)
-        )
-        rows = page.jobs
-        lowest = min(row.id for row in rows) if page.next is not None and rows else 0
-        return Seen({str(row.uid): (row.id, run_of_row(row)) for row in rows}, lowest)
+        return await self._shared.read(("jobs", wanted), lambda: self._read_top(wanted))
+
+    async def _read_top(self, wanted: JobFilter) -> Seen[AgentRun]:
+        page = await self._queue.jobs(wanted, limit=WATCHED)
+        return self._tops.seen(wanted, page)
 
     async def count(self, wanted: JobFilter) -> int:
         """How many jobs the filter finds, exactly."""

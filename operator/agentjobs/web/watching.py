@@ -41,7 +41,7 @@ def differences(before: Seen[T], now: Seen[T]) -> list[tuple[str, T]]:
         if known is None:
             if place >= before.from_place or not before.objects:
                 events.append(("added", item))
-        elif known[1] != item:
+        elif known[1] is not item and known[1] != item:
             events.append(("modified", item))
     return events
 

@@ -22,6 +22,7 @@ from agentjobs.queue.records import (
     RetryPolicy,
     State,
 )
+from agentjobs.values.bounds import LOG_TAIL_BYTES
 from agentjobs.values.requests import InputRequest
 from agentjobs.values.usage import Usage
 
@@ -172,3 +173,12 @@ def test_a_question_goes_its_own_way_with_what_it_asks() -> None:
         "q": [{"id": "q", "tool": "refund", "arguments": "{}"}],
         "n": 60,
     }
+
+
+@pytest.mark.parametrize("line", ["plain", "\x00\x00", "\ud800", "é" * 10], ids=repr)
+def test_lines_before_an_output_are_counted_whatever_is_cut_off(line: str) -> None:
+    whole = f"{line}\n" * 30_000
+    kept, skipped = codec.log_tail(whole, 5)
+    assert len(kept.encode()) <= LOG_TAIL_BYTES
+    assert skipped + kept.count("\n") == 5 + 30_000
+    assert codec.log_tail("short\n", 5) == ("short\n", 5)

@@ -163,13 +163,18 @@ class ErasureSpec(Asked):
         description="user whose data is erased."
     )
     reason: Words = Field(default="", description="reason for the audit.")
+    continue_: Annotated[str, Field(max_length=100)] | None = Field(
+        default=None,
+        alias="continue",
+        description="continue of the status of an erasure of the same user by the same person: goes on with it.",
+    )
 
 
 class ErasureStatus(ApiModel):
     """What was erased."""
 
     id: str = Field(description="id of the erasure: the audit knows it by this number, and names no person.")
-    jobs: Count = Field(default=0, description="jobs whose texts were erased now.")
+    jobs: Count = Field(default=0, description="jobs whose texts were erased, so far.")
     cancelled: Count = Field(default=0, description="cancelled: those of them that waited.")
     running: Count = Field(
         default=0, description="running jobs that were asked to stop: erase again once they have ended."
@@ -184,6 +189,11 @@ class ErasureStatus(ApiModel):
     )
     problem: str | None = Field(
         default=None, description="problem: what is left to do. Absent means: nothing."
+    )
+    continue_: str | None = Field(
+        default=None,
+        alias="continue",
+        description="continue: not all is done yet; send it as spec.continue. Absent means: go on with nothing.",
     )
 
 

@@ -47,6 +47,8 @@ async def test_a_flood_is_left_out_of_the_log_counted_and_its_end_kept(
     assert written + left_out == pytest.approx(200_000 * 64 + 8, abs=200)
     assert len(output.tail().text) == TAIL_BYTES
     assert output.tail().text.endswith("the end")
+    assert output.tail().skipped + output.tail().text.count("\n") == 200_000
+    assert output.printed == 200_000 * 64 + 7
 
 
 async def test_a_line_without_end_is_written_in_pieces(lines: pytest.LogCaptureFixture) -> None:

@@ -61,13 +61,27 @@ end $$;
 -- erase: one slice of an erasure: it looks at the next p_look jobs after p_after. A job of the person that waits is cancelled, and one
 -- that runs is asked to stop: it is erased by a later call, once it has ended. p_erasure: the erasure's number, of the caller's choice;
 -- its row of audit names that and no person, and is written with its first slice. p_by: as record_act(). p_key: as is_of().
--- seen: p_after of the next slice; null: this was the last. objects: [[namespace, name]] of those that still are in Kubernetes.
--- Index: job's primary key. Lock order: job rows by id, each with its waiting or running row; sessions by key, last; the audit's row.
+-- p_after null: after the last slice of this erasure, as its row of audit knows it; of the same actor alone, or it is not known.
+-- seen: p_after of the next slice; null: this was the last. jobs, cancelled, running: of all slices so far; jobs null: an erasure that is
+-- not known, nothing was done. objects: [[namespace, name]] of those that still are in Kubernetes, of this slice.
+-- Indexes: job's primary key, audit_by_uid. Lock order: job rows by id, each with its waiting or running row; sessions by key, last; the
+-- audit's row.
 create or replace function erase(p_erasure uuid, p_namespace text, p_user text, p_key text[], p_by json, p_after bigint, p_look int,
                                  out seen bigint, out jobs int, out cancelled int, out running int, out objects json)
   language plpgsql as $$ #variable_conflict use_column
 declare v_looked bigint[]; v_ids bigint[]; v_before jsonb; v_key text; v_keys text[]; v_answer text; v_objects jsonb := '[]'; c record;
+  v_after jsonb;
 begin
+  if p_after is null then
+    select a.after::jsonb into v_after from audit a
+    where a.uid = p_erasure and a.verb = 'erase' and a.namespace = p_namespace and a.actor = left(coalesce(p_by->>'actor', ''), 256);
+    if not found then return; end if;
+    if (v_after->>'done')::boolean then
+      jobs := (v_after->>'jobs')::int; cancelled := (v_after->>'cancelled')::int; running := (v_after->>'running')::int; objects := '[]';
+      return;
+    end if;
+    p_after := coalesce((v_after->>'seen')::bigint, 0);
+  end if;
   v_looked := array(select id from job where id > p_after order by id limit p_look);
   seen := case when cardinality(v_looked) = p_look then v_looked[p_look] end;
   v_ids := jobs_of(v_looked, p_namespace, p_user, p_key);
@@ -89,11 +103,14 @@ begin
   end loop;
   if v_keys is not null then perform session_next(v_keys); end if;
   objects := v_objects::json;
-  update audit set after = json_build_object('jobs', (after->>'jobs')::int + jobs, 'cancelled', (after->>'cancelled')::int + cancelled,
-                                             'running', (after->>'running')::int + running, 'done', seen is null)
-    where uid = p_erasure and verb = 'erase';
+  update audit set after = json_strip_nulls(json_build_object(
+      'jobs', (after->>'jobs')::int + jobs, 'cancelled', (after->>'cancelled')::int + cancelled,
+      'running', (after->>'running')::int + running, 'done', seen is null, 'seen', seen))
+    where uid = p_erasure and verb = 'erase' returning after::jsonb into v_after;
   if not found then
-    perform record_act('erase', p_namespace, '', p_erasure, null, p_by, null,
-                       jsonb_build_object('jobs', jobs, 'cancelled', cancelled, 'running', running, 'done', seen is null));
+    v_after := jsonb_strip_nulls(jsonb_build_object('jobs', jobs, 'cancelled', cancelled, 'running', running, 'done', seen is null,
+                                                    'seen', seen));
+    perform record_act('erase', p_namespace, '', p_erasure, null, p_by, null, v_after);
   end if;
+  jobs := (v_after->>'jobs')::int; cancelled := (v_after->>'cancelled')::int; running := (v_after->>'running')::int;
 end $$;
