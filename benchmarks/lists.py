@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,10 +86,9 @@ select (select coalesce(sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 
      + (select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes where indexrelname <> 'outcome_time')
 """
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and backend_type = 'client backend'"
-BACKEND = """
-select pid from pg_stat_activity
+BACKENDS = """
+select coalesce(array_agg(pid), '{}') from pg_stat_activity
 where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
-order by state_change desc limit 1
 """
 _Call = Callable[[Queue], Awaitable[object]]
 
@@ -190,21 +189,23 @@ class Measured:
     foreign_share: float
 
 
-def cpu_ms(pid: int) -> float:
-    """What a process has spent so far, to the nanosecond."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
+def cpu_ms(pids: Sequence[int]) -> float:
+    """What these processes have spent so far, to the nanosecond."""
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e6
 
 
-async def spent(dsn: str, call: _Call, times: int, backend: Callable[[], int]) -> list[tuple[float, float]]:
+async def spent(
+    dsn: str, call: _Call, times: int, backends: Callable[[], Sequence[int]]
+) -> list[tuple[float, float]]:
     """Milliseconds of each call, and of Postgres' CPU. The call before them finds nothing in the session's caches."""
     found = []
     async with await Queue.open(dsn, connections=1) as queue:
         await call(queue)
-        pid = backend()
+        pids = backends()
         for _ in range(times):
-            cpu, begin = cpu_ms(pid), time.perf_counter()
+            cpu, begin = cpu_ms(pids), time.perf_counter()
             await call(queue)
-            found.append(((time.perf_counter() - begin) * 1000, cpu_ms(pid) - cpu))
+            found.append(((time.perf_counter() - begin) * 1000, cpu_ms(pids) - cpu))
     return found
 
 
@@ -216,12 +217,17 @@ def measure(dsn: str, call: _Call, times: int) -> Measured:
             assert row is not None
             return int(row[0])
 
+        def backends() -> Sequence[int]:
+            row = watcher.execute(BACKENDS).fetchone()
+            assert row is not None
+            return list(row[0])
+
         def alone() -> bool:
             return number_of(SESSIONS) == 1
 
         before = number_of(COUNTED)
         meter = Meter().start()
-        found = asyncio.run(spent(dsn, call, times, lambda: number_of(BACKEND)))
+        found = asyncio.run(spent(dsn, call, times, backends))
         meter.stop()
         wait_until(alone, 5)  # a session tells what it read when it ends
         read = (number_of(COUNTED) - before) / (times + 1)
