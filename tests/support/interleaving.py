@@ -403,9 +403,12 @@ _KEYS = {
     "audit": "(select count(*) from audit before where before.id <= t.id)",
     "facet": "namespace || '/' || queue || '/' || agent || '/' || model || '/' || (made_at > now() - interval '7 days')",
     "tally": "first_id || '/' || state::text || '/' || reason",
-    "tally_first": "first_id || '/' || minute",
-    "tally_key": "by::text || '/' || minutes || '/' || begins || '/' || key || '/' || state::text",
-    "tally_minute": "first_id || '/' || state::text || '/' || reason || '/' || minute",
+    "tally_first": "(select count(*) from tally_first o where (o.first_id, o.minute) <= (t.first_id, t.minute))",
+    "tally_key": (
+        "by::text || '/' || minutes || '/' || key || '/' || state::text || '/' || (select count(*) from tally_key o"
+        " where (o.by, o.minutes, o.key, o.state) = (t.by, t.minutes, t.key, t.state) and o.begins <= t.begins)"
+    ),
+    "tally_minute": "first_id || '/' || state::text || '/' || reason",
 }
 _EVERYTHING: Any = (
     "select json_build_object("

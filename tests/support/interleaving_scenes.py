@@ -572,6 +572,7 @@ def operations(stage: Stage) -> Mapping[str, Operation]:
             ("select agentjobs.prune(%s, 1000)", [timedelta(hours=RETENTION_HOURS)]),
             passes_by=True,
         ),
+        "roll up": Operation("", ("select agentjobs.roll_up('infinity', 1000)", []), passes_by=True),
         "yield": Operation("", ("select agentjobs.yield_paused('paused')", []), passes_by=True),
         "erase": Operation("", statement_of(lambda queue: queue.erase("default", "system", BY))),
         "explain": Operation("", statement_of(lambda queue: queue.explain()), passes_by=True),
@@ -605,7 +606,8 @@ async def build(interleaver: Interleaver, name: str) -> Scene:
     dsn = interleaver.dsn
     await sql(
         dsn,
-        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target, audit;"
+        "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target, audit,"
+        " facet, tally, tally_minute, tally_key, tally_first;"
         " update upkeep set pruned_at = 'infinity'",
     )
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:

@@ -21,8 +21,8 @@ create or replace function roll_up(p_before timestamptz, p_limit int) returns vo
       select minute, facet, state, reason, sum(n), least(9007199254740991, sum(tokens)), sum(seconds), min(first_id), max(last_id)
       from gone group by 1, 2, 3, 4)
   insert into tally_key as t (by, minutes, begins, key, state, n, tokens, seconds)
-  select k.by, p.minutes, date_bin(make_interval(mins => p.minutes), g.minute, '1970-01-01Z'), k.key, g.state, sum(g.n), least(9007199254740991, sum(g.tokens)),
-         sum(g.seconds)
+  select k.by, p.minutes, date_bin(make_interval(mins => p.minutes), g.minute, '1970-01-01Z'), k.key, g.state, sum(g.n),
+         least(9007199254740991, sum(g.tokens)), sum(g.seconds)
   from gone g join facet f on f.id = g.facet
   cross join lateral (values ('q'::"char", f.queue), ('n', f.namespace), ('a', f.agent), ('m', f.model), ('r', g.reason)) k(by, key)
   cross join (values (5::smallint), (60)) p(minutes)

@@ -37,8 +37,8 @@ begin
       counted as (insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
                   select date_trunc('minute', v_now), facet, s, left(coalesce(y, ''), 64), count(*),
                          least(9007199254740991, sum((coalesce(spent[3], 0) + coalesce(u[3], 0))::float8))::bigint,
-                         sum(date_part('epoch', v_now - since)), min(id), max(id)
-                  from run group by facet, s, coalesce(y, ''))
+                         date_part('epoch', sum(v_now - since)), min(id), max(id)
+                  from run group by facet, s, y)
     select array_agg(id), array_agg(session) filter (where session is not null), array_agg(id) filter (where mirrored),
            (select count(*) from gone)
       into v_ok, keys, v_mirrored, v_gone from run;

@@ -21,7 +21,8 @@ end $$;
 -- forget: what retention removes beside jobs: tallies of minutes a day before p_before, for prune() has passed by locked jobs, and a
 -- list takes a facet without tallies for one without complete jobs (complete_lanes); and facets that no new job has taken for a week
 -- and no job has any more. A facet is left out of enqueue() a week before it may go, so no open transaction has just taken it.
--- Indexes: tally_minute_time, tally_key's primary key, tally_first_time, job_by_facet; of the facets the table is read, which has a row per combination and week.
+-- Indexes: tally_minute_time, tally_key's primary key, tally_first_time, job_by_facet; of the facets the table is read,
+-- which has a row per combination and week.
 create or replace function forget(p_before timestamptz, p_limit int) returns void language sql as $$
   delete from tally_minute where ctid = any (array(
     select ctid from tally_minute where minute < p_before - interval '1 day' order by minute limit p_limit));

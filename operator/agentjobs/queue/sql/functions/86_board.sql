@@ -6,9 +6,10 @@ create or replace function counts() returns table (queue text, state text, n big
   union all select queue, 'Running', count(*) from running group by 1
 $$;
 
--- board: all that is unfinished, in one snapshot: a job is in one place, however it moves. waits: [[namespace, queue, state, n, seconds that
--- the oldest ready one has waited]]; runs: [[namespace, queue, n]]; workers, the live processes: [[id, name, pool, slots by queue, version,
--- started_at, seconds since the last beat, running jobs]]; queues that were ever paused or limited: [[name, paused_at, by, reason, limit]].
+-- board: all that is unfinished, in one snapshot: a job is in one place, however it moves. waits: [[namespace, queue, state, n, seconds
+-- that the oldest ready one has waited]]; runs: [[namespace, queue, n]]; workers, the live processes: [[id, name, pool, slots by queue,
+-- version, started_at, seconds since the last beat, running jobs]]; queues that were ever paused or limited:
+-- [[name, paused_at, by, reason, limit]].
 -- No index: it reads waiting, running and worker whole, in their order.
 create or replace function board(p_expiry interval, out waits json, out runs json, out workers json, out queues json)
   language plpgsql stable set max_parallel_workers_per_gather = 0 set jit = off as $$ #variable_conflict use_column
@@ -40,11 +41,11 @@ create or replace function series(p_since timestamptz, p_until timestamptz, p_na
   returns table (minute timestamptz, key text, state text, n bigint, tokens bigint, seconds double precision)
   language plpgsql stable set enable_seqscan = off set enable_mergejoin = off set jit = off as $$ #variable_conflict use_column
 declare
-  v_minutes smallint; v_length interval; c_origin constant timestamptz := '1970-01-01Z';
+  v_seconds bigint := date_part('epoch', p_step); v_minutes smallint; v_length interval; c_origin constant timestamptz := '1970-01-01Z';
   v_from timestamptz := p_until; v_to timestamptz := p_until;
 begin
   if p_namespace is null then
-    v_minutes := case when date_part('epoch', p_step)::bigint % 3600 = 0 then 60 when date_part('epoch', p_step)::bigint % 300 = 0 then 5 end;
+    v_minutes := case when v_seconds % 3600 = 0 then 60 when v_seconds % 300 = 0 then 5 end;
     if v_minutes is not null then
       v_length := make_interval(mins => v_minutes);
       v_from := date_bin(v_length, p_since + v_length - interval '1 microsecond', c_origin);

@@ -1,7 +1,7 @@
 -- list, and what it is made of: which lanes (86_lanes) it goes down, and what is known of the jobs that it finds.
 
--- first_accepted: the id from which on jobs were accepted at this time or later; the last job's, where none was. Ids are given in the order of time, but for those that
--- several callers draw at once. Index: job's primary key, some 30 probes.
+-- first_accepted: the id from which on jobs were accepted at this time or later; the last job's, where none was. Ids are given in the
+-- order of time, but for those that several callers draw at once. Index: job's primary key, some 30 probes.
 create or replace function first_accepted(p_time timestamptz) returns bigint language plpgsql stable
   set enable_seqscan = off set jit = off as $$ #variable_conflict use_column
 declare v_low bigint; v_high bigint; v_id bigint; v_at timestamptz; v_middle bigint;
@@ -65,7 +65,8 @@ end $$;
 -- p_filter: {namespace ('': jobs without an object), states, reason, queue, agent, model, user, sessions (ways to write its id), since
 -- (accepted or ended at that time or later)}; what is absent: any.
 -- A user's or a session's own index leads where no state and no reason is asked, or where it has not very many jobs. Else the lanes of
--- the states do, and of each job that they find is looked at what they do not know. With `since`, lanes end where jobs were accepted then; those of finished jobs
+-- the states do, and of each job that they find is looked at what they do not know. With `since`, lanes end where jobs were accepted
+-- then; those of finished jobs
 -- at the lowest id that has ended since; a job that was accepted a minute after it is not looked at again. No lane goes on below
 -- where one before it was cut off. Indexes: those of the lanes; job_by_user, job_by_session; primary keys.
 create or replace function list_ids(p_filter json, p_before bigint, p_limit int, p_look int, out ids bigint[], out seen bigint)
@@ -79,8 +80,8 @@ declare
   v_before bigint := coalesce(p_before, 9223372036854775807); v_floor bigint := 0; v_sure bigint := 0;
   v_ended_floor bigint; v_cut bigint;
   v_lanes int := greatest(1, least(p_limit, 100));
-  v_found bigint[] := '{}'; v_more bigint[]; v_more_cut bigint; v_facets int[]; v_some boolean; v_by_state boolean; v_any boolean; v_look boolean;
-  v_leads boolean := false; v_any_facet boolean;
+  v_found bigint[] := '{}'; v_more bigint[]; v_more_cut bigint; v_facets int[]; v_some boolean; v_by_state boolean; v_look boolean;
+  v_leads boolean := false; v_any_facet boolean; v_any boolean;
   v_states text[]; v_letters "char"[]; v_ends "char"[]; f record;
 begin
   select * into f from json_to_record(p_filter) as x(namespace text, states text[], reason text, queue text, agent text, model text,
