@@ -36,6 +36,7 @@ PAGES = ("now", "jobs", "queues", "workers", "audit", "schedules", "approvals")
 NAMESPACE = "team-7"
 CALLS, SHARED_CALLS = 30, 5
 READERS, SECONDS, REFRESH_SECONDS = 50, 30, 5.0
+SLOWEST = 3
 TRIED = 0.01
 """A run of a smaller scale measures nothing: it tries whether all of this still works."""
 SHARED = re.compile(r"^(queuestats|workers|runseries|models)")
@@ -50,6 +51,23 @@ class Part:
 
     path: str
     every: int = 1
+
+
+@dataclass(slots=True)
+class Known:
+    """What a page has of one part, and how often it asks: more rarely while nothing changes (``every`` in app.js)."""
+
+    every: int
+    tag: str = ""
+    same: int = 0
+    ticks: int = 0
+
+    def due(self) -> bool:
+        self.ticks += 1
+        if self.tag and self.ticks < self.every * min(1 + self.same // 3, SLOWEST):
+            return False
+        self.ticks = 0
+        return True
 
 
 def parts(page: str) -> list[Part]:
@@ -101,6 +119,17 @@ class Api:
             assert answer.status == 200, f"{path}: {answer.status} {text[:300]!r}"
         return (time.perf_counter() - begin) * 1000
 
+    async def renew(self, part: Part, path: str, state: Known) -> float:
+        """Milliseconds of one refresh of a part: with the tag of what the page has, as the page does."""
+        begin = time.perf_counter()
+        headers = {"Accept": HTML, **({"If-None-Match": state.tag} if state.tag else {})}
+        async with self.client.get(f"{self.base}/{path}", headers=headers) as answer:
+            text = await answer.read()
+            assert answer.status in (200, 304), f"{path}: {answer.status} {text[:300]!r}"
+            state.same = state.same + 1 if answer.status == 304 else 0
+            state.tag = answer.headers.get("ETag", "")
+        return (time.perf_counter() - begin) * 1000
+
     async def stream(self, path: str) -> None:
         """One stream, read for ever."""
         async with self.client.get(f"{self.base}/{path}", headers={"Accept": EVENTS}) as answer:
@@ -113,11 +142,12 @@ class Api:
         """One page, open for ever: its parts at once, and then at their pace."""
         place = f"namespaces/{namespace}/" if namespace else ""
         await asyncio.sleep(random.uniform(0, REFRESH_SECONDS))
-        tick = 0
+        known = {part: Known(every=part.every) for part in parts(page)}
         while True:
-            wanted = [part for part in parts(page) if tick % part.every == 0]
-            self.spent += await asyncio.gather(*(self.ask(place + part.path, HTML) for part in wanted))
-            tick += 1
+            wanted = [part for part, state in known.items() if state.due()]
+            self.spent += await asyncio.gather(
+                *(self.renew(part, place + part.path, known[part]) for part in wanted)
+            )
             await asyncio.sleep(REFRESH_SECONDS)
 
 
