@@ -24,7 +24,7 @@ from agentjobs.cli.kubectl.why_todo import Commands
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, State
-from agentjobs.web.handlers.log import output_lines
+from agentjobs.web.output import lines_of, whole_output
 
 PAGE = 500
 COMMANDS = Commands("agentjobs", frozenset(DATABASE), "agentjobs workers")
@@ -152,9 +152,8 @@ def logs(
     """Print what a job's runs have printed. A run's output is kept when it ends."""
     view = _view(job, namespace, config, database_url_file)
     ended = [record for record in view.attempts_log if attempt in (None, record.run)]
-    for record in ended:
-        for line in output_lines(record, attempt is None):
-            echo(output.printable_lines(line))
+    for line in lines_of(whole_output(ended, 0, 0, None, titled=attempt is None)):
+        echo(output.printable_lines(line))
     if not ended:
         echo(nothing_printed(job, attempt), err=True)
 
