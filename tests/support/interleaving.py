@@ -392,6 +392,16 @@ def _rows(table: str, key: str) -> str:
     return f"'{table}', (select coalesce(json_object_agg({key}, jsonb_strip_nulls(to_jsonb(t)) - 'version' - 'pruned_at'{left_out}), '{{}}') from {table} t)"
 
 
+def _nth(table: str) -> str:
+    """The key of a row of tallies. One job has several of the same state and reason, one for each round that ended so: they are
+    numbered by their minutes, for rows with the same key would hide each other, by whichever place in the table they got."""
+    return (
+        "first_id || '/' || state::text || '/' || reason || '/' ||"
+        f" (select count(*) from {table} o where (o.first_id, o.state, o.reason) = (t.first_id, t.state, t.reason)"
+        " and (o.minute, o.n, o.last_id, o.ctid) <= (t.minute, t.n, t.last_id, t.ctid))"
+    )
+
+
 _KEYS = {
     "attempt": "id || '/' || run",
     "session": "key",
@@ -402,13 +412,13 @@ _KEYS = {
     "model_target": "breaker || '/' || target",
     "audit": "(select count(*) from audit before where before.id <= t.id)",
     "facet": "namespace || '/' || queue || '/' || agent || '/' || model || '/' || (made_at > now() - interval '7 days')",
-    "tally": "first_id || '/' || state::text || '/' || reason",
+    "tally": _nth("tally"),
     "tally_first": "(select count(*) from tally_first o where (o.first_id, o.minute) <= (t.first_id, t.minute))",
     "tally_key": (
         "by::text || '/' || minutes || '/' || key || '/' || state::text || '/' || (select count(*) from tally_key o"
         " where (o.by, o.minutes, o.key, o.state) = (t.by, t.minutes, t.key, t.state) and o.begins <= t.begins)"
     ),
-    "tally_minute": "first_id || '/' || state::text || '/' || reason",
+    "tally_minute": _nth("tally_minute"),
 }
 _EVERYTHING: Any = (
     "select json_build_object("

@@ -607,7 +607,7 @@ async def build(interleaver: Interleaver, name: str) -> Scene:
     await sql(
         dsn,
         "truncate job, waiting, running, outcome, attempt, session, queue, pause, worker, lost_worker, outbox, model_breaker, model_target, audit,"
-        " facet, tally, tally_minute, tally_key, tally_first;"
+        " facet, tally, tally_minute, tally_key, tally_first, output_tail;"
         " update upkeep set pruned_at = 'infinity'",
     )
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:
