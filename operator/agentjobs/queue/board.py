@@ -148,7 +148,8 @@ class Boards(Breakers):
         return (await self.board_counts()).board(namespace)
 
     async def board_counts(self) -> BoardCounts:
-        """The numbers of all namespaces, all of one moment: one statement reads every job that waits or runs."""
+        """The numbers of all namespaces, all of one moment: one statement reads every job that waits or runs. The breakers are those of
+        the statement after it."""
         ((waits, runs, workers, queues),) = await self._db.fetch(_BOARD, (self._expiry,))
         states: dict[tuple[str, str], dict[State, int]] = {}
         oldest: dict[tuple[str, str], float] = {}

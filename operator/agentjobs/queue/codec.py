@@ -107,15 +107,10 @@ def job_row(job: NewJob) -> JsonObject:
 def _labels(payload: Mapping[str, Any]) -> JsonObject:
     """What lists know a job by, beside its model: the agent's module or an inline agent's name, and the user."""
     agent = payload.get("agent")
-    inline = agent.get("inline") if isinstance(agent, Mapping) else None
-    found = {
-        "agent": inline.get("name")
-        if isinstance(inline, Mapping)
-        else agent.get("module")
-        if isinstance(agent, Mapping)
-        else None,
-        "user_id": payload.get("userID"),
-    }
+    agent = agent if isinstance(agent, Mapping) else {}
+    inline = agent.get("inline")
+    name = inline.get("name") if isinstance(inline, Mapping) else agent.get("module")
+    found = {"agent": name, "user_id": payload.get("userID")}
     return {
         name: clean(text)[:TARGET_CHARACTERS]
         for name, text in found.items()

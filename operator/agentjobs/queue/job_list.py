@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 from uuid import UUID
 
 import orjson
@@ -21,6 +21,7 @@ from agentjobs.queue.connection import Database
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import ObjectRef, State
 from agentjobs.values.json import JsonObject
+from agentjobs.values.names import session_part
 from agentjobs.values.text import clean, dumps
 from agentjobs.values.usage import NO_USAGE, Usage
 
@@ -154,7 +155,7 @@ def _before(token: str | None) -> int | None:
         return None
     number = token.removeprefix(_TOKEN)
     if number == token or not _ID.fullmatch(number) or int(number) >= 1 << 63:
-        raise JobRejected("continue", token, "the token of the page before is wanted")
+        raise JobRejected("continue", token[:80], "the token of the page before is wanted")
     return int(number)
 
 
@@ -181,7 +182,7 @@ def _filter_row(which: JobFilter) -> JsonObject:
 def session_ends(session: str) -> set[str]:
     """What the key of this session may end in, behind its last slash: an object's is percent-encoded, a caller's may be not."""
     text = clean(session)
-    return {quote(text, safe="@:+,=", errors="surrogatepass"), text.rpartition("/")[2]}
+    return {session_part(text), text.rpartition("/")[2]}
 
 
 def session_id(key: str) -> str:

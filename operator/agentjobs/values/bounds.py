@@ -17,8 +17,9 @@ LOG_TAIL_BYTES = 64 << 10
 MOST = 2**53 - 1
 """Largest count: exact in a double, so in JSON of any reader and in a metric; a thousand of them fit a bigint."""
 MOST_EVENTS = 2**31 - 1
-MOST_LINES = 2**31 - 1
 """Largest number of a run's events: a Postgres integer."""
+MOST_LINES = 2**31 - 1
+"""Largest number of lines before the kept end of an output: a Postgres integer."""
 LONGEST_SECONDS = 31_536_000.0
 """Longest wait or duration, a year: as long as a job may wait (``maxWaitSeconds``)."""
 NAME_CHARACTERS = 256

@@ -27,8 +27,8 @@ end $$;
 
 -- waiting_lanes: ids of waiting jobs with these states, below p_before and from p_floor on. p_facets null: of all facets.
 -- cut: the ids from there on are all; null: there are no more below.
--- Indexes: waiting_by_facet; with p_reason waiting_by_reason; without facets waiting_by_state, where
--- p_letters has only its states, else the primary key.
+-- Indexes: waiting_by_facet; with p_reason waiting_by_reason; without facets waiting_by_state, where p_letters has only its states, else
+-- the primary key.
 create or replace function waiting_lanes(p_facets int[], p_letters "char"[], p_states text[], p_reason text, p_before bigint,
                                          p_floor bigint, p_lanes int, p_look int, out ids bigint[], out cut bigint)
   language plpgsql stable set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off

@@ -66,9 +66,9 @@ end $$;
 -- (accepted or ended at that time or later)}; what is absent: any.
 -- A user's or a session's own index leads where no state and no reason is asked, or where it has not very many jobs. Else the lanes of
 -- the states do, and of each job that they find is looked at what they do not know. With `since`, lanes end where jobs were accepted
--- then; those of finished jobs
--- at the lowest id that has ended since; a job that was accepted a minute after it is not looked at again. No lane goes on below
--- where one before it was cut off. Indexes: those of the lanes; job_by_user, job_by_session; primary keys.
+-- then; those of finished jobs at the lowest id that has ended since; a job that was accepted a minute after `since` or later is not
+-- looked at again. No lane goes on below where one before it was cut off.
+-- Indexes: those of the lanes; job_by_user, job_by_session; primary keys.
 create or replace function list_ids(p_filter json, p_before bigint, p_limit int, p_look int, out ids bigint[], out seen bigint)
   language plpgsql stable set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
   set plan_cache_mode = force_generic_plan set jit = off as $$ #variable_conflict use_column
