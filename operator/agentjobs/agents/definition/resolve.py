@@ -223,6 +223,6 @@ def _public(module: types.ModuleType) -> str:
 def _told(error: BaseException, module: str) -> str:
     """The class and text of ``error``, and the line of the agent's code that it came through."""
     text = " ".join(str(error).split())
-    place = place_of(error, module.partition(":")[0].partition(".")[0])
+    place = place_of(error, module)
     told = f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
     return f"{told} at {place}" if place else told

@@ -274,10 +274,8 @@ class _Attempt:
         raised = self._meter.raised(error)
         tool = raised.name if raised.origin is Origin.TOOL else ""
         model = raised.name if raised.origin is Origin.MODEL else ""
-        package = str(self._spec.agent.get("module") or "").partition(":")[0].partition(".")[0]
-        judgement = judge_exception(
-            raised.error, raised.origin, tool=tool, said=self._said(), package=package
-        )
+        module = str(self._spec.agent.get("module") or "")
+        judgement = judge_exception(raised.error, raised.origin, tool=tool, said=self._said(), module=module)
         return self._judged(judgement, model=model)
 
     def _stopped(self, rule: Rule, detail: str) -> Outcome:

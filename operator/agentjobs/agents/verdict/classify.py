@@ -55,7 +55,7 @@ def judge_exception(
     tool: str = "",
     said: Iterable[str] = (),
     now: datetime | None = None,
-    package: str = "",
+    module: str = "",
 ) -> Judgement:
     """The judgement of the exception that ended a run.
 
@@ -63,7 +63,7 @@ def judge_exception(
     :param tool: name of the tool that raised it, for ``Origin.TOOL``.
     :param said: prompts, answers and keys that the message must not quote.
     :param now: the time that a Retry-After date is compared with. Default: the clock's.
-    :param package: the agent's top-level package: the message names the last line of its code.
+    :param module: ``agent.module``: the message names the last line of its package's code.
     """
     error = _innermost(error)
     if isinstance(error, AgentError):
@@ -72,7 +72,7 @@ def judge_exception(
     row, rule = _row(error, origin, delay)
     subject = f"Tool {tool!r}: " if tool and origin is Origin.TOOL else ""
     # of a model's call, the lines of its client say nothing about the agent
-    place = place_of(error, package) if origin is not Origin.MODEL else ""
+    place = place_of(error, module) if origin is not Origin.MODEL else ""
     told = without(f"{subject}{rule.told} ({quoted(error, rule)}", said)
     return Judgement(
         rule.verdict,

@@ -13,14 +13,15 @@ _INSTALLED = tuple({f"{_PATHS[name]}{os.sep}" for name in ("purelib", "platlib")
 OURS = "agentjobs"
 
 
-def place_of(error: BaseException, package: str = "") -> str:
+def place_of(error: BaseException, module: str = "") -> str:
     """The last line of the agent's own code that ``error`` came through, such as ``shop/tools.py:24 in refund``.
 
     Code of the standard library, of installed packages and of agentjobs is not the agent's own.
 
-    :param package: the top-level package of the agent, whose code is its own though it is installed.
+    :param module: ``agent.module``, such as ``shop.agents:refund``: the code of its top-level package is its own though it is installed.
     :returns: empty where none of the error's frames is the agent's own.
     """
+    package = module.partition(":")[0].partition(".")[0]
     found = ""
     for frame, line in _frames(error):
         name = str(frame.f_globals.get("__name__", ""))

@@ -17,8 +17,9 @@ from uuid import UUID
 from agentjobs.controller.agentjob.status import reason_of
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.queue_access import concerns_priority
-from agentjobs.controller.kit.status_text import cut_text, duration_text, time_text
+from agentjobs.controller.kit.status_text import cut_text, time_text
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectChange, ObjectRef, OutboxEntry, State
+from agentjobs.values.durations import duration_text
 from agentjobs.values.reasons import Reason
 
 

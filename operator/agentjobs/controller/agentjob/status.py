@@ -15,8 +15,9 @@ from agentjobs.api.agentjob_status import (
     RESULT_MAX_LENGTH,
 )
 from agentjobs.api.conditions import ConditionType
-from agentjobs.controller.kit.status_text import MESSAGE_CHARACTERS, cut_text, duration_text, time_text
+from agentjobs.controller.kit.status_text import MESSAGE_CHARACTERS, cut_text, time_text
 from agentjobs.queue.records import AttemptRecord, JobView, State
+from agentjobs.values.durations import duration_text
 from agentjobs.values.json import JsonObject
 from agentjobs.values.names import own_session
 from agentjobs.values.reasons import Reason

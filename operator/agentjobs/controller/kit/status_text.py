@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from agentjobs.api.meta import format_time
-from agentjobs.values.durations import duration_text as duration_text
 
 MESSAGE_CHARACTERS = 1024
 """Of ``status.message`` and of a condition's; the whole text is in the database."""

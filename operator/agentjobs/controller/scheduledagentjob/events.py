@@ -10,9 +10,10 @@ from enum import StrEnum
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.kit.queue_access import concerns_priority
-from agentjobs.controller.kit.status_text import duration_text, time_text
+from agentjobs.controller.kit.status_text import time_text
 from agentjobs.controller.scheduledagentjob.parsed_schedule import ParsedSchedule, Problem
 from agentjobs.queue.schedules import EndedChild, Tick
+from agentjobs.values.durations import duration_text
 from agentjobs.values.reasons import Reason
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from agentjobs.api.agentjob_status import AgentJobStatus
 from agentjobs.controller.agentjob.status import minimal_status, status_of
-from agentjobs.controller.kit.status_text import duration_text
 from agentjobs.queue.records import AnsweredInput, JobView, State
+from agentjobs.values.durations import duration_text
 from agentjobs.values.requests import InputRequest
 from agentjobs.values.text import cut
 from agentjobs.values.usage import Usage
