@@ -157,7 +157,7 @@ def history_in(text: str) -> History:
         value = json.loads(text)
         retry_at = value.get("retryAt")
         return History(int(value["withdrawals"]), time_in(retry_at) if retry_at else None)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return History()
 
 
