@@ -212,7 +212,10 @@ async def run_web(config: WebConfig) -> int:
         loop.add_signal_handler(number, web.stop)
     if config.tls_folder is None and config.ingress is None:
         telling = asyncio.create_task(_tell(web))
-        telling.add_done_callback(lambda _: None)
+        try:
+            return await web.run()
+        finally:
+            telling.cancel()
     return await web.run()
 
 
