@@ -13,9 +13,9 @@ const page = document.body.dataset.page;
 // A data route of the runs API: in the chosen namespace, or over all of them. `{name}` is the job of this page.
 function route(path) {
   const [where, asked] = path.replace("{name}", encodeURIComponent(query.get("name") || "")).split("?");
-  const params = new URLSearchParams(asked);
+  const params = new URLSearchParams(asked), own = new Set(params.keys()); // of the page's, one may stand twice: state
   for (const [key, value] of query)
-    if (!["namespace", "name"].includes(key) && value && !params.has(key)) params.append(key, value);
+    if (!["namespace", "name"].includes(key) && value && !own.has(key)) params.append(key, value);
   const text = params.toString();
   return api + (namespace ? `namespaces/${encodeURIComponent(namespace)}/` : "") + where + (text ? "?" + text : "");
 }
