@@ -81,8 +81,9 @@ class Call:
     def dry_run(self) -> bool:
         """Query parameter ``dryRun=All``. Nothing but we ourselves keeps an act from being done."""
         wanted = self.query.get("dryRun", ())
-        if any(value != "All" for value in wanted):
-            raise ApiError(400, "dryRun: All is wanted")
+        other = next((value for value in wanted if value != "All"), None)
+        if other is not None:
+            raise ApiError(400, f"dryRun: {other[:40]!r}: All is wanted")
         return bool(wanted)
 
     def sent(self, model: type[M]) -> M:

@@ -60,7 +60,8 @@ async def get_result(call: Call) -> Answer:
             return Text(view.result)
         case None | "json":
             return Object(result_of(view))
-    raise ApiError(400, "format: text or json is wanted")
+        case other:
+            raise ApiError(400, f"format: {other[:40]!r}: text or json is wanted")
 
 
 async def get_attempts(call: Call) -> Answer:

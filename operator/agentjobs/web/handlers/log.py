@@ -80,7 +80,8 @@ def _whole(call: Call) -> bool:
             return False
         case "session":
             return True
-    raise ApiError(400, "scope: job or session is wanted")
+        case other:
+            raise ApiError(400, f"scope: {other[:40]!r}: job or session is wanted")
 
 
 def progress_line(view: JobView) -> str:
