@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from agentjobs.controller.runs_api.objects import GROUP, NAME, REGISTRATION
-from agentjobs.web.names import ROOT
+from agentjobs.controller.runs_api.objects import NAME, REGISTRATION
+from agentjobs.web.names import GROUP, ROOT
 from clusters import Cluster
 from pods import NAMESPACE, WEB, Jobs, Pods, restricted_namespace, until
 

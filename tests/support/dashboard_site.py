@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agentjobs.api.meta import ApiModel
 from agentjobs.api.names import RETRY_REQUESTED_AT
-from agentjobs.web.answers import html_response
+from agentjobs.web.answers import CSP, html_response
 from agentjobs.web.names import ROOT
 from agentjobs.web.objects.acts import RunAuditList
 from agentjobs.web.objects.logs import TranscriptEntry
@@ -33,7 +33,7 @@ from agentjobs.web.objects.runs import AgentRun, AgentRunList, RunAttempts, RunR
 from agentjobs.web.objects.schedules import ScheduleStatList
 from agentjobs.web.objects.series import RunSeries
 from agentjobs.web.objects.stats import ModelList, QueueStatList, WorkerList
-from agentjobs.web.ui.pages import POLICY, Pages
+from agentjobs.web.ui.pages import Pages
 from agentjobs.web.view import Page
 from browser import until
 
@@ -172,7 +172,7 @@ def _routes(site: Site) -> Starlette:
         found = pages.asset(request.path_params["name"])
         if found is None:
             return PlainTextResponse("not found", 404)
-        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+        headers = {"Content-Security-Policy": CSP, "X-Content-Type-Options": "nosniff"}
         return Response(found.content, 200, headers, found.content_type)
 
     async def data(request: Request) -> Response:

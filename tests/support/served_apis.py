@@ -26,8 +26,9 @@ from agentjobs.controller.apiserver.resources import (
     SERVICES,
     Resource,
 )
-from agentjobs.controller.runs_api.objects import DISCOVERY, GROUP, NAME, VERSION
+from agentjobs.controller.runs_api.objects import NAME
 from agentjobs.values.json import JsonObject
+from agentjobs.web.names import GROUP, ROOT, VERSION
 from operators import eventually
 
 SERVICE = "agentjobs-web"
@@ -80,7 +81,7 @@ class Place:
 
     async def served(self) -> bool:
         """Whether the discovery document comes through the API server."""
-        return (await self.ask("GET", DISCOVERY)).ok
+        return (await self.ask("GET", ROOT)).ok
 
     async def secret(self) -> dict[str, bytes]:
         found = await self.ask("GET", SECRETS.object(self.namespace, SECRET))
@@ -171,7 +172,7 @@ class SmallServer:
         self.requests += 1
         version = {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
         bodies: dict[str, JsonObject] = {
-            DISCOVERY: {
+            ROOT: {
                 "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{GROUP}/{VERSION}", "resources": [],
             },
             f"/apis/{GROUP}": {

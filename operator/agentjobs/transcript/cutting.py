@@ -17,6 +17,8 @@ NAME_CHARACTERS = 256
 MOST_NAMES = 16
 DEEPEST = 12
 """Levels of such data. Deeper ones are left out: hostile nesting must not exhaust a reader's stack."""
+LEAST_NUMBER, MOST_NUMBER = -(2**63), 2**64 - 1
+"""Whole numbers beyond these are shown as texts: readers of JSON, and its writer orjson, take 64 bits."""
 MARK = "…"
 
 CUT_BYTES, CUT_TEXT = "agentjobs_cut", "text"
@@ -80,6 +82,8 @@ class _Cutter:
         self._left -= 8 if value is None or isinstance(value, bool | float) else len(str(value))
         if isinstance(value, float) and not math.isfinite(value):
             return str(value)  # JSON has no such number
+        if isinstance(value, int) and not LEAST_NUMBER <= value <= MOST_NUMBER:
+            return str(value)
         return value
 
     def _string(self, value: str, *, always_marked: bool = False) -> str:

@@ -13,7 +13,6 @@ from agentjobs.values.bounds import count
 CONFIRMATION = "adk_request_confirmation"
 CREDENTIAL = "adk_request_credential"
 INPUT = "adk_request_input"
-ASKING = (CONFIRMATION, CREDENTIAL, INPUT)
 """Names of the function calls by which ADK asks a person."""
 _HINT_OF_ADK = "Please approve or reject the tool call "
 """Begin of ADK's own hint, which tells a program how to answer."""

@@ -18,13 +18,8 @@ THERE: LiteralString = """
 
 VERSION: LiteralString = "select value from adk.adk_internal_metadata where key = 'schema_version'"
 
-WHOLE_BYTES = 64 << 10
-"""Longest JSON of an event that is sent as it is."""
-SMALL_BYTES = 4096
-"""Longest value that is kept in a larger event; of others, the first part."""
-
-# The value v of a large event, made short: what is too long becomes a stand-in (cutting.stood_in) with its bytes and
-# its first part, and of an object each of its first values by itself.
+# The value v of a large event, made short: of more than 4096 bytes it becomes a stand-in (cutting.stood_in) with its bytes
+# and its first part, and of an object each of its first values by itself.
 _SHORT: LiteralString = """
     case when octet_length(v.value::text) <= 4096 then v.value
          when jsonb_typeof(v.value) <> 'object'
@@ -71,7 +66,7 @@ _EVENTS: LiteralString = """
 """
 
 # A page of events, the oldest first, from a place on. The first parameter of split_part: a job's later rounds have
-# its id and -r<number>. Of an event of more than 64 KiB a short form, in two columns: its fields, and its parts.
+# its id and -r<number>. Of an event of more than 64 KiB (65536 bytes of JSON) a short form, in two columns: its fields, and its parts.
 PAGE: LiteralString = _EVENTS.format(
     short=_SHORT,
     begin="""(%(at)s::timestamp is null or timestamp >= %(at)s)

@@ -7,7 +7,7 @@
 Each route is one row of the table in ``routes``: discovery, OpenAPI, the roles and the test matrix are made from it.
 
 **The seam for the dashboard.** Package ``web.ui`` holds a ``Dashboard`` (``web.view``), named ``DASHBOARD`` in
-``web/ui/pages.py``: two pure methods, which import only ``web.view``, ``web.objects`` and ``web.names``.
+``web/ui/pages.py``: two pure methods, which import only ``web.view`` and ``web.objects`` of this package.
 
 * ``asset(name)``: static files. ``GET /apis/runs.agentjobs.dev/v1alpha1/ui/<name>``, flat names, links between them
   relative (``jobs.html``, ``style.css``); a page's data is at ``../namespaces/NS/agentruns`` and the like. They are

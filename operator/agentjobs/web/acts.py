@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from agentjobs.web.objects.acts import (
 )
 from agentjobs.web.status import ApiError
 
+log = logging.getLogger(__name__)
 SOURCE = "web"
 """Of this API's acts, in the audit."""
 SLICE = 200
@@ -128,6 +130,7 @@ class Acts:
                 more = done.token(namespace, spec.user)
                 problem = "not all conversations are erased: go on with spec.continue"
             except Exception as error:
+                log.exception("the conversations of erasure %s are not erased", done.id)
                 problem = f"the conversations are not erased, erase again: {error}"[:500]
         return ErasureStatus(
             id=str(done.id),

@@ -44,13 +44,13 @@ class AdministratorsDoor:
         """The application behind this door, with the link before it."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            request = Request(scope, receive)
-            if scope["type"] != "http" or not request.url.path.startswith(OPEN):
+            if scope["type"] != "http" or not scope["path"].startswith(OPEN):
                 await app(scope, receive, send)
                 return
+            request = Request(scope, receive)
             try:
                 self._check_host(request)
-                self._spend(request.url.path.removeprefix(OPEN))
+                self._spend(scope["path"].removeprefix(OPEN))
             except ApiError as error:
                 await error_response(error, accepted(request.headers.get("accept", "")))(scope, receive, send)
                 return

@@ -28,6 +28,7 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+"""The Content-Security-Policy of all that a browser shows: nothing runs or loads but the pages' own."""
 JSON, HTML, PLAIN, EVENTS = "application/json", "text/html", "text/plain", "text/event-stream"
 DATA_HEADERS = {
     "Cache-Control": "no-store",

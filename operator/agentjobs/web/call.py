@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from agentjobs.web.runs import Runs
 
 M = TypeVar("M", bound=KubeObject)
+WATCH_SECONDS = 3600.0
+"""The longest watch; clients begin a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,23 @@ class Call:
             raise ApiError(400, f"{name}: {text[:40]!r}: a whole number from {least} to {most} is wanted")
         return int(text)
 
+    @property
+    def watch_seconds(self) -> float:
+        """How long a watch lasts: query parameter ``timeoutSeconds``, ``WATCH_SECONDS`` at most. Raises ApiError (400)."""
+        wanted = self.number("timeoutSeconds", 0, 86_400)
+        return min(float(wanted or WATCH_SECONDS), WATCH_SECONDS)
+
     def flag(self, name: str) -> bool:
+        """The query parameter as yes or no. Raises ApiError (400)."""
         return flag(self.query, name)
 
     @property
     def dry_run(self) -> bool:
         """Query parameter ``dryRun=All``. Nothing but we ourselves keeps an act from being done."""
         wanted = self.query.get("dryRun", ())
-        if any(value != "All" for value in wanted):
-            raise ApiError(400, "dryRun: All is wanted")
+        other = next((value for value in wanted if value != "All"), None)
+        if other is not None:
+            raise ApiError(400, f"dryRun: {other[:40]!r}: All is wanted")
         return bool(wanted)
 
     def sent(self, model: type[M]) -> M:

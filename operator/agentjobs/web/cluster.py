@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from kubernetes.aio.config import ConfigException
-
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.web.front_proxy import CONFIG_MAP, FrontProxy, FrontProxyUnknown, front_proxy_of
@@ -52,10 +50,6 @@ async def reviewed(api: ApiServer, identity: Identity, wanted: Target) -> bool:
         reply = await api.request("POST", REVIEWS, resource="subjectaccessreviews", body=body)
     except ApiUnavailable as error:
         raise ApiError(503, f"the right cannot be reviewed: {error}", retry_after_seconds=5) from error
-    except ConfigException as error:
-        raise ApiError(
-            503, f"the right cannot be reviewed, since no cluster is configured: {error}"
-        ) from error
     if not reply.ok:
         raise ApiError(503, f"the right cannot be reviewed: {reply.words}", retry_after_seconds=5)
     status = reply.body.get("status")

@@ -97,8 +97,15 @@ def compact(value: object) -> str:
 class Conversations:
     """Reads transcripts for the API's handlers."""
 
-    def __init__(self, transcripts: Transcripts) -> None:
+    def __init__(
+        self,
+        transcripts: Transcripts,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        again_seconds: float = AGAIN_SECONDS,
+    ) -> None:
         self._transcripts = transcripts
+        self._clock, self._again_seconds = clock, again_seconds
 
     async def page(self, part: Part, after: Cursor | None, limit: int) -> RunTranscript:
         """One page, the oldest entry first. Raises ApiError."""
@@ -117,26 +124,56 @@ class Conversations:
 
     async def follow(self, part: Part, after: Cursor | None, ended: Ended) -> AsyncIterator[Event]:
         """Each entry once, until the job has ended. Where the session store is away it goes on after the last entry, for
-        ``AWAY_SECONDS``; then it raises ApiError (503)."""
-        key, heard = part.key, time.monotonic()
+        ``AWAY_SECONDS`` since it answered last; then it raises ApiError (503)."""
+        key, heard = part.key, _Heard(ended, self._clock)
         while True:
+            heard.begin()
             try:
                 async with aclosing(
                     self._transcripts.follow(
-                        key.app_name, key.user_id, key.session_id, part.invocations, after, ended
+                        key.app_name, key.user_id, key.session_id, part.invocations, after, heard.ended
                     )
                 ) as entries:
                     async for entry in entries:
-                        after, heard = entry.cursor, time.monotonic()
+                        after = entry.cursor
+                        heard.note()
                         yield Event("entry", entry_of(entry), id=str(entry.cursor), line=line_of(entry))
                 yield Event("end")
                 return
             except TranscriptUnavailable as error:
-                if time.monotonic() - heard > AWAY_SECONDS:
+                if heard.seconds > AWAY_SECONDS:
                     raise refusal(error) from error
             except TranscriptError as error:
                 raise refusal(error) from error
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(self._again_seconds)
+
+
+class _Heard:
+    """When a follower's store answered last: a conversation in which nothing is said for long is not one whose store is away."""
+
+    def __init__(self, ended: Ended, clock: Callable[[], float]) -> None:
+        self._ended, self._clock = ended, clock
+        self._asked = False
+        self._at = clock()
+
+    def begin(self) -> None:
+        """A new try begins. Its first question comes before its first read, and tells nothing."""
+        self._asked = False
+
+    def note(self) -> None:
+        self._at = self._clock()
+
+    @property
+    def seconds(self) -> float:
+        """Since the store answered last, or the follower began."""
+        return self._clock() - self._at
+
+    async def ended(self) -> bool:
+        """``Ended``, which ``follow`` asks before each read: asked again, the read before was answered."""
+        if self._asked:
+            self.note()
+        self._asked = True
+        return await self._ended()
 
 
 def refusal(error: TranscriptError) -> ApiError:

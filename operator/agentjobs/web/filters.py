@@ -10,6 +10,7 @@ from agentjobs.api.meta import parse_time
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.numbers import FIRST_TIME, LAST_TIME
 from agentjobs.queue.records import State
+from agentjobs.values.durations import seconds_of
 from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.acts import ActionFilter
 from agentjobs.web.status import ApiError
@@ -18,8 +19,6 @@ from agentjobs.web.target import Query, one
 LIMIT, MOST = 50, 500
 """Jobs a page without ``limit``, and at most."""
 WORD_CHARACTERS = 253
-_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def filter_of_query(query: Query, namespace: str | None, now: datetime | None = None) -> JobFilter:
@@ -52,13 +51,9 @@ def limit_of(query: Query) -> int:
 
 
 def moment_of(text: str, now: datetime | None = None) -> datetime:
-    """The time that ``since`` means: RFC 3339, or a duration back from now, such as 90m. Raises ApiError (400)."""
-    found = _DURATION.fullmatch(text)
+    """The time that ``since`` means: RFC 3339, or a duration back from now, such as 90m or 1h30m. Raises ApiError (400)."""
     try:
-        if found is None:
-            moment = parse_time(text)
-        else:
-            moment = (now or datetime.now(UTC)) - timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+        moment = _back(text, now or datetime.now(UTC)) or parse_time(text)
     except (ValueError, OverflowError):
         raise ApiError(
             400, f"since: {text[:40]!r}: an RFC 3339 time or a duration such as 2h is wanted"
@@ -66,6 +61,15 @@ def moment_of(text: str, now: datetime | None = None) -> datetime:
     if not FIRST_TIME <= moment <= LAST_TIME:
         raise ApiError(400, f"since: {text[:40]!r}: a time of the years 1970 to 2999 is wanted")
     return moment
+
+
+def _back(text: str, now: datetime) -> datetime | None:
+    """The time so long before now. None: the text is no duration."""
+    try:
+        seconds = seconds_of(text)
+    except ValueError:
+        return None
+    return now - timedelta(seconds=seconds)
 
 
 def _filter(

@@ -4,7 +4,7 @@ served."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from agentjobs.web import table
@@ -48,7 +48,7 @@ class Resource:
     model: type[KubeObject] | None = None
     """The object that it serves. None: text, or a file."""
     columns: Columns = ()
-    short_names: tuple[str, ...] = field(default=())
+    short_names: tuple[str, ...] = ()
     creates_everywhere: bool = False
     """A POST over all namespaces is served too, by cluster-wide rights."""
 

@@ -103,7 +103,7 @@ class Runs:
     async def named(self, namespace: str, name: str) -> Seen[AgentRun]:
         """The one job of that name, for a watch."""
         try:
-            view = await self._shared.read((namespace, name), lambda: self.view(namespace, name))
+            view = await self._shared.read(("named", namespace, name), lambda: self.view(namespace, name))
         except ApiError:
             return Seen({})
         return Seen({str(view.uid): (view.id, run_of_view(view))})

@@ -167,8 +167,10 @@ class Web:
                 proxy = await read_front_proxy(api)
                 return _Known(proxy), ServingTls(folder, proxy.ca)
             except (FrontProxyUnknown, ApiUnavailable, OSError, ssl.SSLError) as error:
-                self.listeners.problem = f"the door stays shut: {error}"
-                log.error(self.listeners.problem)
+                problem = f"the door stays shut: {error}"
+                if problem != self.listeners.problem:
+                    log.error(problem)
+                self.listeners.problem = problem
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.listeners.stopping.wait(), RETRY_SECONDS)
         return None
@@ -212,7 +214,10 @@ async def run_web(config: WebConfig) -> int:
         loop.add_signal_handler(number, web.stop)
     if config.tls_folder is None and config.ingress is None:
         telling = asyncio.create_task(_tell(web))
-        telling.add_done_callback(lambda _: None)
+        try:
+            return await web.run()
+        finally:
+            telling.cancel()
     return await web.run()
 
 

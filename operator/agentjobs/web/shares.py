@@ -64,9 +64,14 @@ class Share:
     def becomes_stream(self) -> None:
         """Takes a stream, and gives the request back. Raises ApiError (429) where there are as many as may be."""
         mine, limits = self._tenant.streams, self._shares.limits
-        if mine >= limits.streams or self._shares.streams >= limits.all_streams:
-            # without Retry-After: kubectl would repeat the request ten times before it says a word
+        # without Retry-After: kubectl would repeat the request ten times before it says a word
+        if mine >= limits.streams:
             raise ApiError(429, f"you have {mine} streams open; close some: of yours {limits.streams} may be")
+        if self._shares.streams >= limits.all_streams:
+            raise ApiError(
+                429,
+                f"all {limits.all_streams} streams of this server are open, {mine} of them yours; try again later",
+            )
         self._streams = True
         self._tenant.streams += 1
         self._shares.streams += 1

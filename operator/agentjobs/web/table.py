@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from agentjobs.api.meta import parse_time
+from agentjobs.values.durations import duration_text
 from agentjobs.values.json import JsonObject
 from agentjobs.web.objects.acts import RunAudit
 from agentjobs.web.objects.meta import KubeObject, Metadata
@@ -44,22 +45,15 @@ class Column(Generic[T]):
 
 
 def ago(moment: str | None, now: datetime) -> str:
-    """The time since then, as kubectl writes ages: 45s, 12m, 5h, 3d."""
-    if moment is None:
-        return "<unknown>"
-    seconds = max(int((now - parse_time(moment)).total_seconds()), 0)
-    for unit, size, least in (("d", 86_400, 2), ("h", 3600, 3), ("m", 60, 2)):
-        if seconds >= size * least:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    """The time since then, as kubectl writes ages."""
+    return "<unknown>" if moment is None else duration_text((now - parse_time(moment)).total_seconds())
 
 
 def took(start: str | None, end: str | None, now: datetime) -> str:
     """How long it took, or takes by now; empty: it has not begun."""
     if start is None:
         return ""
-    until = parse_time(end) if end is not None else now
-    return ago(start, until)
+    return ago(start, parse_time(end) if end is not None else now)
 
 
 def _age(item: AgentRun | RunAudit, now: datetime) -> Cell:
@@ -93,7 +87,7 @@ QUEUES: tuple[Column[QueueStat], ...] = (
         "Limit", lambda queue, _: "" if queue.status.max_running is None else str(queue.status.max_running)
     ),
     Column("Paused", lambda queue, _: "yes" if queue.status.paused else ""),
-    Column("Oldest", lambda queue, _: f"{queue.status.oldest_wait_seconds}s"),
+    Column("Oldest", lambda queue, _: duration_text(queue.status.oldest_wait_seconds)),
     Column("Why", lambda queue, _: queue.status.paused_reason or "", wide=True),
     Column("By", lambda queue, _: queue.status.paused_by or "", wide=True),
 )

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from google.adk.events.event import Event
 from google.adk.events.event_actions import EventActions
@@ -154,6 +155,7 @@ HOSTILE: dict[str, Any] = {
     "thousands of fields": {f"f{n}": n for n in range(5000)},
     "a stand-in of the agent's own": {"content": {"parts": [{"text": {"agentjobs_cut": 1, "text": "x"}}]}},
     "a stand-in that is none": {"content": {"parts": [{"text": {"agentjobs_cut": "1", "text": 5}}]}},
+    "numbers that no machine has": {"output": {"n": [10**30, -(10**30), 2**64 - 1, -(2**63)]}},
     "markup and control characters": {"content": {"parts": [{"text": "<script>\u001b[2J\u202e"}]}},
 }
 
@@ -163,6 +165,7 @@ def test_hostile_json_makes_at_least_one_entry_and_no_error(name: str) -> None:
     told = entries(HOSTILE[name])
     assert told
     shown = json.dumps([entry.as_json() for entry in told], allow_nan=False)
+    orjson.dumps([entry.as_json() for entry in told])
     assert len(shown) < 100_000
     assert told == entries(HOSTILE[name]), "the same event makes the same entries"
 

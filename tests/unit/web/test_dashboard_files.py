@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agentjobs.queue.records import State
+from agentjobs.transcript.entry import Kind
 from agentjobs.web.objects.runs import AgentRunList
 from agentjobs.web.objects.schedules import ScheduleRun, ScheduleStatList
+from agentjobs.web.ui import words
 from agentjobs.web.ui.drawings import lasts, rows
 from agentjobs.web.ui.fragments import of
 from agentjobs.web.ui.pages import SHELLS, STATIC, Pages, assets
@@ -38,6 +41,17 @@ def test_what_others_wrote_is_as_they_released_it() -> None:
 def test_scripts_and_styles_together_are_below_40_kilobytes_gzipped() -> None:
     loaded = [asset.content for name, asset in assets().items() if name.endswith((".js", ".css"))]
     assert sum(len(gzip.compress(content)) for content in loaded) < 40_000
+
+
+def test_the_pages_know_all_states_of_the_queue_and_kinds_of_entries() -> None:
+    scripts = (STATIC / "bulk.js").read_text()
+    unfinished = re.search(r"const UNFINISHED = (\[.*\]);", scripts)
+    assert unfinished is not None
+    assert set(json.loads(unfinished[1])) == {state for state in State if not state.final}
+    assert frozenset(state for state in State if state.final) == words.FINAL
+    assert set(words.TONES) == set(State)
+    assert set(re.findall(r"<option>(\w+)</option>", assets()["jobs.html"].content.decode())) == set(State)
+    assert set(words.SAYINGS) < set(Kind)
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)

@@ -97,7 +97,8 @@ def test_a_token_comes_as_bearer_or_as_the_password_that_a_browser_asks_for(toke
         assert door.identify(request(header)) == Identity(Door.TOKEN, "token")
     bearer = ("Authorization", f"Bearer {TOKEN}")
     for headers in (
-        [], [basic(TOKEN)], [basic("me:guessed")], [("Authorization", TOKEN)], [("Authorization", "Basic %%")], [bearer, bearer],
+        [], [basic(TOKEN)], [basic("me:guessed")], [("Authorization", TOKEN)], [("Authorization", "Basic %%")],
+        [("Authorization", "Basic ü")], [bearer, bearer],
         [("Cookie", f"token={TOKEN}")], [("X-Forwarded-User", "admin")],
     ):  # fmt: skip
         refused = refusal(door, *headers)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -26,6 +26,8 @@ TRUSTED_AT_MOST = 4
 SERVED = ("tls.crt", "tls.key")
 NEXT = ("next.crt", "next.key")
 AUTHORITIES = "ca.crt"
+UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension)
+"""Errors of cryptography about what a Secret may hold instead of a pair."""
 Data = Mapping[str, bytes]
 """The Secret's keys, decoded."""
 
@@ -161,7 +163,7 @@ def problem(data: Data, keys: tuple[str, str], host: str, at: datetime) -> str:
         certificate = _one(data[keys[0]])
         key = serialization.load_pem_private_key(data[keys[1]], password=None)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         return f"{keys[0]} or {keys[1]} cannot be read: {error}"[:200]
     if key.public_key() != certificate.public_key():
         return f"{keys[1]} is not the key of {keys[0]}"
@@ -205,7 +207,7 @@ def _authority_of(certificate: bytes, authorities: bytes) -> bytes:
         try:
             issued.verify_directly_issued_by(authority)
             return _pem(authority)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*UNREADABLE, InvalidSignature):
             continue
     return b""
 

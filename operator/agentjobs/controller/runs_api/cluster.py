@@ -21,8 +21,6 @@ from agentjobs.controller.apiserver.resources import (
 from agentjobs.controller.apiserver.writes import delete_if_unchanged, get_object
 from agentjobs.controller.runs_api.certificates import Data
 from agentjobs.controller.runs_api.objects import (
-    DISCOVERY,
-    GROUP,
     NAME,
     OFF,
     REGISTRATION,
@@ -36,6 +34,8 @@ from agentjobs.controller.runs_api.objects import (
 from agentjobs.controller.runs_api.registration import Found, Registered, ServiceRef, is_ours
 from agentjobs.controller.runs_api.settings import RunsApiSettings
 from agentjobs.values.json import JsonObject
+from agentjobs.web.names import GROUP
+from agentjobs.web.names import ROOT as DISCOVERY
 
 DISCOVERY_SECONDS = 6.0
 """A discovery document that is not there by then has not come: the API server itself waits for 5 s."""

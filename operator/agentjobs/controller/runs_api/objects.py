@@ -14,10 +14,9 @@ from agentjobs.controller.kit.status_text import cut_text, time_text
 from agentjobs.controller.runs_api.registration import Found, History, Registered, ServiceRef
 from agentjobs.queue.records import ObjectRef
 from agentjobs.values.json import JsonObject
+from agentjobs.web.names import GROUP, VERSION
 
-GROUP, VERSION = "runs.agentjobs.dev", "v1alpha1"
 NAME = f"{VERSION}.{GROUP}"
-DISCOVERY = f"/apis/{GROUP}/{VERSION}"
 INSTALLATION = "agentjobs.dev/installation"
 """Annotation of the APIService: the installation (the database) whose operator has made it."""
 REGISTRATION = "agentjobs.dev/registration"
@@ -157,7 +156,7 @@ def history_in(text: str) -> History:
         value = json.loads(text)
         retry_at = value.get("retryAt")
         return History(int(value["withdrawals"]), time_in(retry_at) if retry_at else None)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         return History()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -62,9 +61,18 @@ class RunsApi:
                 if self._settings.wanted:
                     group.create_task(self._certify())
         finally:
-            with suppress(ApiUnavailable, TimeoutError):
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await self.registrar.leave()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self.registrar.leave()
+        except (ApiUnavailable, TimeoutError) as error:
+            text = str(error) or f"no answer within {LEAVE_SECONDS:.0f} s"
+            log.info("whether the runs API's namespace goes is not known at the end: %s", text)
+        except Exception:
+            # the leader ends in good order whatever this finds
+            log.exception("the last look at the runs API failed")
 
     async def _register(self) -> None:
         while True:

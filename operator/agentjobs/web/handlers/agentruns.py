@@ -11,9 +11,6 @@ from agentjobs.web.status import ApiError
 from agentjobs.web.target import WHOLE
 from agentjobs.web.watching import Seen, changes
 
-WATCH_SECONDS = 3600.0
-"""The longest watch; clients begin a new one."""
-
 
 async def list_runs(call: Call) -> Answer:
     """A page of jobs, the newest first; with ``fieldSelector=metadata.name=…`` that one."""
@@ -44,8 +41,7 @@ async def watch_runs(call: Call) -> Answer:
     version = call.last_event_id or call.parameter("resourceVersion") or ""
     if version and not WHOLE.fullmatch(version):
         raise ApiError(410, "resourceVersion: not one of this API; list again")
-    seconds = call.number("timeoutSeconds", 0, 86_400) or WATCH_SECONDS
-    return Watch(changes(look, version), min(float(seconds), WATCH_SECONDS))
+    return Watch(changes(look, version), call.watch_seconds)
 
 
 async def get_run(call: Call) -> Answer:
@@ -64,7 +60,8 @@ async def get_result(call: Call) -> Answer:
             return Text(view.result)
         case None | "json":
             return Object(result_of(view))
-    raise ApiError(400, "format: text or json is wanted")
+        case other:
+            raise ApiError(400, f"format: {other[:40]!r}: text or json is wanted")
 
 
 async def get_attempts(call: Call) -> Answer:

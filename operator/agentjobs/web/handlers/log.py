@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
 from agentjobs.api.meta import format_time
@@ -16,7 +16,7 @@ from agentjobs.web.conversations import cursor_of, part_of
 from agentjobs.web.objects.logs import LogEntry
 from agentjobs.web.output import Line, Place, ended_lines, running_lines, whole_output
 from agentjobs.web.status import ApiError
-from agentjobs.web.watching import with_signs_of_life
+from agentjobs.web.watching import AWAY_SECONDS, with_signs_of_life
 
 LOOK_SECONDS = 1.0
 FIRST_OUTPUT_SECONDS = 4.0
@@ -80,7 +80,8 @@ def _whole(call: Call) -> bool:
             return False
         case "session":
             return True
-    raise ApiError(400, "scope: job or session is wanted")
+        case other:
+            raise ApiError(400, f"scope: {other[:40]!r}: job or session is wanted")
 
 
 def progress_line(view: JobView) -> str:
@@ -120,7 +121,7 @@ async def _first_output(call: Call, view: JobView) -> RunOutput | None:
 async def _progress(call: Call, uid: UUID) -> AsyncIterator[Event]:
     """How far the job is, whenever that has changed, until it has ended."""
     last = ""
-    async for view in _views(call, uid):
+    async for view in views(call.runs.recent, uid):
         line = progress_line(view)
         if line != last:
             last = line
@@ -131,7 +132,7 @@ async def _progress(call: Call, uid: UUID) -> AsyncIterator[Event]:
 async def _output(call: Call, uid: UUID, run: int | None, place: Place) -> AsyncIterator[Event]:
     """What the job's runs print, from its start or behind a place, until the job has ended, or the one run. Each line once."""
     titled, seen = run is None, None
-    async for view in _views(call, uid):
+    async for view in views(call.runs.recent, uid):
         output = None
         if _is_followed(view, run):
             try:
@@ -158,17 +159,28 @@ async def _output(call: Call, uid: UUID, run: int | None, place: Place) -> Async
     yield Event("end", line="")
 
 
-async def _views(call: Call, uid: UUID) -> AsyncIterator[JobView]:
-    """The job as it is, again and again until it has ended, which is told too. Ends where the job is gone."""
+async def views(
+    recent: Callable[[UUID], Awaitable[JobView | None]],
+    uid: UUID,
+    *,
+    every_seconds: float = LOOK_SECONDS,
+    away_seconds: float = AWAY_SECONDS,
+) -> AsyncIterator[JobView]:
+    """The job as it is, again and again until it has ended, which is told too. Ends where the job is gone. Raises ApiError (503)
+    where the database is away for longer than ``away_seconds``: a reader is not to wait for ever without a word."""
+    answered = time.monotonic()
     while True:
         try:
-            view = await call.runs.recent(uid)
-        except QueueUnavailable:
-            await asyncio.sleep(LOOK_SECONDS)
+            view = await recent(uid)
+        except QueueUnavailable as error:
+            if time.monotonic() - answered > away_seconds:
+                raise ApiError(503, f"the database is away: {error}") from error
+            await asyncio.sleep(every_seconds)
             continue
         if view is None:
             return
         yield view
+        answered = time.monotonic()
         if view.state.final:
             return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(every_seconds)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from agentjobs.web.call import Answer, Call, Object, Watch
-from agentjobs.web.handlers.agentruns import WATCH_SECONDS
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.status import not_found
 from agentjobs.web.watching import Seen, by_name, changes
@@ -66,11 +65,8 @@ def watching(read: Read[KubeObject]) -> Callable[[Call], Awaitable[Answer]]:
             _, items = await read(call)
             return by_name([item for item in items if call.target.name in (None, _name(item))])
 
-        seconds = call.number("timeoutSeconds", 0, 86_400) or WATCH_SECONDS
         version = "" if call.parameter("resourceVersion") in (None, "", "0") else "1"
-        return Watch(
-            changes(look, version, every_seconds=STATS_LOOK_SECONDS), min(float(seconds), WATCH_SECONDS)
-        )
+        return Watch(changes(look, version, every_seconds=STATS_LOOK_SECONDS), call.watch_seconds)
 
     return handler
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from agentjobs.api.meta import ApiModel
+from agentjobs.queue.numbers import MOST_SLOTS
 from agentjobs.web.objects.meta import Count, KubeObject, ListMetadata, Metadata
 
 ShortText = Annotated[str, Field(max_length=253)]
@@ -115,7 +116,7 @@ class QueueActionSpec(Asked):
         description="verb: pause, resume or limit a queue; reset a model."
     )
     queue: ShortText | None = Field(default=None, description="queue to pause, resume or limit.")
-    max_running: Annotated[int, Field(ge=0)] | None = Field(
+    max_running: Annotated[int, Field(ge=0, le=MOST_SLOTS)] | None = Field(
         default=None, description="maxRunning of limit. Absent means: no limit."
     )
     pool: ShortText | None = Field(default=None, description="pool whose breaker is reset.")

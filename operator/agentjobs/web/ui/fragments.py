@@ -129,6 +129,7 @@ def environment() -> Environment:
     )
     filters: dict[str, Callable[..., object]] = {
         "tone": words.tone,
+        "final": words.final,
         "duration": words.duration,
         "between": words.between,
         "number": words.number,

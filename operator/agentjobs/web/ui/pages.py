@@ -30,11 +30,6 @@ SHELLS = {
     "job": "Job",
 }
 """The pages, in the order of the navigation; ``job`` is reached from a list."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""The Content-Security-Policy under which all pages work."""
 
 
 def _asset(content: bytes, content_type: str) -> Asset:

@@ -22,6 +22,8 @@ TONES = {
     "Queued": "mute",
 }
 """How a state is coloured. Its name always stands beside the colour."""
+FINAL = frozenset({"Complete", "Failed", "Cancelled", "Rejected"})
+"""The states of jobs that have ended."""
 
 LINE = 100
 """The most characters of a JSON value on one line."""
@@ -32,6 +34,11 @@ _SCALES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 def tone(state: str) -> str:
     """The class of a state's colour; ``mute`` for one that a newer version has."""
     return TONES.get(state, "mute")
+
+
+def final(state: str) -> bool:
+    """Whether a job in this state has ended."""
+    return state in FINAL
 
 
 def duration(seconds: float) -> str:

@@ -69,6 +69,10 @@ def test_the_authoritys_key_is_nowhere() -> None:
     assert authority.public_key() != x509.load_der_x509_certificate(key).public_key()
 
 
+UNKNOWN_KEY = b"-----BEGIN PRIVATE KEY-----\nMA8CAQAwBQYDKgMEBANhYmM=\n-----END PRIVATE KEY-----\n"
+"""PKCS #8 with an algorithm that nobody has."""
+
+
 @pytest.mark.parametrize(
     ("title", "change", "says"),
     [
@@ -76,6 +80,7 @@ def test_the_authoritys_key_is_nowhere() -> None:
         ("deleted authority", {"ca.crt": b""}, "has no ca.crt"),
         ("garbage", {"tls.crt": b"garbage"}, "cannot be read"),
         ("garbage as key", {"tls.key": b"garbage"}, "cannot be read"),
+        ("a key of an unknown kind", {"tls.key": UNKNOWN_KEY}, "cannot be read"),
         ("another's key", {"tls.key": make(HOST, AT, LIFE).key}, "is not the key"),
         ("another's authority", {"ca.crt": make(HOST, AT, LIFE).authority}, "of no authority"),
         ("garbage as authority", {"ca.crt": b"garbage"}, "of no authority"),

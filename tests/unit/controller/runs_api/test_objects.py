@@ -75,7 +75,17 @@ def test_earlier_attempts_are_read_as_they_are_written(history: History) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "off", "{}", "[]", '"x"', '{"withdrawals": "x"}', '{"withdrawals": 1, "retryAt": "soon"}']
+    "text",
+    [
+        "",
+        "off",
+        "{}",
+        "[]",
+        '"x"',
+        '{"withdrawals": "x"}',
+        '{"withdrawals": Infinity}',
+        '{"withdrawals": 1, "retryAt": "soon"}',
+    ],
 )
 def test_what_cannot_be_read_is_no_history(text: str) -> None:
     assert history_in(text) == History()

@@ -22,7 +22,7 @@ const OBJECT = {
 const QUEUE = {
   pause: { title: "Pause", says: "No job of this queue begins until it is resumed. What runs goes on.", why: true },
   unpause: { title: "Resume", says: "Jobs of this queue begin again.", verb: "resume" },
-  limit: { title: "Limit", says: "How many jobs of this queue may run at once, over all workers. Empty: no limit.", fields: [["maxRunning", "Running at once", "number", "0", "100000"]] },
+  limit: { title: "Limit", says: "How many jobs of this queue may run at once, over all workers. Empty: no limit.", fields: [["maxRunning", "Running at once", "number", "0", "2147483647"]] },
   reset: { title: "Try the model now", says: "The breaker closes: jobs that wait for this model are due at once." },
 };
 

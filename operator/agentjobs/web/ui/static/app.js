@@ -13,9 +13,9 @@ const page = document.body.dataset.page;
 // A data route of the runs API: in the chosen namespace, or over all of them. `{name}` is the job of this page.
 function route(path) {
   const [where, asked] = path.replace("{name}", encodeURIComponent(query.get("name") || "")).split("?");
-  const params = new URLSearchParams(asked);
+  const params = new URLSearchParams(asked), own = new Set(params.keys()); // of the page's, one may stand twice: state
   for (const [key, value] of query)
-    if (!["namespace", "name"].includes(key) && value && !params.has(key)) params.append(key, value);
+    if (!["namespace", "name"].includes(key) && value && !own.has(key)) params.append(key, value);
   const text = params.toString();
   return api + (namespace ? `namespaces/${encodeURIComponent(namespace)}/` : "") + where + (text ? "?" + text : "");
 }
@@ -152,14 +152,15 @@ document.addEventListener("visibilitychange", () => { ages(); if (!still()) refr
 $("#live").addEventListener("click", () => { live = !live; showLive(); if (live) refresh(); follow(); });
 
 // ---- what is told ----------------------------------------------------------------------------------------------
-const LOST = "No answer from the server. Is kubectl agentjobs web still running? The page tries again by itself.";
+const local = ["127.0.0.1", "localhost"].includes(location.hostname); // a door that a person has started; else an ingress
+const LOST = `No answer from the server. ${local ? "Is kubectl agentjobs web still running? " : ""}The page tries again by itself.`;
 function words(status, text) { // an error in words, from a Kubernetes Status, a fragment or plain text
   let said = text;
   try { said = JSON.parse(text).message || text; } catch {
     if (text.trimStart().startsWith("<")) said = new DOMParser().parseFromString(text, "text/html").body.textContent;
   }
   said = said.trim().slice(0, 600).replace(/\.$/, "") || `the server answered ${status}`;
-  if (status === 401) return `${said}. This door has closed: run kubectl agentjobs web again.`;
+  if (status === 401) return `${said}. ${local ? "This door has closed: run kubectl agentjobs web again." : "Load the page anew to sign in."}`;
   if (status === 403 && !namespace) return `${said}. Perhaps you may in one namespace: name it above.`;
   return `${said}.`;
 }

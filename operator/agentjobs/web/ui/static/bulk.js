@@ -13,12 +13,18 @@ const FITS = {
 const SPREAD = [["spread", "Spread over minutes (against a storm of retries)", "number", "0", "1440", "any"]];
 const exact = (n, noun = "job") => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
+const UNIT_SECONDS = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
+function secondsOf(text) { // of a duration such as 90m or 1h30m, as the runs API reads `since`; null: it is a time
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  if (!/^(\d{1,9}[smhdw])+$/.test(text)) return null;
+  return [...text.matchAll(/(\d+)([smhdw])/g)].reduce((sum, [, n, unit]) => sum + n * UNIT_SECONDS[unit], 0);
+}
 // The filter of the list, as the runs API's acts take it: only jobs in a state that the act changes.
 function filterOf(verb) {
   const found = {};
   for (const key of ["reason", "queue", "agent", "model", "user", "session", "since"]) if (query.get(key)) found[key] = query.get(key);
-  const back = /^(\d{1,6})([smhdw])$/.exec(found.since || ""); // from now on it does not move
-  if (back) found.since = new Date(Date.now() + skew - back[1] * 1000 * { s: 1, m: 60, h: 3600, d: 86400, w: 604800 }[back[2]]).toISOString();
+  const back = secondsOf(found.since || "");
+  if (back !== null && back < 1e10) found.since = new Date(Date.now() + skew - back * 1000).toISOString(); // from now on it does not move
   const asked = query.getAll("state").filter(Boolean), fits = FITS[verb];
   return { ...found, state: asked.length ? asked.filter((state) => fits.states.includes(state)) : fits.usual || fits.states };
 }
