@@ -9,8 +9,7 @@ from typing import Annotated, Any
 from agentjobs.cli.database.look import Job
 from agentjobs.cli.database.objects import of_view
 from agentjobs.cli.database.opened import (
-    Config,
-    DatabaseUrlFile,
+    Database,
     Namespace,
     Session,
     author,
@@ -23,7 +22,7 @@ from agentjobs.cli.flags import option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.verbs import people
-from agentjobs.cli.kubectl.verbs.people import confirm, json_of, tell
+from agentjobs.cli.kubectl.verbs.people import confirm_answer, json_of, tell
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
@@ -39,8 +38,8 @@ def inbox(
     queue: o.Queue = "",
     form: o.Output = "",
     no_headers: o.NoHeaders = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """List the questions that wait for a person, the oldest first."""
     output.checked(form)
@@ -58,7 +57,7 @@ def inbox(
                 return jobs[::-1]
             after = page.next
 
-    jobs = run(found, config, database_url_file)
+    jobs = run(found, database)
     people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers, everywhere=True)
 
 
@@ -69,12 +68,12 @@ def approve(
     reason: people.Reason = "",
     payload: people.Payload = None,
     yes: o.Yes = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """Approve the job's question: its tool is called once, and the agent goes on."""
     said = InputAnswer("", True, reason, json_of(payload))
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         _answer(session, job, namespace, id, said, yes)
 
 
@@ -84,11 +83,11 @@ def reject(
     id: Id = None,
     reason: people.Reason = "",
     yes: o.Yes = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """Reject the job's question: its tool is not called. The agent is told so, and goes on to an answer."""
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         _answer(session, job, namespace, id, InputAnswer("", False, reason), yes)
 
 
@@ -103,7 +102,7 @@ def _answer(
             f"kubectl agentjobs {word} {view.ref.name} -n {view.ref.namespace}"
         )
     question = questions.question_of(of_view(view), id)
-    confirm(question, approved=said.approved, yes=yes)
+    confirm_answer(question, approved=said.approved, yes=yes)
     act = author(said.reason)
     answer = replace(said, id=question.id, by=act.actor)
     if why := session.do(lambda queue: queue.answer(view.uid, answer, act)):

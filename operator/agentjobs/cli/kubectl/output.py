@@ -46,6 +46,16 @@ def checked(form: str) -> str:
     raise BadInput(f"-o: {form[:40]!r} is unknown; there are {', '.join(FORMS)}.")
 
 
+def checked_object(form: str) -> str:
+    """The form of ``-o``, of a verb that shows a single thing.
+
+    :raises BadInput: there is no such form.
+    """
+    if form in ("", "json", "yaml") or form.startswith("jsonpath="):
+        return form
+    raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+
+
 def table(
     columns: Sequence[Column],
     rows: Sequence[Any],

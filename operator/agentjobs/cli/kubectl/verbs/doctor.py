@@ -13,7 +13,7 @@ from typing import Any
 
 from agentjobs import __version__
 from agentjobs.api.names import GROUP, VERSION
-from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
@@ -38,8 +38,7 @@ def doctor(where: Where, form: o.Output = "") -> None:
 
     What the user may not look at is told as unknown. Status 0: nothing is bad. 1: something is.
     """
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     with ApiServer.open(where) as server:
         checks = list(_checks(server))
     if form:

@@ -52,14 +52,8 @@ def columns(now: datetime, *, everywhere: bool) -> list[Column]:
 
 def list_jobs(
     where: Where,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
+    *,
+    meant: o.Meant,
     selector: o.Selector = "",
     everywhere: o.Everywhere = False,
     form: o.Output = "",
@@ -71,13 +65,15 @@ def list_jobs(
     """
     output.checked(form)
     with ApiServer.open(where) as server:
-        meant = o.filter_of(server.now(), state, reason, queue, agent, model, user, session, since, selector)
-        found = [job for job in server.list(JOBS, meant.query(), everywhere=everywhere) if meant.matches(job)]
+        wanted = meant.filter(server.now(), selector)
+        found = [
+            job for job in server.list(JOBS, wanted.query(), everywhere=everywhere) if wanted.matches(job)
+        ]
         now = server.now()
     found.sort(key=lambda job: job["metadata"]["name"])
     found.sort(key=lambda job: job["metadata"].get("creationTimestamp") or "", reverse=True)
     scope = "any namespace" if everywhere else f"namespace {server.namespace}"
-    words = f" with {meant.words()}" if not meant.empty else ""
+    words = f" with {wanted.words()}" if not wanted.empty else ""
     none = f"No agentjobs in {scope}{words}."
     print_jobs(found, columns(now, everywhere=everywhere), form, no_headers, none)
 

@@ -28,8 +28,7 @@ def why(where: Where, name: WhyName, form: o.Output = "") -> None:
 
     NAME may be that of a schedule, too; where there is a job of that name, write schedule/NAME.
     """
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     with ApiServer.open(where) as server:
         resource, name, obj = _named(server, name)
         if resource == JOBS:

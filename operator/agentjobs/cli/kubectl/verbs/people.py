@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from agentjobs.api.input_response import Response
-from agentjobs.cli.errors import BadInput, Unavailable
-from agentjobs.cli.flags import argument, confirmed, echo, option
+from agentjobs.cli.errors import BadInput
+from agentjobs.cli.flags import argument, confirm, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.acts import precise
@@ -126,25 +126,20 @@ def _answer(where: Where, name: str, id: str | None, said: Response, yes: bool) 
     with ApiServer.open(where) as server:
         found = server.get(JOBS, name)
         question = questions.question_of(found, id)
-        confirm(question, approved=said.approved, yes=yes)
+        confirm_answer(question, approved=said.approved, yes=yes)
         said = replace(said, id=question.id, by=server.user(), at=precise(server.now()))
         server.done(server.patch(JOBS, found, questions.patch_of(found, said)), JOBS, name)
     tell(f"agentjob.agentjobs.dev/{name}", question, approved=said.approved)
 
 
-def confirm(question: Question, *, approved: bool, yes: bool) -> None:
+def confirm_answer(question: Question, *, approved: bool, yes: bool) -> None:
     """Prints the question, and asks the person once more.
 
     :raises BadInput: there is nobody to ask.
     :raises Unavailable: the person does not want to.
     """
     echo(told(question), err=True)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
-    if not confirmed("Approve?" if approved else "Reject?"):
-        raise Unavailable("nothing was changed.")
+    confirm("Approve?" if approved else "Reject?", yes=yes)
 
 
 def tell(job: str, question: Question, *, approved: bool) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from agentjobs.api.names import RUN_REQUESTED_AT
-from agentjobs.cli.errors import BadInput, Unavailable, need_extra
+from agentjobs.cli.errors import Unavailable, need_extra
 from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
@@ -21,7 +21,6 @@ from agentjobs.schedule.names import manual_child
 from agentjobs.values.verbs import Verb
 
 Name = Annotated[str, argument(metavar="NAME", help="The ScheduledAgentJob.")]
-Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
 JsonObject = Mapping[str, Any]
 
 
@@ -85,7 +84,7 @@ def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
 def trigger(
     where: Where,
     name: Name,
-    because: Because = "",
+    because: o.Because = "",
     dry_run: Annotated[bool, option("--dry-run", help="Tell the job's name, and create nothing.")] = False,
 ) -> None:
     """Run a schedule now: the operator creates its job, also while the schedule is suspended."""
@@ -109,8 +108,7 @@ def next_times_(
     form: o.Output = "",
 ) -> None:
     """Tell a schedule's next times: in its own time zone, in UTC, and how long it is until then."""
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     with ApiServer.open(where) as server:
         schedule = server.get(SCHEDULES, name)
         now = server.now()
