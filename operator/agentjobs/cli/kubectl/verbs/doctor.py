@@ -233,16 +233,15 @@ def runs_check(registered: Mapping[str, Any]) -> Check:
 
 
 def _versions(server: ApiServer) -> Iterator[Check]:
-    done = subprocess.run(
-        ["kubectl", "version", "--client", "-o", "json"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-
     try:
+        done = subprocess.run(
+            ["kubectl", "version", "--client", "-o", "json"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
         client = str(json.loads(done.stdout)["clientVersion"]["gitVersion"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
         client = "of an unknown version"
     yield Check("programs", OK, f"kubectl {client}, kubectl-agentjobs {__version__}")

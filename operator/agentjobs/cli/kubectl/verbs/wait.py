@@ -120,11 +120,13 @@ def ends_of(
     try:
         for one in changes:
             name = one.job["metadata"]["name"]
+            if name not in left:  # it had ended: a history limit may delete it, or a retry run it once more
+                continue
             if one.deleted:
                 raise Unavailable(f"{how.kind}{name} was deleted while it was waited for.")
             line = change_of(one, how)
             ending = one.state in wanted or one.state in FINAL
-            if line != told.get(name) and name in left and (ending or not how.quiet):
+            if line != told.get(name) and (ending or not how.quiet):
                 echo(line, err=True)
                 told[name] = line
             if ending:
