@@ -53,7 +53,7 @@ def list_jobs(
 
     jobs = run(found, database)
     now = datetime.now(UTC)
-    print_jobs(jobs, columns(now, everywhere=True), form, no_headers, "No jobs.")
+    print_jobs(jobs, columns(now, everywhere=True), form, no_headers=no_headers, none="No jobs.")
 
 
 def filter_of(meant: o.Meant, namespace: str | None) -> JobFilter:

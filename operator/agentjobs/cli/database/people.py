@@ -58,7 +58,7 @@ def inbox(
             after = page.next
 
     jobs = run(found, database)
-    people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers, everywhere=True)
+    people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers=no_headers, everywhere=True)
 
 
 def approve(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import Query, RequestRefused
+from agentjobs.cli.kubectl.apiserver import Query
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import RunsApi
 
 SILENCE_SECONDS = 60.0

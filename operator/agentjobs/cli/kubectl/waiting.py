@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, RequestRefused
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
+from agentjobs.cli.kubectl.reply import RequestRefused
 
 JsonObject = Mapping[str, Any]
 WATCH_SECONDS = 240

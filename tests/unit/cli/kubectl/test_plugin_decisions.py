@@ -10,13 +10,13 @@ import pytest
 
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.kubectl import acts
-from agentjobs.cli.kubectl.apiserver import Reply, ahead_of
 from agentjobs.cli.kubectl.checks import OK, lease_check
 from agentjobs.cli.kubectl.completing import candidates
 from agentjobs.cli.kubectl.filters import STATES, JobFilter, since_of, states_of
 from agentjobs.cli.kubectl.jsonpath import printed
 from agentjobs.cli.kubectl.output import Column, coloured, table
 from agentjobs.cli.kubectl.pace import Interrupt, carry_out
+from agentjobs.cli.kubectl.reply import Reply, ahead_of
 from agentjobs.cli.kubectl.where import Where, namespace_in, verb_first
 from agentjobs.cli.kubectl.why import answer_of
 from agentjobs.queue.records import State

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import ApiServer, Query, Reply
+from agentjobs.cli.kubectl.apiserver import ApiServer, Query
 from agentjobs.cli.kubectl.events import AWAY_SECONDS, Event, Place, events_of, followed
 from agentjobs.cli.kubectl.output import printable_lines, written
+from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.cli.kubectl.runs_api import LOG, RunsApi, missing
 from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.verbs.top import drawn, frame

@@ -12,9 +12,10 @@ from agentjobs.cli.flags import confirm, echo
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Act, Author, Plan, patch_of, plan_of, question
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Reply
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.filters import JobFilter
 from agentjobs.cli.kubectl.pace import Count, carry_out, interruptible
+from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.cli.kubectl.where import Where
 
 SHOWN = 10

@@ -12,9 +12,10 @@ from agentjobs.cli.errors import BadInput, Unavailable, need_extra
 from agentjobs.cli.flags import argument, confirm, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Author, annotation
-from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer, Reply
+from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.filters import since_of, time_of, time_text
 from agentjobs.cli.kubectl.pace import carry_out, interruptible
+from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.cli.kubectl.verbs.act import told_end
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.schedule.names import tick_child

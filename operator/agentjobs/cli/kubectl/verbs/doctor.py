@@ -17,9 +17,10 @@ from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer, ahead_of
+from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.checks import BAD, OK, UNKNOWN, WARNING, Check, operators
 from agentjobs.cli.kubectl.filters import time_of
+from agentjobs.cli.kubectl.reply import ahead_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import duration_text
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
@@ -75,27 +74,15 @@ def list_jobs(
     scope = "any namespace" if everywhere else f"namespace {server.namespace}"
     words = f" with {wanted.words()}" if not wanted.empty else ""
     none = f"No agentjobs in {scope}{words}."
-    print_jobs(found, columns(now, everywhere=everywhere), form, no_headers, none)
+    print_jobs(found, columns(now, everywhere=everywhere), form, no_headers=no_headers, none=none)
 
 
 def print_jobs(
-    jobs: Sequence[JsonObject], shown: Sequence[Column], form: str, no_headers: bool, none: str
+    jobs: Sequence[JsonObject], shown: Sequence[Column], form: str, *, no_headers: bool, none: str
 ) -> None:
     """Prints jobs in the form of ``-o``; ``none`` is told where there are none."""
-    if form not in ("", "wide"):
-        whole = [output.without_managed_fields({**_TYPE, **job}) for job in jobs]
-        if text := output.written(form, output.listed("AgentJobList", whole)):
-            echo(text)
-        return
-    if not jobs:
-        echo(none, err=True)
-        return
-    width = output.terminal_width()
-    text = output.table(shown, jobs, wide=form == "wide", headers=not no_headers, width=width)
-    colours = output.coloured()
-    states = ["", *((job.get("status") or {}).get("state", "") for job in jobs)][no_headers:]
-    lines = zip(text.splitlines(), states, strict=True)
-    echo("\n".join(output.painted(line, state, colours=colours) for line, state in lines))
 
+    def state(job: JsonObject) -> str:
+        return str((job.get("status") or {}).get("state", ""))
 
-_TYPE = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob"}
+    output.print_list("AgentJobList", jobs, shown, form, no_headers=no_headers, none=none, state=state)

@@ -49,7 +49,7 @@ def inbox(
         found = [job for job in server.list(JOBS, meant.query(), everywhere=everywhere) if meant.matches(job)]
         now = server.now()
     scope = "any namespace" if everywhere else f"namespace {server.namespace}"
-    shown(found, now, f"No question waits in {scope}.", form, no_headers, everywhere=everywhere)
+    shown(found, now, f"No question waits in {scope}.", form, no_headers=no_headers, everywhere=everywhere)
     if form in ("", "wide") and found and sys.stdout.isatty():
         first = min(found, key=_asked)["metadata"]
         echo(
@@ -63,30 +63,12 @@ def _asked(job: Mapping[str, Any]) -> str:
 
 
 def shown(
-    jobs: list[dict[str, Any]], now: datetime, none: str, form: str, no_headers: bool, *, everywhere: bool
+    jobs: list[dict[str, Any]], now: datetime, none: str, form: str, *, no_headers: bool, everywhere: bool
 ) -> None:
     """Prints the jobs' questions, the oldest first, in the form of ``-o``; ``none`` where there are none."""
     found = sorted((job for job in jobs if job["status"].get("inputRequest")), key=_asked)
-    if form not in ("", "wide"):
-        whole = [
-            output.without_managed_fields({"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob", **job})
-            for job in found
-        ]
-        if text := output.written(form, output.listed("AgentJobList", whole)):
-            echo(text)
-        return
-    if not found:
-        echo(none, err=True)
-        return
-    echo(
-        output.table(
-            _columns(now, everywhere=everywhere),
-            found,
-            wide=form == "wide",
-            headers=not no_headers,
-            width=output.terminal_width(),
-        )
-    )
+    columns = _columns(now, everywhere=everywhere)
+    output.print_list("AgentJobList", found, columns, form, no_headers=no_headers, none=none)
 
 
 def _columns(now: datetime, *, everywhere: bool) -> list[Column]:

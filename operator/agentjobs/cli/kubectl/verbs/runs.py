@@ -10,8 +10,9 @@ from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Query, RequestRefused
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Query
 from agentjobs.cli.kubectl.events import followed
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import LOG, RESULT, TRANSCRIPT, RunsApi
 from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.where import Where

@@ -37,20 +37,9 @@ def schedules(
     with ApiServer.open(where) as server:
         found = list(server.list(SCHEDULES, query, everywhere=everywhere))
         now = server.now()
-    if form not in ("", "wide"):
-        head = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "ScheduledAgentJob"}
-        whole = [output.without_managed_fields({**head, **one}) for one in found]
-        if text := output.written(form, output.listed("ScheduledAgentJobList", whole)):
-            echo(text)
-        return
-    if not found:
-        echo(
-            f"No schedules in {'any namespace' if everywhere else f'namespace {server.namespace}'}.", err=True
-        )
-        return
+    none = f"No schedules in {'any namespace' if everywhere else f'namespace {server.namespace}'}."
     columns = _columns(now, everywhere=everywhere)
-    width = output.terminal_width()
-    echo(output.table(columns, found, wide=form == "wide", headers=not no_headers, width=width))
+    output.print_list("ScheduledAgentJobList", found, columns, form, no_headers=no_headers, none=none)
 
 
 def _columns(now: datetime, *, everywhere: bool) -> list[Column]:

@@ -13,7 +13,7 @@ from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.acts import Author, annotation
-from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer, refused
+from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.filters import FINAL
 from agentjobs.cli.kubectl.manifests import (
     Flags,
@@ -24,6 +24,7 @@ from agentjobs.cli.kubectl.manifests import (
     labels_of,
     text_of,
 )
+from agentjobs.cli.kubectl.reply import refused
 from agentjobs.cli.kubectl.verbs.runs import whole_result
 from agentjobs.cli.kubectl.verbs.wait import seconds, until_ended
 from agentjobs.cli.kubectl.where import Where

@@ -12,8 +12,9 @@ from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, tables
-from agentjobs.cli.kubectl.apiserver import ApiServer, RequestRefused
+from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.pace import interruptible
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, RunsApi
 from agentjobs.cli.kubectl.where import Where
 
