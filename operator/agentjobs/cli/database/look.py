@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from agentjobs.cli.database.around import around
 from agentjobs.cli.database.objects import history_of, of_row, of_view
@@ -20,7 +20,7 @@ from agentjobs.cli.kubectl.verbs.look import WHY_RUNS
 from agentjobs.cli.kubectl.verbs.runs import nothing_printed
 from agentjobs.cli.kubectl.why import answer_of, told
 from agentjobs.cli.kubectl.why_todo import Commands
-from agentjobs.queue.job_list import JobFilter
+from agentjobs.queue.job_list import JobFilter, JobRow
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, State
 from agentjobs.web.output import lines_of, whole_output
@@ -42,18 +42,26 @@ def list_jobs(
     output.checked(form)
     wanted = filter_of(meant, namespace)
 
-    async def found(made: Queue) -> list[dict[str, Any]]:
-        jobs, after = [], None
-        while True:
-            page = await made.jobs(wanted, after=after, limit=PAGE)
-            jobs += [of_row(row) for row in page.jobs]
-            if page.next is None:
-                return jobs
-            after = page.next
-
-    jobs = run(found, database)
+    rows = run(lambda made: rows_of(made, wanted), database)
     now = datetime.now(UTC)
-    print_jobs(jobs, columns(now, everywhere=True), form, no_headers=no_headers, none="No jobs.")
+    print_jobs(
+        [of_row(row) for row in rows],
+        columns(now, everywhere=True),
+        form,
+        no_headers=no_headers,
+        none="No jobs.",
+    )
+
+
+async def rows_of(queue: Queue, wanted: JobFilter) -> list[JobRow]:
+    """All jobs that the filter means, the newest first."""
+    found: list[JobRow] = []
+    after = None
+    while True:
+        page = await queue.jobs(wanted, after=after, limit=PAGE)
+        found += page.jobs
+        if (after := page.next) is None:
+            return found
 
 
 def filter_of(meant: o.Meant, namespace: str | None) -> JobFilter:

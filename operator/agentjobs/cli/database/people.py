@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from agentjobs.cli.database.look import Job
+from agentjobs.cli.database.look import Job, rows_of
 from agentjobs.cli.database.objects import of_view
 from agentjobs.cli.database.opened import (
     Database,
@@ -27,7 +27,6 @@ from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
 
-PAGE = 100
 Id = Annotated[
     str | None, option("--id", metavar="ID", help="Answer this question only, as inbox -o json tells it.")
 ]
@@ -47,15 +46,8 @@ def inbox(
     wanted = JobFilter(place, frozenset({State.INPUT_REQUIRED}), queue=queue or None)
 
     async def found(made: Queue) -> list[dict[str, Any]]:
-        jobs: list[dict[str, Any]] = []
-        after = None
-        while True:
-            page = await made.jobs(wanted, after=after, limit=PAGE)
-            views = [await made.show(row.uid) for row in page.jobs]
-            jobs += [of_view(view) for view in views if view is not None]
-            if page.next is None:
-                return jobs[::-1]
-            after = page.next
+        views = [await made.show(row.uid) for row in await rows_of(made, wanted)]
+        return [of_view(view) for view in views if view is not None]
 
     jobs = run(found, database)
     people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers=no_headers, everywhere=True)
