@@ -151,5 +151,6 @@ def question_text(act: Act, n: int, kind: str, where: str, spread_seconds: int) 
     """The question before an act on ``n`` jobs."""
     pace = ""
     if spread_seconds and n > 1:
-        pace = f", spread over {spread_seconds} s: one every {spread_seconds / n:.2g} s"
+        each = spread_seconds / n
+        pace = f", spread over {spread_seconds} s: one every {each:{'.0f' if each >= 10 else '.2g'}} s"
     return f"{act.word.capitalize()} {n:,} {kind}{'' if n == 1 else 's'} {where}{pace}?"

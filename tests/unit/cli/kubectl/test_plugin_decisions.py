@@ -298,3 +298,16 @@ def test_an_operator_runs_where_its_lease_is_fresh(spec: dict[str, Any], good: b
 )
 def test_why_says_what_to_do(found: dict[str, Any], todo: str) -> None:
     assert todo in " ".join(answer_of(found, NOW).todo)
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds", "pace"),
+    [
+        (3, 600, "one every 200 s?"),
+        (1000, 600, "one every 0.6 s?"),
+        (7, 10, "one every 1.4 s?"),
+        (3, 0, "jobs here?"),
+    ],
+)
+def test_the_question_before_an_act_tells_its_pace_in_plain_numbers(n: int, seconds: int, pace: str) -> None:
+    assert acts.question_text(acts.RETRY, n, "job", "here", seconds).endswith(pace)

@@ -22,14 +22,20 @@ SHOWN = 10
 """Jobs that a preview names."""
 
 
-def retry(
-    where: Where,
-    names: o.Names = None,
-    *,
-    meant: o.Meant,
-    selector: o.Selector = "",
-    acting: o.Acting,
-) -> None:
+def _verb(act: Act, help_: str) -> Callable[..., None]:
+    """The verb of an act."""
+
+    def verb(
+        where: Where, names: o.Names = None, *, meant: o.Meant, selector: o.Selector = "", acting: o.Acting
+    ) -> None:
+        _act(act, where, names, meant, selector, acting)
+
+    verb.__doc__ = help_
+    return verb
+
+
+retry = _verb(
+    acts.RETRY,
     """Run failed or cancelled jobs once more, each in a new round.
 
     \b
@@ -37,56 +43,14 @@ def retry(
     kubectl agentjobs retry --state Failed --reason ModelUnavailable --since 2h --spread 10m
 
     A command that was interrupted goes on where it is given again: jobs that were asked already are left out.
-    """
-    _act(acts.RETRY, where, names, meant, selector, acting)
-
-
-def cancel(
-    where: Where,
-    names: o.Names = None,
-    *,
-    meant: o.Meant,
-    selector: o.Selector = "",
-    acting: o.Acting,
-) -> None:
-    """End jobs: waiting ones at once, running ones after a grace. It cannot be taken back."""
-    _act(acts.CANCEL, where, names, meant, selector, acting)
-
-
-def suspend(
-    where: Where,
-    names: o.Names = None,
-    *,
-    meant: o.Meant,
-    selector: o.Selector = "",
-    acting: o.Acting,
-) -> None:
-    """Keep jobs from starting; a running attempt is stopped and refunded."""
-    _act(acts.SUSPEND, where, names, meant, selector, acting)
-
-
-def resume(
-    where: Where,
-    names: o.Names = None,
-    *,
-    meant: o.Meant,
-    selector: o.Selector = "",
-    acting: o.Acting,
-) -> None:
-    """Let suspended jobs go on."""
-    _act(acts.RESUME, where, names, meant, selector, acting)
-
-
-def delete(
-    where: Where,
-    names: o.Names = None,
-    *,
-    meant: o.Meant,
-    selector: o.Selector = "",
-    acting: o.Acting,
-) -> None:
-    """Delete jobs. One that has not ended is cancelled by that."""
-    _act(acts.DELETE, where, names, meant, selector, acting)
+    """,
+)
+cancel = _verb(
+    acts.CANCEL, "End jobs: waiting ones at once, running ones after a grace. It cannot be taken back."
+)
+suspend = _verb(acts.SUSPEND, "Keep jobs from starting; a running attempt is stopped and refunded.")
+resume = _verb(acts.RESUME, "Let suspended jobs go on.")
+delete = _verb(acts.DELETE, "Delete jobs. One that has not ended is cancelled by that.")
 
 
 def _act(
