@@ -1,4 +1,4 @@
-"""What tests of schedules share; other tests have a bench ``b`` of their own."""
+"""What tests of schedules share, and those of the runs API; other tests have a bench ``b`` of their own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from clusters import Cluster
 from operators import Bench, bench
+from runs_api_fixtures import api, plane, queue, web_config, worker  # noqa: F401  # fixtures
 from schedules import Schedules, TestClock
 
 

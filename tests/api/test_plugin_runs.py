@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -57,23 +57,6 @@ def plane(own_assets: Assets) -> Iterator[Cluster]:
 @pytest.fixture(autouse=True)
 def kubectl_on_path(plane: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{plane.kubectl_path.parent}{os.pathsep}{os.environ['PATH']}")
-
-
-@pytest.fixture
-async def queue(dsn: str) -> AsyncIterator[Queue]:
-    async with await Queue.open(dsn) as made:
-        yield made
-
-
-@pytest.fixture
-async def worker(queue: Queue) -> TestWorker:
-    return await TestWorker(queue).register()
-
-
-@pytest.fixture
-async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(plane, dsn, tmp_path) as found:
-        yield found
 
 
 def plugin_of(plane: Cluster, user: str) -> Plugin:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-
-import pytest
 
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.metrics.counters import Counters
-from agentjobs.local.assets import Assets
 from agentjobs.local.certificates import Authority
 from agentjobs.local.controlplane import FRONT_PROXY
 from agentjobs.local.process import free_port
@@ -23,30 +19,7 @@ from agentjobs.web.routes import RESOURCES, Role
 from agentjobs.web.target import Target
 from clusters import Cluster
 from queue_builders import TestWorker, mirrored_job, new_job, until
-from runs_apis import ROLES, Served, served, with_roles
-
-
-@pytest.fixture(scope="module")
-def plane(own_assets: Assets) -> Iterator[Cluster]:
-    with with_roles(own_assets) as found:
-        yield found
-
-
-@pytest.fixture
-async def queue(dsn: str) -> AsyncIterator[Queue]:
-    async with await Queue.open(dsn) as made:
-        yield made
-
-
-@pytest.fixture
-async def worker(queue: Queue) -> TestWorker:
-    return await TestWorker(queue).register()
-
-
-@pytest.fixture
-async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(plane, dsn, tmp_path) as found:
-        yield found
+from runs_apis import ROLES, Served, served
 
 
 async def test_a_user_lists_reads_and_explains_the_runs_of_his_namespace_alone(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,23 +31,6 @@ def plane(own_assets: Assets) -> Iterator[Cluster]:
     with with_roles(own_assets) as found:
         found.kubectl("create", "clusterrolebinding", "boss", "--clusterrole=runs-admin", "--user=boss")
         found.kubectl("create", "clusterrolebinding", "boss-q", "--clusterrole=runs-queues", "--user=boss")
-        yield found
-
-
-@pytest.fixture
-async def queue(dsn: str) -> AsyncIterator[Queue]:
-    async with await Queue.open(dsn) as made:
-        yield made
-
-
-@pytest.fixture
-async def worker(queue: Queue) -> TestWorker:
-    return await TestWorker(queue).register()
-
-
-@pytest.fixture
-async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(plane, dsn, tmp_path) as found:
         yield found
 
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import uuid4
 
-import pytest
-
-from agentjobs.local.assets import Assets
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
 from agentjobs.queue.schedules import SeenSchedule
@@ -18,27 +13,8 @@ from agentjobs.schedule.names import tick_child
 from agentjobs.values.usage import Usage
 from agentjobs.web.answers import CSP
 from agentjobs.web.ui.pages import SHELLS
-from clusters import Cluster
 from queue_builders import CLUSTER, TestWorker, mirrored_job, new_job, until
-from runs_apis import Served, served, with_roles
-
-
-@pytest.fixture(scope="module")
-def plane(own_assets: Assets) -> Iterator[Cluster]:
-    with with_roles(own_assets) as found:
-        yield found
-
-
-@pytest.fixture
-async def queue(dsn: str) -> AsyncIterator[Queue]:
-    async with await Queue.open(dsn) as made:
-        yield made
-
-
-@pytest.fixture
-async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(plane, dsn, tmp_path) as found:
-        yield found
+from runs_apis import Served
 
 
 async def test_a_namespace_sees_its_own_counts_its_queues_and_the_workers_that_serve_them(

@@ -4,13 +4,11 @@ identities."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from agentjobs.local.assets import Assets
 from agentjobs.local.process import free_port
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob
@@ -24,7 +22,7 @@ from agentjobs.web.status import ApiError
 from agentjobs.web.target import Target
 from clusters import Cluster
 from queue_builders import TestWorker, mirrored_job, new_job
-from runs_apis import ROLES, Served, served, with_roles
+from runs_apis import ROLES, Served, served
 
 pytestmark = pytest.mark.timeout(400)
 SECRET = "never-told"
@@ -42,22 +40,9 @@ NAMED = {"get", "update", "patch", "delete"}
 USERS = (*ROLES, Role.QUEUES, "nobody")
 
 
-@pytest.fixture(scope="module")
-def plane(own_assets: Assets) -> Iterator[Cluster]:
-    with with_roles(own_assets) as found:
-        yield found
-
-
 @pytest.fixture
-async def queue(dsn: str) -> AsyncIterator[Queue]:
-    async with await Queue.open(dsn) as made:
-        yield made
-
-
-@pytest.fixture
-async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(plane, dsn, tmp_path, session_dsn=dsn) as found:
-        yield found
+def web_config(dsn: str) -> dict[str, str]:
+    return {"session_dsn": dsn}
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import aiohttp
 import pytest
@@ -16,7 +15,7 @@ from agentjobs.values.json import JsonObject
 from agentjobs.web.names import GROUP, ROOT
 from clusters import Cluster
 from queue_builders import mirrored_job
-from runs_apis import RBAC, Served, served, with_roles
+from runs_apis import RBAC, Served, with_roles
 
 TEAM = "namespaces/team"
 SECRET = "never-told"
@@ -49,15 +48,8 @@ def plane(own_assets: Assets) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-async def queue(dsn: str) -> AsyncIterator[Queue]:
-    async with await Queue.open(dsn) as made:
-        yield made
-
-
-@pytest.fixture
-async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(plane, dsn, tmp_path, session_dsn=dsn) as found:
-        yield found
+def web_config(dsn: str) -> dict[str, str]:
+    return {"session_dsn": dsn}
 
 
 async def _world(queue: Queue) -> NewJob:

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentjobs.agents.sessions.service import JobSessions
-from agentjobs.local.assets import Assets
 from agentjobs.local.process import free_port
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob
 from agentjobs.values.names import own_session
 from clusters import Cluster
 from queue_builders import TestWorker, mirrored_job
-from runs_apis import Served, served, with_roles
+from runs_apis import Served, served
 from session_stores import KEY, said
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m red\nand a second line"
 NAMES = {"namespace": "team", "appName": "app", "userID": "ann", "sessionID": "s"}
-
-
-@pytest.fixture(scope="module")
-def plane(own_assets: Assets) -> Iterator[Cluster]:
-    with with_roles(own_assets) as found:
-        yield found
-
-
-@pytest.fixture
-async def queue(dsn: str) -> AsyncIterator[Queue]:
-    async with await Queue.open(dsn) as made:
-        yield made
 
 
 @pytest.fixture
@@ -45,9 +32,8 @@ async def sessions(dsn: str) -> AsyncIterator[JobSessions]:
 
 
 @pytest.fixture
-async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(plane, dsn, tmp_path, session_dsn=dsn) as found:
-        yield found
+def web_config(dsn: str) -> dict[str, str]:
+    return {"session_dsn": dsn}
 
 
 def _job(name: str) -> NewJob:

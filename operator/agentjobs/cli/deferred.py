@@ -10,7 +10,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from agentjobs.cli.errors import FAILURE_EXIT_STATUS
+from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS
 from agentjobs.cli.flags import Command
 
 DATABASE: Mapping[str, tuple[str, str, str]] = {
@@ -62,6 +62,8 @@ class Deferred(TyperCommand):
     def invoke(self, ctx: Any) -> None:
         try:
             command_of(str(self.name))(ctx.args)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED_EXIT_STATUS)
         except BrokenPipeError:  # the reader of a pipe has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(FAILURE_EXIT_STATUS)

@@ -1,8 +1,8 @@
 """Commands from typed functions, on the standard library's argparse: a command that starts for each look at a job must start fast.
 
-A parameter is ``name: Annotated[type, option(…)] = default`` or ``Annotated[type, argument(…)]``, as typer has it; the
-function's docstring is the command's help. typer builds a pydantic model for each flag, which costs as much CPU as
-all else that a verb imports.
+A parameter is ``name: Annotated[type, option(…)] = default`` or ``Annotated[type, argument(…)]``, as typer has it, or a
+dataclass whose fields are such parameters: flags that several commands have together. The function's docstring is the
+command's help. typer builds a pydantic model for each flag, which costs as much CPU as all else that a verb imports.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import inspect
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
 
-from agentjobs.cli.errors import BadInput
+from agentjobs.cli.errors import BadInput, Unavailable
 
 HELP_WIDTH = 100
 
@@ -54,7 +54,7 @@ class Parameter:
     """One parameter of a command."""
 
     name: str
-    """Of the function."""
+    """Of the function, or of the dataclass."""
     info: Info
     type: type
     """str, int, bool or Path."""
@@ -85,10 +85,12 @@ class Command:
 
     @property
     def parameters(self) -> list[Parameter]:
-        """Arguments and options, in the function's order."""
-        return [
-            _parameter(one) for one in inspect.signature(self.function, eval_str=True).parameters.values()
-        ]
+        """Arguments and options, in the function's order; those of a dataclass in its place."""
+        return [parameter for one in self._given for parameter in _parameters(one)]
+
+    @property
+    def _given(self) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.function, eval_str=True).parameters.values())
 
     @property
     def usage(self) -> str:
@@ -111,19 +113,34 @@ class Command:
         :raises BadInput: it cannot be read; the message says what is wanted.
         """
         found = vars(_parser(self).parse_intermixed_args(list(arguments)))
+        for one in self._given:
+            if is_dataclass(group := one.annotation):
+                values = {parameter.name: found.pop(parameter.name) for parameter in _parameters(one)}
+                found[one.name] = group(**values)  # type: ignore[operator]  # it is a class
         self.function(**found)
 
 
-def _parameter(one: inspect.Parameter) -> Parameter:
-    assert get_origin(one.annotation) is Annotated, one
-    kind, info = get_args(one.annotation)
+def _parameters(one: inspect.Parameter) -> Iterator[Parameter]:
+    """The parameter itself, or those of the dataclass that it is."""
+    if not is_dataclass(one.annotation):
+        yield _parameter(one.name, one.annotation, one.default)
+        return
+    annotations = inspect.get_annotations(one.annotation, eval_str=True)  # type: ignore[arg-type]  # it is a class
+    for field in fields(one.annotation):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        yield _parameter(field.name, annotations[field.name], default)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> Parameter:
+    assert get_origin(annotation) is Annotated, name
+    kind, info = get_args(annotation)
     if get_origin(kind) in (Union, types.UnionType):
         (kind,) = (part for part in get_args(kind) if part is not type(None))
     many = get_origin(kind) is list
     if many:
         (kind,) = get_args(kind)
-    required = one.default is inspect.Parameter.empty
-    return Parameter(one.name, info, kind, many, required, None if required else one.default)
+    required = default is inspect.Parameter.empty
+    return Parameter(name, info, kind, many, required, None if required else default)
 
 
 def _parser(command: Command) -> _Parser:
@@ -237,3 +254,17 @@ def confirmed(question: str) -> bool:
                 return True
             case "n" | "no" | "":
                 return False
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Asks the person whether to go on, unless ``--yes`` has said so.
+
+    :raises BadInput: there is nobody to ask.
+    :raises Unavailable: the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
+    if not confirmed(question):
+        raise Unavailable("nothing was changed.")

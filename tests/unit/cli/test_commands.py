@@ -148,3 +148,13 @@ def test_the_version_is_printed() -> None:
     from agentjobs import __version__
 
     assert agentjobs("--version").stdout == f"agentjobs {__version__}\n"
+
+
+def test_an_interrupted_command_on_a_database_ends_as_the_plugin_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("agentjobs.cli.deferred.command_of", interrupted)
+    assert CliRunner().invoke(app, ["list"]).exit_code == 130

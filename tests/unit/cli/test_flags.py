@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,3 +90,31 @@ def test_the_help_keeps_examples_as_they_are(capsys: pytest.CaptureFixture[str])
     assert "kubectl agentjobs work a\nkubectl agentjobs work b\n" in told
     assert "  -c, --count N\n" in told
     assert "50 % of them" in told
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Flags that several commands have together."""
+
+    state: Annotated[list[str] | None, option(metavar="STATE", help="In this state.")] = None
+    all_: Annotated[bool, option("--all", help="All.")] = False
+
+
+def together(
+    names: Annotated[list[str] | None, argument(metavar="NAME...", help="Names.")] = None,
+    *,
+    which: Which,
+    because: Annotated[str, option(metavar="TEXT")] = "",
+) -> None:
+    """Do the work."""
+    seen.clear()
+    seen.update(names=names, which=which, because=because)
+
+
+def test_a_dataclass_of_flags_stands_for_them_in_its_place() -> None:
+    command = Command("kubectl agentjobs work", together)
+    assert [one.name for one in command.parameters] == ["names", "state", "all_", "because"]
+    command(["a", "--state", "A", "--because", "x"])
+    assert seen == {"names": ["a"], "which": Which(["A"]), "because": "x"}
+    with pytest.raises(BadInput, match="did you mean --state"):
+        command(["--stat", "A"])

@@ -10,26 +10,25 @@ from dataclasses import replace
 from typing import Annotated
 
 from agentjobs.cli.database.look import filter_of
-from agentjobs.cli.database.opened import Config, DatabaseUrlFile, author, job_of, run
+from agentjobs.cli.database.opened import Database, Session, author, job_of, opened
 from agentjobs.cli.errors import BadInput, Unavailable
-from agentjobs.cli.flags import argument, echo
+from agentjobs.cli.flags import argument, confirm, echo
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Act, question_text
-from agentjobs.cli.kubectl.verbs.act import All, Because, DryRun, Spread, confirm, spread_of
 from agentjobs.queue.bulk_acts import ActedOn
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State
 from agentjobs.values.verbs import Verb
+from agentjobs.web.board_objects import UNFINISHED
 
 SHOWN = 10
 Jobs = Annotated[list[str] | None, argument(metavar="JOB...", help="Jobs by uid.")]
-_UNFINISHED = frozenset(state for state in State if not state.final)
 FIT = {
     Verb.RETRY: frozenset({State.FAILED, State.CANCELLED}),
-    Verb.CANCEL: _UNFINISHED,
-    Verb.SUSPEND: _UNFINISHED - {State.SUSPENDED},
+    Verb.CANCEL: UNFINISHED,
+    Verb.SUSPEND: UNFINISHED - {State.SUSPENDED},
     Verb.RESUME: frozenset({State.SUSPENDED}),
 }
 """States of the jobs that an act is for."""
@@ -38,71 +37,55 @@ FIT = {
 def command(act: Act, help_: str) -> Callable[..., None]:
     """The command of an act."""
 
-    def acting(
-        jobs: Jobs = None,
-        state: o.State = None,
-        reason: o.Reason = "",
-        queue: o.Queue = "",
-        agent: o.Agent = "",
-        model: o.Model = "",
-        user: o.User = "",
-        session: o.Session = "",
-        since: o.Since = None,
-        all_: All = False,
-        because: Because = "",
-        spread: Spread = None,
-        dry_run: DryRun = False,
-        yes: o.Yes = False,
-        config: Config = None,
-        database_url_file: DatabaseUrlFile = None,
-    ) -> None:
-        wanted = filter_of("-", state, reason, queue, agent, model, user, session, since)
+    def command_(jobs: Jobs = None, *, meant: o.Meant, acting: o.Acting, database: Database) -> None:
+        wanted = filter_of(meant, "-")
         filtered = wanted != JobFilter("")
-        if jobs and (all_ or filtered):
+        if jobs and (acting.all_ or filtered):
             raise BadInput("jobs go with neither --all nor a filter: give one of them.")
-        if not (jobs or all_ or filtered):
+        if not (jobs or acting.all_ or filtered):
             raise BadInput(
                 f"Which? Give uids, a filter such as --state Failed, or --all: agentjobs {act.word} --help"
             )
-        if spread is not None and act is not acts.RETRY:
+        if acting.spread is not None and act is not acts.RETRY:
             raise BadInput("--spread: on a database only retries are spread.")
-        seconds = spread_of(spread)
-        if jobs:
-            for job in dict.fromkeys(jobs):
-                run(lambda queue, job=job: _one(queue, act, job, because, dry_run), config, database_url_file)  # type: ignore[misc]
-            return
         fit = replace(wanted, states=(wanted.states or FIT[act.verb]) & FIT[act.verb])
         if not fit.states:
             raise BadInput(f"--state: {act.word} is for jobs that are {', '.join(sorted(FIT[act.verb]))}.")
-        total, page = run(lambda queue: _preview(queue, fit), config, database_url_file)
-        if not total:
-            echo(f"No jobs without an object to {act.word}.", err=True)
-            return
-        for row in page.jobs:
-            echo(f"  {row.uid}   {row.state}", err=True)
-        if total > len(page.jobs):
-            echo(f"  … and {total - len(page.jobs):,} more", err=True)
-        echo(question_text(act, total, "job", "without an object", seconds), err=True)
-        if dry_run:
-            echo("Nothing was changed: this was a dry run.", err=True)
-            return
-        confirm(yes)
-        done = run(
-            lambda queue: queue.act_on(fit, act.verb, author(because), spread_seconds=float(seconds)),
-            config,
-            database_url_file,
-        )
-        echo(told(act, done))
+        seconds = acting.spread_seconds
+        with opened(database) as session:
+            if not jobs:
+                _many(session, act, fit, acting, seconds)
+            for job in dict.fromkeys(jobs or ()):
+                session.do(lambda queue, job=job: _one(queue, act, job, acting))  # type: ignore[misc]
 
-    acting.__doc__ = help_
-    return acting
+    command_.__doc__ = help_
+    return command_
+
+
+def _many(session: Session, act: Act, fit: JobFilter, acting: o.Acting, spread_seconds: int) -> None:
+    total, page = session.do(lambda queue: _preview(queue, fit))
+    if not total:
+        echo(f"No jobs without an object to {act.word}.", err=True)
+        return
+    for row in page.jobs:
+        echo(f"  {row.uid}   {row.state}", err=True)
+    if total > len(page.jobs):
+        echo(f"  … and {total - len(page.jobs):,} more", err=True)
+    echo(question_text(act, total, "job", "without an object", spread_seconds), err=True)
+    if acting.dry_run:
+        echo("Nothing was changed: this was a dry run.", err=True)
+        return
+    confirm("Go on?", yes=acting.yes)
+    by = author(acting.because)
+    done = session.do(lambda queue: queue.act_on(fit, act.verb, by, spread_seconds=float(spread_seconds)))
+    echo(told(act, done))
 
 
 async def _preview(queue: Queue, wanted: JobFilter) -> tuple[int, JobPage]:
     return await queue.count_jobs(wanted), await queue.jobs(wanted, limit=SHOWN)
 
 
-async def _one(queue: Queue, act: Act, job: str, because: str, dry_run: bool) -> None:
+async def _one(queue: Queue, act: Act, job: str, acting: o.Acting) -> None:
     view = await job_of(queue, job, None)
     if view.ref is not None:
         raise Unavailable(
@@ -113,10 +96,10 @@ async def _one(queue: Queue, act: Act, job: str, because: str, dry_run: bool) ->
         raise Unavailable(
             f"job {job} is {view.state}, and cannot be {act.done}. Look with: agentjobs why {job}"
         )
-    if dry_run:
+    if acting.dry_run:
         echo(f"job {job} {act.done} (dry run)")
         return
-    done = await queue.act_on_jobs([view.uid], act.verb, author(because))
+    done = await queue.act_on_jobs([view.uid], act.verb, author(acting.because))
     if not done.done:
         why = next(iter(done.refused), "it has finished meanwhile")
         raise Unavailable(f"job {job}: {why}. Look with: agentjobs why {job}")

@@ -12,12 +12,11 @@ from uuid import UUID
 
 from agentjobs.cli.database.look import Job
 from agentjobs.cli.database.objects import of_view
-from agentjobs.cli.database.opened import Config, DatabaseUrlFile, Namespace, Session, job_of, opened
+from agentjobs.cli.database.opened import Database, Namespace, Session, job_of, opened
 from agentjobs.cli.errors import BadInput, Unavailable
-from agentjobs.cli.flags import argument, echo, option
+from agentjobs.cli.flags import argument, echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.filters import STATES
 from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.verbs.top import RUNNING, frame, live
 from agentjobs.cli.kubectl.verbs.wait import Told, ends_of, seconds, states_for
@@ -42,13 +41,11 @@ def wait(
         argument(metavar="JOB...", help="Jobs by uid; with -n also by the names of their objects."),
     ],
     namespace: Namespace = None,
-    for_: Annotated[
-        str, option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
-    ] = "Finished",
+    for_: o.For = "Finished",
     timeout: o.Timeout = None,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Print no changes, only the end.")] = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    quiet: o.Quiet = False,
+    *,
+    database: Database,
 ) -> None:
     """Wait until jobs have ended, or are in a state.
 
@@ -60,7 +57,7 @@ def wait(
     wanted, good = states_for(for_)
     limit = seconds(timeout)
     flags = f" -n {namespace}" if namespace not in (None, "-") else ""
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         uids = {}
         for job in dict.fromkeys(jobs):
             view = session.do(lambda queue, job=job: job_of(queue, job, namespace))  # type: ignore[misc]
@@ -101,21 +98,20 @@ def _seen(session: Session, uids: dict[str, UUID], timeout_seconds: float | None
 def transcript(
     job: Job,
     namespace: Namespace = None,
-    follow: Annotated[bool, option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    whole: Annotated[bool, option("--session", help="What the session's other jobs have said, too.")] = False,
+    follow: o.Follow = False,
+    whole: o.WholeSession = False,
     form: o.Output = "",
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """Print a job's conversation from its start: what was said, tools' calls and results, tokens.
 
     It is in the session store: the setting session_database_url, or the queue's database.
     """
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     if form and follow:
         raise BadInput("-o goes not with -f: a conversation that goes on is no object.")
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         view = session.do(lambda queue: job_of(queue, job, namespace))
         if follow:
             session.do(lambda queue: _told(_followed(queue, view, session, whole)))
@@ -173,13 +169,13 @@ async def _followed(
 
 
 def top(
-    interval: Annotated[int, option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
-    once: Annotated[bool, option("--once", help="Look once; so it is where there is no terminal.")] = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    interval: o.Interval = 2,
+    once: o.Once = False,
+    *,
+    database: Database,
 ) -> None:
     """Show queues, models that fail, and running jobs, until Ctrl-C."""
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         live(lambda width: _frame(session, width), interval, once=once)
 
 

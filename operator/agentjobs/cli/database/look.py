@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from agentjobs.cli.database.around import around
 from agentjobs.cli.database.objects import history_of, of_row, of_view
-from agentjobs.cli.database.opened import Config, DatabaseUrlFile, Namespace, job_of, run
+from agentjobs.cli.database.opened import Database, Namespace, job_of, run
 from agentjobs.cli.deferred import DATABASE
 from agentjobs.cli.errors import BadInput, Unavailable
-from agentjobs.cli.flags import argument, echo, option
+from agentjobs.cli.flags import argument, echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.filters import since_of, states_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.cli.kubectl.verbs.listing import columns, print_jobs
 from agentjobs.cli.kubectl.verbs.look import WHY_RUNS
 from agentjobs.cli.kubectl.verbs.runs import nothing_printed
 from agentjobs.cli.kubectl.why import answer_of, told
 from agentjobs.cli.kubectl.why_todo import Commands
-from agentjobs.queue.job_list import JobFilter
+from agentjobs.queue.job_list import JobFilter, JobRow
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import JobView, State
 from agentjobs.web.output import lines_of, whole_output
@@ -33,65 +32,57 @@ Job = Annotated[str, argument(metavar="JOB", help="Its uid; with -n also the nam
 
 def list_jobs(
     namespace: Namespace = None,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
+    *,
+    meant: o.Meant,
     form: o.Output = "",
     no_headers: o.NoHeaders = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    database: Database,
 ) -> None:
     """List the jobs of a database, the newest first. NAME is the object's; of a job without one, its uid."""
     output.checked(form)
-    wanted = filter_of(namespace, state, reason, queue, agent, model, user, session, since)
+    wanted = filter_of(meant, namespace)
 
-    async def found(made: Queue) -> list[dict[str, Any]]:
-        jobs, after = [], None
-        while True:
-            page = await made.jobs(wanted, after=after, limit=PAGE)
-            jobs += [of_row(row) for row in page.jobs]
-            if page.next is None:
-                return jobs
-            after = page.next
-
-    jobs = run(found, config, database_url_file)
+    rows = run(lambda made: rows_of(made, wanted), database)
     now = datetime.now(UTC)
-    print_jobs(jobs, columns(now, everywhere=True), form, no_headers, "No jobs.")
+    print_jobs(
+        [of_row(row) for row in rows],
+        columns(now, everywhere=True),
+        form,
+        no_headers=no_headers,
+        none="No jobs.",
+    )
 
 
-def filter_of(
-    namespace: str | None,
-    state: list[str] | None,
-    reason: str,
-    queue: str,
-    agent: str,
-    model: str,
-    user: str,
-    session: str,
-    since: str | None,
-) -> JobFilter:
+async def rows_of(queue: Queue, wanted: JobFilter) -> list[JobRow]:
+    """All jobs that the filter means, the newest first."""
+    found: list[JobRow] = []
+    after = None
+    while True:
+        page = await queue.jobs(wanted, after=after, limit=PAGE)
+        found += page.jobs
+        if (after := page.next) is None:
+            return found
+
+
+def filter_of(meant: o.Meant, namespace: str | None) -> JobFilter:
     """The filter that these flags describe.
 
     :raises BadInput: a state is unknown, ``--since`` is no time, or a word has a ``*``, which a database does not know.
     """
-    for flag, word in (("--agent", agent), ("--model", model)):
+    for flag, word in (("--agent", meant.agent), ("--model", meant.model)):
         if "*" in word:
             raise BadInput(f"{flag}: {word[:40]!r}: on a database a whole name is wanted, without *.")
+    wanted = meant.filter(datetime.now(UTC))
     return JobFilter(
         "" if namespace == "-" else namespace,
-        frozenset(State(one) for one in states_of(state)),
-        reason or None,
-        queue or None,
-        agent or None,
-        model or None,
-        user or None,
-        session or None,
-        since_of(since, datetime.now(UTC)),
+        frozenset(map(State, wanted.states)),
+        wanted.reason or None,
+        wanted.queue or None,
+        wanted.agent or None,
+        wanted.model or None,
+        wanted.user or None,
+        wanted.session or None,
+        wanted.since,
     )
 
 
@@ -99,18 +90,17 @@ def why(
     job: Job,
     namespace: Namespace = None,
     form: o.Output = "",
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """Tell why a job is where it is: state, cause, last error, next time, queue, runs, and what to do."""
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
 
     async def found(queue: Queue) -> tuple[JobView, Surroundings]:
         view = await job_of(queue, job, namespace)
         return view, await around(queue, view)
 
-    view, surroundings = run(found, config, database_url_file)
+    view, surroundings = run(found, database)
     now = datetime.now(UTC)
     commands = COMMANDS if view.ref is None else Commands()
     answer = answer_of(of_view(view), now, history=history_of(view), commands=commands, around=surroundings)
@@ -123,12 +113,12 @@ def why(
 def result(
     job: Job,
     namespace: Namespace = None,
-    raw: Annotated[bool, option("--raw", help="Byte for byte, also what would steer a terminal.")] = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    raw: o.Raw = False,
+    *,
+    database: Database,
 ) -> None:
     """Print a job's whole final answer."""
-    view = _view(job, namespace, config, database_url_file)
+    view = _view(job, namespace, database)
     if view.result is None:
         raise Unavailable(f"job {job} has no result: it is {view.state}. Look with: agentjobs why {job}")
     if raw:
@@ -143,14 +133,12 @@ def result(
 def logs(
     job: Job,
     namespace: Namespace = None,
-    attempt: Annotated[
-        int | None, option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
-    ] = None,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    attempt: o.Attempt = None,
+    *,
+    database: Database,
 ) -> None:
     """Print what a job's runs have printed. A run's output is kept when it ends."""
-    view = _view(job, namespace, config, database_url_file)
+    view = _view(job, namespace, database)
     ended = [record for record in view.attempts_log if attempt in (None, record.run)]
     for line in lines_of(whole_output(ended, 0, 0, None, titled=attempt is None)):
         echo(output.printable_lines(line))
@@ -158,8 +146,8 @@ def logs(
         echo(nothing_printed(job, attempt), err=True)
 
 
-def _view(job: str, namespace: str | None, config: Config, database_url_file: DatabaseUrlFile) -> JobView:
+def _view(job: str, namespace: str | None, database: Database) -> JobView:
     async def found(queue: Queue) -> JobView:
         return await job_of(queue, job, namespace)
 
-    return run(found, config, database_url_file)
+    return run(found, database)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentjobs.api.meta import format_time
+from agentjobs.api.names import API_VERSION
 from agentjobs.cli.kubectl.history import OUTPUT_LINES, History, run_of
 from agentjobs.controller.agentjob.status import status_of
 from agentjobs.queue.job_list import JobRow
@@ -65,7 +66,7 @@ def history_of(view: JobView) -> History:
 
 def _metadata(ref: ObjectRef | None, uid: str, created: str) -> JsonObject:
     return {
-        "apiVersion": "agentjobs.dev/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "AgentJob",
         "metadata": {
             "name": uid if ref is None else ref.name,

@@ -7,6 +7,7 @@ import getpass
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
@@ -47,6 +48,14 @@ DatabaseUrlFile = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The flags that say which database; those of every command here."""
+
+    config: Config = None
+    database_url_file: DatabaseUrlFile = None
+
+
 class Session:
     """A database for the time of a command; each ``do`` is one look at it, or one act."""
 
@@ -69,7 +78,7 @@ class Session:
 
 
 @contextmanager
-def opened(config: Path | None, database_url_file: Path | None) -> Iterator[Session]:
+def opened(database: Database) -> Iterator[Session]:
     """The database that flags, environment or file name.
 
     :raises BadInput: none is named.
@@ -79,7 +88,7 @@ def opened(config: Path | None, database_url_file: Path | None) -> Iterator[Sess
 
     # each try to connect is logged there; the last one's error is told
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    settings = load({"database_url_file": database_url_file}, config)
+    settings = load({"database_url_file": database.database_url_file}, database.config)
     with asyncio.Runner() as runner:
         try:
             queue = runner.run(Queue.open(settings.dsn()))
@@ -91,13 +100,13 @@ def opened(config: Path | None, database_url_file: Path | None) -> Iterator[Sess
             runner.run(queue.close())
 
 
-def run(work: Callable[[Queue], Awaitable[T]], config: Path | None, database_url_file: Path | None) -> T:
+def run(work: Callable[[Queue], Awaitable[T]], database: Database) -> T:
     """Does the work on the database that flags, environment or file name.
 
     :raises BadInput: none is named, or what was asked for cannot be.
     :raises Unavailable: it does not serve.
     """
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         return session.do(work)
 
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from agentjobs.cli.database.look import Job
+from agentjobs.cli.database.look import Job, rows_of
 from agentjobs.cli.database.objects import of_view
 from agentjobs.cli.database.opened import (
-    Config,
-    DatabaseUrlFile,
+    Database,
     Namespace,
     Session,
     author,
@@ -23,12 +22,11 @@ from agentjobs.cli.flags import option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.verbs import people
-from agentjobs.cli.kubectl.verbs.people import confirm, json_of, tell
+from agentjobs.cli.kubectl.verbs.people import confirm_answer, json_of, tell
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
 
-PAGE = 100
 Id = Annotated[
     str | None, option("--id", metavar="ID", help="Answer this question only, as inbox -o json tells it.")
 ]
@@ -39,8 +37,8 @@ def inbox(
     queue: o.Queue = "",
     form: o.Output = "",
     no_headers: o.NoHeaders = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """List the questions that wait for a person, the oldest first."""
     output.checked(form)
@@ -48,18 +46,11 @@ def inbox(
     wanted = JobFilter(place, frozenset({State.INPUT_REQUIRED}), queue=queue or None)
 
     async def found(made: Queue) -> list[dict[str, Any]]:
-        jobs: list[dict[str, Any]] = []
-        after = None
-        while True:
-            page = await made.jobs(wanted, after=after, limit=PAGE)
-            views = [await made.show(row.uid) for row in page.jobs]
-            jobs += [of_view(view) for view in views if view is not None]
-            if page.next is None:
-                return jobs[::-1]
-            after = page.next
+        views = [await made.show(row.uid) for row in await rows_of(made, wanted)]
+        return [of_view(view) for view in views if view is not None]
 
-    jobs = run(found, config, database_url_file)
-    people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers, everywhere=True)
+    jobs = run(found, database)
+    people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers=no_headers, everywhere=True)
 
 
 def approve(
@@ -69,12 +60,12 @@ def approve(
     reason: people.Reason = "",
     payload: people.Payload = None,
     yes: o.Yes = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """Approve the job's question: its tool is called once, and the agent goes on."""
     said = InputAnswer("", True, reason, json_of(payload))
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         _answer(session, job, namespace, id, said, yes)
 
 
@@ -84,11 +75,11 @@ def reject(
     id: Id = None,
     reason: people.Reason = "",
     yes: o.Yes = False,
-    config: Config = None,
-    database_url_file: DatabaseUrlFile = None,
+    *,
+    database: Database,
 ) -> None:
     """Reject the job's question: its tool is not called. The agent is told so, and goes on to an answer."""
-    with opened(config, database_url_file) as session:
+    with opened(database) as session:
         _answer(session, job, namespace, id, InputAnswer("", False, reason), yes)
 
 
@@ -103,7 +94,7 @@ def _answer(
             f"kubectl agentjobs {word} {view.ref.name} -n {view.ref.namespace}"
         )
     question = questions.question_of(of_view(view), id)
-    confirm(question, approved=said.approved, yes=yes)
+    confirm_answer(question, approved=said.approved, yes=yes)
     act = author(said.reason)
     answer = replace(said, id=question.id, by=act.actor)
     if why := session.do(lambda queue: queue.answer(view.uid, answer, act)):

@@ -26,6 +26,8 @@ class Act:
     """What was done, for a sentence."""
 
 
+ASKED = "is asked to be retried already, and the operator has not taken it up yet"
+
 RETRY = Act(Verb.RETRY, "retry", "retried")
 CANCEL = Act(Verb.CANCEL, "cancel", "cancelled")
 SUSPEND = Act(Verb.SUSPEND, "suspend", "suspended")
@@ -53,9 +55,7 @@ def unfit(act: Act, job: JsonObject) -> str:
             return f"is {shown}; only Failed and Cancelled jobs can be retried"
         if spec.get("cancel"):
             return "has spec.cancel, which cannot be taken back: submit a new job"
-        return (
-            "is asked to be retried already, and the operator has not taken it up yet" if asked(job) else ""
-        )
+        return ASKED if asked(job) else ""
     if state in FINAL:
         return f"is {shown} already"
     if act.verb is Verb.CANCEL:
@@ -100,20 +100,33 @@ def precise(at: datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfit:
+    """A job that an act is not for."""
+
+    name: str
+    words: str
+    """Which job, and why: a sentence without its end."""
+    asked: bool
+    """A retry is asked for already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The jobs that an act is for, and those that were named and for which it is not, each with the reason."""
+    """The jobs that an act is for, and those that were found and for which it is not."""
 
     jobs: Sequence[dict[str, Any]]
-    unfit: Sequence[str] = ()
+    unfit: Sequence[Unfit] = ()
 
 
 def plan_of(act: Act, found: Iterable[JsonObject]) -> Plan:
     """The plan for these objects, the oldest first: they are in the order in which they were created."""
     fit: list[dict[str, Any]] = []
-    others: list[str] = []
+    others: list[Unfit] = []
     for job in found:
         if why := unfit(act, job):
-            others.append(f"agentjob {job['metadata']['namespace']}/{job['metadata']['name']} {why}")
+            metadata = job["metadata"]
+            words = f"agentjob {metadata['namespace']}/{metadata['name']} {why}"
+            others.append(Unfit(metadata["name"], words, why == ASKED))
         else:
             fit.append(slim(job))
     fit.sort(key=lambda job: (job["metadata"].get("creationTimestamp") or "", job["metadata"]["name"]))
@@ -138,5 +151,6 @@ def question_text(act: Act, n: int, kind: str, where: str, spread_seconds: int) 
     """The question before an act on ``n`` jobs."""
     pace = ""
     if spread_seconds and n > 1:
-        pace = f", spread over {spread_seconds} s: one every {spread_seconds / n:.2g} s"
+        each = spread_seconds / n
+        pace = f", spread over {spread_seconds} s: one every {each:{'.0f' if each >= 10 else '.2g'}} s"
     return f"{act.word.capitalize()} {n:,} {kind}{'' if n == 1 else 's'} {where}{pace}?"

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from agentjobs.api.names import GROUP, VERSION
 from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.kubectl.proxy import PATHS, connected, kubectl_proxy
+from agentjobs.cli.kubectl.reply import Reply, RequestRefused, ahead_of, refused, reply_of, unreachable
 from agentjobs.cli.kubectl.where import Where
 
 JsonObject = dict[str, Any]
@@ -25,8 +26,6 @@ Query = Mapping[str, str]
 TIMEOUT_SECONDS = 30.0
 IDLE_SECONDS = 5.0
 """A connection that was not used for longer is opened anew: the other side may have closed it."""
-SKEW_SECONDS = 2.0
-"""Clocks that differ by less are taken as equal: the header Date has whole seconds."""
 PAGE = 500
 """Objects of one page of a list, as kubectl's --chunk-size."""
 MERGE_PATCH = "application/merge-patch+json"
@@ -34,57 +33,6 @@ FIELD_MANAGER = "kubectl-agentjobs"
 JOBS, SCHEDULES = "agentjobs", "scheduledagentjobs"
 KINDS = {JOBS: "agentjob", SCHEDULES: "scheduledagentjob"}
 API = f"/apis/{GROUP}/{VERSION}"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer of the API server. ``date`` is its header of that name."""
-
-    status: int
-    body: bytes
-    content_type: str = ""
-    date: str = ""
-    retry_after: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    def json(self) -> JsonObject:
-        """The object in the body.
-
-        :raises Unavailable: it is none.
-        """
-        try:
-            found = json.loads(self.body)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise Unavailable(f"the API server's answer is no object: {self.body[:80]!r}")
-        return found
-
-    def words(self) -> str:
-        """The message of an error, in one line."""
-        try:
-            text = str(json.loads(self.body)["message"])
-        except (ValueError, KeyError, TypeError):
-            text = self.body[:500].decode(errors="replace")
-        return " ".join(text.split()) or f"status {self.status}"
-
-    def cause(self) -> str:
-        """The reason of a Status, such as NotFound; empty: the body is none."""
-        try:
-            return str(json.loads(self.body).get("reason") or "")
-        except (ValueError, AttributeError):
-            return ""
-
-
-class RequestRefused(Unavailable):
-    """The API server refused a request."""
-
-    def __init__(self, message: str, reply: Reply) -> None:
-        super().__init__(message)
-        self.reply = reply
 
 
 @dataclass(slots=True)
@@ -141,12 +89,12 @@ class ApiServer:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if not again:
-                raise Unavailable(_unreachable(str(error) or type(error).__name__)) from None
+                raise Unavailable(unreachable(str(error) or type(error).__name__)) from None
         try:
             return self._exchange(method, path, query, body, content_type, accept)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise Unavailable(_unreachable(str(error) or type(error).__name__)) from None
+            raise Unavailable(unreachable(str(error) or type(error).__name__)) from None
 
     def _exchange(
         self, method: str, path: str, query: Query | None, body: object, content_type: str, accept: str
@@ -154,7 +102,7 @@ class ApiServer:
         if self._connection is None:
             self._connection = self._opened(TIMEOUT_SECONDS)
         self._send(self._connection, method, path, query, body, content_type, accept)
-        reply = _reply_of(self._connection.getresponse())
+        reply = reply_of(self._connection.getresponse())
         self._used_at = time.monotonic()
         self.ahead_seconds = ahead_of(reply.date, datetime.now(UTC))
         return reply
@@ -208,10 +156,10 @@ class ApiServer:
             self._send(connection, "GET", path, query, None, "", accept, headers)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(_unreachable(str(error) or type(error).__name__)) from None
+            raise Unavailable(unreachable(str(error) or type(error).__name__)) from None
         try:
             if response.status != 200:
-                reply = _reply_of(response)
+                reply = reply_of(response)
                 raise refused(reply, path)
             yield _lines(response)
         finally:
@@ -238,7 +186,7 @@ class ApiServer:
         asked = {**(query or {}), "limit": str(PAGE)}
         while True:
             reply = self.request("GET", self.path_of(resource, everywhere=everywhere), asked)
-            if reply.status == 410 and (token := _continue(reply)):
+            if reply.status == 410 and (token := reply.next_page()):
                 asked["continue"] = token
                 continue
             page = self.done(reply, resource, everywhere=everywhere)
@@ -287,59 +235,6 @@ class ApiServer:
             return ""
         info = (reply.json().get("status") or {}).get("userInfo") or {}
         return str(info.get("username") or "")
-
-
-def ahead_of(date: str, now: datetime) -> float:
-    """The seconds by which a header Date is ahead of ``now``. 0: they are equal, or the text is no date."""
-    try:
-        then = datetime.strptime(date, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
-    except ValueError:
-        return 0.0
-    ahead = (then - now).total_seconds()
-    return ahead if abs(ahead) > SKEW_SECONDS else 0.0
-
-
-def refused(reply: Reply, what: str, flags: str = "") -> RequestRefused:
-    """The error for an answer about ``what``, in one line with what to do.
-
-    :param flags: those that say where the command acts.
-    """
-    words = reply.words()
-    if reply.status == 401:
-        line = f"{what}: the API server does not know you. See: kubectl auth whoami"
-    elif reply.status == 403:
-        line = f"{what}: {words}. What you may: kubectl auth can-i --list {flags}".rstrip()
-    elif reply.status == 422 and reply.cause() == "Invalid":
-        line = f"{what}: {words}"
-    elif reply.status == 404:
-        line = f"{what}: {words}. Are the CRDs there? kubectl agentjobs doctor"
-    elif reply.status >= 500 and not reply.cause():
-        line = _unreachable(words)  # the proxy's own words
-    else:
-        line = f"{what}: the API server answers {reply.status}: {words}"
-    return RequestRefused(line, reply)
-
-
-def _unreachable(why: str) -> str:
-    return f"the API server cannot be reached: {why}. See: kubectl cluster-info"
-
-
-def _reply_of(response: http.client.HTTPResponse) -> Reply:
-    header = response.headers.get
-    return Reply(
-        response.status,
-        response.read(),
-        header("Content-Type", ""),
-        header("Date", ""),
-        header("Retry-After", ""),
-    )
-
-
-def _continue(reply: Reply) -> str:
-    try:
-        return str((json.loads(reply.body).get("metadata") or {}).get("continue") or "")
-    except (ValueError, AttributeError):
-        return ""
 
 
 def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import Query, RequestRefused
+from agentjobs.cli.kubectl.apiserver import Query
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import RunsApi
 
 SILENCE_SECONDS = 60.0
@@ -100,13 +101,14 @@ def followed(
     name: str,
     query: Query,
     clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Event]:
     """The entries of a stream until its end, each once; a cut connection is made anew.
 
     :raises RequestRefused: it is refused, or the runs API is missing.
-    :raises Unavailable: there was no answer for longer than AWAY_SECONDS.
+    :raises Unavailable: there was no answer, or an error for one, for longer than AWAY_SECONDS.
     """
-    place, heard_at, delay = Place(), clock(), FIRST_DELAY_SECONDS
+    place, outage = Place(), Outage(clock)
     while True:
         place.begin()
         headers = {"Last-Event-ID": place.before} if place.before else {}
@@ -116,30 +118,56 @@ def followed(
                 headers=headers,
             ) as lines:  # fmt: skip
                 for event in events_of(lines):
-                    heard_at, delay = clock(), FIRST_DELAY_SECONDS
+                    if event.type == "error":
+                        raise _failure(event, resource)
+                    outage.over()
                     if event.type == "end":
                         return
-                    if event.type == "error":
-                        _refuse(event, resource)
-                        break
                     if event.type == "entry" and place.new(event):
                         yield event
         except TimeoutError:
             pass
+        except StreamRefused:
+            raise
         except RequestRefused as error:
-            if error.reply.status < 500 and error.reply.status != 429:
-                raise api.refusal(error.reply, resource, name) from None
-            if clock() - heard_at > AWAY_SECONDS:
+            if (error.reply.status < 500 and error.reply.status != 429) or outage.too_long():
                 raise api.refusal(error.reply, resource, name) from None
         except Unavailable:
-            if clock() - heard_at > AWAY_SECONDS:
+            if outage.too_long():
                 raise
-        time.sleep(delay)
-        delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+        pause(outage.next_delay())
 
 
-def _refuse(event: Event, resource: str) -> None:
-    """:raises Unavailable: the error in a stream is one for good."""
+class StreamRefused(Unavailable):
+    """An error in a stream that a new connection would bring again."""
+
+
+@dataclass(slots=True)
+class Outage:
+    """How long a stream has been away, and how long to wait until the next try."""
+
+    clock: Callable[[], float]
+    began: float | None = None
+    """When the first try failed since the last sign of life. None: none did."""
+    delay: float = FIRST_DELAY_SECONDS
+
+    def over(self) -> None:
+        """Takes in a sign of life: an event that is no error."""
+        self.began, self.delay = None, FIRST_DELAY_SECONDS
+
+    def too_long(self) -> bool:
+        """Whether it was away for longer than AWAY_SECONDS."""
+        self.began = self.clock() if self.began is None else self.began
+        return self.clock() - self.began > AWAY_SECONDS
+
+    def next_delay(self) -> float:
+        """The seconds until the next try; twice as many each time."""
+        found, self.delay = self.delay, min(self.delay * 2, LONGEST_DELAY_SECONDS)
+        return found
+
+
+def _failure(event: Event, resource: str) -> Unavailable:
+    """The error that stands in a stream: a StreamRefused where it is one for good."""
     status = event.json()
-    if int(status.get("code") or 500) < 500:
-        raise Unavailable(f"{resource}: {status.get('message')}")
+    kind = StreamRefused if int(status.get("code") or 500) < 500 else Unavailable
+    return kind(f"{resource}: {status.get('message')}")

@@ -100,8 +100,8 @@ def states_of(given: list[str] | None) -> frozenset[str]:
     return frozenset(folded[word.lower()] for word in named)
 
 
-def since_of(text: str | None, now: datetime) -> datetime | None:
-    """The time that ``--since`` names: an RFC 3339 time, or a duration back from now.
+def since_of(text: str | None, now: datetime, flag: str = "--since") -> datetime | None:
+    """The time that a flag names: an RFC 3339 time, or a duration back from now.
 
     :raises BadInput: it is neither.
     """
@@ -113,7 +113,7 @@ def since_of(text: str | None, now: datetime) -> datetime | None:
         return now - timedelta(seconds=seconds_of(text))
     except (ValueError, OverflowError):
         raise BadInput(
-            f"--since: wants a duration such as 2h, or a time such as 2026-11-26T06:00:00Z, got {text[:40]!r}."
+            f"{flag}: wants a duration such as 2h, or a time such as 2026-11-26T06:00:00Z, got {text[:40]!r}."
         ) from None
 
 

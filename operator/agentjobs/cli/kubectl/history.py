@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import RequestRefused
 from agentjobs.cli.kubectl.filters import time_of
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import ATTEMPTS, LOG, RunsApi, RunsApiMissing
 from agentjobs.values.durations import duration_text
 

@@ -116,9 +116,16 @@ def _step(match: re.Match[str]) -> Step:
         return _every
     if match["left"] is not None:
         left, same = match["left"], match["op"] == "=="
-        right = json.loads(match["right"].replace("'", '"'))
+        right = _constant(match["right"])
         return lambda one: (item for item in _every(one) if (right in list(selected(left, item))) is same)
     return lambda one: iter((one,))
+
+
+def _constant(text: str) -> str | int | bool:
+    """What a filter compares with: a text in quotes, true or false, or a number."""
+    if text[0] in "'\"":
+        return text[1:-1]
+    return text == "true" if text in ("true", "false") else int(text)
 
 
 def _of_key(one: Any, key: str) -> Iterator[Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from agentjobs.cli.errors import BadInput
 from agentjobs.cli.flags import argument, option
-from agentjobs.cli.kubectl.filters import JobFilter, since_of, states_of
+from agentjobs.cli.kubectl.filters import STATES, JobFilter, since_of, states_of
+from agentjobs.values.durations import seconds_of
 
 Names = Annotated[list[str] | None, argument(metavar="NAME...", help="AgentJobs by name.")]
 Name = Annotated[str, argument(metavar="NAME", help="The AgentJob.")]
@@ -39,24 +42,79 @@ Timeout = Annotated[
     str | None,
     option(metavar="TIME", help="Give up after this time, such as 10m; status 2. Default: never."),
 ]
+Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
+All = Annotated[bool, option("--all", help="All jobs of the namespace that the act is for.")]
+DryRun = Annotated[bool, option("--dry-run", help="Tell how many and which, and change nothing.")]
+Spread = Annotated[
+    str | None,
+    option(metavar="TIME", help="Spread the requests evenly over this time, such as 10m: no storm."),
+]
+Follow = Annotated[bool, option("--follow", "-f", help="Go on until the job has ended.")]
+Attempt = Annotated[int | None, option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")]
+WholeSession = Annotated[bool, option("--session", help="What the session's other jobs have said, too.")]
+Raw = Annotated[bool, option("--raw", help="Byte for byte, also what would steer a terminal.")]
+For = Annotated[str, option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")]
+Quiet = Annotated[bool, option("--quiet", "-q", help="Print no changes, only the end.")]
+Interval = Annotated[int, option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")]
+Once = Annotated[bool, option("--once", help="Look once; so it is where there is no terminal.")]
 
 
-def filter_of(
-    now: datetime,
-    state: list[str] | None,
-    reason: str,
-    queue: str,
-    agent: str,
-    model: str,
-    user: str,
-    session: str,
-    since: str | None,
-    selector: str,
-) -> JobFilter:
-    """The filter that these flags describe.
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The flags that say which jobs are meant; the same in a cluster and on a database."""
 
-    :raises BadInput: a state is unknown, or ``--since`` is no time.
+    state: State = None
+    reason: Reason = ""
+    queue: Queue = ""
+    agent: Agent = ""
+    model: Model = ""
+    user: User = ""
+    session: Session = ""
+    since: Since = None
+
+    def filter(self, now: datetime, selector: str = "") -> JobFilter:
+        """The filter that these flags describe.
+
+        :raises BadInput: a state is unknown, or ``--since`` is no time.
+        """
+        return JobFilter(
+            states_of(self.state),
+            self.reason,
+            self.queue,
+            self.agent,
+            self.model,
+            self.user,
+            self.session,
+            since_of(self.since, now),
+            selector,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """The flags of an act on one job or many."""
+
+    all_: All = False
+    because: Because = ""
+    spread: Spread = None
+    dry_run: DryRun = False
+    yes: Yes = False
+
+    @property
+    def spread_seconds(self) -> int:
+        """The seconds of ``--spread``; 0: it is not given.
+
+        :raises BadInput: it is no duration.
+        """
+        return spread_of(self.spread)
+
+
+def spread_of(text: str | None) -> int:
+    """The seconds of ``--spread``; 0: it is not given.
+
+    :raises BadInput: it is no duration.
     """
-    return JobFilter(
-        states_of(state), reason, queue, agent, model, user, session, since_of(since, now), selector
-    )
+    try:
+        return seconds_of(text) if text else 0
+    except ValueError as error:
+        raise BadInput(f"--spread: {error}.") from None

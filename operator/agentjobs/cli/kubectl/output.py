@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agentjobs.api.names import API_VERSION
 from agentjobs.cli.errors import BadInput
+from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl.filters import time_of
 from agentjobs.values.durations import duration_text
 
@@ -44,6 +46,16 @@ def checked(form: str) -> str:
     if form in ("", "wide", "json", "yaml", "name") or form.startswith("jsonpath="):
         return form
     raise BadInput(f"-o: {form[:40]!r} is unknown; there are {', '.join(FORMS)}.")
+
+
+def checked_object(form: str) -> str:
+    """The form of ``-o``, of a verb that shows a single thing.
+
+    :raises BadInput: there is no such form.
+    """
+    if form in ("", "json", "yaml") or form.startswith("jsonpath="):
+        return form
+    raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
 
 
 def table(
@@ -141,9 +153,41 @@ def in_future(moment: object, now: datetime) -> str:
     return f"in {duration_text((then - now).total_seconds())}" if then is not None and then > now else ""
 
 
-def listed(kind: str, items: Iterable[JsonObject]) -> dict[str, Any]:
-    """A List as kubectl prints it."""
-    return {"apiVersion": "agentjobs.dev/v1alpha1", "kind": kind, "metadata": {}, "items": list(items)}
+def listed(kind: str, items: Iterable[JsonObject], version: str = API_VERSION) -> dict[str, Any]:
+    """A List as kubectl prints it: each object with its type, which lists leave out, and without ``managedFields``."""
+    head = {"apiVersion": version, "kind": kind.removesuffix("List")}
+    whole = [without_managed_fields({**head, **item}) for item in items]
+    return {"apiVersion": version, "kind": kind, "metadata": {}, "items": whole}
+
+
+def print_list(
+    kind: str,
+    items: Sequence[JsonObject],
+    columns: Sequence[Column],
+    form: str,
+    *,
+    no_headers: bool,
+    none: str,
+    version: str = API_VERSION,
+    state: Callable[[JsonObject], str] = lambda item: "",
+) -> None:
+    """Prints a List in the form of ``-o``.
+
+    :param none: the line for an empty table, on standard error.
+    :param state: the state by which an item's line is coloured.
+    """
+    if form not in ("", "wide"):
+        if text := written(form, listed(kind, items, version)):
+            echo(text)
+        return
+    if not items:
+        echo(none, err=True)
+        return
+    text = table(columns, items, wide=form == "wide", headers=not no_headers, width=terminal_width())
+    colours = coloured()
+    states = ["", *map(state, items)][no_headers:]
+    lines = zip(text.splitlines(), states, strict=True)
+    echo("\n".join(painted(line, one, colours=colours) for line, one in lines))
 
 
 def without_managed_fields(obj: JsonObject) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import Reply
+from agentjobs.cli.kubectl.reply import Reply
 
 SLICE = 100
 """Jobs between two lines of progress."""

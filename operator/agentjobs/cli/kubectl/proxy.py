@@ -11,17 +11,22 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.kubectl.where import Where
 
 SOCKET_PATH_BYTES = 100
 """A Unix socket's path has at most 104 bytes on macOS, 108 on Linux."""
+PR_SET_PDEATHSIG = 1
+"""Of Linux' prctl.h."""
+READ_BYTES = 65_536
 PATHS = (
     "^/apis/(runs[.])?agentjobs[.]dev(/|$)",
     "^/apis/(authentication|authorization|apiregistration|apiextensions|coordination)[.]k8s[.]io/",
@@ -62,22 +67,39 @@ def kubectl_proxy(
         finally:
             process.kill()
             process.wait()
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    """Starts the proxy in a way that Ctrl-C does not reach it: what is under way is then finished, and counted."""
-    if threading.current_thread() is not threading.main_thread():
+    """Starts the proxy so that Ctrl-C does not reach it: what is under way is then finished, and counted. On Linux the proxy
+    ends with this process, also where that is killed."""
+    if threading.current_thread() is not threading.main_thread():  # neither signals nor a fork are safe here
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_bound_to_parent()
+        )
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _bound_to_parent() -> Callable[[], None] | None:
+    """What a child does before it is the proxy: it asks the kernel for SIGKILL at its parent's death (prctl(2)). None: this is
+    not Linux."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes
+
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def bind() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return bind
 
 
 def _await_listening(process: subprocess.Popen[bytes]) -> None:
@@ -87,13 +109,23 @@ def _await_listening(process: subprocess.Popen[bytes]) -> None:
     """
     assert process.stdout is not None
     assert process.stderr is not None
-    if process.stdout.readline():
-        # its log: one line for each request that a server cuts; nobody reads the pipe, which must not fill up
-        threading.Thread(target=process.stderr.read, daemon=True).start()
+    with process.stdout:
+        listens = bool(process.stdout.readline())
+    if listens:
+        threading.Thread(target=_drain, args=(process.stderr,), daemon=True).start()
         return
-    said = process.stderr.read().decode(errors="replace").strip().splitlines()
+    with process.stderr:
+        said = process.stderr.read().decode(errors="replace").strip().splitlines()
     why = (said[-1] if said else "it ended without a word").removeprefix("error: ")
     raise Unavailable(f"kubectl: {why}. See: kubectl config view; kubectl cluster-info")
+
+
+def _drain(log: IO[bytes]) -> None:
+    """Reads the proxy's log to its end and keeps none of it: a line for each request that a server cuts, for as long as a
+    dashboard is open. A helper of kubectl's that asks for credentials may hold it open for longer than the proxy."""
+    with log:
+        while log.read1(READ_BYTES):  # type: ignore[attr-defined]  # the pipe is buffered
+            pass
 
 
 def connected(path: Path, timeout_seconds: float) -> socket.socket:

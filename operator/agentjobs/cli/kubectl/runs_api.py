@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from agentjobs.cli.kubectl.apiserver import PAGE, ApiServer, Query, Reply, RequestRefused, refused
+from agentjobs.cli.kubectl.apiserver import PAGE, ApiServer, Query
+from agentjobs.cli.kubectl.reply import Reply, RequestRefused, refused
 from agentjobs.web.names import GROUP, ROOT, VERSION
 
 JsonObject = dict[str, Any]

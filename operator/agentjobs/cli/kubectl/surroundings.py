@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, RequestRefused
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.checks import operators
 from agentjobs.cli.kubectl.filters import FINAL, STATES, agent_of, model_of
 from agentjobs.cli.kubectl.history import OUTPUT, RUNS_OF, History, history_of
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, WORKERS, RunsApi, RunsApiMissing
 from agentjobs.values.reasons import Reason
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, RequestRefused
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
+from agentjobs.cli.kubectl.reply import RequestRefused
 
 JsonObject = Mapping[str, Any]
 WATCH_SECONDS = 240
@@ -19,6 +20,8 @@ SILENCE_SECONDS = 15
 """Silence beyond the watch's own end that means: the connection is dead."""
 AWAY_SECONDS = 60.0
 """How long the API server may be away before the command gives up."""
+GONE: JsonObject = {}
+"""Stands for a job that was there and was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ def seen(
             for name in sorted(names - found.keys()):
                 if name not in known:
                     server.get(JOBS, name)  # refuses it in the usual words
-                    continue
-                yield Seen(known.pop(name), deleted=True)
+                elif known[name] is not GONE:
+                    gone, known[name] = known[name], GONE
+                    yield Seen(gone, deleted=True)
             for name, job in found.items():
                 if known.get(name) != job:
                     known[name] = job
@@ -135,10 +139,8 @@ def _watched(
                 version = str((obj.get("metadata") or {}).get("resourceVersion") or version)
                 name = (obj.get("metadata") or {}).get("name")
                 if event.get("type") != "BOOKMARK" and name in names:
-                    known[name] = obj
                     deleted = event.get("type") == "DELETED"
-                    if deleted:
-                        del known[name]
+                    known[name] = GONE if deleted else obj
                     yield Seen(obj, deleted)
                 if clock() >= until:
                     raise TimedOut

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class Where:
 
     def shown(self) -> str:
         """The same flags for a command that the user is told to type; with a blank before each."""
-        return "".join(f" {flag}" for flag in self.kubectl_flags())
+        return "".join(f" {shlex.quote(flag)}" for flag in self.kubectl_flags())
 
     def namespace_of(self, environment: Mapping[str, str]) -> str:
         """The namespace of the command: the flag's, else the context's, else ``default``; in a pod without a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from agentjobs.values.durations import duration_text
 
 JsonObject = Mapping[str, Any]
 LABEL_WIDTH = 10
+_COMMAND = re.compile(r": ((?:kubectl|agentjobs) .*)")
+"""The command at the end of a line of what is to be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,10 @@ def _run_text(run: Run, now: datetime, error: str) -> str:
 
 def _todo_lines(label: str, line: str, width: int | None) -> list[str]:
     """What is to be done. A command that does not fit behind its words stands in a line of its own, whole, to be copied."""
-    words, found, command = line.partition(": kubectl ")
-    if width is None or not found or len(line) + LABEL_WIDTH + 3 <= width:
+    found = _COMMAND.search(line)
+    if width is None or found is None or len(line) + LABEL_WIDTH + 3 <= width:
         return _labelled(label, line, width)
-    return [*_labelled(label, f"{words}:", width), f"    kubectl {command}"]
+    return [*_labelled(label, f"{line[: found.start()]}:", width), f"    {found[1]}"]
 
 
 def _labelled(label: str, text: str, width: int | None) -> list[str]:

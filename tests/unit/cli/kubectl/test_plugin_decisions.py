@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,13 +11,13 @@ import pytest
 
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.kubectl import acts
-from agentjobs.cli.kubectl.apiserver import Reply, ahead_of
 from agentjobs.cli.kubectl.checks import OK, lease_check
 from agentjobs.cli.kubectl.completing import candidates
 from agentjobs.cli.kubectl.filters import STATES, JobFilter, since_of, states_of
 from agentjobs.cli.kubectl.jsonpath import printed
-from agentjobs.cli.kubectl.output import Column, coloured, table
+from agentjobs.cli.kubectl.output import Column, coloured, print_list, table
 from agentjobs.cli.kubectl.pace import Interrupt, carry_out
+from agentjobs.cli.kubectl.reply import Reply, ahead_of
 from agentjobs.cli.kubectl.where import Where, namespace_in, verb_first
 from agentjobs.cli.kubectl.why import answer_of
 from agentjobs.queue.records import State
@@ -159,6 +160,8 @@ def test_what_is_refused_for_now_is_sent_again_and_what_concerns_all_ends_it(
         ("{.items[-1].metadata.name}", "b"),
         ('{range .items[*]}{.metadata.name}{"\\n"}{end}', "a\nb\n"),
         ('{.items[?(@.n==2)].metadata.name}', "b"),
+        ("{.items[?(@.n==02)].metadata.name}", "b"),
+        ("{.items[?(@.metadata.name!='\"')].n}", "1 2"),
         (".items[0].metadata['name']", "a"),
         ("{.items[0].metadata}", '{"name":"a"}'),
         ("{.nothing.here}", ""),
@@ -172,6 +175,30 @@ def test_jsonpath_prints_as_kubectl_does(template: str, text: str) -> None:
         )
         == text
     )
+
+
+def test_a_list_is_printed_in_each_form_with_types_and_an_empty_one_is_told_on_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    items = [{"metadata": {"name": "a", "managedFields": []}}]
+    columns = [Column("NAME", lambda item: str(item["metadata"]["name"]))]
+
+    def said(form: str, items: list[dict[str, Any]]) -> tuple[str, str]:
+        print_list("AgentJobList", items, columns, form, no_headers=False, none="No agentjobs.")
+        told = capsys.readouterr()
+        return told.out, told.err
+
+    assert said("", items) == ("NAME\na\n", "")
+    assert said("name", items) == ("agentjob.agentjobs.dev/a\n", "")
+    (whole,) = json.loads(said("json", items)[0])["items"]
+    assert whole == {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob", "metadata": {"name": "a"}}
+    assert said("", []) == ("", "No agentjobs.\n")
+    assert json.loads(said("json", [])[0])["items"] == []
+    assert said("name", []) == ("", "")
+
+
+def test_flags_in_a_command_to_be_typed_are_quoted_for_the_shell() -> None:
+    assert Where(context="my cluster", as_user="ann").shown() == " '--context=my cluster' --as=ann"
 
 
 @pytest.mark.parametrize("template", ["{..name}", "{.items[0:2]}", "{range .items[*]}x", "{end}", "{.a"])
@@ -271,3 +298,16 @@ def test_an_operator_runs_where_its_lease_is_fresh(spec: dict[str, Any], good: b
 )
 def test_why_says_what_to_do(found: dict[str, Any], todo: str) -> None:
     assert todo in " ".join(answer_of(found, NOW).todo)
+
+
+@pytest.mark.parametrize(
+    ("n", "seconds", "pace"),
+    [
+        (3, 600, "one every 200 s?"),
+        (1000, 600, "one every 0.6 s?"),
+        (7, 10, "one every 1.4 s?"),
+        (3, 0, "jobs here?"),
+    ],
+)
+def test_the_question_before_an_act_tells_its_pace_in_plain_numbers(n: int, seconds: int, pace: str) -> None:
+    assert acts.question_text(acts.RETRY, n, "job", "here", seconds).endswith(pace)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
-from agentjobs.cli.kubectl.apiserver import Reply
-from agentjobs.cli.kubectl.events import Event, Place, events_of
+import pytest
+
+from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.kubectl.apiserver import ApiServer, Query
+from agentjobs.cli.kubectl.events import AWAY_SECONDS, Event, Place, events_of, followed
 from agentjobs.cli.kubectl.output import printable_lines, written
-from agentjobs.cli.kubectl.runs_api import missing
+from agentjobs.cli.kubectl.reply import Reply
+from agentjobs.cli.kubectl.runs_api import LOG, RunsApi, missing
 from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.verbs.top import drawn, frame
+from agentjobs.cli.kubectl.where import Where
 
 
 def test_events_are_read_as_a_browser_reads_them() -> None:
@@ -45,6 +54,75 @@ def test_a_state_that_is_told_again_after_a_cut_is_not_new() -> None:
     assert [place.new(event) for event in entries(("", "a"), ("", "b"))] == [True, True]
     place.begin()
     assert [place.new(event) for event in entries(("", "b"), ("", "a"))] == [False, True]
+
+
+@dataclass(slots=True)
+class Streams(ApiServer):
+    """An API server whose streams are given, one for each connection; the last one again and again."""
+
+    texts: list[bytes] = field(default_factory=list)
+    asked: int = 0
+
+    @contextmanager
+    def stream(
+        self,
+        path: str,
+        query: Query,
+        *,
+        silence_seconds: float,
+        accept: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Iterator[bytes]]:
+        text = self.texts[min(self.asked, len(self.texts) - 1)]
+        self.asked += 1
+        yield iter(text.splitlines(keepends=True))
+
+
+class Clock:
+    """A clock that only a pause moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def read(texts: list[bytes], clock: Clock) -> tuple[Streams, Iterator[Event]]:
+    server = Streams(Path("/nowhere"), Where(), "team", texts=texts)
+    return server, followed(RunsApi(server), LOG, "a", {}, clock, clock.pause)
+
+
+AWAY = b': open\n\nevent: error\ndata: {"code": 503, "message": "the database is away"}\n\n'
+ENTRY = b"event: entry\nid: 1\ndata: a\n\n"
+
+
+def test_an_error_in_each_stream_is_asked_ever_more_rarely_and_given_up_after_a_while() -> None:
+    clock = Clock()
+    server, events = read([AWAY], clock)
+    with pytest.raises(Unavailable, match="the database is away"):
+        next(events)
+    assert AWAY_SECONDS < clock.now < AWAY_SECONDS + 10
+    assert server.asked < 15
+
+
+def test_a_sign_of_life_ends_an_outage() -> None:
+    clock = Clock()
+    life = b"event: bookmark\ndata: {}\n\n"
+    _, events = read([AWAY] * 8 + [life] + [AWAY] * 8 + [ENTRY + b"event: end\ndata: {}\n\n"], clock)
+    assert [event.data for event in events] == ["a"]
+    assert clock.now > AWAY_SECONDS
+
+
+def test_an_error_that_stays_is_told_at_once() -> None:
+    clock = Clock()
+    gone = b'event: error\ndata: {"code": 410, "message": "expired"}\n\n'
+    with pytest.raises(Unavailable, match="agentruns/log: expired"):
+        list(read([gone], clock)[1])
+    assert clock.now == 0
 
 
 def test_what_is_missing_is_told_by_what_discovery_answers() -> None:

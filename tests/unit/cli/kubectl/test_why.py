@@ -12,6 +12,7 @@ from agentjobs.cli.kubectl.schedule_state import state_of
 from agentjobs.cli.kubectl.surroundings import ALONE, Surroundings, breakers_for, holder_among
 from agentjobs.cli.kubectl.why import answer_of, told
 from agentjobs.cli.kubectl.why_schedule import answer_of_schedule
+from agentjobs.cli.kubectl.why_todo import PLUGIN, Commands
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -127,3 +128,9 @@ def test_why_tells_of_a_schedule(spec: dict[str, Any], status: dict[str, Any], s
     assert state_of(schedule) == state
     shown = told(answer_of_schedule(schedule, NOW), NOW, None)
     assert says in shown, shown
+
+
+@pytest.mark.parametrize("commands", [PLUGIN, Commands("agentjobs")])
+def test_a_command_that_does_not_fit_stands_in_a_line_of_its_own_to_be_copied(commands: Commands) -> None:
+    shown = told(answer_of(job("Failed", "WorkerLost"), NOW, commands=commands), NOW, 80)
+    assert f"\n    {commands.program} retry a -n shop" in shown

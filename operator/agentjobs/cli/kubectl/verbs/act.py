@@ -5,49 +5,37 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
-from agentjobs.cli.flags import confirmed, echo, option
+from agentjobs.cli.flags import confirm, echo
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Act, Author, Plan, patch_of, plan_of, question
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Reply
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.filters import JobFilter
 from agentjobs.cli.kubectl.pace import Count, carry_out, interruptible
+from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.cli.kubectl.where import Where
-from agentjobs.values.durations import seconds_of
 
 SHOWN = 10
 """Jobs that a preview names."""
 
-Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
-All = Annotated[bool, option("--all", help="All jobs of the namespace that the act is for.")]
-DryRun = Annotated[bool, option("--dry-run", help="Tell how many and which, and change nothing.")]
-Spread = Annotated[
-    str | None,
-    option(metavar="TIME", help="Spread the requests evenly over this time, such as 10m: no storm."),
-]
+
+def _verb(act: Act, help_: str) -> Callable[..., None]:
+    """The verb of an act."""
+
+    def verb(
+        where: Where, names: o.Names = None, *, meant: o.Meant, selector: o.Selector = "", acting: o.Acting
+    ) -> None:
+        _act(act, where, names, meant, selector, acting)
+
+    verb.__doc__ = help_
+    return verb
 
 
-def retry(
-    where: Where,
-    names: o.Names = None,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
-    selector: o.Selector = "",
-    all_: All = False,
-    because: Because = "",
-    spread: Spread = None,
-    dry_run: DryRun = False,
-    yes: o.Yes = False,
-) -> None:
+retry = _verb(
+    acts.RETRY,
     """Run failed or cancelled jobs once more, each in a new round.
 
     \b
@@ -55,159 +43,53 @@ def retry(
     kubectl agentjobs retry --state Failed --reason ModelUnavailable --since 2h --spread 10m
 
     A command that was interrupted goes on where it is given again: jobs that were asked already are left out.
-    """
-    _act(acts.RETRY, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
-         spread, dry_run, yes)  # fmt: skip
-
-
-def cancel(
-    where: Where,
-    names: o.Names = None,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
-    selector: o.Selector = "",
-    all_: All = False,
-    because: Because = "",
-    spread: Spread = None,
-    dry_run: DryRun = False,
-    yes: o.Yes = False,
-) -> None:
-    """End jobs: waiting ones at once, running ones after a grace. It cannot be taken back."""
-    _act(acts.CANCEL, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
-         spread, dry_run, yes)  # fmt: skip
-
-
-def suspend(
-    where: Where,
-    names: o.Names = None,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
-    selector: o.Selector = "",
-    all_: All = False,
-    because: Because = "",
-    spread: Spread = None,
-    dry_run: DryRun = False,
-    yes: o.Yes = False,
-) -> None:
-    """Keep jobs from starting; a running attempt is stopped and refunded."""
-    _act(acts.SUSPEND, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
-         spread, dry_run, yes)  # fmt: skip
-
-
-def resume(
-    where: Where,
-    names: o.Names = None,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
-    selector: o.Selector = "",
-    all_: All = False,
-    because: Because = "",
-    spread: Spread = None,
-    dry_run: DryRun = False,
-    yes: o.Yes = False,
-) -> None:
-    """Let suspended jobs go on."""
-    _act(acts.RESUME, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
-         spread, dry_run, yes)  # fmt: skip
-
-
-def delete(
-    where: Where,
-    names: o.Names = None,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
-    selector: o.Selector = "",
-    all_: All = False,
-    because: Because = "",
-    spread: Spread = None,
-    dry_run: DryRun = False,
-    yes: o.Yes = False,
-) -> None:
-    """Delete jobs. One that has not ended is cancelled by that."""
-    _act(acts.DELETE, where, names, state, reason, queue, agent, model, user, session, since, selector, all_, because,
-         spread, dry_run, yes)  # fmt: skip
+    """,
+)
+cancel = _verb(
+    acts.CANCEL, "End jobs: waiting ones at once, running ones after a grace. It cannot be taken back."
+)
+suspend = _verb(acts.SUSPEND, "Keep jobs from starting; a running attempt is stopped and refunded.")
+resume = _verb(acts.RESUME, "Let suspended jobs go on.")
+delete = _verb(acts.DELETE, "Delete jobs. One that has not ended is cancelled by that.")
 
 
 def _act(
     act: Act,
     where: Where,
     names: list[str] | None,
-    state: list[str] | None,
-    reason: str,
-    queue: str,
-    agent: str,
-    model: str,
-    user: str,
-    session: str,
-    since: str | None,
+    meant_by: o.Meant,
     selector: str,
-    every: bool,
-    because: str,
-    spread: str | None,
-    dry_run: bool,
-    yes: bool,
+    acting: o.Acting,
 ) -> None:
-    spread_seconds = spread_of(spread)
+    spread_seconds = acting.spread_seconds
     with ApiServer.open(where) as server:
-        meant = o.filter_of(server.now(), state, reason, queue, agent, model, user, session, since, selector)
-        if names and (every or not meant.empty):
+        meant = meant_by.filter(server.now(), selector)
+        if names and (acting.all_ or not meant.empty):
             raise BadInput("names go with neither --all nor a filter: give one of them.")
-        if not names and not every and meant.empty:
+        if not names and not acting.all_ and meant.empty:
             raise BadInput(
                 f"Which? Name jobs, give a filter such as --state Failed, or --all: kubectl agentjobs {act.word} --help"
             )
         plan = plan_of(act, _found(server, names, meant))
         if names and plan.unfit:
-            raise Unavailable(f"{plan.unfit[0]}. Look with: kubectl agentjobs why {_first_unfit(plan)}"
-                              f" -n {server.namespace}{where.shown()}")  # fmt: skip
-        asked = "" if act is not acts.RETRY else _asked(plan)
+            first = plan.unfit[0]
+            raise Unavailable(
+                f"{first.words}. Look with: kubectl agentjobs why {first.name} -n {server.namespace}{where.shown()}"
+            )
+        before = sum(one.asked for one in plan.unfit)
+        asked = f" ({before:,} are asked already)" if before else ""
         if not plan.jobs:
             echo(f"No agentjobs to {act.word} {_scope(server, meant)}{asked}.", err=True)
             return
         several = not names or len(names) > 1
-        if several or act is acts.DELETE or dry_run:
+        if several or act is acts.DELETE or acting.dry_run:
             _preview(act, plan, server, meant, spread_seconds, asked)
-        if dry_run:
+        if acting.dry_run:
             echo("Nothing was changed: this was a dry run.", err=True)
             return
         if several or act is acts.DELETE:
-            confirm(yes)
-        _carry_out(act, server, plan, because, spread_seconds, quiet=several)
-
-
-def spread_of(text: str | None) -> int:
-    """The seconds of ``--spread``; 0: it is not given.
-
-    :raises BadInput: it is no duration.
-    """
-    try:
-        return seconds_of(text) if text else 0
-    except ValueError as error:
-        raise BadInput(f"--spread: {error}.") from None
+            confirm("Go on?", yes=acting.yes)
+        _carry_out(act, server, plan, acting.because, spread_seconds, quiet=several)
 
 
 def _found(server: ApiServer, names: list[str] | None, meant: JobFilter) -> Iterator[dict[str, Any]]:
@@ -215,16 +97,6 @@ def _found(server: ApiServer, names: list[str] | None, meant: JobFilter) -> Iter
         yield from (server.get(JOBS, name) for name in dict.fromkeys(names))
         return
     yield from (job for job in server.list(JOBS, meant.query()) if meant.matches(job))
-
-
-def _first_unfit(plan: Plan) -> str:
-    return plan.unfit[0].split()[1].partition("/")[2]
-
-
-def _asked(plan: Plan) -> str:
-    """How many of a filter's jobs were asked to be retried before, as the end of a sentence."""
-    n = sum("is asked to be retried already" in line for line in plan.unfit)
-    return f" ({n:,} are asked already)" if n else ""
 
 
 def _scope(server: ApiServer, meant: JobFilter) -> str:
@@ -239,20 +111,6 @@ def _preview(
     if len(plan.jobs) > SHOWN:
         echo(f"  … and {len(plan.jobs) - SHOWN:,} more", err=True)
     echo(question(act, plan, _scope(server, meant), spread_seconds) + asked, err=True)
-
-
-def confirm(yes: bool) -> None:
-    """Asks whether to go on.
-
-    :raises BadInput: nobody can be asked.
-    :raises Unavailable: the answer is no.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
-    if not confirmed("Go on?"):
-        raise Unavailable("nothing was changed.")
 
 
 def _carry_out(

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from agentjobs.api.names import API_VERSION, SCHEDULE_LABEL, SCHEDULED_TIME
 from agentjobs.cli.errors import BadInput, Unavailable, need_extra
-from agentjobs.cli.flags import argument, echo, option
+from agentjobs.cli.flags import argument, confirm, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Author, annotation
-from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer, Reply
+from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.filters import since_of, time_of, time_text
 from agentjobs.cli.kubectl.pace import carry_out, interruptible
-from agentjobs.cli.kubectl.verbs.act import Spread, confirm, spread_of, told_end
+from agentjobs.cli.kubectl.reply import Reply
+from agentjobs.cli.kubectl.verbs.act import told_end
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.schedule.names import tick_child
 from agentjobs.values.verbs import Verb
@@ -30,8 +31,8 @@ def backfill(
     start: Annotated[str, option(metavar="TIME", help="From this time: RFC 3339, or 2d ago.")],
     end: Annotated[str | None, option(metavar="TIME", help="To this time. Default: now.")] = None,
     most: Annotated[int, option("--max", min=1, metavar="N", help="Refuse to create more than this.")] = 100,
-    spread: Spread = None,
-    because: Annotated[str, option(metavar="TEXT", help="Why, for the audit.")] = "",
+    spread: o.Spread = None,
+    because: o.Because = "",
     dry_run: Annotated[bool, option("--dry-run", help="Tell which, and create nothing.")] = False,
     yes: o.Yes = False,
 ) -> None:
@@ -41,7 +42,7 @@ def backfill(
     The jobs carry the schedule's label and the template, and are not its own: neither its history limits nor its
     concurrency policy counts them. A time whose job was deleted, by the history limits too, counts as one without a job.
     """
-    spread_seconds = spread_of(spread)
+    spread_seconds = o.spread_of(spread)
     with ApiServer.open(where) as server:
         schedule = server.get(SCHEDULES, name)
         now = server.now()
@@ -63,7 +64,7 @@ def backfill(
         if dry_run or not missing:
             return
         echo(f"Create {len(missing):,} agentjobs in namespace {server.namespace}?", err=True)
-        confirm(yes)
+        confirm("Go on?", yes=yes)
         author = Author(server.user(), because)
         jobs = [job_of(schedule, moment, author, now) for moment in missing]
 
@@ -77,10 +78,7 @@ def backfill(
 
 
 def _time(text: str, now: datetime, flag: str) -> datetime:
-    try:
-        found = since_of(text.removesuffix(" ago"), now)
-    except BadInput as error:
-        raise BadInput(str(error).replace("--since", flag, 1)) from None
+    found = since_of(text.removesuffix(" ago"), now, flag)
     if found is None:
         raise BadInput(f"{flag}: a time is wanted.")
     return found

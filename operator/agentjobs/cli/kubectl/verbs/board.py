@@ -60,16 +60,9 @@ def _found(where: Where, resource: str, form: str, *, everywhere: bool) -> tuple
 def shown(
     kind: str, words: str, items: list[dict[str, Any]], columns: list[Column], form: str, no_headers: bool
 ) -> None:
-    """Prints a list in the form of ``-o``."""
-    if form not in ("", "wide"):
-        if text := output.written(form, {**output.listed(kind, items), "apiVersion": API_VERSION}):
-            echo(text)
-        return
-    if not items:
-        echo(f"No {words}.", err=True)
-        return
-    width = output.terminal_width()
-    echo(output.table(columns, items, wide=form == "wide", headers=not no_headers, width=width))
+    """Prints a list of the runs API in the form of ``-o``."""
+    none = f"No {words}."
+    output.print_list(kind, items, columns, form, no_headers=no_headers, none=none, version=API_VERSION)
 
 
 def _steer(where: Where, verb: str, queue: str, because: str) -> None:

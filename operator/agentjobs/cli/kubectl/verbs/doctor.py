@@ -13,13 +13,14 @@ from typing import Any
 
 from agentjobs import __version__
 from agentjobs.api.names import GROUP, VERSION
-from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer, ahead_of
+from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.checks import BAD, OK, UNKNOWN, WARNING, Check, operators
 from agentjobs.cli.kubectl.filters import time_of
+from agentjobs.cli.kubectl.reply import ahead_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import duration_text
 
@@ -38,8 +39,7 @@ def doctor(where: Where, form: o.Output = "") -> None:
 
     What the user may not look at is told as unknown. Status 0: nothing is bad. 1: something is.
     """
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     with ApiServer.open(where) as server:
         checks = list(_checks(server))
     if form:
@@ -234,16 +234,15 @@ def runs_check(registered: Mapping[str, Any]) -> Check:
 
 
 def _versions(server: ApiServer) -> Iterator[Check]:
-    done = subprocess.run(
-        ["kubectl", "version", "--client", "-o", "json"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-
     try:
+        done = subprocess.run(
+            ["kubectl", "version", "--client", "-o", "json"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
         client = str(json.loads(done.stdout)["clientVersion"]["gitVersion"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
         client = "of an unknown version"
     yield Check("programs", OK, f"kubectl {client}, kubectl-agentjobs {__version__}")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
@@ -52,14 +51,8 @@ def columns(now: datetime, *, everywhere: bool) -> list[Column]:
 
 def list_jobs(
     where: Where,
-    state: o.State = None,
-    reason: o.Reason = "",
-    queue: o.Queue = "",
-    agent: o.Agent = "",
-    model: o.Model = "",
-    user: o.User = "",
-    session: o.Session = "",
-    since: o.Since = None,
+    *,
+    meant: o.Meant,
     selector: o.Selector = "",
     everywhere: o.Everywhere = False,
     form: o.Output = "",
@@ -71,35 +64,25 @@ def list_jobs(
     """
     output.checked(form)
     with ApiServer.open(where) as server:
-        meant = o.filter_of(server.now(), state, reason, queue, agent, model, user, session, since, selector)
-        found = [job for job in server.list(JOBS, meant.query(), everywhere=everywhere) if meant.matches(job)]
+        wanted = meant.filter(server.now(), selector)
+        found = [
+            job for job in server.list(JOBS, wanted.query(), everywhere=everywhere) if wanted.matches(job)
+        ]
         now = server.now()
     found.sort(key=lambda job: job["metadata"]["name"])
     found.sort(key=lambda job: job["metadata"].get("creationTimestamp") or "", reverse=True)
     scope = "any namespace" if everywhere else f"namespace {server.namespace}"
-    words = f" with {meant.words()}" if not meant.empty else ""
+    words = f" with {wanted.words()}" if not wanted.empty else ""
     none = f"No agentjobs in {scope}{words}."
-    print_jobs(found, columns(now, everywhere=everywhere), form, no_headers, none)
+    print_jobs(found, columns(now, everywhere=everywhere), form, no_headers=no_headers, none=none)
 
 
 def print_jobs(
-    jobs: Sequence[JsonObject], shown: Sequence[Column], form: str, no_headers: bool, none: str
+    jobs: Sequence[JsonObject], shown: Sequence[Column], form: str, *, no_headers: bool, none: str
 ) -> None:
     """Prints jobs in the form of ``-o``; ``none`` is told where there are none."""
-    if form not in ("", "wide"):
-        whole = [output.without_managed_fields({**_TYPE, **job}) for job in jobs]
-        if text := output.written(form, output.listed("AgentJobList", whole)):
-            echo(text)
-        return
-    if not jobs:
-        echo(none, err=True)
-        return
-    width = output.terminal_width()
-    text = output.table(shown, jobs, wide=form == "wide", headers=not no_headers, width=width)
-    colours = output.coloured()
-    states = ["", *((job.get("status") or {}).get("state", "") for job in jobs)][no_headers:]
-    lines = zip(text.splitlines(), states, strict=True)
-    echo("\n".join(output.painted(line, state, colours=colours) for line, state in lines))
 
+    def state(job: JsonObject) -> str:
+        return str((job.get("status") or {}).get("state", ""))
 
-_TYPE = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob"}
+    output.print_list("AgentJobList", jobs, shown, form, no_headers=no_headers, none=none, state=state)

@@ -10,8 +10,9 @@ from agentjobs.cli.errors import BadInput
 from agentjobs.cli.flags import argument, echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import JOBS, SCHEDULES, ApiServer, RequestRefused
+from agentjobs.cli.kubectl.apiserver import JOBS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.output import Column
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.surroundings import around_schedule, events_of, surroundings_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.cli.kubectl.why import answer_of, told
@@ -28,8 +29,7 @@ def why(where: Where, name: WhyName, form: o.Output = "") -> None:
 
     NAME may be that of a schedule, too; where there is a job of that name, write schedule/NAME.
     """
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     with ApiServer.open(where) as server:
         resource, name, obj = _named(server, name)
         if resource == JOBS:

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from agentjobs.api.input_response import Response
-from agentjobs.cli.errors import BadInput, Unavailable
-from agentjobs.cli.flags import argument, confirmed, echo, option
+from agentjobs.cli.errors import BadInput
+from agentjobs.cli.flags import argument, confirm, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.acts import precise
@@ -49,7 +49,7 @@ def inbox(
         found = [job for job in server.list(JOBS, meant.query(), everywhere=everywhere) if meant.matches(job)]
         now = server.now()
     scope = "any namespace" if everywhere else f"namespace {server.namespace}"
-    shown(found, now, f"No question waits in {scope}.", form, no_headers, everywhere=everywhere)
+    shown(found, now, f"No question waits in {scope}.", form, no_headers=no_headers, everywhere=everywhere)
     if form in ("", "wide") and found and sys.stdout.isatty():
         first = min(found, key=_asked)["metadata"]
         echo(
@@ -63,30 +63,12 @@ def _asked(job: Mapping[str, Any]) -> str:
 
 
 def shown(
-    jobs: list[dict[str, Any]], now: datetime, none: str, form: str, no_headers: bool, *, everywhere: bool
+    jobs: list[dict[str, Any]], now: datetime, none: str, form: str, *, no_headers: bool, everywhere: bool
 ) -> None:
     """Prints the jobs' questions, the oldest first, in the form of ``-o``; ``none`` where there are none."""
     found = sorted((job for job in jobs if job["status"].get("inputRequest")), key=_asked)
-    if form not in ("", "wide"):
-        whole = [
-            output.without_managed_fields({"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob", **job})
-            for job in found
-        ]
-        if text := output.written(form, output.listed("AgentJobList", whole)):
-            echo(text)
-        return
-    if not found:
-        echo(none, err=True)
-        return
-    echo(
-        output.table(
-            _columns(now, everywhere=everywhere),
-            found,
-            wide=form == "wide",
-            headers=not no_headers,
-            width=output.terminal_width(),
-        )
-    )
+    columns = _columns(now, everywhere=everywhere)
+    output.print_list("AgentJobList", found, columns, form, no_headers=no_headers, none=none)
 
 
 def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
@@ -126,25 +108,20 @@ def _answer(where: Where, name: str, id: str | None, said: Response, yes: bool) 
     with ApiServer.open(where) as server:
         found = server.get(JOBS, name)
         question = questions.question_of(found, id)
-        confirm(question, approved=said.approved, yes=yes)
+        confirm_answer(question, approved=said.approved, yes=yes)
         said = replace(said, id=question.id, by=server.user(), at=precise(server.now()))
         server.done(server.patch(JOBS, found, questions.patch_of(found, said)), JOBS, name)
     tell(f"agentjob.agentjobs.dev/{name}", question, approved=said.approved)
 
 
-def confirm(question: Question, *, approved: bool, yes: bool) -> None:
+def confirm_answer(question: Question, *, approved: bool, yes: bool) -> None:
     """Prints the question, and asks the person once more.
 
     :raises BadInput: there is nobody to ask.
     :raises Unavailable: the person does not want to.
     """
     echo(told(question), err=True)
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise BadInput("standard input is no terminal, so nobody can confirm: add --yes.")
-    if not confirmed("Approve?" if approved else "Reject?"):
-        raise Unavailable("nothing was changed.")
+    confirm("Approve?" if approved else "Reject?", yes=yes)
 
 
 def tell(job: str, question: Question, *, approved: bool) -> None:

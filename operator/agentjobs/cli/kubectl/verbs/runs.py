@@ -10,8 +10,9 @@ from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Query, RequestRefused
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer, Query
 from agentjobs.cli.kubectl.events import followed
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import LOG, RESULT, TRANSCRIPT, RunsApi
 from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.where import Where
@@ -23,7 +24,7 @@ SOURCES = ("output", "progress")
 def result(
     where: Where,
     name: o.Name,
-    raw: Annotated[bool, option("--raw", help="Byte for byte, also what would steer a terminal.")] = False,
+    raw: o.Raw = False,
 ) -> None:
     """Print a job's whole final answer.
 
@@ -60,10 +61,8 @@ def whole_result(server: ApiServer, name: str) -> tuple[str, bool]:
 def logs(
     where: Where,
     name: o.Name,
-    follow: Annotated[bool, option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    attempt: Annotated[
-        int | None, option(metavar="N", min=1, help="Only of this run, as `why` numbers them.")
-    ] = None,
+    follow: o.Follow = False,
+    attempt: o.Attempt = None,
     source: Annotated[
         str, option(metavar="WHAT", help="output: what runs printed; progress: how far it is.")
     ] = "output",
@@ -98,13 +97,12 @@ def nothing_printed(name: str, attempt: int | None) -> str:
 def transcript(
     where: Where,
     name: o.Name,
-    follow: Annotated[bool, option("--follow", "-f", help="Go on until the job has ended.")] = False,
-    whole: Annotated[bool, option("--session", help="What the session's other jobs have said, too.")] = False,
+    follow: o.Follow = False,
+    whole: o.WholeSession = False,
     form: o.Output = "",
 ) -> None:
     """Print a job's conversation from its start: what was said, tools' calls and results, tokens."""
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     if form and follow:
         raise BadInput("-o goes not with -f: a conversation that goes on is no object.")
     scope = {"scope": "session"} if whole else {}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from agentjobs.api.names import RUN_REQUESTED_AT
-from agentjobs.cli.errors import BadInput, Unavailable, need_extra
+from agentjobs.cli.errors import Unavailable, need_extra
 from agentjobs.cli.flags import argument, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
@@ -21,7 +21,6 @@ from agentjobs.schedule.names import manual_child
 from agentjobs.values.verbs import Verb
 
 Name = Annotated[str, argument(metavar="NAME", help="The ScheduledAgentJob.")]
-Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
 JsonObject = Mapping[str, Any]
 
 
@@ -38,20 +37,9 @@ def schedules(
     with ApiServer.open(where) as server:
         found = list(server.list(SCHEDULES, query, everywhere=everywhere))
         now = server.now()
-    if form not in ("", "wide"):
-        head = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "ScheduledAgentJob"}
-        whole = [output.without_managed_fields({**head, **one}) for one in found]
-        if text := output.written(form, output.listed("ScheduledAgentJobList", whole)):
-            echo(text)
-        return
-    if not found:
-        echo(
-            f"No schedules in {'any namespace' if everywhere else f'namespace {server.namespace}'}.", err=True
-        )
-        return
+    none = f"No schedules in {'any namespace' if everywhere else f'namespace {server.namespace}'}."
     columns = _columns(now, everywhere=everywhere)
-    width = output.terminal_width()
-    echo(output.table(columns, found, wide=form == "wide", headers=not no_headers, width=width))
+    output.print_list("ScheduledAgentJobList", found, columns, form, no_headers=no_headers, none=none)
 
 
 def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
@@ -85,7 +73,7 @@ def _columns(now: datetime, *, everywhere: bool) -> list[Column]:
 def trigger(
     where: Where,
     name: Name,
-    because: Because = "",
+    because: o.Because = "",
     dry_run: Annotated[bool, option("--dry-run", help="Tell the job's name, and create nothing.")] = False,
 ) -> None:
     """Run a schedule now: the operator creates its job, also while the schedule is suspended."""
@@ -109,8 +97,7 @@ def next_times_(
     form: o.Output = "",
 ) -> None:
     """Tell a schedule's next times: in its own time zone, in UTC, and how long it is until then."""
-    if form not in ("", "json", "yaml") and not form.startswith("jsonpath="):
-        raise BadInput(f"-o: {form[:40]!r} is unknown here; there are json, yaml and jsonpath=….")
+    output.checked_object(form)
     with ApiServer.open(where) as server:
         schedule = server.get(SCHEDULES, name)
         now = server.now()

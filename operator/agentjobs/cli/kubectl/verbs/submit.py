@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from agentjobs.api.names import ACT
@@ -12,7 +13,7 @@ from agentjobs.cli.flags import echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.acts import Author, annotation
-from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer, refused
+from agentjobs.cli.kubectl.apiserver import FIELD_MANAGER, JOBS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.filters import FINAL
 from agentjobs.cli.kubectl.manifests import (
     Flags,
@@ -23,6 +24,7 @@ from agentjobs.cli.kubectl.manifests import (
     labels_of,
     text_of,
 )
+from agentjobs.cli.kubectl.reply import refused
 from agentjobs.cli.kubectl.verbs.runs import whole_result
 from agentjobs.cli.kubectl.verbs.wait import seconds, until_ended
 from agentjobs.cli.kubectl.where import Where
@@ -50,26 +52,52 @@ Session = Annotated[str | None, option(metavar="ID", help="The session to contin
 User = Annotated[str | None, option(metavar="ID", help="The user in whose name it runs.")]
 MaxAttempts = Annotated[int | None, option(metavar="N", help="How often it is tried.")]
 Label = Annotated[list[str] | None, option(metavar="KEY=VALUE", help="A label; may be repeated.")]
-Because = Annotated[str, option(metavar="TEXT", help="Why, for the audit.")]
 DryRun = Annotated[bool, option("--dry-run", help="Let the API server check it, and create nothing.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The flags that describe a job."""
+
+    name: Name = None
+    module: Module = None
+    inline: Inline = None
+    instruction: Instruction = None
+    message: Message = None
+    from_: From = None
+    queue: Queue = None
+    priority: Priority = None
+    session: Session = None
+    user: User = None
+    max_attempts: MaxAttempts = None
+    label: Label = None
+
+    def flags(self) -> Flags:
+        """What they say, with the texts of files.
+
+        :raises BadInput: a file cannot be read, or a label is none.
+        """
+        return Flags(
+            self.name,
+            self.module,
+            self.inline,
+            text_of(self.instruction, "--instruction"),
+            text_of(self.message, "--message"),
+            self.queue,
+            self.priority,
+            self.session,
+            self.user,
+            self.max_attempts,
+            labels_of(self.label),
+        )
 
 
 def submit(
     where: Where,
     file: File = None,
-    name: Name = None,
-    module: Module = None,
-    inline: Inline = None,
-    instruction: Instruction = None,
-    message: Message = None,
-    from_: From = None,
-    queue: Queue = None,
-    priority: Priority = None,
-    session: Session = None,
-    user: User = None,
-    max_attempts: MaxAttempts = None,
-    label: Label = None,
-    because: Because = "",
+    *,
+    asked: Asked,
+    because: o.Because = "",
     dry_run: DryRun = False,
     wait: Annotated[bool, option("--wait", "-w", help="Wait for its end; the exit status is its.")] = False,
     watch: Annotated[bool, option("--watch", help="Wait, and print each change on standard error.")] = False,
@@ -92,28 +120,18 @@ def submit(
     Status 1: refused; with --wait: one has ended otherwise.
     Status 2: with --timeout: not finished; or the command must be mended.
     """
-    flags = Flags(
-        name,
-        module,
-        inline,
-        text_of(instruction, "--instruction"),
-        text_of(message, "--message"),
-        queue,
-        priority,
-        session,
-        user,
-        max_attempts,
-        labels_of(label),
-    )
+    flags = asked.flags()
     limit = seconds(timeout)
     if output.checked(form) == "wide":
         raise BadInput("-o: 'wide' is for lists; there are json, yaml, name and jsonpath=….")
-    if bool(file) and bool(from_ or module or inline):
+    if bool(file) and bool(asked.from_ or asked.module or asked.inline):
         raise BadInput("-f goes with neither --from, --module nor --inline: name one thing to run.")
     waits = (wait or watch or result) and not dry_run
     with ApiServer.open(where) as server:
-        jobs = [changed(job, flags) for job in from_files(file)] if file else [_one(server, flags, from_)]
-        if name is not None and len(jobs) > 1:
+        jobs = (
+            [changed(job, flags) for job in from_files(file)] if file else [_one(server, flags, asked.from_)]
+        )
+        if asked.name is not None and len(jobs) > 1:
             raise BadInput(f"--name: there are {len(jobs)} jobs; a name is one job's.")
         server.namespace = _namespace_of(server, jobs)
         author = Author(server.user(), because)
@@ -132,19 +150,9 @@ def submit(
 def run(
     where: Where,
     file: File = None,
-    name: Name = None,
-    module: Module = None,
-    inline: Inline = None,
-    instruction: Instruction = None,
-    message: Message = None,
-    from_: From = None,
-    queue: Queue = None,
-    priority: Priority = None,
-    session: Session = None,
-    user: User = None,
-    max_attempts: MaxAttempts = None,
-    label: Label = None,
-    because: Because = "",
+    *,
+    asked: Asked,
+    because: o.Because = "",
     timeout: o.Timeout = None,
 ) -> None:
     """Create an AgentJob, wait for its end and print its answer: `submit --watch --result`.
@@ -152,10 +160,7 @@ def run(
     \b
     kubectl agentjobs run --module shop.agent -m "Report on yesterday" > report.md
     """
-    submit(
-        where, file, name, module, inline, instruction, message, from_, queue, priority, session, user, max_attempts,
-        label, because, watch=True, result=True, timeout=timeout,
-    )  # fmt: skip
+    submit(where, file, asked=asked, because=because, watch=True, result=True, timeout=timeout)
 
 
 def _one(server: ApiServer, flags: Flags, schedule: str | None) -> dict[str, Any]:

@@ -6,14 +6,15 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.flags import echo, option
+from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, tables
-from agentjobs.cli.kubectl.apiserver import ApiServer, RequestRefused
+from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.pace import interruptible
+from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, RunsApi
 from agentjobs.cli.kubectl.where import Where
 
@@ -27,8 +28,8 @@ Items = Sequence[dict[str, Any]]
 def top(
     where: Where,
     everywhere: o.Everywhere = False,
-    interval: Annotated[int, option(metavar="SECONDS", min=1, max=3600, help="Between two looks.")] = 2,
-    once: Annotated[bool, option("--once", help="Look once; so it is where there is no terminal.")] = False,
+    interval: o.Interval = 2,
+    once: o.Once = False,
 ) -> None:
     """Show queues, models that fail, and running jobs, until Ctrl-C."""
     with ApiServer.open(where) as server:

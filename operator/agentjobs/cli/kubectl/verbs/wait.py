@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from agentjobs.cli.errors import BadInput, Unavailable
-from agentjobs.cli.flags import argument, echo, option
+from agentjobs.cli.flags import argument, echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import ApiServer
-from agentjobs.cli.kubectl.filters import FINAL, STATES, cause_of, states_of
+from agentjobs.cli.kubectl.filters import FINAL, cause_of, states_of
 from agentjobs.cli.kubectl.waiting import Seen, TimedOut, seen
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import seconds_of
@@ -23,11 +23,9 @@ NOT_FINISHED_EXIT_STATUS = 2
 def wait(
     where: Where,
     names: Annotated[list[str], argument(metavar="NAME...", help="AgentJobs by name.")],
-    for_: Annotated[
-        str, option("--for", metavar="STATE", help=f"Finished, or one of {', '.join(STATES)}.")
-    ] = "Finished",
+    for_: o.For = "Finished",
     timeout: o.Timeout = None,
-    quiet: Annotated[bool, option("--quiet", "-q", help="Print no changes, only the end.")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Wait until jobs have ended, or are in a state.
 
@@ -122,11 +120,13 @@ def ends_of(
     try:
         for one in changes:
             name = one.job["metadata"]["name"]
+            if name not in left:  # it had ended: a history limit may delete it, or a retry run it once more
+                continue
             if one.deleted:
                 raise Unavailable(f"{how.kind}{name} was deleted while it was waited for.")
             line = change_of(one, how)
             ending = one.state in wanted or one.state in FINAL
-            if line != told.get(name) and name in left and (ending or not how.quiet):
+            if line != told.get(name) and (ending or not how.quiet):
                 echo(line, err=True)
                 told[name] = line
             if ending:
