@@ -286,6 +286,8 @@ async def test_h11_an_operator_rescues_the_jobs_of_a_worker_that_died(cluster: C
         worker = await b.worker()
         await b.objects.create("job")
         job = await worker.one()
+        b.lives[worker.id].cancel()
+        await asyncio.wait([b.lives[worker.id]])
         await b.queue._db.fetch(
             "update agentjobs.worker set beat_at = beat_at - interval '1 hour' where id = %s returning 1",
             (worker.id,),

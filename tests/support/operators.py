@@ -130,7 +130,7 @@ def condition(status: JsonObject, kind: str) -> JsonObject | None:
 
 @dataclass
 class HandWorker:
-    """A worker as the queue sees one: it claims, acks and beats when the test says so."""
+    """A worker as the queue sees one: it claims and acks when the test says so."""
 
     queue: Queue
     queues: Mapping[str, int] = field(default_factory=lambda: {"agents": 20})
@@ -178,6 +178,13 @@ class HandWorker:
     async def beat(self) -> Any:
         return await self.queue.beat(self.id, [(job.id, job.token) for job in self._held], ())
 
+    async def live(self) -> None:
+        """Beats until cancelled: between two steps of a test more time may pass than a worker's lease lasts."""
+        while True:
+            with suppress(QueueUnavailable):
+                await self.beat()
+            await asyncio.sleep(1)
+
     async def serve(self) -> None:
         """Completes whatever comes, until cancelled; answers requests to stop."""
         while True:
@@ -197,6 +204,8 @@ class Bench:
     queue: Queue
     config: OperatorConfig
     operator: Operator | None = None
+    lives: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    """The heartbeats of the workers; who cancels one has killed its worker."""
 
     @property
     def meter(self) -> Counters:
@@ -211,7 +220,7 @@ class Bench:
         return self.meter.total(API_REQUESTS, verb="POST", resource="events")
 
     async def worker(self, **fields: Any) -> HandWorker:
-        """Registered; waited for, where the database has just come back."""
+        """Registered (waited for, where the database has just come back), and alive until the bench's end."""
         worker = HandWorker(self.queue, **fields)
 
         async def registered() -> bool:
@@ -221,6 +230,7 @@ class Bench:
             return False
 
         await eventually(registered)
+        self.lives[worker.id] = asyncio.create_task(worker.live())
         return worker
 
     @asynccontextmanager
@@ -233,7 +243,7 @@ class Bench:
             yield operator
         finally:
             operator.stop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert await task == 0
 
 
@@ -259,9 +269,13 @@ async def bench(
             "lease": None,
             "intervals": QUICK,
         }
+        made_bench = Bench(cluster, Objects(api, name), queue, OperatorConfig(**(config | settings)))
         try:
-            yield Bench(cluster, Objects(api, name), queue, OperatorConfig(**(config | settings)))
+            yield made_bench
         finally:
+            for life in made_bench.lives.values():
+                life.cancel()
+            await asyncio.gather(*made_bench.lives.values(), return_exceptions=True)
             if namespace is None:
                 with suppress(ApiUnavailable):
                     await api.request("DELETE", NAMESPACES.object(None, name), resource="test")
