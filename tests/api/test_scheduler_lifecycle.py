@@ -210,15 +210,15 @@ async def test_an_edit_while_no_operator_ran_begins_anew_at_the_edit(
         clock.before(HOUR, seconds=1800)
         await s.create("job", {"schedule": "0 0 1 1 *"})
         await s.accepted("job")
-    edited = edited_at((await s.patch("job", {"spec": {"schedule": "* * * * *"}}))["metadata"])
+    edited = edited_at((await s.patch("job", {"spec": {"schedule": "0 * * * *"}}))["metadata"])
     assert edited is not None
-    clock.set(edited.replace(second=0, microsecond=0) + 3 * MINUTE + timedelta(seconds=5))
+    clock.set(edited.replace(minute=0, second=0, microsecond=0) + 3 * HOUR + timedelta(seconds=5))
     async with b.running():
         status = await s.until("job", lambda found: found.get("lastScheduleTime") is not None)
         # the tick before the edit belonged to the other schedule; of the three since then the last one is created
         last = parse_time(status["lastScheduleTime"])
         assert status["missedRuns"] == 2
-        assert last - 2 * MINUTE > edited
+        assert last - 2 * HOUR > edited
 
 
 async def test_run_now_creates_one_child_per_value_also_while_suspended(

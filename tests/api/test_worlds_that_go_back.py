@@ -160,7 +160,7 @@ async def after(b: Bench, s: Schedules, worker: HandWorker, uids: dict[str, str]
     await shows(b, "fails", state="Failed")
     # what is there again is wanted again
     await shows(b, "deleted", state="Scheduled")
-    assert (await row(b, uids["deleted"])).state == "Scheduled"
+    await eventually(lambda: row(b, uids["deleted"]), lambda view: view.state == "Scheduled")
     await eventually(
         lambda: row(b, uids["deleted-while-suspended"]), lambda view: view.state == "Suspended", 60
     )
