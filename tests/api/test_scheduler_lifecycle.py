@@ -117,6 +117,10 @@ async def test_people_see_schedules_in_columns(
     assert wide.splitlines()[0].split()[-2:] == ["LAST-RESULT", "MISSED"]
 
 
+def _has(reason: str, events: dict[str, list[str]]) -> bool:
+    return reason in events
+
+
 async def test_an_unreadable_schedule_is_told_and_harms_no_other(
     b: Bench, s: Schedules, clock: TestClock, cluster: Cluster
 ) -> None:
@@ -136,7 +140,7 @@ async def test_an_unreadable_schedule_is_told_and_harms_no_other(
             assert "nextScheduleTime" not in await s.status(name)
             shown = await asyncio.to_thread(cluster.kubectl, "get", "saj", name, "-n", s.namespace)
             assert " False " in shown, "the column ACCEPTED"
-            events = await eventually(partial(s.events, name), lambda found, reason=reason: reason in found)
+            events = await eventually(partial(s.events, name), partial(_has, reason))
             assert said in events[reason][0]
         await eventually(s.names, lambda names: names == {child_name("good", tick)})
         await s.patch("zone", {"spec": {"timeZone": "UTC"}})
