@@ -47,7 +47,8 @@ def test_backlog() -> None:
     is_plausible(table, 3, "jobs/s", "of the short queue's rate")
 
 
-def test_latency() -> None:
+def test_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_LAST_SECONDS", 60.0)
     (table,) = latency.run(TINY)
     is_plausible(table, 1, "p50 ms", "p90 ms", "p99 ms")
     assert figures(table, "jobs") == [20]
