@@ -101,7 +101,7 @@ class Job:
         return [] if session is None else session.events
 
 
-async def until(condition: Any, seconds: float = 20.0) -> None:
+async def until(condition: Any, seconds: float = 60.0) -> None:
     """Waits for ``condition()`` with a deadline."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110, what is waited for knows no event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,9 +56,9 @@ def full() -> Iterator[str]:
 def address(way: str, provider: FakeProvider, full: str) -> str:
     match way:
         case "refused":
-            with socket.socket() as unused:
-                unused.bind(("127.0.0.1", 0))
-                return f"http://127.0.0.1:{unused.getsockname()[1]}"
+            return (
+                "http://127.0.0.1:1"  # no port that was free a moment ago: another process may have it by now
+            )
         case "dns":
             return "http://no-such-host.invalid"
         case "tls":
