@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ NOTHING_HAPPENS_SECONDS = 0.5
 @pytest.fixture
 def opened(tmp_path: Path) -> Open:
     @asynccontextmanager
-    async def opened(grace: float = LONG, **changes: float) -> AsyncIterator[ExecutorPool]:
+    async def opened(grace: float = LONG, **changes: Any) -> AsyncIterator[ExecutorPool]:
         path = write_modules(tmp_path / "modules")
         settings = executor_settings(path, lease_grace_seconds=grace, standbys=0, **changes)
         async with ExecutorPool(settings) as executors:
