@@ -23,7 +23,7 @@ from agentjobs.controller.config import Intervals, OperatorConfig
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.controller.operator import Operator
 from agentjobs.dsn import current
-from agentjobs.queue.errors import QueueUnavailable
+from agentjobs.queue.errors import QueueError, QueueUnavailable
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckKind, ClaimedJob, WorkerInfo
 from agentjobs.values.json import JsonObject
@@ -59,11 +59,7 @@ class Objects:
 
     async def create(self, name: str, spec: Mapping[str, Any] | None = None, **metadata: Any) -> JsonObject:
         body = agent_job(name, spec, **metadata)
-        reply = await self.api.request(
-            "POST", AGENT_JOBS.collection(self.namespace), resource="test", body=body
-        )
-        assert reply.ok, reply
-        return reply.body
+        return await self._do("POST", AGENT_JOBS.collection(self.namespace), body=body)
 
     async def get(self, name: str) -> JsonObject:
         return (await self._get(name)).body
@@ -79,29 +75,33 @@ class Objects:
         return found
 
     async def patch(self, name: str, body: JsonObject, subresource: str = "") -> JsonObject:
-        reply = await self.api.request(
+        return await self._do(
             "PATCH",
             AGENT_JOBS.object(self.namespace, name, subresource),
-            resource="test",
             body=body,
             content_type="application/merge-patch+json",
         )
-        assert reply.ok, reply
-        return reply.body
 
     async def delete(self, name: str) -> None:
-        reply = await self.api.request("DELETE", AGENT_JOBS.object(self.namespace, name), resource="test")
-        assert reply.ok, reply
+        await self._do("DELETE", AGENT_JOBS.object(self.namespace, name))
 
     async def wipe_status(self, name: str) -> None:
-        reply = await self.api.request(
+        await self._do(
             "PATCH",
             AGENT_JOBS.object(self.namespace, name, "status"),
-            resource="test",
             body=[{"op": "remove", "path": "/status"}],
             content_type="application/json-patch+json",
         )
+
+    async def _do(self, verb: str, path: str, **more: Any) -> JsonObject:
+        """Asks again while the API server answers 429, as it does for a moment with definitions that are new."""
+
+        async def ask() -> Reply:
+            return await self.api.request(verb, path, resource="test", **more)
+
+        reply: Reply = await eventually(ask, lambda reply: reply.status != 429)
         assert reply.ok, reply
+        return reply.body
 
     async def until(self, name: str, state: str, within: float = DEADLINE_SECONDS) -> JsonObject:
         """The status once it shows ``state``."""
@@ -178,6 +178,13 @@ class HandWorker:
     async def beat(self) -> Any:
         return await self.queue.beat(self.id, [(job.id, job.token) for job in self._held], ())
 
+    async def beat_on(self) -> None:
+        """Stays alive, however long the test takes, until cancelled."""
+        while True:
+            with suppress(QueueError):
+                await self.beat()
+            await asyncio.sleep(2)
+
     async def serve(self) -> None:
         """Completes whatever comes, until cancelled; answers requests to stop."""
         while True:
@@ -197,6 +204,7 @@ class Bench:
     queue: Queue
     config: OperatorConfig
     operator: Operator | None = None
+    _beating: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def meter(self) -> Counters:
@@ -210,8 +218,8 @@ class Bench:
     def posts(self) -> int:
         return self.meter.total(API_REQUESTS, verb="POST", resource="events")
 
-    async def worker(self, **fields: Any) -> HandWorker:
-        """Registered; waited for, where the database has just come back."""
+    async def worker(self, *, beats: bool = True, **fields: Any) -> HandWorker:
+        """Registered; waited for, where the database has just come back. It beats, as real ones do, until the end."""
         worker = HandWorker(self.queue, **fields)
 
         async def registered() -> bool:
@@ -221,7 +229,14 @@ class Bench:
             return False
 
         await eventually(registered)
+        if beats:
+            self._beating.add(asyncio.create_task(worker.beat_on()))
         return worker
+
+    async def close(self) -> None:
+        for task in self._beating:
+            task.cancel()
+        await asyncio.gather(*self._beating, return_exceptions=True)
 
     @asynccontextmanager
     async def running(self, **settings: Any) -> AsyncIterator[Operator]:
@@ -233,7 +248,7 @@ class Bench:
             yield operator
         finally:
             operator.stop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 assert await task == 0
 
 
@@ -259,9 +274,11 @@ async def bench(
             "lease": None,
             "intervals": QUICK,
         }
+        made_bench = Bench(cluster, Objects(api, name), queue, OperatorConfig(**(config | settings)))
         try:
-            yield Bench(cluster, Objects(api, name), queue, OperatorConfig(**(config | settings)))
+            yield made_bench
         finally:
+            await made_bench.close()
             if namespace is None:
                 with suppress(ApiUnavailable):
                     await api.request("DELETE", NAMESPACES.object(None, name), resource="test")
