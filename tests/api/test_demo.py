@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from clusters import Cluster
+
+pytestmark = pytest.mark.timeout(450)
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {"booking", "greeter", "refund", "reminder", "urgent", "weather", "whenever"}
@@ -22,7 +26,7 @@ def demo(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
     )
 
 
