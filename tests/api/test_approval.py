@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agentjobs.local.process import wait_until
 from clusters import Cluster
 from processes import until
 from stack import Stack, stack
@@ -51,7 +52,7 @@ def plugin(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 
@@ -85,11 +86,13 @@ def test_a_job_goes_from_apply_over_a_question_and_its_approval_to_its_answer(
     request = status["inputRequest"]
     assert (request["tool"], request["arguments"]) == ("refund", '{"order": "A-17", "euros": 40}')
     assert status["attempts"] == 0
-    events = cluster.kubectl(
+    # an Event is posted after the status
+    assert wait_until(lambda: bool(events(cluster, namespace, "InputRequired")), 90, every_seconds=0.2)
+    told_in_events = cluster.kubectl(
         "get", "events", f"-n={namespace}", "-o", "jsonpath={.items[*].reason} {.items[*].message}"
     )
-    assert "InputRequired" in events
-    assert "A-17" not in events, "the conversation is in no Event"
+    assert "InputRequired" in told_in_events
+    assert "A-17" not in told_in_events, "the conversation is in no Event"
 
     # the slot is free: another job runs while this one waits
     apply(cluster, namespace, "other", "No tool is called.")
@@ -150,7 +153,7 @@ async def test_the_annotation_answers_the_question_that_it_names_and_no_other(
     annotate(f"approve:{first['id']}")
     cluster.kubectl(
         "wait", "--for=jsonpath={.status.inputRequest.arguments}={\"order\": \"A-2\", \"euros\": 2}", "aj/two",
-        f"-n={namespace}", "--timeout=60s",
+        f"-n={namespace}", "--timeout=90s",
     )  # fmt: skip
     second = cluster.get("aj", "two", namespace)["status"]["inputRequest"]
     assert second["id"] != first["id"], "the approval that is still there answers no new question"

@@ -62,7 +62,7 @@ def test_operator_load() -> None:
 def test_schedules(monkeypatch: pytest.MonkeyPatch) -> None:
     async def soon() -> tuple[Mapping[str, str], float]:
         """One shots, so that nobody waits for the next minute."""
-        moment = int(time.time()) + 10
+        moment = int(time.time()) + 15
         return {"scheduledTime": format_time(datetime.fromtimestamp(moment, UTC))}, moment
 
     monkeypatch.setattr(schedules, "each_minute", soon)

@@ -30,7 +30,7 @@ ONLY = os.environ.get("AGENTJOBS_CHAOS_FAULTS", "")
 """Names of faults, separated by commas; empty: all."""
 HEAL_SECONDS = float(os.environ.get("AGENTJOBS_CHAOS_HEAL_SECONDS", "240"))
 
-pytestmark = pytest.mark.timeout(SECONDS + HEAL_SECONDS + 400)
+pytestmark = pytest.mark.timeout(SECONDS + HEAL_SECONDS + 600)
 
 
 async def happen(world: World, until: float) -> int:
@@ -57,7 +57,7 @@ async def happen(world: World, until: float) -> int:
 
 async def until_answered(world: World) -> None:
     """Until the first jobs are complete: everything has started."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(240):
         while (await world.rows("select count(*) from outcome"))[0][0] < 5:  # noqa: ASYNC110 - it is in the database
             await asyncio.sleep(0.2)
 

@@ -75,7 +75,7 @@ def test_etcd_answers_nobody_without_a_certificate(plane_cluster: Cluster) -> No
     port = plane_cluster.require_own().etcd_ports[0]
     careless = ssl.create_default_context()
     careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=careless)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=careless)
     connection.request("GET", "/version")
     with pytest.raises(ssl.SSLError, match="certificate required"):
         connection.getresponse()
@@ -91,8 +91,8 @@ def test_a_namespace_and_what_owners_leave_behind_are_collected(cluster: Cluster
         owned = {**CONFIG_MAP, "metadata": {"name": "owned", "ownerReferences": [reference]}}
         cluster.apply(owned, namespace=name)
         cluster.kubectl("delete", "configmap", "kept", f"--namespace={name}")
-        assert wait_until(gone(cluster, "configmap", "owned", f"--namespace={name}"), 30, every_seconds=0.2)
-    assert wait_until(gone(cluster, "namespace", name), 30, every_seconds=0.2)
+        assert wait_until(gone(cluster, "configmap", "owned", f"--namespace={name}"), 80, every_seconds=0.2)
+    assert wait_until(gone(cluster, "namespace", name), 80, every_seconds=0.2)
 
 
 def test_every_test_gets_a_namespace_of_its_own(cluster: Cluster, namespace: str) -> None:

@@ -108,10 +108,13 @@ async def test_failures_are_told_with_why_and_when_next(b: Bench) -> None:
         worker = await b.worker()
         await b.objects.create("flaky", {"maxAttempts": 2})
         job = await worker.one()
-        await worker.ack(job, AckKind.RETRY, delay_seconds=1.0, reason="ModelServerError", message="500")
+        await worker.ack(job, AckKind.RETRY, delay_seconds=3600, reason="ModelServerError", message="500")
         status = await b.objects.until("flaky", "Retrying")
         assert status["nextAttemptTime"]
         assert status["recentAttempts"][0]["reason"] == "ModelServerError"
+        await b.queue._db.fetch(
+            "update agentjobs.waiting set run_at = run_at - interval '1 hour' returning 1"
+        )
         await worker.ack(await worker.one(), AckKind.RETRY, reason="ModelServerError", message="500 again")
         status = await b.objects.until("flaky", "Failed")
         events = await eventually(lambda: b.objects.events("flaky"), lambda found: len(found) == 2)

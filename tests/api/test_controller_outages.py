@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -23,6 +24,8 @@ from operators import Bench, bench, eventually, operator_process, serving
 
 JOBS = 30
 
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture
 async def b(cluster: Cluster, dsn: str) -> AsyncIterator[Bench]:
@@ -34,10 +37,10 @@ async def known(b: Bench) -> int:
     return sum((await b.queue.counts()).values())
 
 
-async def complete(b: Bench, n: int = JOBS, within: float = 60) -> None:
+async def complete(b: Bench, n: int = JOBS) -> None:
     """All are Complete after one attempt each."""
     for i in range(n):
-        status = await b.objects.until(f"job-{i}", "Complete", within)
+        status = await b.objects.until(f"job-{i}", "Complete")
         assert status["attempts"] == 1
 
 
@@ -77,8 +80,8 @@ async def test_invariant_4_an_operator_killed_while_answers_come_in_posts_each_e
             async with b.running():
                 await complete(b)
                 await eventually(lambda: b.queue.outbox(10, 0), lambda rows: not rows)
-                for i in range(JOBS):
-                    assert len(await b.objects.events(f"job-{i}")) == 1
+                for i in range(JOBS):  # a status is confirmed one second after it, with or without its Event
+                    assert len(await eventually(partial(b.objects.events, f"job-{i}"))) == 1
 
 
 async def test_sigterm_ends_the_operator_in_good_order_and_gives_the_lease_back(b: Bench) -> None:
@@ -89,9 +92,11 @@ async def test_sigterm_ends_the_operator_in_good_order_and_gives_the_lease_back(
         return str((reply.body.get("spec") or {}).get("holderIdentity", ""))
 
     async with operator_process(b) as process:
-        await eventually(holder)
+        await b.objects.create("job")
+        await b.objects.until("job", "Queued")  # it leads: the Lease is stored a moment before it knows that
+        assert await holder()
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             assert await process.wait() == 0
     assert await holder() == ""
 
@@ -117,12 +122,11 @@ async def test_the_api_server_is_killed_and_restarted_with_jobs_in_flight(
         assert b.operator is not None
         leadership = b.operator.leadership
         assert leadership is not None
-        await eventually(lambda: value(leadership.leading), lambda leading: not leading, within=60)
+        await eventually(lambda: value(leadership.leading), lambda leading: not leading)
         await asyncio.to_thread(plane.restart_apiserver)
-        await complete(b, within=90)
+        await complete(b)
         await b.objects.create("afterwards")
-        fresh = await b.worker()  # the old one has not beaten for long
-        await fresh.ack(await fresh.one())
+        await worker.ack(await worker.one())
         await b.objects.until("afterwards", "Complete")
 
 
@@ -182,7 +186,7 @@ async def test_the_database_is_killed_and_restarted_and_every_object_seen_meanwh
         worker = await b.worker()
         async with serving(worker):
             for i in range(1, JOBS):
-                await b.objects.until(f"job-{i}", "Complete", 60)
+                await b.objects.until(f"job-{i}", "Complete")
 
 
 async def test_an_operator_that_starts_before_its_database_waits_for_it(
@@ -216,7 +220,9 @@ async def readiness(b: Bench, path: str = "/readyz") -> int:
 
 
 async def test_the_next_in_line_takes_over_when_the_leader_ends(b: Bench) -> None:
-    lease = LeaseSettings(b.objects.namespace, "op", 15, 10, 1)
+    lease = LeaseSettings(
+        b.objects.namespace, "op", duration_seconds=60, renew_deadline_seconds=40, retry_seconds=1
+    )
     async with b.running(lease=lease, name="second"):
         second = b.operator
         assert second is not None
@@ -231,7 +237,7 @@ async def test_the_next_in_line_takes_over_when_the_leader_ends(b: Bench) -> Non
             second.stop()
             started = time.monotonic()
             await leads(first)
-            assert time.monotonic() - started < 10, "the lease was given back, not waited out"
+            assert time.monotonic() - started < 45, "the lease was given back, not waited out"
             worker = await b.worker()
             await worker.ack(await worker.one())
             await b.objects.until("job", "Complete")
@@ -263,7 +269,7 @@ async def test_whoever_loses_the_lease_stops_writing(b: Bench) -> None:
             assert b.operator.leadership is not None
             return not b.operator.leadership.leading
 
-        await eventually(stolen, within=60)
+        await eventually(stolen)
         before = b.writes()
         made = await b.objects.create("two")
         for _ in range(20):
@@ -286,6 +292,8 @@ async def test_h11_an_operator_rescues_the_jobs_of_a_worker_that_died(cluster: C
         worker = await b.worker()
         await b.objects.create("job")
         job = await worker.one()
+        b.lives[worker.id].cancel()
+        await asyncio.wait([b.lives[worker.id]])
         await b.queue._db.fetch(
             "update agentjobs.worker set beat_at = beat_at - interval '1 hour' where id = %s returning 1",
             (worker.id,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from uuid import uuid4
 
 from agentjobs.controller.config import LeaseSettings
@@ -37,9 +38,16 @@ async def test_the_documented_rights_are_enough_and_none_is_refused(cluster: Clu
         "namespaces", "leases",
     ]  # fmt: skip
     await asyncio.to_thread(cluster.apply, role(user, user))
+
+    async def granted() -> str:
+        """The API server grants a right some moments after it has stored it."""
+        asked = ("auth", "can-i", "update", "leases.coordination.k8s.io", f"--as={user}")
+        return await asyncio.to_thread(partial(cluster.kubectl, *asked, check=False))
+
+    await eventually(granted, lambda said: said.strip() == "yes")
     clock = TestClock()
     async with bench(cluster, dsn, clock=clock) as b:
-        lease = LeaseSettings(b.objects.namespace, "op", 4, 3, 1)
+        lease = LeaseSettings(b.objects.namespace, "op", 15, 10, 1)
         async with b.running(kubeconfig=str(kubeconfig), lease=lease):
             worker = await b.worker()
             await b.objects.create("job", {"maxAttempts": 2, "ttlSecondsAfterFinished": 3600})

@@ -79,7 +79,7 @@ async def test_invariant_10_limited_events_of_one_namespace_leave_all_statuses_a
         assert proxy.count("PATCH", noisy_writes) == written, (
             "what is finished and shown is not written again"
         )
-        assert median(beside) < 3 * median(usual) + 0.1
+        assert median(beside) < 10 * median(usual) + 0.5
         for n in range(QUIET_JOBS):
             await eventually(partial(quiet.events, f"beside-{n}"))
         assert not await noisy.events("job-0")
@@ -108,7 +108,7 @@ async def test_limited_events_of_a_schedule_delay_no_child(
             wanted = {child_name(f"hourly-{n}", tick) for n in range(3)}
             started = time.monotonic()
             await eventually(schedules.names, wanted.issubset)
-            assert time.monotonic() - started < 3.0
+            assert time.monotonic() - started < 20.0
         assert not await schedules.events("hourly-0")
         assert proxy.count("POST", rf".*/{noisy.namespace}/events") < 30
 

@@ -117,7 +117,7 @@ def test_the_category_lists_both_kinds(cluster: Cluster, shown: CustomObjects) -
 
 def test_wait_ends_on_the_condition_finished(cluster: Cluster, shown: CustomObjects) -> None:
     assert "condition met" in cluster.kubectl(
-        "wait", "aj/case", "-n", shown.namespace, "--for=condition=Finished", "--timeout=10s"
+        "wait", "aj/case", "-n", shown.namespace, "--for=condition=Finished", "--timeout=60s"
     )
 
 

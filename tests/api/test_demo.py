@@ -20,6 +20,8 @@ from agentjobs.local.assets import Assets
 from agentjobs.web.names import ROOT as RUNS
 from clusters import Cluster
 
+pytestmark = pytest.mark.timeout(450)
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {"booking", "greeter", "refund", "reminder", "urgent", "weather", "whenever"}
 
@@ -32,7 +34,7 @@ def demo(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
     )
 
 

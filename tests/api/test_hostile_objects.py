@@ -16,7 +16,7 @@ from clusters import Cluster
 from hostile import MEMBERS, write_hostile_modules
 from operators import bench, eventually
 from worker_agents import write_modules
-from workers import running_worker, worker_config
+from workers import is_ready, running_worker, worker_config
 
 pytestmark = pytest.mark.timeout(500)  # a real control plane and worker, on a busy machine
 
@@ -49,7 +49,7 @@ MANIFESTS: dict[str, dict[str, Any]] = {
 
 def ready(port: int | None) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -96,6 +96,9 @@ async def test_h6_twenty_innocent_objects_beside_hostile_ones_complete_and_each_
             )
             assert status["reason"] in {reason.value for reason in Reason}, (name, status)
             assert 0 <= status.get("usage", {}).get("totalTokens", 0) <= MOST, name
-        assert worker.problems() == []
-        assert operator.port is not None
-        assert await asyncio.to_thread(ready, operator.port) == (200, '{"ok": true, "problems": {}}\n')
+        # a template that a run has killed is made again
+        await is_ready(worker)
+        await eventually(
+            lambda: asyncio.to_thread(ready, operator.port),
+            lambda answer: answer == (200, '{"ok": true, "problems": {}}\n'),
+        )

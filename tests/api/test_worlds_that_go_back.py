@@ -71,7 +71,7 @@ async def shows(b: Bench, name: str, **wanted: Any) -> JsonObject:
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "restarted", [False, True], ids=["the operator runs through it", "it starts afterwards"]
 )
@@ -154,12 +154,13 @@ async def lost(b: Bench, s: Schedules, worker: HandWorker) -> None:
 
 
 async def after(b: Bench, s: Schedules, worker: HandWorker, uids: dict[str, str]) -> None:
-    assert (await b.objects.status("completes"))["state"] in ("Running", "Complete"), "restored"
+    restored = await eventually(lambda: b.objects.status("completes"))
+    assert restored["state"] in ("Running", "Complete"), "restored"
     await shows(b, "completes", state="Complete", result="the answer")
     await shows(b, "fails", state="Failed")
     # what is there again is wanted again
     await shows(b, "deleted", state="Scheduled")
-    assert (await row(b, uids["deleted"])).state == "Scheduled"
+    await eventually(lambda: row(b, uids["deleted"]), lambda view: view.state == "Scheduled")
     await eventually(
         lambda: row(b, uids["deleted-while-suspended"]), lambda view: view.state == "Suspended", 60
     )
@@ -174,19 +175,13 @@ async def after(b: Bench, s: Schedules, worker: HandWorker, uids: dict[str, str]
     await s.until("deleted", lambda st: bool(st.get("nextScheduleTime")), 60)
     # edits of restored objects are done at once, whatever their versions
     await b.objects.patch("edited", {"spec": {"priority": 7}})
-    await eventually(lambda: row(b, uids["edited"]), lambda view: view.priority == 7, 10)
+    await eventually(lambda: row(b, uids["edited"]), lambda view: view.priority == 7, 60)
     await b.objects.patch("resumed", {"spec": {"suspend": False}})
     await shows(b, "resumed", state="Scheduled")
     await b.objects.patch("fails", {"metadata": {"annotations": {RETRY: "now"}}})
     await shows(b, "fails", state="Queued", round=2)
     await s.patch("deleted", {"spec": {"suspend": True}})
     await s.until("deleted", lambda st: (condition(st, "Suspended") or {}).get("status") == "True")
-
-
-async def beat(worker: HandWorker) -> None:
-    while True:
-        await worker.beat()
-        await asyncio.sleep(1)
 
 
 EDITS: dict[str, JsonObject] = {
@@ -209,7 +204,7 @@ EDITS: dict[str, JsonObject] = {
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_invariant_20_a_status_that_is_edited_by_hand_is_put_right(b: Bench) -> None:
     places = ("complete", "waiting", "running")
     names = [f"{place}-{edit}" for place in places for edit in EDITS]
@@ -234,13 +229,10 @@ async def test_invariant_20_a_status_that_is_edited_by_hand_is_put_right(b: Benc
             found = {name: await b.objects.status(name) for name in names}
             return {n: f for n, f in found.items() if plain(f) != plain(was[n]) or f["revision"] >= 2**62}
 
-        beating = asyncio.create_task(beat(worker))
         try:
-            await eventually(unmended, lambda left: not left, within=60)
+            await eventually(unmended, lambda left: not left, within=120)
         except pytest.fail.Exception:
             wrong = await unmended()
-        finally:
-            beating.cancel()
         told = {
             n: {k: (was[n].get(k), f.get(k)) for k in was[n].keys() | f.keys() if was[n].get(k) != f.get(k)}
             for n, f in wrong.items()
@@ -259,7 +251,7 @@ async def test_invariant_20_a_schedules_status_that_is_edited_by_hand_is_put_rig
     }
     async with b.running():
         for name in edits:
-            await s.create(name)
+            await s.create(name, {"schedule": "@yearly"})  # no tick changes what is compared
         was = {name: await s.until(name, lambda st: bool(st.get("nextScheduleTime"))) for name in edits}
         for name, edit in edits.items():
             reply = await b.objects.api.request(

@@ -244,7 +244,7 @@ class FakeGemini:
             self._answers_for.clear()
             self.requests.clear()
 
-    def wait_for_requests(self, count: int, seconds: float = 20) -> None:
+    def wait_for_requests(self, count: int, seconds: float = 120) -> None:
         """Until ``count`` requests have arrived; for other threads than an event loop's."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.requests) >= count, seconds):
@@ -253,7 +253,7 @@ class FakeGemini:
     def start(self) -> Self:
         ready: Future[int] = Future()
         threading.Thread(target=self._serve, args=(ready,), name="fake-gemini", daemon=True).start()
-        self.port = ready.result(20)
+        self.port = ready.result(60)
         return self
 
     def stop(self) -> None:

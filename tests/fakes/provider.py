@@ -49,7 +49,7 @@ class FakeProvider:
     def __enter__(self) -> Self:
         ready: Future[tuple[int, int]] = Future()
         threading.Thread(target=self._serve, args=(ready,), name="fake-provider", daemon=True).start()
-        self.port, self.tls_port = ready.result(20)
+        self.port, self.tls_port = ready.result(60)
         return self
 
     def __exit__(self, *_: object) -> None:

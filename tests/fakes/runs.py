@@ -101,8 +101,8 @@ class Job:
         return [] if session is None else session.events
 
 
-async def until(condition: Any, seconds: float = 20.0) -> None:
-    """Waits for ``condition()`` with a deadline."""
+async def until(condition: Any, seconds: float = 120.0) -> None:
+    """Waits for ``condition()`` with a deadline: a first attempt imports ADK, for a minute on a busy machine."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110, what is waited for knows no event
             await asyncio.sleep(0.005)

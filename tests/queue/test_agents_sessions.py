@@ -6,6 +6,7 @@ import asyncio
 import sys
 import textwrap
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -101,7 +102,7 @@ async def test_h27_an_abort_is_sealed_in_the_store(dsn: str, write_module: Write
 async def test_h21_a_cancelled_job_can_be_retried(dsn: str, write_module: Write) -> None:
     trip = with_tools(write_module, dsn, "echo:call wait", "echo")
     run = asyncio.create_task(trip.attempt())
-    await until(lambda: trip.events)
+    await until(lambda: "stored_agents" in sys.modules and loaded().CALLS)  # type: ignore[attr-defined]
     trip.abort.set()
     await run
     trip.round = 2
@@ -143,9 +144,8 @@ async def test_jobs_may_begin_at_once_in_an_empty_store(dsn: str) -> None:
 
 
 async def test_a_role_that_owns_only_the_schema_is_enough(dsn: str) -> None:
-    role = "agentjobs_sessions_test"
+    role = f"sessions_{uuid4().hex[:8]}"
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(f"drop role if exists {role}")
         connection.execute(f"create role {role} login password 'secret'")
         connection.execute(f"create schema adk authorization {role}")
     try:

@@ -67,7 +67,7 @@ def test_a_forked_child_opens_its_own_connection_and_inherits_the_rest(dsn: str,
 
 
 TOUCHED = """
-import asyncio, json, os, sys
+import asyncio, json, os, sys, time
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.prefork.standby import prepare_standby
@@ -79,6 +79,12 @@ def backends():
     with psycopg.connect(dsn) as connection:
         return connection.execute("select pid from pg_stat_activity where application_name = 'agentjobs-session'"
                                   " and datname = current_database()").fetchall()
+def settled(n):
+    "As many, once the server has ended those whose client is gone."
+    end = time.monotonic() + 60
+    while len(found := backends()) != n and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
 def child(talk):
     reading, writing = os.pipe()
     pid = os.fork()
@@ -101,14 +107,14 @@ def attempt(uid):
     outcome = asyncio.Runner().run(run)
     return [outcome.verdict, outcome.message, during[-1]]
 def kept():
-    before = backends()
+    before = settled(1)
     return [before, *attempt("kept")]
 def lost():
-    before = backends()
+    before = settled(1)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("select pg_terminate_backend(%s, 5000)", before[0])
+        connection.execute("select pg_terminate_backend(%s, 60000)", before[0])
     return [before, *attempt("lost")]
-told = {"warnings": warm_template(settings), "idle": backends(), "kept": child(kept), "lost": child(lost)}
+told = {"warnings": warm_template(settings), "idle": settled(0), "kept": child(kept), "lost": child(lost)}
 print(json.dumps(told))
 """
 

@@ -61,7 +61,8 @@ def test_web() -> None:
     assert min(figures(dashboards, "requests/s")) > 0
 
 
-def test_latency() -> None:
+def test_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_LAST_SECONDS", 60.0)
     (table,) = latency.run(TINY)
     is_plausible(table, 1, "p50 ms", "p90 ms", "p99 ms")
     assert figures(table, "jobs") == [20]

@@ -13,7 +13,7 @@ from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, OutputTail, Progress, State
 from agentjobs.values.usage import Usage
-from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, waits_for_a_lock, whereabouts
+from queue_builders import TestWorker, mirrored_job, new_job, shown, sql, whereabouts
 
 S = "team/app/user/talk"
 
@@ -83,17 +83,23 @@ async def test_h12_a_callers_open_transaction_stalls_no_worker(
         ],
         conn=caller,
     )
-    waited = False
+    waited: list[object] = []
+    their_backend = caller.info.backend_pid
 
     async def watch() -> None:
-        nonlocal waited
-        while True:
-            waited = waited or await waits_for_a_lock(dsn)
+        while not waited:
+            waited.extend(
+                await sql(
+                    dsn,
+                    "select query from pg_stat_activity where wait_event_type = 'Lock' and %s = any(pg_blocking_pids(pid))",
+                    their_backend,
+                )
+            )
             await asyncio.sleep(0.005)
 
     watching = asyncio.create_task(watch())
     worker.slots = {"agents": 10, "limited": 10, "paused": 10}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         for _ in range(20):
             more = [new_job(session=S), new_job(), new_job(queue="limited")]
             await asyncio.gather(queue.enqueue(more), queue.tick(worker.id), worker.beat())
@@ -109,7 +115,7 @@ async def test_h12_a_callers_open_transaction_stalls_no_worker(
             await queue.outbox(10, 0)
             await queue.explain()
     watching.cancel()
-    assert not waited
+    assert waited == []
     done = (await whereabouts(dsn))["outcome"]
     assert done >= 40
     await caller.commit()

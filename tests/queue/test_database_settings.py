@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -36,6 +37,7 @@ from queue_builders import TestWorker, new_job, until
 from rotation import as_role
 from tcp_proxy import tcp_proxy
 
+T = TypeVar("T")
 DASH = "Zagreb – 21 °C"
 
 
@@ -158,8 +160,16 @@ async def test_a_limit_is_kept_where_the_database_has_another_isolation(dsn: str
 async def test_a_statement_that_took_too_long_is_told_as_that(dsn: str) -> None:
     async with await Queue.open(dsn + "?options=-cstatement_timeout%3D50ms") as queue:
         with pytest.raises(QueueTimeout, match="statement timeout"):
-            await queue._db.fetch("select pg_sleep(5)")
-        assert await queue.counts() == {}
+            await queue._db.fetch("select pg_sleep(60)")
+        assert await once_in_time(queue.counts) == {}
+
+
+async def once_in_time(call: Callable[[], Awaitable[T]]) -> T:
+    """A busy machine may take more than the limit for a short statement too."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(QueueTimeout):
+                return await call()
 
 
 async def test_a_host_that_is_gone_without_a_word_does_not_hide_the_one_behind_it(dsn: str) -> None:
@@ -214,9 +224,11 @@ async def test_a_statement_without_an_answer_fails_soon_after_a_heartbeat_withou
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proxy's ends are alive, so nothing but the missing answers tells it."""
-    monkeypatch.setattr(numbers, "BEAT_ANSWER_SECONDS", 1)
     async with tcp_proxy(dsn) as proxy, await Queue.open(proxy.url) as queue:
         worker = await TestWorker(queue).register()
+        async with queue._beats._pool.connection() as beats:
+            assert beats._answer_seconds == numbers.BEAT_ANSWER_SECONDS
+            beats._answer_seconds = 1  # of this connection alone
         hanging = asyncio.create_task(queue._db.fetch("select pg_sleep(60)"))
 
         async def under_way() -> bool:

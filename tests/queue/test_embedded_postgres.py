@@ -113,7 +113,7 @@ def test_the_server_ends_with_a_killed_owner_but_not_with_the_thread_that_starte
         assert value(dsn, "SELECT 1") == 1
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-        assert wait_until(lambda: not alive(int(pid)), 20), f"postgres {pid} outlived its owner"
+        assert wait_until(lambda: not alive(int(pid)), 60), f"postgres {pid} outlived its owner"
     finally:
         subprocess.run(["rm", "-rf", directory], check=True)
 

@@ -18,11 +18,13 @@ from queue_builders import TestWorker, make_steady, new_job, pass_time, sql, unt
 
 async def test_h26_nothing_to_do_writes_nothing(queue: Queue, worker: TestWorker, dsn: str) -> None:
     await queue.tick(worker.id)
-    ((before,),) = await sql(dsn, "select pg_current_wal_insert_lsn()::text")
-    await queue.tick(worker.id)
-    await worker.claim(10)
-    ((written,),) = await sql(dsn, "select pg_current_wal_insert_lsn() - %s::pg_lsn", before)
-    assert written < 2000, "room for a lock and a checkpointer's record, not for rows"
+    written: list[int] = []
+    for _ in range(3):  # Postgres itself may write meanwhile: autovacuum, a checkpoint
+        ((before,),) = await sql(dsn, "select pg_current_wal_insert_lsn()::text")
+        await queue.tick(worker.id)
+        await worker.claim(10)
+        written += (await sql(dsn, "select pg_current_wal_insert_lsn() - %s::pg_lsn", before))[0]
+    assert min(written) < 2000, "room for a lock and a checkpointer's record, not for rows"
 
 
 @pytest.mark.parametrize("paused", [False, True])

@@ -285,7 +285,7 @@ async def test_a_migration_does_not_wait_for_a_table_in_use_for_ever(
     monkeypatch.setattr(migration_session, "PATIENCE_SECONDS", 0.2)
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         await conn.execute("lock table agentjobs.waiting in access share mode")
-        with pytest.raises(SchemaBusy, match=r"in use for 0 s; end the transactions"):
+        with pytest.raises(SchemaBusy, match=r"in use for \d+ s; end the transactions"):
             await (migrate.up(dsn, release=line[1]) if direction == "up" else migrate.down(dsn, 0))
     assert (await migrate.status(dsn)).version == NEWEST
 
@@ -299,7 +299,7 @@ async def test_rows_that_somebody_holds_are_waited_for_and_then_changed(dsn: str
     async with await psycopg.AsyncConnection.connect(dsn) as conn:
         await conn.execute("select from agentjobs.part where n = 3 for update")
         up = asyncio.create_task(migrate.up(dsn, release=whole))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await sql(dsn, "select count(*) from part where m is null") != [(1,)]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert not up.done()

@@ -73,6 +73,8 @@ async def test_an_hour_without_the_model_charges_nothing_and_ends_without_a_herd
 
     # it answers again
     at_once: list[int] = []
+    for worker in workers:
+        await worker.beat()
     await sql(dsn, "update model_breaker set probe_at = clock_timestamp()")
     while (await queue.counts()) and len(at_once) < 400:
         ran = await round_of(queue, workers, up={MODEL: True, OTHER: True})

@@ -377,5 +377,5 @@ async def test_rights_do_not_stand_in_the_way_of_what_runs(roles: Roles) -> None
     with psycopg.connect(roles.admin) as busy:
         busy.execute("select * from agentjobs.waiting for update")
         busy.execute("lock table agentjobs.running in row exclusive mode")
-        with psycopg.connect(roles.admin, autocommit=True, options="-c lock_timeout=2s") as conn:
+        with psycopg.connect(roles.admin, autocommit=True, options="-c lock_timeout=30s") as conn:
             conn.execute(setup_sql(roles.prefix).encode())

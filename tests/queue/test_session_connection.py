@@ -86,7 +86,7 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_a_store_that_work
     with psycopg.connect(dsn) as blocker:
         blocker.execute("select 1 from adk.sessions for update")
         writing = asyncio.create_task(sessions.append_event(session, said("cancelled")))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await waits_for_a_lock(dsn):
                 pass
         writing.cancel()

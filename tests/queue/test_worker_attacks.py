@@ -118,7 +118,7 @@ async def test_a_slot_is_free_again_right_after_its_process_has_died(
     views = [await state_of(queue, uid) for uid in uids]
     pauses = slot_pauses(views, deaths)
     assert len(pauses) == 8
-    assert sorted(pauses)[4] < 1.0, f"seconds from a death to the next claim: {pauses}"
+    assert sorted(pauses)[4] < 2.0, f"seconds from a death to the next claim: {pauses}"
 
 
 def slot_pauses(views: list[JobView], deaths: Path) -> list[float]:

@@ -97,6 +97,6 @@ async def test_many_short_jobs_leave_nothing_behind(
         before, memory = held(worker, scratch), resident_mib(worker)
         await play(queue, JOBS)
         await until(idle, "the worker is idle again")
-        await until(lambda: held(worker, scratch).no_more_than(before), f"no more than {before}", seconds=20)
+        await until(lambda: held(worker, scratch).no_more_than(before), f"no more than {before}")
         grown = [after - then for after, then in zip(resident_mib(worker), memory, strict=True)]
         assert max(grown) < MEMORY_MIB

@@ -19,7 +19,7 @@ from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State, StepResult, WorkerInfo
 from processes import alive, until
 from worker_agents import call, write_modules
-from workers import is_ready, job, running_worker, state_of, submit, worker_config
+from workers import is_ready, job, running_worker, state_of, step_of, submit, worker_config
 
 
 @pytest.fixture
@@ -85,7 +85,8 @@ async def test_a_drain_that_meets_a_claim_under_way_leaves_no_job_to_be_rescued(
     HoldsClaims.claimed, HoldsClaims.go = asyncio.Event(), asyncio.Event()
     async with await Queue.open(dsn) as queue:
         (uid,) = await submit(queue, job("hello"))
-        async with running_worker(worker_config(dsn, write_modules(tmp_path)), HoldsClaims) as worker:
+        config = worker_config(dsn, write_modules(tmp_path), drain_seconds=60.0)
+        async with running_worker(config, HoldsClaims) as worker:
             await HoldsClaims.claimed.wait()
             worker.drain("test")
             await asyncio.sleep(0)
@@ -107,15 +108,16 @@ async def test_h8_a_lost_claim_reply_gives_the_job_back_with_its_attempt(dsn: st
 async def test_h10_a_worker_that_finds_itself_expired_stops_its_runs_first_and_begins_anew(
     dsn: str, path: str, tmp_path: Path
 ) -> None:
-    file = tmp_path / "pid"
+    gate, inside, let_through = (tmp_path / name for name in ("gate", "gate.1.inside", "gate.2"))
     config = worker_config(dsn, path, heartbeat_seconds=1.0)
     async with await Queue.open(dsn) as queue, running_worker(config) as worker:
-        (uid,) = await submit(queue, job(call("wait", seconds=3, file=str(file))))
-        await until(lambda: file.exists() and file.read_text(), "the run is inside its tool")
-        pid, before = int(file.read_text()), worker.identity.uuid
+        (uid,) = await submit(queue, job(call("wait_for_run", file=str(gate))))
+        await until(inside.exists, "the run is inside its tool")
+        pid, before = int(inside.read_text()), worker.identity.uuid
         await expire_and_rescue(dsn, queue, before)
         await until(lambda: worker.identity.uuid != before, "the worker has a new uuid")
         assert not alive(pid), "it stopped the old run before it registered anew"
+        let_through.touch()
         view = await state_of(queue, uid)
     assert (view.state, view.attempts, view.run) == (State.COMPLETE, 1, 2)
     assert (view.attempts_log[0].reason, view.attempts_log[0].charged) == ("WorkerLost", False)
@@ -126,6 +128,8 @@ async def expire_and_rescue(dsn: str, queue: Queue, worker: UUID) -> None:
     other = WorkerInfo(UUID(int=1), "other", {}, "test")
     await queue.register(other)
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        # a tick does nothing beside another one
+        await connection.execute("select pg_advisory_xact_lock(hashtext('agentjobs tick'))")
         # one transaction: the worker's own beat cannot come in between
         await connection.execute(
             "update agentjobs.worker set steady_since = steady_since - interval '1 hour' where id = %s",
@@ -141,24 +145,26 @@ async def test_h11_a_database_outage_longer_than_the_expiry_kills_and_charges_no
     own_postgres: EmbeddedPostgres, path: str, tmp_path: Path
 ) -> None:
     dsn = own_postgres.dsn("agentjobs")
-    file = tmp_path / "pid"
+    gates = [tmp_path / name for name in ("short", "long")]
     memory = worker_config(dsn, path).settings
     config = worker_config(
         dsn,
         path,
         heartbeat_seconds=0.5,
-        expiry_seconds=4.0,
+        expiry_seconds=6.0,
         # in memory: an attempt that loses its session store ends; here the queue alone is meant
         settings=type(memory)(modules=memory.modules, models=memory.models),
     )
     async with await Queue.open(dsn) as queue, running_worker(config) as worker:
-        (short,) = await submit(queue, job(call("wait", seconds=1.5, file=str(file))))
-        (long,) = await submit(queue, job(call("wait", seconds=9)))
-        await until(file.exists, "the run is inside its tool")
+        short, long = await submit(queue, *(job(call("wait_for", file=str(gate))) for gate in gates))
+        for uid in (short, long):
+            await step_of(queue, uid, "wait_for")
         before = worker.identity.uuid
         own_postgres.kill()
+        gates[0].touch()
         await until(lambda: worker.runs.unacked, "the short run ended while the database was away")
-        await asyncio.sleep(5)  # longer than the expiry
+        await asyncio.sleep(7)  # longer than the expiry
+        gates[1].touch()
         assert len(worker.runs.running) == 1, "the long one is there, and begins nothing (H13)"
         assert worker.problems()
         own_postgres.restart()
@@ -202,7 +208,7 @@ async def test_a_worker_that_starts_before_its_database_waits_for_it(
 
 async def test_a_killed_template_refunds_the_runs_it_takes_along(dsn: str, path: str) -> None:
     async with await Queue.open(dsn) as queue, running_worker(worker_config(dsn, path)) as worker:
-        uids = await submit(queue, *(job(call("wait", seconds=1), max_attempts=1) for _ in range(3)))
+        uids = await submit(queue, *(job(call("wait_in_first_run"), max_attempts=1) for _ in range(3)))
         for uid in uids:
             await state_of(queue, uid, State.RUNNING)
         template = worker.executors.template_pid

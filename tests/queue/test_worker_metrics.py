@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import State
+from processes import until
 from scrapes import scrape
 from worker_agents import call, write_modules
 from workers import job, running_worker, state_of, submit, worker_config
@@ -24,6 +25,7 @@ async def test_runs_are_counted_by_outcome_with_duration_memory_and_tokens(dsn: 
         assert before.value("agentjobs_worker_runs_total") is None
         (waits,) = await submit(queue, job(call("wait_for", file=str(gate))))
         await state_of(queue, waits, State.RUNNING)
+        await until(lambda: worker.runs.running, "the worker has heard of its claim")
         during = await scrape(worker.health.port)
         assert during.value("agentjobs_worker_slots_busy", queue="agents") == 1
         assert during.value("agentjobs_worker_slots_busy", queue="quiet") == 0
@@ -31,6 +33,7 @@ async def test_runs_are_counted_by_outcome_with_duration_memory_and_tokens(dsn: 
         (good, bad) = await submit(queue, job(), job(call("crash"), max_attempts=1))
         for uid in (waits, good, bad):
             await state_of(queue, uid)
+        await until(lambda: not (worker.runs.running or worker.runs.unacked), "each ack is answered")
         after = await scrape(worker.health.port)
     runs = "agentjobs_worker_runs_total"
     assert after.value(runs, queue="agents", outcome="complete", reason="Completed") == 2

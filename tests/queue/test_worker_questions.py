@@ -174,7 +174,7 @@ async def test_a_worker_that_is_killed_between_approval_and_ack_repeats_only_wha
         second.signal(signal.SIGKILL)
         third = WorkerProcess(dsn, str(folder), folder, modules=MODULES)
         try:
-            done = await state_of(queue, uid, seconds=90)
+            done = await state_of(queue, uid, seconds=120)
         finally:
             third.end()
     finally:

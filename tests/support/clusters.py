@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from agentjobs.local import assets as control_plane_assets
 from agentjobs.local import kubebuild
 from agentjobs.local.assets import Assets, AssetsError
 from agentjobs.local.controlplane import ControlPlane
-from agentjobs.local.process import LocalServerError
+from agentjobs.local.process import LocalServerError, wait_until
 from tiers import leave_out
 
 GIVEN = "AGENTJOBS_TEST_KUBECONFIG"
@@ -92,13 +92,22 @@ class Cluster:
         return self.own
 
     def install_crds(self, folder: Path = CRDS) -> None:
-        """Apply our definitions and wait until they are served."""
+        """Apply our definitions and wait until they are served: they are Established a little before that."""
         files = sorted(folder.glob("*.yaml"))
         if not files:
             return
         named = [argument for file in files for argument in ("-f", str(file))]
         self.kubectl("apply", "--server-side", "--force-conflicts", *named)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=60s", *named)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=110s", *named)
+        kinds = ",".join(f"{file.stem}.agentjobs.dev" for file in files)
+
+        def served() -> bool:
+            with suppress(KubectlError):
+                self.kubectl("get", kinds, "--namespace=default")
+                return True
+            return False
+
+        assert wait_until(served, 60, every_seconds=0.2), f"{kinds} are not served"
 
 
 def as_text(manifest: Manifest) -> str:

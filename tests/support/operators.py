@@ -23,7 +23,7 @@ from agentjobs.controller.config import Intervals, OperatorConfig
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.controller.operator import Operator
 from agentjobs.dsn import current
-from agentjobs.queue.errors import QueueUnavailable
+from agentjobs.queue.errors import QueueError, QueueUnavailable
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckKind, ClaimedJob, WorkerInfo
 from agentjobs.values.json import JsonObject
@@ -59,11 +59,7 @@ class Objects:
 
     async def create(self, name: str, spec: Mapping[str, Any] | None = None, **metadata: Any) -> JsonObject:
         body = agent_job(name, spec, **metadata)
-        reply = await self.api.request(
-            "POST", AGENT_JOBS.collection(self.namespace), resource="test", body=body
-        )
-        assert reply.ok, reply
-        return reply.body
+        return await self._do("POST", AGENT_JOBS.collection(self.namespace), body=body)
 
     async def get(self, name: str) -> JsonObject:
         return (await self._get(name)).body
@@ -79,29 +75,33 @@ class Objects:
         return found
 
     async def patch(self, name: str, body: JsonObject, subresource: str = "") -> JsonObject:
-        reply = await self.api.request(
+        return await self._do(
             "PATCH",
             AGENT_JOBS.object(self.namespace, name, subresource),
-            resource="test",
             body=body,
             content_type="application/merge-patch+json",
         )
-        assert reply.ok, reply
-        return reply.body
 
     async def delete(self, name: str) -> None:
-        reply = await self.api.request("DELETE", AGENT_JOBS.object(self.namespace, name), resource="test")
-        assert reply.ok, reply
+        await self._do("DELETE", AGENT_JOBS.object(self.namespace, name))
 
     async def wipe_status(self, name: str) -> None:
-        reply = await self.api.request(
+        await self._do(
             "PATCH",
             AGENT_JOBS.object(self.namespace, name, "status"),
-            resource="test",
             body=[{"op": "remove", "path": "/status"}],
             content_type="application/json-patch+json",
         )
+
+    async def _do(self, verb: str, path: str, **more: Any) -> JsonObject:
+        """Asks again while the API server answers 429, as it does for a moment with definitions that are new."""
+
+        async def ask() -> Reply:
+            return await self.api.request(verb, path, resource="test", **more)
+
+        reply: Reply = await eventually(ask, lambda reply: reply.status != 429)
         assert reply.ok, reply
+        return reply.body
 
     async def until(self, name: str, state: str, within: float = DEADLINE_SECONDS) -> JsonObject:
         """The status once it shows ``state``."""
@@ -130,7 +130,7 @@ def condition(status: JsonObject, kind: str) -> JsonObject | None:
 
 @dataclass
 class HandWorker:
-    """A worker as the queue sees one: it claims, acks and beats when the test says so."""
+    """A worker as the queue sees one: it claims and acks when the test says so."""
 
     queue: Queue
     queues: Mapping[str, int] = field(default_factory=lambda: {"agents": 20})
@@ -178,6 +178,13 @@ class HandWorker:
     async def beat(self) -> Any:
         return await self.queue.beat(self.id, [(job.id, job.token) for job in self._held], ())
 
+    async def live(self) -> None:
+        """Beats until cancelled: between two steps of a test more time may pass than a worker's lease lasts."""
+        while True:
+            with suppress(QueueError):
+                await self.beat()
+            await asyncio.sleep(1)
+
     async def serve(self) -> None:
         """Completes whatever comes, until cancelled; answers requests to stop."""
         while True:
@@ -197,6 +204,8 @@ class Bench:
     queue: Queue
     config: OperatorConfig
     operator: Operator | None = None
+    lives: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    """The heartbeats of the workers; who cancels one has killed its worker."""
 
     @property
     def meter(self) -> Counters:
@@ -211,7 +220,7 @@ class Bench:
         return self.meter.total(API_REQUESTS, verb="POST", resource="events")
 
     async def worker(self, **fields: Any) -> HandWorker:
-        """Registered; waited for, where the database has just come back."""
+        """Registered (waited for, where the database has just come back). It beats, as real ones do, until the end."""
         worker = HandWorker(self.queue, **fields)
 
         async def registered() -> bool:
@@ -221,7 +230,13 @@ class Bench:
             return False
 
         await eventually(registered)
+        self.lives[worker.id] = asyncio.create_task(worker.live())
         return worker
+
+    async def close(self) -> None:
+        for life in self.lives.values():
+            life.cancel()
+        await asyncio.gather(*self.lives.values(), return_exceptions=True)
 
     @asynccontextmanager
     async def running(self, **settings: Any) -> AsyncIterator[Operator]:
@@ -233,7 +248,7 @@ class Bench:
             yield operator
         finally:
             operator.stop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 assert await task == 0
 
 
@@ -259,9 +274,11 @@ async def bench(
             "lease": None,
             "intervals": QUICK,
         }
+        made_bench = Bench(cluster, Objects(api, name), queue, OperatorConfig(**(config | settings)))
         try:
-            yield Bench(cluster, Objects(api, name), queue, OperatorConfig(**(config | settings)))
+            yield made_bench
         finally:
+            await made_bench.close()
             if namespace is None:
                 with suppress(ApiUnavailable):
                     await api.request("DELETE", NAMESPACES.object(None, name), resource="test")

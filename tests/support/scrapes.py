@@ -33,7 +33,7 @@ def parsed(text: str) -> Scrape:
 
 async def scrape(port: int | None) -> Scrape:
     """A whole request, as any client makes it; fails where the answer is not 200 in the text format."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         head, _, body = (await reader.read()).decode().partition("\r\n\r\n")

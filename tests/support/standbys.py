@@ -60,7 +60,7 @@ def promote(standby: EmbeddedPostgres) -> None:
         assert conn.execute("select pg_promote(true, 60)").fetchone() == (True,)
 
 
-def caught_up(primary: EmbeddedPostgres, standby: EmbeddedPostgres, seconds: float = 30) -> None:
+def caught_up(primary: EmbeddedPostgres, standby: EmbeddedPostgres, seconds: float = 60) -> None:
     """Returns when the standby has replayed what the primary has written so far."""
     with psycopg.connect(primary.dsn(), autocommit=True) as conn:
         row = conn.execute("select pg_current_wal_lsn()::text").fetchone()

@@ -271,7 +271,7 @@ async def again(call: Callable[..., Awaitable[object]], *args: object) -> None:
             await asyncio.sleep(0.05)
 
 
-async def run(storm: Storm, disaster: Callable[[], Coroutine[Any, Any, None]], seconds: float = 150) -> None:
+async def run(storm: Storm, disaster: Callable[[], Coroutine[Any, Any, None]], seconds: float = 300) -> None:
     """To its end: produce and meddle, calm down when most is done, wait for the rest."""
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(contextlib.suppress(asyncio.CancelledError))

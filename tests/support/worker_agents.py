@@ -24,8 +24,10 @@ def crash_at(file: str):
 def segfault():
     ctypes.string_at(0)
 
-async def burn():
+async def burn(file: str = ""):
     "Blocks the event loop: no message is heard any more."
+    if file:
+        open(file, "w").close()
     while True:
         pass
 

@@ -162,7 +162,8 @@ class WorkerProcess:
         return self.process.pid
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        whole = self.log.read_bytes().rpartition(b"\n")[0].decode()  # the last line may be half written
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if name is None or line["event"] == name]
 
     def text(self) -> str:
@@ -174,10 +175,12 @@ class WorkerProcess:
     async def event(self, name: str, seconds: float = 90.0) -> dict[str, Any]:
         """Waits for that line in the log."""
         async with asyncio.timeout(seconds):
-            while not (found := self.events(name)):
-                assert self.process.poll() is None or name == "the end", self.text()[-4000:]
+            while True:
+                ended = self.process.poll() is not None  # before the look: what it said last counts
+                if found := self.events(name):
+                    return found[-1]
+                assert not ended, self.text()[-4000:]
                 await asyncio.sleep(0.03)
-        return found[-1]
 
     async def exit(self, seconds: float = 60.0) -> int:
         async with asyncio.timeout(seconds):

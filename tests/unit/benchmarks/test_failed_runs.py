@@ -48,7 +48,7 @@ def test_a_client_whose_work_fails_ends_the_run_at_once() -> None:
     begin = time.monotonic()
     with pytest.raises(ClientError, match="ended with status 1"):
         drain([client(FAILS)], 1, os.getpid(), limit_seconds=60)
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 50
 
 
 @pytest.mark.parametrize("partly", [False, True])
@@ -59,8 +59,8 @@ def test_a_run_that_does_nothing_in_its_time_has_no_figures(partly: bool) -> Non
 
 def test_a_run_that_does_not_do_all_has_figures_only_where_a_part_will_do() -> None:
     with pytest.raises(ClientError, match="1 of 3 jobs"):
-        drain([client(DOES_ONE)], 3, os.getpid(), limit_seconds=1)
-    done = drain([client(DOES_ONE)], 3, os.getpid(), limit_seconds=1, partly=True)
+        drain([client(DOES_ONE)], 3, os.getpid(), limit_seconds=4)
+    done = drain([client(DOES_ONE)], 3, os.getpid(), limit_seconds=4, partly=True)
     assert done.jobs == 1
     assert 0 < done.rate <= 1
 

@@ -25,7 +25,7 @@ def seen() -> Iterator[Seen]:
 def test_a_handler_gets_the_signal_and_its_values_in_order(seen: Seen) -> None:
     signals.send(Signal.JOB_START, uid="a")
     signals.send(Signal.JOB_COMPLETE, uid="a", event_count=3)
-    assert signals.flush()
+    assert signals.flush(60)
     assert seen == [
         (Signal.JOB_START, {"uid": "a"}),
         (Signal.JOB_COMPLETE, {"uid": "a", "event_count": 3}),
@@ -44,7 +44,7 @@ def test_a_handler_that_fails_harms_neither_the_sender_nor_the_next_handler(
     undo_second = signals.subscribe(lambda signal, _: got.append(signal), Signal.JOB_RETRY)
     try:
         signals.send(Signal.JOB_RETRY, uid="a")
-        assert signals.flush()
+        assert signals.flush(60)
     finally:
         undo_first()
         undo_second()
@@ -55,14 +55,14 @@ def test_a_handler_that_fails_harms_neither_the_sender_nor_the_next_handler(
 
 def test_a_slow_handler_does_not_hold_up_the_sender() -> None:
     go_on = threading.Event()
-    undo = signals.subscribe(lambda *_: go_on.wait(10), Signal.JOB_EVENT)
+    undo = signals.subscribe(lambda *_: go_on.wait(120), Signal.JOB_EVENT)
     try:
         signals.send(Signal.JOB_EVENT)
         signals.send(Signal.JOB_EVENT)
         assert not signals.flush(timeout_seconds=0.05), "the handler is still busy, and send() came back"
     finally:
         go_on.set()
-        assert signals.flush()
+        assert signals.flush(60)
         undo()
 
 
@@ -71,7 +71,7 @@ def test_what_is_undone_is_not_called(seen: Seen) -> None:
     undo = signals.subscribe(lambda signal, _: got.append(signal), Signal.JOB_CANCEL)
     undo()
     signals.send(Signal.JOB_CANCEL)
-    assert signals.flush()
+    assert signals.flush(60)
     assert got == []
     assert len(seen) == 1
 
@@ -79,7 +79,7 @@ def test_what_is_undone_is_not_called(seen: Seen) -> None:
 def test_a_handler_that_blocks_holds_up_neither_another_handler_nor_its_own_end() -> None:
     got: list[Signal] = []
     go_on = threading.Event()
-    undo_first = signals.subscribe(lambda *_: go_on.wait(10), Signal.JOB_RETRY)
+    undo_first = signals.subscribe(lambda *_: go_on.wait(120), Signal.JOB_RETRY)
     seen_both = threading.Event()
 
     def second(signal: Signal, _: Mapping[str, object]) -> None:
@@ -91,10 +91,10 @@ def test_a_handler_that_blocks_holds_up_neither_another_handler_nor_its_own_end(
     try:
         signals.send(Signal.JOB_RETRY)
         signals.send(Signal.JOB_RETRY)
-        assert seen_both.wait(10), "the second handler has both while the first is still at its first"
+        assert seen_both.wait(60), "the second handler has both while the first is still at its first"
     finally:
         go_on.set()
-        assert signals.flush()
+        assert signals.flush(60)
         undo_first()
         undo_second()
 
@@ -110,7 +110,7 @@ def test_a_coroutine_function_is_awaited_on_one_loop() -> None:
     try:
         signals.send(Signal.JOB_START)
         signals.send(Signal.JOB_START)
-        assert signals.flush()
+        assert signals.flush(60)
     finally:
         undo()
     assert len(loops) == 2
@@ -131,7 +131,7 @@ def test_a_handler_that_tries_to_end_the_process_gets_the_next_signal_all_the_sa
     try:
         signals.send(Signal.JOB_START, n=1)
         signals.send(Signal.JOB_START, n=2)
-        assert signals.flush()
+        assert signals.flush(60)
     finally:
         undo()
     assert got == [1, 2]
@@ -146,20 +146,20 @@ def test_what_waits_for_a_handler_is_bounded_by_the_events_in_it_and_a_drop_is_s
 
     def handler(_: Signal, values: Mapping[str, object]) -> None:
         began.set()
-        go_on.wait(10)
+        go_on.wait(120)
         got.append(values["n"])
 
     undo = signals.subscribe(handler, Signal.JOB_COMPLETE)
     events = tuple(range(signals.BACKLOG // 4))
     try:
         signals.send(Signal.JOB_COMPLETE, n=0, events=events)
-        assert began.wait(10)
+        assert began.wait(60)
         for n in range(1, 10):
             signals.send(Signal.JOB_COMPLETE, n=n, events=events)
         go_on.set()
-        assert signals.flush()
+        assert signals.flush(60)
         signals.send(Signal.JOB_COMPLETE, n=10, events=events)
-        assert signals.flush()
+        assert signals.flush(60)
     finally:
         go_on.set()
         undo()
@@ -168,16 +168,16 @@ def test_what_waits_for_a_handler_is_bounded_by_the_events_in_it_and_a_drop_is_s
 
 
 def test_nobody_listens_costs_no_thread() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())  # those of handlers that were undone may still be ending
     signals.send(Signal.JOB_START)
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_an_undone_handler_leaves_no_thread_behind() -> None:
     threads: list[threading.Thread] = []
     undo = signals.subscribe(lambda *_: threads.append(threading.current_thread()), Signal.JOB_START)
     signals.send(Signal.JOB_START)
-    assert signals.flush()
+    assert signals.flush(60)
     undo()
-    threads[0].join(10)
+    threads[0].join(60)
     assert not threads[0].is_alive()

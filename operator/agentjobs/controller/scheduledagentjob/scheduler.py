@@ -126,8 +126,10 @@ class Scheduler:
         if seen.deleted or obj["metadata"].get("deletionTimestamp"):
             self.forget(uid)
             return
+        # neither a listing nor a sweep's GET shows when the object was changed
+        watched = not seen.listed and seen.read_at is None
         parsed = parsed_schedule(
-            obj, self.cluster_id, watched=not seen.listed, access=self.access, confirmed=seen.confirmed
+            obj, self.cluster_id, watched=watched, access=self.access, confirmed=seen.confirmed
         )
         entry = self.cache.entries.get(uid)
         if entry is None:

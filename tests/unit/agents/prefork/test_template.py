@@ -119,7 +119,7 @@ def test_the_supervisors_imports_do_not_bring_adk(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     assert told.stdout.strip() == "[]"
 

@@ -333,7 +333,7 @@ async def test_h27_an_abort_seals_the_history(gemini: FakeGemini) -> None:
     run = asyncio.create_task(stuck.attempt())
     await asyncio.to_thread(gemini.wait_for_requests, 1)
     stuck.abort.set()
-    outcome = await asyncio.wait_for(run, 20)
+    outcome = await asyncio.wait_for(run, 60)
     assert (outcome.verdict, outcome.reason) == (CANCELLED, "Cancelled")
     assert (await stuck.stored())[-1].error_code == "INVOCATION_ABORTED"
 
@@ -352,7 +352,7 @@ async def test_h27_an_abort_answers_the_calls_that_are_open(write_module: Write)
     run = asyncio.create_task(waiting.attempt())
     await until(lambda: waiting.events)
     waiting.abort.set()
-    assert (await asyncio.wait_for(run, 20)).verdict is CANCELLED
+    assert (await asyncio.wait_for(run, 60)).verdict is CANCELLED
     last = (await waiting.stored())[-1]
     assert last.error_code == "INVOCATION_ABORTED"
     assert last.get_function_responses()[0].name == "wait"
@@ -435,7 +435,7 @@ async def test_a_synchronous_tool_does_not_stall_the_loop_and_knows_its_job(writ
     def wait() -> dict:
         "Blocks its thread."
         job = current_job()
-        assert GO.wait(20)
+        assert GO.wait(60)
         return {"job": job.uid, "key": job.idempotency_key, "thread": threading.current_thread().name}
     root_agent = llm(model="echo", tools=[wait])
     """,
@@ -597,7 +597,7 @@ async def test_a_budget_ends_agents_of_several_steps(
     if "AgentTool" in root:
         gemini.script(call("inner", {"request": "x"}))
     steps = job(write_module, f"root_agent = {root}", max_llm_calls=1)
-    outcome = await asyncio.wait_for(steps.attempt(), 30)
+    outcome = await asyncio.wait_for(steps.attempt(), 60)
     assert (outcome.verdict, outcome.reason) == (FAIL, "BudgetExceeded")
     assert len(gemini.requests) == 1
 
@@ -616,7 +616,7 @@ async def test_an_agents_own_retries_are_switched_off_and_its_shorter_timeout_ke
     root_agent = LlmAgent(
         name="agent",
         model=Gemini(model="gemini-2.5-flash", retry_options=types.HttpRetryOptions(attempts=5, initial_delay=30)),
-        generate_content_config=types.GenerateContentConfig(http_options=types.HttpOptions(timeout=500)),
+        generate_content_config=types.GenerateContentConfig(http_options=types.HttpOptions(timeout=4000)),
     )
     """,
     )
@@ -624,7 +624,7 @@ async def test_an_agents_own_retries_are_switched_off_and_its_shorter_timeout_ke
     assert len(gemini.requests) == 1
     began = time.monotonic()
     assert (await own.attempt()).reason == "ModelTimeout"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 async def test_h27_an_abort_reaches_a_model_call_inside_a_sequence(

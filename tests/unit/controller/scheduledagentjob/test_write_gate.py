@@ -7,7 +7,7 @@ import math
 import time
 from uuid import UUID
 
-from agentjobs.controller.scheduledagentjob.write_gate import OVERLOAD_CHILDREN, SLOW_SECONDS, WriteGate
+from agentjobs.controller.scheduledagentjob.write_gate import OVERLOAD_CHILDREN, WriteGate
 from controller_builders import until
 
 
@@ -22,6 +22,7 @@ async def test_what_is_not_urgent_waits_while_many_children_are_created() -> Non
         await gate.wait_until_calm()
         passed.append(1)
 
+    gate.backoff.slow_seconds = 600
     for number in range(OVERLOAD_CHILDREN):
         create(gate, number, math.inf)
     assert not gate.overloaded
@@ -37,8 +38,9 @@ async def test_what_is_not_urgent_waits_while_many_children_are_created() -> Non
 
 def test_creations_that_get_no_answer_hold_up_nothing() -> None:
     gate, now = WriteGate(), time.monotonic()
+    gate.backoff.slow_seconds = 600
     for number in range(100):
-        create(gate, number, now - SLOW_SECONDS - 1 if number < 24 else math.inf, "silent")
+        create(gate, number, now - 601 if number < 24 else math.inf, "silent")
     assert not gate.overloaded
     for number in range(1000, 1001 + OVERLOAD_CHILDREN):
         create(gate, number, now)

@@ -31,7 +31,7 @@ def sent(kind: AckKind, *, attempt: int = 1, answer: AckAnswer = AckAnswer.OK, *
     undo = signals.subscribe(lambda signal, values: got.append((signal, values)))
     try:
         reports.acked(run, answer)
-        assert signals.flush()
+        assert signals.flush(60)
     finally:
         undo()
     return got
