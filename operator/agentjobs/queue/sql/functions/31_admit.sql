@@ -39,7 +39,7 @@ begin
               order by w.pos & 72057594037927935 limit p_limit for update skip locked) p),
       first as materialized (select * from found order by place limit p_limit),
       last as materialized (select max(place) as place from first),
-      locked as materialized (                         -- what stands between those found
+      locked as materialized (                         -- per session the first job before the last one found that somebody has locked
         select w.session, min(w.place) as place
         from (select id, queue, session, pos & 72057594037927935 as place from waiting
               where state = 'n' and pos & 72057594037927935 > v_after and pos & 72057594037927935 < (select place from last)

@@ -98,7 +98,8 @@ begin
       taken as (delete from waiting w where w.ctid = any (array(select tid from picked))
                 returning w.id, w.facet, w.queue, w.pos, w.mirrored, w.session, w.bytes, w.run_at, w.attempt, w.run, w.started_at,
                           w.deadline, w.snoozes, w.wait_since, w.counts_from, w.drains, w.releases, w.losses, w.spent),
-      clock as materialized (select clock_timestamp() as claimed_at),  -- behind every wait: no run begins before the one ahead ends
+      -- read after the function's waits for locks: a run begins no earlier than the one ahead of it in its session has ended
+      clock as materialized (select clock_timestamp() as claimed_at),
       started as materialized (
         select t.id, t.facet, t.queue, t.pos, t.mirrored, t.session, t.bytes, t.run_at, t.attempt + 1 as attempt, t.run + 1 as run,
                coalesce(t.started_at, claimed_at) as started_at, t.snoozes, t.drains, t.releases, t.losses, t.spent,

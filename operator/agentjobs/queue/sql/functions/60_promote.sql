@@ -15,7 +15,7 @@ begin
         select id, run_at, place(pos) as place, case when started_at is null then session end as stands_in from waiting
         where state = 'l' and run_at <= v_now and (session is null or started_at is not null or session <> all (v_passed))
         order by run_at, place(pos) limit p_limit for update skip locked),
-      locked as materialized (                         -- what stands between those found
+      locked as materialized (                         -- per session the first job due by then that somebody has locked
         select distinct on (session) session, run_at, place(pos) as place from waiting w
         where state = 'l' and run_at <= (select max(run_at) from found) and session is not null and started_at is null
           and session <> all (v_passed) and not exists (select from found where found.id = w.id)
