@@ -379,3 +379,12 @@ async def test_a_board_counts_each_job_once_while_jobs_are_claimed_and_given_bac
             (found,) = (await queue.board()).queues
             assert found.waiting + found.running == 40
         moving = False
+
+
+async def test_a_job_is_found_by_names_longer_than_what_is_kept_of_them(queue: Queue) -> None:
+    user, agent = "u" * 300, f"m.{'x' * 300}"
+    job = new_job(payload={"v": 1, "userID": user, "agent": {"module": agent}})
+    await queue.enqueue([job, new_job(payload={"v": 1, "userID": "u" * 200, "agent": {"module": "m.x"}})])
+    for which in (JobFilter(user=user), JobFilter(agent=agent), JobFilter(user=user, agent=agent)):
+        assert [row.uid for row in (await queue.jobs(which)).jobs] == [job.uid]
+        assert await queue.count_jobs(which) == 1

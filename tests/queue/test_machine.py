@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 )
 
 import queue_model as model
-from agentjobs.queue import codec
+from agentjobs.queue import replies
 from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, JobView, NewJob, ObjectRef, RetryPolicy
@@ -495,7 +495,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.ids[uid] for uid, job in self.model.jobs.items() if uid in self.mirrored and not job.trimmed
         ]
         for id_, text in self.sql("select id, job from view(%s::bigint[], 0, false)", ids):
-            view = codec.job_view(text)
+            view = replies.job_view(text)
             if id_ not in stale:
                 assert self.shown(view) == self.projected.get(view.uid), "it changed, and nobody is told"
 

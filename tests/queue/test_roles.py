@@ -131,6 +131,7 @@ REFUSED = [
     ("operator", "delete from agentjobs.audit"),
     ("read", "select reason from agentjobs.audit"),
     ("read", "select actor from agentjobs.audit"),
+    ("read", "select role from agentjobs.audit"),
     ("worker", "create table agentjobs.mine (x int)"),
     ("worker", "create function agentjobs.mine() returns int language sql as 'select 1'"),
     ("worker", "drop table agentjobs.job"),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from agentjobs.queue import codec
+from agentjobs.queue import replies
 from agentjobs.queue.breakers import Breaker, Breakers
 from agentjobs.queue.records import State
 
@@ -162,7 +162,7 @@ class Boards(Breakers):
         return BoardCounts(
             states,
             oldest,
-            {name: (codec.maybe_time(at), by, why, limit) for name, at, by, why, limit in queues or ()},
+            {name: (replies.maybe_time(at), by, why, limit) for name, at, by, why, limit in queues or ()},
             [_worker(*row) for row in workers or ()],
             [breaker for breaker in await self.model_health() if breaker.reason is not None],
         )

@@ -16,7 +16,8 @@ from uuid import UUID
 
 import orjson
 
-from agentjobs.queue import codec, numbers
+from agentjobs.queue import codec, numbers, replies
+from agentjobs.queue.breakers import TARGET_CHARACTERS
 from agentjobs.queue.connection import Database
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import ObjectRef, State
@@ -166,7 +167,7 @@ def _token(id_: int) -> str:
 def _filter_row(which: JobFilter) -> JsonObject:
     """The argument p_filter of ``list``."""
     row: JsonObject = {
-        field: clean(value)
+        field: clean(value)[:TARGET_CHARACTERS]  # as it is stored
         for field in ("namespace", "reason", "queue", "agent", "model", "user")
         if (value := getattr(which, field)) is not None
     }
@@ -199,7 +200,7 @@ def _job_row(v: Mapping[str, Any]) -> JobRow:
         ref=None if v["ref"] is None else ObjectRef(*v["ref"]),
         queue=v["queue"],
         priority=v["priority"],
-        state=codec.state(place, started is not None),
+        state=replies.state(place, started is not None),
         reason=v["reason"],
         message=v["message"],
         agent=v["agent"],
@@ -211,8 +212,8 @@ def _job_row(v: Mapping[str, Any]) -> JobRow:
         round=v["round"],
         created_at=datetime.fromisoformat(v["created_at"]),
         since=datetime.fromisoformat(v["since"]),
-        started_at=codec.maybe_time(started),
-        finished_at=codec.maybe_time(v["finished_at"]),
+        started_at=replies.maybe_time(started),
+        finished_at=replies.maybe_time(v["finished_at"]),
         next_attempt_at=datetime.fromisoformat(v["due_at"]) if place == "l" else None,
         worker=v["worker"],
         step=v["step"],

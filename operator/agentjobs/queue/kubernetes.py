@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-from agentjobs.queue import codec
+from agentjobs.queue import codec, replies
 from agentjobs.queue.bisection import Answer, each_alone, why
 from agentjobs.queue.connection import Database
 from agentjobs.queue.errors import QueueError
@@ -141,13 +141,13 @@ class KubernetesObjects:
     async def _job_view(self, text: str) -> JobView:
         """One row of ``view``. A payload that cannot be read, which a caller stored by SQL, is left out."""
         try:
-            return codec.job_view(orjson.loads(text))
+            return replies.job_view(orjson.loads(text))
         except ValueError:
             rows = await self._db.fetch(
                 "select json_object_agg(key, value)::text from json_each(%s::json) where key <> 'payload'",
                 (text,),
             )
-            return codec.job_view({**orjson.loads(rows[0][0]), "payload": None})
+            return replies.job_view({**orjson.loads(rows[0][0]), "payload": None})
 
     async def projected(self, done: Sequence[tuple[int, int, int]]) -> list[int]:
         """Removes written statuses from the outbox; returns the ids that are still, or again, stale.
@@ -199,7 +199,7 @@ class KubernetesObjects:
         rows = await self._db.fetch(
             "select given, stale, job from agentjobs.projections(%s::uuid[])", (list(uids),)
         )
-        return rows[0][0], [(stale, codec.job_view(job)) for _, stale, job in rows if job is not None]
+        return rows[0][0], [(stale, replies.job_view(job)) for _, stale, job in rows if job is not None]
 
     async def reach_revision(self, revision: int) -> int:
         """Gives out revisions beyond this one from now on: objects show it already. Returns what was the last one."""

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from agentjobs.queue.codec import FINAL_STATES_BY_CODE, annotated_act_row, maybe_time
+from agentjobs.queue.codec import FINAL_STATES_BY_CODE, annotated_act_row
 from agentjobs.queue.connection import Database
 from agentjobs.queue.records import AnnotatedAct, State
+from agentjobs.queue.replies import maybe_time
 from agentjobs.values.json import JsonObject
 from agentjobs.values.text import dumps
 

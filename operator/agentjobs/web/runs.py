@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter, JobPage
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView, RunOutput, State
+from agentjobs.queue.records import AttemptRecord, JobView, RunOutput, State
 from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.acts import Acts, EraseSessions
 from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
@@ -75,10 +76,11 @@ class Runs:
         """How many jobs the filter finds, exactly."""
         return await self._queue.count_jobs(wanted)
 
-    async def view(self, namespace: str, name: str, uid: str | None = None) -> JobView:
-        """The job of that name, the newest unless ``uid`` picks another. Raises ApiError (404)."""
+    async def view(self, namespace: str, name: str, uid: str | None = None, *, runs: bool = True) -> JobView:
+        """The job of that name, the newest unless ``uid`` picks another; without ``runs`` it comes without its ended runs.
+        Raises ApiError (404)."""
         found = await self._uid(namespace, name, uid)
-        view = None if found is None else await self._queue.show(found)
+        view = None if found is None else await self._queue.show(found, runs=runs)
         if view is None or _place(view) != (namespace, name):
             raise not_found("agentruns.runs.agentjobs.dev", name)
         return view
@@ -89,8 +91,14 @@ class Runs:
         return State.CANCELLED if view is None else view.state
 
     async def recent(self, uid: UUID) -> JobView | None:
-        """The job a moment ago, read once for all who follow it. None: it is gone."""
-        return await self._shared.read(("view", uid), lambda: self._queue.show(uid))
+        """The job a moment ago without its ended runs, read once for all who follow it. None: it is gone."""
+        return await self._shared.read(("recent", uid), lambda: self._queue.show(uid, runs=False))
+
+    async def ended_runs(self, view: JobView) -> Sequence[AttemptRecord]:
+        """The job's ended runs, read once for all who follow it, after ``view`` was."""
+        key = ("ended", view.uid, view.run, view.state)
+        whole = await self._shared.read(key, lambda: self._queue.show(view.uid))
+        return () if whole is None else whole.attempts_log
 
     async def output(self, uid: UUID, seen: datetime | None) -> RunOutput | None:
         """What the job's run has printed lately, read once for all who follow it. None: it does not run."""
@@ -98,12 +106,14 @@ class Runs:
 
     async def run(self, namespace: str, name: str, uid: str | None = None) -> AgentRun:
         """The whole job as an object."""
-        return run_of_view(await self.view(namespace, name, uid))
+        return run_of_view(await self.view(namespace, name, uid, runs=False))
 
     async def named(self, namespace: str, name: str) -> Seen[AgentRun]:
         """The one job of that name, for a watch."""
         try:
-            view = await self._shared.read(("named", namespace, name), lambda: self.view(namespace, name))
+            view = await self._shared.read(
+                ("named", namespace, name), lambda: self.view(namespace, name, runs=False)
+            )
         except ApiError:
             return Seen({})
         return Seen({str(view.uid): (view.id, run_of_view(view))})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentjobs.queue import codec
+from agentjobs.queue import codec, replies
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import (
     Ack,
@@ -127,7 +127,7 @@ def test_h7_an_ack_is_cut_to_what_is_kept_of_it() -> None:
 
 
 def test_a_claimed_job_with_all_as_usual_has_the_defaults() -> None:
-    claimed = codec.claimed_job([7, str(UID), "agents", (2 << 56) | 9, 1, 1, {"v": 1}, None], 5)
+    claimed = replies.claimed_job([7, str(UID), "agents", (2 << 56) | 9, 1, 1, {"v": 1}, None], 5)
     assert (claimed.id, claimed.token, claimed.uid, claimed.priority) == (7, 5, UID, 2)
     assert (claimed.max_attempts, claimed.round, claimed.attempt_timeout_seconds) == (3, 1, 1800)
     assert (claimed.retry, claimed.deadline, claimed.spent, claimed.solo) == (
@@ -140,7 +140,7 @@ def test_a_claimed_job_with_all_as_usual_has_the_defaults() -> None:
 
 def test_a_claimed_job_says_what_is_rare() -> None:
     rare = [9, 2, 60, [1, 2, 3, 4], "2026-11-24T00:00:00+00:00", 3, 4, True, [1, 2, 3, 4, 5]]
-    claimed = codec.claimed_job([7, str(UID), "agents", 9, 6, 2, {}, json.loads(json.dumps(rare))], 5)
+    claimed = replies.claimed_job([7, str(UID), "agents", 9, 6, 2, {}, json.loads(json.dumps(rare))], 5)
     assert (claimed.priority, claimed.max_attempts, claimed.round, claimed.snoozes, claimed.losses) == (
         0,
         9,

@@ -10,6 +10,7 @@ import pytest
 
 from agentjobs.api import act
 from agentjobs.api.names import ACT, RUN_REQUESTED_AT
+from agentjobs.cli.database.act import FIT
 from agentjobs.values.verbs import Verb
 from agentjobs.web.objects.acts import RunAction
 from browser import Tab, tab, until
@@ -180,6 +181,14 @@ def test_all_failed_jobs_are_counted_first_and_retried_each_once(browser: Tab, s
     browser.wait_text("#work-told", "3 of 3: asked for")
     names = [path.rsplit("/", 1)[1] for _, path, _ in site.changes]
     assert sorted(names) == ["digest-29395170", "triage-4807", "triage-4808"]
+
+
+def test_an_act_on_many_is_for_the_same_states_as_that_of_the_command(browser: Tab, site: Site) -> None:
+    browser.open(site.page("jobs"))
+    found = browser.run(
+        "Object.fromEntries(Object.entries(FITS).map(([verb, { states }]) => [verb, states.sort()]))"
+    )
+    assert found == {verb.value: sorted(states) for verb, states in FIT.items()}
 
 
 def test_all_that_match_in_all_namespaces_are_changed_and_those_without_an_object_by_one_act(

@@ -156,7 +156,7 @@ async def _followed(
     """Each entry once, until the job has ended."""
 
     async def ended() -> bool:
-        now = await queue.show(view.uid)
+        now = await queue.show(view.uid, runs=False)
         return now is None or now.state.final
 
     async with await Transcripts.open(session.settings.session_dsn()) as transcripts:

@@ -69,7 +69,8 @@ begin
     select format('grant select (%s) on agentjobs.%I to @read@',
                   string_agg(quote_ident(a.attname), ', ' order by a.attnum), c.relname)
     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    where c.relnamespace = 'agentjobs'::regnamespace and c.relkind = 'r' and (c.relname, a.attname) <> ('audit', 'reason')
+    where c.relnamespace = 'agentjobs'::regnamespace and c.relkind = 'r'
+      and (c.relname, a.attname) not in (('audit', 'reason'), ('audit', 'role'))
       and (a.atttypid not in ('text'::regtype, 'varchar'::regtype, 'json'::regtype, 'jsonb'::regtype, 'text[]'::regtype)
            or a.attname in ('queue', 'queues', 'cluster_id', 'namespace', 'name', 'pool', 'version', 'kind', 'reason',
                             'agent', 'worker_name', 'session_id', 'trace_id', 'paused_by', 'paused_reason', 'model', 'target',

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 from agentjobs.api.meta import format_time
@@ -131,14 +133,23 @@ async def _progress(call: Call, uid: UUID) -> AsyncIterator[Event]:
 
 async def _output(call: Call, uid: UUID, run: int | None, place: Place) -> AsyncIterator[Event]:
     """What the job's runs print, from its start or behind a place, until the job has ended, or the one run. Each line once."""
-    titled, seen = run is None, None
-    async for view in views(call.runs.recent, uid):
+    titled, seen, known = run is None, None, (-1, State.SCHEDULED)
+
+    async def look(uid: UUID) -> JobView | None:
+        """The job, with its ended runs where there may be more of them than at the last look."""
+        nonlocal known
+        view = await call.runs.recent(uid)
+        if view is None or (view.run, view.state) == known:
+            return view
+        ended = await call.runs.ended_runs(view)
+        known = (view.run, view.state)
+        return replace(view, attempts_log=ended)
+
+    async for view in views(look, uid):
         output = None
         if _is_followed(view, run):
-            try:
+            with suppress(QueueUnavailable):
                 output = await call.runs.output(uid, seen)
-            except QueueUnavailable:
-                continue
         lines: list[Line] = []
         for record in _runs(view, run):
             if record.run > place.done:

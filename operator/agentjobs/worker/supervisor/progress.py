@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
+from agentjobs.queue.bisection import each_alone
 from agentjobs.queue.queue import Queue
 from agentjobs.worker.supervisor.identity import Identity
 from agentjobs.worker.supervisor.outage import Outage
-from agentjobs.worker.supervisor.runs import Runs
+from agentjobs.worker.supervisor.runs import Printed, Runs
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +56,18 @@ class ProgressReport:
         self._runs.progressed.set()
         worker = self._identity.uuid
         found = self._runs.outputs(worker)
+
+        async def store(some: Sequence[Printed]) -> None:
+            if await self._queue.store_output(worker, [one.tail for one in some]) == len(some):
+                for one in some:
+                    one.run.output_stored = one.so_far
+
+        async def leave_out(one: Printed, error: Exception) -> None:
+            log.error("the output of run %s cannot be stored", one.tail.id, exc_info=error)
+            one.run.output_stored = one.so_far
+
         for start in range(0, len(found), _OUTPUTS):
-            some = found[start : start + _OUTPUTS]
-            if await self._queue.store_output(worker, [row for _, _, row in some]) == len(some):
-                for run, printed, _ in some:
-                    run.output_stored = printed
+            await each_alone(found[start : start + _OUTPUTS], store, leave_out)
 
     async def _once(self) -> None:
         worker = self._identity.uuid

@@ -105,6 +105,16 @@ class Run:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The end of a run's output, for a reader."""
+
+    run: Run
+    so_far: int
+    """The bytes that the run has printed up to this end."""
+    tail: OutputTail
+
+
 class Runs:
     """The runs in hand. An ended run frees its slot, and stays in hand until its ack is answered."""
 
@@ -179,16 +189,16 @@ class Runs:
         if self.wanted:
             self.progressed.set()
 
-    def outputs(self, worker: UUID) -> list[tuple[Run, int, OutputTail]]:
-        """Wanted runs that have printed since their output was stored last, or have none stored; with the bytes so far."""
-        found: list[tuple[Run, int, OutputTail]] = []
+    def outputs(self, worker: UUID) -> list[Printed]:
+        """Wanted runs that have printed since their output was stored last, or have none stored."""
+        found: list[Printed] = []
         for key in self.wanted & self.running.keys():
             run = self.running[key]
             if run.worker == worker and run.executor is not None:
                 output = run.executor.output
                 if output.printed != run.output_stored:
                     end = output.tail()
-                    found.append((run, output.printed, OutputTail(*key, end.text, end.skipped)))
+                    found.append(Printed(run, output.printed, OutputTail(*key, end.text, end.skipped)))
         return found
 
     def progress_stored(self, rows: list[Progress]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agentjobs.cli.database.act import FIT
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl.checks import OK, lease_check
@@ -92,6 +93,14 @@ def test_an_act_is_for_the_jobs_that_it_changes(act: acts.Act, found: dict[str, 
     said = acts.unfit(act, found)
     assert why in said
     assert bool(said) is bool(why)
+
+
+@pytest.mark.parametrize(
+    "act", [acts.RETRY, acts.CANCEL, acts.SUSPEND, acts.RESUME], ids=lambda act: act.word
+)
+def test_an_act_is_for_the_same_states_with_an_object_and_without(act: acts.Act) -> None:
+    states = {state for state in State if not acts.unfit(act, job(state, suspend=state is State.SUSPENDED))}
+    assert states == FIT[act.verb]
 
 
 class Clock:

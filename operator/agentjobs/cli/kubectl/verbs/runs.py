@@ -91,7 +91,7 @@ def logs(
 def nothing_printed(name: str, attempt: int | None) -> str:
     """The line for a job without output."""
     which = "its runs" if attempt is None else f"run {attempt}"
-    return f"{name}: nothing is kept of what {which} printed; output is kept when a run ends."
+    return f"{name}: no output of {which} is stored: nothing was printed, or the worker died before it could tell it."
 
 
 def transcript(

@@ -27,6 +27,8 @@ function along(box, change) { // a box whose end is seen follows what is added; 
 // No stream is open while the page is held or hidden: a browser has six connections for all its tabs to one door.
 const talk = $("#talk"), known = new Set(), arrived = document.createDocumentFragment();
 let stream = null, ended = false, refused = false, last = "";
+const isFinal = (status) => status >= 400 && status < 500 && status !== 408 && status !== 429; // asking again would help nobody
+const statusOf = (text) => { try { return JSON.parse(text).code || 0; } catch { return 0; } };
 const talkTold = (text, bad = "") => { $("#talk-told").textContent = text; $("#talk-problem").textContent = bad; };
 function follow() {
   if (!talk || refused) return;
@@ -54,14 +56,14 @@ function follow() {
     talkTold(!known.size ? "Nothing was said." : "That is all: the job has ended." + (known.size > $("ol", talk).children.length ? ` Only ${LATEST()}` : ""));
   });
   stream.addEventListener("error", async (event) => {
-    if (event.data) { stop(); talkTold("", words(0, event.data)); return; }
+    if (event.data) { stop(); refused = isFinal(statusOf(event.data)); talkTold("", words(0, event.data)); return; }
     if (stream?.readyState !== EventSource.CLOSED) { talkTold("", LOST); return; }
     stop();
     const asked = new AbortController(); // why: an event source does not say
     try {
       const answer = await fetch(url, { headers: { Accept: "text/event-stream" }, signal: asked.signal });
       if (answer.ok) asked.abort();
-      else { refused = answer.status < 500; talkTold("", words(answer.status, await answer.text())); }
+      else { refused = isFinal(answer.status); talkTold("", words(answer.status, await answer.text())); }
     } catch { talkTold("", LOST); }
   });
 }
