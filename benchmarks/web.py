@@ -161,13 +161,14 @@ async def process(dsn: str) -> AsyncIterator[Api]:
     try:
         assert started.stdout is not None
         said = (await asyncio.wait_for(started.stdout.readline(), 60)).decode()
-        base, _, secret = said.removeprefix("Open ").strip().partition("/open/")
+        link = said.removeprefix("Open ").strip()
         # no bound on connections: each reader is a browser of his own
         connector = aiohttp.TCPConnector(limit=0)
-        headers = {"Authorization": f"Bearer {secret}"}
         timeout = aiohttp.ClientTimeout(total=None)
-        async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as client:
-            yield Api(base + ROOT, client, started.pid)
+        jar = aiohttp.CookieJar(unsafe=True)  # it keeps no cookie of an IP address unless it is told to
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=timeout) as client:
+            (await client.get(link, allow_redirects=False)).release()
+            yield Api(link.partition("/open/")[0] + ROOT, client, started.pid)
     finally:
         if started.returncode is None:
             started.terminate()

@@ -83,7 +83,7 @@ async def test_many_failed_jobs_are_counted_retried_over_a_time_and_gone_on_with
 def _many(at: Scene) -> None:
     for start in range(0, JOBS, 100):
         at.submit_all(f"many-{n:04}" for n in range(start, min(start + 100, JOBS)))
-    until(lambda: len(at.states("Failed")) == JOBS, "all have failed", STATES_SECONDS + JOBS)
+    until(lambda: at.count("Failed", "many-") == JOBS, "all have failed", STATES_SECONDS + JOBS)
     at.open("jobs", state="Failed")
     at.page.wait_text("#list", "many-")
     at.page.click("button[data-bulk=retry]")
@@ -107,7 +107,7 @@ def _many(at: Scene) -> None:
     except AssertionError:
         raise AssertionError(at.page.text("#work-told")) from None
     asked = time.monotonic() - started
-    until(lambda: len(at.states("Complete")) == JOBS, "all are complete", STATES_SECONDS + JOBS)
+    until(lambda: at.count("Complete", "many-") == JOBS, "all are complete", STATES_SECONDS + JOBS)
     done = time.monotonic() - started
     sys.stdout.write(f"\n{JOBS} failed jobs: asked for after {asked:.0f} s, complete after {done:.0f} s\n")
 

@@ -6,7 +6,9 @@ import asyncio
 import http.client
 import json
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -62,9 +64,11 @@ async def api(plane: Cluster, dsn: str, tmp_path: Path) -> AsyncIterator[Served]
 
 
 @asynccontextmanager
-async def opened(plane: Cluster, user: str, folder: Path) -> AsyncIterator[str]:
+async def opened(plane: Cluster, user: str) -> AsyncIterator[str]:
     """The link of the command, which runs until the block ends and then leaves nothing."""
-    os.mkdir(folder)
+    folder = Path(
+        tempfile.mkdtemp(dir="/tmp")
+    )  # short: in a folder of pytest's a socket's path is too long, and it goes elsewhere
     plugin = Plugin(
         Cluster(plane.require_own().kubeconfig_for(user), plane.kubectl_path, "user"), "team", None
     )
@@ -87,6 +91,7 @@ async def opened(plane: Cluster, user: str, folder: Path) -> AsyncIterator[str]:
         if process.returncode is None:
             process.kill()
             await process.wait()
+        shutil.rmtree(folder)
 
 
 def _inside(folder: Path) -> int:
@@ -144,16 +149,14 @@ def _fetched(page: Tab, path: str, body: object) -> int:
     return int(page.run(f"fetch({json.dumps(path)}, {given}).then((answer) => answer.status)"))
 
 
-async def test_a_browser_looks_and_acts_with_the_rights_of_its_user(
-    plane: Cluster, api: Served, tmp_path: Path
-) -> None:
-    async with opened(plane, "edit", tmp_path / "temporary") as link:
+async def test_a_browser_looks_and_acts_with_the_rights_of_its_user(plane: Cluster, api: Served) -> None:
+    async with opened(plane, "edit") as link:
         await asyncio.to_thread(browsed, link)
     assert plane.get("aj", "mine", "team")["spec"]["suspend"] is True
 
 
-async def test_other_programs_and_pages_are_turned_away(plane: Cluster, api: Served, tmp_path: Path) -> None:
-    async with opened(plane, "edit", tmp_path / "temporary") as link:
+async def test_other_programs_and_pages_are_turned_away(plane: Cluster, api: Served) -> None:
+    async with opened(plane, "edit") as link:
         ask = asked
         runs, secret = f"{ROOT}/namespaces/team/agentruns", link.split("/open/")[1]
         own = link.split("/open/")[0]
@@ -191,8 +194,8 @@ async def test_other_programs_and_pages_are_turned_away(plane: Cluster, api: Ser
         assert await status("POST", JOBS, "x", **act, Content_Length="4000000") == 413
 
 
-async def test_a_stream_comes_as_it_is_sent(plane: Cluster, api: Served, tmp_path: Path, dsn: str) -> None:
-    async with opened(plane, "edit", tmp_path / "temporary") as link, await Queue.open(dsn) as queue:
+async def test_a_stream_comes_as_it_is_sent(plane: Cluster, api: Served, dsn: str) -> None:
+    async with opened(plane, "edit") as link, await Queue.open(dsn) as queue:
         secret = link.split("/open/")[1]
         _, _, cookie = await asyncio.to_thread(asked, link, "GET", f"/open/{secret}")
         headers = {"Cookie": cookie, "Sec-Fetch-Site": "same-origin", "Accept": "text/event-stream"}
@@ -215,9 +218,9 @@ async def test_a_stream_comes_as_it_is_sent(plane: Cluster, api: Served, tmp_pat
 
 
 async def test_without_the_right_to_anything_the_page_opens_and_shows_nothing(
-    plane: Cluster, api: Served, tmp_path: Path
+    plane: Cluster, api: Served
 ) -> None:
-    async with opened(plane, "nobody", tmp_path / "temporary") as link:
+    async with opened(plane, "nobody") as link:
         secret = link.split("/open/")[1]
         _, _, cookie = await asyncio.to_thread(asked, link, "GET", f"/open/{secret}")
         known = {"Cookie": cookie, "Sec_Fetch_Site": "same-origin"}

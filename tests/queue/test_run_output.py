@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -39,16 +39,15 @@ class Reader:
 
     base: str
     client: aiohttp.ClientSession
-    headers: dict[str, str] = field(default_factory=dict)
 
     async def text(self, path: str) -> str:
-        async with self.client.get(self.base + path, headers=self.headers) as answer:
+        async with self.client.get(self.base + path) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.text()
 
     async def follow(self, path: str, told: list[tuple[str, str]], after: str = "") -> None:
         """The entries of a stream, (id, text), until its end."""
-        headers = self.headers | {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": after} if after else {})
         async with self.client.get(self.base + path, headers=headers) as answer:
             assert answer.status == 200, await answer.text()
             event: dict[str, str] = {}
@@ -70,10 +69,10 @@ async def reader(dsn: str) -> AsyncIterator[Reader]:
     web = Web(WebConfig(dsn, port=free_port()))
     running = asyncio.create_task(web.run())
     await asyncio.wait_for(web.serving.wait(), 30)
-    base, _, secret = web.link.partition("/open/")
     try:
-        async with aiohttp.ClientSession() as client:
-            yield Reader(base + ROOT, client, {"Authorization": f"Bearer {secret}"})
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
+            (await client.get(web.link, allow_redirects=False)).release()
+            yield Reader(web.link.partition("/open/")[0] + ROOT, client)
     finally:
         web.stop()
         await asyncio.wait_for(running, 30)

@@ -112,12 +112,12 @@ class Scene:
         spec = {"agent": {"module": "agents.desk"}, "message": FAILS_ONCE}
         self.plane.apply([{**head, "metadata": {"name": name}, "spec": spec} for name in names], "team")
 
-    def states(self, state: str) -> list[str]:
-        """The names of the jobs in this state."""
+    def count(self, state: str, prefix: str) -> int:
+        """How many jobs are in this state whose name begins so: earlier tests have left others."""
         found = self.plane.kubectl(
             "get", "aj", "-n", "team", f"--field-selector=status.state={state}", "-o", "name"
         )
-        return found.split()
+        return sum(name.partition("/")[2].startswith(prefix) for name in found.split())
 
     def state(self, name: str) -> str:
         return str((self.plane.get("aj", name, "team").get("status") or {}).get("state", ""))

@@ -47,7 +47,8 @@ def inbox(
 
     async def found(made: Queue) -> list[dict[str, Any]]:
         views = [await made.show(row.uid) for row in await rows_of(made, wanted)]
-        return [of_view(view) for view in views if view is not None]
+        there = [view for view in views if view is not None]
+        return [of_view(view) for view in sorted(there, key=lambda view: view.since)]
 
     jobs = run(found, database)
     people.shown(jobs, datetime.now(UTC), "No question waits.", form, no_headers=no_headers, everywhere=True)

@@ -64,14 +64,15 @@ end $$;
 -- p_after null: after the last slice of this erasure, as its row of audit knows it; of the same actor alone, or it is not known.
 -- seen: p_after of the next slice; null: this was the last. jobs, cancelled, running: of all slices so far; jobs null: an erasure that is
 -- not known, nothing was done. objects: [[namespace, name]] of those that still are in Kubernetes, of this slice.
--- Indexes: job's primary key, audit_by_uid. Lock order: job rows by id, each with its waiting or running row; sessions by key, last; the
--- audit's row.
+-- Indexes: job's primary key, audit_by_uid. Lock order: an advisory lock of this erasure, of which one slice is done at a time; job rows
+-- by id, each with its waiting or running row; sessions by key, last; the audit's row.
 create or replace function erase(p_erasure uuid, p_namespace text, p_user text, p_key text[], p_by json, p_after bigint, p_look int,
                                  out seen bigint, out jobs int, out cancelled int, out running int, out objects json)
   language plpgsql as $$ #variable_conflict use_column
 declare v_looked bigint[]; v_ids bigint[]; v_before jsonb; v_key text; v_keys text[]; v_answer text; v_objects jsonb := '[]'; c record;
   v_after jsonb;
 begin
+  perform pg_advisory_xact_lock(hashtextextended(p_erasure::text, 0));
   if p_after is null then
     select a.after::jsonb into v_after from audit a
     where a.uid = p_erasure and a.verb = 'erase' and a.namespace = p_namespace and a.actor = left(coalesce(p_by->>'actor', ''), 256);
