@@ -289,6 +289,17 @@ async def test_adks_oldest_tables_and_newer_ones_are_refused_by_their_version(
         await transcripts.read(*PLACE)
 
 
+async def test_tables_whose_version_is_not_written_yet_are_as_good_as_none(
+    dsn: str, transcripts: Transcripts
+) -> None:
+    await write(dsn, said())
+    run(dsn, "create table kept as select * from adk.adk_internal_metadata")
+    run(dsn, "delete from adk.adk_internal_metadata")
+    assert not (await transcripts.read(*PLACE)).entries
+    run(dsn, "insert into adk.adk_internal_metadata select * from kept")
+    assert (await transcripts.read(*PLACE)).entries
+
+
 async def test_a_store_that_is_away_or_refuses_is_told_without_a_password() -> None:
     async with await Transcripts.open("postgresql://u:s3cret@127.0.0.1:1/db") as reader:
         with pytest.raises(TranscriptUnavailable, match="session store") as raised:

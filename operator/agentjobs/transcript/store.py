@@ -136,7 +136,9 @@ class Store:
         if not metadata and not events:
             return False
         rows = await self.fetch(sql.VERSION, {}) if metadata else [("0",)]
-        version = str(rows[0][0]) if rows else "?"
+        if not rows:  # ADK makes its tables, and then says of which version they are
+            return False
+        version = str(rows[0][0])
         if version != sql.SCHEMA_VERSION:
             oldest = ": ADK's oldest, which keeps events as Python objects" if version == "0" else ""
             raise SessionSchemaUnknown(

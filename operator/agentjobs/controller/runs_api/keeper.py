@@ -50,12 +50,12 @@ class CertificateKeeper:
     def _read(self, stored: StoredSecret) -> None:
         """A Secret of somebody else: what it trusts now, and what was trusted before until that expires."""
         data = stored.data or {}
-        self._trust.wanted = joined(self._clock(), data.get(AUTHORITIES, b""), self._trust.given or b"")
+        self._trust.wanted = joined(self._clock(), data.get(AUTHORITIES, b""), self._trust.earlier)
         self.expires_at = expiry(data.get("tls.crt", b""))
 
     async def _keep(self, stored: StoredSecret, service: JsonObject) -> None:
         at, now_, life = self._clock(), self._monotonic(), self._settings.certificates.life
-        host, earlier = self._settings.host, self._trust.given or b""
+        host, earlier = self._settings.host, self._trust.earlier
         planned = plan(stored.data, host, at, life, earlier=earlier)
         if planned.data is None and planned.waits:
             settle = self._settings.certificates.settle_seconds

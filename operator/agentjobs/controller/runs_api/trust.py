@@ -23,6 +23,12 @@ class Trust:
         """The caBundle that the APIService should have."""
         return base64.b64encode(self.wanted).decode()
 
+    @property
+    def earlier(self) -> bytes:
+        """PEM of what the API server may trust by now: what it was seen to trust, and what it was to trust at the last look at the
+        Secret, which may have been given to it since. A server may show a certificate of any of them."""
+        return b"\n".join((self.given or b"", self.wanted))
+
     def saw(self, bundle: str | None, now: float) -> None:
         """Notes the caBundle of our APIService; None: there is none."""
         given = None if bundle is None else _decoded(bundle)

@@ -172,3 +172,15 @@ def test_a_next_certificate_waits_until_the_api_server_has_trusted_it_for_long()
     assert trust.settled(new, 160.0, 60.0)
     trust.saw(None, 161.0)
     assert trust.settled(b"ANY", 161.0, 60.0), "nothing is registered, so nobody can be refused"
+
+
+def test_what_was_to_be_trusted_stays_so_before_the_api_server_was_seen_to_trust_it() -> None:
+    trust, first, second = Trust(), make(HOST, AT, LIFE).authority, make(HOST, AT, LIFE).authority
+    trust.saw(None, 0.0)
+    trust.wanted = joined(AT, first, trust.earlier)
+    # the APIService was made with it, and nobody has looked at it since
+    trust.wanted = joined(AT, second, trust.earlier)
+    assert first in trust.wanted
+    assert second in trust.wanted
+    trust.saw(trust.bundle, 1.0)
+    assert joined(AT, second, trust.earlier) == trust.wanted, "each once"
