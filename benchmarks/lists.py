@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,9 +190,13 @@ class Measured:
     foreign_share: float
 
 
-def cpu_ms(pids: Sequence[int]) -> float:
-    """What these processes have spent so far, to the nanosecond."""
-    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e6
+def cpu_ms(pids: Sequence[int]) -> dict[int, float]:
+    """What each of these processes has spent so far, to the nanosecond; of one that has ended, as a session before may, nothing."""
+    found = {}
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found[pid] = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
+    return found
 
 
 async def spent(
@@ -203,9 +208,10 @@ async def spent(
         await call(queue)
         pids = backends()
         for _ in range(times):
-            cpu, begin = cpu_ms(pids), time.perf_counter()
+            before, begin = cpu_ms(pids), time.perf_counter()
             await call(queue)
-            found.append(((time.perf_counter() - begin) * 1000, cpu_ms(pids) - cpu))
+            wall = (time.perf_counter() - begin) * 1000
+            found.append((wall, sum(after - before[pid] for pid, after in cpu_ms(pids).items())))
     return found
 
 

@@ -89,7 +89,7 @@ async def test_a_killed_server_is_withdrawn_and_namespaces_can_be_deleted_within
         (why,) = await eventually(lambda: place.events("RunsApiWithdrawn"))
         assert "has not reached it for" in why
         assert "tried again at" in why
-        assert "withdrawn" in await degraded(b)
+        await eventually(lambda: degraded(b), lambda text: "withdrawn" in text)
         assert b.meter.total(RUNS_API_WITHDRAWALS, reason="unreachable") == 1
     print(  # noqa: T201
         f"\na namespace goes in {undisturbed:.1f} s with the API; withdrawn {withdrawn:.1f} s after the kill, "
@@ -259,7 +259,7 @@ async def test_another_installations_registration_is_left_alone_and_told(b: Benc
     async with b.running(runs_api=settings(place)):
         (told,) = await eventually(lambda: place.events("RunsApiManagedElsewhere"))
         assert "11111111" in told
-        assert "elsewhere" in await degraded(b)
+        await eventually(lambda: degraded(b), lambda text: "elsewhere" in text)
         await asyncio.sleep(QUICK.unavailable + 2)  # longer than any of ours would stay unreachable
         found = await place.api_service()
     assert found is not None
@@ -398,7 +398,7 @@ async def test_withdrawn_by_hand_it_stays_so_until_the_annotation_is_removed(
             assert said in out.decode()
         await asyncio.sleep(2)  # several looks
         assert await place.api_service() is None
-        assert "says so" in await degraded(b)
+        await eventually(lambda: degraded(b), lambda text: "says so" in text)
         path = SERVICES.object(place.namespace, SERVICE)
         await place.ask("PATCH", path, {"metadata": {"annotations": {REGISTRATION: None}}}, MERGE_PATCH)
         await place.until(True, 30)
@@ -423,7 +423,7 @@ async def test_where_it_is_switched_off_what_an_earlier_operator_registered_is_w
     kubeconfig = str(aggregating.require_own().kubeconfig_for(user))
     async with b.running(kubeconfig=kubeconfig, runs_api=settings(place, wanted=False)):
         await place.until(False, 30)
-        assert await degraded(b) == ""
+        await eventually(lambda: degraded(b), lambda text: text == "")
 
 
 async def test_who_deletes_it_is_not_answered_by_another_one_at_once(
