@@ -388,3 +388,16 @@ async def test_a_job_is_found_by_names_longer_than_what_is_kept_of_them(queue: Q
     for which in (JobFilter(user=user), JobFilter(agent=agent), JobFilter(user=user, agent=agent)):
         assert [row.uid for row in (await queue.jobs(which)).jobs] == [job.uid]
         assert await queue.count_jobs(which) == 1
+
+
+async def test_a_followed_job_comes_without_the_run_that_ended_it(queue: Queue) -> None:
+    worker = await TestWorker(queue).register()
+    job = new_job()
+    await queue.enqueue([job])
+    await worker.ack(await worker.one(), log_tail="printed\n")
+    alone, whole = await queue.show(job.uid, runs=False), await queue.show(job.uid)
+    assert alone is not None
+    assert whole is not None
+    assert [run.log_tail for run in whole.attempts_log] == ["printed\n"]
+    assert alone.attempts_log == ()
+    assert alone.state is State.COMPLETE

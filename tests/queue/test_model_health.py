@@ -348,6 +348,14 @@ async def test_a_reset_lets_every_job_go(queue: Queue, worker: TestWorker, dsn: 
     assert len(await worker.claim()) == 10
 
 
+async def test_a_reset_finds_a_model_by_a_name_longer_than_what_is_kept_of_it(
+    queue: Queue, worker: TestWorker
+) -> None:
+    long = "m" * 300
+    await break_model(queue, worker, model=long)
+    assert await queue.reset_model("default", long) is True
+
+
 # rate limits -------------------------------------------------------------------------------------------
 
 

@@ -65,9 +65,14 @@ class Breakers:
         """
         rows = await self._db.fetch(
             "select agentjobs.reset_model(%s, %s, %s::json)",
-            (clean(pool), clean(model), act_json(by, Verb.RESET_MODEL)),
+            (clean(pool), stored_name(model), act_json(by, Verb.RESET_MODEL)),
         )
         return bool(rows[0][0])
+
+
+def stored_name(text: str) -> str:
+    """The name of a model, module, agent or user as the database keeps it, and as filters ask for it."""
+    return clean(text)[:TARGET_CHARACTERS]
 
 
 def target_of(payload: Mapping[str, Any]) -> str | None:
@@ -78,8 +83,8 @@ def target_of(payload: Mapping[str, Any]) -> str | None:
     inline, module = agent.get("inline"), agent.get("module")
     model = inline.get("model") if isinstance(inline, Mapping) else None
     if isinstance(model, str) and model:
-        return clean(model)[:TARGET_CHARACTERS]
-    return clean(MODULE + module)[:TARGET_CHARACTERS] if isinstance(module, str) and module else None
+        return stored_name(model)
+    return stored_name(MODULE + module) if isinstance(module, str) and module else None
 
 
 def model_rows(acks: Iterable[Ack]) -> list[JsonObject]:
@@ -87,7 +92,7 @@ def model_rows(acks: Iterable[Ack]) -> list[JsonObject]:
     rows: list[JsonObject] = []
     for ack in acks:
         for heard in ack.models:
-            row: JsonObject = {"i": ack.id, "t": ack.token, "m": clean(heard.model)[:TARGET_CHARACTERS]}
+            row: JsonObject = {"i": ack.id, "t": ack.token, "m": stored_name(heard.model)}
             row["h"] = heard.answer.value
             if heard.reason:
                 row["y"] = heard.reason

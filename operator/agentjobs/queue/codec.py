@@ -10,7 +10,7 @@ from uuid import UUID
 
 from agentjobs.queue import numbers
 from agentjobs.queue.audit import act_row
-from agentjobs.queue.breakers import TARGET_CHARACTERS, target_of
+from agentjobs.queue.breakers import stored_name, target_of
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import (
     Ack,
@@ -103,11 +103,7 @@ def _labels(payload: Mapping[str, Any]) -> JsonObject:
     inline = agent.get("inline")
     name = inline.get("name") if isinstance(inline, Mapping) else agent.get("module")
     found = {"agent": name, "user_id": payload.get("userID")}
-    return {
-        name: clean(text)[:TARGET_CHARACTERS]
-        for name, text in found.items()
-        if isinstance(text, str) and text
-    }
+    return {name: stored_name(text) for name, text in found.items() if isinstance(text, str) and text}
 
 
 def check_ref(ref: ObjectRef) -> None:

@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 
 from agentjobs.queue import codec, numbers, replies
-from agentjobs.queue.breakers import TARGET_CHARACTERS
+from agentjobs.queue.breakers import stored_name
 from agentjobs.queue.connection import Database
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import ObjectRef, State
@@ -167,7 +167,7 @@ def _token(id_: int) -> str:
 def _filter_row(which: JobFilter) -> JsonObject:
     """The argument p_filter of ``list``."""
     row: JsonObject = {
-        field: clean(value)[:TARGET_CHARACTERS]  # as it is stored
+        field: stored_name(value)
         for field in ("namespace", "reason", "queue", "agent", "model", "user")
         if (value := getattr(which, field)) is not None
     }

@@ -47,21 +47,7 @@ def run_of_row(row: JobRow) -> AgentRun:
             user=row.user or None,
             session=row.session or None,
         ),
-        status=AgentRunStatus(
-            state=row.state,
-            reason=row.reason or None,
-            message=row.message or None,
-            attempts=row.attempts,
-            round=row.round,
-            since=time_text(row.since) or "",
-            start_time=time_text(row.started_at),
-            finish_time=time_text(row.finished_at),
-            next_attempt_time=time_text(row.next_attempt_at),
-            worker=row.worker or None,
-            step=row.step or None,
-            usage=usage_of(row.usage),
-            result_bytes=row.result_bytes or None,
-        ),
+        status=_status(row, row.result_bytes or None),
     )
 
 
@@ -80,20 +66,9 @@ def run_of_view(view: JobView) -> AgentRun:
             user=_text(payload, "userID"),
             session=_text(payload, "sessionID"),
         ),
-        status=AgentRunStatus(
-            state=view.state,
-            reason=view.reason or None,
-            message=view.message or None,
-            attempts=view.attempts,
-            round=view.round,
-            since=time_text(view.since) or "",
-            start_time=time_text(view.started_at),
-            finish_time=time_text(view.finished_at),
-            next_attempt_time=time_text(view.next_attempt_at),
-            worker=view.worker or None,
-            step=view.step or None,
-            usage=usage_of(view.usage),
-            result_bytes=None if view.result is None else len(view.result.encode()),
+        status=_status(
+            view,
+            None if view.result is None else len(view.result.encode()),
             trace_id=view.trace_id or None,
             question=_question(view),
         ),
@@ -164,6 +139,33 @@ def _metadata(ref: ObjectRef | None, uid: str, created: datetime, since: datetim
         uid=uid,
         creation_timestamp=time_text(created),
         resource_version=version_of(since),
+    )
+
+
+def _status(
+    job: JobRow | JobView,
+    result_bytes: int | None,
+    *,
+    trace_id: str | None = None,
+    question: RunQuestion | None = None,
+) -> AgentRunStatus:
+    """Where the job is; a list's row knows neither its trace nor its question."""
+    return AgentRunStatus(
+        state=job.state,
+        reason=job.reason or None,
+        message=job.message or None,
+        attempts=job.attempts,
+        round=job.round,
+        since=time_text(job.since) or "",
+        start_time=time_text(job.started_at),
+        finish_time=time_text(job.finished_at),
+        next_attempt_time=time_text(job.next_attempt_at),
+        worker=job.worker or None,
+        step=job.step or None,
+        usage=usage_of(job.usage),
+        result_bytes=result_bytes,
+        trace_id=trace_id,
+        question=question,
     )
 
 

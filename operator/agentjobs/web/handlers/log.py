@@ -133,7 +133,8 @@ async def _progress(call: Call, uid: UUID) -> AsyncIterator[Event]:
 
 async def _output(call: Call, uid: UUID, run: int | None, place: Place) -> AsyncIterator[Event]:
     """What the job's runs print, from its start or behind a place, until the job has ended, or the one run. Each line once."""
-    titled, seen, known = run is None, None, (-1, State.SCHEDULED)
+    titled, seen = run is None, None
+    known: tuple[int, State] | None = None
 
     async def look(uid: UUID) -> JobView | None:
         """The job, with its ended runs where there may be more of them than at the last look."""

@@ -1,7 +1,7 @@
 -- Reading. Nothing here locks anything.
 
 -- view: everything that is known of jobs, one JSON object each. p_log: how many of the runs that have ended come along, the newest
--- ones; p_tails: whether with the tails of their logs. Indexes: primary keys only.
+-- ones, none where it is 0; p_tails: whether with the tails of their logs. Indexes: primary keys only.
 create or replace function view(p_ids bigint[], p_log int, p_tails boolean) returns table (id bigint, job json) language sql stable
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
   select j.id, json_build_object(
@@ -40,7 +40,8 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
                        'reason', o.reason, 'message', coalesce(o.message, ''), 'charged', true, 'next_at', null, 'usage', o.usage,
                        'event_count', coalesce(o.event_count, 0), 'log_tail', case when p_tails then coalesce(o.log_tail, '') else '' end,
                        'log_skipped', coalesce(o.log_skipped, 0))
-              where o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run)) ended))
+              where p_log > 0 and o.worker is not null
+                and not exists (select from attempt a where a.id = j.id and a.run = o.run)) ended))
   from unnest(p_ids) i join job j on j.id = i
   left join waiting w on w.id = j.id left join running r on r.id = j.id left join outcome o on o.id = j.id
   left join worker k on k.id = r.worker
