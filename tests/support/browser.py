@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ from tiers import leave_out
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE_SECONDS = 20.0
+LEFT = (
+    "Inspected target navigated or closed",
+    "Execution context was destroyed.",
+    "Cannot find context with specified id",
+    "Cannot find default execution context",
+)
+"""How the browser refuses a command because the page went meanwhile."""
 START = 'exec "$@" 3<&%d 4>&%d'
 FLAGS = (
     "--headless",
@@ -38,6 +45,10 @@ FLAGS = (
 def browser_path() -> str | None:
     """The browser: ``AGENTJOBS_BROWSER``, else the first of ``NAMES`` on the path. None: there is none."""
     return os.environ.get("AGENTJOBS_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Navigated(RuntimeError):
+    """The page that was asked is left by now."""
 
 
 class Tab:
@@ -96,7 +107,11 @@ class Tab:
                 self.console.append(details.get("exception", {}).get("description") or details["text"])
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """The result of one command of the protocol. Raises RuntimeError where it is refused or not answered."""
+        """The result of one command of the protocol.
+
+        :raises Navigated: the page went before it answered.
+        :raises RuntimeError: the command is refused or not answered.
+        """
         self._last += 1
         number = self._last
         message: dict[str, Any] = {"id": number, "method": method, "params": params}
@@ -108,7 +123,8 @@ class Tab:
                 raise RuntimeError(f"{method}: the browser did not answer within {PATIENCE_SECONDS:g} s")
             reply = self._replies.pop(number)
         if "error" in reply:
-            raise RuntimeError(f"{method}: {reply['error']['message']}")
+            words = reply["error"]["message"]
+            raise (Navigated if words in LEFT else RuntimeError)(f"{method}: {words}")
         return dict(reply["result"])
 
     def open(self, url: str) -> None:
@@ -196,11 +212,13 @@ class Tab:
 
 
 def until(check: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Wait until the check is true, and return its value. Raises AssertionError after the deadline."""
+    """Wait until the check is true, and return its value; what a page that is left did not answer is asked of the next one.
+    Raises AssertionError after the deadline."""
     end = time.monotonic() + seconds
     while True:
-        if value := check():
-            return value
+        with suppress(Navigated):
+            if value := check():
+                return value
         if time.monotonic() > end:
             raise AssertionError(f"after {seconds:g} s still not so: {what}")
         time.sleep(0.03)

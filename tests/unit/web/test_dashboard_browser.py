@@ -54,6 +54,13 @@ def test_axe_finds_nothing_serious_and_the_policy_is_never_violated(
     assert found == []
 
 
+def test_a_wait_goes_on_over_a_navigation(browser: Tab, site: Site) -> None:
+    browser.open(site.page("now"))
+    browser.wait(
+        "new Promise(done => location.pathname.endsWith('/jobs.html') ? done(true) : location.assign('jobs.html'))"
+    )
+
+
 def test_hostile_words_do_nothing_in_a_page(browser: Tab, site: Site) -> None:
     site.runs[0] = run(
         "hostile",

@@ -173,14 +173,14 @@ def text_of(history: History) -> str | None:
 def event_on(
     service: JsonObject | None, reason: RunsApiEventReason, message: str, at: datetime
 ) -> ObjectEvent | None:
-    """An Event on the Service; None: there is none to post it on. Its name has the second."""
+    """An Event on the Service; None: there is none to post it on. Its name has the microsecond: two in one second are two."""
     if service is None:
         return None
     meta = service["metadata"]
     return ObjectEvent(
         UUID(meta["uid"]),
         ObjectRef("", meta["namespace"], meta["name"]),
-        f"{int(at.timestamp())}",
+        f"{at:%Y%m%d-%H%M%S-%f}",
         reason,
         message,
         at,

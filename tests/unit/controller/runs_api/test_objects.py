@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
+from agentjobs.controller.kit.event import body_of
 from agentjobs.controller.runs_api.objects import (
+    RunsApiEventReason,
     api_service,
+    event_on,
     has_ready_endpoint,
     history_in,
     leaving_in,
@@ -89,3 +92,14 @@ def test_earlier_attempts_are_read_as_they_are_written(history: History) -> None
 )
 def test_what_cannot_be_read_is_no_history(text: str) -> None:
     assert history_in(text) == History()
+
+
+def test_two_certificates_in_one_second_are_two_events() -> None:
+    service: JsonObject = {"metadata": {"uid": str(UUID(int=7)), "namespace": "agents", "name": "web"}}
+    first, second = (
+        event_on(service, RunsApiEventReason.CERTIFICATE, "written", AT + timedelta(milliseconds=ms))
+        for ms in (0, 400)
+    )
+    assert first is not None
+    assert second is not None
+    assert body_of(first)["metadata"]["name"] != body_of(second)["metadata"]["name"]
