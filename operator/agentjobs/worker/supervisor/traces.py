@@ -6,6 +6,7 @@ anything.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from uuid import UUID
@@ -52,11 +53,12 @@ class Traces:
             run.traced.open[span.span_id] = span
 
     def ended(self, run: Run) -> None:
-        """Exports the spans that the executor began and did not end: its process is gone."""
+        """Notes the run's end; exports the spans that the executor began and did not end: its process is gone."""
         traced = run.traced
         if self._tracing is None or traced is None:
             return
-        now = traced.begun_ns + _ns(run.ended.duration_seconds if run.ended is not None else 0.0)
+        # from the claim on: the run may have waited for its executor, whose own spans begin and end later by that
+        traced.ended_ns = now = traced.begun_ns + int((time.monotonic() - traced.begun_at) * 1e9)
         for span in traced.open.values():
             attributes = {**span.attributes, UNFINISHED: True}
             self._tracing.export(replace(span, end_ns=now, attributes=attributes, error="unfinished"))
@@ -82,7 +84,6 @@ def traceparent_of(run: Run) -> str:
 def span_of(run: Run, traced: Traced, ack: Ack, worker: str) -> Span:
     """The span of the run itself, by this machine's clock, as ADK's spans are."""
     job, ended = run.job, run.ended
-    seconds = ended.duration_seconds if ended is not None else 0.0
     names: Mapping[str, object] = run.names()
     found: dict[str, Value | None] = {
         Attribute.NAMESPACE.value: _text(names["namespace"]),
@@ -111,15 +112,11 @@ def span_of(run: Run, traced: Traced, ack: Ack, worker: str) -> Span:
         round_=job.round,
         run=job.run,
         start_ns=traced.begun_ns,
-        end_ns=traced.begun_ns + _ns(seconds),
+        end_ns=traced.ended_ns or traced.begun_ns,
         outcome=outcome_of(run, ack),
         reason=ack.reason,
         attributes={key: value for key, value in found.items() if value not in (None, "")},
     )
-
-
-def _ns(seconds: float) -> int:
-    return int(seconds * 1e9)
 
 
 def _text(value: object) -> str | None:
