@@ -275,6 +275,51 @@ async def test_invariant_5_a_job_that_somebody_has_locked_is_not_passed_by_in_it
         await worker.ack(claimed)
 
 
+@pytest.mark.parametrize("locked", [1, 2, 3])
+async def test_invariant_5_a_pause_moves_no_job_behind_one_of_its_session_that_somebody_has_locked(
+    queue: Queue, worker: TestWorker, dsn: str, locked: int
+) -> None:
+    jobs = [in_session() for _ in range(3)]
+    await admitted(queue, *jobs)
+    async with await psycopg.AsyncConnection.connect(dsn) as somebody:
+        await somebody.execute("update agentjobs.waiting set pos = pos where id = %s", [locked])
+        await queue.set_queue("agents", paused=True)
+        await queue.set_queue("agents", paused=False)
+        await somebody.rollback()
+    await _start_in_order(queue, worker, jobs)
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("places", ["as the ids", "the other way round"])
+async def test_invariant_5_a_queue_that_is_opened_while_its_jobs_are_put_aside_keeps_their_order(
+    queue: Queue, worker: TestWorker, dsn: str, places: str, batches: int
+) -> None:
+    """In batches of two; the place of a job that was due late, or was resumed, is not in the order of the ids."""
+    jobs = [in_session() for _ in range(5)]
+    if places == "as the ids":
+        await admitted(queue, *jobs)
+    else:
+        await admitted(queue, *reversed(jobs))
+        await sql(
+            dsn,
+            "update waiting set pos = (pos >> 56 << 56) + 100 - id, state = case when id = 5 then 'r' else 'b' end",
+        )
+        await sql(dsn, "update session set holder = 5")
+    await sql(dsn, "insert into queue (name, paused_at) values ('agents', now())")
+    for _ in range(batches):
+        assert await sql(dsn, "select yield_paused('agents', 2)") == [(2,)]
+    await queue.set_queue("agents", paused=False)
+    await _start_in_order(queue, worker, jobs)
+
+
+async def _start_in_order(queue: Queue, worker: TestWorker, jobs: list[NewJob]) -> None:
+    for job in jobs:
+        await queue.tick(worker.id)
+        claimed = await worker.one()
+        assert claimed.uid == job.uid
+        await worker.ack(claimed)
+
+
 @pytest.mark.parametrize("step", ["promote", "admit"])
 async def test_a_locked_job_with_many_of_its_session_behind_it_holds_up_no_other_session(
     queue: Queue, dsn: str, step: str

@@ -155,7 +155,7 @@ create index waiting_quarantined on waiting (queue, pos) where state = 'q';
 create index waiting_later on waiting (run_at) where state = 'l';
 create index waiting_new on waiting ((pos & 72057594037927935)) where state = 'n';                -- the place in line
 create index waiting_paused on waiting (queue, (pos & 72057594037927935)) where state = 'p';
-create index waiting_yields on waiting (queue, id)                                                -- what a pause takes from its session
+create index waiting_yields on waiting (queue, (pos & 72057594037927935))                         -- what a pause takes from its session
   where session is not null and started_at is null and state in ('r', 'q', 'm', 'b');
 create index waiting_behind on waiting (session, (pos & 72057594037927935)) where state = 'b';
 create index waiting_held on waiting (queue, target, pos) where state = 'm';
