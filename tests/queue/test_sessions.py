@@ -340,6 +340,21 @@ async def test_a_locked_job_with_many_of_its_session_behind_it_holds_up_no_other
         assert left == [(S,)] * 9
 
 
+async def test_a_locked_job_with_many_of_its_session_ahead_of_it_keeps_no_other_session_from_being_put_aside(
+    queue: Queue, dsn: str
+) -> None:
+    """Of each batch of two: those ahead of the locked one, which is the last in line, would fill many batches."""
+    others = [new_job(session=f"team/app/user/{n}") for n in range(5)]
+    await admitted(queue, *others, *(in_session() for _ in range(9)))
+    await sql(dsn, "insert into queue (name, paused_at) values ('agents', now())")
+    async with await psycopg.AsyncConnection.connect(dsn) as somebody:
+        await somebody.execute("update agentjobs.waiting set pos = pos where id = 14")
+        moved = [(await sql(dsn, "select yield_paused('agents', 2)"))[0][0] for _ in range(4)]
+        assert moved == [2, 2, 1, 0]
+        left = await sql(dsn, "select session from waiting where state in ('r', 'b')")
+        assert left == [(S,)] * 9
+
+
 async def test_invariant_5_a_run_began_when_it_was_claimed_however_long_the_claim_had_waited(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:

@@ -73,30 +73,41 @@ end $$;
 
 -- yield_paused: while a queue is paused, its jobs that never started hold no session and stand behind none (H17): state p.
 -- Answers how many it moved; where that is p_limit there may be more.
--- The last in line go first, and none before one behind it in its session that somebody has locked: whenever the queue is opened, those
--- that were put aside come behind those that were not.
+-- The last in line go first, and none that has one behind it in its session that somebody has locked: whenever the queue is opened, those
+-- that were put aside come behind those that were not. Those of other sessions go on.
 -- Index: waiting_yields, from its end. Lock order: waiting rows, those that nobody has locked; then sessions by key.
 create or replace function yield_paused(p_queue text, p_limit int default 1000) returns int language plpgsql
   set enable_seqscan = off as $$ #variable_conflict use_column
-declare v_keys text[]; n int; v_mirrored bigint[]; v_message text;
+declare
+  v_keys text[]; n int := 0; v_mirrored bigint[]; v_message text; v_passed text[] := '{}';
+  v_moved int; v_left text[]; v_seen bigint[]; v_blocked text[]; v_more boolean;
 begin
   select paused_message(name, paused_by, paused_reason) into v_message from queue where name = p_queue and paused_at is not null;
   if not found then return 0; end if;
-  with found as materialized (
-      select id, state, session, mirrored, pos & 72057594037927935 as place from waiting
-      where queue = p_queue and session is not null and started_at is null and state in ('r', 'q', 'm', 'b')
-      order by pos & 72057594037927935 desc limit p_limit for update skip locked),
-    locked as materialized (                           -- per session the last job that somebody has locked
-      select session, max(pos & 72057594037927935) as place from waiting w
-      where queue = p_queue and session is not null and started_at is null and state in ('r', 'q', 'm', 'b')
-        and pos & 72057594037927935 > (select min(place) from found) and not exists (select from found where found.id = w.id)
-      group by session),
-    mine as materialized (
-      select f.* from found f left join locked l on l.session = f.session and l.place > f.place where l.place is null),
-    u as (update waiting w set state = 'p', reason = 'QueuePaused', message = v_message, wait_since = null from mine
-          where w.id = mine.id)
-  select count(*), array_agg(session) filter (where state <> 'b'), array_agg(id) filter (where mirrored) into n, v_keys, v_mirrored
-    from mine;
+  loop                                                 -- again only where a locked job holds up others of its session
+    with found as materialized (
+        select id, state, session, mirrored, pos & 72057594037927935 as place from waiting
+        where queue = p_queue and session is not null and started_at is null and state in ('r', 'q', 'm', 'b')
+          and session <> all (v_passed)
+        order by pos & 72057594037927935 desc limit p_limit - n for update skip locked),
+      locked as materialized (                         -- per session the last job that somebody has locked
+        select session, max(pos & 72057594037927935) as place from waiting w
+        where queue = p_queue and session is not null and started_at is null and state in ('r', 'q', 'm', 'b')
+          and session <> all (v_passed) and pos & 72057594037927935 > (select min(place) from found)
+          and not exists (select from found where found.id = w.id)
+        group by session),
+      turn as materialized (
+        select f.*, l.session as blocked from found f left join locked l on l.session = f.session and l.place > f.place),
+      mine as (select * from turn where blocked is null),
+      u as (update waiting w set state = 'p', reason = 'QueuePaused', message = v_message, wait_since = null from mine
+            where w.id = mine.id)
+    select count(*) filter (where blocked is null), array_agg(session) filter (where blocked is null and state <> 'b'),
+           array_agg(id) filter (where blocked is null and mirrored), array_agg(distinct blocked) filter (where blocked is not null),
+           count(*) = p_limit - n
+      into v_moved, v_left, v_seen, v_blocked, v_more from turn;
+    n := n + v_moved; v_keys := v_keys || v_left; v_mirrored := v_mirrored || v_seen; v_passed := v_passed || v_blocked;
+    exit when v_blocked is null or not v_more or n >= p_limit;
+  end loop;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   if v_keys is not null then perform session_next(v_keys); end if;
   return n;
