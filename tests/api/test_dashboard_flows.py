@@ -129,8 +129,9 @@ def _approvals(at: Scene) -> None:
     at.page.wait_text(".inbox li:first-child", "A-17")
     assert "May refund be called?" in at.page.text(".inbox li:first-child h3")
     assert '"euros": 40' in at.page.text(".inbox li:first-child pre")
-    # what is told beside the button may be gone at once, with the question that is answered
-    at.act(".inbox li:first-child button[data-act=approve]", "a known customer")
+    at.act(
+        ".inbox li:first-child button[data-act=approve]", "a known customer", ".inbox li:first-child .told"
+    )
     at.until("refund-0", "Complete")
     at.page.wait("document.querySelectorAll('.inbox li').length === 1")
     at.open("job", name="refund-0")

@@ -4,6 +4,7 @@ worker run."""
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -40,6 +41,12 @@ async def fall(words: str) -> str:
 
 root_agent = LlmAgent(name="desk", model="echo", instruction="Repeat.", tools=[wait_for, fall])
 """
+KEEP_WHAT_IS_TOLD = """{
+  const look = () => { const text = document.querySelector(%s)?.textContent; if (text) window.told.push(text); };
+  window.told = [];
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
+"""Keeps each text that an element, by its selector, has from now on."""
 CHANGES = ["get", "list", "create", "patch"]
 
 
@@ -129,14 +136,19 @@ class Scene:
         until(lambda: self.state(name) in ("Complete", "Failed"), f"{name} has ended", STATES_SECONDS)
 
     def act(self, button: str, reason: str, told: str = "") -> None:
-        """Press the button, give a reason, and wait until the act is told."""
+        """Press the button, give a reason, and wait until the act is told. What is told may be gone at once, with what it was told
+        of: it counts if it was there."""
         self.page.click(button)
         self.page.wait("document.querySelector('#ask').open && !document.querySelector('#ask-yes').disabled")
+        if told:
+            self.page.run(KEEP_WHAT_IS_TOLD % json.dumps(told))
         self.page.run("document.querySelector('#ask-reason').focus()")
         self.page.type(reason)
         self.page.click("#ask-yes")
         if told:
-            self.page.wait_text(told, "sked for")
+            self.page.wait(
+                "window.told?.some(text => text.includes('sked for'))", f"the act is told in {told}"
+            )
 
 
 @asynccontextmanager
