@@ -31,9 +31,8 @@ class Traced:
     parent: TraceParent | None
     """The parent that the job's object named."""
     begun_ns: int = field(default_factory=time.time_ns)
-    begun_at: float = field(default_factory=time.monotonic)
-    ended_ns: int | None = None
-    """When the run had ended, by the same clock as ``begun_ns`` and however that was set meanwhile."""
+    ended_ns: int = 0
+    """When the run had ended, by the clock of ``begun_ns`` as it went then: setting it does not change a run's length."""
     open: dict[str, Span] = field(default_factory=dict)
     """The executor's spans that have begun and not ended, by id."""
 

@@ -58,7 +58,7 @@ class Traces:
         if self._tracing is None or traced is None:
             return
         # from the claim on: the run may have waited for its executor, whose own spans begin and end later by that
-        traced.ended_ns = now = traced.begun_ns + int((time.monotonic() - traced.begun_at) * 1e9)
+        traced.ended_ns = now = traced.begun_ns + int((time.monotonic() - run.claimed_at) * 1e9)
         for span in traced.open.values():
             attributes = {**span.attributes, UNFINISHED: True}
             self._tracing.export(replace(span, end_ns=now, attributes=attributes, error="unfinished"))
@@ -112,7 +112,7 @@ def span_of(run: Run, traced: Traced, ack: Ack, worker: str) -> Span:
         round_=job.round,
         run=job.run,
         start_ns=traced.begun_ns,
-        end_ns=traced.ended_ns or traced.begun_ns,
+        end_ns=traced.ended_ns,
         outcome=outcome_of(run, ack),
         reason=ack.reason,
         attributes={key: value for key, value in found.items() if value not in (None, "")},

@@ -39,7 +39,7 @@ def test_a_runs_span_lasts_from_the_claim_to_its_end_also_where_it_waited_for_it
     run = Run(claimed(), UUID(int=9))
     traces.begin(run)
     assert run.traced is not None
-    run.traced.begun_at -= waited
+    run.claimed_at -= waited
     begun = run.traced.begun_ns + int(waited * 1e9)
     traces.saw(run, Span("invocation", run.traced.trace_id, "1" * 16, "2" * 16, begun, None))
     run.ended = Ended(duration_seconds=0.0)
