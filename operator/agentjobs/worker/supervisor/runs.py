@@ -51,7 +51,9 @@ class Run:
     stop_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     events: list[AgentEvent] = field(default_factory=list)
     step: str = ""
-    """The author or tool of the last event."""
+    """The author or tool of the last event; of an error that ended a tool's call, the tool."""
+    _calling: bool = False
+    """The last event called a tool."""
     stored: tuple[str, int, Usage] = ("", 0, Usage())
     """The progress that is stored in the queue: step, event count, usage."""
     output_stored: int = -1
@@ -89,7 +91,11 @@ class Run:
         return self.executor.usage if self.executor is not None else Usage()
 
     def saw(self, event: AgentEvent) -> None:
-        self.step = event.tool or event.author
+        if not (
+            event.kind == "error" and self._calling
+        ):  # ADK tells a tool's end by an error that names the agent alone
+            self.step = event.tool or event.author
+        self._calling = event.kind == "tool_call"
         if len(self.events) < EVENTS_CARRIED:
             self.events.append(event)
 
