@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from agentjobs.local.postgres import EmbeddedPostgres
-from chaos.checks import figures, history, left_over, problems, settled
+from chaos.checks import figures, history, left_over, problems
 from chaos.faults import FAULTS
 from chaos.load import Load
 from chaos.world import World, world
@@ -75,12 +75,12 @@ async def test_invariant_4_after_a_storm_of_faults_everything_is_as_promised(
             await asyncio.wait_for(loading, HEAL_SECONDS)
             healing = time.monotonic()
             async with asyncio.timeout(HEAL_SECONDS):
-                while not await settled(made):  # noqa: ASYNC110 - what is waited for is in the database
+                while await left_over(made, load):  # noqa: ASYNC110 - the world changes, not this process
                     await asyncio.sleep(0.2)
             settled_after = time.monotonic() - healing
             found = await history(made, load)
         except BaseException:
-            sys.stdout.write("\n".join([f"seed {SEED}", *made.journal, *await left_over(made), ""]))
+            sys.stdout.write("\n".join([f"seed {SEED}", *made.journal, *await left_over(made, load), ""]))
             raise
         finally:
             loading.cancel()

@@ -10,7 +10,8 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS
+from agentjobs.api.names import RUN_REQUESTED_AT
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, EVENTS, SCHEDULED_AGENT_JOBS
 from agentjobs.values.json import JsonObject
 from chaos.load import Load, Made
 from chaos.world import LIMIT, NAMESPACES_USED, World, stamped
@@ -29,10 +30,6 @@ select j.uid, j.max_attempts, j.round, state_name(o.state, false), o.reason, coa
        o.attempt, o.run
   from job j join outcome o on o.id = j.id
 """
-OPEN = """
-select (select count(*) from waiting) + (select count(*) from running) + (select count(*) from outbox)
-     + (select count(*) from session) + (select count(*) from schedule_tick where child_uid is null)
-"""
 # Of each event of a conversation, in the order in which they are read: whose invocation wrote it, and whether it is a message.
 CONVERSATIONS = """
 select app_name || '/' || user_id || '/' || session_id, invocation_id,
@@ -49,6 +46,7 @@ LEFT_OVER = {
     "tick without its child": "select * from schedule_tick where child_uid is null",
 }
 ENDS = ("JobCompleted", "JobFailed", "JobCancelled")
+END_STATES = ("Complete", "Failed", "Cancelled")
 
 
 @dataclass(frozen=True)
@@ -108,19 +106,25 @@ async def history(world: World, load: Load) -> History:
     return found
 
 
-async def left_over(world: World) -> list[str]:
-    """What keeps the world from being settled, a line each."""
-    return [
-        f"{what}: {row}"
-        for what, statement in LEFT_OVER.items()
-        for row in (await world.rows(statement))[:20]
-    ]
-
-
-async def settled(world: World) -> bool:
-    """Whether nothing is left to be done."""
-    ((open_,),) = await world.rows(OPEN)
-    return bool(open_ == 0)
+async def left_over(world: World, load: Load) -> list[str]:
+    """What keeps the world from being settled, a line each: from what people asked for to what they are shown."""
+    found: list[str] = []
+    handled = dict(await world.rows("select uid, run_handled from schedule"))
+    for namespace in NAMESPACES_USED:
+        for item in (await load.ask("GET", SCHEDULED_AGENT_JOBS.collection(namespace))).body["items"]:
+            meta = item["metadata"]
+            requested = meta.get("annotations", {}).get(RUN_REQUESTED_AT)
+            if requested and handled.get(UUID(meta["uid"])) != requested:
+                found.append(f"asked for a run in vain: {namespace}/{meta['name']} {requested}")
+            if item.get("status", {}).get("observedGeneration") != meta["generation"]:
+                found.append(f"shows an old status: {namespace}/{meta['name']} {item.get('status')}")
+    for what, statement in LEFT_OVER.items():
+        found += [f"{what}: {row}" for row in (await world.rows(statement))[:20]]
+    for namespace in NAMESPACES_USED:
+        for item in (await load.ask("GET", AGENT_JOBS.collection(namespace))).body["items"]:
+            if item.get("status", {}).get("state") not in END_STATES:
+                found.append(f"shows no end: {namespace}/{item['metadata']['name']} {item.get('status')}")
+    return found
 
 
 # -- the checks: each yields what is wrong -----------------------------------------------------------
