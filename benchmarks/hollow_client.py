@@ -65,7 +65,7 @@ class HollowWorker:
             releases=(RELEASE, RELEASE),
             drain=self._broken,
         )
-        listener = Listener(self._queue, identity, [QUEUES], seconds=numbers.TICK_SECONDS)
+        listener = Listener(self._queue, identity, self._runs, [QUEUES], seconds=numbers.TICK_SECONDS)
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run())
             await identity.reached.wait()

@@ -21,8 +21,11 @@ _SHOWN = ("server_version", "fsync", "synchronous_commit", "shared_buffers", "ma
 class Server:
     """One embedded Postgres. ``pid`` is its postmaster: the root of all that it spends."""
 
-    def __init__(self) -> None:
-        self._postgres = EmbeddedPostgres(options=_OPTIONS)
+    def __init__(self, **options: object) -> None:
+        """``options``: settings of Postgres that differ from those of the other benches."""
+        self._postgres = EmbeddedPostgres(
+            options=_OPTIONS | {name: str(value) for name, value in options.items()}
+        )
 
     def __enter__(self) -> Server:
         self._postgres.start()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -24,8 +24,11 @@ from agentjobs.queue import numbers
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["ready", "due", "control", "outbox", "admit", "poll"]
-_CHANNELS = ("ready", "due", "control", "outbox", "admit")
+Kind = Literal["ready", "call", "due", "control", "outbox", "admit", "poll"]
+CHANNELS: Sequence[Kind] = ("ready", "due", "control", "outbox", "admit")
+WORKER_CHANNELS: Sequence[Kind] = ("call", "due", "control", "admit")
+DEAF = "deaf"
+"""The payload of ``poll`` where notifications do not arrive."""
 _PROBE_SECONDS = 2.0
 """The longest wait for our own probe notification, by which we find out whether LISTEN delivers."""
 _POLL_WITHOUT_NOTIFY_SECONDS = 0.25
@@ -34,28 +37,29 @@ _POLL_WITHOUT_NOTIFY_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One wake-up. ``payload``: a queue (ready), a due time in Unix seconds (due), a worker (control)."""
+    """One wake-up. ``payload``: a queue (ready); a queue, how many jobs, a number (call: ``notify_ready``); a due time in Unix
+    seconds (due); a worker (control)."""
 
     kind: Kind
     payload: str = ""
 
 
-async def listen(target: Target) -> AsyncIterator[Note]:
+async def listen(target: Target, channels: Sequence[Kind] = CHANNELS) -> AsyncGenerator[Note, None]:
     """Yields notifications for ever, over reconnects; ``poll`` after each connect and every few seconds."""
-    async with aclosing(_notes(target)) as notes:
+    async with aclosing(_notes(target, channels)) as notes:
         while True:
             with cancellation_kept():
                 note = await anext(notes)
             yield note
 
 
-async def _notes(target: Target) -> AsyncGenerator[Note, None]:
+async def _notes(target: Target, channels: Sequence[Kind]) -> AsyncGenerator[Note, None]:
     told = ""
     while True:
         try:
             async with await Connection.connect(target=target) as conn:
                 probe = uuid4().hex
-                for channel in _CHANNELS:
+                for channel in channels:
                     await conn.execute(f"listen agentjobs_{channel}".encode())
                 await conn.execute(f"listen agentjobs_probe_{probe}".encode())
                 yield Note("poll")
@@ -77,7 +81,7 @@ async def _notes(target: Target) -> AsyncGenerator[Note, None]:
                 while time.monotonic() - conn.opened_at < LIFETIME_SECONDS:
                     async for note in conn.notifies(timeout=pause):
                         yield _note(note)
-                    yield Note("poll")
+                    yield Note("poll", "" if heard else DEAF)
                     # fails where the connection has died without a word, or its server was demoted
                     await conn.ping()
         except (psycopg.Error, OSError) as error:

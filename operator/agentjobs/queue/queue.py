@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -25,7 +25,7 @@ from agentjobs.queue.controls import Controls
 from agentjobs.queue.erasure import Erasure
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.kubernetes import KubernetesObjects
-from agentjobs.queue.listen import Note, listen
+from agentjobs.queue.listen import CHANNELS, Kind, Note, listen
 from agentjobs.queue.records import (
     JobView,
     NewJob,
@@ -221,6 +221,6 @@ class Queue(Workers, Controls, KubernetesObjects, BulkActs, Boards, Schedules, S
         )
         return [WorkerInfo(*row) for row in rows]
 
-    def listen(self) -> AsyncIterator[Note]:
+    def listen(self, channels: Sequence[Kind] = CHANNELS) -> AsyncGenerator[Note, None]:
         """Notifications, for ever, on a direct connection of its own."""
-        return listen(Target(self._direct_dsn, f"{self._name}-listen"))
+        return listen(Target(self._direct_dsn, f"{self._name}-listen"), channels)

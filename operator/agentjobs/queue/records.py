@@ -340,6 +340,12 @@ class BeatResult:
     in flight. It disowns those that it still does not have."""
     wanted: Mapping[tuple[int, int], bool] = field(default_factory=dict)
     """Whether output is stored, of runs (job id, token) whose output somebody reads."""
+    seats: Mapping[str, tuple[int, int]] | None = None
+    """By queue for which this worker looks out: how many lookouts with room come before it, and how many there are. None: not told."""
+    ready: bool = False
+    """A job waits for which the worker has a free slot."""
+    ticks: bool = True
+    """The worker is one of those that tick each second."""
     recovering: bool = False
     """True: the database is being restored (H31). Never set so far."""
 

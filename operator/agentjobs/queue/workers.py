@@ -200,35 +200,68 @@ class Workers:
             return StepResult({}, (), alive=True, refused={ack.id: again})
 
     async def beat(
-        self, worker: UUID, in_hand: Sequence[tuple[int, int]], in_flight: Sequence[int]
+        self,
+        worker: UUID,
+        in_hand: Sequence[tuple[int, int]],
+        in_flight: Sequence[int],
+        room: Sequence[str] | None = None,
     ) -> BeatResult:
         """The heartbeat, in a transaction of its own (H12).
 
         :param in_hand: (job id, token) of the runs in hand.
         :param in_flight: tokens of claims without a reply yet.
+        :param room: queues for which it has free slots; None: it claims nothing, or hears no notifications.
         """
         try:
-            rows = await self._beat(worker, in_hand, in_flight)
+            rows = await self._beat(worker, in_hand, in_flight, room)
         except QueueUnavailable as error:
             if isinstance(error.__cause__, errors.ConnectionTimeout):
                 self._db.give_up_silent()
             raise
-        alive, release, controls, disowned, wanted = rows[0]
+        alive, release, controls, disowned, wanted, seats, ready, ticks = rows[0]
         return BeatResult(
             alive=alive,
             release=release,
             controls={(i, t): replies.control(c) for i, t, c in controls or ()},
             disowned=[(i, t) for i, t in disowned or ()],
             wanted={(i, t): stored for i, t, stored in wanted or ()},
+            seats=None
+            if room is None
+            else {queue: (place, n) for queue, (place, n) in (seats or {}).items()},
+            ready=ready is True,
+            ticks=ticks is not False,
         )
 
     async def _beat(
-        self, worker: UUID, in_hand: Sequence[tuple[int, int]], in_flight: Sequence[int]
+        self,
+        worker: UUID,
+        in_hand: Sequence[tuple[int, int]],
+        in_flight: Sequence[int],
+        room: Sequence[str] | None,
     ) -> list[Row]:
+        hint = self._hints.get(worker)
+        low = hint.low(room, time.monotonic()) if hint is not None and room else None
         return await self._beats.fetch(
-            "select alive, release, controls, disowned, wanted from agentjobs.beat(%s, %s::json, %s::bigint[], %s)",
-            (worker, dumps([{"i": i, "t": t} for i, t in in_hand]), list(in_flight), self._expiry),
+            "select alive, release, controls, disowned, wanted, seats, ready, ticks"
+            " from agentjobs.beat(%s, %s::json, %s::bigint[], %s, %s::text[], %s::bigint[])",
+            (
+                worker,
+                dumps([{"i": i, "t": t} for i, t in in_hand]),
+                list(in_flight),
+                self._expiry,
+                None if room is None else list(room),
+                low,
+            ),
         )
+
+    async def pass_on(self, queues: Sequence[str]) -> None:
+        """Calls other lookouts, where jobs are left in these queues that this worker has no slot for."""
+        await self._db.fetch("select agentjobs.pass_on(%s)", (list(queues),))
+
+    async def anything_for(self, queues: Sequence[str]) -> bool:
+        """Whether a job waits in one of these queues: far cheaper than a claim of nothing."""
+        rows = await self._db.fetch("select agentjobs.anything_for(%s)", (list(queues),))
+        return rows[0][0] is True
 
     async def disown(self, worker: UUID, runs: Sequence[tuple[int, int]]) -> int:
         """Gives back runs whose claim's reply was lost; attempts are refunded (H8)."""

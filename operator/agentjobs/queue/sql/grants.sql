@@ -22,7 +22,7 @@ begin
       ('register', '@worker@, @operator@'), ('unregister', '@worker@, @operator@'), ('beat', '@worker@, @operator@'),
       ('tick', '@worker@, @operator@'), ('retention', '@worker@, @operator@'),
       ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
-      ('step', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('store_output', '@worker@'),
+      ('step', '@worker@'), ('pass_on', '@worker@'), ('anything_for', '@worker@'), ('disown', '@worker@'), ('progress', '@worker@'), ('store_output', '@worker@'),
       ('timeline', '@worker@, @operator@'),
       ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
       ('outbox_drop', '@operator@'), ('respond', '@operator@'), ('touch_uids', '@operator@'), ('mirrored', '@operator@'),

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _ACKS = 256
 """The most acks in one step: each may carry 1 MiB of result and 64 KiB of log."""
+_REST = 12
+"""How many times as long a worker waits for its next poll that hears no notifications and need not: its beats tell it of work."""
 _GATHER_SECONDS = 0.003
 """The pause between two steps, so that runs that end close together are acked, and their slots filled, in one
 commit. The first step after an idle time does not wait."""
@@ -79,7 +81,10 @@ class Dispatcher:
         more, ended = True, 0.0
         while True:
             if not more:
-                await wait_for(self._identity.work_wanted, self._poll_seconds * random.uniform(0.9, 1.1))
+                rests = 1 if self._identity.listening_wanted.is_set() else _REST
+                await wait_for(
+                    self._identity.work_wanted, rests * self._poll_seconds * random.uniform(0.9, 1.1)
+                )
             await asyncio.sleep(max(0.0, ended + _GATHER_SECONDS - time.monotonic()))
             try:
                 more = await self._once()
@@ -99,6 +104,7 @@ class Dispatcher:
         worker = identity.uuid
         slots = self._runs.free() if identity.claims and self._ready() else {}
         acks = self._runs.acks_of(worker, _ACKS)
+        called, identity.called = identity.called, False
         if not acks and not slots:
             return False
         asked = min(sum(slots.values()), numbers.CLAIM_JOBS)
@@ -126,9 +132,10 @@ class Dispatcher:
             # (H11).
             identity.beat_wanted.set()
             return False
-        return len(self._runs.unacked) > len(result.refused) or (
-            asked > 0 and len(result.jobs) == asked and bool(self._runs.free())
-        )
+        filled = asked > 0 and len(result.jobs) == asked
+        if called and filled and not self._runs.free():
+            await self._queue.pass_on(list(slots))
+        return len(self._runs.unacked) > len(result.refused) or (filled and bool(self._runs.free()))
 
     async def _ack_for_others(self) -> None:
         """Acks runs of an earlier uuid of this worker, before it expired. Mostly they are lost."""

@@ -24,6 +24,8 @@ from agentjobs.worker.supervisor.runs import Key, Runs
 
 log = logging.getLogger(__name__)
 
+_UNHEARD_SECONDS = 1.0
+"""The longest pause of a worker with runs that hears no notifications: how late it hears that one of them is to end."""
 _LEAST_SECONDS = 0.1
 """The shortest pause between two beats, however often a notification asks for one."""
 _WHY = {Control.CANCEL: Why.CANCEL, Control.DEADLINE: Why.DEADLINE, Control.SUSPEND: Why.SUSPEND}
@@ -71,6 +73,8 @@ class Heartbeat:
                 await self._once()
                 self.outage.over()
                 pause = self._seconds * random.uniform(0.9, 1.0)
+                if self._runs.running and not self._identity.listening_wanted.is_set():
+                    pause = min(pause, _UNHEARD_SECONDS)
             except Exception as error:
                 pause = min(self._seconds, self.outage.failed(error))
             await asyncio.sleep(min(_LEAST_SECONDS, pause))
@@ -83,13 +87,18 @@ class Heartbeat:
         newest = identity.last_token
         in_hand = self._runs.in_hand(identity.uuid)
         sent = boot_seconds()
-        beat = await self._queue.beat(identity.uuid, in_hand, sorted(identity.in_flight))
+        room = list(self._runs.free()) if identity.claims and not identity.deaf else None
+        beat = await self._queue.beat(identity.uuid, in_hand, sorted(identity.in_flight), room)
         if not beat.alive:
             await self._expired()
             return
         identity.beaten()
         self._renew_lease(sent)
         self._obey(beat)
+        identity.seated(beat.seats)
+        identity.ticks = beat.ticks
+        if beat.ready:
+            identity.work_wanted.set()
         self._runs.want_output(beat.wanted)
         await self._disown(beat, newest)
 

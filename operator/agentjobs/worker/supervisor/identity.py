@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -35,6 +36,28 @@ class Identity:
     """Wakes the dispatcher: an ended run, a notification, a freed slot."""
     tick_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Wakes the ticker: a due time that was notified, a job that waits for its session."""
+    seats: Mapping[str, tuple[int, int]] | None = None
+    """By queue for which this worker looks out: its place among the lookouts with room, and how many there are. None: not known yet,
+    or this worker hears no notifications."""
+    listening_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the worker is to hear notifications: until its first beat, and while it looks out for a queue."""
+    deaf: bool = False
+    """Notifications do not arrive, so the worker polls often."""
+    called: bool = False
+    """The next claim answers a call: where it fills the last slot, others are called."""
+    ticks: bool = True
+    """The worker is one of those that tick each second."""
+
+    def __post_init__(self) -> None:
+        self.listening_wanted.set()
+
+    def seated(self, seats: Mapping[str, tuple[int, int]] | None) -> None:
+        """Takes the seats that a beat has told. Without one the worker hears no notifications: its beats tell it of work."""
+        self.seats = seats
+        if seats is None or seats:
+            self.listening_wanted.set()
+        else:
+            self.listening_wanted.clear()
 
     @property
     def claims(self) -> bool:

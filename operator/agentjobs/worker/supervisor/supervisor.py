@@ -218,7 +218,7 @@ class Worker:
             Ticker(queue, identity, seconds=config.tick_seconds),
             ProgressReport(queue, identity, self.runs),
             Pruner(queue),
-            Listener(queue, identity, config.queues, seconds=config.tick_seconds),
+            Listener(queue, identity, self.runs, config.queues, seconds=config.tick_seconds),
         ]
         dispatcher, heartbeat, ticker, *others = (part.outage for part in parts)
         self._outages = (dispatcher, heartbeat, ticker)

@@ -7,15 +7,23 @@ import logging
 import random
 import time
 from collections.abc import Collection
+from contextlib import aclosing
 
 from agentjobs.queue import numbers
-from agentjobs.queue.listen import Note
+from agentjobs.queue.listen import DEAF, WORKER_CHANNELS, Note
 from agentjobs.queue.queue import Queue
 from agentjobs.worker.supervisor.identity import Identity, wait_for
 from agentjobs.worker.supervisor.outage import Outage
+from agentjobs.worker.supervisor.runs import Runs
 
 log = logging.getLogger(__name__)
 
+_REST = 20
+"""How many times as long a worker waits for its next tick that is not one of the two that tick each second."""
+_JOBS_A_CALL = 4
+"""Of so many jobs one lookout is called. It may take more, and passes on what is left."""
+_LOOKS_SECONDS = (0.005, 0.015, 0.04, 0.1)
+"""When the lookouts behind those that were called look whether a job is left: one that was called may have died, or have no room."""
 _LEAST_SECONDS = 0.02
 """The shortest pause between two ticks, however dense the due times are."""
 _SHARED_SECONDS = 0.1
@@ -51,7 +59,8 @@ class Ticker:
     async def run(self) -> None:
         notified = False
         while True:
-            seconds = self._seconds * random.uniform(0.9, 1.2)
+            rests = 1 if self._identity.ticks else _REST
+            seconds = rests * self._seconds * random.uniform(0.9, 1.2)
             try:
                 if self._identity.registered:
                     tick = await self._queue.tick(self._identity.uuid)
@@ -88,42 +97,103 @@ class Pruner:
                 await asyncio.sleep(self.outage.failed(error))
 
 
-class Listener:
-    """The loop that hears notifications and wakes the other loops. They also poll, so it may miss some."""
+def look_after(place: int, count: int, jobs: int, number: int) -> float | None:
+    """After how many seconds a lookout looks for the jobs of a call: 0.0: it is called itself; None: others are. Pure.
 
-    def __init__(self, queue: Queue, identity: Identity, queues: Collection[str], *, seconds: float) -> None:
+    :param place: its place among the lookouts with room.
+    :param count: how many there are.
+    :param number: from which place on lookouts are called: another one with each call.
+    """
+    count = max(1, count)
+    behind = (place - number) % count - min(count, -(-jobs // _JOBS_A_CALL))
+    if behind < 0:
+        return 0.0
+    return _LOOKS_SECONDS[behind] if behind < len(_LOOKS_SECONDS) else None
+
+
+class Listener:
+    """The loop that hears notifications and wakes the other loops, while the worker looks out for a queue. They also poll, or hear of
+    work with their beats, so it may miss some."""
+
+    def __init__(
+        self, queue: Queue, identity: Identity, runs: Runs, queues: Collection[str], *, seconds: float
+    ) -> None:
         self._queue = queue
         self._identity = identity
+        self._runs = runs
         self._queues = frozenset(queues)
         self._seconds = seconds
+        self._looks: set[asyncio.Task[None]] = set()
         self.outage = Outage("listen", log)
 
     async def run(self) -> None:
         while True:
+            await self._identity.listening_wanted.wait()
             try:
-                async for note in self._queue.listen():
-                    self.outage.over()
-                    self._hear(note)
+                async with aclosing(self._queue.listen(WORKER_CHANNELS)) as notes:
+                    async for note in notes:
+                        self.outage.over()
+                        self._hear(note)
+                        if not self._identity.listening_wanted.is_set():
+                            break
             except Exception as error:
                 await asyncio.sleep(self.outage.failed(error))
 
     def _hear(self, note: Note) -> None:
         identity = self._identity
         match note.kind:
-            case "ready":
-                if note.payload in self._queues:
-                    identity.work_wanted.set()
+            case "call":
+                self._called(note.payload)
             case "control":
                 if note.payload in ("", str(identity.uuid)):
                     identity.beat_wanted.set()
             case "admit":
-                identity.tick_wanted.set()
+                if self._is_first():
+                    identity.tick_wanted.set()
             case "due":
-                self._due(note.payload)
+                if self._is_first():
+                    self._due(note.payload)
             case "poll":
+                identity.deaf = note.payload == DEAF
                 identity.work_wanted.set()
             case _:
                 pass
+
+    def _called(self, payload: str) -> None:
+        queue, _, told = payload.partition(" ")
+        if queue not in self._queues or queue not in self._runs.free():
+            return
+        place, count = (self._identity.seats or {}).get(queue, (0, 1))
+        try:
+            jobs, number = (int(part) for part in told.split(" "))
+        except ValueError:
+            jobs, number = 1, place
+        after = look_after(place, count, jobs, number)
+        if after == 0:
+            self._claim()
+        elif after is not None:
+            asyncio.get_running_loop().call_later(after, self._look, queue)
+
+    def _claim(self) -> None:
+        self._identity.called = True
+        self._identity.work_wanted.set()
+
+    def _look(self, queue: str) -> None:
+        async def look() -> None:
+            try:
+                if queue in self._runs.free() and await self._queue.anything_for([queue]):
+                    self._claim()
+            except Exception as error:
+                log.debug("a look for jobs failed: %s", error)  # beats and polls find them
+
+        task = asyncio.ensure_future(look())
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    def _is_first(self) -> bool:
+        """Whether this worker is one of the two that hear of due times and sessions for all."""
+        seats = self._identity.seats
+        return seats is None or any(place < 2 for place, _ in seats.values())
 
     def _due(self, payload: str) -> None:
         """Asks for a tick at the notified due time, unless the regular tick comes before it."""
@@ -131,5 +201,5 @@ class Listener:
             seconds = float(payload) - time.time()
         except ValueError:
             seconds = 0.0
-        if seconds < self._seconds:
+        if seconds < self._seconds * (1 if self._identity.ticks else _REST):
             asyncio.get_running_loop().call_later(max(0.0, seconds), self._identity.tick_wanted.set)

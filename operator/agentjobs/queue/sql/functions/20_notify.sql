@@ -10,6 +10,11 @@ create or replace function touch(p_ids bigint[]) returns void language sql as $$
   select pg_notify('agentjobs_outbox', '');
 $$;
 
--- notify_ready: wakes workers that serve these queues.
-create or replace function notify_ready(p_queues text[]) returns void language sql as
-  $$ select pg_notify('agentjobs_ready', q) from unnest(p_queues) q $$;
+-- notify_ready: wakes those who look out for these queues; a queue is named once for each job that is ready. Channel agentjobs_ready says
+-- which queue; agentjobs_call also says how many jobs, and a number by which each of the lookouts knows whether it is meant (44_beat).
+-- p_many: there may be more jobs than the names say.
+create or replace function notify_ready(p_queues text[], p_many boolean default false) returns void language sql as $$
+  select pg_notify('agentjobs_ready', q),
+         pg_notify('agentjobs_call', concat_ws(' ', q, case when p_many then 1000000 else count(*) end,
+                                               mod(pg_current_xact_id()::text::bigint, 1000000)))
+  from unnest(p_queues) q where q is not null group by q $$;

@@ -15,7 +15,7 @@ begin
               from gone where w.id = gone.id returning w.id, w.queue, w.mirrored),
     kept as (update session s set holder = gone.id from gone where s.key = gone.key and gone.id is not null),
     closed as (delete from session s using gone where s.key = gone.key and gone.id is null)
-  select array_agg(distinct queue), array_agg(id) filter (where mirrored) into v_queues, v_mirrored from freed;
+  select array_agg(queue), array_agg(id) filter (where mirrored) into v_queues, v_mirrored from freed;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   perform notify_ready(v_queues);
 end $$;

@@ -67,7 +67,7 @@ begin
       from inserted join said using (id) where "end" is not null
       returning id)
   select (select array_agg(uid) from inserted),
-         (select array_agg(distinct queue) from placed where state = 'r'),
+         (select array_agg(queue) from placed where state = 'r'),
          (select bool_or(state = 'n') from placed),
          (select min(run_at) from placed where state = 'l'),
          (select array_agg(id) from (select id from placed where mirrored

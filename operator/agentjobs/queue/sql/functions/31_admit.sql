@@ -78,7 +78,7 @@ begin
       update waiting w set state = case when w.id = any(v_heads) then ready_state(w.losses) else 'b' end,
              reason = case when w.id = any(v_heads) then '' else 'BehindSession' end, message = null
       where w.id = any(v_ids) returning w.id, w.queue, w.state, w.mirrored)
-  select array_agg(distinct queue) filter (where state <> 'b'), array_agg(id) filter (where mirrored)
+  select array_agg(queue) filter (where state <> 'b'), array_agg(id) filter (where mirrored)
     into v_ready, v_mirrored from moved;
   if v_mirrored is not null then perform touch(v_mirrored); end if;
   perform notify_ready(v_ready);

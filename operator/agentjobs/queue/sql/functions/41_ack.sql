@@ -120,7 +120,7 @@ begin
         returning id, queue, state, run_at)
     select array_agg(id), array_agg(session) filter (where session is not null and verdict not in ('again', 'suspend')),
            array_agg(id) filter (where mirrored),
-           (select array_agg(distinct queue) from back where state in ('r', 'q')), (select min(run_at) from back where state = 'l'),
+           (select array_agg(queue) from back where state in ('r', 'q')), (select min(run_at) from back where state = 'l'),
            (select count(*) from gone), array_agg(id) filter (where verdict not in ('again', 'suspend'))
       into v_ok_back, v_keys, v_mirrored, v_ready, v_due, v_gone, v_ended from judged;
     if v_gone < cardinality(v_ok_back) then delete from running where id = any (v_ok_back); end if;

@@ -12,5 +12,6 @@ $$;
 -- unregister: a process ends in good order. Whoever knows the worker's uuid is the worker. Its name stays until rescue() has seen
 -- that it has left no run.
 create or replace function unregister(p_worker uuid) returns void language sql as $$
-  with gone as (delete from worker where id = p_worker returning id, name)
+  with gone as (delete from worker where id = p_worker returning id, name),
+    seats as (delete from lookout where worker = p_worker)
   insert into lost_worker (id, name) select id, name from gone on conflict do nothing $$;

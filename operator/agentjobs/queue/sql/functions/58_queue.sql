@@ -67,7 +67,7 @@ begin
   elsif not p_pause then
     update pause set unpaused_at = greatest(v_now, paused_at) where queue = p_name and unpaused_at is null;
   end if;
-  perform notify_ready(array[p_name]);
+  perform notify_ready(array[p_name], true);
   perform pg_notify('agentjobs_admit', '');
 end $$;
 

@@ -29,7 +29,7 @@ begin
                   state = case when w.session is not null and w.started_at is null then 'n' else ready_state(w.losses) end,
                   pos = case when w.started_at is null then pos(priority(w.pos), due.line) else w.pos end
                 from due where w.id = due.id returning w.id, w.queue, w.mirrored, w.state)
-    select count(*), array_agg(distinct queue) filter (where state <> 'n'), bool_or(state = 'n'), array_agg(id) filter (where mirrored),
+    select count(*), array_agg(queue) filter (where state <> 'n'), bool_or(state = 'n'), array_agg(id) filter (where mirrored),
            (select array_agg(distinct blocked) from turn where blocked is not null), (select count(*) from found) = p_limit
       into v_moved, v_queues, v_entered, v_seen, v_blocked, v_more from moved;
     n := n + v_moved; v_ready := v_ready || v_queues; v_new := v_new or coalesce(v_entered, false); v_mirrored := v_mirrored || v_seen;

@@ -16,7 +16,8 @@ begin
     return;
   end if;
   with dead as (select id from worker where beat_at < v_now - p_expiry or beat_at > v_now + p_expiry for update skip locked),
-    gone as (delete from worker w using dead where w.id = dead.id returning w.id, w.name)
+    gone as (delete from worker w using dead where w.id = dead.id returning w.id, w.name),
+    seats as (delete from lookout l using gone where l.worker = gone.id)
   insert into lost_worker (id, name) select id, name from gone on conflict do nothing;
   -- ids first, in a statement of their own: a recheck must not see a job that was claimed anew since
   select array_agg(distinct r.worker) into v_dead from running r where not exists (select from worker w where w.id = r.worker);
@@ -63,7 +64,7 @@ begin
              from judged where verdict in ('again', 'suspend') order by id returning queue, state, run_at)
   select count(*), array_agg(session) filter (where session is not null and verdict not in ('again', 'suspend')),
          array_agg(id) filter (where mirrored),
-         (select array_agg(distinct queue) from back where state in ('r', 'q')), (select min(run_at) from back where state = 'l'),
+         (select array_agg(queue) from back where state in ('r', 'q')), (select min(run_at) from back where state = 'l'),
          array_agg(id) filter (where verdict not in ('again', 'suspend'))
     into n, keys, v_mirrored, v_ready, v_due, v_ended from judged;
   if v_ended is not null then perform count_ended(v_ended); end if;

@@ -72,5 +72,5 @@ begin
         where id = b.id;
     end if;
   end loop;
-  perform notify_ready(array(select distinct q from unnest(v_queues) q));
+  perform notify_ready(v_queues, true);
 end $$;

@@ -76,7 +76,7 @@ begin
                     wait_since = case when w.snoozes is not null then w.wait_since end
                   from mine where w.id = mine.id returning w.id, w.mirrored)
       select count(*), array_agg(id) filter (where mirrored) into n, v_mirrored from freed;
-      perform notify_ready(array[h.queue]) where n > 0;
+      perform notify_ready(array[h.queue], true) where n > 0;
     else
       with mine as materialized (
           select id from (
@@ -89,7 +89,7 @@ begin
         told as (update waiting w set reason = h.reason, message = h.message from mine where w.id = mine.id returning w.id, w.mirrored)
       select array_agg(id) filter (where mirrored) into v_mirrored from told;
       -- somebody may take one: another pool, a probe, the ramp
-      perform notify_ready(array[h.queue]) where h.reason = '' or exists (
+      perform notify_ready(array[h.queue], true) where h.reason = '' or exists (
         select from model_target t join model_breaker x on x.id = t.breaker where t.target = h.target and x.kind is not null
           and x.probe_at <= v_now and greatest(x.allowed, 1) > (select count(*) from running r where r.breaker = x.id));
     end if;
