@@ -61,6 +61,7 @@ class HollowWorker:
             seconds=numbers.HEARTBEAT_SECONDS,
             expiry_seconds=numbers.EXPIRY_SECONDS,
             info=lambda: WorkerInfo(identity.uuid, "bench", {QUEUES: self._slots}, "bench"),
+            ready=lambda: True,
             lost=self._lost,
             releases=(RELEASE, RELEASE),
             drain=self._broken,

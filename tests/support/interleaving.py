@@ -28,7 +28,7 @@ from agentjobs.queue.connection import ROLLBACK_REPEATS
 from agentjobs.queue.queue import Queue
 
 TABLES = (
-    "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lost_worker", "outbox", "upkeep",
+    "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lookout", "lost_worker", "outbox", "upkeep",
     "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute", "tally_key", "tally_first", "output_tail",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")

@@ -44,11 +44,13 @@ class Heartbeat:
         seconds: float,
         expiry_seconds: float,
         info: Callable[[], WorkerInfo],
+        ready: Callable[[], bool],
         lost: Callable[[], Awaitable[None]],
         releases: tuple[int, int],
         drain: Callable[[str], None],
     ) -> None:
         """
+        :param ready: whether the worker could start a job now.
         :param lost: kills every executor, and returns when they are gone.
         :param releases: the oldest and the newest release of the database's functions that this worker works
             with; on others it drains (H30).
@@ -61,6 +63,7 @@ class Heartbeat:
         self._seconds = seconds
         self._expiry_seconds = expiry_seconds
         self._info = info
+        self._ready = ready
         self._lost = lost
         self._releases = releases
         self._drain = drain
@@ -87,7 +90,8 @@ class Heartbeat:
         newest = identity.last_token
         in_hand = self._runs.in_hand(identity.uuid)
         sent = boot_seconds()
-        room = list(self._runs.free()) if identity.claims and not identity.deaf else None
+        able = identity.claims and self._ready() and not identity.deaf
+        room = list(self._runs.free()) if able else None
         beat = await self._queue.beat(identity.uuid, in_hand, sorted(identity.in_flight), room)
         if not beat.alive:
             await self._expired()

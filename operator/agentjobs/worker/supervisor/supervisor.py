@@ -211,6 +211,7 @@ class Worker:
                 seconds=config.heartbeat_seconds,
                 expiry_seconds=config.expiry_seconds,
                 info=self._info,
+                ready=lambda: self.executors.ready,
                 lost=self._stop_all_lost,
                 releases=RELEASES,
                 drain=self._drain_once,
