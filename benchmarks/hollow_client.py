@@ -67,11 +67,18 @@ class HollowWorker:
             drain=self._broken,
         )
         listener = Listener(self._queue, identity, self._runs, [QUEUES], seconds=numbers.TICK_SECONDS)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(heartbeat.run())
-            await identity.reached.wait()
-            for loop in (dispatcher, listener, Ticker(self._queue, identity, seconds=numbers.TICK_SECONDS)):
-                group.create_task(loop.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(heartbeat.run())
+                await identity.reached.wait()
+                for loop in (
+                    dispatcher,
+                    listener,
+                    Ticker(self._queue, identity, seconds=numbers.TICK_SECONDS),
+                ):
+                    group.create_task(loop.run())
+        finally:
+            await self._queue.unregister(identity.uuid)
 
     def _start(self, job: ClaimedJob, worker: object) -> None:
         if (enqueued := job.payload.get("t")) is not None:

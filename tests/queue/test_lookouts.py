@@ -26,8 +26,10 @@ async def workers_of(queue: Queue, n: int) -> list[TestWorker]:
     return [await TestWorker(queue).register() for _ in range(n)]
 
 
-async def beat(queue: Queue, worker: TestWorker, room: Sequence[str] = ROOM) -> BeatResult:
-    return await queue.beat(worker.id, [(job.id, job.token) for job in worker.held], (), room)
+async def beat(
+    queue: Queue, worker: TestWorker, room: Sequence[str] = ROOM, *, hears: bool = True
+) -> BeatResult:
+    return await queue.beat(worker.id, [(job.id, job.token) for job in worker.held], (), room, hears=hears)
 
 
 async def holders(dsn: str) -> list[str]:
@@ -72,30 +74,57 @@ async def test_the_seat_of_a_worker_that_has_left_or_died_is_taken_with_the_next
     assert str(fleet[5].id) not in await holders(dsn)
 
 
-async def test_while_a_job_waits_a_worker_with_room_takes_the_seat_of_one_without(
+async def test_a_worker_with_room_takes_the_seat_of_one_without_where_a_job_waits_or_too_few_have_room(
     dsn: str, queue: Queue
 ) -> None:
-    fleet = await workers_of(queue, SEATS + 2)
+    fleet = await workers_of(queue, SEATS + 12)
     for worker in fleet:
         await beat(queue, worker)
-    for worker in fleet[:SEATS]:
-        await beat(queue, worker, ())  # all that look out are full
-    spare, other = fleet[SEATS:]
-    assert (await beat(queue, spare)).seats == {}, "nothing waits: nobody gives way"
+    for worker in fleet[: SEATS // 2]:
+        await beat(queue, worker, ())
+    spare = fleet[SEATS:]
+    assert (await beat(queue, spare[0])).seats == {}, "half of the lookouts have room, and nothing waits"
     await queue.enqueue([new_job()])
-    told = await beat(queue, spare)
+    told = await beat(queue, spare[0])
     assert told.ready
-    assert told.seats == {"agents": (0, 1)}, "it alone has room"
-    assert (await beat(queue, other)).seats == {"agents": (1, 2)}
+    assert told.seats == {"agents": (0, SEATS // 2 + 1)}
+    for worker in fleet[SEATS // 2 : SEATS]:
+        await beat(queue, worker, ())
+    await sql(dsn, "delete from waiting")
+    seats = [(await beat(queue, worker)).seats for worker in spare[1:]]
+    assert seats[:7] == [{"agents": (n, n + 1)} for n in range(1, 8)]
+    assert seats[7:] == [{}] * (len(spare) - 8), "half have room again"
     assert len(set(await holders(dsn))) == SEATS
+
+
+async def test_who_has_no_room_for_a_queue_is_no_lookout_of_it_though_it_has_room_for_another(
+    dsn: str, queue: Queue
+) -> None:
+    one, other = await workers_of(queue, 2)
+    for worker in (one, other):
+        await beat(queue, worker, ("agents", "slow"))
+    await beat(queue, one, ("slow",))
+    assert (await beat(queue, other, ("agents", "slow"))).seats == {"agents": (0, 1), "slow": (1, 2)}
 
 
 async def test_a_worker_that_hears_nothing_or_drains_gives_its_seat_back(dsn: str, queue: Queue) -> None:
     (worker,) = await workers_of(queue, 1)
     assert (await beat(queue, worker)).seats == {"agents": (0, 1)}
-    told = await worker.beat()
-    assert told.seats is None
+    await queue.enqueue([new_job()])
+    deaf = await beat(queue, worker, hears=False)
+    assert (deaf.seats, deaf.ready, deaf.workers) == (None, True, 1)
     assert await holders(dsn) == []
+    assert (await beat(queue, worker)).seats == {"agents": (0, 1)}
+    draining = await worker.beat()
+    assert (draining.seats, draining.ready) == (None, False)
+    assert await holders(dsn) == []
+
+
+async def test_a_worker_without_a_seat_is_told_how_many_workers_there_are(dsn: str, queue: Queue) -> None:
+    fleet = await workers_of(queue, 40)
+    for worker in fleet:
+        await beat(queue, worker)
+    assert (await beat(queue, fleet[-1])).workers == 40
 
 
 async def test_a_beat_tells_of_jobs_that_wait_in_the_queues_with_room_and_of_no_others(

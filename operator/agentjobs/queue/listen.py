@@ -31,7 +31,7 @@ DEAF = "deaf"
 """The payload of ``poll`` where notifications do not arrive."""
 _PROBE_SECONDS = 2.0
 """The longest wait for our own probe notification, by which we find out whether LISTEN delivers."""
-_POLL_WITHOUT_NOTIFY_SECONDS = 0.25
+DEAF_SECONDS = 0.25
 """The pause between two polls where LISTEN does not deliver: a pooler in transaction mode swallows it."""
 
 
@@ -44,16 +44,21 @@ class Note:
     payload: str = ""
 
 
-async def listen(target: Target, channels: Sequence[Kind] = CHANNELS) -> AsyncGenerator[Note, None]:
-    """Yields notifications for ever, over reconnects; ``poll`` after each connect and every few seconds."""
-    async with aclosing(_notes(target, channels)) as notes:
+async def listen(
+    target: Target, channels: Sequence[Kind] = CHANNELS, *, deaf_seconds: float = DEAF_SECONDS
+) -> AsyncGenerator[Note, None]:
+    """Yields notifications for ever, over reconnects; ``poll`` after each connect and every few seconds.
+
+    :param deaf_seconds: the pause between two polls where notifications do not arrive.
+    """
+    async with aclosing(_notes(target, channels, deaf_seconds)) as notes:
         while True:
             with cancellation_kept():
                 note = await anext(notes)
             yield note
 
 
-async def _notes(target: Target, channels: Sequence[Kind]) -> AsyncGenerator[Note, None]:
+async def _notes(target: Target, channels: Sequence[Kind], deaf_seconds: float) -> AsyncGenerator[Note, None]:
     told = ""
     while True:
         try:
@@ -77,7 +82,7 @@ async def _notes(target: Target, channels: Sequence[Kind]) -> AsyncGenerator[Not
                 if told:
                     log.info("notifications are heard again")
                     told = ""
-                pause = numbers.POLL_SECONDS if heard else _POLL_WITHOUT_NOTIFY_SECONDS
+                pause = numbers.POLL_SECONDS if heard else deaf_seconds
                 while time.monotonic() - conn.opened_at < LIFETIME_SECONDS:
                     async for note in conn.notifies(timeout=pause):
                         yield _note(note)

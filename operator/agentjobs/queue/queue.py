@@ -25,7 +25,7 @@ from agentjobs.queue.controls import Controls
 from agentjobs.queue.erasure import Erasure
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.kubernetes import KubernetesObjects
-from agentjobs.queue.listen import CHANNELS, Kind, Note, listen
+from agentjobs.queue.listen import CHANNELS, DEAF_SECONDS, Kind, Note, listen
 from agentjobs.queue.records import (
     JobView,
     NewJob,
@@ -221,6 +221,8 @@ class Queue(Workers, Controls, KubernetesObjects, BulkActs, Boards, Schedules, S
         )
         return [WorkerInfo(*row) for row in rows]
 
-    def listen(self, channels: Sequence[Kind] = CHANNELS) -> AsyncGenerator[Note, None]:
+    def listen(
+        self, channels: Sequence[Kind] = CHANNELS, *, deaf_seconds: float = DEAF_SECONDS
+    ) -> AsyncGenerator[Note, None]:
         """Notifications, for ever, on a direct connection of its own."""
-        return listen(Target(self._direct_dsn, f"{self._name}-listen"), channels)
+        return listen(Target(self._direct_dsn, f"{self._name}-listen"), channels, deaf_seconds=deaf_seconds)

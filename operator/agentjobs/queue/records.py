@@ -344,6 +344,8 @@ class BeatResult:
     """By queue for which this worker looks out: how many lookouts with room come before it, and how many there are. None: not told."""
     ready: bool = False
     """A job waits for which the worker has a free slot."""
+    workers: int = 0
+    """How many workers there are, counted to 100; told to one that looks out for no queue."""
     ticks: bool = True
     """The worker is one of those that tick each second."""
     recovering: bool = False

@@ -205,20 +205,23 @@ class Workers:
         in_hand: Sequence[tuple[int, int]],
         in_flight: Sequence[int],
         room: Sequence[str] | None = None,
+        *,
+        hears: bool = True,
     ) -> BeatResult:
         """The heartbeat, in a transaction of its own (H12).
 
         :param in_hand: (job id, token) of the runs in hand.
         :param in_flight: tokens of claims without a reply yet.
-        :param room: queues for which it has free slots; None: it claims nothing, or hears no notifications.
+        :param room: queues for which it has free slots; None: it claims nothing.
+        :param hears: notifications arrive, so it can look out for a queue.
         """
         try:
-            rows = await self._beat(worker, in_hand, in_flight, room)
+            rows = await self._beat(worker, in_hand, in_flight, room, hears)
         except QueueUnavailable as error:
             if isinstance(error.__cause__, errors.ConnectionTimeout):
                 self._db.give_up_silent()
             raise
-        alive, release, controls, disowned, wanted, seats, ready, ticks = rows[0]
+        alive, release, controls, disowned, wanted, seats, ready, workers, ticks = rows[0]
         return BeatResult(
             alive=alive,
             release=release,
@@ -226,9 +229,10 @@ class Workers:
             disowned=[(i, t) for i, t in disowned or ()],
             wanted={(i, t): stored for i, t, stored in wanted or ()},
             seats=None
-            if room is None
+            if room is None or not hears
             else {queue: (place, n) for queue, (place, n) in (seats or {}).items()},
             ready=ready is True,
+            workers=workers or 0,
             ticks=ticks is not False,
         )
 
@@ -238,12 +242,13 @@ class Workers:
         in_hand: Sequence[tuple[int, int]],
         in_flight: Sequence[int],
         room: Sequence[str] | None,
+        hears: bool,
     ) -> list[Row]:
         hint = self._hints.get(worker)
         low = hint.low(room, time.monotonic()) if hint is not None and room else None
         return await self._beats.fetch(
-            "select alive, release, controls, disowned, wanted, seats, ready, ticks"
-            " from agentjobs.beat(%s, %s::json, %s::bigint[], %s, %s::text[], %s::bigint[])",
+            "select alive, release, controls, disowned, wanted, seats, ready, workers, ticks"
+            " from agentjobs.beat(%s, %s::json, %s::bigint[], %s, %s::text[], %s::bigint[], %s)",
             (
                 worker,
                 dumps([{"i": i, "t": t} for i, t in in_hand]),
@@ -251,6 +256,7 @@ class Workers:
                 self._expiry,
                 None if room is None else list(room),
                 low,
+                hears,
             ),
         )
 

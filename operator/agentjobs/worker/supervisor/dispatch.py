@@ -25,7 +25,12 @@ log = logging.getLogger(__name__)
 _ACKS = 256
 """The most acks in one step: each may carry 1 MiB of result and 64 KiB of log."""
 _REST = 12
-"""How many times as long a worker waits for its next poll that hears no notifications and need not: its beats tell it of work."""
+"""How many times as long a worker waits for its next poll as it would if calls, beats and looks did not tell it of work."""
+_LOOKS_A_SECOND, _LOOKS_A_SECOND_DEAF = 20, 64
+"""How often a second all workers together look for jobs that hear of none, which is cheaper than a claim of nothing: those that look out
+for no queue, and those whose notifications do not arrive."""
+_LOOK_SECONDS, _LOOK_SECONDS_DEAF = 1.0, 0.25
+"""The shortest pause between two such looks of one worker."""
 _GATHER_SECONDS = 0.003
 """The pause between two steps, so that runs that end close together are acked, and their slots filled, in one
 commit. The first step after an idle time does not wait."""
@@ -37,6 +42,18 @@ class AckRefused(Exception):
     def __init__(self, refused: Mapping[int, Exception]) -> None:
         id_, error = next(iter(refused.items()))
         super().__init__(f"job {id_}: neither its ack nor its failure can be stored: {why(error)}")
+
+
+def look_seconds(workers: int, poll_seconds: float, *, deaf: bool) -> float | None:
+    """The pause between two looks for jobs of a worker that hears of none; None: its beats look often enough. Pure.
+
+    :param workers: how many there are, as far as this one was told.
+    :param deaf: no worker can be presumed to hear anything.
+    """
+    if deaf:
+        return min(poll_seconds, max(_LOOK_SECONDS_DEAF, workers / _LOOKS_A_SECOND_DEAF))
+    pause = max(_LOOK_SECONDS, workers / _LOOKS_A_SECOND)
+    return pause if pause < poll_seconds else None
 
 
 class Dispatcher:
@@ -80,13 +97,10 @@ class Dispatcher:
     async def run(self) -> None:
         more, ended = True, 0.0
         while True:
-            if not more:
-                rests = 1 if self._identity.listening_wanted.is_set() else _REST
-                await wait_for(
-                    self._identity.work_wanted, rests * self._poll_seconds * random.uniform(0.9, 1.1)
-                )
-            await asyncio.sleep(max(0.0, ended + _GATHER_SECONDS - time.monotonic()))
             try:
+                if not more:
+                    await self._wait()
+                await asyncio.sleep(max(0.0, ended + _GATHER_SECONDS - time.monotonic()))
                 more = await self._once()
                 ended = time.monotonic()
                 if self._refused:  # all others are acked, and claims go on: no pause
@@ -97,12 +111,31 @@ class Dispatcher:
                 await asyncio.sleep(self.outage.failed(error))
                 more = True
 
+    async def _wait(self) -> None:
+        """Waits for something to do: an ended run, a call, a beat that tells of work, a look that finds some, the next poll."""
+        identity = self._identity
+        until = time.monotonic() + _REST * self._poll_seconds * random.uniform(0.9, 1.1)
+        while (left := until - time.monotonic()) > 0:
+            look = None
+            if not identity.seats:
+                look = look_seconds(identity.workers, self._poll_seconds, deaf=identity.deaf)
+            if await wait_for(
+                identity.work_wanted, left if look is None else min(left, look * random.uniform(0.8, 1.2))
+            ):
+                return
+            free = self._runs.free() if look is not None and self._can_claim() else {}
+            if free and await self._queue.anything_for(list(free)):
+                return
+
+    def _can_claim(self) -> bool:
+        return self._identity.claims and self._ready()
+
     async def _once(self) -> bool:
         """Makes one step. True: the next one has work already."""
         await self._ack_for_others()
         identity = self._identity
         worker = identity.uuid
-        slots = self._runs.free() if identity.claims and self._ready() else {}
+        slots = self._runs.free() if self._can_claim() else {}
         acks = self._runs.acks_of(worker, _ACKS)
         called, identity.called = identity.called, False
         if not acks and not slots:

@@ -38,6 +38,7 @@ class Drain:
         self._steps[self._asked].set()
         self._asked += 1
         self._identity.draining = True
+        self._identity.beat_wanted.set()  # gives its seats to others
         how = ("drain", "hurry", "kill")[self._asked - 1]
         tell(log, f"worker.{how}", why=why, running=len(self._runs.running))
 

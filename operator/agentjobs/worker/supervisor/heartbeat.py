@@ -76,7 +76,7 @@ class Heartbeat:
                 await self._once()
                 self.outage.over()
                 pause = self._seconds * random.uniform(0.9, 1.0)
-                if self._runs.running and not self._identity.listening_wanted.is_set():
+                if self._runs.running and not self._identity.seats:
                     pause = min(pause, _UNHEARD_SECONDS)
             except Exception as error:
                 pause = min(self._seconds, self.outage.failed(error))
@@ -90,9 +90,10 @@ class Heartbeat:
         newest = identity.last_token
         in_hand = self._runs.in_hand(identity.uuid)
         sent = boot_seconds()
-        able = identity.claims and self._ready() and not identity.deaf
-        room = list(self._runs.free()) if able else None
-        beat = await self._queue.beat(identity.uuid, in_hand, sorted(identity.in_flight), room)
+        room = list(self._runs.free()) if identity.claims and self._ready() else None
+        beat = await self._queue.beat(
+            identity.uuid, in_hand, sorted(identity.in_flight), room, hears=not identity.deaf
+        )
         if not beat.alive:
             await self._expired()
             return
@@ -100,6 +101,7 @@ class Heartbeat:
         self._renew_lease(sent)
         self._obey(beat)
         identity.seated(beat.seats)
+        identity.workers = beat.workers
         identity.ticks = beat.ticks
         if beat.ready:
             identity.work_wanted.set()

@@ -37,10 +37,12 @@ class Identity:
     tick_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Wakes the ticker: a due time that was notified, a job that waits for its session."""
     seats: Mapping[str, tuple[int, int]] | None = None
-    """By queue for which this worker looks out: its place among the lookouts with room, and how many there are. None: not known yet,
-    or this worker hears no notifications."""
+    """By queue for which this worker looks out: its place among the lookouts with room, and how many there are. None: it claims
+    nothing now, or hears no notifications."""
     listening_wanted: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the worker is to hear notifications: until its first beat, and while it looks out for a queue."""
+    """Set while the worker is to hear notifications: it looks out for a queue, or tries whether they arrive by now."""
+    workers: int = 0
+    """How many workers there are, as far as one that looks out for no queue was told."""
     deaf: bool = False
     """Notifications do not arrive, so the worker polls often."""
     called: bool = False
@@ -48,13 +50,10 @@ class Identity:
     ticks: bool = True
     """The worker is one of those that tick each second."""
 
-    def __post_init__(self) -> None:
-        self.listening_wanted.set()
-
     def seated(self, seats: Mapping[str, tuple[int, int]] | None) -> None:
         """Takes the seats that a beat has told. Without one the worker hears no notifications: its beats tell it of work."""
         self.seats = seats
-        if seats is None or seats:
+        if seats or self.deaf:
             self.listening_wanted.set()
         else:
             self.listening_wanted.clear()

@@ -98,7 +98,7 @@ class Worker:
                 path=config.path,
                 environment=executor_environment(os.environ, config),
             ),
-            on_ready=self.identity.work_wanted.set,
+            on_ready=self._can_start,
         )
         pages: dict[str, Callable[[], Answer]] = {
             "/healthz": self._healthz,
@@ -249,6 +249,11 @@ class Worker:
                     await queue.unregister(identity.uuid)
 
     # one run
+
+    def _can_start(self) -> None:
+        """The template is warm: claim, and look out for jobs from now on."""
+        self.identity.work_wanted.set()
+        self.identity.beat_wanted.set()
 
     def _start(self, job: ClaimedJob, worker: UUID) -> None:
         run = Run(job, worker)

@@ -24,6 +24,8 @@ _JOBS_A_CALL = 4
 """Of so many jobs one lookout is called. It may take more, and passes on what is left."""
 _LOOKS_SECONDS = (0.005, 0.015, 0.04, 0.1)
 """When the lookouts behind those that were called look whether a job is left: one that was called may have died, or have no room."""
+_LAST_LOOK_SECONDS = 0.15
+"""When all others look: what each knows of the others is as old as its last beat, so it may be that none of those had room."""
 _LEAST_SECONDS = 0.02
 """The shortest pause between two ticks, however dense the due times are."""
 _SHARED_SECONDS = 0.1
@@ -97,8 +99,8 @@ class Pruner:
                 await asyncio.sleep(self.outage.failed(error))
 
 
-def look_after(place: int, count: int, jobs: int, number: int) -> float | None:
-    """After how many seconds a lookout looks for the jobs of a call: 0.0: it is called itself; None: others are. Pure.
+def look_after(place: int, count: int, jobs: int, number: int) -> float:
+    """After how many seconds a lookout looks for the jobs of a call; 0.0: it is called itself. Pure.
 
     :param place: its place among the lookouts with room.
     :param count: how many there are.
@@ -108,7 +110,7 @@ def look_after(place: int, count: int, jobs: int, number: int) -> float | None:
     behind = (place - number) % count - min(count, -(-jobs // _JOBS_A_CALL))
     if behind < 0:
         return 0.0
-    return _LOOKS_SECONDS[behind] if behind < len(_LOOKS_SECONDS) else None
+    return _LOOKS_SECONDS[behind] if behind < len(_LOOKS_SECONDS) else _LAST_LOOK_SECONDS
 
 
 class Listener:
@@ -123,14 +125,18 @@ class Listener:
         self._runs = runs
         self._queues = frozenset(queues)
         self._seconds = seconds
-        self._looks: set[asyncio.Task[None]] = set()
+        self._looks: dict[str, asyncio.TimerHandle] = {}
+        """By queue: the next look. It is after all calls that were heard, so one is enough."""
+        self._looking: set[asyncio.Task[None]] = set()
         self.outage = Outage("listen", log)
 
     async def run(self) -> None:
         while True:
             await self._identity.listening_wanted.wait()
             try:
-                async with aclosing(self._queue.listen(WORKER_CHANNELS)) as notes:
+                async with aclosing(
+                    self._queue.listen(WORKER_CHANNELS, deaf_seconds=numbers.POLL_SECONDS)
+                ) as notes:
                     async for note in notes:
                         self.outage.over()
                         self._hear(note)
@@ -153,8 +159,12 @@ class Listener:
             case "due":
                 if self._is_first():
                     self._due(note.payload)
+            case "poll" if note.payload == DEAF:
+                if not identity.deaf:
+                    identity.deaf = True
+                    identity.beat_wanted.set()
             case "poll":
-                identity.deaf = note.payload == DEAF
+                identity.deaf = False
                 identity.work_wanted.set()
             case _:
                 pass
@@ -171,24 +181,35 @@ class Listener:
         after = look_after(place, count, jobs, number)
         if after == 0:
             self._claim()
-        elif after is not None:
-            asyncio.get_running_loop().call_later(after, self._look, queue)
+        else:
+            self._look_after(after, queue)
 
     def _claim(self) -> None:
         self._identity.called = True
         self._identity.work_wanted.set()
 
-    def _look(self, queue: str) -> None:
-        async def look() -> None:
-            try:
-                if queue in self._runs.free() and await self._queue.anything_for([queue]):
-                    self._claim()
-            except Exception as error:
-                log.debug("a look for jobs failed: %s", error)  # beats and polls find them
+    def _look_after(self, seconds: float, queue: str) -> None:
+        loop = asyncio.get_running_loop()
+        planned = self._looks.get(queue)
+        if planned is not None:
+            if planned.when() <= loop.time() + seconds:
+                return
+            planned.cancel()
+        self._looks[queue] = loop.call_later(seconds, self._look, queue)
 
-        task = asyncio.ensure_future(look())
-        self._looks.add(task)
-        task.add_done_callback(self._looks.discard)
+    def _look(self, queue: str) -> None:
+        del self._looks[queue]
+        if queue in self._runs.free():
+            task = asyncio.ensure_future(self._look_for(queue))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+    async def _look_for(self, queue: str) -> None:
+        try:
+            if await self._queue.anything_for([queue]):
+                self._claim()
+        except Exception as error:
+            log.debug("a look for jobs failed: %s", error)  # beats and polls find them
 
     def _is_first(self) -> bool:
         """Whether this worker is one of the two that hear of due times and sessions for all."""

@@ -4,20 +4,21 @@
 -- does not know, because the reply was lost (H8): neither held, nor in flight, and older than a beat, for a claim may have been
 -- sent after this beat was composed.
 -- wanted: runs whose output somebody reads (want_output), and whether some is stored.
--- p_room: the queues for which this worker has free slots, {} where it has none; null: it hears no notifications, or claims nothing.
--- seats, ready, p_low: look_out(). ticks: it is one of two that tick each second; the others do seldom, in case these are gone.
+-- p_room: the queues for which this worker has free slots, {} where it has none; null: it claims nothing. p_hears: it hears notifications.
+-- seats, ready, p_low: look_out(). workers: how many there are, counted to 100, for one without a seat, which looks for jobs the less
+-- often. ticks: it is one of two that tick each second; the others do seldom, in case these are gone.
 -- A gap of half the expiry starts the steady time anew (H11): the others may have beaten almost a whole beat earlier. So does a
 -- beat before the last one: the database's clock was set back.
 -- Indexes: worker's primary key, running_control, output_tail_wanted, running's primary key. Lock order: the worker's own row alone.
 create or replace function beat(p_worker uuid, p_held json, p_in_flight bigint[], p_expiry interval,
-                     p_room text[] default null, p_low bigint[] default null,
+                     p_room text[] default null, p_low bigint[] default null, p_hears boolean default true,
                      out alive boolean, out release int, out controls json, out disowned json, out wanted json,
-                     out seats json, out ready boolean, out ticks boolean) language plpgsql
+                     out seats json, out ready boolean, out workers int, out ticks boolean) language plpgsql
   set jit = off as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp();
 begin
   update worker set steady_since = case when beat_at between v_now - p_expiry / 2 and v_now then steady_since else v_now end,
-                    beat_at = v_now, room = coalesce(cardinality(p_room), 0) > 0
+                    beat_at = v_now, room = coalesce(p_room, '{}')
     where id = p_worker;
   alive := found;
   select max(b.release) into release from bundle b;
@@ -30,10 +31,14 @@ begin
   select json_agg(json_build_array(r.id, r.token)) into disowned
   from running r where r.worker = p_worker and r.token <> all (p_in_flight) and r.since < v_now - p_expiry / 3
     and not exists (select from json_to_recordset(p_held) as h(i bigint, t bigint) where h.i = r.id and h.t = r.token);
-  if p_room is null then
+  if p_room is null or not p_hears then
     delete from lookout where worker = p_worker;
-  else
-    select l.seats, l.ready into seats, ready from look_out(p_worker, p_room, p_low, p_expiry) l;
+  end if;
+  if p_room is not null then
+    select l.seats, l.ready into seats, ready from look_out(p_worker, p_room, p_low, p_hears, p_expiry) l;
+    if seats is null then
+      select count(*) into workers from (select from worker k where k.queues::text <> '{}' limit 100) k;
+    end if;
   end if;
   select count(*) < 2 into ticks from (
     select from worker k where k.id < p_worker and k.queues::text <> '{}' and k.beat_at > v_now - p_expiry * 2 / 3 limit 2) before;

@@ -351,13 +351,13 @@ create table worker (
   version      text not null,
   started_at   timestamptz not null,
   beat_at      timestamptz not null,
-  room         boolean not null default true,  -- it had a free slot then
+  room         text[] not null default '{}',  -- the queues for which it had a free slot then
   steady_since timestamptz not null            -- it has beaten without a gap since, so it may judge others (H11)
 ) with (fillfactor = 50);
 
 -- Who looks out for a queue's jobs: at most 16 workers, in numbered seats. Only they LISTEN: Postgres wakes every backend that listens for
 -- every notification, whoever is meant, so a notification costs as much as there are listeners (beat).
-create table lookout (queue text, seat smallint, worker uuid not null, primary key (queue, seat)) with (fillfactor = 50);
+create table lookout (queue text collate "C", seat smallint, worker uuid not null, primary key (queue, seat)) with (fillfactor = 50);
 create index lookout_by_worker on lookout (worker);
 
 -- One process that is not live any more and has left runs, until all of them are rescued: their records name it.
