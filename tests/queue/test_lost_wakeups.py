@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from benchmarks.clients import Client
 
 from agentjobs.queue.queue import Queue
-from benchmarks.clients import Client
 from queue_builders import new_job, sql
 
 ROUNDS = int(os.environ.get("AGENTJOBS_HUNT_ROUNDS", "60"))

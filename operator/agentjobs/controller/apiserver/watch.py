@@ -1,6 +1,6 @@
-"""The watches: kopf, a life of its own for each kind and namespace, hands watch events to the operator.
+"""The watches: kopf, a life of its own for each kind and namespace; its session hands watch events to the operator.
 
-kopf watches and nothing else: one ``on.event``, no finalizers, no writes. Each life has a thread and a loop
+kopf watches and nothing else: no handler is called, no finalizers, no writes. Each life has a thread and a loop
 of its own, because kopf cancels every task that was created in its loop after it started, and ends all its
 watches where one cannot go on. So a CRD that is missing, or a namespace that is forbidden, stops no other
 watch. This module starts a life again where it ends.
@@ -14,7 +14,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from agentjobs.controller.apiserver.resources import Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.watch_session import watch_session
 from agentjobs.controller.metrics.counters import API_REQUESTS, TASK_FAILURES
+from agentjobs.values.json import JsonObject
 
 log = logging.getLogger(__name__)
 # It warns that it takes no signals in a thread, at each start: that is what is wanted here.
@@ -42,54 +43,17 @@ STEADY_SECONDS = 60.0
 """A watch that was up for so long begins anew after a short delay."""
 
 
-class NoDiffBase(kopf.DiffBaseStorage):
-    """kopf copies each object per event to find differences for handlers that we do not have."""
-
-    def build(self, **_: Any) -> Any:
-        return {}
-
-    def fetch(self, **_: Any) -> Any:
-        return None
-
-    def store(self, **_: Any) -> None:
-        return None
-
-
-class NoProgress(kopf.ProgressStorage):
-    """Nothing is kept on the object."""
-
-    def fetch(self, **_: Any) -> Any:
-        return None
-
-    def store(self, **_: Any) -> None:
-        return None
-
-    def purge(self, **_: Any) -> None:
-        return None
-
-    def touch(self, **_: Any) -> None:
-        return None
-
-    def clear(self, *, essence: Any) -> Any:
-        return essence
-
-
 def watch_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True  # no watch on CRDs and namespaces, no cluster-wide RBAC for it
     settings.peering.standalone = True
     settings.process.ultimate_exiting_timeout = None  # it would kill us, not itself
-    settings.queueing.idle_timeout = 0.05  # two tasks per recently seen object live this long
-    settings.queueing.exit_timeout = 0.5
     settings.networking.error_backoffs = ()  # the session waits: see ``watch_session``
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = None
     settings.watching.chunk_size = 500
     settings.watching.connect_timeout = 5
-    settings.persistence.diffbase_storage = NoDiffBase()
-    settings.persistence.progress_storage = NoProgress()
-    settings.persistence.consistency_timeout = 0
     return settings
 
 
@@ -313,17 +277,18 @@ class _Life:
 
         async def login(**_: Any) -> kopf.AiohttpSession:
             configuration = await self.scope.watch.api.configuration()
-            session = watch_session(configuration, self)
+            session = watch_session(configuration, self, self._seen)
             return kopf.AiohttpSession(server=configuration.host, aiohttp_session=session)
 
         kopf.on.login(registry=registry)(login)
+
+        async def nothing(**_: Any) -> None:
+            """Has kopf watch this kind; it is never called, for the session keeps the objects from kopf."""
+
         kind = self.scope.kind
-        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(self._handler(kind))
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(nothing)
         return registry
 
-    def _handler(self, kind: Resource) -> Callable[..., Awaitable[None]]:
-        async def seen(event: Any, **_: Any) -> None:
-            what = WatchEvent(event["object"], event["type"] == "DELETED", event["type"] is None, kind)
-            self.scope.watch.enqueue(what, self.main)
-
-        return seen
+    def _seen(self, body: JsonObject, type_: str | None) -> None:
+        what = WatchEvent(body, type_ == "DELETED", type_ is None, self.scope.kind)
+        self.scope.watch.enqueue(what, self.main)

@@ -1,0 +1,84 @@
+"""What is left of a watch's answer for kopf: how far it has come, and what is no object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import aiohttp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentjobs.controller.apiserver.watch_session import WithoutObjects
+
+
+class Content:
+    """A body that arrives in pieces."""
+
+    def __init__(self, body: bytes, cuts: list[int]) -> None:
+        edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
+        self._pieces = [body[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+
+    async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+
+async def read(body: bytes, cuts: list[int]) -> tuple[list[tuple[dict[str, Any], str | None]], list[bytes]]:
+    """The objects that were handed on, and the lines that are left."""
+    seen: list[tuple[dict[str, Any], str | None]] = []
+    content = cast(aiohttp.StreamReader, Content(body, cuts))
+    left = [
+        piece
+        async for piece in WithoutObjects(
+            content, lambda body, type_: seen.append((body, type_))
+        ).iter_chunked(7)
+    ]
+    assert all(piece.endswith(b"\n") for piece in left), "kopf puts the pieces together"
+    return seen, b"".join(left).splitlines()
+
+
+def event(type_: str, version: int) -> dict[str, Any]:
+    return {"type": type_, "object": {"metadata": {"resourceVersion": str(version), "name": "größe"}}}
+
+
+ERROR = {"type": "ERROR", "object": {"code": 410, "metadata": {}}}
+TYPES = st.sampled_from(["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"])
+
+
+@given(
+    types=st.lists(TYPES, max_size=12), cuts=st.lists(st.integers(0, 2000), max_size=12), last=st.booleans()
+)
+async def test_each_object_is_handed_on_once_in_order_and_kopf_learns_the_last_version_of_each(
+    types: list[str], cuts: list[int], last: bool
+) -> None:
+    events = [ERROR if type_ == "ERROR" else event(type_, n) for n, type_ in enumerate(types, 1)]
+    body = b"\n".join(json.dumps(one, ensure_ascii=False).encode() for one in events) + b"\n" * last
+    seen, left = await read(body, cuts)
+    assert seen == [
+        (one["object"], one["type"]) for one in events if one["type"] not in ("BOOKMARK", "ERROR")
+    ]
+    told = [json.loads(line) for line in left]
+    assert [one for one in told if one["type"] == "ERROR"] == [
+        one for one in events if one["type"] == "ERROR"
+    ]
+    version = 0
+    for one in told:  # each line says as much as all events up to it, and none goes back
+        if one["type"] == "BOOKMARK":
+            assert int(one["object"]["metadata"]["resourceVersion"]) > version
+            version = int(one["object"]["metadata"]["resourceVersion"])
+    expected = [n for n, type_ in enumerate(types, 1) if type_ != "ERROR"]
+    assert version == (expected[-1] if expected else 0)
+
+
+async def test_what_is_no_watch_event_is_left_for_kopf() -> None:
+    lines = [
+        b'{"type": "ADDED"}',
+        b'{"type": "ADDED", "object": {"metadata": 7}}',
+        b"nonsense",
+        b'{"type": "NEW", "object": {}}',
+    ]
+    seen, left = await read(b"\n\n".join(lines), [3, 40])
+    assert seen == []
+    assert left == lines
