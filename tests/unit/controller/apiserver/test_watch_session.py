@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any, cast
@@ -18,7 +19,7 @@ class Content:
 
     def __init__(self, body: bytes, cuts: list[int]) -> None:
         edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
-        self._pieces = [body[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        self._pieces = [body[a:b] for a, b in itertools.pairwise(edges)]
 
     async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
         for piece in self._pieces:
