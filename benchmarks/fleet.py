@@ -116,6 +116,12 @@ def _done(clients: Sequence[Client]) -> int:
     return total
 
 
+def _waits(client: Client) -> list[float]:
+    """Stops a client; how long its jobs waited, ms. Empty: it was too busy to end in time."""
+    said = client.stop()
+    return list(json.loads(said)) if said.startswith(b"[") else []
+
+
 async def arrive(dsn: str, seconds: float) -> None:
     """Jobs arrive one by one, at random."""
     chance = random.Random(2)
@@ -155,14 +161,14 @@ def measure(server: Server, workers: int, processes: int, seconds: float) -> Seq
         time.sleep(3)
         full = phase(server, clients, counts, seconds)
         counts.close()
-        waits = [wait for client in clients for wait in json.loads(client.stop() or b"[]")]
+        waits = [wait for client in clients for wait in _waits(client)]
     return (
         f"{workers} × {slots}",
         number(busy.postgres / busy.jobs * 1000),
         number(busy.workers / busy.jobs * 1000),
         number(busy.transactions / busy.jobs),
         number(busy.claims / busy.jobs),
-        *(number(report.percentile(waits, p)) for p in (0.5, 0.99)),
+        *(number(report.percentile(waits, p)) if waits else "–" for p in (0.5, 0.99)),
         number(idle.postgres / idle.seconds),
         number(idle.transactions / idle.seconds),
         f"{number(full.jobs / full.seconds)} of {number(possible)}",

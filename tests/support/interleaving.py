@@ -409,6 +409,7 @@ _KEYS = {
     "pause": "queue || '/' || (unpaused_at is null)",
     "upkeep": "'-'",
     "worker": "name",
+    "lookout": "queue || '/' || seat",
     "model_target": "breaker || '/' || target",
     "audit": "(select count(*) from audit before where before.id <= t.id)",
     "facet": "namespace || '/' || queue || '/' || agent || '/' || model || '/' || (made_at > now() - interval '7 days')",

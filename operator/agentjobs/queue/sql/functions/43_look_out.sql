@@ -2,9 +2,9 @@
 -- with all workers listening each job would cost as much as there are workers. A call (notify_ready) names a number, by which each
 -- lookout knows whether it is meant. The others learn of work with their beats.
 
--- has_room: whether a worker lives and has a free slot for a queue, as far as its last beat tells. Index: worker's primary key.
-create or replace function has_room(p_worker uuid, p_queue text, p_expiry interval) returns boolean language sql stable as $$
-  select exists (select from worker k where k.id = p_worker and p_queue = any (k.room) and k.beat_at > clock_timestamp() - p_expiry / 2) $$;
+-- has_room: whether a worker has beaten since then, with a free slot for the queue. Index: worker's primary key.
+create or replace function has_room(p_worker uuid, p_queue text, p_since timestamptz) returns boolean language sql stable as $$
+  select exists (select from worker k where k.id = p_worker and p_queue = any (k.room) and k.beat_at > p_since) $$;
 
 -- look_out: gives a worker with free slots in the queues p_room its seats among the lookouts. A seat is free where nobody has it, or who
 -- had it is dead; and where a job waits, or less than half of the lookouts have room, that of a worker without room is free too.
@@ -16,7 +16,9 @@ create or replace function look_out(p_worker uuid, p_room text[], p_low bigint[]
                                     out seats json, out ready boolean) language plpgsql
   set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
   set plan_cache_mode = force_generic_plan set jit = off as $$ #variable_conflict use_column
-declare v_missing text[]; v_free text[]; v_given text[]; v_now timestamptz := clock_timestamp();
+declare
+  v_missing text[]; v_free text[]; v_given text[];
+  v_now timestamptz := clock_timestamp(); v_since timestamptz := v_now - p_expiry / 2;
 begin
   ready := exists (
       select from unnest(p_room) with ordinality q(name, i) cross join generate_series(0, 9) p
@@ -33,7 +35,7 @@ begin
                      where p_hears and not exists (select from lookout l where l.queue = q and l.worker = p_worker));
   select array_agg(q) filter (where living < 16), array_agg(q) filter (where roomy < case when ready then 16 else 8 end)
     into v_free, v_given from unnest(v_missing) q cross join lateral (
-      select count(*) living, count(*) filter (where l.queue = any (k.room) and k.beat_at > v_now - p_expiry / 2) roomy
+      select count(*) living, count(*) filter (where l.queue = any (k.room) and k.beat_at > v_since) roomy
       from lookout l join worker k on k.id = l.worker where l.queue = q and k.beat_at > v_now - p_expiry) c;
   if (v_free is not null or v_given is not null)
      and pg_try_advisory_xact_lock(hashtext('agentjobs lookout')) then
@@ -49,13 +51,13 @@ begin
       on conflict do nothing;
     update lookout set worker = p_worker where ctid = any (array(
       select l.ctid from unnest(v_given) q cross join lateral (
-        select l.ctid from lookout l where l.queue = q and not has_room(l.worker, l.queue, p_expiry)
+        select l.ctid from lookout l where l.queue = q and not has_room(l.worker, l.queue, v_since)
           and not exists (select from lookout m where m.queue = q and m.worker = p_worker)
         order by l.seat limit 1 for update skip locked) l));
   end if;
   select json_object_agg(m.queue, json_build_array(
-           (select count(*) from lookout l where l.queue = m.queue and l.seat < m.seat and has_room(l.worker, l.queue, p_expiry)),
-           1 + (select count(*) from lookout l where l.queue = m.queue and l.seat <> m.seat and has_room(l.worker, l.queue, p_expiry))))
+           (select count(*) from lookout l where l.queue = m.queue and l.seat < m.seat and has_room(l.worker, l.queue, v_since)),
+           1 + (select count(*) from lookout l where l.queue = m.queue and l.seat <> m.seat and has_room(l.worker, l.queue, v_since))))
     into seats from lookout m where m.worker = p_worker;
 end $$;
 
