@@ -1,6 +1,6 @@
 """All benches, one after another: prints their tables, and writes them into the documentation with ``--write``.
 
-About 30 minutes on two cores, half of them for the 10,000 jobs of `endurance`. What is at hand decides what is measured; what is left out says why. A bench that fails has no table, what ``--write``
+About 35 minutes on two cores, half of them for the 10,000 jobs of `endurance`. What is at hand decides what is measured; what is left out says why. A bench that fails has no table, what ``--write``
 finds of it stays, and the exit status is 1.
 """
 
@@ -29,6 +29,7 @@ BENCHES = (
     "web",
     "latency",
     "slots",
+    "fleet",
     "session_store",
     "attempt",
     "endurance",

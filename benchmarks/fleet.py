@@ -14,15 +14,20 @@ import json
 import os
 import random
 import select
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
 
+from agentjobs.local.process import free_port
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob
 from benchmarks import report
@@ -39,6 +44,17 @@ SECONDS = 15.0
 SETTLED_SECONDS = 12.0
 """All workers have beaten twice by then, so who looks out is settled."""
 MEBIBYTES_A_WORKER = 30
+PGBOUNCER = """[databases]
+* = host={host} port={port} user={user} password={password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {listen}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+max_client_conn = 10000
+default_pool_size = 20
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,7 @@ class Figures:
     workers: float
     transactions: int
     claims: int
+    wal: int
     foreign: float
 
 
@@ -60,35 +77,74 @@ class Counts:
     def __init__(self, dsn: str) -> None:
         self._conn = psycopg.connect(dsn, autocommit=True)
 
-    def read(self) -> tuple[int, int]:
-        """Transactions of the database, and calls of claim()."""
+    def read(self) -> tuple[int, int, int]:
+        """Transactions of the database, calls of claim(), bytes of WAL."""
         self._conn.execute("select pg_stat_clear_snapshot()")
         row = self._conn.execute(
             "select (select xact_commit + xact_rollback from pg_stat_database where datname = current_database()),"
-            " (select coalesce(sum(calls), 0)::bigint from pg_stat_user_functions where schemaname = 'agentjobs' and funcname = 'claim')"
+            " (select coalesce(sum(calls), 0)::bigint from pg_stat_user_functions where schemaname = 'agentjobs' and funcname = 'claim'),"
+            " pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
         ).fetchone()
         assert row is not None
-        return int(row[0]), int(row[1])
+        return int(row[0]), int(row[1]), int(row[2])
 
     def close(self) -> None:
         self._conn.close()
 
 
 @contextmanager
-def fleet(dsn: str, workers: int, slots: int, processes: int) -> Iterator[list[Client]]:
+def pooled(dsn: str, pgbouncer: str | None) -> Iterator[str]:
+    """The same database through this PgBouncer in transaction mode; None: without one."""
+    if pgbouncer is None:
+        yield dsn
+        return
+    parts = urlsplit(dsn)
+    port = free_port()
+    settings = PGBOUNCER.format(
+        host=parts.hostname,
+        port=parts.port,
+        user=parts.username,
+        password=unquote(parts.password or ""),
+        listen=port,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "pgbouncer.ini").write_text(settings)
+        as_root = ["-u", "nobody"] if os.getuid() == 0 else []  # it runs as anybody but root
+        process = subprocess.Popen([pgbouncer, "-q", *as_root, f"{folder}/pgbouncer.ini"])
+        try:
+            yield urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}"))
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def fleet(
+    dsn: str, workers: int, slots: int, processes: int, pgbouncer: str | None
+) -> Iterator[list[Client]]:
     """So many workers, running; stopped at the end."""
     shares = [workers // processes + (n < workers % processes) for n in range(min(processes, workers))]
-    command = [sys.executable, "-m", "benchmarks.hollow_client", dsn, "--slots", str(slots)]
-    clients = [Client([*command, "--workers", str(n)]) for n in shares]
-    try:
-        for client in clients:
-            client.wait_ready()
-            client.go()
-        yield clients
-    finally:
-        for client in clients:
-            if client.process.poll() is None:
-                client.stop()
+    with pooled(dsn, pgbouncer) as url:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.hollow_client",
+            url,
+            *(["--direct", dsn] if pgbouncer else []),
+            "--slots",
+            str(slots),
+        ]
+        clients = [Client([*command, "--workers", str(n)]) for n in shares]
+        try:
+            for client in clients:
+                client.wait_ready()
+                client.go()
+            yield clients
+        finally:
+            for client in clients:
+                if client.process.poll() is None:
+                    client.stop()
 
 
 def phase(server: Server, clients: Sequence[Client], counts: Counts, seconds: float) -> Figures:
@@ -103,7 +159,7 @@ def phase(server: Server, clients: Sequence[Client], counts: Counts, seconds: fl
     cpu = meter.cpu_seconds
     return Figures(
         _done(clients), meter.wall_seconds, cpu["postgres"], cpu["client"],
-        after[0] - before[0], after[1] - before[1], meter.foreign_share,
+        after[0] - before[0], after[1] - before[1], after[2] - before[2], meter.foreign_share,
     )  # fmt: skip
 
 
@@ -145,10 +201,12 @@ async def fill(dsn: str, jobs: int) -> None:
 ARRIVING = "import asyncio, sys; from benchmarks.fleet import arrive; asyncio.run(arrive(sys.argv[1], float(sys.argv[2])))"
 
 
-def measure(server: Server, workers: int, processes: int, seconds: float) -> Sequence[str]:
+def measure(
+    server: Server, workers: int, processes: int, seconds: float, pgbouncer: str | None
+) -> Sequence[str]:
     """The table's row of one fleet."""
     slots = 200 if workers == 1 else 10
-    with server.database() as dsn, fleet(dsn, workers, slots, processes) as clients:
+    with server.database() as dsn, fleet(dsn, workers, slots, processes, pgbouncer) as clients:
         counts = Counts(dsn)
         time.sleep(SETTLED_SECONDS)
         idle = phase(server, clients, counts, seconds)
@@ -168,6 +226,7 @@ def measure(server: Server, workers: int, processes: int, seconds: float) -> Seq
         number(busy.workers / busy.jobs * 1000),
         number(busy.transactions / busy.jobs),
         number(busy.claims / busy.jobs),
+        number(busy.wal / busy.jobs / 1000),
         *(number(report.percentile(waits, p)) if waits else "–" for p in (0.5, 0.99)),
         number(idle.postgres / idle.seconds),
         number(idle.transactions / idle.seconds),
@@ -177,18 +236,23 @@ def measure(server: Server, workers: int, processes: int, seconds: float) -> Seq
     )
 
 
-def run(options: Options, fleets: Sequence[int] = WORKERS, processes: int | None = None) -> list[Table]:
+def run(
+    options: Options,
+    fleets: Sequence[int] = WORKERS,
+    processes: int | None = None,
+    pgbouncer: str | None = None,
+) -> list[Table]:
     processes = processes or 2 * (os.cpu_count() or 1)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") >> 20
     carried = [n for n in fleets if n * MEBIBYTES_A_WORKER < memory]
     with Server(max_connections=4 * max(carried) + 100, track_functions="pl") as server:
-        rows = [measure(server, n, processes, SECONDS * options.scale) for n in carried]
+        rows = [measure(server, n, processes, SECONDS * options.scale, pgbouncer) for n in carried]
     return [
         Table(
             f"A fleet: {RATE:g} jobs a second, nothing, and more than it can do",
             "python -m benchmarks.fleet",
             (
-                "workers", "Postgres CPU ms/job", "worker CPU ms/job", "transactions/job", "claims/job", "start p50 ms", "p99 ms",
+                "workers", "Postgres CPU ms/job", "worker CPU ms/job", "transactions/job", "claims/job", "WAL kB/job", "start p50 ms", "p99 ms",
                 "idle: Postgres cores", "transactions/s", "saturated: jobs/s", "Postgres CPU ms/job", "foreign CPU",
             ),
             rows,
@@ -205,7 +269,10 @@ if __name__ == "__main__":
     parser.add_argument("--workers", default=",".join(map(str, WORKERS)), help="how many, by commas")
     parser.add_argument("--processes", type=int, help="of the workers; two for each core")
     parser.add_argument("--scale", type=float, default=1.0, help="of the seconds that are measured")
+    parser.add_argument(
+        "--pgbouncer", help="the program: all but LISTEN goes through it, in transaction mode"
+    )
     given = parser.parse_args()
     sizes = [int(n) for n in given.workers.split(",")]
-    for table in run(Options(scale=given.scale), sizes, given.processes):
+    for table in run(Options(scale=given.scale), sizes, given.processes, given.pgbouncer):
         print(report.markdown(table))

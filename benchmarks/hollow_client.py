@@ -110,9 +110,9 @@ class HollowWorker:
         raise RuntimeError(why)
 
 
-async def main(dsn: str, workers: int, slots: int) -> None:
+async def main(dsn: str, workers: int, slots: int, direct: str | None) -> None:
     counter, waits = Counter(), list[float]()
-    async with await Queue.open(dsn, connections=max(2, workers)) as queue:
+    async with await Queue.open(dsn, direct_dsn=direct, connections=max(2, workers)) as queue:
         await queue.queues()  # connected
 
         async def work() -> None:
@@ -129,5 +129,6 @@ if __name__ == "__main__":
     parser.add_argument("dsn")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--slots", type=int, default=10)
+    parser.add_argument("--direct", help="the same database without a pooler, for LISTEN")
     args = parser.parse_args()
-    uvloop.run(main(args.dsn, args.workers, args.slots))
+    uvloop.run(main(args.dsn, args.workers, args.slots, args.direct))
