@@ -121,6 +121,10 @@ class WithoutObjects:
         self._content = content
         self._seen = seen
 
+    def __getattr__(self, name: str) -> Any:
+        """All else is the body's own: aiohttp asks it how it ended, when the answer is closed."""
+        return getattr(self._content, name)
+
     async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
         """Whole lines, as they arrive."""
         begun: list[bytes] = []

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentjobs.controller.apiserver.watch_session import WithoutObjects
+from agentjobs.controller.apiserver.watch_session import WithoutObjects, bookmark
 
 
 class Content:
@@ -83,3 +86,23 @@ async def test_what_is_no_watch_event_is_left_for_kopf() -> None:
     seen, left = await read(b"\n\n".join(lines), [3, 40])
     assert seen == []
     assert left == lines
+
+
+async def test_an_answer_that_is_closed_before_its_end_is_closed_in_order() -> None:
+    async def watch(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(json.dumps(event("ADDED", 7)).encode() + b"\n")
+        await asyncio.sleep(60)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", watch)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        seen: list[str | None] = []
+        async with session.get(server.make_url("/")) as response:
+            response.content = cast(
+                aiohttp.StreamReader, WithoutObjects(response.content, lambda _, type_: seen.append(type_))
+            )
+            assert await anext(response.content.iter_chunked(1024)) == bookmark("7") + b"\n"
+    assert seen == ["ADDED"]
