@@ -23,6 +23,7 @@ from benchmarks.report import Options, Table, markdown
 from benchmarks.server import Server
 
 BENCHES = (
+    "enqueue",
     "drain",
     "backlog",
     "lists",

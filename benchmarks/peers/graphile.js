@@ -21,10 +21,14 @@ const preset = {
 async function seed() {
   const utils = await makeWorkerUtils({ connectionString: dsn, logger });
   await utils.migrate();
+  const begin = performance.now();
+  const before = process.cpuUsage();
   for (let start = 0; start < count; start += 1000) {
     const n = Math.min(1000, count - start);
     await utils.addJobs(Array.from({ length: n }, (_, i) => ({ identifier: "noop", payload: { n: start + i } })));
   }
+  const used = process.cpuUsage(before);
+  console.log(JSON.stringify({ seconds: (performance.now() - begin) / 1000, cpu: (used.user + used.system) / 1e6 }));
   await utils.release();
 }
 
