@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -19,10 +20,13 @@ from typer.testing import CliRunner
 import agentjobs.queue
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.cli.main import app
+from agentjobs.queue.audit import Act
+from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import NewJob, State
+from agentjobs.queue.records import AckKind, NewJob, State
 from agentjobs.queue.roles import setup_sql
-from queue_builders import TestWorker, new_job, sql
+from agentjobs.values.verbs import Verb
+from queue_builders import TestWorker, mirrored_job, new_job, sql
 from roles import Roles, roles_in
 from rotation import as_role
 from worker_agents import call, write_modules
@@ -103,6 +107,40 @@ async def test_statistics_and_counts_are_what_an_operator_and_a_reader_may_have(
         assert (await reader.stats(most_queues=9, other="_other")).depth == {("agents", State.QUEUED): 1}
 
 
+async def test_the_runs_api_reads_and_steers_with_its_role(roles: Roles) -> None:
+    """Each call that it makes of the queue (``agentjobs.web``)."""
+    now = datetime.now(UTC)
+    by = Act("anna", reason="why")
+    async with (
+        await Queue.open(roles.admin) as people,
+        await Queue.open(roles.dsn("web")) as web,
+    ):
+        worker = await TestWorker(people).register()
+        waiting, running, failed = new_job(), mirrored_job("a"), new_job()
+        await people.enqueue([running, failed, waiting])
+        _, bad = await worker.claim(2)
+        await worker.ack(bad, AckKind.FAIL, reason="ToolFailed")
+        assert len((await web.jobs(JobFilter())).jobs) == 3
+        assert await web.count_jobs(JobFilter(states=frozenset({State.FAILED}))) == 1
+        assert await web.job_at("team", "a") == running.uid
+        view = await web.show(failed.uid)
+        assert view is not None
+        assert [run.reason for run in view.attempts_log] == ["ToolFailed"]
+        assert await web.show(running.uid, runs=False) is not None
+        assert (await web.want_output(running.uid)) is not None
+        assert (await web.board_counts()).board("").queues
+        assert await web.series(now - timedelta(hours=1), now + timedelta(minutes=1), by="reason")
+        assert await web.listed_schedules() == []
+        await web.set_queue("agents", paused=True, by=by)
+        assert [(queue.name, queue.paused) for queue in await web.queues()] == [("agents", True)]
+        assert await web.model_health() == []
+        assert not await web.reset_model("default", "gemini", by)
+        assert (await web.act_on_jobs([failed.uid], Verb.RETRY, by)).done == 1
+        assert await web.cancel(waiting.uid, by) is State.CANCELLED
+        assert (await web.erase("default", "max", by)).next is None
+        assert {row.verb for row in await web.audit()} >= {"pause", "retry", "cancel", "erase"}
+
+
 REFUSED = [
     # (role, statement)
     ("worker", "select * from agentjobs.job"),
@@ -132,6 +170,10 @@ REFUSED = [
     ("read", "select reason from agentjobs.audit"),
     ("read", "select actor from agentjobs.audit"),
     ("read", "select role from agentjobs.audit"),
+    ("web", "select * from agentjobs.job"),
+    ("web", "select agentjobs.enqueue('[]')"),
+    ("web", "select * from adk.fence"),
+    ("worker", "select agentjobs.show(gen_random_uuid(), 0, false)"),
     ("worker", "create table agentjobs.mine (x int)"),
     ("worker", "create function agentjobs.mine() returns int language sql as 'select 1'"),
     ("worker", "drop table agentjobs.job"),
@@ -228,8 +270,9 @@ def called() -> set[str]:
 
 
 PEOPLE = {
-    "enqueue", "control", "answer", "set_queue", "reset_model", "view", "list", "act_on_jobs", "erase", "audit_page",
+    "enqueue", "control", "answer", "set_queue", "reset_model", "list", "act_on_jobs", "erase", "audit_page",
     "list_ids", "job_at", "schedule_page", "want_output",
+    "show", "queues",
 }  # fmt: skip
 """Granted by hand to whoever asks for things."""
 PREVIOUS: set[str] = set()

@@ -176,15 +176,14 @@ class Queue(Workers, Controls, KubernetesObjects, BulkActs, Boards, Schedules, S
     async def queues(self) -> list[QueueState]:
         """The queues that were ever paused or limited; all others are open."""
         rows = await self._db.fetch(
-            "select name, paused_at is not null, paused_at, coalesce(paused_by, ''), coalesce(paused_reason, ''), max_running"
-            " from agentjobs.queue order by name"
+            "select name, paused, paused_at, paused_by, reason, max_running from agentjobs.queues()"
         )
         return [QueueState(*row) for row in rows]
 
     async def show(self, uid: UUID, *, runs: bool = True) -> JobView | None:
         """One job with all its ended runs and the tails of their logs; without ``runs`` the job alone, for who looks often."""
         rows = await self._db.fetch(
-            "select job::text from agentjobs.view(array(select id from agentjobs.job where uid = %s), %s, %s)",
+            "select job::text from agentjobs.show(%s, %s, %s)",
             (uid, 1000 if runs else 0, runs),
         )
         return await self._job_view(rows[0][0]) if rows else None

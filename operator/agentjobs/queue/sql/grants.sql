@@ -21,7 +21,7 @@ begin
     left join (values
       ('register', '@worker@, @operator@'), ('unregister', '@worker@, @operator@'), ('beat', '@worker@, @operator@'),
       ('tick', '@worker@, @operator@'), ('retention', '@worker@, @operator@'),
-      ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@'),
+      ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@, @web@'),
       ('step', '@worker@'), ('pass_on', '@worker@'), ('anything_for', '@worker@'), ('disown', '@worker@'),
       ('progress', '@worker@'), ('store_output', '@worker@'),
       ('timeline', '@worker@, @operator@'),
@@ -33,8 +33,8 @@ begin
       ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @web@, @read@'), ('open_breakers', '@operator@, @web@, @read@'),
-      ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'),
-      ('board', '@web@, @read@'), ('series', '@web@, @read@'), ('view', '@web@'), ('want_output', '@web@'),
+      ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'), ('queues', '@web@'),
+      ('board', '@web@, @read@'), ('series', '@web@, @read@'), ('show', '@web@'), ('want_output', '@web@'),
       ('list', '@web@'), ('list_ids', '@web@'), ('job_at', '@web@'), ('audit_page', '@web@'), ('schedule_page', '@web@'),
       ('control', '@web@'), ('set_queue', '@web@'), ('reset_model', '@web@'), ('act_on_jobs', '@web@'), ('erase', '@web@'),
       -- nobody's until somebody grants them: applications that enqueue, people who look and meddle

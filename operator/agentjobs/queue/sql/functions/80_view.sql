@@ -47,6 +47,10 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
   left join worker k on k.id = r.worker
 $$;
 
+-- show: one job as view() tells it. Index: job's unique uid.
+create or replace function show(p_uid uuid, p_log int, p_tails boolean) returns table (job json) language sql stable as $$
+  select v.job from view(array(select j.id from job j where j.uid = p_uid), p_log, p_tails) v $$;
+
 -- timeline: when these jobs, as far as they have ended, waited and ran in their last round; no texts. For traces.
 -- acked: an ack ended the round, not a tick, a person or a lost worker. Indexes: job's unique uid, then primary keys.
 create or replace function timeline(p_uids uuid[]) returns table (job json) language sql stable
@@ -65,3 +69,9 @@ create or replace function timeline(p_uids uuid[]) returns table (job json) lang
                    where o.worker is not null and not exists (select from attempt a where a.id = j.id and a.run = o.run)) r))
   from unnest(p_uids) u join job j on j.uid = u join outcome o on o.id = j.id
 $$;
+
+-- queues: those that were ever paused or limited. The whole table is read: it has a row for each of them.
+create or replace function queues() returns table (name text, paused boolean, paused_at timestamptz, paused_by text, reason text,
+                                                   max_running int) language sql stable as $$
+  select q.name, q.paused_at is not null, q.paused_at, coalesce(q.paused_by, ''), coalesce(q.paused_reason, ''), q.max_running
+  from queue q order by q.name $$;
