@@ -10,7 +10,7 @@ import pytest
 
 from agentjobs.api.act import ObjectAct, parse, text_of
 from agentjobs.values.verbs import Verb
-from charts import LEAST, Helm
+from charts import LEAST, Helm, in_force_in
 from clusters import Cluster
 from operators import agent_job
 from people import binding, merge, role, says
@@ -28,8 +28,8 @@ def objects(helm: Helm) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def namespace(cluster: Cluster, objects: list[dict[str, Any]]) -> Iterator[str]:
-    cluster.apply(objects)
     with cluster.namespace() as name:
+        cluster.apply(in_force_in(name, objects))
         users = ("alice", "bob", ODD, RESTORES)
         bindings = [
             binding(user, {"kind": "Role", "name": "author"}, f"u{n}") for n, user in enumerate(users)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from charts import LEAST, Helm
+from charts import LEAST, Helm, in_force_in
 from clusters import Cluster
 from operators import agent_job
 from people import binding, merge, role, says
@@ -27,8 +27,8 @@ def objects(helm: Helm) -> list[dict[str, Any]]:
 @pytest.fixture
 def namespace(cluster: Cluster, objects: list[dict[str, Any]]) -> Iterator[str]:
     """With an author, who has what `edit` has, and an approver."""
-    cluster.apply(objects)
     with cluster.namespace() as name:
+        cluster.apply(in_force_in(name, objects))
         cluster.apply(
             [
                 role("author", ["agentjobs"]),

@@ -92,3 +92,15 @@ def helm() -> Helm:
     if found is None:
         leave_out("no `helm` on PATH")
     return Helm(Path(found))
+
+
+def in_force_in(namespace: str, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These objects, their admission policies bound to one namespace: an API server keeps to a policy for a moment after it is deleted,
+    and other tests share it."""
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    return [
+        {**found, "spec": {**found["spec"], "matchResources": {"namespaceSelector": selector}}}
+        if found["kind"] == "ValidatingAdmissionPolicyBinding"
+        else found
+        for found in objects
+    ]
