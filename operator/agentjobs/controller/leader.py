@@ -242,9 +242,8 @@ class Leader:
         return kind == SCHEDULED_AGENT_JOBS and self.scheduler.gate.overloaded
 
     async def _listen(self) -> None:
-        async for note in self.queue.listen():
-            if note.kind in ("outbox", "poll"):
-                self.statuses.wake()
+        async for _ in self.queue.listen(("outbox",)):  # and polls
+            self.statuses.wake()
 
     async def _explain(self) -> None:
         """Has the queue find out why jobs wait, every few seconds."""
