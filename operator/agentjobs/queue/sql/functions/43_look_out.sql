@@ -1,6 +1,6 @@
--- Who is woken. Only lookouts LISTEN, at most 16 for each queue: for Postgres wakes every backend that listens for every notification, so
--- with all workers listening each job would cost as much as there are workers. A call (notify_ready) names a number, by which each
--- lookout knows whether it is meant. The others learn of work with their beats.
+-- Who is woken for a job: lookouts, workers that LISTEN, at most 16 for each queue. For Postgres wakes every backend that listens for
+-- every notification, so with all workers listening each job would cost as much as there are workers. A call (notify_ready) names a
+-- number, by which each lookout knows whether it is meant. The other workers learn of work with their beats.
 
 -- has_room: whether a worker has beaten since then, with a free slot for the queue. Index: worker's primary key.
 create or replace function has_room(p_worker uuid, p_queue text, p_since timestamptz) returns boolean language sql stable as $$
@@ -61,7 +61,8 @@ begin
     into seats from lookout m where m.worker = p_worker;
 end $$;
 
--- pass_on: a lookout that was called is full: if jobs are left in these queues, others are called. Index: waiting_ready.
+-- pass_on: calls other lookouts of these queues, as four jobs would, where jobs are left. A lookout that was called and has filled its
+-- last slot asks for it: it does not know how many are left. Index: waiting_ready.
 create or replace function pass_on(p_queues text[]) returns void language sql
   set enable_seqscan = off set enable_bitmapscan = off as $$
   select notify_ready(array_fill(q, array[4])) from unnest(p_queues) q
