@@ -24,6 +24,11 @@ class ClaimHint:
         self._rescan_at = 0.0
         self._short = True
 
+    @property
+    def short(self) -> bool:
+        """Whether the last claim returned fewer jobs than it asked for, or there was none."""
+        return self._short
+
     def low(self, queues: Sequence[str], now: float) -> list[int] | None:
         """First places, by ``priority * len(queues) + index`` (SQL's ``p_low``); None: a full rescan is
         due."""

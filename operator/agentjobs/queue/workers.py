@@ -120,6 +120,8 @@ class Workers:
         hint = self._hints.setdefault(worker, ClaimHint())
         started = time.monotonic()
         low = hint.low(queues, started)
+        # a rescan that is due by time alone is left out where another worker had one just now (H25)
+        told = [] if low is None and not hint.short else low
         rows = await self._db.fetch(
             "select missed, alive, jobs, held from agentjobs.step("
             "%s, %s, %s::json, %s::json, %s, %s, %s, %s, %s::bigint[], %s, %s::json, %s::json)",
@@ -132,7 +134,7 @@ class Workers:
                 counts,
                 asked,
                 idle,
-                low,
+                told,
                 self._expiry,
                 dumps(heard) if heard else None,
                 dumps(asks) if asks else None,
@@ -152,7 +154,7 @@ class Workers:
         answers = dict.fromkeys((ack.id for ack in acks), AckAnswer.OK)
         for id_, already in missed or ():
             answers[id_] = AckAnswer.ALREADY if already else AckAnswer.LOST
-        if low is not None and alive and len(jobs) < asked and not any(job.solo for job in jobs):
+        if told is not None and alive and len(jobs) < asked and not any(job.solo for job in jobs):
             # jobs may have come back before the hint's places: look there now, the next call may be a poll
             # away (H25)
             left = dict(zip(queues, counts, strict=True))

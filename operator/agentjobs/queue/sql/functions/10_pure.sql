@@ -50,3 +50,7 @@ create or replace function paused_message(p_name text, p_by text, p_reason text)
 -- iso_time: a time as people read it in a message.
 create or replace function iso_time(p_time timestamptz) returns text language sql stable as
   $$ select to_char(p_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
+
+-- precedes: whether a transaction has a number before p_next, the next to be given out. Numbers of 32 bits begin again.
+create or replace function precedes(p_xid xid, p_next bigint) returns boolean language sql immutable as $$
+  select (p_xid::text::bigint - p_next) & 4294967295 > 2147483647 $$;

@@ -360,6 +360,17 @@ create table worker (
 create table lookout (queue text collate "C", seat smallint, worker uuid not null, primary key (queue, seat)) with (fillfactor = 50);
 create index lookout_by_worker on lookout (worker);
 
+-- Where the claims of queues have got to, and when one of them last looked at all rows: registers that no transaction waits for
+-- (functions/40_claim).
+create sequence claim_place_0; create sequence claim_place_1; create sequence claim_place_2; create sequence claim_place_3;
+create sequence claim_place_4; create sequence claim_place_5; create sequence claim_place_6; create sequence claim_place_7;
+create sequence claim_place_8; create sequence claim_place_9; create sequence claim_place_10; create sequence claim_place_11;
+create sequence claim_place_12; create sequence claim_place_13; create sequence claim_place_14; create sequence claim_place_15;
+create sequence claim_look_0; create sequence claim_look_1; create sequence claim_look_2; create sequence claim_look_3;
+create sequence claim_look_4; create sequence claim_look_5; create sequence claim_look_6; create sequence claim_look_7;
+create sequence claim_look_8; create sequence claim_look_9; create sequence claim_look_10; create sequence claim_look_11;
+create sequence claim_look_12; create sequence claim_look_13; create sequence claim_look_14; create sequence claim_look_15;
+
 -- One process that is not live any more and has left runs, until all of them are rescued: their records name it.
 create table lost_worker (id uuid primary key, name text not null);
 
