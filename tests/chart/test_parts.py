@@ -196,6 +196,17 @@ def test_who_migrates(helm: Helm, values: dict[str, Any], jobs: int, inits: int)
     assert len([spec for spec in deployments if "initContainers" in spec]) == inits
 
 
+def test_a_database_that_never_answers_fails_the_installation_before_helm_stops_waiting(helm: Helm) -> None:
+    job = pick(helm.render(), "Job", "agentjobs-migrate")["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    (waits,) = [int(a.partition("=")[2]) for a in container["args"] if a.startswith("--wait-seconds=")]
+    pods = job["backoffLimit"] + 1
+    between = sum(10 * 2**n for n in range(pods - 1))  # as Kubernetes' Job controller backs off
+    start = 10
+    assert pods * (start + waits) + between < 300, "helm install --timeout is 5m by default"
+    assert job["activeDeadlineSeconds"] > 300, "a long migration is not killed under helm --timeout 30m"
+
+
 def test_migrations_go_to_the_owners_url_or_past_the_pooler(helm: Helm) -> None:
     for keys, wanted in (
         ({"directUrl": "direct", "migrateUrl": "owner"}, "owner"),
