@@ -451,3 +451,21 @@ def test_behind_an_ingress_the_dashboard_has_a_port_and_a_service_of_its_own(hel
     service = pick(objects, "Service", "agentjobs-web-ingress")["spec"]
     assert service["ports"][0]["targetPort"] == "ingress"
     assert [port["name"] for port in pick(objects, "Service", "agentjobs-web")["spec"]["ports"]] == ["https"]
+
+
+@pytest.mark.parametrize(
+    ("values", "queue"),
+    [
+        ({}, "agents"),
+        ({"tests": {"queue": "scheduled"}}, "scheduled"),
+        (
+            {"pools": {"default": None, "b": {"queues": {"z": {"slotsPerPod": 1}, "y": {"slotsPerPod": 1}}}}},
+            "y",
+        ),
+        ({"pools": {"default": None}, "tests": {"queue": "of-another-release"}}, "of-another-release"),
+        ({"pools": {"default": None}}, "agents"),
+    ],
+)
+def test_helm_test_runs_in_a_queue_that_is_served(helm: Helm, values: dict[str, Any], queue: str) -> None:
+    pod = pick(helm.render({**LEAST, **values}), "Pod", "agentjobs-test")["spec"]
+    assert {"name": "TEST_QUEUE", "value": queue} in pod["containers"][0]["env"]

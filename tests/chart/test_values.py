@@ -76,7 +76,7 @@ def test_each_top_level_value_is_explained() -> None:
         ({"pools": {"default": {"slots": 3}}}, "'slots' not allowed"),
         ({"pools": {"default": {"queues": {"agents": {"slots": 3}}}}}, "'slots' not allowed"),
         ({"pools": {"default": {"queues": {"agents": {"slotsPerPod": 0}}}}}, "minimum: got 0, want 1"),
-        ({"pools": {"Default": {}}}, "'Default' not allowed"),
+        ({"pools": {"Default": {"queues": {"q": {"slotsPerPod": 1}}}}}, 'the name "Default"'),
         ({"operator": {"replica": 1}}, "'replica' not allowed"),
         ({"queues": {"fast": {"namespaces": []}}}, "'namespaces' not allowed"),
         ({"queues": {"fast": {"bestPriority": 10}}}, "maximum: got 10, want 9"),
