@@ -99,7 +99,9 @@
 {{- define "agentjobs.check" -}}
 {{- include "agentjobs.fullname" . | trim | substr 0 0 -}}
 {{- include "agentjobs.checkLabels" (dict "at" "commonLabels" "labels" .Values.commonLabels) -}}
-{{- include "agentjobs.checkLabels" (dict "at" "metrics.serviceMonitor.labels" "labels" .Values.metrics.serviceMonitor.labels) -}}
+{{- range $part := list "serviceMonitor" "prometheusRule" "dashboard" -}}
+{{- include "agentjobs.checkLabels" (dict "at" (printf "metrics.%s.labels" $part) "labels" (get $.Values.metrics $part).labels) -}}
+{{- end -}}
 {{- if and .Values.database.ca.secret .Values.database.ca.configMap -}}
 {{- fail (printf "database.ca: both secret (%s) and configMap (%s) are set: keep one" .Values.database.ca.secret .Values.database.ca.configMap) -}}
 {{- end -}}
