@@ -35,10 +35,10 @@ crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-refe
 	@$(BIN)/python -m agentjobs.cli.verbs_reference docs/cli-reference.md
 	@$(BIN)/python scripts/chart_schema.py
 
-image: venv ## build the images with Docker, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
+image: ## build the images with Docker and pip, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
 	@bash scripts/image.sh
 
-kind: venv ## a kind cluster with the chart installed and an example running (KIND_CLUSTER=…)
+kind: ## a kind cluster with the chart installed and the examples running (KIND_CLUSTER=…)
 	@bash scripts/kind.sh
 
 bench: venv ## measure, and print the table of docs/performance.md
