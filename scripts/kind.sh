@@ -15,7 +15,7 @@ done
 docker version >/dev/null 2>&1 || fail "no Docker engine answers"
 
 say "building the images"
-bash scripts/image.sh 2>&1 | grep '^agentjobs:'
+bash scripts/image.sh 2>&1 | grep --line-buffered '^agentjobs:'
 # a tag by content, so that a cluster never runs an older image of the same tag
 tag=dev-$(docker image inspect -f '{{.Id}}' agentjobs:dev | cut -c 8-19)
 for image in agentjobs agentjobs-worker agentjobs-dev-postgres; do docker tag $image:dev "$image:$tag"; done

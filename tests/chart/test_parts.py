@@ -150,7 +150,8 @@ def test_the_network_policies_open_what_the_values_name(helm: Helm) -> None:
     policies = {
         "enabled": True,
         "databasePorts": [6432],
-        "operatorEgress": [{"ports": [{"port": 4318}]}],
+        "operatorEgress": [{"ports": [{"port": 8443}]}],
+        "tracesEgress": [{"ports": [{"port": 4318}]}],
         "migrationsEgress": [{"ports": [{"port": 6433}]}],
     }
     objects = helm.render({**LEAST, "networkPolicy": policies})
@@ -159,9 +160,9 @@ def test_the_network_policies_open_what_the_values_name(helm: Helm) -> None:
         rules = pick(objects, "NetworkPolicy", name)["spec"]["egress"]
         return {port["port"] for rule in rules for port in rule["ports"]}
 
-    assert ports("agentjobs-operator") == {53, 443, 4318, 5432, 6432, 6443}
+    assert ports("agentjobs-operator") == {53, 443, 4318, 5432, 6432, 6443, 8443}
     assert ports("agentjobs-migrate") == {53, 5432, 6432, 6433}
-    assert ports("agentjobs-worker-default") == {53, 443, 5432, 6432}
+    assert ports("agentjobs-worker-default") == {53, 443, 4318, 5432, 6432}
     workers = json.dumps(pick(objects, "NetworkPolicy", "agentjobs-worker-default"))
     assert "::/0" in workers
 
@@ -230,8 +231,7 @@ def test_the_operator_is_granted_what_is_documented_and_no_more(helm: Helm, name
     roles = [
         o
         for o in objects
-        if o["kind"] in ("ClusterRole", "Role")
-        and not o["metadata"]["name"].endswith(("-test", "-registration"))
+        if o["kind"] in ("ClusterRole", "Role") and not o["metadata"]["name"].endswith("-registration")
     ]
     assert set().union(*(granted(role["rules"]) for role in roles)) == granted(documented())
     cluster_wide = granted(pick(objects, "ClusterRole", "agents-agentjobs-operator")["rules"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import chart_readme
 import chart_schema
 import pytest
 import yaml
@@ -45,6 +46,15 @@ def test_the_schema_and_the_values_have_the_same_keys() -> None:
 def test_kubernetes_part_of_the_schema_is_what_kubernetes_says() -> None:
     text = chart_schema.FILE.read_text()
     assert chart_schema.as_text(chart_schema.completed(SCHEMA)) == text, "run: make crds"
+
+
+def test_the_table_of_values_is_that_of_the_values_and_their_comments() -> None:
+    page = chart_readme.README.read_text()
+    assert page == chart_readme.renewed(page), "run: make crds"
+    told = {value.path: value for value in chart_readme.values((CHART / "values.yaml").read_text())}
+    assert told["database.keys.url"].told.startswith("postgresql://user:password@host")
+    assert told["tests.queue"].default == '""'
+    assert {path.partition(".")[0] for path in told} == set(VALUES)
 
 
 def test_each_value_must_be_there_so_that_null_takes_none_away(helm: Helm) -> None:

@@ -156,7 +156,7 @@
 {{- fail (printf "tests.queue: no pool of this release serves %q: name one of %s, or set tests.enabled=false" .queue (sortAlpha $served | uniq | join ", ")) -}}
 {{- end -}}
 {{- end -}}
-{{- range $key := list "workerEgress" "operatorEgress" "migrationsEgress" -}}
+{{- range $key := list "workerEgress" "operatorEgress" "tracesEgress" "migrationsEgress" -}}
 {{- range get $.Values.networkPolicy $key -}}
 {{- range .ports -}}
 {{- if and .endPort (or (kindIs "string" .port) (lt (int .endPort) (int .port))) -}}
