@@ -168,26 +168,23 @@ async def _reached(dsn: str, wait_seconds: float) -> Status:
     import asyncio
     import time
 
-    import psycopg
-
-    from agentjobs.database.fault import waiting_may_cure
     from agentjobs.queue import migrate
-    from agentjobs.queue.errors import QueueUnavailable
+    from agentjobs.queue.errors import Misconfigured, QueueUnavailable
 
     until = time.monotonic() + wait_seconds
     told, told_at = "", 0.0
     while True:
         try:
             return await migrate.status(dsn)
+        except Misconfigured as error:
+            raise QueueUnavailable(
+                f"{error}; waiting does not cure that: correct the URL (in the chart, the Secret that"
+                " database.existingSecret names) or the database"
+            ) from error
         except QueueUnavailable as error:
-            now, cause = time.monotonic(), error.__cause__
+            now = time.monotonic()
             if now >= until:
                 raise
-            if isinstance(cause, psycopg.Error) and not waiting_may_cure(cause):
-                raise QueueUnavailable(
-                    f"{error}; waiting does not cure that: correct the URL (in the chart, the Secret that"
-                    " database.existingSecret names) or the database"
-                ) from cause
             if str(error) != told or now - told_at >= _TELL_SECONDS:
                 told, told_at = str(error), now
                 typer.echo(f"agentjobs: {told}; waiting for {until - now:.0f} s more", err=True)
