@@ -28,17 +28,18 @@ chaos: venv ## ten minutes in which everything fails, and a check of all that wa
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-reference.md and the chart's schema of values
+crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-reference.md, the chart's schema and table of values
 	@$(BIN)/agentjobs crds --directory crds
 	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
 	@$(BIN)/python -m agentjobs.cli.verbs_reference docs/cli-reference.md
 	@$(BIN)/python scripts/chart_schema.py
+	@$(BIN)/python scripts/chart_readme.py
 
-image: venv ## build the images with Docker, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
+image: ## build the images with Docker and pip, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
 	@bash scripts/image.sh
 
-kind: venv ## a kind cluster with the chart installed and an example running (KIND_CLUSTER=…)
+kind: ## a kind cluster with the chart installed and the examples running (KIND_CLUSTER=…)
 	@bash scripts/kind.sh
 
 bench: venv ## measure, and print the table of docs/performance.md

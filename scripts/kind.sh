@@ -15,13 +15,13 @@ done
 docker version >/dev/null 2>&1 || fail "no Docker engine answers"
 
 say "building the images"
-bash scripts/image.sh 2>&1 | grep '^agentjobs:'
+bash scripts/image.sh 2>&1 | grep --line-buffered '^agentjobs:'
 # a tag by content, so that a cluster never runs an older image of the same tag
 tag=dev-$(docker image inspect -f '{{.Id}}' agentjobs:dev | cut -c 8-19)
 for image in agentjobs agentjobs-worker agentjobs-dev-postgres; do docker tag $image:dev "$image:$tag"; done
-say "building examples/custom-worker: a worker with an agent of its own"
+say "building a worker with the agents of examples/"
 DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0} docker build --quiet --build-arg "BASE=agentjobs-worker:$tag" \
-  --tag "custom-worker:$tag" examples/custom-worker >/dev/null 2>&1
+  --tag "example-worker:$tag" examples >/dev/null 2>&1
 
 if ! kind get clusters 2>/dev/null | grep -qx "$name"; then
   say "creating the kind cluster $name"
@@ -32,7 +32,7 @@ kind get kubeconfig --name "$name" > "$config"
 export KUBECONFIG=$config
 kubectl -n kube-system rollout status deploy/coredns --timeout=120s >/dev/null
 say "loading the images into its node"
-kind load docker-image --name "$name" "agentjobs:$tag" "custom-worker:$tag" "agentjobs-dev-postgres:$tag" 2>&1 | grep -v 'not yet present' || true
+kind load docker-image --name "$name" "agentjobs:$tag" "example-worker:$tag" "agentjobs-dev-postgres:$tag" 2>&1 | grep -v 'not yet present' || true
 
 say "installing the chart"
 kubectl create namespace $namespace --dry-run=client -o yaml | kubectl apply -f - >/dev/null
@@ -40,14 +40,16 @@ kubectl label --overwrite namespace $namespace pod-security.kubernetes.io/enforc
 helm upgrade --install agentjobs charts/agentjobs --namespace $namespace --wait --timeout 5m \
   --set image.tag="$tag" \
   --set devPostgres.enabled=true --set devPostgres.image="agentjobs-dev-postgres:$tag" \
-  --set pools.default.image.repository=custom-worker --set pools.default.image.tag="$tag" \
-  --set 'pools.default.modules={planner}' --set 'pools.default.preload={planner}' >/dev/null
+  --set pools.default.image.repository=example-worker --set pools.default.image.tag="$tag" \
+  --set 'pools.default.modules={agents,planner}' --set 'pools.default.preload={agents,planner}' >/dev/null
 
 say "running examples"
 show() { printf '\n$ %s\n' "$*"; "$@"; }
-kubectl delete --ignore-not-found -f examples/inline-agent.yaml -f examples/custom-worker/job.yaml >/dev/null
-show kubectl apply -f examples/inline-agent.yaml -f examples/custom-worker/job.yaml
-show kubectl wait --for=condition=Finished --timeout=60s agentjob/greeter agentjob/trip
+examples=(-f examples/ -f examples/custom-worker/job.yaml)
+kubectl delete --ignore-not-found "${examples[@]}" >/dev/null
+show kubectl apply "${examples[@]}"
+show kubectl wait --for=condition=Finished --timeout=90s agentjob/greeter agentjob/weather agentjob/booking agentjob/trip
+show kubectl wait --for=condition=InputRequired --timeout=60s agentjob/refund
 show kubectl get agentjobs
 show kubectl get agentjob trip -o 'jsonpath={.status.result}'
 
@@ -56,9 +58,11 @@ cat <<END
 
 Next (the cluster is the kubectl context kind-$name):
   kubectl get agentjobs -A -w
-  kubectl describe agentjob trip
+  kubectl describe agentjob booking         # failed twice, then answered
   kubectl get agentruns -A
-  PATH=$PWD/.venv/bin:\$PATH kubectl agentjobs web -A      # the dashboard
+  make venv; export PATH=$PWD/.venv/bin:\$PATH    # the plugin of kubectl
+  kubectl agentjobs approve refund          # its tool waits for you
+  kubectl agentjobs web -A                  # the dashboard
   kubectl -n $namespace get pods
   kubectl -n $namespace logs deploy/agentjobs-worker-default -f
   helm test agentjobs -n $namespace

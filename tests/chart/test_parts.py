@@ -150,7 +150,8 @@ def test_the_network_policies_open_what_the_values_name(helm: Helm) -> None:
     policies = {
         "enabled": True,
         "databasePorts": [6432],
-        "operatorEgress": [{"ports": [{"port": 4318}]}],
+        "operatorEgress": [{"ports": [{"port": 8443}]}],
+        "tracesEgress": [{"ports": [{"port": 4318}]}],
         "migrationsEgress": [{"ports": [{"port": 6433}]}],
     }
     objects = helm.render({**LEAST, "networkPolicy": policies})
@@ -159,9 +160,9 @@ def test_the_network_policies_open_what_the_values_name(helm: Helm) -> None:
         rules = pick(objects, "NetworkPolicy", name)["spec"]["egress"]
         return {port["port"] for rule in rules for port in rule["ports"]}
 
-    assert ports("agentjobs-operator") == {53, 443, 4318, 5432, 6432, 6443}
+    assert ports("agentjobs-operator") == {53, 443, 4318, 5432, 6432, 6443, 8443}
     assert ports("agentjobs-migrate") == {53, 5432, 6432, 6433}
-    assert ports("agentjobs-worker-default") == {53, 443, 5432, 6432}
+    assert ports("agentjobs-worker-default") == {53, 443, 4318, 5432, 6432}
     workers = json.dumps(pick(objects, "NetworkPolicy", "agentjobs-worker-default"))
     assert "::/0" in workers
 
@@ -196,6 +197,17 @@ def test_who_migrates(helm: Helm, values: dict[str, Any], jobs: int, inits: int)
     assert len([spec for spec in deployments if "initContainers" in spec]) == inits
 
 
+def test_a_database_that_never_answers_fails_the_installation_before_helm_stops_waiting(helm: Helm) -> None:
+    job = pick(helm.render(), "Job", "agentjobs-migrate")["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    (waits,) = [int(a.partition("=")[2]) for a in container["args"] if a.startswith("--wait-seconds=")]
+    pods = job["backoffLimit"] + 1
+    between = sum(10 * 2**n for n in range(pods - 1))  # as Kubernetes' Job controller backs off
+    start = 10
+    assert pods * (start + waits) + between < 300, "helm install --timeout is 5m by default"
+    assert job["activeDeadlineSeconds"] > 300, "a long migration is not killed under helm --timeout 30m"
+
+
 def test_migrations_go_to_the_owners_url_or_past_the_pooler(helm: Helm) -> None:
     for keys, wanted in (
         ({"directUrl": "direct", "migrateUrl": "owner"}, "owner"),
@@ -219,8 +231,7 @@ def test_the_operator_is_granted_what_is_documented_and_no_more(helm: Helm, name
     roles = [
         o
         for o in objects
-        if o["kind"] in ("ClusterRole", "Role")
-        and not o["metadata"]["name"].endswith(("-test", "-registration"))
+        if o["kind"] in ("ClusterRole", "Role") and not o["metadata"]["name"].endswith("-registration")
     ]
     assert set().union(*(granted(role["rules"]) for role in roles)) == granted(documented())
     cluster_wide = granted(pick(objects, "ClusterRole", "agents-agentjobs-operator")["rules"])
@@ -440,3 +451,21 @@ def test_behind_an_ingress_the_dashboard_has_a_port_and_a_service_of_its_own(hel
     service = pick(objects, "Service", "agentjobs-web-ingress")["spec"]
     assert service["ports"][0]["targetPort"] == "ingress"
     assert [port["name"] for port in pick(objects, "Service", "agentjobs-web")["spec"]["ports"]] == ["https"]
+
+
+@pytest.mark.parametrize(
+    ("values", "queue"),
+    [
+        ({}, "agents"),
+        ({"tests": {"queue": "scheduled"}}, "scheduled"),
+        (
+            {"pools": {"default": None, "b": {"queues": {"z": {"slotsPerPod": 1}, "y": {"slotsPerPod": 1}}}}},
+            "y",
+        ),
+        ({"pools": {"default": None}, "tests": {"queue": "of-another-release"}}, "of-another-release"),
+        ({"pools": {"default": None}}, "agents"),
+    ],
+)
+def test_helm_test_runs_in_a_queue_that_is_served(helm: Helm, values: dict[str, Any], queue: str) -> None:
+    pod = pick(helm.render({**LEAST, **values}), "Pod", "agentjobs-test")["spec"]
+    assert {"name": "TEST_QUEUE", "value": queue} in pod["containers"][0]["env"]

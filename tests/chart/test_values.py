@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import chart_readme
 import chart_schema
 import pytest
 import yaml
@@ -47,6 +48,15 @@ def test_kubernetes_part_of_the_schema_is_what_kubernetes_says() -> None:
     assert chart_schema.as_text(chart_schema.completed(SCHEMA)) == text, "run: make crds"
 
 
+def test_the_table_of_values_is_that_of_the_values_and_their_comments() -> None:
+    page = chart_readme.README.read_text()
+    assert page == chart_readme.renewed(page), "run: make crds"
+    told = {value.path: value for value in chart_readme.values((CHART / "values.yaml").read_text())}
+    assert told["database.keys.url"].told.startswith("postgresql://user:password@host")
+    assert told["tests.queue"].default == '""'
+    assert {path.partition(".")[0] for path in told} == set(VALUES)
+
+
 def test_each_value_must_be_there_so_that_null_takes_none_away(helm: Helm) -> None:
     """Helm takes a value that is null out of the defaults; a template would fail at it without a word of the value."""
     for key in VALUES:
@@ -76,7 +86,7 @@ def test_each_top_level_value_is_explained() -> None:
         ({"pools": {"default": {"slots": 3}}}, "'slots' not allowed"),
         ({"pools": {"default": {"queues": {"agents": {"slots": 3}}}}}, "'slots' not allowed"),
         ({"pools": {"default": {"queues": {"agents": {"slotsPerPod": 0}}}}}, "minimum: got 0, want 1"),
-        ({"pools": {"Default": {}}}, "'Default' not allowed"),
+        ({"pools": {"Default": {"queues": {"q": {"slotsPerPod": 1}}}}}, 'the name "Default"'),
         ({"operator": {"replica": 1}}, "'replica' not allowed"),
         ({"queues": {"fast": {"namespaces": []}}}, "'namespaces' not allowed"),
         ({"queues": {"fast": {"bestPriority": 10}}}, "maximum: got 10, want 9"),

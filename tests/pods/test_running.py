@@ -73,6 +73,7 @@ def test_a_schedule_fires_in_a_cluster_with_the_charts_rights(pods: Pods, jobs: 
 
 def test_helm_test_runs_a_job(pods: Pods, jobs: Jobs) -> None:
     said = pods.ask_helm("test", "agentjobs", f"--namespace={NAMESPACE}", "--logs", "--timeout=110s")
+    assert said.count("TEST SUITE:") == 1
     assert "Phase:          Succeeded" in said
     assert "Hello from helm test." in said
 

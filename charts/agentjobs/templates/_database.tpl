@@ -121,11 +121,14 @@ secret:
 {{- end }}
 {{- end }}
 
+{{/* Takes a dict: root, waitSeconds (for a database that does not answer yet). */}}
 {{- define "agentjobs.migrateContainer" -}}
+{{- $wait := .waitSeconds -}}
+{{- with .root -}}
 name: migrate
 image: {{ include "agentjobs.image" (dict "root" . "image" dict) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-args: [migrate, up, --accept-newer, --wait-seconds=120{{ with .Values.migrations.grantTo }}, --grant-to={{ . }}{{ end }}]
+args: [migrate, up, --accept-newer, --wait-seconds={{ $wait }}{{ with .Values.migrations.grantTo }}, --grant-to={{ . }}{{ end }}]
 env:
   - {name: AGENTJOBS_DATABASE_URL_FILE, value: /run/secrets/migrate/url}
   {{- include "agentjobs.caEnv" . | nindent 2 }}
@@ -147,4 +150,5 @@ volumeMounts:
   {{- with .Values.migrations.volumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
 {{- end }}

@@ -53,3 +53,17 @@ select (select count(*) from agentjobs.waiting where state in ('r', 'q') and que
 {{- $names := keys .queues | sortAlpha | join "|" -}}
 max(sum by (pod) (agentjobs_queue_depth{queue=~"{{ $names }}",state="Queued"} or agentjobs_queue_running{queue=~"{{ $names }}"}))
 {{- end }}
+
+{{/* The queue of `helm test`: the one that is named; else agents, or the first that a pool of this release serves. */}}
+{{- define "agentjobs.testQueue" -}}
+{{- $served := list -}}
+{{- range include "agentjobs.pools" . | fromYaml -}}
+{{- $served = concat $served (keys .queues) -}}
+{{- end -}}
+{{- $first := first (sortAlpha $served) | default "agents" -}}
+{{- .Values.tests.queue | default (ternary "agents" $first (or (has "agents" $served) (empty $served))) -}}
+{{- end }}
+
+{{- define "agentjobs.podCount" -}}
+{{- printf "%d %s" (int .) (ternary "pod" "pods" (eq (int .) 1)) -}}
+{{- end }}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import select
 import socket
 import time
@@ -20,7 +19,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from agentjobs.database.fault import one_line
+from agentjobs.database.fault import login_refused, one_line
 from agentjobs.dsn import Dsn, current
 
 Row = tuple[Any, ...]
@@ -40,9 +39,6 @@ LIFETIME_SECONDS = 600
 """Age at which a connection is replaced, for what nothing else notices: a former primary that still takes writes."""
 READ_COMMITTED = r"-c default_transaction_isolation=read\ committed"
 """The statements are written for this level: a limit is counted behind a lock, with what others committed before."""
-_LOGIN_REFUSED = re.compile(
-    "password authentication failed|role .* does not exist|role .* is not permitted to log in"
-)
 _READ_ONLY = "session is read-only"
 _READ_ONLY_MEANS = (
     " (a standby, or a primary that was demoted; where the role only reads: target_session_attrs=any)"
@@ -72,9 +68,8 @@ class Target:
 
     @property
     def login_refused(self) -> bool:
-        """Whether the last connect failed for its role or password. libpq tells it in words alone, in the language
-        of the server."""
-        return bool(_LOGIN_REFUSED.search(self.failure))
+        """Whether the last connect failed for its role or password."""
+        return login_refused(self.failure)
 
     def connect_seconds(self) -> int:
         """The longest that a connect takes where one of the URL's hosts serves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
 
 import psycopg
@@ -77,6 +78,40 @@ _BY_CLASS = {
     "57": Fault.AWAY,  # shutdown, crash, start
     "58": Fault.AWAY,  # input and output
 }
+
+_LOGIN_WORDS = {
+    "28P01": "password authentication failed|no password supplied|SASL authentication failed|no such user",
+    "28000": r"role .* does not exist|role .* is not permitted to log in",
+}
+_SETTING_WORDS = {
+    "28000": r"no pg_hba\.conf entry|pg_hba\.conf rejects connection",
+    "3D000": "database .* does not exist|no such database",
+    "42501": "permission denied for database",
+    "55000": "database .* is not currently accepting connections",
+    # of libpq itself, which has no SQLSTATE
+    "": (
+        "server does not support SSL|certificate verify failed|root certificate file|does not match host name"
+        "|URL cannot be read|invalid connection option"
+    ),
+}
+"""What a server says while a connection is opened, by SQLSTATE. libpq passes on the words alone, in the server's language; those
+of a pooler are here too."""
+_LOGIN = re.compile("|".join(_LOGIN_WORDS.values()))
+_SETTING = re.compile("|".join(_SETTING_WORDS.values()))
+_UNCURED = {*_LOGIN_WORDS, *_SETTING_WORDS} - {"", "55000"}
+
+
+def login_refused(told: str) -> bool:
+    """Whether a connect failed for its role or password, by what it was told."""
+    return bool(_LOGIN.search(told))
+
+
+def waiting_may_cure(error: psycopg.Error) -> bool:
+    """Whether a connect that failed may do later without anybody's help: not where URL, password, database, right or certificate
+    is wrong. In a language other than English a server's words are not known, and taken for what may pass."""
+    if error.sqlstate:
+        return error.sqlstate not in _UNCURED
+    return not (_LOGIN.search(str(error)) or _SETTING.search(str(error)))
 
 
 def fault_of(error: BaseException) -> Fault:

@@ -19,7 +19,11 @@ class QueueTimeout(QueueUnavailable):
     """The database is there, and did not do the statement within a time limit of its own."""
 
 
-class LoginRefused(QueueUnavailable):
+class Misconfigured(QueueUnavailable):
+    """The URL names a role, password, database or certificate that is wrong: waiting does not cure that."""
+
+
+class LoginRefused(Misconfigured):
     """The database refuses the role or its password: it waits for another URL."""
 
 

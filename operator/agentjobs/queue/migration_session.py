@@ -13,9 +13,9 @@ import psycopg
 from psycopg import errors, sql
 
 from agentjobs.database.connection import READ_COMMITTED, Connection, Target
-from agentjobs.database.fault import Fault, fault_of, one_line
+from agentjobs.database.fault import Fault, fault_of, one_line, waiting_may_cure
 from agentjobs.queue.connection import raise_as_queue_error
-from agentjobs.queue.errors import QueueUnavailable, SchemaBusy, SessionNotKept
+from agentjobs.queue.errors import Misconfigured, QueueUnavailable, SchemaBusy, SessionNotKept
 
 SCHEMA = "agentjobs"
 LOCK_TIMEOUT = "1s"
@@ -66,13 +66,17 @@ async def session(dsn: str) -> AsyncIterator[Connection]:
 
 
 async def connect(dsn: str) -> Connection:
-    """A connection without time limits of its own, whatever the database has: building an index takes its time."""
+    """A connection without time limits of its own, whatever the database has: building an index takes its time.
+
+    Raises QueueUnavailable; Misconfigured where waiting does not cure it.
+    """
     try:
         return await Connection.connect(
             target=Target(dsn, "agentjobs-migrate", _SETTINGS, answer_seconds=None)
         )
     except psycopg.OperationalError as error:
-        raise QueueUnavailable(f"database: {one_line(error)}") from error
+        unavailable = QueueUnavailable if waiting_may_cure(error) else Misconfigured
+        raise unavailable(f"database: {one_line(error)}") from error
 
 
 async def _refuse_transaction_pooler(conn: Connection, dsn: str) -> None:

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from agentjobs.database.fault import Fault, fault_of, one_line
+from agentjobs.database.fault import Fault, fault_of, login_refused, one_line, waiting_may_cure
 from agentjobs.queue.connection import queue_error
 from agentjobs.queue.errors import GrantRefused, QueueTimeout, QueueUnavailable, SchemaMismatch
 
@@ -68,3 +68,42 @@ def test_the_queue_has_an_error_for_all_but_data_and_defects(state: str, wanted:
 def test_an_error_is_told_in_one_line() -> None:
     assert one_line(psycopg.OperationalError("first\n  second ")) == "first second"
     assert one_line(TimeoutError()) == "TimeoutError"
+
+
+FAILED = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
+
+
+@pytest.mark.parametrize(
+    ("told", "login", "cures"),
+    [
+        ('FATAL:  password authentication failed for user "a"', True, False),
+        ("fe_sendauth: no password supplied", True, False),
+        ("FATAL:  SASL authentication failed", True, False),
+        ('FATAL:  role "a" does not exist', True, False),
+        ('FATAL:  role "a" is not permitted to log in', True, False),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.2", user "a", database "b", no encryption', False, False),
+        ('FATAL:  database "b" does not exist', False, False),
+        ("FATAL:  no such database: b", False, False),
+        ('FATAL:  permission denied for database "b"', False, False),
+        ('FATAL:  database "b" is not currently accepting connections', False, False),
+        ("server does not support SSL, but SSL was required", False, False),
+        ('root certificate file "/run/secrets/ca.crt" does not exist', False, False),
+        ("SSL error: certificate verify failed", False, False),
+        ("Connection refused", False, True),
+        ("timeout expired", False, True),
+        ("FATAL:  the database system is starting up", False, True),
+        ("FATAL:  sorry, too many clients already", False, True),
+        ("FATAL:  Passwort-Authentifizierung für Benutzer »a« fehlgeschlagen", False, True),
+    ],
+)  # fmt: skip
+def test_a_connect_that_failed_tells_whether_waiting_may_cure_it(told: str, login: bool, cures: bool) -> None:
+    assert login_refused(FAILED + told) is login
+    assert waiting_may_cure(psycopg.OperationalError(FAILED + told)) is cures
+
+
+@pytest.mark.parametrize(
+    ("state", "cures"),
+    [("28P01", False), ("28000", False), ("3D000", False), ("42501", False), ("57P03", True), ("53300", True), ("55000", True)],
+)  # fmt: skip
+def test_with_a_sqlstate_the_words_do_not_count(state: str, cures: bool) -> None:
+    assert waiting_may_cure(errors.lookup(state)("gesagt")) is cures

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agentjobs.queue.migrate import Status
 
 _RETRY_SECONDS = 0.5
+_TELL_SECONDS = 15.0
+"""Between two lines about a database that does not answer, where they say the same."""
 T = TypeVar("T")
 
 app = typer.Typer(
@@ -159,23 +161,33 @@ def _sql(*, grants_only: bool, prefix: str) -> str:
 
 
 async def _reached(dsn: str, wait_seconds: float) -> Status:
-    """The schema's status, asked for until the database answers.
+    """The schema's status, asked for until the database answers. Tells on stderr what it waits for.
 
-    :raises QueueUnavailable: it does not within ``wait_seconds``.
+    :raises QueueUnavailable: it does not within ``wait_seconds``, or waiting would not help.
     """
     import asyncio
     import time
 
     from agentjobs.queue import migrate
-    from agentjobs.queue.errors import QueueUnavailable
+    from agentjobs.queue.errors import Misconfigured, QueueUnavailable
 
     until = time.monotonic() + wait_seconds
+    told, told_at = "", 0.0
     while True:
         try:
             return await migrate.status(dsn)
-        except QueueUnavailable:
-            if time.monotonic() >= until:
+        except Misconfigured as error:
+            raise QueueUnavailable(
+                f"{error}; waiting does not cure that: correct the URL (in the chart, the Secret that"
+                " database.existingSecret names) or the database"
+            ) from error
+        except QueueUnavailable as error:
+            now = time.monotonic()
+            if now >= until:
                 raise
+            if str(error) != told or now - told_at >= _TELL_SECONDS:
+                told, told_at = str(error), now
+                typer.echo(f"agentjobs: {told}; waiting for {until - now:.0f} s more", err=True)
         await asyncio.sleep(_RETRY_SECONDS)
 
 

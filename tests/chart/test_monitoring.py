@@ -1,0 +1,132 @@
+"""The chart's alerts and dashboard: they speak of metrics that there are, and say what the documentation says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from agentjobs.telemetry.metrics import Kind, Metric
+from charts import LEAST, Helm, Object, pick
+from promql import ALERTS, DASHBOARD, alerts, labels, parsed, queries, selectors
+
+DOCS = Path(__file__).parents[2] / "docs"
+ON = {"metrics": {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}}
+
+
+def series() -> dict[str, frozenset[str]]:
+    """The series that operator and workers show, with their labels."""
+    found: dict[str, frozenset[str]] = {}
+    for metric in Metric:
+        own = frozenset(metric.labels)
+        if metric.kind is Kind.HISTOGRAM:
+            found |= {
+                f"{metric}_{part}": own | ({"le"} if part == "bucket" else set())
+                for part in ("bucket", "sum", "count")
+            }
+        else:
+            found[str(metric)] = own
+    return found  # fmt: skip
+
+
+@pytest.mark.parametrize("place", queries())
+def test_a_query_asks_for_metrics_and_labels_that_there_are(place: str) -> None:
+    query, there = queries()[place], series()
+    for selector in selectors(query):
+        assert selector.name in there
+        assert selector.matched <= there[selector.name], f"{selector.name} has no such label"
+    labels(parsed(query), there)
+
+
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ("sum by (qeue) (agentjobs_queue_depth)", "qeue"),
+        ("max(agentjobs_queue_dept)", "agentjobs_queue_dept"),
+        ("max by (queue) (agentjobs_queue_depth) unless on (pool) max by (queue) (agentjobs_queue_slots)", "pool"),
+        ("histogram_quantile(0.5, sum by (le) (rate(agentjobs_worker_claim_seconds_count[5m])))", "le"),
+    ],
+)  # fmt: skip
+def test_the_check_of_queries_finds_what_is_not_there(query: str, wrong: str) -> None:
+    with pytest.raises(LookupError, match=wrong):
+        labels(parsed(query), series())
+
+
+def test_what_an_alert_says_is_in_its_answer() -> None:
+    for rule in alerts():
+        told = labels(parsed(str(rule["expr"])), series())
+        said = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+        assert said <= told, rule["alert"]
+
+
+def test_a_legend_of_the_dashboard_names_labels_of_its_query() -> None:
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        for target in panel["targets"]:
+            named = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+            assert named <= labels(parsed(target["expr"]), series()), panel["title"]
+
+
+def test_panels_do_not_lie_upon_each_other() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    cells = [
+        (x, y)
+        for at in (panel["gridPos"] for panel in panels)
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_the_alerts_are_those_of_the_documentation() -> None:
+    block = (DOCS / "metrics.md").read_text().partition("## Alerts worth having")[2].partition("```yaml")[2]
+    (documented,) = yaml.safe_load(block.partition("```")[0])["groups"]
+
+    def told(rules: list[dict[str, object]]) -> list[tuple[object, ...]]:
+        return [(rule["alert"], rule["expr"], rule.get("for")) for rule in rules]
+
+    assert told(documented["rules"]) == told(alerts()), f"change {ALERTS} and docs/metrics.md together"
+
+
+def test_each_alert_has_a_severity_a_summary_and_a_page_to_go_to(helm: Helm) -> None:
+    url = "https://git.example/docs/on-call.md"
+    where = {
+        "metrics": {"prometheusRule": {"enabled": True, "runbookUrl": url, "labels": {"release": "kps"}}}
+    }
+    rule = pick(helm.render({**LEAST, **where}), "PrometheusRule")
+    assert rule["metadata"]["labels"]["release"] == "kps"
+    (group,) = rule["spec"]["groups"]
+    assert [r["alert"] for r in group["rules"]] == [r["alert"] for r in alerts()]
+    for found in group["rules"]:
+        assert found["labels"]["severity"] in ("critical", "warning", "info")
+        assert found["annotations"]["summary"]
+        assert found["annotations"]["runbook_url"] == f"{url}#{found['alert'].lower()}"
+
+
+def test_grafanas_sidecar_finds_the_dashboard_as_it_is(helm: Helm) -> None:
+    found = pick(helm.render({**LEAST, **ON}), "ConfigMap", "agentjobs-dashboard")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(found["data"]["agentjobs.json"]) == json.loads(DASHBOARD.read_text())
+
+
+def test_both_are_off_until_they_are_asked_for(helm: Helm) -> None:
+    objects: list[Object] = helm.render()
+    assert not {"PrometheusRule", "ConfigMap"} & {o["kind"] for o in objects}
+
+
+def test_a_pool_that_scales_by_prometheus_asks_for_what_there_is(helm: Helm) -> None:
+    keda = {"trigger": "prometheus", "prometheus": {"serverAddress": "http://prometheus:9090"}}
+    pools = {"pools": {"default": {"autoscaling": {"type": "keda", "keda": keda}}}}
+    scaled = pick(helm.render({**LEAST, **pools}), "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    labels(parsed(trigger["metadata"]["query"]), {k: v | {"pod"} for k, v in series().items()})
+
+
+@pytest.mark.skipif(not (DOCS / "on-call.md").exists(), reason="there is no docs/on-call.md yet")
+def test_each_alert_has_a_section_of_the_page_for_who_is_on_call() -> None:
+    headings = re.findall(r"^#+ (\w+)$", (DOCS / "on-call.md").read_text(), re.MULTILINE)
+    assert {str(rule["alert"]) for rule in alerts()} - set(headings) == set()
