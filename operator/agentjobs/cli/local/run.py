@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
 from agentjobs.cli.local import agentfolder, report
+from agentjobs.cli.local.interrupts import Interrupts
 from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
 from agentjobs.cli.local.prompts import Prompts
 from agentjobs.cli.local.run_request import RunRequest, top_package
@@ -41,7 +41,8 @@ def run(
 ) -> int:
     """Runs the request. Returns the exit status."""
     try:
-        return asyncio.run(_run(request, data, slots, verbose, approve_all))
+        status, interrupts = asyncio.run(_interruptible(request, data, slots, verbose, approve_all))
+        return INTERRUPTED_EXIT_STATUS if interrupts.came else status
     except LocalServerError as error:
         raise Unavailable(str(error)) from None
     except QueueError as error:
@@ -50,8 +51,21 @@ def run(
         return INTERRUPTED_EXIT_STATUS
 
 
-async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool, approve_all: bool) -> int:
-    interrupted = _listen_for_signals()
+async def _interruptible(
+    request: RunRequest, data: Path | None, slots: int, verbose: bool, approve_all: bool
+) -> tuple[int, Interrupts]:
+    interrupts = Interrupts()
+    return await _run(request, data, slots, verbose, approve_all, interrupts.asked), interrupts
+
+
+async def _run(
+    request: RunRequest,
+    data: Path | None,
+    slots: int,
+    verbose: bool,
+    approve_all: bool,
+    interrupted: asyncio.Event,
+) -> int:
     environment, warnings = agentfolder.read_env(request.env_files)
     async with contextlib.AsyncExitStack() as stack:
         progress = stack.enter_context(ProgressTable(live=False if verbose else None))
@@ -76,6 +90,9 @@ async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool
         if earlier:
             some = "job of an earlier run goes" if len(earlier) == 1 else "jobs of an earlier run go"
             progress.say(f"{len(earlier)} unfinished {some} on.")
+        if interrupted.is_set() and not earlier:
+            progress.say("Interrupted: nothing was run.")
+            return INTERRUPTED_EXIT_STATUS
         worker = worker or await start(earlier)
         prompts = Prompts(queue, progress, interrupted, approve_all=approve_all)
         jobs = [new_job(job) for job in request.jobs]
@@ -249,25 +266,6 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
-
-
-def _listen_for_signals() -> asyncio.Event:
-    """The event that the first Ctrl-C, SIGTERM or closed terminal sets.
-
-    The second one cancels this run at once.
-    """
-    interrupted = asyncio.Event()
-    task = asyncio.current_task()
-
-    def ask() -> None:
-        if interrupted.is_set() and task is not None:
-            task.cancel()
-        interrupted.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, ask)
-    return interrupted
 
 
 async def _unfinished(queue: Queue) -> list[JobView]:
