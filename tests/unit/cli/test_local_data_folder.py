@@ -79,7 +79,9 @@ def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path) -> None:
         prepare(tmp_path)
 
 
-@pytest.mark.parametrize("before", [(), ("password", "postgres.log"), ("data/PG_VERSION", "password", "notes")])
+@pytest.mark.parametrize(
+    "before", [(), ("password", "postgres.log"), ("data/PG_VERSION", "password", "notes")]
+)
 def test_a_new_folder_an_empty_one_and_that_of_an_earlier_run_are_taken(
     before: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -82,12 +82,17 @@ def test_a_file_that_is_no_yaml_hides_no_problem_of_the_others(tmp_path: Path) -
     empty.mkdir()
     with pytest.raises(BadInput) as problem:
         from_files([str(tmp_path), "/nowhere.yaml", str(empty)], io.StringIO())
-    told = [
-        line for line in str(problem.value).splitlines() if line.startswith((str(tmp_path), "-f"))
-    ]
+    told = [line for line in str(problem.value).splitlines() if line.startswith((str(tmp_path), "-f"))]
     for line, part in zip(
         told,
-        ("'Secret'", "b.yaml is not YAML", "c.yaml' cannot be read", "'Service'", "'/nowhere.yaml'", "without manifests"),
+        (
+            "'Secret'",
+            "b.yaml is not YAML",
+            "c.yaml' cannot be read",
+            "'Service'",
+            "'/nowhere.yaml'",
+            "without manifests",
+        ),
         strict=True,
     ):
         assert part in line

@@ -113,7 +113,9 @@ def test_where_nothing_listens_and_where_no_name_is_that_is_told(monkeypatch: py
         from_files(["https://no-such-host.invalid/a.yaml"], io.StringIO())
 
 
-@pytest.mark.parametrize("url", ["https://", "http://[::1/a.yaml", "http://a b/c", "https://host:port/a.yaml"])
+@pytest.mark.parametrize(
+    "url", ["https://", "http://[::1/a.yaml", "http://a b/c", "https://host:port/a.yaml"]
+)
 def test_what_is_no_url_is_told_in_one_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with pytest.raises(BadInput) as problem:

@@ -149,7 +149,10 @@ def from_files(paths: Iterable[str]) -> list[dict[str, Any]]:
 
     :raises BadInput: a file cannot be read, or holds something else.
     """
-    from agentjobs.cli.manifest_url import fetch, is_url  # the plugin starts fast: it rarely needs an HTTP client
+    from agentjobs.cli.manifest_url import (
+        fetch,
+        is_url,
+    )  # the plugin starts fast: it rarely needs an HTTP client
 
     found: list[dict[str, Any]] = []
     for path in paths:

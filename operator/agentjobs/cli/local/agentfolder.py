@@ -89,7 +89,11 @@ def _of_path(agent: str, path: Path) -> tuple[str, Path]:
                 "Python (agent.py with root_agent), or inline in an AgentJob."
             )
         manifests = any(f.suffix in SUFFIXES for f in path.iterdir())
-        way_out = f"Its manifests are run with: agentjobs local -f {agent}" if manifests else "`adk create NAME` makes one that has."
+        way_out = (
+            f"Its manifests are run with: agentjobs local -f {agent}"
+            if manifests
+            else "`adk create NAME` makes one that has."
+        )
         raise BadInput(f"AGENT '{agent}': the folder has neither agent.py nor __init__.py. {way_out}")
     if not path.exists():
         raise BadInput(f"AGENT '{agent}': there is no such file.")

@@ -105,10 +105,21 @@ async def _run(
         }
         if request.schedules:
             return await _fire(queue, worker, request, names, progress, interrupted, prompts)
-        rows = await _follow(queue, worker, names, progress, interrupted, prompts)
+        live = progress.live
+
+        def ended(row: NamedJob) -> None:
+            if not live:  # a live table shows it, and the words come below it
+                _tell_failures([row], progress, interrupted=interrupted.is_set())
+
+        rows = await _follow(queue, worker, names, progress, interrupted, prompts, ended=ended)
         progress.close()
         # printed before the servers are stopped, which takes a second
-        return _tell(rows, progress, bare=request.bare, interrupted=interrupted.is_set())
+        if live:
+            _tell_failures(rows, progress, interrupted=interrupted.is_set())
+        _print_answers(rows, bare=request.bare)
+        if interrupted.is_set():
+            return INTERRUPTED_EXIT_STATUS
+        return 0 if all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
 
 
 async def _fire(
@@ -129,7 +140,8 @@ async def _fire(
     def ended(row: NamedJob) -> None:
         nonlocal failed
         failed = failed or row.job.state != State.COMPLETE
-        _tell([row], progress, bare=False, interrupted=interrupted.is_set())
+        _tell_failures([row], progress, interrupted=interrupted.is_set())
+        _print_answers([row], bare=False)
 
     def deleted(uid: UUID) -> None:
         names.pop(uid, None)
@@ -165,6 +177,7 @@ async def _follow(
         # read before the jobs, since a schedule may create one in between
         over = schedules is None or schedules.over or give_up_at is not None
         open_ = [uid for uid in names if uid not in views or not views[uid].state.final]
+        finished: list[NamedJob] = []
         for view in await asyncio.gather(*(queue.show(uid) for uid in open_)):
             if view is None or view.uid not in names:
                 continue
@@ -172,11 +185,13 @@ async def _follow(
             if schedules is not None:
                 schedules.saw(view)
             if view.state.final:
-                ended(NamedJob(names[view.uid], view))
+                finished.append(NamedJob(names[view.uid], view))
         rows = [NamedJob(names[uid], views[uid]) for uid in names if uid in views]
         lines = schedules.lines() if schedules is not None else []
         starting = not lines and not any(row.job.run for row in rows)
         progress.draw(rows, "Starting the worker" if starting else "", lines)
+        for row in finished:
+            ended(row)
         if (over and all(row.job.state.final for row in rows)) or (
             give_up_at is not None and loop.time() > give_up_at
         ):
@@ -200,15 +215,18 @@ async def _follow(
                 await asyncio.sleep(pause)
 
 
-def _tell(rows: Sequence[NamedJob], progress: ProgressTable, *, bare: bool, interrupted: bool) -> int:
-    untold = [row for row in rows if not (interrupted and row.job.state == State.CANCELLED)]
-    for line in report.failures(untold):
-        progress.say(line)
+def _tell_failures(rows: Sequence[NamedJob], progress: ProgressTable, *, interrupted: bool) -> None:
+    for row in rows:
+        if not (interrupted and row.job.state == State.CANCELLED):
+            for line in report.failures([row]):
+                progress.say(line)
+        elif not progress.live:
+            progress.say(f"{row.name}: {row.job.state}")
+
+
+def _print_answers(rows: Sequence[NamedJob], *, bare: bool) -> None:
     sys.stdout.write(report.answers(rows, bare=bare))
     sys.stdout.flush()
-    if interrupted:
-        return INTERRUPTED_EXIT_STATUS
-    return 0 if all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
 
 
 async def _start_worker(
