@@ -82,7 +82,7 @@ NARROW = [
     (79, "NAME QUEUE STATUS REASON ATTEMPTS DURATION", ["urgent-report-of-today", "weather"]),
     (60, "NAME STATUS REASON ATTEMPTS", ["urgent-report-of-today", "weather"]),
     (40, "NAME STATUS", ["urgent-report-of-today", "weather"]),
-    (20, "NAME STATUS", ["urgent-re…", "weather"]),
+    (30, "NAME STATUS", ["urgent-report", "weather"]),
 ]
 
 

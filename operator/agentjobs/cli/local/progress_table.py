@@ -121,8 +121,8 @@ def _attempts(job: JobView) -> str:
     return f"after {job.attempts} of {job.max_attempts} attempts"
 
 
-def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
-    """The columns that fit into a terminal of this width, and the width that each needs; NAME and STATUS always stay."""
+def fitting(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The columns that fit into a terminal of this width; NAME and STATUS always stay."""
     needed = {
         column: max(map(cell_len, (column, *texts))) for column, *texts in zip(COLUMNS, *rows, strict=True)
     }
@@ -132,7 +132,7 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
             break
         if column in LEAVING:
             needed.pop(column, None)
-    return needed
+    return list(needed)
 
 
 def table(rows: Sequence[NamedJob], now: datetime, width: int, *, header_style: str = "bold") -> Table:
@@ -140,9 +140,8 @@ def table(rows: Sequence[NamedJob], now: datetime, width: int, *, header_style: 
     made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=header_style)
     told = [cells(shown, now) for shown in rows]
     columns = fitting(told, width)
-    for column, needed in columns.items():
-        least = needed if column == "STATUS" else None
-        made.add_column(column, no_wrap=True, overflow="ellipsis", justify="left", min_width=least)
+    for column in columns:
+        made.add_column(column, no_wrap=True, overflow="ellipsis", justify="left")
     for shown, texts in zip(rows, told, strict=True):
         values = {column: Text(text) for column, text in zip(COLUMNS, texts, strict=True)}
         values["STATUS"].stylize(COLOURS.get(shown.job.state, ""))
