@@ -61,7 +61,11 @@ class Prompts:
     def _approved(self, question: Question) -> str:
         word = "approved by --yes" if self._approve_all else "approved"
         # what nobody fills in goes back as the tool wrote it (agents.run.questions)
-        return f"{word}, filled in as the tool has it: {printable(question.payload)}" if question.payload else word
+        return (
+            f"{word}, filled in as the tool has it: {printable(question.payload)}"
+            if question.payload
+            else word
+        )
 
     async def _ask(self) -> bool | None:
         """The person's answer. None: there is no terminal, or its input has ended."""
