@@ -338,6 +338,10 @@ async def test_invariant_14_a_queue_that_is_not_open_holds_the_job_until_the_set
         assert "'fast'" in accepted["message"]
         assert b.objects.namespace in accepted["message"]
         assert condition(status, "Finished") is None, "curable: it has not finished"
+        assert "queues.fast.allowedNamespaces of the chart" in status["message"]
+        events = await eventually(lambda: b.objects.events("held"))
+        assert [(event["type"], event["reason"]) for event in events] == [("Warning", "QueueNotAllowed")]
+        assert "queues.fast.allowedNamespaces" in events[0]["message"]
         (job,) = await worker.claim()
         assert job.payload["name"] == "free", "one that waits for a privilege blocks nobody"
         assert await worker.claim_ready() == []

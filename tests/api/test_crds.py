@@ -107,7 +107,7 @@ def test_get_shows_a_schedules_times_and_whether_it_is_suspended(
         ("TIMEZONE", "UTC"),
         ("SUSPEND", "false"),
     ]
-    assert [name for name, _ in columns[4:]] == ["ACCEPTED", "ACTIVE", "LAST", "NEXT", "AGE"]
+    assert [name for name, _ in columns[4:]] == ["ACCEPTED", "REASON", "ACTIVE", "LAST", "NEXT", "AGE"]
 
 
 def test_the_category_lists_both_kinds(cluster: Cluster, shown: CustomObjects) -> None:

@@ -107,12 +107,15 @@ async def test_people_see_schedules_in_columns(
         "TIMEZONE",
         "SUSPEND",
         "ACCEPTED",
+        "REASON",
         "ACTIVE",
         "LAST",
         "NEXT",
         "AGE",
     ]
-    assert short.splitlines()[1].split()[:6] == ["brief", "@hourly", "Europe/Berlin", "false", "True", "1"]
+    assert short.splitlines()[1].split()[:7] == [
+        "brief", "@hourly", "Europe/Berlin", "false", "True", "Accepted", "1",
+    ]  # fmt: skip
     wide = await asyncio.to_thread(cluster.kubectl, "get", "saj", "-n", s.namespace, "-o", "wide")
     assert wide.splitlines()[0].split()[-2:] == ["LAST-RESULT", "MISSED"]
 
@@ -139,7 +142,7 @@ async def test_an_unreadable_schedule_is_told_and_harms_no_other(
             assert said in found["message"]
             assert "nextScheduleTime" not in await s.status(name)
             shown = await asyncio.to_thread(cluster.kubectl, "get", "saj", name, "-n", s.namespace)
-            assert " False " in shown, "the column ACCEPTED"
+            assert f" False      {reason} " in shown, "the columns ACCEPTED and REASON"
             events = await eventually(partial(s.events, name), partial(_has, reason))
             assert said in events[reason][0]
         await eventually(s.names, lambda names: names == {child_name("good", tick)})

@@ -303,7 +303,7 @@ async def test_h13_the_next_job_of_a_session_takes_it_over(dsn: str) -> None:
 async def test_errors_of_the_store_have_types(dsn: str) -> None:
     unreachable = service_for("postgresql://nobody:pw@127.0.0.1:1/x")
     assert isinstance(unreachable, JobSessions)
-    with pytest.raises(SessionStoreUnavailable, match="session_database_url"):
+    with pytest.raises(SessionStoreUnavailable, match="SESSION_DATABASE_URL"):
         await unreachable.prepare()
     sessions = JobSessions(dsn)
     await sessions.prepare()

@@ -86,6 +86,24 @@ def test_yes_approves_without_a_terminal(tmp_path: Path) -> None:
     assert status == 0, told
     assert '"refunded": 40' in answer
     assert "refund asks: may the tool refund be called?" in told
+    assert "refund: approved by --yes.\n" in told
+
+
+def test_yes_says_what_it_has_filled_in(tmp_path: Path) -> None:
+    (tmp_path / "hotel.py").write_text(
+        "from google.adk.agents import LlmAgent\n"
+        "from google.adk.tools import ToolContext\n"
+        "def book(tool_context: ToolContext) -> dict:\n"
+        "    'Books.'\n"
+        "    if tool_context.tool_confirmation is None:\n"
+        "        tool_context.request_confirmation(hint='How many nights?', payload={'nights': 2})\n"
+        "        return {'state': 'asked'}\n"
+        "    return {'booked': tool_context.tool_confirmation.payload}\n"
+        "root_agent = LlmAgent(name='hotel', model='echo', instruction='i', tools=[book])\n"
+    )
+    status, answer, told = run("hotel", "echo:call book {}", "--yes", cwd=tmp_path, temporary=tmp_path)
+    assert (status, answer) == (0, '{"booked": {"nights": 2}}\n'), told
+    assert 'hotel: approved by --yes, filled in as the tool has it: {"nights": 2}.' in told
 
 
 def test_without_a_terminal_the_job_is_cancelled_with_the_way_out(tmp_path: Path) -> None:

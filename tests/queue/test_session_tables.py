@@ -118,6 +118,6 @@ async def test_h11_adks_own_service_tells_a_store_that_is_away_from_a_job_that_f
     await make(ADKS, dsn)
     service = JobSessions(dsn)
     service._chosen = AdkSessions("postgresql://nobody:secret@127.0.0.1:1/none")
-    with pytest.raises(SessionStoreUnavailable, match="session_database_url") as caught:
+    with pytest.raises(SessionStoreUnavailable, match="SESSION_DATABASE_URL") as caught:
         await service.get_session(**KEY)
     assert "secret" not in str(caught.value)

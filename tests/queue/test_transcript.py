@@ -267,7 +267,7 @@ async def test_sessions_in_memory_have_no_transcript() -> None:
     async with await Transcripts.open(None) as reader:
         with pytest.raises(NoSessionStore, match="kept in memory"):
             await reader.read(*PLACE)
-        with pytest.raises(NoSessionStore, match="session_database_url"):
+        with pytest.raises(NoSessionStore, match="SESSION_DATABASE_URL"):
             await anext(reader.follow(*PLACE))
 
 

@@ -1,6 +1,6 @@
 """``python -m agentjobs.cli``: the same as the command ``agentjobs``, for processes that start themselves
 anew."""
 
-from agentjobs.cli.main import main
+from agentjobs.cli.entry import main
 
 main()

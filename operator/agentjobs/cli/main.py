@@ -6,6 +6,7 @@ Each subcommand imports its packages when it runs, so that ``--help`` stays quic
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 from agentjobs import __version__
 from agentjobs.cli.commands import crds, local, migrate, operator, web, withdraw, worker
 from agentjobs.cli.deferred import WithDatabase
+from agentjobs.cli.entry import leave
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable
 
 app = typer.Typer(
@@ -43,11 +45,15 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    """Options before a subcommand. The callback of ``--version`` does all there is to do."""
+    """Options before a subcommand. The callback of ``--version`` does all there is to do for it."""
+    if context.invoked_subcommand != "local" and signal.getsignal(signal.SIGINT) is leave:
+        # The command has its own way with a KeyboardInterrupt. A local run has none: it listens itself in the end.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main() -> None:

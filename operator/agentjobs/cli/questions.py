@@ -23,7 +23,7 @@ class Question:
 
 def told(question: Question) -> str:
     """The text of a question: the tool, its arguments, and everything else that a person decides by."""
-    lines = [f"{question.job} asks: may the tool {_printable(question.tool)} be called?"]
+    lines = [f"{question.job} asks: may the tool {printable(question.tool)} be called?"]
     for label, value in (
         ("arguments", question.arguments),
         ("hint", question.hint),
@@ -33,11 +33,11 @@ def told(question: Question) -> str:
         ("id", question.id),
     ):
         if value:
-            lines.append(f"  {label + ':':<12}{_printable(value)}")
+            lines.append(f"  {label + ':':<12}{printable(value)}")
     return "\n".join(lines)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """``text`` with escapes for control characters: a model wrote it, and must not steer the person's
     terminal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

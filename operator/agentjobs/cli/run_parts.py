@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agentjobs.cli.env_files import refuse_env_files
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.pid1 import with_pid1_duties
 from agentjobs.cli.settings import Settings
@@ -36,6 +37,8 @@ def start_worker(settings: Settings) -> int:
     from agentjobs.worker.supervisor.config import WorkerConfig
     from agentjobs.worker.supervisor.supervisor import run_worker
 
+    if not settings.allow_env_files:
+        refuse_env_files(settings.path, settings.modules)
     try:
         config = WorkerConfig(
             dsn=settings.database(),
@@ -49,6 +52,7 @@ def start_worker(settings: Settings) -> int:
                 session_dsn_file=settings.session_dsn_file(),
                 model_timeout_seconds=settings.model_timeout_seconds,
                 pool=settings.pool,
+                local=settings.local,
             ),
             name=settings.name or socket.gethostname(),
             pool=settings.pool,

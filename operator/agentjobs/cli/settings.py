@@ -26,8 +26,8 @@ from pydantic_settings import (
 
 from agentjobs.cli.errors import BadInput
 from agentjobs.dsn import Dsn, DsnFile
+from agentjobs.values.setting_names import PREFIX
 
-PREFIX = "AGENTJOBS_"
 SECRETS = frozenset({"database_url", "database_direct_url", "session_database_url"})
 URL_EXAMPLE = "postgresql://user:password@host:5432/database"
 HEADER = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,98}[A-Za-z0-9])?$"
@@ -157,6 +157,17 @@ class Settings(BaseSettings):
         True,
         description="Whether the pool keeps a breaker per model. False: each failure is charged, and a refused key fails its job at once.",
         examples=["false"],
+    )
+
+    allow_env_files: bool = Field(
+        False,
+        description="Whether a worker starts where a .env lies beside its agents: one in an image is a key that everybody has who can "
+        "pull it.",
+        examples=["true"],
+    )
+    local: bool = Field(
+        False,
+        description="Set by `agentjobs local` for its worker, whose messages then speak of no image and no pool.",
     )
 
     # operator

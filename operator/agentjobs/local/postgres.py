@@ -84,7 +84,12 @@ class EmbeddedPostgres:
         """Makes the cluster where there is none, starts the server, waits until it accepts connections."""
         if self.process is not None and self.process.poll() is None:
             return self
-        self._prepare()
+        try:
+            self._prepare()
+        except OSError as error:  # a full disk, a folder of another user's
+            raise LocalServerError(
+                f"{error.filename or self.directory}: {error.strerror}; Postgres keeps its files in {self.directory}"
+            ) from error
         pid = _recorded_pid(self.data)
         if pid is not None and _is_postgres(pid):
             raise LocalServerError(

@@ -20,6 +20,7 @@ from agentjobs.transcript.errors import NoSessionStore, SessionSchemaUnknown, Tr
 from agentjobs.transcript.event_entries import StoredEvent
 from agentjobs.transcript.jobs import SessionKey
 from agentjobs.transcript.window import Window
+from agentjobs.values.setting_names import both_names
 
 STATEMENT_SECONDS = 10
 """Time limit of a statement."""
@@ -30,6 +31,7 @@ CONNECTIONS = 3
 _SETTINGS = (
     f"{READ_COMMITTED} -c statement_timeout={STATEMENT_SECONDS}s -c idle_in_transaction_session_timeout=60s"
 )
+
 _REPEATS = {Fault.STALE: 2, Fault.READ_ONLY: 1, Fault.ROLLED_BACK: 2}
 """Of a read that gave nothing, by what was in its way."""
 
@@ -158,7 +160,7 @@ class Store:
         if self._pool is None or self._target is None:
             raise NoSessionStore(
                 "Sessions are kept in memory, and end with their run: there is no transcript. "
-                "With the setting session_database_url (or database_url) they are kept in Postgres."
+                f"With {both_names('session_database_url')}, they are kept in Postgres."
             )
         for repeat in range(4):
             try:

@@ -74,6 +74,42 @@ def test_all_problems_of_all_documents_are_told_at_once() -> None:
     assert str(problem.value).count("\n") == 1
 
 
+def test_a_file_that_is_no_yaml_hides_no_problem_of_the_others(tmp_path: Path) -> None:
+    texts = {"a": "kind: Secret\n", "b": GOOD + "---\na: [", "c": "\udcff", "d": "kind: Service\n"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(BadInput) as problem:
+        from_files([str(tmp_path), "/nowhere.yaml", str(empty)], io.StringIO())
+    told = [line for line in str(problem.value).splitlines() if line.startswith((str(tmp_path), "-f"))]
+    for line, part in zip(
+        told,
+        (
+            "'Secret'",
+            "b.yaml is not YAML",
+            "c.yaml' cannot be read",
+            "'Service'",
+            "'/nowhere.yaml'",
+            "without manifests",
+        ),
+        strict=True,
+    ):
+        assert part in line
+
+
+@pytest.mark.parametrize("name", ["job.yaml", "examples/job.yml", "a.json", "https://example.com/job.yaml"])
+def test_a_manifest_in_the_agents_place_suggests_the_flag(name: str) -> None:
+    with pytest.raises(BadInput, match=f"agentjobs local -f {name}"):
+        from_agent(name, "Hello", attempts=1, stdin=io.StringIO())
+
+
+def test_a_folder_of_manifests_in_the_agents_place_suggests_the_flag(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(GOOD)
+    with pytest.raises(BadInput, match=f"agentjobs local -f {tmp_path}"):
+        from_agent(str(tmp_path), "Hello", attempts=1, stdin=io.StringIO())
+
+
 def test_a_generated_name_is_made_here() -> None:
     first, second = (request(GOOD.replace("name: a}", "generateName: poem-}")).jobs[0] for _ in range(2))
     assert first.metadata.name.startswith("poem-")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from agentjobs.cli.local.progress_table import NamedJob, ProgressTable, cells, change, duration
+from agentjobs.cli.local.progress_table import (
+    NamedJob,
+    ProgressTable,
+    cells,
+    change,
+    duration,
+    end,
+    table,
+)
 from agentjobs.cli.local.report import answers, failures
 from agentjobs.queue.records import State
+from agentjobs.values.usage import Usage
 from controller_builders import AT as NOON
 from controller_builders import attempt
 from controller_builders import job as view
@@ -36,7 +48,7 @@ def test_a_duration_is_written_as_people_write_it(seconds: float, shown: str) ->
 def test_a_running_job_counts_its_duration_and_names_its_step() -> None:
     job = view(state=State.RUNNING, attempts=1, started_at=NOON, step="get_forecast")
     assert cells(NamedJob("weather", job), NOW) == (
-        "weather", "agents", "Running", "", "1/3", "1m15s", "get_forecast",
+        "weather", "agents", "Running", "", "1/3", "1m15s", "", "get_forecast",
     )  # fmt: skip
 
 
@@ -49,7 +61,66 @@ def test_a_waiting_job_says_until_when() -> None:
     job = view(
         state=State.RETRYING, reason="Backoff", attempts=1, next_attempt_at=NOW + timedelta(seconds=15)
     )
-    assert cells(NamedJob("weather", job), NOW)[6] == "in 15s"
+    assert cells(NamedJob("weather", job), NOW)[7] == "in 15s"
+
+
+def test_an_end_is_told_with_time_and_tokens() -> None:
+    took: dict[str, Any] = {
+        "attempts": 1, "started_at": NOON, "finished_at": NOON + timedelta(seconds=2), "usage": Usage(total_tokens=310),
+    }  # fmt: skip
+    assert end(NamedJob("a", view(State.COMPLETE, reason="Completed", **took))) == (
+        "a: Complete, 2.0s, 310 tokens"
+    )
+    assert end(NamedJob("a", view(State.FAILED, reason="BudgetExceeded", **took))) == (
+        "a: Failed (BudgetExceeded) after 1 of 3 attempts, 2.0s, 310 tokens"
+    )
+
+
+NARROW = [
+    # (width, columns, what is seen of the rows)
+    (100, "NAME QUEUE STATUS REASON ATTEMPTS DURATION TOKENS STEP", ["urgent-report-of-today", "weather"]),
+    (79, "NAME QUEUE STATUS REASON ATTEMPTS DURATION", ["urgent-report-of-today", "weather"]),
+    (60, "NAME STATUS REASON ATTEMPTS", ["urgent-report-of-today", "weather"]),
+    (40, "NAME STATUS", ["urgent-report-of-today", "weather"]),
+    (30, "NAME STATUS", ["urgent-report", "weather"]),
+]
+
+
+@pytest.mark.parametrize(("width", "columns", "seen"), NARROW)
+def test_on_a_narrow_terminal_empty_columns_go_first_and_names_stay(
+    width: int, columns: str, seen: list[str]
+) -> None:
+    rows = [
+        NamedJob("urgent-report-of-today", view(State.QUEUED, reason="BehindSession")),
+        NamedJob("weather", view(State.COMPLETE, reason="Completed", attempts=1)),
+    ]
+    console = Console(width=width, file=io.StringIO())
+    console.print(table(rows, NOW, width))
+    assert isinstance(console.file, io.StringIO)
+    head, *lines = console.file.getvalue().splitlines()
+    assert head.split() == columns.split()
+    for line, part in zip(lines, seen, strict=True):
+        assert line.startswith(part)
+
+
+@pytest.mark.parametrize(("no_color", "escapes"), [("1", False), ("", True)])
+def test_with_no_color_nothing_is_coloured_bold_or_dim(
+    no_color: str, escapes: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with ProgressTable(live=True) as screen:
+        screen.stage("Starting Postgres")
+        screen.draw([NamedJob("a", view(State.COMPLETE))], "Starting the worker", ["daily: next at 12:00"])
+    assert bool(re.search("\x1b\\[[0-9;]*m", "".join(capsys.readouterr()))) is escapes
+
+
+def test_an_end_without_an_answer_is_left_to_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressTable(live=False) as screen:
+        screen.draw([NamedJob("a", view(State.RUNNING, attempts=1)), NamedJob("b", view(State.QUEUED))])
+        screen.draw([NamedJob("a", view(State.FAILED, attempts=1)), NamedJob("b", view(State.QUEUED))])
+    assert "".join(capsys.readouterr()).splitlines() == ["a: Running attempt 1 of 3", "b: Queued"]
 
 
 def test_changes_are_told_in_the_order_in_which_they_happened(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +145,11 @@ def test_a_run_that_came_and_went_between_two_looks_is_told_and_one_of_before_is
         for job in states:
             screen.draw([NamedJob("a", job)])
     lines = "".join(capsys.readouterr()).splitlines()
-    assert lines == ["a: Running attempt 2 of 3", "a: Running attempt 3 of 3", "a: Complete (Completed)"]
+    assert lines == [
+        "a: Running attempt 2 of 3",
+        "a: Running attempt 3 of 3",
+        "a: Complete after 3 of 3 attempts",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentInvalid, ModelNotAllowed, ModuleNotAllowed
+from agentjobs.values.setting_names import both_names
 
 # A model's name can choose a host: LiteLLM reads one from names such as huggingface/https://host, and the
 # Gemini client puts the name into its URL's path.
@@ -31,10 +32,14 @@ def check_module(module: str, settings: AgentSettings) -> None:
     if module_allowed(module, settings.modules):
         return
     listed = ", ".join(settings.modules) or "none"
+    if settings.local:
+        raise ModuleNotAllowed(
+            f"agent.module: {module!r} is not allowed in this run, whose manifests name: {listed}. Name one of these."
+        )
     raise ModuleNotAllowed(
         f"agent.module: {module!r} is not allowed in worker pool {settings.pool!r}, which allows: {listed}. "
-        f"Name one of these, send the job to a queue of another pool, or add the module to the pool's setting "
-        f"modules (AGENTJOBS_MODULES)."
+        f"Name one of these, send the job to a queue of another pool, or have the module added to "
+        f"{both_names('modules', pool=settings.pool)}."
     )
 
 
@@ -56,10 +61,14 @@ def check_model(model: object, settings: AgentSettings) -> str:
     if any(fnmatchcase(model, pattern) for pattern in settings.models):
         return model
     listed = ", ".join(settings.models) or "none"
+    if settings.local:
+        raise ModelNotAllowed(
+            f"agent.inline.model: {model!r} is not allowed in this run, whose manifests name: {listed}. Name one of these."
+        )
     raise ModelNotAllowed(
         f"agent.inline.model: {model!r} is not allowed in worker pool {settings.pool!r}, which allows: {listed}. "
-        f"Name one of these, send the job to a queue of another pool, or add the model to the pool's setting "
-        f"models (AGENTJOBS_MODELS)."
+        f"Name one of these, send the job to a queue of another pool, or have the model added to "
+        f"{both_names('models', pool=settings.pool)}."
     )
 
 

@@ -13,10 +13,12 @@ of the author's own subclass of ``BaseAgent``.
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 import re
 import types
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from agentjobs.agents.definition.allow_lists import check_module, module_allowed
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
 from agentjobs.agents.verdict.places import place_of
+from agentjobs.values.setting_names import both_names
 
 if TYPE_CHECKING:
     from google.adk.apps import App
@@ -69,7 +72,7 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
     """
     name, attr = parse(reference)
     check_module(name, settings)
-    module = import_module(name)
+    module = import_module(name, settings)
     if attr is not None:
         if not hasattr(module, attr):
             raise AgentNotFound(
@@ -92,13 +95,18 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
             f"ADK's configuration files (`adk create --type config`) are experimental and import whatever they name, "
             f"so they are not run. Write the agent as {name}/agent.py with root_agent, or inline in the job."
         )
+    if near := _agents_near(_candidates(module, settings)):
+        raise AgentNotFound(
+            f"agent.module: {name} was imported, but it has no {', '.join(NAMES)}: looked for {', '.join(looked)}. "
+            f"Did you mean {' or '.join(near)}? Name it so, or call it root_agent."
+        )
     raise AgentNotFound(
         f"agent.module: {name} was imported, but there is nothing to run in it: looked for {', '.join(looked)}; "
         f"it has {_public(module)}. Define root_agent, app or agent() there, or name the attribute: {name}:NAME."
     )
 
 
-def import_module(name: str) -> types.ModuleType:
+def import_module(name: str, settings: AgentSettings) -> types.ModuleType:
     """Imports ``name``.
 
     :raises AgentNotFound: there is no such module in this worker's image.
@@ -110,20 +118,20 @@ def import_module(name: str) -> types.ModuleType:
         missing = error.name or ""
         if name == missing or name.startswith(f"{missing}."):
             raise AgentNotFound(
-                f"agent.module: there is no module {missing!r} in this worker's image (looked for {name!r}). "
-                f"Correct the name, or use an image that contains it."
+                f"agent.module: there is no module {missing!r} {_here(settings)} (looked for {name!r}). "
+                f"Correct the name, or {'put it beside the manifest' if settings.local else 'use an image that contains it'}."
             ) from error
         raise AgentInvalid(
-            f"agent.module: {name!r} failed at import: it needs the module {missing!r}, which this worker's image "
-            f"does not have. Install it in the image."
+            f"agent.module: {name!r} failed at import: it needs the module {missing!r}, which is not "
+            f"{_here(settings)}. Install it {'with pip' if settings.local else 'in the image'}."
         ) from error
     except AgentError:
         raise
     except (Exception, SystemExit) as error:
         if variable := _missing_variable(error):
             raise AgentInvalid(
-                f"agent.module: {name!r} failed at import: it reads the environment variable {variable!r}, which this "
-                f"worker does not have. Set it for the worker pool, or give it a default in the module."
+                f"agent.module: {name!r} failed at import: it reads the environment variable {variable!r}, which "
+                f"{_unset(settings)}, or give it a default in the module."
             ) from error
         raise AgentInvalid(
             f"agent.module: {name!r} failed at import: {_told(error, name)}. Correct the module; importing it must not "
@@ -139,8 +147,41 @@ def _candidates(module: types.ModuleType, settings: AgentSettings) -> list[types
         and module_allowed(inner, settings.modules)
         and importlib.util.find_spec(inner) is not None
     ):
-        found.append(import_module(inner))
+        found.append(import_module(inner, settings))
     return found
+
+
+def _agents_near(modules: list[types.ModuleType]) -> list[str]:
+    """References to what could have been meant: agents of these modules under other names, and modules one level down that
+    assign one of ``NAMES``. Nothing more is imported for it."""
+    from google.adk.apps import App
+    from google.adk.workflow import BaseNode
+
+    found = [
+        f"{module.__name__}:{name}"
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, App | BaseNode) and not name.startswith("_")
+    ]
+    for module in modules:
+        for below in pkgutil.iter_modules(getattr(module, "__path__", ())):
+            inner = f"{module.__name__}.{below.name}"
+            spec = importlib.util.find_spec(inner) if inner not in {m.__name__ for m in modules} else None
+            if spec is not None and spec.origin is not None and _assigned(Path(spec.origin)) & {*NAMES}:
+                found.append(inner)
+    return found[:5]
+
+
+def _assigned(file: Path) -> set[str]:
+    """Names that a Python file assigns or defines at its top. Empty: it cannot be read."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, ValueError, SyntaxError):
+        return set()
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    functions = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    return functions | {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 async def _usable(value: Any, where: str, settings: AgentSettings) -> Resolved:
@@ -175,10 +216,15 @@ async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
         plain = plain.func
     home = getattr(plain, "__module__", None) or ""
     if not module_allowed(home, settings.modules):
+        way_out = (
+            ""
+            if settings.local
+            else f", or have its module added to {both_names('modules', pool=settings.pool)}"
+        )
         raise ModuleNotAllowed(
-            f"agent.module: {where} is a function of module {home or 'unknown'!r}, which worker pool "
-            f"{settings.pool!r} does not allow (it allows: {', '.join(settings.modules) or 'none'}). "
-            f"Define the function in an allowed module (setting modules, AGENTJOBS_MODULES)."
+            f"agent.module: {where} is a function of module {home or 'unknown'!r}, which "
+            f"{'this run' if settings.local else f'worker pool {settings.pool!r}'} does not allow "
+            f"(it allows: {', '.join(settings.modules) or 'none'}). Define the function in an allowed module{way_out}."
         )
     try:
         inspect.signature(factory).bind()
@@ -196,12 +242,23 @@ async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
     except (Exception, SystemExit) as error:
         if variable := _missing_variable(error):
             raise AgentInvalid(
-                f"agent.module: {where}() failed: it reads the environment variable {variable!r}, which this worker "
-                f"does not have. Set it for the worker pool, or give it a default in the function."
+                f"agent.module: {where}() failed: it reads the environment variable {variable!r}, which "
+                f"{_unset(settings)}, or give it a default in the function."
             ) from error
         raise AgentInvalid(
             f"agent.module: {where}() failed: {_told(error, where)}. Correct the function."
         ) from error
+
+
+def _here(settings: AgentSettings) -> str:
+    return "here" if settings.local else "in this worker's image"
+
+
+def _unset(settings: AgentSettings) -> str:
+    """The end of a sentence about an environment variable, and the begin of its remedy."""
+    if settings.local:
+        return "is not set here. Set it in this shell, or in .env beside the agent"
+    return f"this worker does not have. Set it for the worker pool (pools.{settings.pool}.env of the chart)"
 
 
 def _missing_variable(error: BaseException) -> str:

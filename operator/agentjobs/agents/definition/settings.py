@@ -28,6 +28,8 @@ class AgentSettings:
     """The longest that one model call may take."""
     pool: str = "default"
     """The pool's name, for error messages."""
+    local: bool = False
+    """True: the run is one of ``agentjobs local``, where error messages speak of no image, pool and chart."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -12,17 +12,18 @@ from __future__ import annotations
 import os
 
 from agentjobs.agents.definition.resolve import import_module, parse
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentError
 
 
-def preload(reference: str) -> str:
+def preload(reference: str, settings: AgentSettings) -> str:
     """Imports the module of ``reference`` (``pkg.mod[:attr]``) into this process, the template.
 
     :returns: why nothing may be forked from this process any more, and what to do about it. Empty: it may.
     """
     before = thread_count()
     try:
-        import_module(parse(reference)[0])
+        import_module(parse(reference)[0], settings)
         failure = ""
     except AgentError as error:
         failure = str(error)

@@ -30,6 +30,7 @@ from agentjobs.agents.run.events import ending_of, seen
 from agentjobs.agents.sessions.service import JobSessions, service_for
 from agentjobs.agents.verdict.errors import AgentError
 from agentjobs.telemetry import relay, tracing
+from agentjobs.values.setting_names import both_names
 
 APP = "agentjobs/warm-up"
 RUNS = 2
@@ -52,7 +53,8 @@ def warm_template(settings: AgentSettings) -> list[str]:
     if (count := thread_count()) != 1:
         warnings.append(
             f"after the warm-up the template has {count} threads instead of 1: executors forked from it may hang. "
-            f"Remove the modules of the setting preload one by one to find the one that starts them."
+            f"Remove the modules of preload ({both_names('preload', pool=settings.pool)}) one by one to find the one that "
+            f"starts them."
         )
     return warnings
 

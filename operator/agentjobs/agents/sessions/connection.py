@@ -23,6 +23,7 @@ from agentjobs.cancellation import cancellation_kept
 from agentjobs.database.connection import READ_COMMITTED, Connection, Row, Target
 from agentjobs.database.fault import Fault, fault_of, one_line
 from agentjobs.dsn import Dsn, current
+from agentjobs.values.setting_names import both_names
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ STATEMENT_SECONDS = 30
 SETTINGS = (
     f"{READ_COMMITTED} -c statement_timeout={STATEMENT_SECONDS}s -c idle_in_transaction_session_timeout=60s"
 )
+
 _REPEATS = {Fault.READ_ONLY: 1, Fault.ROLLED_BACK: 5}
 """Of work that was not done, by what was in its way."""
 
@@ -124,7 +126,7 @@ async def in_own_store(work: Callable[[], Awaitable[T]]) -> T:
             told = one_line(cause)
             raise SessionStoreUnavailable(
                 f"The session store failed ({type(cause).__name__}: {told}). The attempt is not charged. "
-                f"Check the database of the setting session_database_url and its schema {SCHEMA}."
+                f"Check the database of {both_names('session_database_url')}, and its schema {SCHEMA}."
             ) from error
     raise AssertionError("unreachable")
 

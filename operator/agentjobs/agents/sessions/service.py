@@ -22,6 +22,7 @@ from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.database.connection import Connection
 from agentjobs.dsn import Dsn, DsnFile
+from agentjobs.values.setting_names import both_names
 
 if TYPE_CHECKING:
     from google.adk.events.event import Event
@@ -176,7 +177,8 @@ async def _refuse_encoding(connection: Connection) -> None:
     if encoding != "UTF8":
         raise SessionStoreUnavailable(
             f"The session store's database has the encoding {encoding}, which cannot hold all texts. The attempt is "
-            f"not charged. Name a database with the encoding UTF8 in the setting session_database_url."
+            f"not charged. Name a database with the encoding UTF8 by "
+            f"{both_names('session_database_url')}."
         )
 
 

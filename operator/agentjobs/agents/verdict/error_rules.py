@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
+from agentjobs.values.setting_names import both_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,19 @@ REQUEST_INVALID = Rule(
 AUTH_FAILED = Rule(
     Verdict.FAIL,
     Reason.MODEL_AUTH_FAILED,
-    "The model provider refused the key. Correct the worker pool's model key and its permissions.",
+    "The model provider refused the key. Correct the model's key in the worker's environment (agentjobs local: .env), and "
+    "its permissions.",
     model_answer=ModelAnswer.KEY_REFUSED,
 )
 MODEL_NOT_FOUND = Rule(
     Verdict.FAIL,
     Reason.MODEL_NOT_FOUND,
-    "There is no such model. Correct the agent's model, or install what provides it in the worker's image.",
+    "There is no such model. Correct the agent's model, or install what provides it where the worker runs.",
 )
 TIMED_OUT = Rule(
     Verdict.RETRY,
     Reason.MODEL_TIMEOUT,
-    "The model provider did not answer in time (setting model_timeout_seconds). It is tried again.",
+    f"The model provider did not answer in time ({both_names('model_timeout_seconds')}). It is tried again.",
     model_answer=ModelAnswer.UNAVAILABLE,
 )
 UNREACHABLE = Rule(
@@ -131,8 +133,8 @@ AGENT_INVALID = Rule(Verdict.FAIL, Reason.AGENT_INVALID, "ADK does not accept th
 OUT_OF_MEMORY = Rule(
     Verdict.RETRY,
     Reason.OUT_OF_MEMORY,
-    "The run took more memory than the pool gives to one job (setting memory_limit_mib). Let the agent take less, or "
-    "raise the limit. It is tried again.",
+    f"The run took more memory than the pool gives to one job ({both_names('memory_limit_mib')}). Let the agent take "
+    "less, or raise the limit. It is tried again.",
 )
 TOOL_FAILED = Rule(Verdict.RETRY, Reason.TOOL_FAILED, "A tool failed. It is tried again.")
 TOOL_CANCELLED = Rule(

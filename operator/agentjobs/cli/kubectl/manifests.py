@@ -145,14 +145,22 @@ def from_schedule(schedule: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def from_files(paths: Iterable[str]) -> list[dict[str, Any]]:
-    """The AgentJobs of files, of the files of folders, or of standard input (``-``), in their order.
+    """The AgentJobs of files, of the files of folders, of URLs, or of standard input (``-``), in their order.
 
     :raises BadInput: a file cannot be read, or holds something else.
     """
+    from agentjobs.cli.manifest_url import (
+        fetch,
+        is_url,
+    )  # the plugin starts fast: it rarely needs an HTTP client
+
     found: list[dict[str, Any]] = []
     for path in paths:
         if path == "-":
             found += _documents(sys.stdin.read(), "standard input")
+            continue
+        if is_url(path):
+            found += _documents(fetch(path), path)
             continue
         given = Path(path)
         files = (

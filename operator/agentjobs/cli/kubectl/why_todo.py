@@ -12,6 +12,7 @@ from agentjobs.cli.kubectl.filters import cause_of, time_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.cli.kubectl.why_findings import cause_now, is_old, unseen
 from agentjobs.values.reasons import Reason
+from agentjobs.values.setting_names import both_names
 
 JsonObject = Mapping[str, Any]
 STALE_SECONDS = 60.0
@@ -97,7 +98,7 @@ _FIRST = {
     Reason.BUDGET_EXCEEDED.value: "A retry has the same budget: submit a new job with more, or run it once more",
     Reason.WORKER_LOST.value: "Look at what its tools do to their worker (memory, exits), then run it once more",
     Reason.OUT_OF_MEMORY.value: (
-        "Let the agent take less, or have the pool's memoryLimitMib raised, then run it once more"
+        f"Let the agent take less, or have the pool's memory limit raised ({both_names('memory_limit_mib')}), then run it once more"
     ),
     Reason.ATTEMPT_TIMEOUT.value: (
         "Look at where it was; a new job may have more attemptTimeoutSeconds. Or run it once more"
@@ -130,9 +131,9 @@ def _full(job: JsonObject, around: Surroundings, flags: str, commands: Commands)
 
 
 def _not_allowed(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
-    queue = (job.get("spec") or {}).get("queue")
+    queue = str((job.get("spec") or {}).get("queue") or "")
     return (
-        f"Have the queue opened to this namespace (chart: queues.{queue}.allowedNamespaces; operator: queue_access): the job "
+        f"Have the queue opened to this namespace ({both_names('queue_access.namespaces', queue=queue)}): the job "
         "goes on by itself then. Or submit it anew with a queue that is open."
     )
 

@@ -8,6 +8,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from agentjobs.cli.errors import BadInput
+from agentjobs.cli.local.manifests import SUFFIXES
+from agentjobs.cli.manifest_url import is_url
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z]\w*)?", re.ASCII)
 
@@ -19,6 +21,7 @@ def locate(agent: str, here: Path) -> tuple[str, Path]:
         (``my_agent.py``), or a module (``pkg.mod[:attr]``) that is installed or below ``here``.
     :raises BadInput: there is no such agent.
     """
+    refuse_manifest(agent)
     path = (here / agent).resolve()
     if path.is_dir() or path.suffix == ".py":
         return _of_path(agent, path)
@@ -35,6 +38,15 @@ def locate(agent: str, here: Path) -> tuple[str, Path]:
             f"Agent folders here: {near}. Make one with: adk create {top}"
         )
     return agent, here
+
+
+def refuse_manifest(agent: str) -> None:
+    """Checks that AGENT names no manifest, for which there is a flag.
+
+    :raises BadInput: it does.
+    """
+    if agent.endswith(SUFFIXES) or is_url(agent):
+        raise BadInput(f"AGENT '{agent}' is a manifest. Run it with: agentjobs local -f {agent}")
 
 
 def env_file(start: Path) -> Path | None:
@@ -76,9 +88,13 @@ def _of_path(agent: str, path: Path) -> tuple[str, Path]:
                 f"AGENT '{agent}': root_agent.yaml names code to import, so it is not run from. Write the agent as "
                 "Python (agent.py with root_agent), or inline in an AgentJob."
             )
-        raise BadInput(
-            f"AGENT '{agent}': the folder has neither agent.py nor __init__.py. `adk create NAME` makes one that has."
+        manifests = any(f.suffix in SUFFIXES for f in path.iterdir())
+        way_out = (
+            f"Its manifests are run with: agentjobs local -f {agent}"
+            if manifests
+            else "`adk create NAME` makes one that has."
         )
+        raise BadInput(f"AGENT '{agent}': the folder has neither agent.py nor __init__.py. {way_out}")
     if not path.exists():
         raise BadInput(f"AGENT '{agent}': there is no such file.")
     name = path.name.removesuffix(".py")

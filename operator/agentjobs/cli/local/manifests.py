@@ -16,6 +16,7 @@ from agentjobs.api.job_spec import JobSpec
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.api.validation import KINDS, problems_of, without_nulls
 from agentjobs.cli.errors import BadInput
+from agentjobs.cli.manifest_url import fetch, is_url
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Characters of generated names, as the API server's: without vowels they form no words."""
@@ -35,6 +36,13 @@ class Document:
     """Its place, for messages: file, document, line."""
     folder: Path
     content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file, or the rest of one, that holds no objects."""
+
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ def read(files: Sequence[str], stdin: IO[str]) -> list[Manifest]:
     return manifests
 
 
-def check(documents: Iterable[Document]) -> list[Manifest]:
+def check(documents: Iterable[Document | Unreadable]) -> list[Manifest]:
     """The documents as AgentJobs and schedules, no two with the same name.
 
     :raises BadInput: with every problem of every document in the message.
@@ -72,6 +80,9 @@ def check(documents: Iterable[Document]) -> list[Manifest]:
     problems: list[str] = []
     names: dict[tuple[str, str, str], str] = {}
     for document in documents:
+        if isinstance(document, Unreadable):
+            problems.append(document.problem)
+            continue
         found = _problems(document)
         if not found:
             model = KINDS[document.content["kind"]]
@@ -87,30 +98,24 @@ def check(documents: Iterable[Document]) -> list[Manifest]:
     return manifests
 
 
-def documents(files: Iterable[str], stdin: IO[str]) -> Iterator[Document]:
-    """The objects of the files, with the items of a List one by one.
-
-    :raises BadInput: a file cannot be read, or is not YAML.
-    """
+def documents(files: Iterable[str], stdin: IO[str]) -> Iterator[Document | Unreadable]:
+    """The objects of the files, of files at URLs and of standard input, with the items of a List one by one."""
     for file in files:
         if file == "-":
             yield from parse(stdin.read(), "standard input", Path.cwd())
-            continue
-        path = Path(file)
-        for each in _files_of(path):
+        elif is_url(file):
             try:
-                text = each.read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-                raise BadInput(f"-f '{each}' cannot be read: {why}.") from None
-            yield from parse(text, str(each), each.resolve().parent)
+                text = fetch(file)
+            except BadInput as problem:
+                yield Unreadable(str(problem))
+            else:
+                yield from parse(text, file, Path.cwd())
+        else:
+            yield from _of_path(Path(file))
 
 
-def parse(text: str, source: str, folder: Path) -> Iterator[Document]:
-    """The objects of a YAML text.
-
-    :raises BadInput: the text is not YAML.
-    """
+def parse(text: str, source: str, folder: Path) -> Iterator[Document | Unreadable]:
+    """The objects of a YAML text, up to where it is none."""
     loader = yaml.SafeLoader(text)
     number = 0
     try:
@@ -126,7 +131,7 @@ def parse(text: str, source: str, folder: Path) -> Iterator[Document]:
             else:
                 yield Document(where, folder, content)
     except yaml.YAMLError as error:
-        raise BadInput(f"{source} is not YAML: {error}") from None
+        yield Unreadable(f"{source} is not YAML: {error}")
     finally:
         loader.dispose()
 
@@ -141,13 +146,24 @@ def named(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "metadata": metadata}
 
 
-def _files_of(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES and f.is_file())
+def _of_path(path: Path) -> Iterator[Document | Unreadable]:
+    """The objects of a file, or of the manifests in a folder."""
+    try:
+        files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES) if path.is_dir() else [path]
+    except OSError as error:
+        yield Unreadable(f"-f '{path}' cannot be read: {error.strerror}.")
+        return
+    files = [file for file in files if file == path or file.is_file()]
     if not files:
-        raise BadInput(f"-f '{path}' is a folder without manifests ({', '.join(SUFFIXES)}).")
-    return files
+        yield Unreadable(f"-f '{path}' is a folder without manifests ({', '.join(SUFFIXES)}).")
+    for file in files:
+        try:
+            text = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            yield Unreadable(f"-f '{file}' cannot be read: {why}.")
+        else:
+            yield from parse(text, str(file), file.resolve().parent)
 
 
 def _problems(document: Document) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -16,7 +18,11 @@ from rich.text import Text
 
 from agentjobs.queue.records import JobView, State
 
-COLUMNS = ("NAME", "QUEUE", "STATUS", "REASON", "ATTEMPTS", "DURATION", "STEP")
+COLUMNS = ("NAME", "QUEUE", "STATUS", "REASON", "ATTEMPTS", "DURATION", "TOKENS", "STEP")
+LEAVING = ("QUEUE", "TOKENS", "ATTEMPTS", "DURATION", "STEP", "REASON")
+"""The columns that a narrow terminal does without, the first first. Empty ones leave before them."""
+GAP = 2
+"""Spaces between two columns."""
 COLOURS = {
     State.RUNNING: "cyan",
     State.RETRYING: "yellow",
@@ -59,6 +65,7 @@ def cells(shown: NamedJob, now: datetime) -> tuple[str, ...]:
         job.reason,
         f"{job.attempts}/{job.max_attempts}",
         took,
+        str(job.usage.total_tokens or ""),
         job.step if job.state == State.RUNNING else waits(job, now),
     )
 
@@ -91,15 +98,54 @@ def change(shown: NamedJob, now: datetime) -> str:
     return " ".join(parts)
 
 
-def table(rows: Sequence[NamedJob], now: datetime) -> Table:
-    """The table of all jobs, in the order of their manifests."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
+def end(shown: NamedJob) -> str:
+    """The line about a job's end: its reason where there is no answer, its attempts where they tell something, and the
+    time and the tokens that it took."""
+    job = shown.job
+    line = f"{shown.name}: {job.state}"
+    if job.state != State.COMPLETE:
+        why = f" ({job.reason})" if job.reason and job.reason != job.state else ""
+        line = f"{line}{why} {_attempts(job)}"
+    elif job.attempts > 1:
+        line = f"{line} {_attempts(job)}"
+    if job.started_at is not None and job.finished_at is not None:
+        line = f"{line}, {duration((job.finished_at - job.started_at).total_seconds())}"
+    if tokens := job.usage.total_tokens:
+        line = f"{line}, {tokens} {'token' if tokens == 1 else 'tokens'}"
+    return line
+
+
+def _attempts(job: JobView) -> str:
+    if not job.attempts:
+        return "with no attempt charged" if job.run else "before its first attempt"
+    return f"after {job.attempts} of {job.max_attempts} attempts"
+
+
+def fitting(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The columns that fit into a terminal of this width; NAME and STATUS always stay."""
+    needed = {
+        column: max(map(cell_len, (column, *texts))) for column, *texts in zip(COLUMNS, *rows, strict=True)
+    }
+    empty = [column for column, *texts in zip(COLUMNS, *rows, strict=True) if not any(texts)]
+    for column in (*reversed(empty), *LEAVING):
+        if sum(needed.values()) + GAP * (len(needed) - 1) <= width:
+            break
+        if column in LEAVING:
+            needed.pop(column, None)
+    return list(needed)
+
+
+def table(rows: Sequence[NamedJob], now: datetime, width: int, *, header_style: str = "bold") -> Table:
+    """The table of all jobs, in the order of their manifests, for a terminal of this width."""
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=header_style)
+    told = [cells(shown, now) for shown in rows]
+    columns = fitting(told, width)
+    for column in columns:
         made.add_column(column, no_wrap=True, overflow="ellipsis", justify="left")
-    for shown in rows:
-        values = list(map(Text, cells(shown, now)))
-        values[2].stylize(COLOURS.get(shown.job.state, ""))
-        made.add_row(*values)
+    for shown, texts in zip(rows, told, strict=True):
+        values = {column: Text(text) for column, text in zip(COLUMNS, texts, strict=True)}
+        values["STATUS"].stylize(COLOURS.get(shown.job.state, ""))
+        made.add_row(*(values[column] for column in columns))
     return made
 
 
@@ -108,6 +154,8 @@ class ProgressTable:
 
     def __init__(self, *, live: bool | None = None) -> None:
         self._console = Console(stderr=True, highlight=False)
+        plain = bool(os.environ.get("NO_COLOR"))  # https://no-color.org; rich would still write bold and dim
+        self._bold, self._dim = ("", "") if plain else ("bold", "dim")
         self._live: Live | None = None
         if self._console.is_terminal if live is None else live:
             self._live = Live(console=self._console, refresh_per_second=8, transient=False, auto_refresh=True)
@@ -125,6 +173,11 @@ class ProgressTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a live table, which shows how jobs end."""
+        return self._live is not None
 
     def close(self) -> None:
         """Ends the live table. Lines may still be printed."""
@@ -152,7 +205,7 @@ class ProgressTable:
     def stage(self, text: str) -> None:
         """Shows what the run is doing, until it draws jobs."""
         if self._live is not None:
-            self._live.update(Text(f"{text} …", style="dim"))
+            self._live.update(Text(f"{text} …", style=self._dim))
         else:
             self.say(f"{text} …")
 
@@ -164,8 +217,8 @@ class ProgressTable:
         """
         now = datetime.now(UTC)
         if self._live is not None:
-            lines = [Text(line, style="dim") for line in (*schedules, *([f"{note} …"] if note else ()))]
-            self._live.update(Group(table(rows, now), *lines))
+            lines = [Text(line, style=self._dim) for line in (*schedules, *([f"{note} …"] if note else ()))]
+            self._live.update(Group(table(rows, now, self._console.width, header_style=self._bold), *lines))
             return
         new = [line for line in schedules if line not in self._lines]
         self._lines = {*schedules}
@@ -185,4 +238,7 @@ class ProgressTable:
         state = (job.state, job.attempts, job.reason)
         if self._told.get(shown.name) != state:
             self._told[shown.name] = state
-            self.say(change(shown, now))
+            if job.state == State.COMPLETE:
+                self.say(end(shown))
+            elif not job.state.final:  # why it has no answer is the report's to tell
+                self.say(change(shown, now))

@@ -7,7 +7,7 @@ import os
 import sys
 
 from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
-from agentjobs.cli.questions import Question, told
+from agentjobs.cli.questions import Question, printable, told
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
 
@@ -53,10 +53,19 @@ class Prompts:
                 await self._queue.cancel(shown.job.uid)
                 return
             refused = await self._queue.answer(shown.job.uid, InputAnswer(request.id, approved))
-            word = "approved" if approved else "rejected"
+            word = self._approved(question) if approved else "rejected"
             self._progress.say(f"{shown.name}: {f'not taken: {refused}' if refused else word}.")
         finally:
             self._progress.go_on()
+
+    def _approved(self, question: Question) -> str:
+        word = "approved by --yes" if self._approve_all else "approved"
+        # what nobody fills in goes back as the tool wrote it (agents.run.questions)
+        return (
+            f"{word}, filled in as the tool has it: {printable(question.payload)}"
+            if question.payload
+            else word
+        )
 
     async def _ask(self) -> bool | None:
         """The person's answer. None: there is no terminal, or its input has ended."""

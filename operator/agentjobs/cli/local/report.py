@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentjobs.cli.local.progress_table import NamedJob
+from agentjobs.cli.local.progress_table import NamedJob, end
 from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
@@ -28,8 +28,7 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
         job = shown.job
         if job.state == State.COMPLETE:
             continue
-        why = f" ({job.reason})" if job.reason and job.reason != job.state else ""
-        lines.append(f"{shown.name}: {job.state}{why} {_attempts(job)}")
+        lines.append(end(shown))
         if job.message:
             lines.append(_indented(job.message))
         tail = last_lines(job)
@@ -51,12 +50,6 @@ def last_lines(job: JobView, count: int = LOG_LINES) -> list[str]:
 def _answer(job: JobView) -> str:
     text = job.result if job.result is not None else "(no answer)"
     return text + "\n(the answer was cut at 1 MiB)" if job.result_truncated else text
-
-
-def _attempts(job: JobView) -> str:
-    if not job.attempts:
-        return "with no attempt charged" if job.run else "before its first attempt"
-    return f"after {job.attempts} of {job.max_attempts} attempts"
 
 
 def _indented(text: str, by: str = "  ") -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
 from agentjobs.cli.local import agentfolder, report
+from agentjobs.cli.local.interrupts import Interrupts
 from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
 from agentjobs.cli.local.prompts import Prompts
 from agentjobs.cli.local.run_request import RunRequest, top_package
@@ -41,7 +41,8 @@ def run(
 ) -> int:
     """Runs the request. Returns the exit status."""
     try:
-        return asyncio.run(_run(request, data, slots, verbose, approve_all))
+        status, interrupts = asyncio.run(_interruptible(request, data, slots, verbose, approve_all))
+        return INTERRUPTED_EXIT_STATUS if interrupts.came else status
     except LocalServerError as error:
         raise Unavailable(str(error)) from None
     except QueueError as error:
@@ -50,8 +51,21 @@ def run(
         return INTERRUPTED_EXIT_STATUS
 
 
-async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool, approve_all: bool) -> int:
-    interrupted = _listen_for_signals()
+async def _interruptible(
+    request: RunRequest, data: Path | None, slots: int, verbose: bool, approve_all: bool
+) -> tuple[int, Interrupts]:
+    interrupts = Interrupts()
+    return await _run(request, data, slots, verbose, approve_all, interrupts.asked), interrupts
+
+
+async def _run(
+    request: RunRequest,
+    data: Path | None,
+    slots: int,
+    verbose: bool,
+    approve_all: bool,
+    interrupted: asyncio.Event,
+) -> int:
     environment, warnings = agentfolder.read_env(request.env_files)
     async with contextlib.AsyncExitStack() as stack:
         progress = stack.enter_context(ProgressTable(live=False if verbose else None))
@@ -76,6 +90,9 @@ async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool
         if earlier:
             some = "job of an earlier run goes" if len(earlier) == 1 else "jobs of an earlier run go"
             progress.say(f"{len(earlier)} unfinished {some} on.")
+        if interrupted.is_set() and not earlier:
+            progress.say("Interrupted: nothing was run.")
+            return INTERRUPTED_EXIT_STATUS
         worker = worker or await start(earlier)
         prompts = Prompts(queue, progress, interrupted, approve_all=approve_all)
         jobs = [new_job(job) for job in request.jobs]
@@ -88,10 +105,21 @@ async def _run(request: RunRequest, data: Path | None, slots: int, verbose: bool
         }
         if request.schedules:
             return await _fire(queue, worker, request, names, progress, interrupted, prompts)
-        rows = await _follow(queue, worker, names, progress, interrupted, prompts)
+        live = progress.live
+
+        def ended(row: NamedJob) -> None:
+            if not live:  # a live table shows it, and the words come below it
+                _tell_failures([row], progress, interrupted=interrupted.is_set())
+
+        rows = await _follow(queue, worker, names, progress, interrupted, prompts, ended=ended)
         progress.close()
         # printed before the servers are stopped, which takes a second
-        return _tell(rows, progress, bare=request.bare, interrupted=interrupted.is_set())
+        if live:
+            _tell_failures(rows, progress, interrupted=interrupted.is_set())
+        _print_answers(rows, bare=request.bare)
+        if interrupted.is_set():
+            return INTERRUPTED_EXIT_STATUS
+        return 0 if all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
 
 
 async def _fire(
@@ -112,7 +140,8 @@ async def _fire(
     def ended(row: NamedJob) -> None:
         nonlocal failed
         failed = failed or row.job.state != State.COMPLETE
-        _tell([row], progress, bare=False, interrupted=interrupted.is_set())
+        _tell_failures([row], progress, interrupted=interrupted.is_set())
+        _print_answers([row], bare=False)
 
     def deleted(uid: UUID) -> None:
         names.pop(uid, None)
@@ -148,6 +177,7 @@ async def _follow(
         # read before the jobs, since a schedule may create one in between
         over = schedules is None or schedules.over or give_up_at is not None
         open_ = [uid for uid in names if uid not in views or not views[uid].state.final]
+        finished: list[NamedJob] = []
         for view in await asyncio.gather(*(queue.show(uid) for uid in open_)):
             if view is None or view.uid not in names:
                 continue
@@ -155,11 +185,13 @@ async def _follow(
             if schedules is not None:
                 schedules.saw(view)
             if view.state.final:
-                ended(NamedJob(names[view.uid], view))
+                finished.append(NamedJob(names[view.uid], view))
         rows = [NamedJob(names[uid], views[uid]) for uid in names if uid in views]
         lines = schedules.lines() if schedules is not None else []
         starting = not lines and not any(row.job.run for row in rows)
         progress.draw(rows, "Starting the worker" if starting else "", lines)
+        for row in finished:
+            ended(row)
         if (over and all(row.job.state.final for row in rows)) or (
             give_up_at is not None and loop.time() > give_up_at
         ):
@@ -183,15 +215,18 @@ async def _follow(
                 await asyncio.sleep(pause)
 
 
-def _tell(rows: Sequence[NamedJob], progress: ProgressTable, *, bare: bool, interrupted: bool) -> int:
-    untold = [row for row in rows if not (interrupted and row.job.state == State.CANCELLED)]
-    for line in report.failures(untold):
-        progress.say(line)
+def _tell_failures(rows: Sequence[NamedJob], progress: ProgressTable, *, interrupted: bool) -> None:
+    for row in rows:
+        if not (interrupted and row.job.state == State.CANCELLED):
+            for line in report.failures([row]):
+                progress.say(line)
+        elif not progress.live:
+            progress.say(f"{row.name}: {row.job.state}")
+
+
+def _print_answers(rows: Sequence[NamedJob], *, bare: bool) -> None:
     sys.stdout.write(report.answers(rows, bare=bare))
     sys.stdout.flush()
-    if interrupted:
-        return INTERRUPTED_EXIT_STATUS
-    return 0 if all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
 
 
 async def _start_worker(
@@ -249,25 +284,6 @@ async def _finish(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
-
-
-def _listen_for_signals() -> asyncio.Event:
-    """The event that the first Ctrl-C, SIGTERM or closed terminal sets.
-
-    The second one cancels this run at once.
-    """
-    interrupted = asyncio.Event()
-    task = asyncio.current_task()
-
-    def ask() -> None:
-        if interrupted.is_set() and task is not None:
-            task.cancel()
-        interrupted.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, ask)
-    return interrupted
 
 
 async def _unfinished(queue: Queue) -> list[JobView]:

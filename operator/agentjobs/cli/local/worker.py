@@ -45,6 +45,9 @@ class LocalWorker:
             "AGENTJOBS_PATH": os.pathsep.join(map(str, path)),
             "AGENTJOBS_DRAIN_SECONDS": str(DRAIN_SECONDS),
             "AGENTJOBS_NAME": "local",
+            "AGENTJOBS_LOCAL": "true",
+            # read by the run, as `adk run` does; nobody pulls this machine
+            "AGENTJOBS_ALLOW_ENV_FILES": "true",
             # a person waits: a refused key must show at once, and not wait for a new one
             "AGENTJOBS_MODEL_HEALTH": "false",
             "AGENTJOBS_LOG_FORMAT": "text",

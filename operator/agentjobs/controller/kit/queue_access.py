@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agentjobs.values.setting_names import both_names
+
 
 @dataclass(frozen=True, slots=True)
 class QueueAccess:
@@ -27,13 +29,13 @@ def refusal(
     if rule.namespaces and namespace not in rule.namespaces:
         return (
             f"{path}.queue: {queue!r} is not open to namespace {namespace!r}: use another queue in a new "
-            f"object, or ask for the namespace to be added to queue_access of the operator"
+            f"object, or ask for the namespace to be added to {both_names('queue_access.namespaces', queue=queue)} of the operator"
         )
     if priority < rule.best_priority:
         return (
             f"{path}.priority: {priority} is better than {rule.best_priority}, the best that queue "
-            f"{queue!r} allows: set {path}.priority to {rule.best_priority} or more, or ask for "
-            f"best_priority in queue_access of the operator to be lowered"
+            f"{queue!r} allows: set {path}.priority to {rule.best_priority} or more, or ask for a lower "
+            f"{both_names('queue_access.best_priority', queue=queue)} of the operator"
         )
     return ""
 

@@ -76,7 +76,7 @@ def _warm(control: socket.socket, settings: AgentSettings, skip: frozenset[str])
         if module in skip:
             continue
         send_packet(control, {"op": Op.LOADING, "module": module})
-        if why := imports.preload(module):
+        if why := imports.preload(module, settings):
             send_packet(control, {"op": Op.UNFIT, "module": module, "why": why})
             return None
     from agentjobs.agents.prefork import template

@@ -17,6 +17,7 @@ from agentjobs.queue.retry import backoff, snooze
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.names import own_session
 from agentjobs.values.reasons import Reason
+from agentjobs.values.setting_names import both_names
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.stopping import Why
 from agentjobs.worker.supervisor.payload import input_deadline_seconds
@@ -28,7 +29,13 @@ _TOO_NEW_SECONDS = (20.0, 40.0)
 
 
 def ack_of(
-    job: ClaimedJob, ended: Ended, rng: Random, *, model_health: bool = True, step: str = ""
+    job: ClaimedJob,
+    ended: Ended,
+    rng: Random,
+    *,
+    model_health: bool = True,
+    step: str = "",
+    pool: str = "<name>",
 ) -> Ack | None:
     """The ack of one run. None: the run was lost, so the queue would not accept an ack.
 
@@ -36,12 +43,13 @@ def ack_of(
         process ended, tells it.
     :param model_health: True: the ack reports how the models answered, and a refused key lets the job wait.
         False: a refused key fails the job at once.
+    :param pool: the worker's, whose limits messages name.
     """
     if ended.why is Why.LOST:
         return None
     outcome = ended.outcome
     answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL, Verdict.ASK)
-    if not answered and (asked := _of_stop(ended)) is not None:
+    if not answered and (asked := _of_stop(ended, pool)) is not None:
         kind, reason, message = asked
         delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
         return _ack(job, ended, kind, reason, _at(message, step), delay)
@@ -90,7 +98,7 @@ def crash_message(ended: Ended) -> str:
     return f"the run's process ended with status {status} and without a result"
 
 
-def _of_stop(ended: Ended) -> tuple[AckKind, Reason, str] | None:
+def _of_stop(ended: Ended, pool: str) -> tuple[AckKind, Reason, str] | None:
     """Kind, reason and message of a run that we stopped; None: we did not."""
     seconds = f"after {ended.duration_seconds:.0f} s"
     match ended.why:
@@ -104,7 +112,7 @@ def _of_stop(ended: Ended) -> tuple[AckKind, Reason, str] | None:
                 Reason.OUT_OF_MEMORY,
                 (
                     f"ended {seconds}: it took more memory than this pool gives to one job; "
-                    "let the agent take less, or raise memory_limit_mib"
+                    f"let the agent take less, or raise {both_names('memory_limit_mib', pool=pool)}"
                 ),
             )
         case Why.LEASE:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from agentjobs.telemetry.log import tell
+from agentjobs.values.setting_names import both_names
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ def load(modules: Sequence[str], path: Sequence[str]) -> None:
         except Exception as error:
             raise SignalModuleFailed(
                 f"signal_modules: {module!r} cannot be imported ({type(error).__name__}: {error}). "
-                f"Correct it, put its folder into the setting path, or take it out of signal_modules."
+                f"Correct it, put its folder into the path ({both_names('path')}), or take it out "
+                f"of the signal modules ({both_names('signal_modules')})."
             ) from error
         if heavy := [name for name in HEAVY if name in sys.modules]:
             tell(

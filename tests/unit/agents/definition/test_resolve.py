@@ -284,3 +284,43 @@ async def test_invariant_12_a_function_that_an_allowed_module_only_imported_is_n
     assert "is a function of module 'posix'" in await refusal(ModuleNotAllowed, "innocent:getcwd")
     assert "'posix'" in await refusal(ModuleNotAllowed, "innocent:part")
     assert "is of type module" in await refusal(AgentInvalid, "innocent:os")
+
+
+async def test_what_could_have_been_meant_one_level_down_is_named_and_not_imported(
+    write_module: Write,
+) -> None:
+    write_module("noroot.agent", HEAD + """
+    my_agent = made("mine")
+    _hidden = made("hidden")
+    """)  # fmt: skip
+    write_module("noroot.weather", "root_agent: object = 1\nraise RuntimeError('imported')")
+    write_module("noroot.broken", "root_agent = (")
+    write_module("noroot.tools", "other = 1")
+    message = await refusal(AgentNotFound, "noroot")
+    assert "Did you mean noroot.agent:my_agent or noroot.weather?" in message
+    assert "call it root_agent" in message
+
+
+LOCAL = [
+    # (agent.module, a module's text, what the message says, in a cluster, at `agentjobs local`)
+    ("there.missing", "", "no module 'there.missing' in this worker's image", "no module 'there.missing' here"),
+    ("m", "import nowhere_at_all", "not in this worker's image. Install it in the image", "not here. Install it with pip"),
+    ("m", "import os; os.environ['A_KEY']", "the worker pool (pools.small.env of the chart)", "in .env beside the agent"),
+    ("m", "from shutil import rmtree as agent", "pools.small.modules of the chart", "which this run does not allow"),
+    ("json", "", "pools.small.modules of the chart", "this run, whose manifests name: m, there"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reference", "text", "cluster", "local"), LOCAL)
+@pytest.mark.parametrize("here", [False, True])
+async def test_words_are_those_for_where_the_reader_is(
+    reference: str, text: str, cluster: str, local: str, here: bool, write_module: Write
+) -> None:
+    write_module("there", "")
+    write_module("m", text)
+    sys.modules.pop("m", None)
+    settings = AgentSettings(modules=("m", "there"), pool="small", local=here)
+    with pytest.raises(AgentError) as caught:
+        await resolve(reference, settings)
+    assert (local if here else cluster) in str(caught.value)
+    assert not here or ("pool" not in str(caught.value) and "image" not in str(caught.value))

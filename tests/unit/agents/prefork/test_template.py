@@ -93,11 +93,11 @@ def test_a_module_that_starts_a_thread_or_fails_is_unfit(tmp_path: Path) -> None
     (tmp_path / "failing.py").write_text("1 / 0")
     told = run(
         """
-        told["good"] = preload("good:root_agent")
-        told["failing"] = preload("failing")
-        told["missing"] = preload("not_there")
-        told["malformed"] = preload("a b")
-        told["threaded"] = preload("threaded")
+        told["good"] = preload("good:root_agent", AgentSettings())
+        told["failing"] = preload("failing", AgentSettings())
+        told["missing"] = preload("not_there", AgentSettings())
+        told["malformed"] = preload("a b", AgentSettings())
+        told["threaded"] = preload("threaded", AgentSettings())
         """,
         tmp_path,
     )
@@ -154,7 +154,7 @@ def test_the_tools_of_preloaded_agents_are_declared_before_the_fork(tmp_path: Pa
         from google.adk.tools import FunctionTool
         from google.adk.tools.function_tool import _build_declaration_cached as built
         settings = AgentSettings(modules=("mine",), preload=("mine",))
-        told["unfit"] = preload("mine")
+        told["unfit"] = preload("mine", AgentSettings())
         told["warnings"] = warm_template(settings)
         import mine
         before = built.cache_info().misses

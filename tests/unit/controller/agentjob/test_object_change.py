@@ -130,7 +130,7 @@ def test_invariant_14_queues_are_privileges(
     reason, message = change.unaccepted
     assert reason is Reason.QUEUE_NOT_ALLOWED
     assert "spec." in message
-    assert "queue_access" in message
+    assert "AGENTJOBS_QUEUE_ACCESS" in message
 
 
 def test_a_restored_object_is_held_until_somebody_wants_it() -> None:

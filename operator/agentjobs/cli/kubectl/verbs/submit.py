@@ -32,7 +32,9 @@ from agentjobs.values.verbs import Verb
 
 File = Annotated[
     list[str] | None,
-    option("--file", "-f", metavar="FILE", help="AgentJobs of a file, a folder, or - for standard input."),
+    option(
+        "--file", "-f", metavar="FILE", help="AgentJobs of a file, a folder, a URL, or - for standard input."
+    ),
 ]
 Name = Annotated[str | None, option(metavar="NAME", help="Its name. Default: one is generated.")]
 Module = Annotated[str | None, option(metavar="MODULE", help="The agent's module, such as pkg.mod.")]
