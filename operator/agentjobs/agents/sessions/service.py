@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from agentjobs.agents.sessions.fence import Fence
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class JobSessions(BaseSessionService):
@@ -73,8 +75,7 @@ class JobSessions(BaseSessionService):
 
         :raises SessionFenced: a later run has it.
         """
-        store = await self._store()
-        return await in_own_store(partial(store.open, fence))
+        return await self._in_store(lambda store: store.open(fence))
 
     async def release(self) -> None:
         """Closes this process's connections. The service stays prepared."""
@@ -90,46 +91,52 @@ class JobSessions(BaseSessionService):
         state: dict[str, Any] | None = None,
         session_id: str | None = None,
     ) -> Session:
-        store = await self._store()
-        return await in_own_store(
-            partial(
-                store.create_session, app_name=app_name, user_id=user_id, state=state, session_id=session_id
+        return await self._in_store(
+            lambda store: store.create_session(
+                app_name=app_name, user_id=user_id, state=state, session_id=session_id
             )
         )
 
     async def get_session(
         self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
     ) -> Session | None:
-        store = await self._store()
-        return await in_own_store(
-            partial(
-                store.get_session, app_name=app_name, user_id=user_id, session_id=session_id, config=config
+        return await self._in_store(
+            lambda store: store.get_session(
+                app_name=app_name, user_id=user_id, session_id=session_id, config=config
             )
         )
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
-        store = await self._store()
-        return await in_own_store(partial(store.list_sessions, app_name=app_name, user_id=user_id))
+        return await self._in_store(lambda store: store.list_sessions(app_name=app_name, user_id=user_id))
 
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
-        store = await self._store()
-        await in_own_store(
-            partial(store.delete_session, app_name=app_name, user_id=user_id, session_id=session_id)
+        await self._in_store(
+            lambda store: store.delete_session(app_name=app_name, user_id=user_id, session_id=session_id)
         )
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
-        store = await self._store()
-        return await in_own_store(partial(store.get_user_state, app_name=app_name, user_id=user_id))
+        return await self._in_store(lambda store: store.get_user_state(app_name=app_name, user_id=user_id))
 
     async def append_event(self, session: Session, event: Event) -> Event:
         await wait_for_lease()
-        store = await self._store()
-        return await in_own_store(partial(store.append_event, session, event))
+        return await self._in_store(lambda store: store.append_event(session, event))
 
-    async def _store(self) -> PostgresSessions | AdkSessions:
+    async def _in_store(self, work: Callable[[PostgresSessions | AdkSessions], Awaitable[T]]) -> T:
+        """The result of ``work``. Where its tables are gone, they are looked for again, and made."""
         await self.prepare()
         assert self._chosen is not None
-        return self._chosen
+        store = self._chosen
+        try:
+            return await in_own_store(lambda: work(store))
+        except SessionStoreUnavailable as error:
+            if not _lacks_tables(error.__cause__):
+                raise
+            log.warning("the session store's tables are gone: they are looked for again, and made")
+            if self._chosen is store:
+                self._chosen = None
+        await self.prepare()
+        again = self._chosen
+        return await in_own_store(lambda: work(again))
 
     async def _choose(self) -> PostgresSessions | AdkSessions:
         async with self._connection.use() as connection:
@@ -158,6 +165,12 @@ class JobSessions(BaseSessionService):
             await connection.execute(FENCE_TABLE)
             await store.prepare_tables()
         return store
+
+
+def _lacks_tables(error: BaseException | None) -> bool:
+    """Whether a table or the schema is missing: SQLAlchemy's errors hold the driver's."""
+    missing = psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName
+    return isinstance(getattr(error, "orig", None) or error, missing)
 
 
 async def _version(connection: Connection) -> str | None:
