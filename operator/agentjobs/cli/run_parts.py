@@ -48,6 +48,7 @@ def start_worker(settings: Settings) -> int:
                 session_dsn=settings.session_dsn(),
                 session_dsn_file=settings.session_dsn_file(),
                 model_timeout_seconds=settings.model_timeout_seconds,
+                tracebacks=settings.tracebacks,
                 pool=settings.pool,
             ),
             name=settings.name or socket.gethostname(),

@@ -159,6 +159,13 @@ class Settings(BaseSettings):
         examples=["false"],
     )
 
+    tracebacks: bool = Field(
+        False,
+        description="Whether an error's whole traceback is printed to the run's output. It may quote the conversation. False: the lines of "
+        "the agent's own code alone, by file, number and function.",
+        examples=["true"],
+    )
+
     # operator
     kubeconfig: Path | None = Field(
         None, description="A kubeconfig. Absent: the pod's own account, else ~/.kube/config."

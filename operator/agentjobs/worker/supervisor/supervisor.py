@@ -296,7 +296,7 @@ class Worker:
         else:
             run.ended = Ended(why=run.stop_asked)
         return acks.ack_of(
-            run.job, run.ended, self._random, model_health=self.config.model_health, step=run.step
+            run.job, run.ended, self._random, model_health=self.config.model_health, where=run.where
         )
 
     def _saw(self, run: Run, event: AgentEvent) -> None:
