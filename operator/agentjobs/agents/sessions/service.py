@@ -12,12 +12,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import psycopg
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
-from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store
+from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store, lacks_tables
 from agentjobs.agents.sessions.fence import FENCE_TABLE
 from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
@@ -123,20 +122,22 @@ class JobSessions(BaseSessionService):
 
     async def _in_store(self, work: Callable[[PostgresSessions | AdkSessions], Awaitable[T]]) -> T:
         """The result of ``work``. Where its tables are gone, they are looked for again, and made."""
-        await self.prepare()
-        assert self._chosen is not None
-        store = self._chosen
+        store = await self._store()
         try:
             return await in_own_store(lambda: work(store))
         except SessionStoreUnavailable as error:
-            if not _lacks_tables(error.__cause__):
+            if not lacks_tables(error.__cause__):
                 raise
             log.warning("the session store's tables are gone: they are looked for again, and made")
             if self._chosen is store:
                 self._chosen = None
-        await self.prepare()
-        again = self._chosen
+        again = await self._store()
         return await in_own_store(lambda: work(again))
+
+    async def _store(self) -> PostgresSessions | AdkSessions:
+        await self.prepare()
+        assert self._chosen is not None
+        return self._chosen
 
     async def _choose(self) -> PostgresSessions | AdkSessions:
         async with self._connection.use() as connection:
@@ -165,12 +166,6 @@ class JobSessions(BaseSessionService):
             await connection.execute(FENCE_TABLE)
             await store.prepare_tables()
         return store
-
-
-def _lacks_tables(error: BaseException | None) -> bool:
-    """Whether a table or the schema is missing: SQLAlchemy's errors hold the driver's."""
-    missing = psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName
-    return isinstance(getattr(error, "orig", None) or error, missing)
 
 
 async def _version(connection: Connection) -> str | None:
