@@ -160,6 +160,8 @@ ROWS = (
     Row("cancelled", echo(queue="nobody", cancel=True), "Cancelled", "Cancelled", ("create a corrected one under another name",)),
     Row("complete", echo("42"), "Complete", "Completed", ("Result:    42", "Nothing: it is done.")),
 )  # fmt: skip
+FINDINGS = [row.name for row in ROWS].index("worker-killed") + 1
+"""The rows of the table of findings: what they say first is of the cause."""
 SCHEDULES: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]] = {
     "asleep": ({"schedule": "0 * * * *", "suspend": True}, (": Suspended", "kubectl patch saj asleep", "kubectl agentjobs trigger asleep")),
     "nowhere": ({"schedule": "0 * * * *", "timeZone": "Europe/Berln"}, (": Refused (UnknownTimeZone)", "Europe/Berln")),
@@ -218,6 +220,8 @@ async def test_why_alone_tells_the_cause(
     with stack(plane, dsn, tmp_path) as parts:
         operator = parts.operator(NAMESPACE, CLOSED)
         await situations(parts, objects, dsn, tmp_path)
+        lacks = await asyncio.to_thread(lacks_with_kubectl, plane)
+        assert not lacks, "\n\n".join(lacks)
         async with served(plane, dsn, tmp_path):
             found = dict(
                 zip((r.name for r in ROWS), await asyncio.gather(*(why(r.name) for r in ROWS)), strict=True)
@@ -316,6 +320,21 @@ async def situations(parts: Stack, objects: Objects, dsn: str, folder: Path) -> 
         }
 
     await eventually(elsewhere, lambda odd: not odd, 150)
+
+
+def lacks_with_kubectl(plane: Cluster) -> list[str]:
+    """Rows of the table of findings whose cause is not told by one ``kubectl get`` of all, and one ``describe``."""
+    wide = plane.kubectl("get", "aj", "-n", NAMESPACE, "-o", "wide")
+    of = {line.split()[0]: line for line in wide.splitlines()}
+    found = []
+    for row in ROWS[:FINDINGS]:
+        if row.cause not in of[row.name].split():
+            found.append(f"{row.name}: REASON is not {row.cause}: {of[row.name]}")
+        elif row.says[0] not in of[row.name]:
+            described = plane.kubectl("describe", "aj", row.name, "-n", NAMESPACE)
+            if row.says[0] not in described:
+                found.append(f"{row.name} lacks {row.says[0]!r}: {of[row.name]}\n{described}")
+    return found
 
 
 def is_there(row: Row, status: JsonObject) -> bool:

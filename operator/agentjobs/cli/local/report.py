@@ -41,12 +41,12 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
 
 
 def last_lines(job: JobView, count: int = LOG_LINES) -> list[str]:
-    """The last lines of output, of the last run that had any: a traceback at its end is whole."""
+    """The last lines of output, of the last run that had any; those of tracebacks come whole after them."""
     for attempt in reversed(job.attempts_log):
         lines = attempt.log_tail.rstrip().splitlines()
         if lines:
-            begins = [n for n, line in enumerate(lines) if line.startswith(_TRACEBACK)]
-            return lines[min(begins[0] if begins else len(lines), max(0, len(lines) - count)) :]
+            ends = next((n for n, line in enumerate(lines) if line.startswith(_TRACEBACK)), len(lines))
+            return lines[max(0, ends - count) :]
     return []
 
 
