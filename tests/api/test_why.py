@@ -114,8 +114,8 @@ ROWS = (
     # the table of findings
     Row("no-queue", echo(queue="nobody"), "Queued", "NoWorkers", ("no live worker serves queue nobody; served: agents, closed", NEW),
         ("Queue:     nobody, priority 2; 1 waiting and 0 running of this namespace; no live worker serves it",)),
-    Row("module", {"agent": {"module": "other"}, "message": "x"}, "Failed", "ModuleNotAllowed", ("does not allow", "'other'", RETRY)),
-    Row("model", inline("gpt-4o"), "Failed", "ModelNotAllowed", ("does not allow", "gpt-4o")),
+    Row("module", {"agent": {"module": "other"}, "message": "x"}, "Failed", "ModuleNotAllowed", ("is not allowed in worker pool", "does not allow", "'other'", RETRY)),
+    Row("model", inline("gpt-4o"), "Failed", "ModelNotAllowed", ("is not allowed in worker pool", "does not allow", "gpt-4o")),
     Row("attribute", {"agent": {"module": "trouble:misssing"}, "message": "x"}, "Failed", "AgentNotFound",
         ("has no attribute 'misssing'. It has: ", "root_agent")),
     Row("unknown-model", inline("gemini-missing", "missing"), "Failed", "ModelNotFound", ("no such model here",)),
