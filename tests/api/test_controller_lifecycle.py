@@ -111,14 +111,16 @@ async def test_failures_are_told_with_why_and_when_next(b: Bench) -> None:
         await worker.ack(job, AckKind.RETRY, delay_seconds=3600, reason="ModelServerError", message="500")
         status = await b.objects.until("flaky", "Retrying")
         assert status["nextAttemptTime"]
-        assert status["recentAttempts"][0]["reason"] == "ModelServerError"
+        assert status["reason"] == status["recentAttempts"][0]["reason"] == "ModelServerError"
         await b.queue._db.fetch(
             "update agentjobs.waiting set run_at = run_at - interval '1 hour' returning 1"
         )
         await worker.ack(await worker.one(), AckKind.RETRY, reason="ModelServerError", message="500 again")
         status = await b.objects.until("flaky", "Failed")
         events = await eventually(lambda: b.objects.events("flaky"), lambda found: len(found) == 2)
-    assert status["reason"] == "AttemptsExhausted"
+    assert (status["reason"], status["message"]) == ("ModelServerError", "500 again")
+    ends = {one["type"]: (one["reason"], one["message"]) for one in status["conditions"]}
+    assert ends["Failed"] == ("AttemptsExhausted", "attempt 2 of 2 was the last: ModelServerError: 500 again")
     assert status["attempts"] == 2
     by_reason = {event["reason"]: event["message"] for event in events}
     assert "next attempt at" in by_reason["AttemptFailed"]

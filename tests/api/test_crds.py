@@ -20,7 +20,8 @@ STATUS: Mapping[str, Any] = {
     "observedGeneration": 1,
     "revision": 7,
     "state": "Failed",
-    "reason": "AttemptsExhausted",
+    "reason": "OutOfMemory",
+    "message": "ended after 5 s: it took more memory than this pool gives to one job",
     "attempts": 3,
     "duration": "2m13s",
     "worker": "worker-a",
@@ -78,13 +79,13 @@ def test_get_shows_queue_status_reason_attempts_duration(cluster: Cluster, shown
         ("NAME", "case"),
         ("QUEUE", "agents"),
         ("STATUS", "Failed"),
-        ("REASON", "AttemptsExhausted"),
+        ("REASON", "OutOfMemory"),
         ("ATTEMPTS", "3"),
         ("DURATION", "2m13s"),
     ]
 
 
-def test_get_wide_shows_priority_max_worker_session_tokens_next(
+def test_get_wide_shows_priority_max_worker_session_tokens_next_message(
     cluster: Cluster, shown: CustomObjects
 ) -> None:
     assert row(cluster, shown.namespace, "agentjobs", "-o", "wide")[7:] == [
@@ -94,6 +95,7 @@ def test_get_wide_shows_priority_max_worker_session_tokens_next(
         ("SESSION", "job-1"),
         ("TOKENS", "1234"),
         ("NEXT", "2999-01-01T00:00:00Z"),
+        ("MESSAGE", STATUS["message"]),
     ]
 
 
@@ -135,7 +137,7 @@ def test_kubectl_selects_by_state(cluster: Cluster, shown: CustomObjects) -> Non
         ("spec.queue=other", []),
         ("status.state=Failed", ["case"]),
         ("status.state!=Failed", []),
-        ("status.reason=AttemptsExhausted,spec.queue=agents", ["case"]),
+        ("status.reason=OutOfMemory,spec.queue=agents", ["case"]),
         ("status.reason=Cancelled", []),
     ],
 )

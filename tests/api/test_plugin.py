@@ -85,7 +85,7 @@ def ago(**delta: float) -> str:
 
 def failed(reason: str = "ToolFailed", message: str = "A tool failed.") -> dict[str, Any]:
     return {
-        "state": "Failed", "reason": "AttemptsExhausted", "message": message, "attempts": 3, "completionTime": ago(minutes=5),
+        "state": "Failed", "reason": reason, "message": message, "attempts": 3, "completionTime": ago(minutes=5),
         "startTime": ago(minutes=9), "duration": "4m",
         "recentAttempts": [{"number": 3, "reason": reason, "message": message, "startTime": ago(minutes=6),
                             "endTime": ago(minutes=5)}],
@@ -108,7 +108,7 @@ def test_jobs_are_listed_by_what_the_user_names(cluster: Cluster, namespace: str
     assert "\x1b" not in "".join(table), "no colours in a pipe"
     for arguments, names in (
         (["--state=failed"], "ab"), (["--state=Failed,Running"], "abd"), (["--reason=OutOfMemory"], "b"),
-        (["--reason=AttemptsExhausted"], "ab"), (["--agent=help*"], "abcd"), (["--model=gemini*"], ""),
+        (["--reason=ToolFailed"], "a"), (["--agent=help*"], "abcd"), (["--model=gemini*"], ""),
         (["--user=system"], "abcd"), (["--since=1h"], "abcd"), (["--queue=other"], ""), (["-l", "no=such"], ""),
     ):  # fmt: skip
         found = plugin("list", "-o", "name", *arguments).stdout.split()

@@ -83,7 +83,7 @@ def job(plane: Cluster) -> Iterator[tuple[str, UUID]]:
         "spec": spec,
     }
     status = {
-        "state": "Failed", "reason": "AttemptsExhausted", "message": "no answer", "attempts": 2, "revision": 1,
+        "state": "Failed", "reason": "ModelTimeout", "message": "no answer", "attempts": 2, "revision": 1,
         "recentAttempts": [{"number": 2, "reason": "ModelTimeout", "message": "no answer"}],
     }  # fmt: skip
     with ApiServer.open(Where("team", kubeconfig=str(plane.kubeconfig))) as server:

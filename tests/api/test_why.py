@@ -114,8 +114,8 @@ ROWS = (
     # the table of findings
     Row("no-queue", echo(queue="nobody"), "Queued", "NoWorkers", ("no live worker serves queue nobody; served: agents, closed", NEW),
         ("Queue:     nobody, priority 2; 1 waiting and 0 running of this namespace; no live worker serves it",)),
-    Row("module", {"agent": {"module": "other"}, "message": "x"}, "Failed", "ModuleNotAllowed", ("does not allow", "'other'", RETRY)),
-    Row("model", inline("gpt-4o"), "Failed", "ModelNotAllowed", ("does not allow", "gpt-4o")),
+    Row("module", {"agent": {"module": "other"}, "message": "x"}, "Failed", "ModuleNotAllowed", ("is not allowed in worker pool", "does not allow", "'other'", RETRY)),
+    Row("model", inline("gpt-4o"), "Failed", "ModelNotAllowed", ("is not allowed in worker pool", "does not allow", "gpt-4o")),
     Row("attribute", {"agent": {"module": "trouble:misssing"}, "message": "x"}, "Failed", "AgentNotFound",
         ("has no attribute 'misssing'. It has: ", "root_agent")),
     Row("unknown-model", inline("gemini-missing", "missing"), "Failed", "ModelNotFound", ("no such model here",)),
@@ -126,11 +126,11 @@ ROWS = (
         ("Breaker:   gemini-limit in pool default: open for",)),
     Row("provider-down", inline("gemini-down", "down"), "Failed", "ModelServerError", ("503", "1 of 1 charged", RETRY)),
     Row("time-out", tool("slow", attemptTimeoutSeconds=2), "Failed", "AttemptTimeout",
-        ("longer than attemptTimeoutSeconds allows; it was at slow", "a new job may have more attemptTimeoutSeconds")),
+        ("longer than attemptTimeoutSeconds allows; it was in tool slow", "a new job may have more attemptTimeoutSeconds")),
     Row("memory-limit", tool("eat"), "Failed", "OutOfMemory", ("eat", "memoryLimitMib of the chart"), ("Output:    about to eat",)),
     Row("killed-by-kernel", tool("kill"), "Failed", "ExecutorCrashed", ("SIGKILL: the kernel does that when the container runs out of memory",)),
-    Row("segfault", tool("segfault"), "Failed", "ExecutorCrashed", ("killed by SIGSEGV; it was at segfault",)),
-    Row("exit", tool("crash"), "Failed", "ExecutorCrashed", ("ended with status 3 and without a result; it was at crash",)),
+    Row("segfault", tool("segfault"), "Failed", "ExecutorCrashed", ("killed by SIGSEGV; it was in tool segfault",)),
+    Row("exit", tool("crash"), "Failed", "ExecutorCrashed", ("ended with status 3 and without a result; it was in tool crash",)),
     Row("tool-raises", tool("charge", '{"customer": "ann"}'), "Failed", "ToolFailed",
         ("Tool 'charge'", "ValueError: no such customer at trouble.py:7 in charge", RETRY), ("Output:    charging ann",)),
     Row("agent-raises", {"agent": {"module": "trouble:raising"}, "message": "x", "maxAttempts": 1}, "Failed", "AgentFailed",
@@ -160,6 +160,8 @@ ROWS = (
     Row("cancelled", echo(queue="nobody", cancel=True), "Cancelled", "Cancelled", ("create a corrected one under another name",)),
     Row("complete", echo("42"), "Complete", "Completed", ("Result:    42", "Nothing: it is done.")),
 )  # fmt: skip
+FINDINGS = [row.name for row in ROWS].index("worker-killed") + 1
+"""The rows of the table of findings: what they say first is of the cause."""
 SCHEDULES: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]] = {
     "asleep": ({"schedule": "0 * * * *", "suspend": True}, (": Suspended", "kubectl patch saj asleep", "kubectl agentjobs trigger asleep")),
     "nowhere": ({"schedule": "0 * * * *", "timeZone": "Europe/Berln"}, (": Refused (UnknownTimeZone)", "Europe/Berln")),
@@ -218,6 +220,8 @@ async def test_why_alone_tells_the_cause(
     with stack(plane, dsn, tmp_path) as parts:
         operator = parts.operator(NAMESPACE, CLOSED)
         await situations(parts, objects, dsn, tmp_path)
+        lacks = await asyncio.to_thread(lacks_with_kubectl, plane)
+        assert not lacks, "\n\n".join(lacks)
         async with served(plane, dsn, tmp_path):
             found = dict(
                 zip((r.name for r in ROWS), await asyncio.gather(*(why(r.name) for r in ROWS)), strict=True)
@@ -316,6 +320,21 @@ async def situations(parts: Stack, objects: Objects, dsn: str, folder: Path) -> 
         }
 
     await eventually(elsewhere, lambda odd: not odd, 150)
+
+
+def lacks_with_kubectl(plane: Cluster) -> list[str]:
+    """Rows of the table of findings whose cause is not told by one ``kubectl get`` of all, and one ``describe``."""
+    wide = plane.kubectl("get", "aj", "-n", NAMESPACE, "-o", "wide")
+    of = {line.split()[0]: line for line in wide.splitlines()}
+    found = []
+    for row in ROWS[:FINDINGS]:
+        if row.cause not in of[row.name].split():
+            found.append(f"{row.name}: REASON is not {row.cause}: {of[row.name]}")
+        elif row.says[0] not in of[row.name]:
+            described = plane.kubectl("describe", "aj", row.name, "-n", NAMESPACE)
+            if row.says[0] not in described:
+                found.append(f"{row.name} lacks {row.says[0]!r}: {of[row.name]}\n{described}")
+    return found
 
 
 def is_there(row: Row, status: JsonObject) -> bool:

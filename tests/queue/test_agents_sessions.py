@@ -143,6 +143,16 @@ async def test_jobs_may_begin_at_once_in_an_empty_store(dsn: str) -> None:
     assert {o.verdict for o in outcomes} == {Verdict.COMPLETE}
 
 
+async def test_tables_that_are_gone_are_made_again(dsn: str, write_module: Write) -> None:
+    first = with_tools(write_module, dsn, "Hello", "echo")
+    assert (await first.attempt()).verdict is Verdict.COMPLETE
+    for lost in ("drop schema adk cascade", "drop table adk.fence", "drop table adk.events"):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(lost)
+        outcome = await with_tools(write_module, dsn, "Hello", "echo").attempt()
+        assert outcome.verdict is Verdict.COMPLETE, f"{lost}: {outcome.message}"
+
+
 async def test_a_role_that_owns_only_the_schema_is_enough(dsn: str) -> None:
     role = f"sessions_{uuid4().hex[:8]}"
     with psycopg.connect(dsn, autocommit=True) as connection:

@@ -155,7 +155,7 @@ FILTERS: dict[str, dict[str, object]] = {
     "of a session": {"sessions": ["one"]},
     "of a session that is none": {"sessions": ["none"]},
     "with a reason": {"reason": "QueueFull"},
-    "with a reason of none": {"reason": "AttemptsExhausted"},
+    "with a reason of none": {"reason": "OutOfMemory"},
     "since an hour ago": {"since": (NOW - timedelta(hours=1)).isoformat()},
     "of a user since a minute ago": {"user": "many", "since": (NOW - timedelta(minutes=1)).isoformat()},
     "of a namespace since a minute ago": {

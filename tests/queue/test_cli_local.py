@@ -69,9 +69,10 @@ def test_a_failing_job_ends_with_status_1_its_reason_and_what_it_printed_and_spo
     status, answers, told = run("-f", str(jobs), cwd=tmp_path, temporary=tmp_path)
 
     assert (status, answers) == (1, "good:\n  fine\n"), told
-    assert "shouter: Failed (AttemptsExhausted) after 2 of 2 attempts" in told
+    assert "shouter: Failed (ToolFailed) after 2 of 2 attempts" in told
     assert "no voice today" in told
     assert "  | taking a deep breath" in told
+    assert "  |     raise RuntimeError('no voice today')" in told, "the developer sees the whole traceback"
     assert "blocked: Failed (ModelSafetyBlocked) after 1 of 3 attempts" in told
     assert left_over(tmp_path) == []
 

@@ -400,12 +400,13 @@ async def test_h22_fewer_attempts_than_used_mean_no_further_one_and_never_a_kill
     for claimed in (one, two):
         await worker.ack(claimed, AckKind.RETRY)
     one, two = await worker.claim(2)
-    await worker.ack(one, AckKind.RETRY, delay_seconds=60, reason="Boom")
+    await worker.ack(one, AckKind.RETRY, delay_seconds=60, reason="Boom", message="it broke")
     await queue.enqueue([fresh])
     for job in (waiting, busy, fresh):
         assert await queue.set_max_attempts(job.uid, 1) is True
     view = await shown(queue, waiting)
-    assert (view.state, view.reason, view.attempts) == (State.FAILED, "AttemptsExhausted", 2)
+    assert (view.state, view.reason, view.attempts, view.exhausted) == (State.FAILED, "Boom", 2, True)
+    assert view.message == "it broke; maxAttempts was set to 1 after attempt 2"
     assert (await worker.beat()).controls == {}
     assert await worker.ack(two) == "ok"
     assert (await shown(queue, busy)).state is State.COMPLETE

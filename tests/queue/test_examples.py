@@ -39,7 +39,7 @@ def test_all_examples_complete_without_a_cluster_and_nothing_is_left_running(tmp
         "booking:\n  Dinner for four, please.\n  A table for 4 is booked.\n",
     ]
     assert re.search(r"reminder: Scheduled.* in [0-3]\.\ds", told)
-    assert re.search(r"booking: Retrying \(Backoff\).*the restaurant does not answer \(attempt 2\)", told)
+    assert re.search(r"booking: Retrying \(ToolFailed\).*the restaurant does not answer \(attempt 2\)", told)
     assert "booking: Running attempt 3 of 3" in told
     assert left_over(tmp_path) == []
 

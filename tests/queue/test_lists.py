@@ -126,7 +126,7 @@ def any_filter(chance: random.Random, now: datetime) -> JobFilter:
     return JobFilter(
         namespace=maybe(*NAMESPACES, "none"),
         states=frozenset(chance.sample(list(State), chance.choice((0, 0, 1, 2, 5)))),
-        reason=maybe("ModelError", "Cancelled", "Backoff", "Suspended", "AttemptsExhausted"),
+        reason=maybe("ModelError", "Cancelled", "Backoff", "Suspended", "ToolFailed"),
         queue=maybe(*QUEUES),
         agent=maybe(*AGENTS, "none"),
         model=maybe("gpt-one", "gpt-two", "none"),

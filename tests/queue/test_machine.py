@@ -469,7 +469,12 @@ class QueueMachine(RuleBasedStateMachine):
                     self.same_time(row["answer_by"], job.answer_by)
                 counted = (row["losses"], row["drains"], row["snoozes"], row["releases"])
                 assert counted == (job.losses, job.drains, job.snoozes, job.releases)
-                if job.reason in ("Scheduled", "Suspended", "BehindSession", "WorkerLost", "Quarantined"):
+                if job.state == "l" or job.reason in (
+                    "Suspended",
+                    "BehindSession",
+                    "WorkerLost",
+                    "Quarantined",
+                ):
                     assert row["reason"] == job.reason
             elif place == "running":
                 assert job.state == "@"

@@ -41,7 +41,7 @@ async def test_a_lone_failure_charges_its_attempt_and_opens_nothing(queue: Queue
     assert result.blocked == frozenset()
     for job in jobs:
         view = await shown(queue, job)
-        assert (view.state, view.reason, view.attempts) == (State.RETRYING, Reason.BACKOFF, 1)
+        assert (view.state, view.reason, view.attempts) == (State.RETRYING, Reason.MODEL_SERVER_ERROR, 1)
     counting = await breaker(queue)
     assert counting is not None
     assert (counting.reason, counting.failures) == (None, FAILURES - 1)

@@ -45,7 +45,8 @@ async def test_h16_only_a_workers_own_end_counts_as_a_drain(
     await queue.enqueue([job])
     for _ in range(6):
         await worker.ack(await worker.one(), AckKind.RELEASE, reason=reason)
-    assert (await shown(queue, job)).reason == Reason.ATTEMPTS_EXHAUSTED
+    view = await shown(queue, job)
+    assert (view.reason, view.exhausted) == (reason, True)
 
 
 async def test_h16_releases_between_drains_are_none_of_them(

@@ -190,11 +190,11 @@ async def test_an_attempt_that_is_stopped_says_why_and_every_end_carries_the_tra
 ) -> None:
     (uid,) = await submit(queue, job(call("burn_deaf"), attempt_timeout_seconds=6, max_attempts=1))
     view = await state_of(queue, uid)
-    assert (view.state, view.reason) == (State.FAILED, "AttemptsExhausted")
+    assert (view.state, view.reason) == (State.FAILED, "AttemptTimeout")
     assert view.trace_id == trace_id_of(uid, None), "an exhausted job has its trace in its status too"
     spans = await trace_of(collector, view)
     root = only(spans, "job agents")
-    assert (root.error, root.attributes["error.type"]) == ("AttemptsExhausted", "AttemptsExhausted")
+    assert (root.error, root.attributes["error.type"]) == ("AttemptTimeout", "AttemptTimeout")
     run = only(spans, "process agents")
     assert (run.error, run.attributes["agentjobs.outcome"]) == ("AttemptTimeout", "discard")
     assert only(spans, "execute_tool burn_deaf").error == "unfinished"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -101,15 +102,52 @@ async def test_an_executor_that_is_killed_costs_an_attempt_and_the_next_one_answ
 async def test_a_job_that_always_crashes_fails_after_its_attempts(queue: Queue) -> None:
     (uid,) = await submit(queue, job("before\n" + call("crash", status=3), max_attempts=2))
     view = await state_of(queue, uid)
-    assert (view.state, view.reason, view.attempts) == (State.FAILED, "AttemptsExhausted", 2)
+    assert (view.state, view.reason, view.attempts, view.exhausted) == (
+        State.FAILED,
+        "ExecutorCrashed",
+        2,
+        True,
+    )
     assert "status 3" in view.message
 
 
 async def test_an_attempt_that_takes_too_long_is_stopped_and_says_so(queue: Queue) -> None:
     (uid,) = await submit(queue, job(call("burn_deaf"), attempt_timeout_seconds=1, max_attempts=1))
     view = await state_of(queue, uid)
-    assert (view.state, view.reason) == (State.FAILED, "AttemptsExhausted")
-    assert "AttemptTimeout" in view.message
+    assert (view.state, view.reason, view.exhausted) == (State.FAILED, "AttemptTimeout", True)
+    assert view.message.startswith("stopped after ")
+
+
+async def test_a_tool_that_raises_leaves_its_lines_of_code_and_no_value_in_log_and_tail(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (uid,) = await submit(queue, job(call("raises", customer="a secret name"), max_attempts=1))
+    view = await state_of(queue, uid)
+    assert (view.state, view.reason) == (State.FAILED, "ToolFailed")
+    assert re.search(
+        r"Tool 'raises': A tool failed\. \(KeyError: .* at abuse.py:\d+ in look_up\)$", view.message
+    )
+    told = re.fullmatch(
+        r"ToolFailed came through:\n  (abuse.py:\d+ in raises)\n  (abuse.py:\d+ in look_up)\n",
+        view.attempts_log[-1].log_tail,
+    )
+    assert told, view.attempts_log[-1].log_tail
+    await until(lambda: "job.discard" in caplog.text, "the end is told")
+    fields = next(vars(r)["agentjobs_fields"] for r in caplog.records if r.getMessage() == "job.discard")
+    assert fields["frames"] == list(told.groups())
+    assert "secret" not in str([vars(record) for record in caplog.records])
+
+
+async def test_a_session_store_that_was_emptied_under_a_running_worker_is_made_anew(
+    queue: Queue, database: str
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("drop schema adk cascade")
+    uids = await submit(queue, *(job(f"answer {n}", max_attempts=1) for n in range(4)))
+    for n, uid in enumerate(uids):
+        view = await state_of(queue, uid)
+        assert (view.state, view.result, view.run) == (State.COMPLETE, f"answer {n}", 1), view.message
 
 
 async def test_what_a_run_printed_stays_with_its_attempt(queue: Queue) -> None:

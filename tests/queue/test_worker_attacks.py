@@ -95,7 +95,7 @@ async def test_twenty_innocent_jobs_beside_every_attack_complete_and_each_attack
         assert (view.state, view.result, view.run) == (State.COMPLETE, f"answer {n}", 1)
     for attack, one in zip(ATTACKS, bad, strict=True):
         view = await state_of(queue, one.uid, seconds=240)
-        assert (view.state, view.reason) == (State.FAILED, "AttemptsExhausted"), attack.id
+        assert (view.state, view.exhausted) == (State.FAILED, True), attack.id
         ended = view.attempts_log[-1]
         assert ended.reason in attack.reason.split("|"), f"{attack.id}: {ended.message}"
         assert attack.told in ended.message, attack.id

@@ -19,7 +19,7 @@ REF = ObjectRef("cluster-1", "team", "report")
 def job(state: State = State.QUEUED, **fields: Any) -> JobView:
     defaults: dict[str, Any] = {
         "id": 1, "uid": UID, "ref": REF, "queue": "agents", "priority": 2, "session": None, "state": state,
-        "reason": "", "message": "", "generation": 1, "round": 1, "run": 0, "attempts": 0, "max_attempts": 3,
+        "reason": "", "message": "", "exhausted": False, "generation": 1, "round": 1, "run": 0, "attempts": 0, "max_attempts": 3,
         "created_at": AT, "accepted_at": AT, "round_at": AT, "due_at": AT, "started_at": None, "finished_at": None,
         "next_attempt_at": None, "since": AT, "suspended_at": None, "resumed_at": None, "run_started_at": None,
         "worker": "", "control": None, "step": "", "event_count": 0, "usage": Usage(), "result": None,

@@ -168,7 +168,7 @@ def afternoon() -> Site:
             "triage-4810",
             "Retrying",
             since=41,
-            reason="Backoff",
+            reason="ModelServerError",
             message="503 from the order service",
             attempts=2,
             next_attempt_time=at(-18),
@@ -216,16 +216,16 @@ def afternoon() -> Site:
             "triage-4808",
             "Failed",
             since=900,
-            reason="AttemptsExhausted",
-            message="ToolFailed: search_orders raised KeyError: 'total'",
+            reason="ToolFailed",
+            message="Tool 'search_orders': A tool failed. (KeyError: 'total' at triage/orders.py:31 in search_orders)",
             attempts=3,
         ),
         run(
             "triage-4807",
             "Failed",
             since=1000,
-            reason="AttemptsExhausted",
-            message="ToolFailed: search_orders raised KeyError: 'total'",
+            reason="ToolFailed",
+            message="Tool 'search_orders': A tool failed. (KeyError: 'total' at triage/orders.py:31 in search_orders)",
             attempts=3,
         ),
     ]
@@ -399,7 +399,7 @@ def _hour_of_ends() -> RunSeries:
         {
             "": [(60 * n, "Complete", 14 + (n * 7) % 9 if n > 12 else 2, 0) for n in range(1, 60)],
             "ModelRateLimited": [(60 * n, "Failed", 9 - n % 4, 0) for n in range(1, 13)],
-            "AttemptsExhausted": [(60 * n, "Failed", 1, 0) for n in (15, 16, 31)],
+            "ToolFailed": [(60 * n, "Failed", 1, 0) for n in (15, 16, 31)],
             "Cancelled": [(2400, "Cancelled", 1, 0)],
         }
     )

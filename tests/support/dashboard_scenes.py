@@ -29,7 +29,7 @@ SHOWN_JOB = "triage-4808"
 WORD = "unbroken" * 30
 NAME = "quarterly-customer-satisfaction-report-for-the-northern-region-" + "x" * 180
 SENTENCE = "The order service at https://orders.example/api/v1/orders did not answer. " * 12
-REASONS = ("AttemptsExhausted", "ModelRateLimited", "ToolFailed", "DeadlineExceeded", "ModelAuthFailed")
+REASONS = ("OutOfMemory", "ModelRateLimited", "ToolFailed", "DeadlineExceeded", "ModelAuthFailed")
 
 
 def nothing() -> Site:
@@ -128,7 +128,7 @@ def long_words() -> Site:
                 session=WORD,
                 step=WORD,
                 worker=WORD,
-                reason="AttemptsExhausted" if state == "Failed" else None,
+                reason="ToolFailed" if state == "Failed" else None,
                 message=WORD + " " + SENTENCE,
                 question=question(tool=WORD, arguments=WORD, hint=WORD + SENTENCE, payload=f'"{WORD}"'),
             ),
@@ -136,7 +136,7 @@ def long_words() -> Site:
     shown = next(job for job in site.runs if job.metadata.name == SHOWN_JOB)
     site.runs[site.runs.index(shown)] = run(
         SHOWN_JOB, "Failed", queue="q" * 63, agent=WORD, user=WORD, session=WORD, step=WORD, worker=WORD,
-        reason="AttemptsExhausted", message=WORD + " " + SENTENCE,
+        reason="ToolFailed", message=WORD + " " + SENTENCE,
     )  # fmt: skip
     site.attempts[uid(SHOWN_JOB)] = RunAttempts(
         metadata=shown.metadata,

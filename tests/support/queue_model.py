@@ -36,6 +36,8 @@ class Job:
     place: int = 0
     state: str = "r"
     reason: str = ""
+    failure: str = ""
+    """The reason of the last attempt that was charged."""
     attempts: int = 0
     """Charged runs of this round; while it runs, with the one that is going on."""
     run: int = 0
@@ -292,8 +294,10 @@ class Model:
                 job.deadline = None
         else:
             job.attempts -= not charged
+            if charged:
+                job.failure = reason
             if exhausted:
-                self._to(job, "f", "AttemptsExhausted")
+                self._to(job, "f", reason)
             elif waited and control != "s":
                 self._to(job, "f", "WaitExceeded")
             else:
@@ -310,7 +314,7 @@ class Model:
                     self._wait(job, "s", "Suspended")
                     job.deadline = None
                 else:
-                    self._wait(job, "l" if delay > 0 else self._ready(job))
+                    self._wait(job, *(("l", reason) if delay > 0 else (self._ready(job),)))
         self._settle()
 
     def _ask(self, job: Job) -> None:
@@ -384,7 +388,7 @@ class Model:
     def set_max_attempts(self, job: Job, n: int) -> None:
         job.max_attempts = n
         if job.state in WAITING and job.started and job.attempts >= n:
-            self._to(job, "f", "AttemptsExhausted")
+            self._to(job, "f", job.failure)
             self._settle()
 
     def retry(self, job: Job) -> bool:

@@ -16,6 +16,12 @@ from google.adk.agents import LlmAgent
 def crash(status: int = 1):
     os._exit(status)
 
+def raises(customer: str):
+    return look_up(customer)
+
+def look_up(customer):
+    raise KeyError(customer)
+
 def crash_at(file: str):
     with open(file, "a") as out:
         out.write(f"{time.time()}\\n")
@@ -197,7 +203,7 @@ def count_pages(mib: int):
         block[at] = 1
     return "touched"
 
-tools = [crash, crash_at, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout, speak,
+tools = [raises, crash, crash_at, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout, speak,
          leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run,
          wait_in_first_run, note, recurse, recurse_deeply, close_everything, close_everything_async, stamp, wait_for_run]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)

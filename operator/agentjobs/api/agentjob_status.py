@@ -133,7 +133,8 @@ class AgentJobStatus(ApiModel):
     )
     reason: Reason | None = Field(
         default=None,
-        description="reason in CamelCase why the job waits, or why it ended. Absent means: nothing to explain.",
+        description="reason in CamelCase why the job waits, or what went wrong last, such as OutOfMemory; that no attempt was left "
+        "after it is told by the condition Failed. Absent means: nothing to explain.",
     )
     message: Annotated[str, Field(max_length=CONDITION_MESSAGE_MAX_LENGTH)] | None = Field(
         default=None,

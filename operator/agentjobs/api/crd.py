@@ -80,6 +80,7 @@ RESOURCES = (
             Column("Session", ".status.sessionID", wide=True),
             Column("Tokens", ".status.usage.totalTokens", "integer", wide=True),
             Column("Next", ".status.nextAttemptTime", wide=True),
+            Column("Message", ".status.message", wide=True),
         ),
         (".spec.queue", ".status.state", ".status.reason"),
     ),

@@ -169,6 +169,12 @@ class Settings(BaseSettings):
         False,
         description="Set by `agentjobs local` for its worker, whose messages then speak of no image and no pool.",
     )
+    tracebacks: bool = Field(
+        False,
+        description="Whether an error's whole traceback is printed to the run's output. It may quote the conversation. False: the lines of "
+        "the agent's own code alone, by file, number and function.",
+        examples=["true"],
+    )
 
     # operator
     kubeconfig: Path | None = Field(

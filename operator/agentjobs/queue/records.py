@@ -450,7 +450,10 @@ class JobView:
     session: str | None
     state: State
     reason: str
+    """Why it waits, or what went wrong last."""
     message: str
+    exhausted: bool
+    """FAILED: that went wrong in the last of its attempts."""
     generation: int
     round: int
     run: int

@@ -78,6 +78,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         state=state(place, started),
         reason=v["reason"],
         message=v["message"],
+        exhausted=v["exhausted"],
         generation=v["generation"],
         round=v["round"],
         run=v["run"],

@@ -22,6 +22,8 @@ MOST_LINES = 2**31 - 1
 """Largest number of lines before the kept end of an output: a Postgres integer."""
 LONGEST_SECONDS = 31_536_000.0
 """Longest wait or duration, a year: as long as a job may wait (``maxWaitSeconds``)."""
+MOST_FRAMES = 20
+"""Most lines of code that an error is told to have come through."""
 NAME_CHARACTERS = 256
 """Longest name of an author, a tool or a model."""
 

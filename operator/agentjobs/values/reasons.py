@@ -46,7 +46,7 @@ class Reason(StrEnum):
         "Backoff",
         Follows.WAITS,
         "queue",
-        "An attempt failed; the next one is at status.nextAttemptTime.",
+        "The job has started before, was suspended meanwhile, and goes on at status.nextAttemptTime.",
     )
     QUEUED = "Queued", Follows.WAITS, "queue", "Due, and waiting for a free slot."
     BEHIND_SESSION = (
@@ -386,7 +386,8 @@ class Reason(StrEnum):
         "AttemptsExhausted",
         Follows.ENDS,
         "queue",
-        "maxAttempts are used up; the message has the last error, status.recentAttempts the last three.",
+        "Only of the conditions Failed and Finished: maxAttempts are used up. status.reason and status.message have the last "
+        "error, status.recentAttempts the last three.",
     )
     WAIT_EXCEEDED = (
         "WaitExceeded",

@@ -59,7 +59,7 @@ def test_a_finished_job_keeps_its_duration() -> None:
 
 def test_a_waiting_job_says_until_when() -> None:
     job = view(
-        state=State.RETRYING, reason="Backoff", attempts=1, next_attempt_at=NOW + timedelta(seconds=15)
+        state=State.RETRYING, reason="ToolFailed", attempts=1, next_attempt_at=NOW + timedelta(seconds=15)
     )
     assert cells(NamedJob("weather", job), NOW)[7] == "in 15s"
 
@@ -161,11 +161,11 @@ def test_a_run_that_came_and_went_between_two_looks_is_told_and_one_of_before_is
         (
             {
                 "state": State.RETRYING,
-                "reason": "Backoff",
+                "reason": "ToolFailed",
                 "message": "no voice",
                 "next_attempt_at": NOW + timedelta(seconds=2),
             },
-            "a: Retrying (Backoff) in 2.0s - no voice",
+            "a: Retrying (ToolFailed) in 2.0s - no voice",
         ),
     ],
 )
@@ -189,13 +189,13 @@ def test_answers_of_many_jobs_stand_below_their_names() -> None:
 def test_a_failure_is_told_with_reason_message_and_the_last_output_of_the_last_run_that_had_any() -> None:
     job = view(
         state=State.FAILED,
-        reason="AttemptsExhausted",
+        reason="ToolFailed",
         message="no voice",
         attempts=3,
         attempts_log=(attempt(1, log_tail="first\n"), attempt(2, log_tail="one\ntwo\n"), attempt(3)),
     )
     assert failures([NamedJob("a", job), NamedJob("b", view(state=State.COMPLETE))]) == [
-        "a: Failed (AttemptsExhausted) after 3 of 3 attempts",
+        "a: Failed (ToolFailed) after 3 of 3 attempts",
         "  no voice",
         "  The end of what it printed:",
         "  | one",

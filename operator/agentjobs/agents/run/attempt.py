@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -31,6 +32,7 @@ from agentjobs.agents.verdict.classify import Judgement, Origin, chain, judge_ex
 from agentjobs.agents.verdict.error_rules import Rule
 from agentjobs.agents.verdict.errors import AgentInvalid
 from agentjobs.agents.verdict.outcome import AgentEvent, Outcome, Verdict
+from agentjobs.agents.verdict.places import frames_of, place_of
 from agentjobs.agents.verdict.redaction import bounded_error, secrets_of, without
 from agentjobs.values.bounds import RESULT_BYTES
 from agentjobs.values.reasons import Reason
@@ -122,6 +124,9 @@ class _Attempt:
         self._events: list[Event] = []
         self._root: BaseNode | None = None
         self._steps = Steps(None)
+        self._module = str(spec.agent.get("module") or "")
+        self._lost_at: tuple[str, ...] = ()
+        """The lines of the agent's code that the error came through which stopped the run."""
         self._instruction = str((spec.agent.get("inline") or {}).get("instruction") or "")
 
     async def run(self) -> Outcome:
@@ -274,8 +279,10 @@ class _Attempt:
         raised = self._meter.raised(error)
         tool = raised.name if raised.origin is Origin.TOOL else ""
         model = raised.name if raised.origin is Origin.MODEL else ""
-        module = str(self._spec.agent.get("module") or "")
-        judgement = judge_exception(raised.error, raised.origin, tool=tool, said=self._said(), module=module)
+        self._print(raised.error)
+        judgement = judge_exception(
+            raised.error, raised.origin, tool=tool, said=self._said(), module=self._module
+        )
         return self._judged(judgement, model=model)
 
     def _stopped(self, rule: Rule, detail: str) -> Outcome:
@@ -284,7 +291,7 @@ class _Attempt:
             return self._ruled(
                 replace(error_rules.TOOL_CANCELLED, told=f"Tool {tool!r}: {error_rules.TOOL_CANCELLED.told}")
             )
-        return self._ruled(rule, detail)
+        return replace(self._ruled(rule, detail), frames=self._lost_at)
 
     def _ruled(self, rule: Rule, detail: str = "") -> Outcome:
         message = f"{rule.told} ({detail})" if detail else rule.told
@@ -298,6 +305,7 @@ class _Attempt:
             delay_seconds=judgement.delay_seconds,
             result=answer or None,
         )
+        outcome = replace(outcome, frames=judgement.frames)
         if judgement.model_answer is None:
             return outcome
         # a model that answered first and failed in the last call counts as failed
@@ -336,7 +344,15 @@ class _Attempt:
 
     def _lost(self, rule: Rule, part: str, error: BaseException | None) -> None:
         quote = quoted(error, rule) if error is not None else ""
+        if error is not None and self._meter.stopped is None:
+            place, self._lost_at = place_of(error, self._module), frames_of(error, self._module)
+            quote = f"{quote} at {place}" if place else quote
+            self._print(error)
         self._meter.stop(replace(rule, told=f"{part}: {rule.told}") if part else rule, quote)
+
+    def _print(self, error: BaseException) -> None:
+        if self._settings.tracebacks:
+            traceback.print_exception(error)
 
     def names(self) -> frozenset[str]:
         """The names of the agents and their tools, which a warning may hold."""

@@ -155,7 +155,8 @@ class Meter:
             last = self._prompts.get(speaker)
             floor = last.tokens if last is not None and last.is_repeated_in(contents) else 0
             if (refusal := self._budget.refusal(self._used, floor)) is not None:
-                self.stopped = (error_rules.BUDGET, refusal)
+                agent = speaker.partition("/")[2]
+                self.stopped = (error_rules.BUDGET, f"{refusal}; agent {agent}" if agent else refusal)
                 return refusal
             self._prompts[speaker] = Prompt.of(contents)
             self._models[speaker] = self.called = model

@@ -131,6 +131,12 @@ async def in_own_store(work: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError("unreachable")
 
 
+def lacks_tables(error: BaseException | None) -> bool:
+    """Whether a table or the schema is missing; SQLAlchemy's errors hold the driver's."""
+    missing = psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName
+    return isinstance(getattr(error, "orig", None) or error, missing)
+
+
 def _is_clean(connection: Connection) -> bool:
     """Whether the connection can be used again: not after an interrupted statement or a lost server."""
     return not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
-from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store
+from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store, lacks_tables
 from agentjobs.agents.sessions.fence import FENCE_TABLE
 from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agentjobs.agents.sessions.fence import Fence
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class JobSessions(BaseSessionService):
@@ -74,8 +75,7 @@ class JobSessions(BaseSessionService):
 
         :raises SessionFenced: a later run has it.
         """
-        store = await self._store()
-        return await in_own_store(partial(store.open, fence))
+        return await self._in_store(lambda store: store.open(fence))
 
     async def release(self) -> None:
         """Closes this process's connections. The service stays prepared."""
@@ -91,41 +91,49 @@ class JobSessions(BaseSessionService):
         state: dict[str, Any] | None = None,
         session_id: str | None = None,
     ) -> Session:
-        store = await self._store()
-        return await in_own_store(
-            partial(
-                store.create_session, app_name=app_name, user_id=user_id, state=state, session_id=session_id
+        return await self._in_store(
+            lambda store: store.create_session(
+                app_name=app_name, user_id=user_id, state=state, session_id=session_id
             )
         )
 
     async def get_session(
         self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
     ) -> Session | None:
-        store = await self._store()
-        return await in_own_store(
-            partial(
-                store.get_session, app_name=app_name, user_id=user_id, session_id=session_id, config=config
+        return await self._in_store(
+            lambda store: store.get_session(
+                app_name=app_name, user_id=user_id, session_id=session_id, config=config
             )
         )
 
     async def list_sessions(self, *, app_name: str, user_id: str | None = None) -> ListSessionsResponse:
-        store = await self._store()
-        return await in_own_store(partial(store.list_sessions, app_name=app_name, user_id=user_id))
+        return await self._in_store(lambda store: store.list_sessions(app_name=app_name, user_id=user_id))
 
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
-        store = await self._store()
-        await in_own_store(
-            partial(store.delete_session, app_name=app_name, user_id=user_id, session_id=session_id)
+        await self._in_store(
+            lambda store: store.delete_session(app_name=app_name, user_id=user_id, session_id=session_id)
         )
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
-        store = await self._store()
-        return await in_own_store(partial(store.get_user_state, app_name=app_name, user_id=user_id))
+        return await self._in_store(lambda store: store.get_user_state(app_name=app_name, user_id=user_id))
 
     async def append_event(self, session: Session, event: Event) -> Event:
         await wait_for_lease()
+        return await self._in_store(lambda store: store.append_event(session, event))
+
+    async def _in_store(self, work: Callable[[PostgresSessions | AdkSessions], Awaitable[T]]) -> T:
+        """The result of ``work``. Where its tables are gone, they are looked for again, and made."""
         store = await self._store()
-        return await in_own_store(partial(store.append_event, session, event))
+        try:
+            return await in_own_store(lambda: work(store))
+        except SessionStoreUnavailable as error:
+            if not lacks_tables(error.__cause__):
+                raise
+            log.warning("the session store's tables are gone: they are looked for again, and made")
+            if self._chosen is store:
+                self._chosen = None
+        again = await self._store()
+        return await in_own_store(lambda: work(again))
 
     async def _store(self) -> PostgresSessions | AdkSessions:
         await self.prepare()

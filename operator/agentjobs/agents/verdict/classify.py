@@ -15,7 +15,7 @@ from agentjobs.agents.verdict.delays import accounts, delay_of
 from agentjobs.agents.verdict.error_rules import Rule
 from agentjobs.agents.verdict.errors import AgentError
 from agentjobs.agents.verdict.outcome import Verdict
-from agentjobs.agents.verdict.places import place_of
+from agentjobs.agents.verdict.places import frames_of, place_of
 from agentjobs.agents.verdict.redaction import bounded_error, without
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
@@ -44,6 +44,8 @@ class Judgement:
     delay_seconds: float | None = None
     model_answer: ModelAnswer | None = None
     """What the error says about the model whose call raised it. None: nothing."""
+    frames: tuple[str, ...] = ()
+    """The lines of the agent's code that the error came through, as ``places.frames_of`` tells them."""
     row: str = ""
     """Name of the table's row that decided, such as ``status 429`` or ``class httpx.TimeoutException``."""
 
@@ -67,7 +69,9 @@ def judge_exception(
     """
     error = _innermost(error)
     if isinstance(error, AgentError):
-        return Judgement(error.verdict, error.reason, bounded_error(without(str(error), said)), row="ours")
+        frames = frames_of(error.__cause__, module, own_only=True) if error.__cause__ is not None else ()
+        message = bounded_error(without(str(error), said))
+        return Judgement(error.verdict, error.reason, message, frames=frames, row="ours")
     delay = delay_of(error, now or datetime.now(UTC)) if origin is Origin.MODEL else None
     row, rule = _row(error, origin, delay)
     subject = f"Tool {tool!r}: " if tool and origin is Origin.TOOL else ""
@@ -81,6 +85,7 @@ def judge_exception(
         delay if rule.verdict is Verdict.SNOOZE or rule.verdict is Verdict.RETRY else None,
         # only an error of a model's call says something about that model
         rule.model_answer if origin is Origin.MODEL else None,
+        frames_of(error, module, own_only=origin is Origin.MODEL),
         row,
     )
 
@@ -113,6 +118,8 @@ def told_by(error: BaseException) -> BaseException:
             continue
         if status_of(link) is not None or any(name in error_rules.BY_CALL_CLASS for name in names):
             return link
+        if _row_of_text(link) is not None:  # OpenAI's client has no key: LiteLLM makes a status 500 of it
+            return link
     return error
 
 
@@ -125,6 +132,14 @@ def _row_of_code(name: str) -> tuple[str, Rule]:
         if key.split(".", 1)[1] == name:
             return f"class {key}", known
     return "code of no row", error_rules.MODEL_ERROR
+
+
+def _row_of_text(error: BaseException) -> tuple[str, Rule] | None:
+    """The table's row for an error that only its text tells apart. None: it is no such one."""
+    for kind, pattern, rule in error_rules.BY_TEXT:
+        if _names(error)[0] == kind and re.search(pattern, str(error)):
+            return f"text {pattern}", rule
+    return None
 
 
 def _row_of_status(status: int) -> tuple[str, Rule] | None:
@@ -167,9 +182,8 @@ def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str
         )
     if origin is Origin.MODEL and (found := _row_of_call(error, names, delay)) is not None:
         return found
-    for kind, pattern, rule in error_rules.BY_TEXT:
-        if names[0] == kind and re.search(pattern, str(error)):
-            return f"text {pattern}", rule
+    if (found := _row_of_text(error)) is not None:
+        return found
     by_class = {
         Origin.MODEL: (*error_rules.BY_CLASS.items(), *error_rules.BY_CALL_CLASS.items()),
         Origin.AGENT: (
@@ -196,6 +210,8 @@ def _row_of_call(error: BaseException, names: list[str], delay: float | None) ->
     for name in names:
         if name in error_rules.LITELLM_KNOWS_BETTER:
             return f"class {name}", error_rules.LITELLM_KNOWS_BETTER[name]
+    if (found := _row_of_text(error)) is not None:
+        return found
     status = status_of(error)
     if status is not None and (found := _row_of_status(status)) is not None:
         if status in error_rules.SNOOZES_WHEN_IT_NAMES_A_DELAY and delay is not None:

@@ -45,7 +45,7 @@ OVERLOADED = Rule(
 SERVER_ERROR = Rule(
     Verdict.RETRY,
     Reason.MODEL_SERVER_ERROR,
-    "The model provider failed. It is tried again after the backoff.",
+    "The model provider failed.",
     model_answer=ModelAnswer.UNAVAILABLE,
 )
 REQUEST_INVALID = Rule(
@@ -68,19 +68,19 @@ MODEL_NOT_FOUND = Rule(
 TIMED_OUT = Rule(
     Verdict.RETRY,
     Reason.MODEL_TIMEOUT,
-    f"The model provider did not answer in time ({both_names('model_timeout_seconds')}). It is tried again.",
+    f"The model provider did not answer in time ({both_names('model_timeout_seconds')}).",
     model_answer=ModelAnswer.UNAVAILABLE,
 )
 UNREACHABLE = Rule(
     Verdict.RETRY,
     Reason.MODEL_UNREACHABLE,
-    "The model provider could not be reached. It is tried again.",
+    "The model provider could not be reached.",
     model_answer=ModelAnswer.UNAVAILABLE,
 )
 UNREADABLE = Rule(
     Verdict.RETRY,
     Reason.MODEL_RESPONSE_INVALID,
-    "The model's answer could not be read. It is tried again.",
+    "The model's answer could not be read.",
     quote=False,
 )
 BLOCKED = Rule(
@@ -96,9 +96,9 @@ TRUNCATED = Rule(
 EMPTY = Rule(
     Verdict.RETRY,
     Reason.EMPTY_ANSWER,
-    "The run ended without a final answer, or with an empty one. It is tried again.",
+    "The run ended without a final answer, or with an empty one.",
 )
-MODEL_ERROR = Rule(Verdict.RETRY, Reason.MODEL_ERROR, "The model reported an error. It is tried again.")
+MODEL_ERROR = Rule(Verdict.RETRY, Reason.MODEL_ERROR, "The model reported an error.")
 REFUSED_BY_CLIENT = Rule(
     Verdict.FAIL,
     Reason.MODEL_REQUEST_INVALID,
@@ -127,47 +127,41 @@ INPUT_UNSUPPORTED = Rule(
 CONFLICT = Rule(
     Verdict.RETRY,
     Reason.SESSION_CONFLICT,
-    "Something else wrote to the session during the run. It is tried again on the new state.",
+    "Something else wrote to the session during the run.",
 )
 AGENT_INVALID = Rule(Verdict.FAIL, Reason.AGENT_INVALID, "ADK does not accept the agent. Correct it.")
 OUT_OF_MEMORY = Rule(
     Verdict.RETRY,
     Reason.OUT_OF_MEMORY,
     f"The run took more memory than the pool gives to one job ({both_names('memory_limit_mib')}). Let the agent take "
-    "less, or raise the limit. It is tried again.",
+    "less, or raise the limit.",
 )
-TOOL_FAILED = Rule(Verdict.RETRY, Reason.TOOL_FAILED, "A tool failed. It is tried again.")
+TOOL_FAILED = Rule(Verdict.RETRY, Reason.TOOL_FAILED, "A tool failed.")
 TOOL_CANCELLED = Rule(
     Verdict.RETRY,
     Reason.TOOL_FAILED,
-    "The tool let a CancelledError out, though nobody had cancelled the run. It is tried again.",
+    "The tool let a CancelledError out, though nobody had cancelled the run.",
 )
 RESULT_INVALID = Rule(
     Verdict.RETRY,
     Reason.TOOL_FAILED,
-    "Its result has a key that is no text, which no model can be told. Let the tool return text as keys. It is tried again.",
+    "Its result has a key that is no text, which no model can be told. Let the tool return text as keys.",
     quote=False,
 )
-RESULT_IS_ERROR = Rule(
-    Verdict.RETRY, Reason.TOOL_FAILED, "Its result was to be the answer, and is an error. It is tried again."
-)
+RESULT_IS_ERROR = Rule(Verdict.RETRY, Reason.TOOL_FAILED, "Its result was to be the answer, and is an error.")
 TOOLS_LOST = Rule(
     Verdict.RETRY,
     Reason.TOOL_FAILED,
-    "It did not load, and the model was not asked without it. It is tried again.",
+    "It did not load, and the model was not asked without it.",
 )
-AGENT_FAILED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent's own code failed. It is tried again.")
-AGENT_REPORTED = Rule(
-    Verdict.RETRY, Reason.AGENT_FAILED, "The agent, or a remote one, reported an error. It is tried again."
-)
+AGENT_FAILED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent's own code failed.")
+AGENT_REPORTED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent, or a remote one, reported an error.")
 CANCELLED_INSIDE = Rule(
     Verdict.RETRY,
     Reason.AGENT_FAILED,
-    "The agent's own code let a CancelledError out, though nobody had cancelled the run. It is tried again.",
+    "The agent's own code let a CancelledError out, though nobody had cancelled the run.",
 )
-UNKNOWN = Rule(
-    Verdict.RETRY, Reason.UNKNOWN_ERROR, "An error that is not known to this version. It is tried again."
-)
+UNKNOWN = Rule(Verdict.RETRY, Reason.UNKNOWN_ERROR, "An error that is not known to this version.")
 CANCELLED = Rule(Verdict.CANCELLED, Reason.CANCELLED, "The run was stopped because it was asked to.")
 
 BY_STATUS: dict[int, Rule] = {
@@ -218,7 +212,7 @@ BY_CLASS: dict[str, Rule] = {
     "google.LlmCallsLimitExceededError": CALL_LIMIT,
     "google.WorkflowConfigurationError": AGENT_INVALID,
     "google.NodeTimeoutError": Rule(
-        Verdict.RETRY, Reason.AGENT_FAILED, "A step of the agent exceeded its own timeout. It is tried again."
+        Verdict.RETRY, Reason.AGENT_FAILED, "A step of the agent exceeded its own timeout."
     ),
 }
 """Rules by class, wherever but in a tool the error was raised."""
@@ -274,11 +268,15 @@ BY_REQUEST_CLASS: dict[str, Rule] = {
 BY_CALL_CLASS."""
 
 BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
-    # ADK and google-genai raise plain ValueErrors and KeyErrors for these
+    # ADK, google-genai and openai have no classes of their own for these
     ("builtins.ValueError", r"^Model \S+ not found\.", MODEL_NOT_FOUND),
     ("builtins.ValueError", r"^No API key was provided\.", AUTH_FAILED),
     ("builtins.ValueError", r"^Project or API key must be set\b", AUTH_FAILED),
     ("builtins.ValueError", r"^No Anthropic credential was found\b", AUTH_FAILED),
+    ("openai.OpenAIError", r"^Missing credentials\.", AUTH_FAILED),
+    # what LiteLLM finds missing by itself has a status all the same
+    ("litellm.APIConnectionError", r"\b[A-Z]+_API_KEY is not set\b", AUTH_FAILED),
+    ("litellm.BadRequestError", r"\bAPI key are not set\b", AUTH_FAILED),
     ("builtins.ValueError", r"GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION must be set\b", AUTH_FAILED),
     (
         "builtins.KeyError",

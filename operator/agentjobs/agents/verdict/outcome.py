@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from agentjobs.values.bounds import ERROR_BYTES, MOST, MOST_EVENTS, count, name, seconds
+from agentjobs.values.bounds import ERROR_BYTES, MOST, MOST_EVENTS, MOST_FRAMES, count, name, seconds
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
 from agentjobs.values.requests import InputRequest
@@ -61,6 +61,9 @@ class Outcome:
     """Models that answered in this run, except the one whose last call failed."""
     requests: tuple[InputRequest, ...] = ()
     """The questions of an ASK, in the order of the model's answer; at least one."""
+    frames: tuple[str, ...] = ()
+    """The lines of the agent's own code that the error came through, such as ``shop/tools.py:24 in refund``, the innermost
+    last."""
     warnings: tuple[str, ...] = ()
     """What ADK logged beside the run at WARNING and above, each once and without texts of the conversation."""
 
@@ -88,6 +91,7 @@ class Outcome:
             model=name(value.get("model", "")),
             answered=tuple(name(model) for model in value.get("answered", ())[:MODELS_REPORTED]),
             requests=requests,
+            frames=tuple(name(frame) for frame in value.get("frames", ())[:MOST_FRAMES]),
             warnings=tuple(name(warning, 1000) for warning in value.get("warnings", ())[:MODELS_REPORTED]),
         )
 

@@ -1,4 +1,4 @@
-"""The place in the agent's own code where an error was raised: file, line and function, and no text of the conversation."""
+"""The places in the agent's own code that an error came through: files, lines and functions, no source and no value."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import sysconfig
 from collections.abc import Iterator
 from types import CodeType, FrameType
 
+from agentjobs.values.bounds import MOST_FRAMES
+
 _PATHS = sysconfig.get_paths()
 _STANDARD = tuple(f"{_PATHS[name]}{os.sep}" for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple({f"{_PATHS[name]}{os.sep}" for name in ("purelib", "platlib")})
 OURS = "agentjobs"
+_FIRST_FRAMES = 5
+"""Outermost frames that are told of a long way."""
 
 
 def place_of(error: BaseException, module: str = "") -> str:
@@ -21,13 +25,32 @@ def place_of(error: BaseException, module: str = "") -> str:
     :param module: ``agent.module``, such as ``shop.agents:refund``: the code of its top-level package is its own though it is installed.
     :returns: empty where none of the error's frames is the agent's own.
     """
+    own = frames_of(error, module, own_only=True)
+    return own[-1] if own else ""
+
+
+def frames_of(error: BaseException, module: str = "", *, own_only: bool = False) -> tuple[str, ...]:
+    """The lines of the agent's own code that ``error`` came through, as ``place_of`` tells one, the innermost last.
+
+    Of more than 20, as after a recursion without an end, those in the middle are counted.
+
+    :param own_only: False: where none is the agent's own, the line that raised it stands alone.
+    """
     package = module.partition(":")[0].partition(".")[0]
-    found = ""
+    found: list[str] = []
+    innermost = ""
     for frame, line in _frames(error):
-        name = str(frame.f_globals.get("__name__", ""))
-        if _is_own(frame.f_code, name.partition(".")[0], package):
-            found = f"{_file(frame.f_code, name)}:{line} in {frame.f_code.co_name}"
-    return found
+        code, name = frame.f_code, str(frame.f_globals.get("__name__", ""))
+        if code.co_filename.startswith("<"):  # <frozen importlib._bootstrap>, or made by exec
+            continue
+        innermost = f"{_file(code, name)}:{line} in {code.co_name}"
+        if _is_own(code, name.partition(".")[0], package):
+            found.append(innermost)
+    if len(found) > MOST_FRAMES:
+        last = MOST_FRAMES - _FIRST_FRAMES - 1
+        left_out = f"({len(found) - last - _FIRST_FRAMES} more)"
+        found = [*found[:_FIRST_FRAMES], left_out, *found[-last:]]
+    return tuple(found) or ((innermost,) if innermost and not own_only else ())
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
@@ -38,7 +61,7 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
 
 
 def _is_own(code: CodeType, top: str, package: str) -> bool:
-    if top == OURS or code.co_filename.startswith("<"):  # <frozen importlib._bootstrap>, or made by exec
+    if top == OURS:
         return False
     if package and top == package:
         return True

@@ -17,8 +17,8 @@ STATES = (
 )  # fmt: skip
 """Those of ``queue.records.State``, which is slow to import."""
 FINAL = frozenset({"Complete", "Failed", "Cancelled", "Rejected"})
-BY_LAST_ATTEMPT = ("AttemptsExhausted", "Backoff")
-"""The reasons of jobs whose last attempt has the cause."""
+BY_LAST_ATTEMPT = "Backoff"
+"""The reason of a job whose last attempt has the cause."""
 
 JsonObject = Mapping[str, Any]
 
@@ -143,9 +143,9 @@ def model_of(spec: JsonObject) -> str:
 
 
 def cause_of(status: JsonObject) -> str:
-    """The reason of the error behind the state: of a job whose attempt failed that of the attempt."""
+    """The reason of the error behind the state: of a job that goes on later that of its last attempt."""
     reason = str(status.get("reason") or "")
-    if reason not in BY_LAST_ATTEMPT:
+    if reason != BY_LAST_ATTEMPT:
         return reason
     attempts = status.get("recentAttempts") or ()
     return str(attempts[-1].get("reason") or reason) if attempts else reason

@@ -19,7 +19,7 @@ State = Annotated[
 ]
 Reason = Annotated[
     str,
-    option(metavar="REASON", help="With this reason, such as ModelTimeout, or with it in the last attempt."),
+    option(metavar="REASON", help="With this reason, such as ModelTimeout."),
 ]
 Queue = Annotated[str, option(metavar="QUEUE", help="Of this queue.")]
 Agent = Annotated[

@@ -8,6 +8,7 @@ from agentjobs.cli.local.progress_table import NamedJob, end
 from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
+_TRACEBACK = ("Traceback (most recent call last)", "  + Exception Group Traceback")
 
 
 def answers(rows: Sequence[NamedJob], *, bare: bool) -> str:
@@ -39,11 +40,12 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
 
 
 def last_lines(job: JobView, count: int = LOG_LINES) -> list[str]:
-    """The last lines of output, of the last run that had any."""
+    """The last lines of output, of the last run that had any; those of tracebacks come whole after them."""
     for attempt in reversed(job.attempts_log):
         lines = attempt.log_tail.rstrip().splitlines()
         if lines:
-            return lines[-count:]
+            ends = next((n for n, line in enumerate(lines) if line.startswith(_TRACEBACK)), len(lines))
+            return lines[max(0, ends - count) :]
     return []
 
 

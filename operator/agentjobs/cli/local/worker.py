@@ -51,6 +51,7 @@ class LocalWorker:
             # a person waits: a refused key must show at once, and not wait for a new one
             "AGENTJOBS_MODEL_HEALTH": "false",
             "AGENTJOBS_LOG_FORMAT": "text",
+            "AGENTJOBS_TRACEBACKS": "true",  # to the developer's own terminal
         }
         self._dsn = dsn
         self._environment = environment

@@ -161,11 +161,20 @@ def _input_required(job: JobView) -> JsonObject | None:
 
 def _end(job: JobView, kind: ConditionType, true: bool) -> JsonObject | None:
     if true:
-        return _condition(job, kind, True, reason_of(job), job.message, job.finished_at or job.since)
+        reason, message = _how_it_ended(job)
+        return _condition(job, kind, True, reason, message, job.finished_at or job.since)
     if job.round > 1 and kind is not ConditionType.COMPLETE:
         # a Complete job has no next round, so that condition was never true
         return _condition(job, kind, False, Reason.RETRY_REQUESTED.value, "", job.round_at)
     return None
+
+
+def _how_it_ended(job: JobView) -> tuple[str, str]:
+    """The reason and message of the end: that no attempt was left counts before what went wrong in the last."""
+    if not job.exhausted:
+        return reason_of(job), job.message
+    told = f"attempt {job.attempts} of {job.max_attempts} was the last: {reason_of(job)}"
+    return Reason.ATTEMPTS_EXHAUSTED.value, f"{told}: {job.message}" if job.message else told
 
 
 def _condition(

@@ -149,6 +149,9 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
         _finish(link, {"op": Op.RESULT, "crash": "the run's task was cancelled from inside"})
     finally:
         watch.cancel()
+    if outcome.frames and not settings.tracebacks:
+        lines = "".join(f"\n  {frame}" for frame in outcome.frames)
+        print(f"{outcome.reason} came through:{lines}", file=sys.stderr)  # noqa: T201, as a warning
     _finish(link, {"op": Op.RESULT, "outcome": _cut(outcome).as_json()})
 
 

@@ -34,12 +34,12 @@ def ack_of(
     rng: Random,
     *,
     model_health: bool = True,
-    step: str = "",
+    where: str = "",
     pool: str = "<name>",
 ) -> Ack | None:
     """The ack of one run. None: the run was lost, so the queue would not accept an ack.
 
-    :param step: the tool or agent that the run's last event named: the message of a run that was stopped, or whose
+    :param where: where the run was by its last event (``Run.where``): the message of a run that was stopped, or whose
         process ended, tells it.
     :param model_health: True: the ack reports how the models answered, and a refused key lets the job wait.
         False: a refused key fails the job at once.
@@ -52,19 +52,19 @@ def ack_of(
     if not answered and (asked := _of_stop(ended, pool)) is not None:
         kind, reason, message = asked
         delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
-        return _ack(job, ended, kind, reason, _at(message, step), delay)
+        return _ack(job, ended, kind, reason, _at(message, where), delay)
     if outcome is not None and outcome.verdict is not Verdict.CANCELLED:
         return _of_outcome(job, ended, outcome, rng, model_health=model_health)
     if ended.never_ran:
         delay = rng.uniform(*_NEVER_RAN_SECONDS)
         return _ack(job, ended, AckKind.RELEASE, Reason.EXECUTOR_CRASHED, ended.never_ran, delay)
     delay = backoff(job.retry, job.attempt, rng)
-    message = _at(crash_message(ended), step)
+    message = _at(crash_message(ended), where)
     return _ack(job, ended, AckKind.RETRY, Reason.EXECUTOR_CRASHED, message, delay)
 
 
-def _at(message: str, step: str) -> str:
-    return f"{message}; it was at {step}" if step else message
+def _at(message: str, where: str) -> str:
+    return f"{message}; it was {where}" if where else message
 
 
 def too_new(job: ClaimedJob, message: str, rng: Random) -> Ack:

@@ -74,12 +74,13 @@ def acked(run: Run, answer: AckAnswer) -> None:
     names = run.names()
     seconds = round(ended.duration_seconds, 3) if ended is not None else 0.0
     signal = ending(ack, last=is_last(run))
-    # Logged with its reason, a constant, and not with its message, which may quote a prompt.
+    # Logged with its reason, a constant, and the lines of code, and not with its message, which may quote a prompt.
     tell(
         log,
         signal,
         level=logging.WARNING if signal is Signal.JOB_DISCARD else logging.INFO,
         reason=ack.reason or None,
+        frames=_frames(run) or None,
         duration_seconds=seconds,
         delay_seconds=round(ack.delay_seconds, 3) or None,
         event_count=ack.event_count,
@@ -106,6 +107,12 @@ def acked(run: Run, answer: AckAnswer) -> None:
     )
     if schedule := schedule_of(run):
         signals.send(Signal.SCHEDULE_STOP, outcome=signal, **schedule, **values)
+
+
+def _frames(run: Run) -> list[str]:
+    """The lines of the agent's own code that the error came through which ended the run."""
+    outcome = run.ended.outcome if run.ended is not None else None
+    return list(outcome.frames) if outcome is not None else []
 
 
 def schedule_of(run: Run) -> dict[str, object]:

@@ -54,6 +54,8 @@ class Run:
     """The author or tool of the last event; of an error that ended a tool's call, the tool."""
     _calling: bool = False
     """The last event called a tool."""
+    _in_tool: bool = False
+    """``step`` is a tool that has not answered."""
     stored: tuple[str, int, Usage] = ("", 0, Usage())
     """The progress that is stored in the queue: step, event count, usage."""
     output_stored: int = -1
@@ -91,13 +93,21 @@ class Run:
         return self.executor.usage if self.executor is not None else Usage()
 
     def saw(self, event: AgentEvent) -> None:
-        if not (
-            event.kind == "error" and self._calling
-        ):  # ADK tells a tool's end by an error that names the agent alone
+        # ADK tells a tool's end by an error that names the agent alone
+        of_tool = event.kind == "error" and self._calling
+        if not of_tool:
             self.step = event.tool or event.author
         self._calling = event.kind == "tool_call"
+        self._in_tool = self._calling or of_tool
         if len(self.events) < EVENTS_CARRIED:
             self.events.append(event)
+
+    @property
+    def where(self) -> str:
+        """Where the run is by its last event, such as ``in tool search``. Empty: it has told of none."""
+        if not self.step:
+            return ""
+        return f"in tool {self.step}" if self._in_tool else f"at {self.step}"
 
     def names(self) -> dict[str, Any]:
         """The names in every log line and signal of the run."""

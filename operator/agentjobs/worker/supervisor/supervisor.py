@@ -300,7 +300,7 @@ class Worker:
             run.ended,
             self._random,
             model_health=self.config.model_health,
-            step=run.step,
+            where=run.where,
             pool=self.config.pool,
         )
 

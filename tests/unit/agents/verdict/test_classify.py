@@ -251,5 +251,5 @@ def test_no_message_quotes_what_was_said(error: BaseException) -> None:
 
 def test_a_message_says_what_happened_and_what_to_do() -> None:
     assert judge_exception(KeyError("city"), TOOL, tool="weather").message == (
-        "Tool 'weather': A tool failed. It is tried again. (KeyError: 'city')"
+        "Tool 'weather': A tool failed. (KeyError: 'city')"
     )

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import pytest
 from agent_modules import Write
 
+from agentjobs.agents.definition.resolve import resolve
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.classify import Origin, judge_exception
-from agentjobs.agents.verdict.places import place_of
+from agentjobs.agents.verdict.errors import AgentInvalid
+from agentjobs.agents.verdict.places import frames_of, place_of
+from agentjobs.values.bounds import MOST_FRAMES
 
 pytest_plugins = ["agent_modules"]
 
@@ -74,3 +79,85 @@ def test_a_text_of_the_conversation_cannot_take_the_place_out(write_module: Writ
     sys.modules.pop("alone", None)
     error = raised_by(importlib.import_module("alone").work)
     assert judge_exception(error, said=["alone.py:2 in work"]).message.endswith("at alone.py:2 in work)")
+
+
+SHOP = """\
+def refund(order):
+    return read(order)
+def read(order):
+    secret = order
+    raise KeyError("customer")
+def again(n):
+    return again(n - 1) if n else read("A-1")
+def wrapped():
+    try:
+        read("A-1")
+    except KeyError as error:
+        raise ValueError("no such order") from error
+def group():
+    try:
+        read("A-1")
+    except KeyError as error:
+        raise ExceptionGroup("both", [error])
+"""
+
+
+@pytest.fixture
+def shop(write_module: Write) -> Iterator[ModuleType]:
+    write_module("shop.tools", SHOP)
+    yield importlib.import_module("shop.tools")
+    for name in ("shop", "shop.tools"):
+        sys.modules.pop(name, None)
+
+
+def test_frames_are_the_lines_of_the_agents_code_without_source_and_values(shop: ModuleType) -> None:
+    error = raised_by(lambda: shop.refund("A-1"))
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+    assert frames_of(error) == ("shop/tools.py:2 in refund", "shop/tools.py:5 in read")
+
+
+def test_frames_of_a_long_way_are_bounded_and_have_both_ends(shop: ModuleType) -> None:
+    frames = frames_of(raised_by(lambda: shop.again(500)), own_only=True)
+    assert len(frames) == MOST_FRAMES
+    assert frames[-1] == "shop/tools.py:5 in read"
+    assert sum(frame.startswith("(") for frame in frames) == 1
+
+
+def test_where_none_is_the_agents_own_the_line_that_raised_it_stands_alone() -> None:
+    import yaml
+
+    error = raised_by(lambda: yaml.safe_load("{"))
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without the lambda's frame
+    (frame,) = frames_of(error)
+    assert frame.startswith("yaml/")
+    assert frames_of(error, own_only=True) == ()
+
+
+@pytest.mark.parametrize(
+    ("function", "told", "last"),
+    [
+        ("wrapped", "ValueError: no such order", "shop/tools.py:12 in wrapped"),
+        ("group", "KeyError: 'customer'", "shop/tools.py:5 in read"),
+    ],
+)
+def test_the_place_is_that_of_the_error_that_was_judged(
+    shop: ModuleType, function: str, told: str, last: str
+) -> None:
+    judgement = judge_exception(raised_by(getattr(shop, function)))
+    assert f"{told} at {last})" in judgement.message
+    assert judgement.frames[-1] == last
+
+
+async def test_what_raises_at_import_has_its_frames(write_module: Write) -> None:
+    write_module("broken.keys", "KEYS = {}\nKEY = KEYS['CRM']\n")
+    write_module("broken.agent", "import broken.keys\n")
+    error = await resolving("broken.agent")
+    judgement = judge_exception(error, module="broken.agent")
+    assert "KeyError: 'CRM' at broken/keys.py:2 in <module>" in judgement.message
+    assert judgement.frames == ("broken/agent.py:1 in <module>", "broken/keys.py:2 in <module>")
+
+
+async def resolving(reference: str) -> BaseException:
+    with pytest.raises(AgentInvalid) as caught:
+        await resolve(reference, AgentSettings(modules=(reference.partition(".")[0],)))
+    return caught.value

@@ -146,12 +146,12 @@ def test_a_restored_object_is_held_until_somebody_wants_it() -> None:
 
 def test_h1_an_object_that_has_finished_is_imported() -> None:
     status = {
-        "state": "Failed", "reason": "AttemptsExhausted", "message": "boom", "revision": 9,
+        "state": "Failed", "reason": "ToolFailed", "message": "boom", "revision": 9,
         "completionTime": "2026-11-23T13:00:00Z",
     }  # fmt: skip
     change = change_of(obj(status=status), GATE)
     assert change.imported is not None
-    assert (change.imported.state, change.imported.reason) == (State.FAILED, "AttemptsExhausted")
+    assert (change.imported.state, change.imported.reason) == (State.FAILED, "ToolFailed")
     assert change.imported.finished_at == datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
     assert change.imported.status == status
 

@@ -28,7 +28,7 @@ CASES = {
     "resumed": job(State.QUEUED, resumed_at=AT + MINUTE),
     "running": job(State.RUNNING, run=1, attempts=1, started_at=AT, run_started_at=AT, worker="w"),
     "retrying": job(
-        State.RETRYING, reason="Backoff", run=1, attempts=1, started_at=AT, next_attempt_at=AT + MINUTE,
+        State.RETRYING, reason="ModelServerError", run=1, attempts=1, started_at=AT, next_attempt_at=AT + MINUTE,
         attempts_log=(attempt(1),),
     ),
     "complete": job(
@@ -36,7 +36,7 @@ CASES = {
         attempts_log=(attempt(1, outcome="complete", reason="", ended_at=AT + MINUTE),),
     ),
     "failed": job(
-        State.FAILED, reason="AttemptsExhausted", message="boom", run=3, attempts=3, started_at=AT,
+        State.FAILED, reason="ModelServerError", message="boom", exhausted=True, run=3, attempts=3, started_at=AT,
         finished_at=AT + MINUTE, attempts_log=(attempt(1), attempt(2), attempt(3, ended_at=AT + MINUTE)),
     ),
     "cancelled while it waited": job(State.CANCELLED, reason="Cancelled", finished_at=AT + MINUTE),
@@ -69,7 +69,7 @@ CONDITIONS = {
     "not allowed": {"Accepted": ("False", "QueueNotAllowed", 0)},
     "resumed": {"Accepted": ("True", "Accepted", 0), "Suspended": ("False", "Resumed", 60)},
     "running": {"Accepted": ("True", "Accepted", 0), "Running": ("True", "Running", 0)},
-    "retrying": {"Accepted": ("True", "Accepted", 0), "Running": ("False", "Backoff", 10)},
+    "retrying": {"Accepted": ("True", "Accepted", 0), "Running": ("False", "ModelServerError", 10)},
     "complete": {
         "Accepted": ("True", "Accepted", 0),
         "Running": ("False", "Completed", 60),
@@ -78,7 +78,7 @@ CONDITIONS = {
     },
     "failed": {
         "Accepted": ("True", "Accepted", 0),
-        "Running": ("False", "AttemptsExhausted", 60),
+        "Running": ("False", "ModelServerError", 60),
         "Failed": ("True", "AttemptsExhausted", 60),
         "Finished": ("True", "AttemptsExhausted", 60),
     },

@@ -31,7 +31,7 @@ def test_an_events_name_says_what_it_is_about_so_that_a_repeat_is_refused() -> N
     ("child", "said"),
     [
         (ended(State.COMPLETE, "Completed"), "brief-29: Complete after 60s"),
-        (ended(State.FAILED, "AttemptsExhausted"), "brief-29: Failed (AttemptsExhausted) after 60s"),
+        (ended(State.FAILED, "ToolFailed"), "brief-29: Failed (ToolFailed) after 60s"),
         (ended(State.CANCELLED, "Cancelled"), "brief-29: Cancelled after 60s"),
     ],
 )

@@ -106,14 +106,14 @@ def test_a_crash_is_charged_and_says_how(end: Ended, message: str) -> None:
 @pytest.mark.parametrize(
     ("end", "told"),
     [
-        (Ended(exit_status=-11), "; it was at charge"),
-        (Ended(why=Why.TIMEOUT, duration_seconds=5), "stopped after 5 s: longer than attemptTimeoutSeconds allows; it was at charge"),
-        (Ended(why=Why.MEMORY), "; it was at charge"),
+        (Ended(exit_status=-11), "; it was in tool charge"),
+        (Ended(why=Why.TIMEOUT, duration_seconds=5), "stopped after 5 s: longer than attemptTimeoutSeconds allows; it was in tool charge"),
+        (Ended(why=Why.MEMORY), "; it was in tool charge"),
         (Ended(outcome=answer(Verdict.RETRY, message="KeyError")), "KeyError"),
     ],
 )  # fmt: skip
 def test_the_end_of_a_run_that_says_nothing_itself_tells_where_it_was(end: Ended, told: str) -> None:
-    ack = ack_of(claimed(), end, RNG, step="charge")
+    ack = ack_of(claimed(), end, RNG, where="in tool charge")
     assert ack is not None
     assert ack.message.endswith(told), ack.message
 

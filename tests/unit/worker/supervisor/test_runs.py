@@ -128,19 +128,27 @@ def test_names_are_names_and_never_the_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "step"),
+    ("events", "step", "where"),
     [
-        ([("agent", "text", "")], "agent"),
-        ([("agent", "tool_call", "eat")], "eat"),
-        ([("agent", "tool_call", "eat"), ("agent", "error", "")], "eat"),
-        ([("agent", "tool_call", "eat"), ("agent", "tool_result", "eat"), ("writer", "error", "")], "writer"),
-        ([("agent", "tool_call", "eat"), ("agent", "error", ""), ("writer", "error", "")], "writer"),
+        ([("agent", "text", "")], "agent", "at agent"),
+        ([("agent", "tool_call", "eat")], "eat", "in tool eat"),
+        ([("agent", "tool_call", "eat"), ("agent", "error", "")], "eat", "in tool eat"),
+        (
+            [("agent", "tool_call", "eat"), ("agent", "tool_result", "eat"), ("writer", "error", "")],
+            "writer",
+            "at writer",
+        ),
+        (
+            [("agent", "tool_call", "eat"), ("agent", "error", ""), ("writer", "error", "")],
+            "writer",
+            "at writer",
+        ),
     ],
 )
 def test_a_run_is_at_the_tool_whose_call_failed_and_else_where_the_last_event_came_from(
-    events: list[tuple[str, str, str]], step: str
+    events: list[tuple[str, str, str]], step: str, where: str
 ) -> None:
     run = run_of()
     for author, kind, tool in events:
         run.saw(AgentEvent(author, kind, tool))
-    assert run.step == step
+    assert (run.step, run.where) == (step, where)

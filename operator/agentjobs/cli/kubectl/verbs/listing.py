@@ -60,7 +60,7 @@ def list_jobs(
 ) -> None:
     """List AgentJobs, the newest first.
 
-    REASON is the cause: of a job whose attempts are used up, the reason of the last one.
+    REASON is what went wrong last, also of a job whose attempts are used up.
     """
     output.checked(form)
     with ApiServer.open(where) as server:

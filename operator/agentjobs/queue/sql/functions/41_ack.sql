@@ -84,17 +84,17 @@ begin
         select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m, charged,
                case when verdict = 'again' and delay > 0 then next_at end, u, e, l, b, c from judged),
       ended_job as (
-        insert into outcome (id, facet, state, reason, message, queue, attempt, run, worker, worker_name, token, started_at,
+        insert into outcome (id, facet, state, reason, message, exhausted, queue, attempt, run, worker, worker_name, token, started_at,
                              run_started_at, finished_at, spent, usage, event_count, trace_id)
         select id, facet, case when verdict = 'cancelled' then 'k'::"char" else 'f' end,
                case verdict when 'cancelled' then 'Cancelled' when 'deadline' then 'DeadlineExceeded'
-                            when 'exhausted' then 'AttemptsExhausted' else 'WaitExceeded' end,
+                            when 'exhausted' then coalesce(nullif(why, ''), 'AttemptsExhausted') else 'WaitExceeded' end,
                case verdict when 'cancelled' then 'stopped on request during attempt ' || attempt
                             when 'deadline' then 'activeDeadlineSeconds ran out during attempt ' || attempt
-                            when 'exhausted' then 'attempt ' || attempt || ' of ' || max_attempts || ' failed, the last: '
-                                                  || why || coalesce(': ' || m, '')
+                            when 'exhausted' then m
                             else 'waited ' || extract(epoch from v_now - coalesce(row_since, v_now))::int
                                  || ' s in a row, next in ' || delay::int || ' s; the last reason: ' || why || coalesce(': ' || m, '') end,
+               case when verdict = 'exhausted' then true end,
                queue, attempt - (not charged and verdict not in ('cancelled', 'deadline'))::int, run, p_worker, v_name, token,
                started_at, since, v_now, spent, u, e, c
         from judged where verdict not in ('again', 'suspend')),
@@ -107,8 +107,7 @@ begin
                     -- nobody has started a payload that was too new: the deadline that this claim began, begins with the next
                     when unbegun and why = 'PayloadUnsupported' then nullif(deadline, since + make_interval(secs => active_deadline))
                     else deadline end,
-               case when verdict = 'suspend' then 'Suspended' when delay > 0 and k = 'retry' then 'Backoff'
-                    when delay > 0 then why else '' end,
+               case when verdict = 'suspend' then 'Suspended' when delay > 0 then why else '' end,
                m || case when unbegun and releases > 0 then '; given back ' || releases + 1 || ' times in a row' else '' end,
                case when k = 'snooze' then coalesce(snoozes, 0) + 1 when not charged then snoozes end,
                case when k = 'snooze' then coalesce(row_since, v_now)

@@ -21,7 +21,7 @@ end $$;
 -- the run is locked until this commits, and ack() looks at the job after it has locked the run.
 -- key: the session that lost its holder. Indexes and lock order: as above.
 create or replace function set_max_attempts_job(p_id bigint, p_n int, out key text) language plpgsql as $$ #variable_conflict use_column
-declare w waiting; v_now timestamptz := clock_timestamp();
+declare w waiting; a attempt; v_now timestamptz := clock_timestamp();
 begin
   update job set max_attempts = p_n where id = p_id;
   for i in 1..5 loop
@@ -29,10 +29,10 @@ begin
     if found then
       if w.started_at is null or w.attempt < p_n then return; end if;
       delete from waiting where id = p_id;
-      insert into outcome (id, facet, state, reason, message, queue, attempt, run, started_at, finished_at, spent)
-      values (p_id, w.facet, 'f', 'AttemptsExhausted',
-              'maxAttempts was set to ' || p_n || ' after attempt ' || w.attempt
-                || coalesce('; the last reason: ' || nullif(w.reason, ''), '') || coalesce(': ' || w.message, ''),
+      select * into a from attempt where id = p_id and charged order by run desc limit 1;
+      insert into outcome (id, facet, state, reason, message, exhausted, queue, attempt, run, started_at, finished_at, spent)
+      values (p_id, w.facet, 'f', coalesce(nullif(a.reason, ''), 'AttemptsExhausted'),
+              coalesce(a.message || '; ', '') || 'maxAttempts was set to ' || p_n || ' after attempt ' || w.attempt, true,
               w.queue, w.attempt, w.run, w.started_at, v_now, w.spent);
       perform count_ended(array[p_id]);
       update job set resumed_at = v_now where id = p_id and (w.state = 's' or w.reason = 'Restored');

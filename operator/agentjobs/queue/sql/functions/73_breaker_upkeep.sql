@@ -20,7 +20,8 @@ begin
                                join attempt a on a.id = f.id and a.run = f.run and a.charged),
       jobs as materialized (select id, count(*)::int as n from owed group by id),
       w as materialized (select w.id, jobs.n, w.queue, j.target, j.retry[4] as most, w.mirrored,
-                                w.state = 'l' and w.reason = 'Backoff' as waits
+                                w.state = 'l' and exists (select from attempt a where a.id = w.id and a.run = w.run and a.charged)
+                                  as waits
                          from waiting w join jobs on jobs.id = w.id join job j on j.id = w.id order by w.id for update of w skip locked),
       r as materialized (select r.id, jobs.n, r.mirrored from running r join jobs on jobs.id = r.id order by r.id
                          for update of r skip locked),

@@ -9,7 +9,7 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
     'queue', j.queue, 'priority', j.priority, 'session', j.session,
     'place', case when w.id is not null then w.state when r.id is not null then '@' else coalesce(o.state, j.tombstone) end,
     'reason', coalesce(w.reason, o.reason, ''), 'message', coalesce(w.message, o.message, ''),
-    'generation', j.generation, 'round', j.round, 'run', coalesce(w.run, r.run, o.run, 0),
+    'exhausted', coalesce(o.exhausted, false), 'generation', j.generation, 'round', j.round, 'run', coalesce(w.run, r.run, o.run, 0),
     'attempts', coalesce(w.attempt, r.attempt, o.attempt, 0), 'max_attempts', j.max_attempts,
     'created_at', j.created_at, 'accepted_at', j.accepted_at, 'round_at', j.round_at, 'due_at', coalesce(w.run_at, r.run_at, j.due_at),
     'started_at', coalesce(w.started_at, r.started_at, o.started_at), 'finished_at', o.finished_at,

@@ -210,8 +210,9 @@ create table outcome (
   id               bigint primary key,
   facet            int not null,               -- of job
   state            "char" not null,
-  reason           text not null,
+  reason           text not null,              -- what went wrong last
   message          text,
+  exhausted        boolean,                    -- that was in the last of its attempts; null: it ended for the reason alone
   queue            text collate "C" not null,
   attempt          int not null,
   run              int not null,
