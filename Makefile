@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos check crds image kind bench build-kube lock clean
+.PHONY: help venv demo test chaos check crds docs image kind bench build-kube lock clean
 BIN := .venv/bin
 # Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 4
@@ -34,6 +34,9 @@ crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-refe
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
 	@$(BIN)/python -m agentjobs.cli.verbs_reference docs/cli-reference.md
 	@$(BIN)/python scripts/chart_schema.py
+
+docs: venv ## the documentation as a site, in dist/site; a link that leads nowhere is an error
+	@$(BIN)/python scripts/docs_site.py
 
 image: venv ## build the images with Docker, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
 	@bash scripts/image.sh
