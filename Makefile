@@ -28,12 +28,14 @@ chaos: venv ## ten minutes in which everything fails, and a check of all that wa
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-reference.md and the chart's schema of values
+crds: venv ## generate crds/, the chart's copy and schema of values, and the generated pages and tables of docs/
 	@$(BIN)/agentjobs crds --directory crds
 	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
 	@$(BIN)/python -m agentjobs.cli.verbs_reference docs/cli-reference.md
 	@$(BIN)/python scripts/chart_schema.py
+	@$(BIN)/python -m agentjobs.cli.reference docs/settings.md docs/metrics.md docs/on-call.md
+	@$(BIN)/python scripts/chart_reference.py
 
 docs: venv ## the documentation as a site, in dist/site; a link that leads nowhere is an error
 	@$(BIN)/python scripts/docs_site.py

@@ -77,11 +77,13 @@ def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "tables"),
-    [("index.md", ["settings"]), ("metrics.md", ["metrics of the operator", "metrics of workers"])],
+    [
+        ("settings.md", ["settings"]),
+        ("metrics.md", ["metrics of the operator", "metrics of workers"]),
+        ("on-call.md", ["reasons"]),
+    ],
 )
-def test_the_tables_of_settings_and_metrics_are_those_of_the_definitions(
-    page: str, tables: list[str]
-) -> None:
+def test_the_generated_tables_are_those_of_the_definitions(page: str, tables: list[str]) -> None:
     text = (ROOT / "docs" / page).read_text()
     assert all(mark in text for name in tables for mark in marks(name))
     assert renewed(text) == text, f"run: python -m agentjobs.cli.reference docs/{page}"
