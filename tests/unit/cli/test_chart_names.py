@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import chart_reference
@@ -21,7 +22,11 @@ TEMPLATES = "\n".join(
     for pattern in ("*.tpl", "*.yaml")
     for path in sorted((ROOT / "charts" / "agentjobs" / "templates").glob(pattern))
 )
-COMMANDS = {"worker": worker.worker, "operator": operator.operator, "web": web.web}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "worker": worker.worker,
+    "operator": operator.operator,
+    "web": web.web,
+}
 
 
 def test_each_setting_says_once_how_the_chart_sets_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -95,7 +96,7 @@ def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(docs_site, "DOCS", docs)
     monkeypatch.setattr(docs_site, "BESIDE", {})
     (work := tmp_path / "work").mkdir()
-    with pytest.raises(docs_site.subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError):
         docs_site.build(tmp_path / "site", work)
 
 
