@@ -72,8 +72,8 @@ class Site:
 
     def _copied(self, path: Path) -> str:
         copy = self.pages / "source" / path.relative_to(ROOT)
-        # .txt: a browser shows it, and Zensical takes no .md among them for a page
-        copy = copy.with_name(f"{copy.name}.txt")
+        # .txt: a browser shows it, and Zensical takes no .md among them for a page; it leaves out files that begin with a dot
+        copy = copy.with_name(f"{copy.name.lstrip('.')}.txt")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
         return copy.relative_to(self.pages).as_posix()

@@ -7,16 +7,13 @@ from typing import Any
 import pytest
 
 from charts import CHART, LEAST, Helm
-from doc_blocks import PAGES, Block, Command, Kind, all_blocks, commands, documents, inline_commands
-from doc_rules import unknown_values
+from doc_blocks import Block, Command, Kind, all_blocks, documents
+from doc_rules import page_commands, unknown_values
 
 BLOCKS = all_blocks()
 COMMANDS = [
     command
-    for command in [
-        *(command for block in BLOCKS if block.kind is Kind.SHELL for command in commands(block)),
-        *(command for page in PAGES for command in inline_commands(page)),
-    ]
+    for command in page_commands()
     if command.program == "helm" and {"charts/agentjobs", "."} & set(command.words)
 ]
 VERBS = {"install", "upgrade", "template"}

@@ -6,18 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from doc_blocks import ROOT, Command, Kind, all_blocks, commands
+from doc_blocks import ROOT, Command, all_blocks
+from doc_rules import page_commands
 from local_runs import left_over, run
 
 pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
 BLOCKS = all_blocks()
-LOCAL = [
-    command
-    for block in BLOCKS
-    if block.kind is Kind.SHELL
-    for command in commands(block)
-    if command.words[:2] == ("agentjobs", "local")
-]
+LOCAL = [command for command in page_commands() if command.words[:2] == ("agentjobs", "local")]
 ENDLESS = "replace-slow.yaml"
 """Fires each minute until Ctrl-C: tests/queue/test_cli_local_schedules.py has it."""
 NEEDS_A_KEY = "gemini.yaml"

@@ -33,7 +33,18 @@ from agentjobs.cli.kubectl.verb_table import VERBS
 from agentjobs.cli.main import app
 from agentjobs.cli.settings import Settings
 from agentjobs.queue.queue import Queue
-from doc_blocks import PROGRAMS, ROOT, Block, Command, Kind, all_blocks, documents
+from doc_blocks import (
+    PAGES,
+    PROGRAMS,
+    ROOT,
+    Block,
+    Command,
+    Kind,
+    all_blocks,
+    commands,
+    documents,
+    inline_commands,
+)
 
 CHART = "charts/agentjobs"
 
@@ -481,6 +492,18 @@ def _paths(values: dict[str, Any], above: str = "") -> Iterator[str]:
         yield path
         if isinstance(value, dict):
             yield from _paths(value, f"{path}.")
+
+
+def page_commands() -> list[Command]:
+    """The commands of all pages: of their blocks, but for drawings and the like, and of lines of text."""
+    excepted = {**EXECUTED, **EXCEPTED}
+    of_blocks = [
+        command
+        for block in all_blocks()
+        if block.kind is Kind.SHELL and (block.page, block.first) not in excepted
+        for command in commands(block)
+    ]
+    return [*of_blocks, *(command for page in PAGES for command in inline_commands(page))]
 
 
 def stale_entries() -> list[tuple[str, str]]:
