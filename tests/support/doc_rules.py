@@ -308,8 +308,9 @@ def _python(words: tuple[str, ...]) -> str | None:
     if words[:1] == ("-m",):
         if words[1] == "pytest":
             return _pytest(words[2:])
-        known = importlib.util.find_spec(words[1]) is not None or (ROOT / words[1].replace(".", "/")).exists()
-        return None if known else f"there is no module {words[1]}"
+        path = words[1].replace(".", "/")
+        places = [base / f"{path}{end}" for base in (ROOT, ROOT / "operator") for end in ("", ".py")]
+        return None if any(place.exists() for place in places) else f"there is no module {words[1]}"
     if words[:1] == ("-c",):
         return _problem_of_python(words[1])
     return None if (ROOT / words[0]).exists() else f"there is no {words[0]}"

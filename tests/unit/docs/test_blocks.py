@@ -23,6 +23,8 @@ from doc_rules import (
 
 BLOCKS = all_blocks()
 COMMANDS = page_commands()
+NOT_READ_THROUGH = {"reference", "cli-reference", "performance", "features", "compare"}
+"""Pages whose words are explained where they stand, or that are looked up by the row."""
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.where)
@@ -138,3 +140,14 @@ def test_a_metric_that_a_page_names_is_there() -> None:
 def test_no_page_names_a_path_of_one_machine() -> None:
     for page in PAGES:
         assert not re.search(r"(/root/|/work/|/home/\w)", page.read_text()), Path(page).name
+
+
+def test_a_page_that_uses_the_queues_own_words_leads_to_the_glossary() -> None:
+    for page in (ROOT / "docs").glob("*.md"):
+        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        words = set(re.findall(r"\b(claims?|snoozed?|outbox|sweeps?|projector|rescued?|rescues)\b", text))
+        if page.stem in NOT_READ_THROUGH or page.name == "glossary.md":
+            continue
+        assert len(words) < 2 or "](glossary.md" in text, (
+            f"{page.name} uses {sorted(words)}: link glossary.md"
+        )
