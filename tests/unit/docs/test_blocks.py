@@ -145,7 +145,7 @@ def test_no_page_names_a_path_of_one_machine() -> None:
 def test_a_page_that_uses_the_queues_own_words_leads_to_the_glossary() -> None:
     for page in (ROOT / "docs").glob("*.md"):
         text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-        words = set(re.findall(r"\b(claims?|snoozed?|outbox|sweeps?|projector|rescued?|rescues)\b", text))
+        words = set(re.findall(r"\b(claim|snooze|outbox|sweep|projector|rescue)(?:s|d)?\b", text))
         if page.stem in NOT_READ_THROUGH or page.name == "glossary.md":
             continue
         assert len(words) < 2 or "](glossary.md" in text, (
