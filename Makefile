@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos check crds image kind bench build-kube lock clean
+.PHONY: help venv demo test chaos check crds docs image kind bench build-kube lock clean
 BIN := .venv/bin
 # Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 4
@@ -28,13 +28,18 @@ chaos: venv ## ten minutes in which everything fails, and a check of all that wa
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
 
-crds: venv ## generate crds/, the chart's copy, docs/reference.md, docs/cli-reference.md, the chart's schema and table of values
+crds: venv ## generate crds/, the chart's copy and schema of values, and the generated pages and tables of docs/
 	@$(BIN)/agentjobs crds --directory crds
 	@$(BIN)/agentjobs crds --directory charts/agentjobs/files/crds
 	@$(BIN)/python -m agentjobs.api.reference docs/reference.md
 	@$(BIN)/python -m agentjobs.cli.verbs_reference docs/cli-reference.md
 	@$(BIN)/python scripts/chart_schema.py
 	@$(BIN)/python scripts/chart_readme.py
+	@$(BIN)/python -m agentjobs.cli.reference docs/settings.md docs/metrics.md docs/on-call.md
+	@$(BIN)/python scripts/chart_reference.py
+
+docs: venv ## the documentation as a site, in dist/site; a link that leads nowhere is an error
+	@$(BIN)/python scripts/docs_site.py
 
 image: ## build the images with Docker and pip, and their SBOM and provenance in dist/ (TAG=… PREFIX=registry/team/ BASE_IMAGE=…)
 	@bash scripts/image.sh

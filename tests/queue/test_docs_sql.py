@@ -11,16 +11,22 @@ import psycopg
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PLACEHOLDERS = {"'UID'": f"'{UUID(int=1)}'", "uid = '…'": f"uid = '{UUID(int=1)}'", "MAX": "1", "…": ""}
+PLACEHOLDERS = {
+    "'UID'": f"'{UUID(int=1)}'",
+    "'OLD'": f"'{UUID(int=2)}'",
+    "uid = '…'": f"uid = '{UUID(int=1)}'",
+    "MAX": "1",
+    "…": "",
+}
 """What stands in the pages for a value of the reader's."""
 
 
 def statements(text: str) -> Iterator[str]:
-    """SQL of a page: inline code and quoted ``psql`` arguments that begin with ``select``, and blocks of SQL."""
+    """SQL of a page: inline code that begins with ``select``, quoted ``psql`` arguments, and blocks of SQL."""
     for block in re.findall(r"```sql\n(.*?)```", text, re.DOTALL):
         yield from (part for part in re.sub(r"--[^\n]*", "", block).split(";") if part.strip())
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    for command in re.findall(r"psql .*?(['\"])(select .+?)\1", text):
+    for command in re.findall(r"psql .*?(['\"])((?:select|update) .+?)\1", text):
         yield command[1]
     for code in re.findall(r"`(select [^`]+)`", text):
         yield " ".join(code.split())

@@ -1,4 +1,4 @@
-"""Tables of settings and metrics in the docs, generated from the code.
+"""Tables of settings, metrics and reasons in the docs, generated from the code.
 
 ``python -m agentjobs.cli.reference PAGE…`` writes the present tables into pages, between the marks there.
 """
@@ -10,17 +10,21 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from agentjobs.cli.settings import PREFIX, Settings
+from agentjobs.cli import remedies
+from agentjobs.cli.chart_names import chart_of, flag_of
+from agentjobs.cli.settings import Settings
+from agentjobs.values.setting_names import PREFIX
 from agentjobs.telemetry.metrics import Metric
 
 
 def settings() -> str:
     """The table of settings as Markdown, a row each."""
-    rows = ["| Setting | Default | |", "|---|---|---|"]
+    rows = ["| Variable | Flag | Value of the chart | Default | |", "|---|---|---|---|---|"]
     for name, info in Settings.model_fields.items():
         default = info.get_default(call_default_factory=True)
         text = str(info.description).replace("|", "\\|")
-        rows.append(f"| `{PREFIX}{name.upper()}` | {_shown(default)} | {text} |")
+        flag = f"`{found}`" if (found := flag_of(name)) else "–"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {flag} | {chart_of(name)} | {_shown(default)} | {text} |")
     return "\n".join(rows)
 
 
@@ -38,6 +42,7 @@ def metrics(*, of_worker: bool) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings,
+    "reasons": remedies.table,
     "metrics of the operator": partial(metrics, of_worker=False),
     "metrics of workers": partial(metrics, of_worker=True),
 }

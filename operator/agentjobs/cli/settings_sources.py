@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from agentjobs.cli.errors import BadInput
-from agentjobs.cli.settings import PREFIX, SECRETS, URL_EXAMPLE, Settings
+from agentjobs.cli.settings import SECRETS, URL_EXAMPLE, Settings
+from agentjobs.values.setting_names import PREFIX
 
 # Variables that other code reads: the tests, and the choice of the settings file.
 FOREIGN_VARIABLES = frozenset({"AGENTJOBS_CONFIG", "AGENTJOBS_REQUIRE"})
