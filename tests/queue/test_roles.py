@@ -272,7 +272,7 @@ def called() -> set[str]:
 PEOPLE = {
     "enqueue", "control", "answer", "set_queue", "reset_model", "list", "act_on_jobs", "erase", "audit_page",
     "list_ids", "job_at", "schedule_page", "want_output",
-    "show", "queues",
+    "show", "queues", "await_ends",
 }  # fmt: skip
 """Granted by hand to whoever asks for things."""
 PREVIOUS: set[str] = set()
@@ -306,7 +306,7 @@ async def test_functions_that_run_with_their_owners_rights_keep_their_own_search
 
 
 async def test_an_application_may_be_allowed_to_enqueue_and_nothing_else(roles: Roles) -> None:
-    name = f"{roles.prefix}_app"
+    name = f"{roles.prefix}_enqueuer"
     with psycopg.connect(roles.admin, autocommit=True) as conn:
         conn.execute(
             f"create role {name} login password 'secret'; grant usage on schema agentjobs to {name};"

@@ -18,3 +18,12 @@ create or replace function notify_ready(p_queues text[], p_many boolean default 
          pg_notify('agentjobs_call', concat_ws(' ', q, case when p_many then 1000000 else count(*) end,
                                                mod(pg_current_xact_id()::text::bigint, 1000000)))
   from unnest(p_queues) q where q is not null group by q $$;
+
+-- tell_ended: tells of those of these jobs, which the caller has just ended, that somebody awaits (await_ends): channel
+-- agentjobs_ended says the uid. It locks nothing: who awaits may hold a row of awaited as long as he likes. Indexes: primary keys.
+create or replace function tell_ended(p_ids bigint[]) returns void language plpgsql
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+begin
+  perform pg_notify('agentjobs_ended', j.uid::text)
+  from unnest(p_ids) i join job j on j.id = i where exists (select from awaited a where a.uid = j.uid);
+end $$;
