@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 import yaml
@@ -82,7 +81,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_a_misspelt_module_is_refused() -> None:
-    with pytest.raises(InvalidJob, match="agent.module: wants text that matches"):
+    with pytest.raises(InvalidJob, match=r"agent\.module: wants text that matches"):
         Job.module("my agents", "Hello")
 
 
