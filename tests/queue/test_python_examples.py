@@ -36,7 +36,7 @@ def printed(dsn: str, *command: str) -> str:
 
 @pytest.mark.timeout(400)
 async def test_every_example_prints_its_answer_and_commands_show_its_jobs(dsn: str, start: Start) -> None:
-    await start().event("worker.ready")
+    await start().event("template.ready")
     assert {path.name for path in FOLDER.glob("*.py")} == ANSWERS.keys()
     for name, answer in ANSWERS.items():
         assert printed(dsn, str(FOLDER / name)) == answer

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from agentjobs.client.errors import JobGone
+from agentjobs.database.connection import CONNECT_SECONDS
 from agentjobs.queue.awaiting import End
 from agentjobs.queue.errors import QueueError, QueueUnavailable
 from agentjobs.queue.listen import CONNECTED, DEAF
@@ -62,6 +63,8 @@ class Ends:
         self._asked: dict[UUID, None] = {}
         self._looking: asyncio.Task[None] | None = None
         self._hearing: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        """Whether the first connect of the listening connection is over."""
         self._trouble = ""
         self._closed = False
 
@@ -88,6 +91,13 @@ class Ends:
     async def close(self) -> None:
         """Ends all waiting with QueueUnavailable."""
         self._closed = True
+        if self._hearing is not None and not self._connected.is_set():
+            # cancelled in its middle, a connect leaves Postgres with a login that nobody goes on with
+            connected = asyncio.ensure_future(self._connected.wait())
+            await asyncio.wait(
+                {connected, self._hearing}, timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            connected.cancel()
         tasks = [task for task in (self._looking, self._hearing) if task is not None]
         for task in tasks:
             task.cancel()
@@ -174,6 +184,7 @@ class Ends:
 
     def _hear(self) -> None:
         if self._awaited and not self._closed and self._hearing is None:
+            self._connected.clear()
             self._hearing = asyncio.create_task(self._heard())
 
     async def _heard(self) -> None:
@@ -182,6 +193,7 @@ class Ends:
         try:
             async with aclosing(self._queue.listen(("ended",), deaf_seconds=DEAF_SECONDS)) as notes:
                 async for note in notes:
+                    self._connected.set()
                     now = time.monotonic()
                     if note.kind == "ended":
                         self._ask(_uid(note.payload))

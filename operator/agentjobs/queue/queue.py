@@ -82,11 +82,12 @@ class Queue(
         self._hints: dict[UUID, ClaimHint] = {}
 
     @classmethod
-    async def open(cls, dsn: Dsn, *, beats: bool = True, **options: Any) -> Self:
+    async def open(cls, dsn: Dsn, **options: Any) -> Self:
         """Makes a queue without waiting for the database: the first call fails where it is away.
 
-        :param beats: False: this process sends no heartbeat, and needs no connection for them.
+        :param options: as the constructor's; ``beats=False``: this process sends no heartbeat, and needs no connection for them.
         """
+        beats = options.pop("beats", True)
         queue = cls(dsn, **options)
         await queue._db.open()
         if beats:
