@@ -210,7 +210,7 @@ async def done(call: Callable[[], Awaitable[None] | None]) -> None:
 async def test_what_is_no_connection_is_refused_with_what_is_wanted(
     dsn: str, client: agentjobs.Queue, blocking: SyncQueue
 ) -> None:
-    for wrong in (dsn, object(), sqlalchemy.create_engine("sqlite://").url):
+    for wrong in (dsn, object(), sqlalchemy.create_engine("sqlite://")):
         with pytest.raises(TypeError, match="conn: a connection of psycopg"):
             await client.enqueue(HELLO, conn=wrong)
     async with by_async_psycopg(dsn) as (conn, _, _):

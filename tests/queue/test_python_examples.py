@@ -15,6 +15,7 @@ from workers import Start
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "python"
+COMMAND = ("-c", "from agentjobs.cli.entry import main; main()")
 ANSWERS = {
     "service.py": "Welcome, anna!\n",
     "with_django.py": "Order 17 is confirmed.\n",
@@ -43,11 +44,11 @@ async def test_every_example_prints_its_answer_and_commands_show_its_jobs(dsn: s
     assert printed(dsn, str(FOLDER / "with_django.py")) == ANSWERS["with_django.py"], "again: the first job's"
     assert await sql(dsn, "select count(*) from job") == [(5,)]
     ((uid,),) = await sql(dsn, "select uid::text from job where payload->>'userID' = 'anna'")
-    shown = printed(dsn, "-m", "agentjobs.cli.entry", "list")
+    shown = printed(dsn, *COMMAND, "list")
     assert uid[:8] in shown
     assert "greeter" in shown
-    assert "Complete" in printed(dsn, "-m", "agentjobs.cli.entry", "why", uid)
-    assert printed(dsn, "-m", "agentjobs.cli.entry", "result", uid) == "Welcome, anna!\n"
+    assert "Complete" in printed(dsn, *COMMAND, "why", uid)
+    assert printed(dsn, *COMMAND, "result", uid) == "Welcome, anna!\n"
 
 
 def test_the_page_names_each_example() -> None:

@@ -61,7 +61,7 @@ def _asked(conn: Any, text: str) -> Any:
         # the caller's own connection may make other rows
         return psycopg.Cursor(conn, row_factory=tuple_row).execute(_PERCENT, (text,)).fetchone()
     packages = _packages(conn)
-    if "sqlalchemy" in packages:
+    if "sqlalchemy" in packages and hasattr(conn, "execute"):  # an engine has none
         import sqlalchemy
 
         answer = conn.execute(sqlalchemy.text(_NAMED), {"jobs": text})
