@@ -25,6 +25,7 @@ from agentjobs import (
     State,
 )
 from agentjobs.client import ends
+from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.queue.audit import Act
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
@@ -521,3 +522,18 @@ async def test_h12_who_awaits_holds_up_no_worker(
 def test_handles_show_what_they_are() -> None:
     shown = repr(Handle(UUID(int=1), True, None, None, None))  # type: ignore[arg-type]
     assert shown == "Handle(uid=UUID('00000000-0000-0000-0000-000000000001'), new=True)"
+
+
+async def test_a_crash_and_restart_of_postgres_end_no_waiting(own_postgres: EmbeddedPostgres) -> None:
+    """The crash empties the table of what is awaited."""
+    dsn = own_postgres.dsn("agentjobs")
+    async with await agentjobs.Queue.open(dsn, name="client") as client, await Queue.open(dsn) as queue:
+        handle = await client.enqueue(HELLO)
+        waiting = asyncio.create_task(handle.result(150))
+        await heard_and_looked(client, dsn)
+        own_postgres.kill()
+        own_postgres.restart()
+        await heard_and_looked(client, dsn)
+        await finish(await TestWorker(queue).register(), result="after the restart")
+        async with asyncio.timeout(SOON):
+            assert await waiting == "after the restart"
