@@ -20,10 +20,12 @@ create or replace function notify_ready(p_queues text[], p_many boolean default 
   from unnest(p_queues) q where q is not null group by q $$;
 
 -- tell_ended: tells of those of these jobs, which the caller has just ended, that somebody awaits (await_ends): channel
--- agentjobs_ended says the uid. It locks nothing: who awaits may hold a row of awaited as long as he likes. Indexes: primary keys.
-create or replace function tell_ended(p_ids bigint[]) returns void language plpgsql
-  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+-- agentjobs_ended says the uid. It locks nothing: who awaits may hold a row of awaited as long as he likes. Each end of a job runs it, so
+-- it has no settings of its own: the statement is written row by row instead. Indexes: awaited_until for the first look, primary keys.
+create or replace function tell_ended(p_ids bigint[]) returns void language plpgsql as $$
 begin
+  if not exists (select from awaited) then return; end if;
   perform pg_notify('agentjobs_ended', j.uid::text)
-  from unnest(p_ids) i join job j on j.id = i where exists (select from awaited a where a.uid = j.uid);
+  from unnest(p_ids) i cross join lateral (select job.uid from job where job.id = i offset 0) j
+  where (select true from awaited a where a.uid = j.uid);
 end $$;

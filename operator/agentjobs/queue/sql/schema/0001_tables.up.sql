@@ -329,7 +329,7 @@ create index output_tail_wanted on output_tail (wanted_until);
 create unlogged table awaited (
   uid   uuid primary key,                      -- of job, which may not be there yet: its caller's transaction is open
   until timestamptz not null                   -- who awaits says it again before; retention removes it after
-);
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 create index awaited_until on awaited (until);
 
 -- sessions, queues, processes ---------------------------------------------------------------------
