@@ -90,6 +90,7 @@ insert into model_breaker (pool, model, kind, since, failed_at, probe_at)
 values ('default', 'model', 'u', now(), now(), now() + interval '1 minute');
 insert into model_target select id, 'model' from model_breaker;
 insert into queue (name) values ('yielding');
+insert into awaited select gen_random_uuid(), now() - interval '1 second' from generate_series(1, {rows}) n;
 insert into session values ('one', 1);
 insert into audit (at, actor, verb, namespace, name, uid, queue, reason, source, role)
 select now() - interval '500 days', 'me', 'cancel', 'team-' || n % 2, '', gen_random_uuid(), 'q' || n % 3, '', '', session_user
@@ -195,6 +196,9 @@ CALLS = {
     "a minute's series": "select * from series(date_trunc('minute', now()), now(), null, 'queue', '1 minute')",
     "a day's series": "select * from series(now() - interval '1 day', now(), null, 'namespace', '15 minutes')",
     "30 days' series": "select * from series(now() - interval '30 days', now(), null, 'reason', '6 hours')",
+    "await ends": "select await_ends(array(select uid from job where id <= %(limit)s), '90 s')",
+    "await the ends of jobs that are not there": "select await_ends(array[gen_random_uuid()], '90 s')",
+    "end jobs, of which others are awaited": "select tell_ended(array(select id from job order by id limit %(limit)s))",
     "a job by its name": "select job_at('none', 'job-1')",
     **{
         f"list {state or 'all'}{f' {one}' if one else ''}": f"select list('{json.dumps(FILTERS[one] | states(state))}', null, 10, %(limit)s)"

@@ -151,7 +151,7 @@ async def test_old_workers_are_not_cut_off_by_an_upgrade_without_grants(
     dsn: str, line: list[Release]
 ) -> None:
     with roles_in(dsn) as roles:
-        app = f"{roles.prefix}_app"
+        app = f"{roles.prefix}_enqueuer"
         await sql(dsn, f"create role {app}; grant usage on schema agentjobs to {app}")
         await sql(
             dsn, f"grant execute on function enqueue(json), register(uuid, text, text, json, text) to {app}"

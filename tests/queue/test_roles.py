@@ -17,7 +17,9 @@ import yaml
 from psycopg import sql as compose
 from typer.testing import CliRunner
 
+import agentjobs
 import agentjobs.queue
+from agentjobs import Job
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.cli.main import app
 from agentjobs.queue.audit import Act
@@ -25,6 +27,7 @@ from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, NewJob, State
 from agentjobs.queue.roles import setup_sql
+from agentjobs.values.requests import InputRequest
 from agentjobs.values.verbs import Verb
 from queue_builders import TestWorker, mirrored_job, new_job, sql
 from roles import Roles, roles_in
@@ -141,6 +144,34 @@ async def test_the_runs_api_reads_and_steers_with_its_role(roles: Roles) -> None
         assert {row.verb for row in await web.audit()} >= {"pause", "retry", "cancel", "erase"}
 
 
+async def test_a_program_enqueues_awaits_and_steers_with_its_role(roles: Roles) -> None:
+    """Each call that a handle makes, and one on a connection of the program's own."""
+    hello = Job.module("my_agents.order", "Hello")
+    dsn = roles.dsn("app")
+    async with (
+        await Queue.open(roles.admin) as people,
+        await agentjobs.Queue.open(dsn) as queue,
+        await psycopg.AsyncConnection.connect(dsn) as own,
+    ):
+        worker = await TestWorker(people).register()
+        handle = await queue.enqueue(hello, conn=own, unique="order-17")
+        waiting = asyncio.create_task(handle.result(60))
+        await own.commit()
+        asking = await worker.one()
+        await worker.ack(asking, AckKind.ASK, requests=(InputRequest("q", "refund"),))
+        await handle.answer(True)
+        await worker.ack(await worker.one())
+        assert await waiting == "done"
+        assert (await handle.status()).state is State.COMPLETE
+        assert len(await handle.attempts()) == 2
+        other = await queue.enqueue(hello)
+        assert await other.cancel(by="anna")
+        await other.retry(by="anna")
+        assert {(row.actor, row.role) for row in await people.audit(uid=other.uid)} == {
+            ("anna", f"{roles.prefix}_app")
+        }
+
+
 REFUSED = [
     # (role, statement)
     ("worker", "select * from agentjobs.job"),
@@ -173,6 +204,24 @@ REFUSED = [
     ("web", "select * from agentjobs.job"),
     ("web", "select agentjobs.enqueue('[]')"),
     ("web", "select * from adk.fence"),
+    ("app", "select * from agentjobs.job"),
+    ("app", "select result from agentjobs.outcome"),
+    ("app", "select * from agentjobs.awaited"),
+    ("app", "delete from agentjobs.awaited"),
+    ("app", "select agentjobs.list('{}', null, 10, 10)"),
+    ("app", "select agentjobs.audit_page(null, null, null, null, 1)"),
+    ("app", "select agentjobs.act_on_jobs('{}', 'cancel', null, '{}', '0')"),
+    ("app", "select agentjobs.set_queue('agents', true, '', '', false, null)"),
+    ("app", "select agentjobs.erase(gen_random_uuid(), 'team', 'max', '{team,max}', '{}', 0, 100)"),
+    ("app", "select agentjobs.step(gen_random_uuid(), 1, null, null, '{agents}', '{1}', 1, true, null, '15 s')"),
+    ("app", "select agentjobs.apply('[]')"),
+    ("app", "select agentjobs.want_output(gen_random_uuid(), '1 s', null)"),
+    ("app", "select agentjobs.tell_ended('{1}')"),
+    ("app", "select agentjobs.prune('0', 1000)"),
+    ("app", "create table agentjobs.mine (x int)"),
+    ("app", "select * from adk.fence"),
+    ("worker", "select agentjobs.await_ends('{}', '1 s')"),
+    ("read", "select agentjobs.await_ends('{}', '1 s')"),
     ("worker", "select agentjobs.show(gen_random_uuid(), 0, false)"),
     ("worker", "create table agentjobs.mine (x int)"),
     ("worker", "create function agentjobs.mine() returns int language sql as 'select 1'"),
@@ -272,7 +321,7 @@ def called() -> set[str]:
 PEOPLE = {
     "enqueue", "control", "answer", "set_queue", "reset_model", "list", "act_on_jobs", "erase", "audit_page",
     "list_ids", "job_at", "schedule_page", "want_output",
-    "show", "queues",
+    "show", "queues", "await_ends",
 }  # fmt: skip
 """Granted by hand to whoever asks for things."""
 PREVIOUS: set[str] = set()
@@ -306,7 +355,7 @@ async def test_functions_that_run_with_their_owners_rights_keep_their_own_search
 
 
 async def test_an_application_may_be_allowed_to_enqueue_and_nothing_else(roles: Roles) -> None:
-    name = f"{roles.prefix}_app"
+    name = f"{roles.prefix}_enqueuer"
     with psycopg.connect(roles.admin, autocommit=True) as conn:
         conn.execute(
             f"create role {name} login password 'secret'; grant usage on schema agentjobs to {name};"

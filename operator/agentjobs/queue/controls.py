@@ -35,7 +35,12 @@ class Controls:
 
     async def retry(self, uid: UUID, by: Act | None = None) -> bool:
         """Begins a new round of a Failed or Cancelled job (H21). False: refused, or unknown."""
-        return await self._control(uid, Verb.RETRY, "retry", by) == "Queued"
+        return not await self.retry_refusal(uid, by)
+
+    async def retry_refusal(self, uid: UUID, by: Act | None = None) -> str:
+        """As ``retry``; why it was refused. Empty: it was not."""
+        answer = await self._control(uid, Verb.RETRY, "retry", by) or "the job is not known"
+        return "" if answer == "Queued" else answer.removeprefix("refused: ")
 
     async def reprioritise(self, uid: UUID, priority: int, by: Act | None = None) -> bool:
         codec.check_number("priority", priority)

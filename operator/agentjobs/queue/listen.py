@@ -24,11 +24,13 @@ from agentjobs.queue import numbers
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["ready", "call", "due", "control", "outbox", "admit", "poll"]
+Kind = Literal["ready", "call", "due", "control", "outbox", "admit", "ended", "poll"]
 CHANNELS: Sequence[Kind] = ("ready", "due", "control", "outbox", "admit")
 WORKER_CHANNELS: Sequence[Kind] = ("call", "due", "control", "admit")
 DEAF = "deaf"
 """The payload of ``poll`` where notifications do not arrive."""
+CONNECTED = "connected"
+"""The payload of the first ``poll`` of a connection: what was notified before it was not heard."""
 _PROBE_SECONDS = 2.0
 """The longest wait for our own probe notification, by which we find out whether LISTEN delivers."""
 DEAF_SECONDS = 0.25
@@ -38,7 +40,7 @@ DEAF_SECONDS = 0.25
 @dataclass(frozen=True, slots=True)
 class Note:
     """One wake-up. ``payload``: a queue (ready); a queue, how many jobs, a number (call: ``notify_ready``); a due time in Unix
-    seconds (due); a worker (control)."""
+    seconds (due); a worker (control); a job (ended)."""
 
     kind: Kind
     payload: str = ""
@@ -67,7 +69,7 @@ async def _notes(target: Target, channels: Sequence[Kind], deaf_seconds: float) 
                 for channel in channels:
                     await conn.execute(f"listen agentjobs_{channel}".encode())
                 await conn.execute(f"listen agentjobs_probe_{probe}".encode())
-                yield Note("poll")
+                yield Note("poll", CONNECTED)
                 await conn.execute("select pg_notify(%s, '')", (f"agentjobs_probe_{probe}",))
                 heard = False
                 async for note in conn.notifies(timeout=_PROBE_SECONDS):

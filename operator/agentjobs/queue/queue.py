@@ -16,6 +16,7 @@ from agentjobs.database.fault import Fault, fault_of
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, replies, stats
 from agentjobs.queue.audit import Audit
+from agentjobs.queue.awaiting import Awaiting
 from agentjobs.queue.bisection import each_alone, is_about_a_row, why
 from agentjobs.queue.board import Boards
 from agentjobs.queue.bulk_acts import BulkActs
@@ -44,7 +45,9 @@ log = logging.getLogger(__name__)
 _ENQUEUE = "select agentjobs.enqueue(%s::json)"
 
 
-class Queue(Workers, Controls, KubernetesObjects, BulkActs, Boards, Schedules, ScheduleLists, Audit, Erasure):
+class Queue(
+    Workers, Controls, KubernetesObjects, BulkActs, Boards, Schedules, ScheduleLists, Audit, Erasure, Awaiting
+):
     """The queue's face for workers, operators and commands. Tasks of one event loop may share it.
 
     All methods raise QueueUnavailable where the database cannot be reached, and may then be repeated.
@@ -80,10 +83,15 @@ class Queue(Workers, Controls, KubernetesObjects, BulkActs, Boards, Schedules, S
 
     @classmethod
     async def open(cls, dsn: Dsn, **options: Any) -> Self:
-        """Makes a queue without waiting for the database: the first call fails where it is away."""
+        """Makes a queue without waiting for the database: the first call fails where it is away.
+
+        :param options: as the constructor's; ``beats=False``: this process sends no heartbeat, and needs no connection for them.
+        """
+        beats = options.pop("beats", True)
         queue = cls(dsn, **options)
         await queue._db.open()
-        await queue._beats.open()
+        if beats:
+            await queue._beats.open()
         return queue
 
     async def close(self) -> None:

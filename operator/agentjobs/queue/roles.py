@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 
-ROLES = ("owner", "worker", "operator", "web", "sessions", "read")
+ROLES = ("owner", "worker", "operator", "web", "app", "sessions", "read")
 PREFIX = "agentjobs"
 _PREFIX = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 

@@ -5,11 +5,11 @@
 -- caller cannot put objects in its way): the role needs no right on a table, and can do nothing but what the function
 -- does. The other functions are parts of these and keep the caller's rights.
 
-revoke all on schema agentjobs from public, @worker@, @operator@, @web@, @read@;
-revoke all on all tables in schema agentjobs from public, @worker@, @operator@, @web@, @read@;
-revoke all on all sequences in schema agentjobs from public, @worker@, @operator@, @web@, @read@;
-revoke all on all functions in schema agentjobs from public, @worker@, @operator@, @web@, @read@;
-grant usage on schema agentjobs to @worker@, @operator@, @web@, @read@;
+revoke all on schema agentjobs from public, @worker@, @operator@, @web@, @app@, @read@;
+revoke all on all tables in schema agentjobs from public, @worker@, @operator@, @web@, @app@, @read@;
+revoke all on all sequences in schema agentjobs from public, @worker@, @operator@, @web@, @app@, @read@;
+revoke all on all functions in schema agentjobs from public, @worker@, @operator@, @web@, @app@, @read@;
+grant usage on schema agentjobs to @worker@, @operator@, @web@, @app@, @read@;
 
 do $do$
 declare v_one record;
@@ -34,11 +34,10 @@ begin
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @web@, @read@'), ('open_breakers', '@operator@, @web@, @read@'),
       ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'), ('queues', '@web@'),
-      ('board', '@web@, @read@'), ('series', '@web@, @read@'), ('show', '@web@'), ('want_output', '@web@'),
+      ('board', '@web@, @read@'), ('series', '@web@, @read@'), ('show', '@web@, @app@'), ('want_output', '@web@'),
       ('list', '@web@'), ('list_ids', '@web@'), ('job_at', '@web@'), ('audit_page', '@web@'), ('schedule_page', '@web@'),
-      ('control', '@web@'), ('set_queue', '@web@'), ('reset_model', '@web@'), ('act_on_jobs', '@web@'), ('erase', '@web@'),
-      -- nobody's until somebody grants them: applications that enqueue, people who look and meddle
-      ('enqueue', ''), ('answer', '')
+      ('control', '@web@, @app@'), ('set_queue', '@web@'), ('reset_model', '@web@'), ('act_on_jobs', '@web@'), ('erase', '@web@'),
+      ('enqueue', '@app@'), ('await_ends', '@app@'), ('answer', '@app@')
     ) g(name, roles) on g.name = p.proname
     where p.pronamespace = 'agentjobs'::regnamespace
   loop

@@ -10,13 +10,14 @@
 -- @worker@    AGENTJOBS_DATABASE_URL of workers
 -- @operator@  AGENTJOBS_DATABASE_URL of the operator
 -- @web@       AGENTJOBS_DATABASE_URL of the runs API (agentjobs web): what people read, and what they ask for
+-- @app@       applications that enqueue, await, cancel, retry and answer jobs (docs/python.md)
 -- @sessions@  AGENTJOBS_SESSION_DATABASE_URL of workers: owns schema adk and nothing else
 -- @read@      dashboards, KEDA: numbers and names, no text of a job
 
 do $do$
 declare v_name text; v_owned record;
 begin
-  foreach v_name in array array['@owner@', '@worker@', '@operator@', '@web@', '@sessions@', '@read@'] loop
+  foreach v_name in array array['@owner@', '@worker@', '@operator@', '@web@', '@app@', '@sessions@', '@read@'] loop
     if not exists (select from pg_roles where rolname = v_name) then
       execute format('create role %I login', v_name);
     end if;
@@ -28,7 +29,7 @@ begin
   end if;
 
   execute format('grant connect, create on database %I to @owner@', current_database());
-  execute format('grant connect on database %I to @worker@, @operator@, @web@, @sessions@, @read@', current_database());
+  execute format('grant connect on database %I to @worker@, @operator@, @web@, @app@, @sessions@, @read@', current_database());
 
   if to_regnamespace('agentjobs') is null then create schema agentjobs authorization @owner@; end if;
   if to_regnamespace('adk') is null then create schema adk authorization @sessions@; end if;

@@ -18,3 +18,14 @@ create or replace function notify_ready(p_queues text[], p_many boolean default 
          pg_notify('agentjobs_call', concat_ws(' ', q, case when p_many then 1000000 else count(*) end,
                                                mod(pg_current_xact_id()::text::bigint, 1000000)))
   from unnest(p_queues) q where q is not null group by q $$;
+
+-- tell_ended: tells of those of these jobs, which the caller has just ended, that somebody awaits (await_ends): channel
+-- agentjobs_ended says the uid. It locks nothing: who awaits may hold a row of awaited as long as he likes. Each end of a job runs it, so
+-- it has no settings of its own: the statement is written row by row instead. Indexes: awaited_until for the first look, primary keys.
+create or replace function tell_ended(p_ids bigint[]) returns void language plpgsql as $$
+begin
+  if not exists (select from awaited) then return; end if;
+  perform pg_notify('agentjobs_ended', j.uid::text)
+  from unnest(p_ids) i cross join lateral (select job.uid from job where job.id = i offset 0) j
+  where (select true from awaited a where a.uid = j.uid);
+end $$;

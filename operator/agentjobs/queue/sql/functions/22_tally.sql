@@ -1,13 +1,14 @@
 -- Counts of what has ended, by the minute (tables tally, tally_minute, tally_key and tally_first).
 
--- count_ended: counts these jobs, which the caller has just ended; ack() does the same for runs that end their jobs at once.
--- Each end counts, also that of a later round. Index: outcome's primary key. It only inserts: nobody waits for it.
+-- count_ended: counts these jobs, which the caller has just ended, and tells who awaits them; ack() does the same for runs that end their
+-- jobs at once. Each end counts, also that of a later round. Index: outcome's primary key. It only inserts: nobody waits for it.
 create or replace function count_ended(p_ids bigint[]) returns void language sql as $$
   insert into tally (minute, facet, state, reason, n, tokens, seconds, first_id, last_id)
   select date_trunc('minute', finished_at), facet, state, left(reason, 64), count(*),
          least(9007199254740991, sum((coalesce(spent[3], 0) + coalesce(usage[3], 0))::float8))::bigint,
          coalesce(sum(date_part('epoch', finished_at - run_started_at)), 0), min(id), max(id)
-  from outcome where id = any (p_ids) group by 1, 2, 3, 4 $$;
+  from outcome where id = any (p_ids) group by 1, 2, 3, 4;
+  select tell_ended(p_ids) $$;
 
 -- roll_up: adds up at most p_limit rows of tally, of minutes before p_before. A job that ends in such a minute and commits later makes
 -- one more row of its group. A row is in tally, or in all sums that it belongs to. One process at a time: the caller has retention's lock.

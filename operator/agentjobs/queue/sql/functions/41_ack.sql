@@ -46,6 +46,7 @@ begin
     -- has missed it then.
     if v_gone < cardinality(v_ok) then delete from running where id = any (v_ok); end if;
     if v_mirrored is not null then perform touch(v_mirrored); end if;
+    if v_ok is not null then perform tell_ended(v_ok); end if;
   end if;
 
   if p_back is not null then

@@ -54,6 +54,7 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('agentjobs retention')) then return 0; end if;
   perform roll_up(date_trunc('minute', v_now), 20 * p_limit);
   perform forget_output(v_now - interval '1 minute', p_limit);
+  perform forget_awaited(v_now, p_limit);
   if exists (select from upkeep where pruned_at > v_now - interval '1 minute') then return 0; end if;
   n := prune(p_age, p_limit);
   if p_audit_age is not null then m := prune_audit(p_audit_age, p_limit); end if;

@@ -325,6 +325,14 @@ create unlogged table output_tail (
 );
 create index output_tail_wanted on output_tail (wanted_until);
 
+-- One job whose end somebody awaits: that end is notified, others are not (tell_ended). It is worth nothing after a crash: who awaits
+-- says it again with each connection.
+create unlogged table awaited (
+  uid   uuid primary key,                      -- of job, which may not be there yet: its caller's transaction is open
+  until timestamptz not null                   -- who awaits says it again before; retention removes it after
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+create index awaited_until on awaited (until);
+
 -- sessions, queues, processes ---------------------------------------------------------------------
 
 -- One session with an unfinished job that has started, or is the next: its holder. The others are behind it (state b).
