@@ -13,17 +13,14 @@ from local_runs import left_over, run
 pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
 BLOCKS = all_blocks()
 LOCAL = [command for command in page_commands() if command.words[:2] == ("agentjobs", "local")]
-ENDLESS = "replace-slow.yaml"
-"""Fires each minute until Ctrl-C: tests/queue/test_cli_local_schedules.py has it."""
-NEEDS_A_KEY = "gemini.yaml"
+NOT_HERE = ("examples/schedules/", "examples/gemini/")
+"""A schedule fires until Ctrl-C (tests/queue/test_cli_local_schedules.py has them); Gemini needs a key."""
 
 
 def runs_here(command: Command) -> bool:
     """Whether it names examples of this repository: an agent's folder is the reader's own."""
-    words = command.words
-    return any(word.startswith("examples/") for word in words) and not any(
-        word.endswith((ENDLESS, NEEDS_A_KEY)) for word in words
-    )
+    examples = [word for word in command.words if word.startswith("examples/")]
+    return bool(examples) and not any(word.startswith(NOT_HERE) for word in examples)
 
 
 DISTINCT = sorted({command.words for command in LOCAL if runs_here(command)})
