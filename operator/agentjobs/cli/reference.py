@@ -13,8 +13,8 @@ from pathlib import Path
 from agentjobs.cli import remedies
 from agentjobs.cli.chart_names import chart_of, flag_of
 from agentjobs.cli.settings import Settings
-from agentjobs.values.setting_names import PREFIX
 from agentjobs.telemetry.metrics import Metric
+from agentjobs.values.setting_names import PREFIX
 
 
 def settings() -> str:

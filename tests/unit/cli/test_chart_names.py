@@ -13,8 +13,9 @@ import pytest
 from agentjobs.cli.chart_names import BY_ENV, BY_THE_CHART, CHART, EVERY_COMMAND, FLAGS, OUTSIDE, flag_of
 from agentjobs.cli.commands import operator, web, worker
 from agentjobs.cli.remedies import REMEDIES
-from agentjobs.cli.settings import PREFIX, Settings
+from agentjobs.cli.settings import Settings
 from agentjobs.values.reasons import Reason
+from agentjobs.values.setting_names import PREFIX
 
 ROOT = Path(__file__).parents[3]
 TEMPLATES = "\n".join(
