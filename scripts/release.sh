@@ -79,7 +79,7 @@ elif ! docker version >/dev/null 2>&1; then
   [[ ${IMAGES:-} != 1 ]] || fail "IMAGES=1, and no Docker engine answers; start one, or see DOCKER_HOST"
   left_out+=("the images: no Docker engine answers")
 else
-  TAG=$version RECORDS=$made bash scripts/image.sh
+  TAG=$version RECORDS=$made bash scripts/image.sh || fail "the images could not be built (above); IMAGES=0 leaves them out"
   for name in agentjobs agentjobs-worker; do
     archive=$made/$name-$version.oci.tar
     docker image save --output "$archive" "${PREFIX:-}$name:$version"
