@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos check crds docs image kind bench build-kube lock clean
+.PHONY: help venv demo test chaos check crds docs image kind release bench build-kube lock clean
 BIN := .venv/bin
 # Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 4
@@ -46,6 +46,9 @@ image: ## build the images with Docker and pip, and their SBOM and provenance in
 
 kind: ## a kind cluster with the chart installed and the examples running (KIND_CLUSTER=…)
 	@bash scripts/kind.sh
+
+release: venv ## wheel, sdist, chart, images, SBOM and checksums in dist/; publishes nothing (IMAGES=0 DIRTY=1: scripts/release.sh)
+	@bash scripts/release.sh
 
 bench: venv ## measure, and print the table of docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)

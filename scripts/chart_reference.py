@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from agentjobs.cli.chart_names import CHART
-from agentjobs.cli.settings import PREFIX
+from agentjobs.values.setting_names import PREFIX
 
 ROOT = Path(__file__).parents[1]
 VALUES = ROOT / "charts" / "agentjobs" / "values.yaml"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the images: agentjobs, agentjobs-worker and agentjobs-dev-postgres, tagged TAG (default: dev).
 # The wheels are downloaded before `docker build`, so that this machine's pip settings (index, certificates, cache) count.
-# dist/ gets an SBOM and a provenance of each image.
+# dist/ (RECORDS names another folder) gets an SBOM and a provenance of each image.
 #   BASE_IMAGE  a Python image, default that of the Dockerfile, by digest      PREFIX  before the names: registry.example/team/
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -64,7 +64,7 @@ build() { # name arguments…
   local name=$prefix$1:$tag; shift
   echo "agentjobs: building $name"
   docker build --quiet --build-arg "BASE_IMAGE=$base" --tag "$name" "$@" . >/dev/null
-  "$python" scripts/image_records.py "$name" "$base" "${2:-}" dist
+  "$python" scripts/image_records.py "$name" "$base" "${2:-}" "${RECORDS:-dist}"
 }
 build agentjobs --target agentjobs --build-arg "VERSION=$release" --build-arg "REVISION=$revision"
 build agentjobs-worker --target worker --build-arg "VERSION=$release" --build-arg "REVISION=$revision"

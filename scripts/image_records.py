@@ -10,10 +10,11 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import NAMESPACE_URL, uuid5
 
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
@@ -62,12 +63,30 @@ def packages_in(image: str) -> list[Package]:
 def sbom(image: str, digest: str, packages: list[Package]) -> str:
     """A CycloneDX document of an image's packages."""
     name, _, tag = image.rpartition(":")
-    components = [_component(package) for package in packages]
     described = Component(type=ComponentType.CONTAINER, name=name, version=tag, bom_ref=f"{image}@{digest}")
-    document = Bom(components=components)
-    document.metadata.component = described
-    document.register_dependency(described, components)
-    return JsonV1Dot6(document).output_as_string(indent=2)
+    return document(described, packages)
+
+
+def document(described: Component, packages: Iterable[Package], made: datetime | None = None) -> str:
+    """A CycloneDX document of what something contains or installs.
+
+    :param made: its time, and then its serial number follows from what is described; absent: now, and a random one.
+    """
+    components = [_component(package) for package in packages]
+    found = Bom(components=components)
+    if made:
+        contents = "\n".join(
+            [
+                str(described.bom_ref),
+                *(each.content for each in described.hashes),
+                *sorted(str(c.purl) for c in components),
+            ]
+        )
+        found.serial_number = uuid5(NAMESPACE_URL, contents)
+        found.metadata.timestamp = made
+    found.metadata.component = described
+    found.register_dependency(described, components)
+    return JsonV1Dot6(found).output_as_string(indent=2)
 
 
 def _component(package: Package) -> Component:

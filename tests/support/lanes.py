@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "tests/queue/test_worker_questions.py",
     "tests/api/test_controller_outages.py",
     "tests/api/test_runs_api_registration.py",
+    "tests/queue/test_release.py",
     "tests/api/test_demo.py",
     "tests/api/test_invariant_9.py",
     "tests/api/test_crds.py",

