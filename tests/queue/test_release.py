@@ -174,7 +174,7 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(clone: Path, tmp_
 def test_the_wheel_in_an_empty_environment_runs_an_agent(dist: Path, tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
-    pip = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     installed = subprocess.run(
         [*pip, f"{wheel_of(dist)}[local]"],
         cwd=tmp_path,
