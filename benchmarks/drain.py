@@ -1,7 +1,7 @@
 """How fast no-op jobs drain, and what each costs, beside other Postgres queues in the same rounds.
 
-Per run: a fresh database, all jobs enqueued first (not timed), then one or two client processes from ``go`` to the
-last job. Ours claims 500 jobs a call, runs each as an asyncio task and acknowledges it with its outcome kept; a job
+Per run: a fresh database, all jobs enqueued first (not timed), then one or two client processes, on larger machines up
+to sixteen, from ``go`` to the last job. Ours claims 500 jobs a call, runs each as an asyncio task and acknowledges it with its outcome kept; a job
 counts once acknowledged. Peers count a job when its handler ran. The server is stock Postgres: fsync and
 synchronous_commit on.
 """
@@ -31,7 +31,8 @@ SIZES = {
     "oban-py": (4_000, 2),
     "procrastinate": (1_500, 2),
 }
-PROCESSES = (1, 2)
+PROCESSES = tuple(n for n in (1, 2, 4, 8, 12, 16) if n <= max(2, os.cpu_count() or 1))
+"""How many clients; not more than there are cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ def rounds(
             for system in candidates:
                 jobs, most = SIZES[system.key]
                 if number_ < most:
-                    run = measure(server, system, options.count(jobs, 500), processes)
+                    run = measure(
+                        server, system, options.count(jobs * max(1, processes // 2), 500), processes
+                    )
                     runs[system.key, processes].append(run)
                     print(f"  {system.key} x{processes}: {number(run.rate)}/s", file=sys.stderr, flush=True)
     return runs

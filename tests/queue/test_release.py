@@ -7,7 +7,9 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -170,11 +172,27 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(clone: Path, tmp_
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may read: Postgres, started by root, runs as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.timeout(INSTALL_SECONDS + 180)
-def test_the_wheel_in_an_empty_environment_runs_an_agent(dist: Path, tmp_path: Path) -> None:
+def test_the_wheel_in_an_empty_environment_runs_an_agent(dist: Path, open_folder: Path) -> None:
+    tmp_path = open_folder
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
-    pip: list[str | Path] = [environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        environment / "bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     installed = subprocess.run(
         [*pip, f"{wheel_of(dist)}[local]"],
         cwd=tmp_path,

@@ -5,33 +5,43 @@
 -- register_of: which of the sixteen registers a queue uses.
 create or replace function register_of(p_queue text) returns int language sql immutable as 'select hashtext(p_queue) & 15';
 
--- sign_of: how a queue marks what it writes into its register: 12 bits above 51 others.
+-- sign_of: how a queue marks what it writes into its register: 11 bits above 52 others.
 create or replace function sign_of(p_queue text) returns bigint language sql immutable as
-  'select ((hashtext(p_queue) >> 4) & 4095)::bigint << 51';
+  'select ((hashtext(p_queue) >> 4) & 2047)::bigint << 52';
 
--- claimed_to: the place up to which rows of a queue have been claimed, in the lane that was claimed from last; 0: not known.
-create or replace function claimed_to(p_queue text) returns bigint language sql as $$
-  select coalesce((select (((v >> 47) & 15) << 56) | (v & 140737488355327)
-                   from pg_sequence_last_value(('agentjobs.claim_place_' || register_of(p_queue))::regclass) v
-                   where (v >> 51) << 51 = sign_of(p_queue)), 0) $$;
+-- claimed_to: the place up to which rows of a queue have been claimed, in the lane that was claimed from last; 0: not known. back: jobs
+-- have come back before the places up to which others had claimed by then. The register has 47 bits for the place, then lane and back.
+create or replace function claimed_to(p_queue text, out pos bigint, out back boolean) language plpgsql as $$
+declare v bigint := pg_sequence_last_value(('agentjobs.claim_place_' || register_of(p_queue))::regclass);
+begin
+  pos := 0; back := false;
+  if (v >> 52) << 52 = sign_of(p_queue) then
+    pos := (((v >> 47) & 15) << 56) | (v & 140737488355327);
+    back := (v >> 51) & 1 = 1;
+  end if;
+end $$;
 
--- tell_claimed: writes the last places of a claim, of each queue. Written is a place at least 64 further on, by a claim that began where
--- the register said; and a place before that, by a claim that looked at all: jobs have come back there. p_low: where the claim began in
--- each lane; null: it looked at all. p_places: what the registers said then. p_tops: the places.
+-- tell_claimed: writes the last places of a claim, of each queue, where they are at least 64 further on than the register says. A claim
+-- that looked at all writes a place before that, too: jobs have come back there. Until such a claim finds none before it, only claims
+-- that began where the register said go on from there: the others began behind what came back. p_low: where the claim began in each
+-- lane; null: it looked at all. p_places: what the registers said then. p_tops: the places.
 -- True, always: claim() calls it within a statement, before it goes on with the rows that it has locked.
 create or replace function tell_claimed(p_queues text[], p_low bigint[], p_places bigint[], p_tops bigint[]) returns boolean
   language plpgsql as $$
-declare v_lane int;
+declare v_lane int; v_pos bigint; v_back boolean;
 begin
   for i in 1..cardinality(p_queues) loop
+    continue when p_tops[i] is null or p_tops[i] between p_places[i] and p_places[i] + 64;
     v_lane := p_tops[i] >> 56;
-    if (p_tops[i] > p_places[i] + 64
-          and (p_places[i] >> 56 <> v_lane or coalesce(p_low[v_lane * cardinality(p_queues) + i], 0) <= p_places[i])
-        or p_tops[i] < p_places[i] and p_low is null)
-       and claimed_to(p_queues[i]) = p_places[i] then
-      perform setval(('agentjobs.claim_place_' || register_of(p_queues[i]))::regclass,
-                     sign_of(p_queues[i]) | (v_lane::bigint << 47) | (p_tops[i] & 140737488355327));
+    select c.pos, c.back into v_pos, v_back from claimed_to(p_queues[i]) c;
+    continue when v_pos <> p_places[i];
+    if p_low is null then
+      v_back := p_tops[i] < v_pos;
+    else
+      continue when p_tops[i] < v_pos or v_back and v_lane = v_pos >> 56 and p_low[v_lane * cardinality(p_queues) + i] > v_pos;
     end if;
+    perform setval(('agentjobs.claim_place_' || register_of(p_queues[i]))::regclass,
+                   sign_of(p_queues[i]) | (v_back::int::bigint << 51) | (v_lane::bigint << 47) | (p_tops[i] & 140737488355327));
   end loop;
   return true;
 end $$;
@@ -42,7 +52,7 @@ declare v_now bigint := extract(epoch from clock_timestamp()) * 1000; v_register
 begin
   foreach v_queue in array p_queues loop
     v_register := 'agentjobs.claim_look_' || register_of(v_queue);
-    if not coalesce((select (v >> 51) << 51 = sign_of(v_queue) and (v & 2251799813685247) between v_now - 500 and v_now
+    if not coalesce((select (v >> 52) << 52 = sign_of(v_queue) and (v & 4503599627370495) between v_now - 500 and v_now
                      from pg_sequence_last_value(v_register) v), false) then
       perform setval(v_register, sign_of(v_queue) | v_now);
       v_may := true;
@@ -105,7 +115,7 @@ begin
     from unnest(p_queues, p_slots) with ordinality s(name, n, i) left join queue x on x.name = s.name;
   end if;
 
-  v_places := array(select claimed_to(q) from unnest(p_queues) with ordinality o(q, i) order by i);
+  v_places := array(select (claimed_to(q)).pos from unnest(p_queues) with ordinality o(q, i) order by i);
   v_all := p_low is null or p_low = '{}' and (0 = all (v_places) or may_look(p_queues));
   if not v_all then
     v_low := array(select case when v_places[i] >> 56 = p and (p_low = '{}' or p_low[p * cardinality(p_queues) + i] > 0)
