@@ -32,6 +32,7 @@ from agentjobs.cli.kubectl.main import command_of as plugin_command
 from agentjobs.cli.kubectl.verb_table import VERBS
 from agentjobs.cli.main import app
 from agentjobs.cli.settings import Settings
+from agentjobs.client import queue as client
 from agentjobs.queue.queue import Queue
 from doc_blocks import (
     PAGES,
@@ -53,6 +54,10 @@ EXECUTED: Mapping[tuple[str, str], str] = {
     ("docs/sizing.md", "29 slots: 3 pods of 10"): "tests/unit/docs/test_blocks.py",
     ("docs/your-agent.md", "**/.env"): "tests/unit/docs/test_blocks.py",
     ("docs/design.md", "operator/agentjobs/"): "tests/unit/test_docs_house.py",
+    (
+        "docs/python.md",
+        '>>> Job.module("my_agents.order", mesage="Hello", max_attempts=0)',
+    ): "tests/unit/client/test_job.py",
     (
         "docs/local.md",
         "agentjobs: broken.yaml, document 2 (line 14): spec.message: …",
@@ -121,6 +126,7 @@ EXCEPTED: Mapping[tuple[str, str], str] = {
 
 FOREIGN: Mapping[str, str] = {
     "adk": "Google's program: tests/queue/test_cli_local.py makes a folder by it and runs that",
+    "cd": "of the shell",
     "cosign": "signs what is pushed, to a registry that no test has",
     "curl": "asks a process that runs: tests/queue/test_worker.py and tests/api ask the same paths",
     "docker": "needs an engine: tests/pods builds the images",
@@ -134,6 +140,7 @@ FOREIGN: Mapping[str, str] = {
     "pg_restore": "Postgres' own",
     "psql": "its queries run in tests/queue/test_docs_sql.py",
     "sed": "of the system",
+    "sha256sum": "of the system; tests/queue/test_release.py compares the sums",
 }
 """Programs that are not ours: bash reads their lines, and the reason why no test of this kind runs them."""
 
@@ -295,7 +302,7 @@ def _make(words: tuple[str, ...]) -> str | None:
             continue
         if equals:
             if (
-                name not in ("TAG", "PREFIX", "BASE_IMAGE", "KIND_CLUSTER", "PYTHON")
+                name not in ("TAG", "PREFIX", "BASE_IMAGE", "KIND_CLUSTER", "PYTHON", "IMAGES")
                 and f"$({name})" not in makefile
             ):
                 return f"the Makefile knows no {name}"
@@ -432,16 +439,21 @@ def _is_module(name: str) -> bool:
 
 
 def _problem_of_call(node: ast.Call) -> str | None:
-    """A call of a method of Queue: whether there is such a method, with such parameters."""
+    """A call of a method of Queue, an application's or the inner one: whether one has such a method, with such parameters."""
+    problems = [_problem_for(owner, node) for owner in (client.Queue, Queue)]
+    return None if None in problems else " / ".join(problem for problem in problems if problem)
+
+
+def _problem_for(owner: type, node: ast.Call) -> str | None:
     assert isinstance(node.func, ast.Attribute)
-    method = getattr(Queue, node.func.attr, None)
+    method = getattr(owner, node.func.attr, None)
     if method is None:
-        return f"Queue has no {node.func.attr}"
+        return f"{owner.__module__}.Queue has no {node.func.attr}"
     given = {keyword.arg: None for keyword in node.keywords if keyword.arg is not None}
     try:
         inspect.signature(method).bind(None, *node.args, **given)
     except TypeError as error:
-        return f"queue.{node.func.attr}: {error}"
+        return f"{owner.__module__}.Queue.{node.func.attr}: {error}"
     return None
 
 

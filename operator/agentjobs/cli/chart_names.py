@@ -60,6 +60,8 @@ BY_ENV: Mapping[str, str] = {
     "lease_grace_seconds": "pools.<name>.env",
     "poll_seconds": "pools.<name>.env",
     "model_health": "pools.<name>.env",
+    "allow_env_files": "pools.<name>.env",
+    "tracebacks": "pools.<name>.env",
     "restored_label": "operator.env",
     "runs_api_port": "operator.env",
     "mass_vanish_limit": "operator.env",
@@ -69,7 +71,7 @@ BY_ENV: Mapping[str, str] = {
 }
 """Settings without a value of their own: the list of variables in which to name them."""
 
-OUTSIDE = frozenset({"kubeconfig"})
+OUTSIDE = frozenset({"kubeconfig", "local"})
 """Settings that make no sense in a pod of the chart."""
 
 FLAGS: Mapping[str, tuple[str, ...]] = {

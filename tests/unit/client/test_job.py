@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +192,10 @@ def test_importing_the_package_imports_nothing_of_it_and_its_names_are_there() -
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(ImportError, match="Quue"):
         exec("from agentjobs import Quue")
+
+
+def test_the_page_shows_the_message_that_two_mistakes_get() -> None:
+    page = (Path(__file__).parents[3] / "docs/python.md").read_text()
+    with pytest.raises(InvalidJob) as refused:
+        make("my_agents.order", mesage="Hello", max_attempts=0)
+    assert f"agentjobs.client.errors.InvalidJob: {refused.value}\n" in page
