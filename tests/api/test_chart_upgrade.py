@@ -126,7 +126,9 @@ def test_the_documented_commands_are_those_that_are_tested_here() -> None:
     root = CHART.parents[1]
     page = (root / "docs" / "install.md").read_text().replace("\\\n      ", "")
     assert (
-        "helm install team charts/agentjobs -n team-a " + " ".join(TEAM).replace("--set=", "--set ") in page
+        "helm install team charts/agentjobs -n team-a --create-namespace "
+        + " ".join(TEAM).replace("--set=", "--set ")
+        in page
     )
     for folder in ("docs", "examples", "gitops", "charts"):
         for file in (root / folder).rglob("*"):
