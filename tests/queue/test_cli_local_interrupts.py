@@ -91,7 +91,8 @@ def test_after_the_answers_a_ctrl_c_ends_the_process_without_a_traceback(tmp_pat
 @pytest.mark.parametrize("line", ["Starting Postgres …", "Starting the worker …"])
 def test_while_the_servers_start_nothing_is_run(line: str, number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(JOB.replace("hello}", "hello, delaySeconds: 3600}"))
-    ours = signal.signal(number, signal.SIG_DFL)  # a child inherits what is ignored: these tests may run under nohup
+    # a child inherits what is ignored: these tests may run under nohup
+    ours = signal.signal(number, signal.SIG_DFL)
     process = start("-f", "job.yaml", cwd=tmp_path, temporary=tmp_path)
     signal.signal(number, ours)
     assert process.stderr is not None
