@@ -109,7 +109,7 @@ async def test_a_list_is_enqueued_in_one_transaction_and_gives_handles_in_its_or
 
 FAILURES = [
     ({"kind": AckKind.FAIL, "reason": "AgentFailed", "message": "no such customer"}, JobFailed, State.FAILED, "AgentFailed"),
-    ({"kind": AckKind.RETRY, "reason": "ToolFailed", "message": "no such customer"}, JobFailed, State.FAILED, "AttemptsExhausted"),
+    ({"kind": AckKind.RETRY, "reason": "ToolFailed", "message": "no such customer"}, JobFailed, State.FAILED, "ToolFailed"),
     ({"kind": AckKind.CANCEL}, JobCancelled, State.CANCELLED, "Cancelled"),
 ]  # fmt: skip
 
