@@ -240,3 +240,45 @@ async def test_progress_alone_writes_no_projection(queue: Queue, worker: TestWor
     await write_all(queue)
     await queue.progress(worker.id, [Progress(held.id, held.token, "x", 1, Usage())])
     assert await stale(queue) == []
+
+
+async def test_the_status_writer_is_told_of_a_new_mark_and_of_an_end_alone(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    async def told() -> int:
+        """How often the status writer was told since the last time: notifications arrive in the order of the commits."""
+        await sql(dsn, "select pg_notify('agentjobs_outbox', 'fence')")
+        times = 0
+        async with asyncio.timeout(10):
+            while await heard.get() != "fence":
+                times += 1
+        return times
+
+    async def listen() -> None:
+        async for note in queue.listen(("outbox",)):
+            if note.kind == "outbox":
+                heard.put_nowait(note.payload)
+            else:
+                listening.set()
+
+    listening = asyncio.Event()
+    listener = asyncio.create_task(listen())
+    try:
+        async with asyncio.timeout(10):
+            await listening.wait()
+        await queue.enqueue([mirrored_job()])
+        assert await told() == 1, "a new mark"
+        held = await worker.one()
+        assert await told() == 0, "the object is marked already"
+        await write_all(queue)
+        await worker.ack(held, kind=AckKind.RETRY, reason="ToolFailed", delay_seconds=0)
+        assert await told() == 1, "a new mark, since the last one was taken away"
+        held = await worker.one()
+        assert await told() == 0
+        await worker.ack(held)
+        assert await told() == 1, "the end is written at once, whatever is marked"
+    finally:
+        listener.cancel()
+        await asyncio.wait([listener])

@@ -198,8 +198,8 @@ class StatusWriter:
         try:
             if done and await self.queue.projected(done):
                 self._wake.set()  # something newer is there already
-            if same:
-                await self.queue.unchanged(same)
+            if same and await self.queue.unchanged(same) < len(same):
+                self._wake.set()
             if drop:
                 await self.queue.drop_projection(drop)
             if stale:

@@ -1,13 +1,17 @@
 -- Wake-ups. They are hints only: polling finds the same facts. Postgres sends each once per transaction, at its commit.
 
 -- touch: marks the objects of these jobs as stale, for the operator to project. The caller holds the rows of the jobs (waiting,
--- running or job), so no two transactions mark the same job at once. Index: the primary key of outbox; rows in the order of
--- the ids.
+-- running or job), so no two transactions mark the same job at once. The status writer is told of new marks and of ends: an older mark
+-- it has read, or will when that is due; an end it writes at once. Indexes: the primary keys of outbox and outcome; rows in the order
+-- of the ids.
 create or replace function touch(p_ids bigint[]) returns void language sql as $$
-  insert into outbox (id, version, marked_at)
-  select i, nextval('outbox_version'), clock_timestamp() from unnest(p_ids) i order by i
-  on conflict (id) do update set version = excluded.version;
-  select pg_notify('agentjobs_outbox', '');
+  with marked as (
+    insert into outbox (id, version, marked_at)
+    select i, nextval('outbox_version'), clock_timestamp() from unnest(p_ids) i order by i
+    on conflict (id) do update set version = excluded.version
+    returning id, xmax = 0 as new)
+  select pg_notify('agentjobs_outbox', '')
+  where exists (select from marked m where m.new or exists (select from outcome o where o.id = m.id));
 $$;
 
 -- notify_ready: wakes those who look out for these queues; a queue is named once for each job that is ready. Channel agentjobs_ready says
