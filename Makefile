@@ -1,7 +1,7 @@
 # Everything sets itself up: `make demo` and `make test` work in a fresh checkout. `make help` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test chaos check crds docs image kind release bench build-kube lock clean
+.PHONY: help venv demo test chaos adk check crds docs image kind release bench build-kube lock clean
 BIN := .venv/bin
 # Processes of tests (0.6 GiB each), and what else pytest is told: make test JOBS=0 ARGS="tests/queue -k rescue"
 JOBS ?= 4
@@ -24,6 +24,9 @@ chaos: venv ## ten minutes in which everything fails, and a check of all that wa
 	@$(BIN)/python scripts/kube.py --if-needed
 	@AGENTJOBS_CHAOS_SECONDS=$(or $(SECONDS),600) $(if $(SEED),AGENTJOBS_CHAOS_SEED=$(SEED)) \
 	  $(BIN)/python -m pytest -q -s -p no:cacheprovider tests/api/test_chaos.py
+
+adk: venv ## the agents' tests with the lowest, the newest and the next google-adk (JOBS=…)
+	@JOBS='$(JOBS)' $(BIN)/python scripts/adk_versions.py
 
 check: venv ## lint, format, types, import contracts, drift of the CRDs, duplicates
 	@bash scripts/check.sh
