@@ -77,6 +77,21 @@ def test_a_failing_job_ends_with_status_1_its_reason_and_what_it_printed_and_spo
     assert left_over(tmp_path) == []
 
 
+def test_a_provider_that_cannot_be_reached_is_told_without_the_frames_of_its_client(tmp_path: Path) -> None:
+    (tmp_path / "far.py").write_text(
+        "import os\n"
+        "from google.adk.agents import LlmAgent\n"
+        "os.environ |= {'GOOGLE_API_KEY': 'a-key', 'GOOGLE_GEMINI_BASE_URL': 'http://127.0.0.1:1'}\n"
+        "root_agent = LlmAgent(name='far', model='gemini-flash-latest', instruction='i')\n"
+    )
+
+    status, _, told = run("far", "Hello", cwd=tmp_path, temporary=tmp_path)
+
+    assert status == 1
+    assert "far: Failed (ModelUnreachable) after 1 of 1 attempts" in told
+    assert "Traceback" not in told, "none of its lines is the developer's"
+
+
 def waiting_agent(folder: Path) -> None:
     """A module ``patient``: its tool says that it waits, and waits (deaf to everything) until it may go."""
     (folder / "patient.py").write_text(

@@ -279,7 +279,7 @@ class _Attempt:
         raised = self._meter.raised(error)
         tool = raised.name if raised.origin is Origin.TOOL else ""
         model = raised.name if raised.origin is Origin.MODEL else ""
-        self._print(raised.error)
+        self._print(raised.error, own_only=raised.origin is Origin.MODEL)
         judgement = judge_exception(
             raised.error, raised.origin, tool=tool, said=self._said(), module=self._module
         )
@@ -347,11 +347,15 @@ class _Attempt:
         if error is not None and self._meter.stopped is None:
             place, self._lost_at = place_of(error, self._module), frames_of(error, self._module)
             quote = f"{quote} at {place}" if place else quote
-            self._print(error)
+            self._print(error, own_only=True)
         self._meter.stop(replace(rule, told=f"{part}: {rule.told}") if part else rule, quote)
 
-    def _print(self, error: BaseException) -> None:
-        if self._settings.tracebacks:
+    def _print(self, error: BaseException, *, own_only: bool) -> None:
+        """Prints the traceback where that is set. Of a client that did not reach its server it would tell nothing.
+
+        :param own_only: only where the error came through the agent's own code.
+        """
+        if self._settings.tracebacks and (not own_only or place_of(error, self._module)):
             traceback.print_exception(error)
 
     def names(self) -> frozenset[str]:
