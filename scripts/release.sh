@@ -3,7 +3,7 @@
 # The sources are those of the commit. The same commit gives the same bytes for wheel, sdist, chart and SBOM, not for images.
 #   OUT     where to, default dist/, which is emptied; another folder must be empty or absent
 #   DIRTY   1: build although the tree has changes that are not committed; they are in what is built
-#   IMAGES  0: leave out the images; 1: fail where no Docker engine answers; default: build them where one does (25 or newer)
+#   IMAGES  0: leave out the images; 1: fail where no Docker engine answers; default: build them where one does (25 or newer, or with skopeo)
 #   PREFIX  and BASE_IMAGE: for the images, as in scripts/image.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -76,7 +76,8 @@ images=()
 engine=$(docker version --format '{{.Server.Version}}' 2>/dev/null) || engine=
 if [[ ${IMAGES:-} == 0 ]]; then missing="IMAGES=0"
 elif [[ -z $engine ]]; then missing="no Docker engine answers; start one, or see DOCKER_HOST"
-elif ((${engine%%.*} < 25)); then missing="Docker $engine saves no OCI archives; that takes 25 or newer"
+elif ((${engine%%.*} < 25)) && ! command -v skopeo >/dev/null; then
+  missing="Docker $engine saves no OCI archives; that takes 25 or newer, or skopeo on PATH"
 else missing=
 fi
 if [[ -n $missing ]]; then
@@ -86,9 +87,13 @@ else
   TAG=$version RECORDS=$made bash scripts/image.sh || fail "the images could not be built (above); IMAGES=0 leaves them out"
   for name in agentjobs agentjobs-worker; do
     archive=$made/$name-$version.oci.tar
-    docker image save --output "$archive" "${PREFIX:-}$name:$version"
-    tar --list --file "$archive" oci-layout >/dev/null 2>&1 ||
-      fail "docker image save wrote no OCI archive (Docker $engine); IMAGES=0 leaves out the images"
+    docker image save --output "$stage/saved.tar" "${PREFIX:-}$name:$version"
+    if tar --list --file "$stage/saved.tar" oci-layout >/dev/null 2>&1; then
+      mv "$stage/saved.tar" "$archive"
+    else # an older Docker, or one whose store is its own
+      skopeo copy --quiet "docker-archive:$stage/saved.tar" "oci-archive:$archive:$version" ||
+        fail "docker image save wrote no OCI archive (Docker $engine), and skopeo made none of it; IMAGES=0 leaves out the images"
+    fi
     images+=("$name")
   done
 fi
