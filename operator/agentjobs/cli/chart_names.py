@@ -28,6 +28,7 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "namespaces": ("watchNamespaces",),
     "queue_access": ("queues",),
     "default_ttl_seconds": ("operator.defaultTtlSeconds",),
+    "status_output": ("operator.statusOutput",),
     "runs_api_off": ("web.enabled",),
     "runs_api_secret": ("web.certificates.secret",),
     "runs_api_certificates": ("web.certificates.mode",),
@@ -84,7 +85,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
         "memory_limit_mib",
         "pool",
     ),
-    "operator": ("namespaces", "kubeconfig", "default_ttl_seconds"),
+    "operator": ("namespaces", "kubeconfig", "default_ttl_seconds", "status_output"),
     "web": ("web_tls_dir", "web_port", "web_ingress_port", "kubeconfig"),
 }
 """Settings with a flag, by the command that has it."""

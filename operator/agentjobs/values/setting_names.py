@@ -31,6 +31,7 @@ CHART: Mapping[str, str] = {
     "queue_access.namespaces": "queues.{queue}.allowedNamespaces",
     "queue_access.best_priority": "queues.{queue}.bestPriority",
     "default_ttl_seconds": "operator.defaultTtlSeconds",
+    "status_output": "operator.statusOutput",
 }
 """The chart's value by setting; after a dot stands a key of the setting's value."""
 

@@ -71,6 +71,7 @@ PAUSED: dict[str, Any] = {
         (job("Running", "Running"), Surroundings(run={"status": {"state": "Failed", "since": ago(2)}}, operator="held by b"), ("agentjobs wait a",)),
         (job("Queued", "BehindSession"), Surroundings(holder="b"), ("agentjob b holds its session", "agentjobs why b -n shop")),
         (job("Retrying", "Backoff", recentAttempts=[{"number": 1, "reason": "ToolFailed"}]), ALONE, ("Retrying (ToolFailed)", "it is tried again after the backoff")),
+        (job("Failed", "ToolFailed", recentAttempts=[{"number": 1, "output": "old"}, {"number": 2, "output": "looking\nboom"}]), ALONE, ("Output:    looking\n", " boom")),
         (job("Failed", "BudgetExceeded"), ALONE, ("the same budget",)),
         (job("Queued"), Surroundings(missing=["output: no"]), ("Missing:   output: no",)),
     ],
