@@ -163,7 +163,8 @@ class AgentJobStatus(ApiModel):
     )
     next_attempt_time: Timestamp | None = Field(
         default=None,
-        description="nextAttemptTime at which a waiting job is due. Absent means: the job runs, has ended, or is due.",
+        description="nextAttemptTime at which a waiting job is due; where it waits for its model, when the model is tried next: no "
+        "sooner, and as was known when the reason was written. Absent means: the job runs, has ended, is due, or waits for no time.",
     )
     queued_time: Timestamp | None = Field(
         default=None,

@@ -46,7 +46,7 @@ def status_of(job: JobView, revision: int, *, output: bool = False) -> JsonObjec
         "conditions": conditions_of(job),
         "attempts": job.attempts,
         "round": job.round,
-        "nextAttemptTime": time_text(_next_attempt(job)),
+        "nextAttemptTime": time_text(job.next_attempt_at),
         "queuedTime": time_text(_queued(job)),
         "startTime": time_text(job.started_at),
         "completionTime": time_text(job.finished_at),
@@ -215,10 +215,6 @@ def _input_request(job: JobView) -> JsonObject | None:
         "remaining": job.input_requests_left,
     }
     return {key: value for key, value in shown.items() if value}
-
-
-def _next_attempt(job: JobView) -> datetime | None:
-    return job.next_attempt_at if job.state in (State.SCHEDULED, State.RETRYING) else None
 
 
 def _queued(job: JobView) -> datetime | None:

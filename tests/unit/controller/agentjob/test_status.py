@@ -213,6 +213,13 @@ def test_a_rejected_or_future_job_was_never_queued() -> None:
     assert "queuedTime" in status_of(CASES["queued"], 1)
 
 
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.QUEUED, State.RETRYING])
+def test_a_job_that_waits_for_a_time_shows_it_whatever_it_waits_for(state: State) -> None:
+    assert "nextAttemptTime" not in status_of(job(state), 1)
+    waits = job(state, reason="ModelRateLimited", next_attempt_at=AT + MINUTE)
+    assert status_of(waits, 1)["nextAttemptTime"] == "2026-11-23T12:01:00Z"
+
+
 def test_usage_and_session_appear_with_the_first_start() -> None:
     assert "usage" not in status_of(CASES["queued"], 1)
     running = status_of(replace(CASES["running"], usage=Usage(1, 2, 3, 4, 5)), 1)

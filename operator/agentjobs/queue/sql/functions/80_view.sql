@@ -24,7 +24,7 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean, p_en
     'session_id', coalesce(o.session_id, ''),
     'trace_id', coalesce(o.trace_id, (select a.trace_id from attempt a where a.id = j.id and a.trace_id is not null
                                       order by a.run desc limit 1), ''),
-    'asked', w.asked, 'asked_until', w.asked_until,
+    'next_at', w.next_at, 'asked', w.asked, 'asked_until', w.asked_until,
     'posted_run', j.posted_run, 'imported', o.imported, 'payload', j.payload,
     'log', (select json_agg(l order by (l->>'run')::int) from (
               select json_build_object('run', a.run, 'attempt', a.attempt, 'round', a.round, 'worker', coalesce(a.worker_name, ''),
