@@ -38,7 +38,7 @@ def start_worker(settings: Settings) -> int:
     from agentjobs.worker.supervisor.supervisor import run_worker
 
     if not settings.allow_env_files:
-        refuse_env_files(settings.path, settings.modules)
+        refuse_env_files(settings.path, settings.modules, settings.pool)
     try:
         config = WorkerConfig(
             dsn=settings.database(),

@@ -34,6 +34,7 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "drain_seconds": ("pools.<name>.drainSeconds",),
     "memory_limit_mib": ("pools.<name>.memoryLimitMib",),
     "model_timeout_seconds": ("pools.<name>.modelTimeoutSeconds",),
+    "allow_env_files": ("pools.<name>.allowEnvFiles",),
     # the operator
     "namespaces": ("watchNamespaces",),
     "queue_access": ("queues",),
@@ -77,7 +78,6 @@ BY_ENV: Mapping[str, tuple[str, ...]] = {
     "lease_grace_seconds": ("pools.<name>.env",),
     "poll_seconds": ("pools.<name>.env",),
     "model_health": ("pools.<name>.env",),
-    "allow_env_files": ("pools.<name>.env",),
     "tracebacks": ("pools.<name>.env",),
     "restored_label": ("operator.env",),
     "runs_api_port": ("operator.env",),
