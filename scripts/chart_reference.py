@@ -1,6 +1,6 @@
 """The table of the chart's values in docs/settings.md, from the chart's values.yaml: `python scripts/chart_reference.py` writes it anew.
 
-A value's text is the comment above it there; its setting is that of agentjobs.cli.chart_names.
+A value's text is the comment above it there; its setting is that of agentjobs.values.setting_names.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from agentjobs.cli.chart_names import CHART
-from agentjobs.values.setting_names import PREFIX
+from agentjobs.values.setting_names import CHART, variable
 
 ROOT = Path(__file__).parents[1]
 VALUES = ROOT / "charts" / "agentjobs" / "values.yaml"
@@ -72,7 +71,7 @@ def settings_by_value() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for setting, paths in CHART.items():
         for path in paths:
-            found.setdefault(path, []).append(f"`{PREFIX}{setting.upper()}`")
+            found.setdefault(path, []).append(f"`{variable(setting)}`")
     return found
 
 

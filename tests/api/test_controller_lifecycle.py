@@ -11,7 +11,8 @@ import pytest
 
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
 from agentjobs.controller.agentjob.object_change import QueueAccess
-from agentjobs.queue.records import AckKind, State
+from agentjobs.queue.records import AckKind, ModelReport, State
+from agentjobs.values.model_answer import ModelAnswer
 from clusters import Cluster
 from operators import Bench, agent_job, bench, condition, eventually
 
@@ -125,6 +126,44 @@ async def test_failures_are_told_with_why_and_when_next(b: Bench) -> None:
     by_reason = {event["reason"]: event["message"] for event in events}
     assert "next attempt at" in by_reason["AttemptFailed"]
     assert "500 again" in by_reason["JobFailed"]
+
+
+async def test_a_job_that_waits_for_its_model_shows_when_that_is_tried_next(b: Bench) -> None:
+    async with b.running():
+        worker = await b.worker()
+        await b.objects.create("limited")
+        job = await worker.one()
+        limited = ModelReport("echo", ModelAnswer.RATE_LIMITED, "ModelRateLimited", delay_seconds=3600)
+        asked_at = datetime.now(UTC)
+        await worker.ack(
+            job, AckKind.SNOOZE, delay_seconds=3600, reason="ModelRateLimited", models=(limited,)
+        )
+        status = await b.objects.until("limited", "Retrying")
+        table = (await kubectl(b, "get", "aj", "-o", "wide")).splitlines()
+    assert status["reason"] == "ModelRateLimited"
+    assert status["nextAttemptTime"] in status["message"]
+    assert abs((parse_time(status["nextAttemptTime"]) - asked_at).total_seconds() - 3600) < 60
+    assert table[1].index(status["nextAttemptTime"]) == table[0].index("NEXT")
+
+
+async def test_output_is_shown_while_the_operator_may_and_leaves_the_object_when_it_may_no_more(
+    b: Bench,
+) -> None:
+    async with b.running(status_output=True):
+        worker = await b.worker()
+        await b.objects.create("said")
+        await worker.ack(
+            await worker.one(), AckKind.FAIL, reason="ToolFailed", log_tail="\x1b[31mlooking\nKeyError\n"
+        )
+        status = await b.objects.until("said", "Failed")
+        assert status["recentAttempts"][-1]["output"] == "\x1b[31mlooking\nKeyError"
+        read = await kubectl(b, "get", "aj", "said", "-o", "jsonpath={.status.recentAttempts[-1:].output}")
+        assert read == "\x1b[31mlooking\nKeyError"
+    async with b.running():
+        status = await eventually(
+            lambda: b.objects.status("said"), lambda s: "output" not in s["recentAttempts"][-1]
+        )
+    assert status["recentAttempts"][-1]["reason"] == "ToolFailed"
 
 
 async def test_a_delayed_job_shows_when_it_is_due(b: Bench) -> None:

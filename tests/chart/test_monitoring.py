@@ -126,7 +126,6 @@ def test_a_pool_that_scales_by_prometheus_asks_for_what_there_is(helm: Helm) -> 
     labels(parsed(trigger["metadata"]["query"]), {k: v | {"pod"} for k, v in series().items()})
 
 
-@pytest.mark.skipif(not (DOCS / "on-call.md").exists(), reason="there is no docs/on-call.md yet")
 def test_each_alert_has_a_section_of_the_page_for_who_is_on_call() -> None:
     headings = re.findall(r"^#+ (\w+)$", (DOCS / "on-call.md").read_text(), re.MULTILINE)
     assert {str(rule["alert"]) for rule in alerts()} - set(headings) == set()

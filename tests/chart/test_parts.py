@@ -16,12 +16,12 @@ EVERYTHING: dict[str, Any] = {
     **LEAST,
     "watchNamespaces": ["team-a"],
     "queues": {"fast": {"allowedNamespaces": ["team-a"], "bestPriority": 1}, "agents": {"bestPriority": 2}},
-    "operator": {"defaultTtlSeconds": 0},
+    "operator": {"defaultTtlSeconds": 0, "statusOutput": True},
     "database": {"existingSecret": "db", "keys": {"directUrl": "direct", "sessionUrl": "sessions"}},
     "pools": {
         "default": {
             "modules": ["a", "b.c"], "preload": ["a"], "path": ["/one", "/two"], "signalModules": ["hooks"],
-            "memoryLimitMib": 300, "models": ["echo", "gemini-*"],
+            "memoryLimitMib": 300, "models": ["echo", "gemini-*"], "allowEnvFiles": True,
         }
     },
 }  # fmt: skip
@@ -41,11 +41,16 @@ def test_the_operator_is_told_what_the_values_say(helm: Helm) -> None:
     told = settings_of(helm.render(EVERYTHING), "agentjobs-operator")
     assert told.namespaces == ("team-a",)
     assert told.default_ttl_seconds == 0
+    assert told.status_output is True
     assert told.health_port == 8080
     assert {q: (r.namespaces, r.best_priority) for q, r in told.queue_access.items()} == {
         "fast": (("team-a",), 1),
         "agents": ((), 2),
     }
+
+
+def test_no_status_shows_output_where_the_values_do_not_say_so(helm: Helm) -> None:
+    assert settings_of(helm.render(LEAST), "agentjobs-operator").status_output is False
 
 
 def test_a_pool_is_told_what_the_values_say(helm: Helm) -> None:
@@ -54,6 +59,7 @@ def test_a_pool_is_told_what_the_values_say(helm: Helm) -> None:
     assert (told.modules, told.preload, told.signal_modules) == (("a", "b.c"), ("a",), ("hooks",))
     assert (told.models, told.path) == (("echo", "gemini-*"), ("/one", "/two"))
     assert (told.memory_limit_mib, told.drain_seconds, told.pool) == (300, 300, "default")
+    assert told.allow_env_files is True
 
 
 def urls_of(objects: list[Object], name: str) -> dict[str, str]:

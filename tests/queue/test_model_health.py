@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agentjobs.api.meta import format_time
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelReport, NewJob, RetryPolicy, State
 from agentjobs.values.reasons import Reason
@@ -71,7 +72,7 @@ async def test_invariant_7_five_failures_in_a_row_open_it_and_all_their_attempts
         assert "5 failures in a row, the last: ModelServerError" in view.message
         assert "one job probes it at 20" in view.message
         assert [a.charged for a in view.attempts_log] == [False]
-        assert view.next_attempt_at is None
+        assert view.next_attempt_at == opened.probe_at
     assert await held(dsn) == FAILURES
 
 
@@ -369,6 +370,8 @@ async def test_a_429_pauses_the_model_for_its_delay_so_that_its_jobs_do_not_each
     view = await shown(queue, job)
     assert (view.reason, view.attempts) == ("ModelRateLimited", 0)
     assert "is rate limited for pool default" in view.message
+    assert view.next_attempt_at is not None
+    assert f"goes on at {format_time(view.next_attempt_at)}" in view.message
     await pass_time(dsn, 300)
     assert await worker.claim() == []
     await pass_time(dsn, 101)
@@ -410,7 +413,8 @@ async def test_each_pool_has_its_own_breaker_and_the_other_still_gets_the_jobs(
     assert await worker.claim() == []
     assert await held(dsn) == len(failed) + len(fresh)
     await queue.tick(worker.id)
-    assert (await shown(queue, fresh[0])).reason == "", "the other pool may take it: that is no news"
+    view = await shown(queue, fresh[0])
+    assert (view.reason, view.next_attempt_at) == ("", None), "the other pool may take it: that is no news"
     claimed = await other.claim() + await other.claim()
     assert {run.uid for run in claimed} == {job.uid for job in failed + fresh}
     assert await breaker(queue, pool="elsewhere") is None

@@ -207,6 +207,22 @@ async def test_the_outbox_brings_the_newest_runs_and_no_log_tails(queue: Queue, 
     assert {a.log_tail for a in entry.job.attempts_log} == {""}
 
 
+async def test_the_outbox_and_the_audit_bring_the_end_of_what_was_printed_where_it_is_shown(
+    queue: Queue, worker: TestWorker
+) -> None:
+    job = mirrored_job(max_attempts=2)
+    await queue.enqueue([job])
+    await worker.ack(await worker.one(), AckKind.RETRY, log_tail="short")
+    await worker.ack(await worker.one(), AckKind.RETRY, log_tail="x" * 60_000 + "ä" * 1024)
+    (entry,) = await queue.outbox(100, 0, output=True)
+    tails = [a.log_tail for a in entry.job.attempts_log]
+    assert tails == ["short", "x" + "ä" * 1024], "one character more than is shown, so that a cut is seen"
+    _, ((_, audited),) = await queue.projections([job.uid], output=True)
+    assert [a.log_tail for a in audited.attempts_log] == tails
+    _, ((_, without),) = await queue.projections([job.uid])
+    assert {a.log_tail for a in without.attempts_log} == {""}
+
+
 async def test_excluded_jobs_and_limits_are_respected(queue: Queue) -> None:
     await queue.enqueue([mirrored_job(str(n)) for n in range(5)])
     first = await queue.outbox(2, 0)

@@ -135,6 +135,7 @@ def time_passing(seconds: float) -> str:
             "deadline",
             "wait_since",
             "held_until",
+            "next_at",
             "asked_until",
         ),
         "running": ("run_at", "since", "started_at", "deadline", "wait_since"),

@@ -23,6 +23,7 @@ from agentjobs.api.meta import (
 
 RESULT_MAX_LENGTH = 4096
 ATTEMPT_MESSAGE_MAX_LENGTH = 256
+ATTEMPT_OUTPUT_MAX_LENGTH = 1024
 RECENT_ATTEMPTS_MAX_ITEMS = 3
 CONDITIONS_MAX_ITEMS = 16
 INPUT_TEXT_MAX_LENGTH = 1024
@@ -76,6 +77,12 @@ class RecentAttempt(ApiModel):
     )
     end_time: Timestamp | None = Field(
         default=None, description="endTime at which the run ended. Absent means: not known."
+    )
+    output: Annotated[str, Field(max_length=ATTEMPT_OUTPUT_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="output is the end of what the last run printed, at most 1024 bytes of JSON, with a … at its beginning where it "
+        "is cut; the last 64 KiB are in the database. Absent means: it printed nothing, it is not the last run, or the operator "
+        "does not show output (operator.statusOutput of the chart).",
     )
 
 
@@ -156,7 +163,8 @@ class AgentJobStatus(ApiModel):
     )
     next_attempt_time: Timestamp | None = Field(
         default=None,
-        description="nextAttemptTime at which a waiting job is due. Absent means: the job runs, has ended, or is due.",
+        description="nextAttemptTime at which a waiting job is due; where it waits for its model, when the model is tried next: no "
+        "sooner, and as was known when the reason was written. Absent means: the job runs, has ended, is due, or waits for no time.",
     )
     queued_time: Timestamp | None = Field(
         default=None,

@@ -58,7 +58,8 @@ class Resource:
 
 
 ACCEPTED = '.status.conditions[?(@.type=="Accepted")].{}'
-"""Path of a part of the condition that says whether the operator can use the object."""
+"""Path of a part of the condition that says whether the operator can use the object. Its column is named after it, as the
+Gateway API's: READY would promise that something serves, and is a state of jobs here."""
 
 # Columns with a time to come are strings: kubectl prints <invalid> for such a time in a column of type date.
 RESOURCES = (

@@ -13,7 +13,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from agentjobs.cli.errors import BadInput
-from agentjobs.values.setting_names import variable
+from agentjobs.values.setting_names import both_names
 
 NAME = ".env"
 DEEPEST = 6
@@ -25,7 +25,7 @@ NEVER = frozenset({"site-packages", "node_modules", "__pycache__"})
 SHOWN = 3
 
 
-def refuse_env_files(path: Sequence[str], modules: Iterable[str]) -> None:
+def refuse_env_files(path: Sequence[str], modules: Iterable[str], pool: str) -> None:
     """Looks for ``.env`` files that are not empty: below the folders of ``path``, and in those of the allowed modules.
 
     :raises BadInput: there are some.
@@ -37,7 +37,8 @@ def refuse_env_files(path: Sequence[str], modules: Iterable[str]) -> None:
     raise BadInput(
         f"{', '.join(map(str, found[:SHOWN]))}{more}: a .env beside the agents. In an image it gives its keys to everybody who "
         "can pull it. Leave it out (.dockerignore: **/.env), make the keys anew if the image was pushed, and give them to the "
-        f"worker from a Secret (pools.<name>.env of the chart). To start all the same: {variable('allow_env_files')}=true."
+        f"worker from a Secret (pools.{pool}.env of the chart). To start all the same, set "
+        f"{both_names('allow_env_files', pool=pool)}, to true."
     )
 
 

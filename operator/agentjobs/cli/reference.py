@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from agentjobs.cli import remedies
-from agentjobs.cli.chart_names import chart_of, flag_of
+from agentjobs.cli.flag_names import flag_of
 from agentjobs.cli.settings import Settings
 from agentjobs.telemetry.metrics import Metric
-from agentjobs.values.setting_names import PREFIX
+from agentjobs.values.setting_names import BY_ENV, BY_THE_CHART, CHART, variable
 
 
 def settings() -> str:
@@ -24,7 +24,7 @@ def settings() -> str:
         default = info.get_default(call_default_factory=True)
         text = str(info.description).replace("|", "\\|")
         flag = f"`{found}`" if (found := flag_of(name)) else "–"
-        rows.append(f"| `{PREFIX}{name.upper()}` | {flag} | {chart_of(name)} | {_shown(default)} | {text} |")
+        rows.append(f"| `{variable(name)}` | {flag} | {_of_chart(name)} | {_shown(default)} | {text} |")
     return "\n".join(rows)
 
 
@@ -61,6 +61,14 @@ def renewed(page: str) -> str:
         if found:
             page = f"{before}{begin}\n\n{table()}\n\n{end}{rest.partition(end)[2]}"
     return page
+
+
+def _of_chart(setting: str) -> str:
+    """What to set in the chart for a setting."""
+    if setting in BY_THE_CHART:
+        return "the chart sets it"
+    values = ", ".join(f"`{value}`" for value in CHART.get(setting) or BY_ENV.get(setting, ()))
+    return f"by {values}" if setting in BY_ENV else values or "–"
 
 
 def _shown(default: object) -> str:

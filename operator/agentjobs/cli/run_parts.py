@@ -38,7 +38,7 @@ def start_worker(settings: Settings) -> int:
     from agentjobs.worker.supervisor.supervisor import run_worker
 
     if not settings.allow_env_files:
-        refuse_env_files(settings.path, settings.modules)
+        refuse_env_files(settings.path, settings.modules, settings.pool)
     try:
         config = WorkerConfig(
             dsn=settings.database(),
@@ -91,6 +91,7 @@ def start_operator(settings: Settings) -> int:
             for queue, rule in settings.queue_access.items()
         },
         default_ttl_seconds=settings.default_ttl_seconds,
+        status_output=settings.status_output,
         restored_label=settings.restored_label or None,
         mass_vanish_limit=settings.mass_vanish_limit,
         lease=LeaseSettings(settings.lease_namespace, settings.lease_name),

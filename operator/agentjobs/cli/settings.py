@@ -194,6 +194,11 @@ class Settings(BaseSettings):
         description="How long after their end AgentJobs without ttlSecondsAfterFinished are deleted. Absent: never.",
         examples=[86400],
     )
+    status_output: bool = Field(
+        False,
+        description="Whether an AgentJob's status shows the last 1 KiB of what its last run printed: whoever may read the object reads it.",
+        examples=["true"],
+    )
 
     lease_name: str = Field(
         "agentjobs-operator",

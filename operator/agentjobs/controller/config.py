@@ -67,6 +67,8 @@ class OperatorConfig:
     queue_access: Mapping[str, QueueAccess] = field(default_factory=dict)
     default_ttl_seconds: int | None = None
     """For objects without ``ttlSecondsAfterFinished``; None: they stay."""
+    status_output: bool = False
+    """Whether statuses show the end of what the last run printed: whoever reads the object reads it."""
     restored_label: str | None = "velero.io/restore-name"
     """Objects that carry it come from a backup; None: never."""
     lease: LeaseSettings | None = LeaseSettings()

@@ -100,6 +100,7 @@ class Leader:
             every.outbox_poll,
             every.progress,
             config.parallel_writes,
+            config.status_output,
             on_ended=self.ends.put,
             is_elsewhere=self.ownership.is_elsewhere,
             overloaded=lambda: self.scheduler.gate.overloaded,
@@ -119,6 +120,7 @@ class Leader:
             self.statuses.forget,
             self.statuses.written_elsewhere,
             given_revision,
+            config.status_output,
         )
         self.ttl = TtlAfterFinished(
             api,

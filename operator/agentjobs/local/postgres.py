@@ -19,7 +19,7 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -114,9 +114,7 @@ class EmbeddedPostgres:
                 f"Postgres was not ready after {START_SECONDS:.0f} s; end of {self.log}:\n{tail(self.log)}"
             )
         if ended() is not None:
-            raise LocalServerError(
-                f"Postgres ended with status {ended()}; end of {self.log}:\n{tail(self.log)}"
-            )
+            raise self._failed(f"Postgres ended with status {ended()}")
         return self
 
     def stop(self) -> None:
@@ -170,7 +168,28 @@ class EmbeddedPostgres:
     def _terms(self, death_signal: int) -> Terms:
         if os.geteuid() != 0:
             return Terms(death_signal)
-        return Terms(death_signal, user=UNPRIVILEGED_USER, reach=not _open_to_all(self.binaries, self.data))
+        return Terms(death_signal, user=UNPRIVILEGED_USER, reach=bool(self._closed()))
+
+    def _closed(self) -> list[Path]:
+        """The programs, and folders on the way to programs and data, that not every user may run or enter."""
+        needed = (self.binaries / "initdb", self.binaries / "postgres", self.data)
+        steps = dict.fromkeys(step for path in needed for step in _steps(path))
+        return [step for step in steps if step.exists() and not step.stat().st_mode & 0o001]
+
+    def _failed(self, what: str) -> LocalServerError:
+        """What to say of a program of Postgres that has failed: the end of its log, and the cause where root runs it."""
+        said = tail(self.log)
+        closed = self._closed() if os.geteuid() == 0 and "Permission denied" in said else []
+        if not closed:
+            return LocalServerError(f"{what}; end of {self.log}:\n{said}")
+        # a folder is passed by a capability, where root has it; a program is not run by it
+        named = next((path for path in closed if not path.is_dir()), closed[0])
+        may, remedy = ("enter", "o+x") if named.is_dir() else ("run", "-R o+rX")
+        mended = named if named.is_dir() else self.binaries.parents[1]
+        return LocalServerError(
+            f"{what}: root runs Postgres as the user {UNPRIVILEGED_USER}, who may not {may} {named}. Do `chmod {remedy} {mended}`, use "
+            f"an environment in a folder that all users may enter, or run this as a user of your own; end of {self.log}:\n{said}"
+        )
 
     def _prepare(self) -> None:
         self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -223,7 +242,7 @@ class EmbeddedPostgres:
         handed.unlink()
         if status != 0:
             shutil.rmtree(self.data, ignore_errors=True)
-            raise LocalServerError(f"initdb ended with status {status}; end of {self.log}:\n{tail(self.log)}")
+            raise self._failed(f"initdb ended with status {status}")
 
     def _sql(self, statement: str, **variables: str) -> str:
         command = [str(self.binaries / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn()]
@@ -269,9 +288,13 @@ def _write_private(file: Path, text: str) -> None:
         output.write(text)
 
 
-def _open_to_all(*paths: Path) -> bool:
-    """True: any user may pass through the folders above these paths."""
-    return all(folder.stat().st_mode & 0o001 for path in paths for folder in path.resolve().parents)
+def _steps(path: Path) -> Iterator[Path]:
+    """What the kernel passes on the way to a path: the folders above it, those of each symbolic link among them, and a file."""
+    for step in (*reversed(path.parents), path):
+        if step.is_symlink():
+            yield from _steps(step.parent / step.readlink())
+        elif step != path or step.is_file():
+            yield step
 
 
 def _postmaster(data: Path) -> list[str]:

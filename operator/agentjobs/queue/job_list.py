@@ -214,7 +214,7 @@ def _job_row(v: Mapping[str, Any]) -> JobRow:
         since=datetime.fromisoformat(v["since"]),
         started_at=replies.maybe_time(started),
         finished_at=replies.maybe_time(v["finished_at"]),
-        next_attempt_at=datetime.fromisoformat(v["due_at"]) if place == "l" else None,
+        next_attempt_at=replies.next_attempt(place, v["due_at"], v["next_at"]),
         worker=v["worker"],
         step=v["step"],
         usage=NO_USAGE if v["usage"] is None else Usage(*v["usage"]),

@@ -116,17 +116,25 @@ class KubernetesObjects:
         return merged(await each_alone(list(responses.items()), store, refuse)) if responses else {}
 
     async def outbox(
-        self, limit: int, coalesce_seconds: float, exclude: Sequence[int] = (), closed: Sequence[str] = ()
+        self,
+        limit: int,
+        coalesce_seconds: float,
+        exclude: Sequence[int] = (),
+        closed: Sequence[str] = (),
+        *,
+        output: bool = False,
     ) -> list[OutboxEntry]:
         """Jobs whose objects show a stale status, the oldest mark first.
 
         :param coalesce_seconds: a job that is not final is listed only when it was marked that long ago.
         :param exclude: ids of jobs to leave out.
         :param closed: namespaces to leave out.
+        :param output: with the end of what each run has printed, a little more than a status shows.
         """
         rows = await self._db.fetch(
-            "select id, version, marked_at, job::text, (job->>'posted_run')::int from agentjobs.outbox_read(%s, %s, %s::bigint[], %s::text[])",
-            (limit, timedelta(seconds=coalesce_seconds), list(exclude), list(closed)),
+            "select id, version, marked_at, job::text, (job->>'posted_run')::int"
+            " from agentjobs.outbox_read(%s, %s, %s::bigint[], %s::text[], %s)",
+            (limit, timedelta(seconds=coalesce_seconds), list(exclude), list(closed), output),
         )
         entries = []
         for id_, version, marked_at, text, posted_run in rows:
@@ -193,11 +201,13 @@ class KubernetesObjects:
         rows = await self._db.fetch("select agentjobs.gone(%s::uuid[])", (list(uids),))
         return int(rows[0][0])
 
-    async def projections(self, uids: Sequence[UUID]) -> tuple[int, list[tuple[bool, JobView]]]:
+    async def projections(
+        self, uids: Sequence[UUID], *, output: bool = False
+    ) -> tuple[int, list[tuple[bool, JobView]]]:
         """What these objects should show: the last revision given out, and each job that has an object, with whether
-        its status is about to be written anyway."""
+        its status is about to be written anyway. ``output``: as of ``outbox``."""
         rows = await self._db.fetch(
-            "select given, stale, job from agentjobs.projections(%s::uuid[])", (list(uids),)
+            "select given, stale, job from agentjobs.projections(%s::uuid[], %s)", (list(uids), output)
         )
         return rows[0][0], [(stale, replies.job_view(job)) for _, stale, job in rows if job is not None]
 

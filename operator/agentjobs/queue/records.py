@@ -468,6 +468,8 @@ class JobView:
     """The first start in this round."""
     finished_at: datetime | None
     next_attempt_at: datetime | None
+    """When a waiting job is due; of one that is blocked by its model when the model is tried next, as was known when ``reason``
+    was told. None: it is due, or does not wait for a time."""
     since: datetime
     """When the job came into its present state."""
     suspended_at: datetime | None

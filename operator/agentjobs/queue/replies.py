@@ -90,7 +90,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         due_at=datetime.fromisoformat(v["due_at"]),
         started_at=maybe_time(v["started_at"]),
         finished_at=maybe_time(v["finished_at"]),
-        next_attempt_at=datetime.fromisoformat(v["due_at"]) if place == "l" else None,
+        next_attempt_at=next_attempt(place, v["due_at"], v["next_at"]),
         since=since,
         suspended_at=since if place in ("s", "h") else None,
         resumed_at=maybe_time(v["resumed_at"]),
@@ -209,6 +209,11 @@ def state(place: str, started: bool) -> State:
     if place == "m" and started:
         return State.RETRYING
     return State.QUEUED
+
+
+def next_attempt(place: str, due_at: str, next_at: str | None) -> datetime | None:
+    """When a waiting job is tried next: of one that waits for its model, when the model is. None: not told, or at once."""
+    return datetime.fromisoformat(due_at) if place == "l" else maybe_time(next_at) if place == "m" else None
 
 
 def maybe_time(text: str | None) -> datetime | None:

@@ -66,3 +66,19 @@ def tail(text: str, limit: int) -> str:
     """The last ``limit`` bytes of ``text`` in UTF-8, cut between characters."""
     data = text.encode("utf-8", "replace")
     return text if len(data) <= limit else data[-limit:].decode("utf-8", "ignore")
+
+
+def json_tail(text: str, limit: int) -> str:
+    """The end of ``text`` that takes at most ``limit`` bytes in a JSON string, where a control character takes six; a cut
+    text begins with …"""
+    if _json_bytes(text[-limit - 1 :]) <= limit:
+        return text
+    mark = "…"
+    kept = text[-limit:]
+    while (over := _json_bytes(kept) - (limit - len(mark.encode()))) > 0:
+        kept = kept[max(1, over // 6) :]
+    return mark + kept
+
+
+def _json_bytes(text: str) -> int:
+    return len(dumps(text).encode()) - len('""')

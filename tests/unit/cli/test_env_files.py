@@ -29,8 +29,9 @@ def agent(root: Path, *names: str) -> Path:
 def test_a_file_below_the_path_is_refused_with_its_place_and_the_remedy(name: str, tmp_path: Path) -> None:
     folder = agent(tmp_path, name)
     with pytest.raises(BadInput) as problem:
-        refuse_env_files([str(tmp_path)], ["planner"])
-    for part in (str(folder / name), ".dockerignore: **/.env", "Secret", "AGENTJOBS_ALLOW_ENV_FILES=true"):
+        refuse_env_files([str(tmp_path)], ["planner"], "team")
+    both = "pools.team.allowEnvFiles of the chart, or AGENTJOBS_ALLOW_ENV_FILES, to true"
+    for part in (str(folder / name), ".dockerignore: **/.env", "a Secret (pools.team.env", both):
         assert part in str(problem.value)
     assert "very-secret" not in str(problem.value)
 
@@ -42,8 +43,8 @@ def test_a_file_of_an_allowed_module_is_refused_wherever_the_module_is(
     monkeypatch.syspath_prepend(str(tmp_path))
     for module in ("planner", "planner.agent"):
         with pytest.raises(BadInput, match=str(folder / ".env")):
-            refuse_env_files([], [module])
-    refuse_env_files([], ["another", "json"])
+            refuse_env_files([], [module], "team")
+    refuse_env_files([], ["another", "json"], "team")
 
 
 def test_what_is_no_key_beside_an_agent_is_let_be(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ def test_what_is_no_key_beside_an_agent_is_let_be(tmp_path: Path) -> None:
     (folder / ".env").touch()
     (folder / "data").mkdir()
     (folder / "data" / ".env").mkdir()
-    refuse_env_files([str(tmp_path), str(tmp_path / "nowhere")], ["planner", "planner.missing"])
+    refuse_env_files([str(tmp_path), str(tmp_path / "nowhere")], ["planner", "planner.missing"], "team")
 
 
 @pytest.mark.parametrize(("allowed", "said"), [("", ".env beside the agents"), ("true", "database")])

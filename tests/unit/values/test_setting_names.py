@@ -1,4 +1,4 @@
-"""Both names of a setting are those of the chart and of the process."""
+"""The names of one setting in chart and environment lead to each other, and messages tell both."""
 
 from __future__ import annotations
 
@@ -6,47 +6,66 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import chart_reference
 import pytest
-import yaml
 
 from agentjobs.cli.settings import QueueRule, Settings
-from agentjobs.values.setting_names import CHART, both_names, variable
+from agentjobs.values.setting_names import (
+    BY_ENV,
+    BY_THE_CHART,
+    CHART,
+    CHART_KEYS,
+    OUTSIDE,
+    PREFIX,
+    both_names,
+)
 
 CHART_FOLDER = Path(__file__).parents[3] / "charts" / "agentjobs"
-VALUES: dict[str, Any] = yaml.safe_load((CHART_FOLDER / "values.yaml").read_text())
 TEMPLATES = "\n".join(file.read_text() for file in sorted((CHART_FOLDER / "templates").glob("*.*")))
 
 
-@pytest.mark.parametrize("setting", CHART)
-def test_the_process_has_the_setting_and_the_chart_sets_it(setting: str) -> None:
-    field, _, key = setting.partition(".")
-    assert field in Settings.model_fields
-    assert not key or key in QueueRule.model_fields
-    assert re.search(rf"\b{variable(setting)}(_FILE)?\b", TEMPLATES)
+def test_each_setting_says_once_how_the_chart_sets_it() -> None:
+    told = [*CHART, *BY_THE_CHART, *BY_ENV, *OUTSIDE]
+    assert sorted(told) == sorted(set(told))
+    assert set(told) == set(Settings.model_fields)
 
 
-@pytest.mark.parametrize(("setting", "value"), CHART.items())
-def test_the_chart_has_the_value(setting: str, value: str) -> None:
-    first, *rest = value.split(".")
-    if first == "queues":
-        assert f"$rule.{rest[-1]}" in TEMPLATES
-        return
-    if first == "pools":
-        first, rest = "poolDefaults", rest[1:]
-    found = VALUES[first]
-    for part in rest:
-        found = found[part]
-
-
-def test_a_pools_values_are_those_from_which_its_variables_are_set() -> None:
-    lines = re.findall(r"AGENTJOBS_(\w+), value: .*\$pool\.(\w+)", TEMPLATES)
-    named = {field.lower(): f"pools.{{pool}}.{key}" for field, key in lines}
-    assert len(named) > 5
-    assert {field: CHART[field] for field in named if field in CHART} == {
-        field: value for field, value in named.items() if field in CHART
+def test_each_value_of_the_chart_that_sets_a_setting_exists() -> None:
+    known = {
+        chart_reference.shown_path(value.path)
+        for value in chart_reference.values(chart_reference.VALUES.read_text())
     }
+    assert len(known) > 150
+    for setting, paths in [*CHART.items(), *BY_ENV.items()]:
+        assert set(paths) <= known, f"{setting}: values.yaml has no {set(paths) - known}"
+
+
+@pytest.mark.parametrize("setting", sorted({*CHART, *BY_THE_CHART}))
+def test_the_templates_set_what_the_table_says_that_the_chart_sets(setting: str) -> None:
+    names = {setting, f"{setting}_file"}
+    assert any(f"name: {PREFIX}{name.upper()}," in TEMPLATES for name in names)
+
+
+@pytest.mark.parametrize("setting", sorted(BY_ENV))
+def test_the_templates_leave_the_others_to_env(setting: str) -> None:
+    assert f"{PREFIX}{setting.upper()}" not in TEMPLATES
+
+
+def test_a_template_that_takes_a_value_of_a_pool_sets_the_setting_of_the_table() -> None:
+    found = re.findall(r"name: AGENTJOBS_(\w+), value: [^}]*\$pool\.(\w+)", TEMPLATES)
+    assert len(found) >= 7
+    for variable, value in found:
+        if variable != "QUEUES":  # made of the queues by a function
+            assert f"pools.<name>.{value}" in CHART[variable.lower()], variable
+
+
+@pytest.mark.parametrize(("key", "value"), CHART_KEYS.items())
+def test_a_key_of_a_settings_value_is_one_that_the_template_sets(key: str, value: str) -> None:
+    setting, _, name = key.partition(".")
+    assert (setting, name in QueueRule.model_fields) == ("queue_access", True)
+    assert f'"{name}" (' in TEMPLATES
+    assert f"$rule.{value.rpartition('.')[2]}" in TEMPLATES
 
 
 def test_a_message_names_both() -> None:

@@ -277,6 +277,12 @@ BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
     # what LiteLLM finds missing by itself has a status all the same
     ("litellm.APIConnectionError", r"\b[A-Z]+_API_KEY is not set\b", AUTH_FAILED),
     ("litellm.BadRequestError", r"\bAPI key are not set\b", AUTH_FAILED),
+    (
+        "litellm.APIConnectionError",
+        r"(?i)\bapi_base is required\b|\brequire an api_base\b|\bMissing (snowflake |CLOUDFLARE_)account_id\b",
+        REFUSED_BY_CLIENT,
+    ),
+    ("litellm.APIError", r"\bMust provide one of the `base_url`", REFUSED_BY_CLIENT),
     ("builtins.ValueError", r"GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION must be set\b", AUTH_FAILED),
     (
         "builtins.KeyError",

@@ -25,6 +25,13 @@ def operator(
         int | None,
         typer.Option(help="Delete objects without ttlSecondsAfterFinished this long after they finish."),
     ] = None,
+    status_output: Annotated[
+        bool | None,
+        typer.Option(
+            "--status-output",
+            help="Show the last 1 KiB of what the last run printed in the object's status: whoever may read the object reads it.",
+        ),
+    ] = None,
     health_port: HealthPort = None,
     name: Name = None,
     config: Config = None,
@@ -40,6 +47,7 @@ def operator(
             "namespaces": namespace,
             "kubeconfig": kubeconfig,
             "default_ttl_seconds": default_ttl_seconds,
+            "status_output": status_output,
             "health_port": health_port,
             "name": name,
             "database_url_file": database_url_file,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from agentjobs.cli.kubectl.filters import time_of
-from agentjobs.cli.kubectl.history import History, Run
+from agentjobs.cli.kubectl.history import OUTPUT_LINES, History, Run
 from agentjobs.cli.kubectl.output import age, in_brackets, printable
 from agentjobs.cli.kubectl.surroundings import ALONE, Surroundings
 from agentjobs.cli.kubectl.why_findings import Finding, cause_now, findings_of
@@ -55,14 +55,18 @@ def answer_of(
     """The answer for an object.
 
     :param shown_flags: flags that commands for the user have to carry, with a blank before each.
-    :param history: all runs; without it the last ones are told, as the object has them.
+    :param history: all runs and the output; without it they are told as far as the object has them.
     :param commands: what the user can be told to type.
     """
     metadata, status = job["metadata"], job.get("status") or {}
     flags = (f" -n {metadata['namespace']}" if metadata["namespace"] else "") + shown_flags
-    runs = [_run(one) for one in status.get("recentAttempts") or ()]
-    if history is not None and history.runs is not None:
-        runs = list(history.runs)
+    attempts = status.get("recentAttempts") or ()
+    runs = [_run(one) for one in attempts]
+    # where the operator shows output, the object has the end of it
+    output: Sequence[str] = str((attempts[-1:] or [{}])[0].get("output") or "").splitlines()[-OUTPUT_LINES:]
+    if history is not None:
+        runs = list(history.runs) if history.runs is not None else runs
+        output = history.output or output
     return Answer(
         metadata["name"],
         metadata["namespace"],
@@ -71,7 +75,7 @@ def answer_of(
         list(findings_of(job, around, now)),
         runs,
         list(todo_of(job, around, now, flags, commands)),
-        history.output if history is not None else (),
+        output,
     )
 
 

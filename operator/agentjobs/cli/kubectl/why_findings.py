@@ -13,6 +13,10 @@ from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.values.reasons import Follows, Reason, reason_named
 
 JsonObject = Mapping[str, Any]
+WAITS_FOR_MODEL = frozenset(
+    {Reason.MODEL_UNAVAILABLE.value, Reason.MODEL_AUTH_FAILED.value, Reason.MODEL_RATE_LIMITED.value}
+)
+"""Reasons with which a status is not written again when the next try of the model is put off."""
 UNSEEN_SECONDS = 10.0
 """What an operator has not taken up for longer was missed by it, or there is none."""
 
@@ -156,6 +160,8 @@ def _next(status: JsonObject, now: datetime) -> str:
     next_at = status.get("nextAttemptTime")
     if not next_at:
         return ""
+    if status.get("reason") in WAITS_FOR_MODEL and not in_future(next_at, now):
+        return f"when its model answers, which was to be tried {age(next_at, now)} ago ({next_at})"
     return f"{in_future(next_at, now) or f'was due {age(next_at, now)} ago'} ({next_at})"
 
 

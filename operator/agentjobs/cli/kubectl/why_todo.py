@@ -10,7 +10,7 @@ from typing import Any
 from agentjobs.cli.kubectl.acts import asked
 from agentjobs.cli.kubectl.filters import cause_of, time_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
-from agentjobs.cli.kubectl.why_findings import cause_now, is_old, unseen
+from agentjobs.cli.kubectl.why_findings import WAITS_FOR_MODEL, cause_now, is_old, unseen
 from agentjobs.values.reasons import Reason
 from agentjobs.values.setting_names import both_names
 
@@ -66,7 +66,11 @@ def todo_of(
         yield commands.line("Wait for its end", "wait", this)
     elif (told := _WAITS.get(reason)) is not None:
         yield told(job, around, flags, commands)
-    elif (due := time_of(status.get("nextAttemptTime"))) and (now - due).total_seconds() > STALE_SECONDS:
+    elif (
+        reason not in WAITS_FOR_MODEL
+        and (due := time_of(status.get("nextAttemptTime")))
+        and (now - due).total_seconds() > STALE_SECONDS
+    ):
         yield f"Its time has passed, and nobody took it up: look with {commands.health}{flags}"
     else:
         yield "Nothing: it goes on by itself."

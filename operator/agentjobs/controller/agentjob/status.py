@@ -10,6 +10,7 @@ from datetime import datetime
 
 from agentjobs.api.agentjob_status import (
     ATTEMPT_MESSAGE_MAX_LENGTH,
+    ATTEMPT_OUTPUT_MAX_LENGTH,
     INPUT_TEXT_MAX_LENGTH,
     RECENT_ATTEMPTS_MAX_ITEMS,
     RESULT_MAX_LENGTH,
@@ -21,16 +22,17 @@ from agentjobs.values.durations import duration_text
 from agentjobs.values.json import JsonObject
 from agentjobs.values.names import own_session
 from agentjobs.values.reasons import Reason
-from agentjobs.values.text import cut
+from agentjobs.values.text import cut, json_tail
 
 WORKER_CHARACTERS = 253
 
 
-def status_of(job: JobView, revision: int) -> JsonObject:
+def status_of(job: JobView, revision: int, *, output: bool = False) -> JsonObject:
     """The whole ``status`` of the object that mirrors ``job``; keys without a value are left out.
 
-    ``revision`` is the outbox version that the job was read at: the CRD's transition rule refuses a
-    lower one, so an older operator cannot overwrite a newer status (H3).
+    :param revision: the outbox version that the job was read at: the CRD's transition rule refuses a
+        lower one, so an older operator cannot overwrite a newer status (H3).
+    :param output: with the end of what the last run printed, which may hold texts.
     """
     if job.imported_status is not None:
         return {**job.imported_status, "revision": max(revision, _int(job.imported_status.get("revision")))}
@@ -44,7 +46,7 @@ def status_of(job: JobView, revision: int) -> JsonObject:
         "conditions": conditions_of(job),
         "attempts": job.attempts,
         "round": job.round,
-        "nextAttemptTime": time_text(_next_attempt(job)),
+        "nextAttemptTime": time_text(job.next_attempt_at),
         "queuedTime": time_text(_queued(job)),
         "startTime": time_text(job.started_at),
         "completionTime": time_text(job.finished_at),
@@ -54,8 +56,7 @@ def status_of(job: JobView, revision: int) -> JsonObject:
         "eventCount": job.event_count if job.started_at else None,
         "usage": job.usage.as_json() if job.started_at else None,
         "inputRequest": _input_request(job),
-        "recentAttempts": [_attempt(record) for record in job.attempts_log[-RECENT_ATTEMPTS_MAX_ITEMS:]]
-        or None,
+        "recentAttempts": _recent_attempts(job, output),
         "traceID": job.trace_id or None,
     }
     if job.state is State.COMPLETE and job.result is not None:
@@ -216,10 +217,6 @@ def _input_request(job: JobView) -> JsonObject | None:
     return {key: value for key, value in shown.items() if value}
 
 
-def _next_attempt(job: JobView) -> datetime | None:
-    return job.next_attempt_at if job.state in (State.SCHEDULED, State.RETRYING) else None
-
-
 def _queued(job: JobView) -> datetime | None:
     """When it became due; absent before that, and where it never was."""
     if job.state in (State.SCHEDULED, State.REJECTED) or job.unaccepted:
@@ -239,6 +236,14 @@ def _duration_of(job: JobView) -> str | None:
 def _session_of(job: JobView) -> str:
     named = (job.payload or {}).get("sessionID")
     return job.session_id or (str(named) if named else own_session(job.uid))
+
+
+def _recent_attempts(job: JobView, output: bool) -> list[JsonObject] | None:
+    recent = job.attempts_log[-RECENT_ATTEMPTS_MAX_ITEMS:]
+    shown = [_attempt(record) for record in recent]
+    if output and shown and (printed := recent[-1].log_tail.rstrip()):
+        shown[-1]["output"] = json_tail(printed, ATTEMPT_OUTPUT_MAX_LENGTH)
+    return shown or None
 
 
 def _attempt(record: AttemptRecord) -> JsonObject:

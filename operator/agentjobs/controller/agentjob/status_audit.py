@@ -79,6 +79,8 @@ class StatusAudit:
     """Called for a running job whose progress another process has written."""
     given_at_first: int = 0
     """The last revision that the database had given out when this operator began to lead."""
+    output: bool = False
+    """As of the status writer."""
     settle_seconds: float = SETTLE_SECONDS
     _pending: dict[str, Observed] = field(default_factory=dict)
     _urgent: dict[str, Observed] = field(default_factory=dict)
@@ -173,7 +175,7 @@ class StatusAudit:
                     self._pending[uid] = replace(observed, due=time.monotonic() + self.settle_seconds)
 
     async def _projections(self, uids: list[UUID]) -> tuple[int, list[tuple[bool, JobView]]]:
-        given, found = await self.queue.projections(uids)
+        given, found = await self.queue.projections(uids, output=self.output)
         if given < self._given:
             raise DatabaseWentBack(
                 f"the database has given out revision {self._given}, and is at {given} now: it was restored, so every "
@@ -199,7 +201,7 @@ class StatusAudit:
             return True
         if stale:
             return None  # the status writer may find that it wrote this status, before somebody edited it
-        wanted = status_of(job, observed.revision)
+        wanted = status_of(job, observed.revision, output=self.output)
         without = PROGRESS_KEYS if job.state is State.RUNNING else frozenset()
         shown_digest = status_digest(observed.status, without)
         wanted_digest = status_digest(wanted, without)

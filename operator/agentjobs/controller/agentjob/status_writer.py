@@ -68,6 +68,8 @@ class StatusWriter:
     progress_seconds: float = 60.0
     parallel: int = 16
     """Requests under way at once, for each namespace: one that gives no answer holds up no other."""
+    output: bool = False
+    """Whether statuses show the end of what the last run printed."""
     on_ended: Callable[[UUID], None] = lambda uid: None
     """Called when an object shows that its job has ended."""
     is_elsewhere: Callable[[str], bool] = lambda uid: False
@@ -163,7 +165,7 @@ class StatusWriter:
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
         coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
         self._closed = self._backoff.closed(now)
-        found = await self.queue.outbox(room, coalesce, exclude=held, closed=self._closed)
+        found = await self.queue.outbox(room, coalesce, exclude=held, closed=self._closed, output=self.output)
         self._read_again_at = max(self._read_again_at, now + (time.monotonic() - now) / READ_SHARE)
         for entry in found:
             key, namespace = entry.job.id, _namespace_of(entry)
@@ -252,7 +254,7 @@ class StatusWriter:
             # past retention only a tombstone is left, which knows less than the object shows
             self._drop_entry(job)
             return False
-        status = status_of(job, entry.version)
+        status = status_of(job, entry.version, output=self.output)
         shown = WrittenStatus.of(status, time.monotonic())
         if not self._shown.needs(job.uid, shown, self.progress_seconds):
             self.api.meter.add(STATUS_SKIPPED, reason="unchanged")

@@ -66,7 +66,7 @@ class AgentRunStatus(ApiModel):
     start_time: Time | None = Field(default=None, description="startTime of this round's first run.")
     finish_time: Time | None = Field(default=None, description="finishTime at which the job ended.")
     next_attempt_time: Time | None = Field(
-        default=None, description="nextAttemptTime at which the job is due again."
+        default=None, description="nextAttemptTime at which the job is due again, or its model is tried next."
     )
     worker: str | None = Field(default=None, description="worker that runs the job, or ran it last.")
     step: str | None = Field(default=None, description="step at which the agent is: an author or a tool.")

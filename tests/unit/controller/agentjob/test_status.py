@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import orjson
 import pytest
 
 from agentjobs.api.agentjob_status import AgentJobStatus
@@ -176,10 +177,47 @@ def test_recent_attempts_are_the_last_three_and_short() -> None:
     assert all(len(entry["message"]) == 256 for entry in recent)
 
 
+def test_what_the_last_run_printed_is_shown_where_the_operator_may() -> None:
+    log = (attempt(1, log_tail="first\n"), attempt(2, log_tail="looking\nKeyError: 'customer'\n\n"))
+    view = replace(CASES["failed"], attempts_log=log)
+    assert all("output" not in entry for entry in status_of(view, 1)["recentAttempts"])
+    first, last = status_of(view, 1, output=True)["recentAttempts"]
+    assert "output" not in first
+    assert last["output"] == "looking\nKeyError: 'customer'"
+
+
+def test_a_run_that_printed_nothing_shows_no_output_of_an_earlier_one() -> None:
+    log = (attempt(1, log_tail="first"), attempt(2, log_tail="\n"))
+    recent = status_of(replace(CASES["failed"], attempts_log=log), 1, output=True)["recentAttempts"]
+    assert all("output" not in entry for entry in recent)
+
+
+@pytest.mark.parametrize("text", ["x", "ä", "🦆", "\n", '"', "\\", "\x1b", "\x1b[31mä\n", "�"])
+@pytest.mark.parametrize("length", [1, 170, 171, 341, 1024, 1025, 70_000])
+def test_output_takes_a_kibibyte_in_the_json_of_the_status_and_keeps_its_end(text: str, length: int) -> None:
+    printed = (text * length)[-length:] + "end"
+    view = replace(CASES["failed"], attempts_log=(attempt(1, log_tail=printed),))
+    (entry,) = status_of(view, 1, output=True)["recentAttempts"]
+    shown = entry["output"]
+    size = len(orjson.dumps(shown)) - 2
+    assert size <= 1024
+    assert shown == printed or shown.startswith("…")
+    assert printed.endswith(shown.removeprefix("…"))
+    assert shown == printed or size > 1024 - 6
+    assert AgentJobStatus.model_validate({"recentAttempts": [entry]})
+
+
 def test_a_rejected_or_future_job_was_never_queued() -> None:
     assert "queuedTime" not in status_of(CASES["scheduled"], 1)
     assert "queuedTime" not in status_of(CASES["rejected"], 1)
     assert "queuedTime" in status_of(CASES["queued"], 1)
+
+
+@pytest.mark.parametrize("state", [State.SCHEDULED, State.QUEUED, State.RETRYING])
+def test_a_job_that_waits_for_a_time_shows_it_whatever_it_waits_for(state: State) -> None:
+    assert "nextAttemptTime" not in status_of(job(state), 1)
+    waits = job(state, reason="ModelRateLimited", next_attempt_at=AT + MINUTE)
+    assert status_of(waits, 1)["nextAttemptTime"] == "2026-11-23T12:01:00Z"
 
 
 def test_usage_and_session_appear_with_the_first_start() -> None:

@@ -46,7 +46,7 @@ class StubOutbox:
         self.entries[number] = entry(view, version=version, marked_at=AT)
 
     async def outbox(
-        self, limit: int, coalesce: float, exclude: Sequence[int], closed: Sequence[str]
+        self, limit: int, coalesce: float, exclude: Sequence[int], closed: Sequence[str], *, output: bool
     ) -> list[OutboxEntry]:
         return [
             found

@@ -1,8 +1,9 @@
 -- Jobs whose model is held up wait in state m.
 
--- kept: whether some live pool that serves the queue keeps jobs of this target; with reason and message where all of them do.
--- A pool is live while at least one of its workers is registered. Index: model_target's primary key.
-create or replace function kept(p_queue text, p_target text, out kept boolean, out reason text, out message text) language plpgsql stable
+-- kept: whether some live pool that serves the queue keeps jobs of this target; where all of them do, with reason, message and the time
+-- at which the model is tried next. A pool is live while at least one of its workers is registered. Index: model_target's primary key.
+create or replace function kept(p_queue text, p_target text, out kept boolean, out reason text, out message text,
+                                out next_at timestamptz) language plpgsql stable
   set enable_seqscan = off as $$
 declare b model_breaker; v_all boolean := true; v_pool text; v_first model_breaker;
 begin
@@ -14,7 +15,10 @@ begin
     kept := true;
     if v_first.id is null or b.since < v_first.since then v_first := b; end if;
   end loop;
-  if kept and v_all then reason := kept_reason(v_first.kind); message := breaker_message(v_first); end if;
+  if kept and v_all then
+    reason := kept_reason(v_first.kind); message := breaker_message(v_first);
+    if v_first.probe_at > clock_timestamp() then next_at := v_first.probe_at; end if;
+  end if;
 end $$;
 
 -- keep_acked: jobs that ack() has just given back wait for their model from now on. The rows are this transaction's, mostly; one
@@ -25,7 +29,7 @@ create or replace function keep_acked(p_ids bigint[]) returns void language sql 
       where w.id = any (p_ids) and (w.state in ('r', 'q') or w.state = 'l' and w.reason = 'ModelRateLimited') order by w.id
         for update of w skip locked)
   update waiting w set state = 'm', target = mine.target, reason = k.reason, message = coalesce(k.message, w.message),
-         wait_since = coalesce(w.wait_since, clock_timestamp()),
+         next_at = k.next_at, wait_since = coalesce(w.wait_since, clock_timestamp()),
          held_until = coalesce(w.wait_since, clock_timestamp()) + make_interval(secs => coalesce(mine.most, 86400))
   from mine cross join lateral kept(mine.queue, mine.target) k where w.id = mine.id $$;
 
@@ -34,7 +38,7 @@ create or replace function keep_acked(p_ids bigint[]) returns void language sql 
 create or replace function put_aside(p_ids bigint[]) returns void language sql as $$
   with mine as materialized (select w.id, j.target, j.retry[4] as most from waiting w join job j on j.id = w.id
                              where w.id = any (p_ids) and w.state in ('r', 'q') order by w.id for update of w skip locked)
-  update waiting w set state = 'm', target = mine.target, since = clock_timestamp(),
+  update waiting w set state = 'm', target = mine.target, since = clock_timestamp(), next_at = null,
          wait_since = coalesce(w.wait_since, clock_timestamp()),
          held_until = coalesce(w.wait_since, clock_timestamp()) + make_interval(secs => coalesce(mine.most, 86400))
   from mine where w.id = mine.id $$;

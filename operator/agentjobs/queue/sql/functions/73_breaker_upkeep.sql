@@ -30,6 +30,7 @@ begin
                  since = case when waits then clock_timestamp() else x.since end,
                  reason = case when waits then k.reason else x.reason end,
                  message = case when waits then coalesce(k.message, x.message) else x.message end,
+                 next_at = case when waits then k.next_at else x.next_at end,
                  wait_since = coalesce(x.wait_since, clock_timestamp()),
                  held_until = coalesce(x.wait_since, clock_timestamp()) + make_interval(secs => coalesce(w.most, 86400))
                from w cross join lateral kept(w.queue, w.target) k where x.id = w.id),
@@ -87,7 +88,8 @@ begin
             select id from (select id from waiting where state = 'm' and queue = h.queue and target = h.target
                             and reason > h.reason limit p_limit for update skip locked) above) m
           limit p_limit),
-        told as (update waiting w set reason = h.reason, message = h.message from mine where w.id = mine.id returning w.id, w.mirrored)
+        told as (update waiting w set reason = h.reason, message = h.message, next_at = h.next_at
+                 from mine where w.id = mine.id returning w.id, w.mirrored)
       select array_agg(id) filter (where mirrored) into v_mirrored from told;
       -- somebody may take one: another pool, a probe, the ramp
       perform notify_ready(array[h.queue], true) where h.reason = '' or exists (

@@ -1,8 +1,10 @@
 -- Reading. Nothing here locks anything.
 
 -- view: everything that is known of jobs, one JSON object each. p_log: how many of the runs that have ended come along, the newest
--- ones, none where it is 0; p_tails: whether with the tails of their logs. Indexes: primary keys only.
-create or replace function view(p_ids bigint[], p_log int, p_tails boolean) returns table (id bigint, job json) language sql stable
+-- ones, none where it is 0; p_tails: whether with the tails of their logs; p_end: of these the last so many characters; null: all.
+-- Indexes: primary keys only.
+create or replace function view(p_ids bigint[], p_log int, p_tails boolean, p_end int default null)
+  returns table (id bigint, job json) language sql stable
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
   select j.id, json_build_object(
     'id', j.id, 'uid', j.uid, 'ref', case when j.cluster_id is not null then json_build_array(j.cluster_id, j.namespace, j.name) end,
@@ -22,7 +24,7 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
     'session_id', coalesce(o.session_id, ''),
     'trace_id', coalesce(o.trace_id, (select a.trace_id from attempt a where a.id = j.id and a.trace_id is not null
                                       order by a.run desc limit 1), ''),
-    'asked', w.asked, 'asked_until', w.asked_until,
+    'next_at', w.next_at, 'asked', w.asked, 'asked_until', w.asked_until,
     'posted_run', j.posted_run, 'imported', o.imported, 'payload', j.payload,
     'log', (select json_agg(l order by (l->>'run')::int) from (
               select json_build_object('run', a.run, 'attempt', a.attempt, 'round', a.round, 'worker', coalesce(a.worker_name, ''),
@@ -30,7 +32,8 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
                        'ended_at', a.ended_at, 'outcome', a.kind, 'reason', a.reason, 'message', coalesce(a.message, ''), 'charged',
                          a.charged,
                        'next_at', a.next_at, 'usage', a.usage, 'event_count', coalesce(a.event_count, 0),
-                       'log_tail', case when p_tails then coalesce(a.log_tail, '') else '' end,
+                       'log_tail', case when not p_tails or a.log_tail is null then '' when p_end is null then a.log_tail
+                                        else right(a.log_tail, p_end) end,
                        'log_skipped', coalesce(a.log_skipped, 0)) as l
               from (select * from attempt a where a.id = j.id order by a.run desc limit p_log) a
               union all
@@ -38,7 +41,9 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean) retu
                                        'started_at', o.run_started_at,
                        'ended_at', o.finished_at, 'outcome', case o.state when 'c' then 'complete' when 'k' then 'cancel' else 'fail' end,
                        'reason', o.reason, 'message', coalesce(o.message, ''), 'charged', true, 'next_at', null, 'usage', o.usage,
-                       'event_count', coalesce(o.event_count, 0), 'log_tail', case when p_tails then coalesce(o.log_tail, '') else '' end,
+                       'event_count', coalesce(o.event_count, 0),
+                       'log_tail', case when not p_tails or o.log_tail is null then '' when p_end is null then o.log_tail
+                                        else right(o.log_tail, p_end) end,
                        'log_skipped', coalesce(o.log_skipped, 0))
               where p_log > 0 and o.worker is not null
                 and not exists (select from attempt a where a.id = j.id and a.run = o.run)) ended))

@@ -3,9 +3,11 @@
 
 -- outbox_read: jobs whose object shows a stale status, the oldest first: final ones at once, others when the mark is older than
 -- p_coalesce, so that a short job costs one write. p_exclude: what this operator is writing now. p_closed: namespaces of which
--- the API server takes nothing now: however many jobs wait there, they are not read in place of others.
+-- the API server takes nothing now: however many jobs wait there, they are not read in place of others. p_output: whether
+-- with the end of what each run has printed, one character more than an object shows; false: no such text is read.
 -- Index: none for the order: a job is in the outbox only until its object is written; primary keys of outcome and job.
-create or replace function outbox_read(p_limit int, p_coalesce interval, p_exclude bigint[], p_closed text[] default '{}')
+create or replace function outbox_read(p_limit int, p_coalesce interval, p_exclude bigint[], p_closed text[] default '{}',
+                                       p_output boolean default false)
   returns table (id bigint, version bigint, marked_at timestamptz, job json)
   language plpgsql stable set jit = off as $$ #variable_conflict use_column
 declare v_now timestamptz := clock_timestamp(); v_before timestamptz := v_now - p_coalesce; v_ids bigint[];
@@ -17,7 +19,8 @@ begin
       and (p_closed = '{}' or not exists (select from job j where j.id = x.id and j.namespace = any (p_closed)))
     order by x.version limit p_limit) due;
   if v_ids is null then return; end if;
-  return query select x.id, x.version, x.marked_at, v.job from view(v_ids, 4, false) v join outbox x on x.id = v.id order by x.version;
+  return query select x.id, x.version, x.marked_at, v.job
+    from view(v_ids, 4, p_output, 1025) v join outbox x on x.id = v.id order by x.version;
 end $$;
 
 -- projected: these versions were written: removes exactly those. A row that somebody else removed is marked again, because an older
@@ -71,14 +74,14 @@ end $$;
 
 -- projections: what the objects of these jobs should show, for comparison with what they do. stale: the status writer is about to write
 -- it anyway; given: the last revision that this database has given out. Past retention and of objects that are gone: nothing.
--- Indexes: job's unique uid; primary keys.
-create or replace function projections(p_uids uuid[]) returns table (given bigint, stale boolean, job json)
-  language plpgsql stable set jit = off as $$ #variable_conflict use_column
+-- p_output: as in outbox_read(). Indexes: job's unique uid; primary keys.
+create or replace function projections(p_uids uuid[], p_output boolean default false)
+  returns table (given bigint, stale boolean, job json) language plpgsql stable set jit = off as $$ #variable_conflict use_column
 declare v_ids bigint[];
 begin
   select array_agg(id) into v_ids from job where uid = any (p_uids) and cluster_id is not null and not object_gone and tombstone is null;
   return query select s.last_value, exists (select from outbox x where x.id = v.id), v.job
-    from outbox_version s left join view(v_ids, 4, false) v on true;
+    from outbox_version s left join view(v_ids, 4, p_output, 1025) v on true;
 end $$;
 
 -- reach_revision: objects show revisions up to this one, of which this database knows nothing (it was restored): what it gives out from

@@ -207,7 +207,7 @@ begin
       'attempts', coalesce(w.attempt, r.attempt, o.attempt, 0), 'max_attempts', j.max_attempts, 'round', j.round,
       'created_at', j.created_at, 'since', coalesce(w.since, r.since, o.finished_at, j.accepted_at),
       'started_at', coalesce(w.started_at, r.started_at, o.started_at), 'finished_at', o.finished_at,
-      'due_at', coalesce(w.run_at, r.run_at, j.due_at),
+      'due_at', coalesce(w.run_at, r.run_at, j.due_at), 'next_at', w.next_at,
       'worker', coalesce(k.name, o.worker_name, ''), 'step', coalesce(r.step, ''),
       'usage', plus(coalesce(w.spent, r.spent, o.spent), coalesce(r.usage, o.usage)), 'result_bytes', octet_length(o.result))
       order by j.id desc)

@@ -145,6 +145,7 @@ create table waiting (
   spent         bigint[],                      -- by earlier runs of this round: prompt, output and total tokens, model calls, tool calls
   target        text collate "C",              -- of job; in state m only
   held_until    timestamptz,                   -- state m: the longest wait (maxWaitSeconds) ends (H16)
+  next_at       timestamptz,                   -- state m: its model is tried next, as it was when reason and message were told
   asked         json,                          -- {requests: [{id, tool, arguments, hint, payload, answer}], seconds}: what one answer of
                                                -- the model asked, in order. The first request without an answer is the present one. It
                                                -- survives a suspend; the last answer moves all of them into the job's payload
