@@ -26,6 +26,7 @@ CHART: Mapping[str, str] = {
     "drain_seconds": "pools.{pool}.drainSeconds",
     "memory_limit_mib": "pools.{pool}.memoryLimitMib",
     "model_timeout_seconds": "pools.{pool}.modelTimeoutSeconds",
+    "tool_threads": "pools.{pool}.toolThreads",
     # the operator
     "namespaces": "watchNamespaces",
     "queue_access.namespaces": "queues.{queue}.allowedNamespaces",

@@ -18,7 +18,7 @@ from agentjobs.agents.definition.inline import build
 from agentjobs.agents.definition.providers import agents_under, without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.run import records, toolsets
+from agentjobs.agents.run import records, sync_tools, toolsets
 from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 
 ABORT_SECONDS = 1.0
 """Time that ADK has to end an aborted run by itself."""
-TOOL_THREADS = 16
-"""Threads for synchronous tools. A call that waits for a thread has passed the lease gate, and would begin
-even after the lease is over (H13). With 16 threads a call seldom waits."""
 
 
 async def run_attempt(
@@ -76,7 +73,12 @@ async def run_attempt(
     echo.register()
     attempt = _Attempt(spec, settings, on_event, on_usage, abort)
     heard = records.Heard(on_warning, attempt.lost_by_record, attempt.names)
-    with running(spec), records.hearing(heard), toolsets.telling(attempt.lost):
+    with (
+        running(spec),
+        records.hearing(heard),
+        toolsets.telling(attempt.lost),
+        sync_tools.in_threads(settings.tool_threads),
+    ):
         outcome = await attempt.run()
     if outcome.verdict is Verdict.COMPLETE and heard.warnings:
         outcome = replace(outcome, message=records.summary(heard.warnings))
@@ -209,14 +211,11 @@ class _Attempt:
         deadline.reschedule(asyncio.get_running_loop().time() + ABORT_SECONDS)
 
     async def _play(self, runner: Runner, conversation: Conversation, message: Content) -> None:
-        from google.adk.agents.run_config import RunConfig, ToolThreadPoolConfig
-
         stream = runner.run_async(
             user_id=conversation.user_id,
             session_id=conversation.session_id,
             invocation_id=conversation.invocation_id,
             new_message=message,
-            run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig(max_workers=TOOL_THREADS)),
             abort_signal=self._abort,
         )
         asked = QuestionListener()

@@ -427,31 +427,6 @@ async def test_a_models_error_inside_a_tools_agent_is_the_models(
     assert outcome.usage.llm_calls == 2
 
 
-async def test_a_synchronous_tool_does_not_stall_the_loop_and_knows_its_job(write_module: Write) -> None:
-    blocking = job(
-        write_module,
-        """
-    GO = threading.Event()
-    def wait() -> dict:
-        "Blocks its thread."
-        job = current_job()
-        assert GO.wait(60)
-        return {"job": job.uid, "key": job.idempotency_key, "thread": threading.current_thread().name}
-    root_agent = llm(model="echo", tools=[wait])
-    """,
-        "echo:call wait",
-    )
-    run = asyncio.create_task(blocking.attempt())
-    await until(lambda: blocking.events)
-    import sys
-
-    sys.modules["under_test"].GO.set()  # reached only because the loop turns
-    told = json.loads((await run).result or "")
-    assert told["job"] == blocking.uid
-    assert told["key"] == f"job-{blocking.uid}"
-    assert told["thread"] != "MainThread"
-
-
 async def test_a_confirmation_without_a_session_store_is_no_success(write_module: Write) -> None:
     asking = job(
         write_module,
