@@ -120,6 +120,10 @@ def told_by(error: BaseException) -> BaseException:
             return link
         if _row_of_text(link) is not None:  # OpenAI's client has no key: LiteLLM makes a status 500 of it
             return link
+        if names[0].startswith("builtins.") and _reads_answer(
+            link
+        ):  # and of an answer that is not what it expects
+            return link
     return error
 
 
@@ -197,7 +201,9 @@ def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str
             return f"class {name}", known[name]
     if origin is Origin.AGENT:
         return "agent", error_rules.AGENT_FAILED
-    if names[0] == "builtins.ValueError" and _raised_in(error, "google.genai") and not _reads_answer(error):
+    if _reads_answer(error):
+        return "answer", error_rules.UNREADABLE
+    if names[0] in _REFUSALS and any(_raised_in(error, client) for client in _BUILDERS):
         return "client", error_rules.REFUSED_BY_CLIENT
     return "unknown", error_rules.UNKNOWN
 
@@ -219,15 +225,31 @@ def _row_of_call(error: BaseException, names: list[str], delay: float | None) ->
         if status == 400 and any(text in str(error) for text in error_rules.API_KEY_TEXTS):
             return "status 400 about the key", error_rules.AUTH_FAILED
         return found
+    if "google.GoogleAuthError" in names and getattr(error, "retryable", False) is True:
+        return "token", error_rules.UNREACHABLE  # the server of tokens is away, and no key was refused
+    for link in chain(error):  # OpenAI's client calls it a lost connection that an address has no host
+        found_name = next((name for name in _names(link) if name in error_rules.BY_CALL_CLASS), "")
+        if error_rules.BY_CALL_CLASS.get(found_name) is error_rules.REFUSED_BY_CLIENT:
+            return f"class {found_name}", error_rules.REFUSED_BY_CLIENT
     for name in names:
         if name in error_rules.BY_REQUEST_CLASS and not _reads_answer(error):
             return f"request's class {name}", error_rules.BY_REQUEST_CLASS[name]
     return None
 
 
+_REFUSALS = ("builtins.ValueError", "builtins.NotImplementedError")
+_BUILDERS = ("google.genai", "google.adk.models", "google.adk.integrations")
+"""Packages that make a model's request, and refuse by these errors what no request can say."""
 _READERS = ("pydantic", "pydantic_core", "json")
 """Packages that raise for the code that called them."""
-_CLIENTS = ("google.genai.", "google.adk.models.", "litellm.", "openai.", "anthropic.")
+_CLIENTS = (
+    "google.genai.",
+    "google.adk.models.",
+    "google.adk.integrations.",
+    "litellm.",
+    "openai.",
+    "anthropic.",
+)
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
@@ -321,7 +343,10 @@ def quoted(error: BaseException, rule: Rule) -> str:
     )
     # Postgres' detail and context quote the values of the statement, such as a session's state
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
-    text = _one_line(primary or (own if isinstance(own, str) and own else str(error)))
+    text = str(primary or (own if isinstance(own, str) and own else str(error)))
+    text = _one_line(
+        text.partition("Traceback (most recent call last)")[0]
+    )  # LiteLLM puts one into its messages
     return f"{kind}: {text}" if text else kind
 
 

@@ -10,6 +10,8 @@ from agent_modules import Write, write_module
 from decided_rows import rows
 from runs import Job, module
 
+from agentjobs.agents.verdict.outcome import Verdict
+
 __all__ = ["rows", "write_module"]
 
 TEXT = {
@@ -50,3 +52,21 @@ async def test_a_model_without_credentials_is_a_matter_of_the_pools_key(
     outcome = await Job(module("keyless"), modules=("keyless",)).attempt()
     assert outcome.reason == "ModelAuthFailed", outcome.message
     assert rows[-1] == row
+
+
+async def test_a_model_without_an_address_is_a_matter_of_the_configuration(
+    write_module: Write, rows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ:
+        if "AZURE" in name:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AZURE_AI_API_KEY", "fake-key-of-the-tests")
+    write_module(
+        "nowhere",
+        "from google.adk.agents import LlmAgent\n"
+        "root_agent = LlmAgent(name='nowhere', model='azure_ai/gpt-4o', instruction='Answer.')\n",
+    )
+    outcome = await Job(module("nowhere"), modules=("nowhere",)).attempt()
+    assert (outcome.verdict, outcome.reason) == (Verdict.FAIL, "ModelRequestInvalid"), outcome.message
+    assert "AZURE_AI_API_BASE" in outcome.message
+    assert rows == [r"text ^Must provide one of the `base_url` or `azure_endpoint` arguments\b"]
