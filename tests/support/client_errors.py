@@ -63,9 +63,10 @@ def exported(module: str) -> Iterator[type[BaseException]]:
     loaded = importlib.import_module(module)
     for name in dir(loaded):
         found = getattr(loaded, name)
-        if inspect.isclass(found) and issubclass(found, BaseException):
-            if found.__module__.partition(".")[0] == module.partition(".")[0]:
-                yield found
+        if not inspect.isclass(found) or not issubclass(found, BaseException):
+            continue
+        if found.__module__.partition(".")[0] == module.partition(".")[0]:
+            yield found
 
 
 CLASSES = [(module, kind) for module in MODULES for kind in dict.fromkeys(exported(module))]

@@ -280,7 +280,12 @@ class _Attempt:
         model = raised.name if raised.origin is Origin.MODEL else ""
         self._print(raised.error)
         judgement = judge_exception(
-            raised.error, raised.origin, tool=tool, said=self._said(), module=self._module
+            raised.error,
+            raised.origin,
+            tool=tool,
+            said=self._said(),
+            module=self._module,
+            written={str(getattr(agent, "output_key", "")) for agent in agents_under(self._root)},
         )
         return self._judged(judgement, model=model)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
@@ -58,6 +58,7 @@ def judge_exception(
     said: Iterable[str] = (),
     now: datetime | None = None,
     module: str = "",
+    written: Collection[str] = (),
 ) -> Judgement:
     """The judgement of the exception that ended a run.
 
@@ -66,6 +67,7 @@ def judge_exception(
     :param said: prompts, answers and keys that the message must not quote.
     :param now: the time that a Retry-After date is compared with. Default: the clock's.
     :param module: ``agent.module``: the message names the last line of its package's code.
+    :param written: keys of the state that agents of the run write when they answer (``output_key``).
     """
     error = _innermost(error)
     if isinstance(error, AgentError):
@@ -73,7 +75,7 @@ def judge_exception(
         message = bounded_error(without(str(error), said))
         return Judgement(error.verdict, error.reason, message, frames=frames, row="ours")
     delay = delay_of(error, now or datetime.now(UTC)) if origin is Origin.MODEL else None
-    row, rule = _row(error, origin, delay)
+    row, rule = _row(error, origin, delay, written)
     subject = f"Tool {tool!r}: " if tool and origin is Origin.TOOL else ""
     # of a model's call, the lines of its client say nothing about the agent
     place = place_of(error, module) if origin is not Origin.MODEL else ""
@@ -173,11 +175,23 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
-def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str, Rule]:
+def _row_of_state(error: BaseException, written: Collection[str]) -> tuple[str, Rule] | None:
+    """The row for an instruction that names a key which the state does not have, also of an agent inside a tool."""
+    missing = re.match(r"Context variable not found: `([^`]*)`", str(error.args[0])) if error.args else None
+    if missing is None or not isinstance(error, KeyError):
+        return None
+    return ("state", error_rules.STATE_NOT_WRITTEN) if missing[1] in written else _row_of_text(error)
+
+
+def _row(
+    error: BaseException, origin: Origin, delay: float | None, written: Collection[str]
+) -> tuple[str, Rule]:
     names = _names(error)
     for name in names:
         if name in error_rules.WHEREVER_RAISED:
             return f"class {name}", error_rules.WHEREVER_RAISED[name]
+    if (found := _row_of_state(error, written)) is not None:
+        return found
     if origin is Origin.TOOL:  # a tool's 400, for example, says nothing about the prompt
         return (
             ("tool's result", error_rules.RESULT_INVALID)

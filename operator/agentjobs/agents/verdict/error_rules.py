@@ -156,6 +156,12 @@ TOOLS_LOST = Rule(
 )
 AGENT_FAILED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent's own code failed.")
 AGENT_REPORTED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent, or a remote one, reported an error.")
+STATE_NOT_WRITTEN = Rule(
+    Verdict.RETRY,
+    Reason.AGENT_FAILED,
+    "The agent's instruction names a {variable} that another agent of this run writes (output_key), and has not written. "
+    "Write {variable?} where that agent may be left out.",
+)
 CANCELLED_INSIDE = Rule(
     Verdict.RETRY,
     Reason.AGENT_FAILED,
@@ -377,16 +383,7 @@ def rows() -> frozenset[str]:
             *(f"request's class {name}" for name in BY_REQUEST_CLASS),
             *(f"text {pattern}" for _, pattern, _ in BY_TEXT),
             *(f"code {code}" for code in BY_EVENT_CODE),
-            *(
-                "code of no row",
-                "no code",
-                "tool",
-                "tool's result",
-                "client",
-                "answer",
-                "token",
-                "agent",
-                "unknown",
-            ),
+            *("code of no row", "no code", "tool", "tool's result", "client", "answer", "token", "state"),
+            *("agent", "unknown"),
         )
     )

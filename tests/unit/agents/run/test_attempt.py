@@ -509,6 +509,39 @@ async def test_an_unknown_variable_in_an_instruction_fails_at_once_and_is_explai
     assert "{variable?}" in outcome.message
 
 
+@pytest.mark.parametrize(
+    ("root", "verdict", "reason"),
+    [
+        ("llm(tools=[AgentTool(writer)])", FAIL, "AgentInvalid"),
+        (
+            'llm(tools=[AgentTool(writer), AgentTool(llm("planner", output_key="plan"))])',
+            RETRY,
+            "AgentFailed",
+        ),
+        ('SequentialAgent(name="r", sub_agents=[llm("a"), writer])', FAIL, "AgentInvalid"),
+        (
+            'llm("a", sub_agents=[llm("planner", output_key="plan")], instruction="Use {plan}.")',
+            RETRY,
+            "AgentFailed",
+        ),
+    ],
+)
+async def test_a_missing_key_of_the_state_is_final_unless_another_agent_would_write_it(
+    write_module: Write, gemini: FakeGemini, root: str, verdict: Verdict, reason: str
+) -> None:
+    """Wherever the agent stands; a model may call the others in another order the next time."""
+    gemini.script(call("writer", {"request": "x"}) if "AgentTool" in root else text("first"))
+    source = f"""
+    def llm(name="agent", instruction="Answer.", **more):
+        return LlmAgent(name=name, model="gemini-2.5-flash", instruction=instruction, **more)
+    writer = llm("writer", instruction="Use {{plan}}.")
+    root_agent = {root}
+    """
+    outcome = await job(write_module, source).attempt()
+    assert (outcome.verdict, outcome.reason) == (verdict, reason), outcome.message
+    assert "{variable?}" in outcome.message
+
+
 async def test_a_model_that_nobody_knows_fails_at_once(write_module: Write) -> None:
     outcome = await job(write_module, 'root_agent = llm(model="nonsense")').attempt()
     assert (outcome.verdict, outcome.reason) == (FAIL, "ModelNotFound")

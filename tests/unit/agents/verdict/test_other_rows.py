@@ -84,6 +84,7 @@ OF_AGENTS = {
     "unknown": "llm(model=Broken(model='broken'))",
     "request's class pydantic_core.ValidationError": "llm(model=Strict(model='strict'))",
     "class pydantic_core.ValidationError": "llm(output_schema=Number, output_key='number')",
+    "state": "llm(instruction='Use {plan}.', sub_agents=[llm(name='planner', output_key='plan')])",
     "text Context variable not found": "llm(instruction='Answer in {language}.')",
     r"text ^Model \S+ not found\.": "llm(model='nonsense')",
     "class google.LlmCallsLimitExceededError": "llm(tools=[nothing, raises], before_agent_callback=one_call)",
