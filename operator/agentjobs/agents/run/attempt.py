@@ -19,6 +19,7 @@ from agentjobs.agents.definition.providers import agents_under, without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run import records, sync_tools, toolsets
+from agentjobs.agents.run.answers import result_of
 from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
@@ -163,7 +164,7 @@ class _Attempt:
             answers=self._spec.answers,
         )
         if isinstance(going_on, Answered):
-            return self._complete(going_on.ending)
+            return self._complete(going_on.ending, conversation)
         if isinstance(going_on, Asked):
             return self._asked(going_on.questions, agent, conversation)
         self._steps = Steps(going_on.root)
@@ -247,7 +248,7 @@ class _Attempt:
         ending = self._steps.failed() or ending
         if ending.failed:
             return self._failed_ending(ending)
-        return self._complete(ending) if ending.answer else self._ruled(error_rules.EMPTY)
+        return self._complete(ending, conversation) if ending.answer else self._ruled(error_rules.EMPTY)
 
     def _asked(self, questions: Sequence[Question], agent: Resolved, conversation: Conversation) -> Outcome:
         tools = ", ".join(dict.fromkeys(question.tool for question in questions))
@@ -266,8 +267,9 @@ class _Attempt:
         judgement = judgement_of(ending, self._said())
         return self._judged(judgement, ending.answer, model=self._meter.called)
 
-    def _complete(self, ending: Ending) -> Outcome:
-        return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=ending.answer)
+    def _complete(self, ending: Ending, conversation: Conversation) -> Outcome:
+        result = result_of(self._root, [*conversation.history, *self._events], ending)
+        return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=result)
 
     def _failed(self, error: Exception) -> Outcome:
         if self._meter.stopped is not None:
