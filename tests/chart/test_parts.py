@@ -21,7 +21,7 @@ EVERYTHING: dict[str, Any] = {
     "pools": {
         "default": {
             "modules": ["a", "b.c"], "preload": ["a"], "path": ["/one", "/two"], "signalModules": ["hooks"],
-            "memoryLimitMib": 300, "models": ["echo", "gemini-*"], "allowEnvFiles": True,
+            "memoryLimitMib": 300, "toolThreads": 8, "models": ["echo", "gemini-*"], "allowEnvFiles": True,
         }
     },
 }  # fmt: skip
@@ -60,6 +60,7 @@ def test_a_pool_is_told_what_the_values_say(helm: Helm) -> None:
     assert (told.models, told.path) == (("echo", "gemini-*"), ("/one", "/two"))
     assert (told.memory_limit_mib, told.drain_seconds, told.pool) == (300, 300, "default")
     assert told.allow_env_files is True
+    assert told.tool_threads == 8
 
 
 def urls_of(objects: list[Object], name: str) -> dict[str, str]:

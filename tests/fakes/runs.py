@@ -42,12 +42,17 @@ class Job:
         modules: tuple[str, ...] = (),
         models: tuple[str, ...] = ("echo", "gemini-*"),
         model_timeout_seconds: int = 300,
+        tool_threads: int = 0,
         **fields: Any,
     ) -> None:
         self.uid = str(uuid.uuid4())
         self.fields: dict[str, Any] = {"agent": agent, "message": message, "namespace": "team-a", **fields}
         self.settings = AgentSettings(
-            modules=modules, models=models, session_dsn=dsn, model_timeout_seconds=model_timeout_seconds
+            modules=modules,
+            models=models,
+            session_dsn=dsn,
+            model_timeout_seconds=model_timeout_seconds,
+            tool_threads=tool_threads,
         )
         self.run = 0
         self.round = 1

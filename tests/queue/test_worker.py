@@ -164,6 +164,18 @@ async def test_a_running_job_can_be_cancelled(queue: Queue) -> None:
     assert (view.state, view.reason) == (State.CANCELLED, "Cancelled")
 
 
+async def test_a_synchronous_tool_keeps_neither_progress_nor_a_cancel_from_its_job(
+    queue: Queue, tmp_path: Path
+) -> None:
+    (uid,) = await submit(queue, job(call("sleep", file=str(tmp_path / "inside"))))
+    await step_of(queue, uid, "sleep")
+    view = await state_of(queue, uid, State.RUNNING)
+    assert (view.event_count, view.usage.llm_calls, view.usage.tool_calls) == (1, 1, 1)
+    assert await queue.cancel(uid) is State.RUNNING
+    view = await state_of(queue, uid)
+    assert (view.state, view.reason, view.run) == (State.CANCELLED, "Cancelled", 1)
+
+
 async def test_h19_a_running_job_can_be_suspended_and_resumed_without_losing_an_attempt(queue: Queue) -> None:
     (uid,) = await submit(queue, job(call("wait_in_first_run")))
     await state_of(queue, uid, State.RUNNING)

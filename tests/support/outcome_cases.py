@@ -116,18 +116,18 @@ def _blocked_prompt(reason: str) -> Case:
 
 
 _UNREACHABLE = {
-    "gemini/aiohttp": "class aiohttp.ClientConnectionError",
-    "gemini/httpx": "class httpx.TransportError",
-    "gemini/httpx2": "class httpx2.TransportError",
+    "gemini/aiohttp": "class aiohttp.ClientError",
+    "gemini/httpx": "class httpx.RequestError",
+    "gemini/httpx2": "class httpx2.RequestError",
     "openai": "class openai.APIConnectionError",
-    "anthropic": "class httpx.TransportError",
+    "anthropic": "class httpx.RequestError",
     "claude": "class anthropic.APIConnectionError",
 }
 _TORN = {
     **_UNREACHABLE,
-    "gemini/aiohttp": "class aiohttp.ClientPayloadError",
-    **dict.fromkeys(("openai/aiohttp/stream", "openai/httpx/stream"), "class httpx.TransportError"),
-    "claude/httpx/stream": "class httpx2.TransportError",
+    "gemini/aiohttp": "class aiohttp.ClientError",
+    **dict.fromkeys(("openai/aiohttp/stream", "openai/httpx/stream"), "class httpx.RequestError"),
+    "claude/httpx/stream": "class httpx2.RequestError",
 }
 _TIMED_OUT = {
     "gemini/aiohttp": "class builtins.TimeoutError",

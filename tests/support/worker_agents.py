@@ -86,6 +86,12 @@ async def wait_for_run(file: str):
     open(f"{file}.{current_job().run}.left", "w").close()
     return f"run {current_job().run}"
 
+def sleep(file: str, seconds: float = 600.0):
+    "A synchronous tool that lets nothing else of its process run."
+    tell_pid(file)
+    time.sleep(seconds)
+    return "slept"
+
 def burn_in_thread():
     while True:
         pass
@@ -203,7 +209,7 @@ def count_pages(mib: int):
         block[at] = 1
     return "touched"
 
-tools = [raises, crash, crash_at, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout, speak,
+tools = [raises, sleep, crash, crash_at, segfault, burn, burn_deaf, burn_in_thread, wait, wait_for, eat, eat_with_children, leave_processes, shout, speak,
          leave, leave_async, leave_thread, environment, descriptors, count_pages, crash_first_run,
          wait_in_first_run, note, recurse, recurse_deeply, close_everything, close_everything_async, stamp, wait_for_run]
 root_agent = LlmAgent(name="abuse", model="echo", instruction="Do what is asked.", tools=tools)

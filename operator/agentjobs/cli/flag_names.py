@@ -12,6 +12,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
         "preload",
         "drain_seconds",
         "memory_limit_mib",
+        "tool_threads",
         "pool",
     ),
     "operator": ("namespaces", "kubeconfig", "default_ttl_seconds", "status_output"),

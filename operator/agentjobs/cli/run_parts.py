@@ -51,6 +51,7 @@ def start_worker(settings: Settings) -> int:
                 session_dsn=settings.session_dsn(),
                 session_dsn_file=settings.session_dsn_file(),
                 model_timeout_seconds=settings.model_timeout_seconds,
+                tool_threads=settings.tool_threads,
                 tracebacks=settings.tracebacks,
                 pool=settings.pool,
                 local=settings.local,

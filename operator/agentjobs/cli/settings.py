@@ -150,6 +150,13 @@ class Settings(BaseSettings):
     model_timeout_seconds: int = Field(
         300, ge=1, le=86_400, description="The longest that one model call may take.", examples=[300]
     )
+    tool_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads of a run for its synchronous tools. 0: one after the other on the event loop's thread, as ADK does it.",
+        examples=[8],
+    )
     pool: str = Field(
         "default", pattern=DNS_LABEL, description="Name of the worker pool; breakers of models belong to it."
     )

@@ -34,6 +34,7 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "drain_seconds": ("pools.<name>.drainSeconds",),
     "memory_limit_mib": ("pools.<name>.memoryLimitMib",),
     "model_timeout_seconds": ("pools.<name>.modelTimeoutSeconds",),
+    "tool_threads": ("pools.<name>.toolThreads",),
     "allow_env_files": ("pools.<name>.allowEnvFiles",),
     # the operator
     "namespaces": ("watchNamespaces",),

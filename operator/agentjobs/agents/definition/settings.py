@@ -26,6 +26,8 @@ class AgentSettings:
     """A file with that URL, read at each connect, so that a running job takes up a rotated password."""
     model_timeout_seconds: int = 300
     """The longest that one model call may take."""
+    tool_threads: int = 0
+    """Threads for a run's synchronous tools. 0: they run on the loop's thread one after the other, as ADK does it."""
     tracebacks: bool = False
     """Whether the traceback of an error is printed whole: its source lines and other errors' texts may hold anything."""
     pool: str = "default"

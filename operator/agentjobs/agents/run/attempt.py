@@ -18,7 +18,8 @@ from agentjobs.agents.definition.inline import build
 from agentjobs.agents.definition.providers import agents_under, without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
 from agentjobs.agents.definition.settings import AgentSettings
-from agentjobs.agents.run import records, toolsets
+from agentjobs.agents.run import records, sync_tools, toolsets
+from agentjobs.agents.run.answers import result_of
 from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 
 ABORT_SECONDS = 1.0
 """Time that ADK has to end an aborted run by itself."""
-TOOL_THREADS = 16
-"""Threads for synchronous tools. A call that waits for a thread has passed the lease gate, and would begin
-even after the lease is over (H13). With 16 threads a call seldom waits."""
 
 
 async def run_attempt(
@@ -76,7 +74,12 @@ async def run_attempt(
     echo.register()
     attempt = _Attempt(spec, settings, on_event, on_usage, abort)
     heard = records.Heard(on_warning, attempt.lost_by_record, attempt.names)
-    with running(spec), records.hearing(heard), toolsets.telling(attempt.lost):
+    with (
+        running(spec),
+        records.hearing(heard),
+        toolsets.telling(attempt.lost),
+        sync_tools.in_threads(settings.tool_threads),
+    ):
         outcome = await attempt.run()
     if outcome.verdict is Verdict.COMPLETE and heard.warnings:
         outcome = replace(outcome, message=records.summary(heard.warnings))
@@ -161,7 +164,7 @@ class _Attempt:
             answers=self._spec.answers,
         )
         if isinstance(going_on, Answered):
-            return self._complete(going_on.ending)
+            return self._complete(going_on.ending, conversation)
         if isinstance(going_on, Asked):
             return self._asked(going_on.questions, agent, conversation)
         self._steps = Steps(going_on.root)
@@ -209,14 +212,11 @@ class _Attempt:
         deadline.reschedule(asyncio.get_running_loop().time() + ABORT_SECONDS)
 
     async def _play(self, runner: Runner, conversation: Conversation, message: Content) -> None:
-        from google.adk.agents.run_config import RunConfig, ToolThreadPoolConfig
-
         stream = runner.run_async(
             user_id=conversation.user_id,
             session_id=conversation.session_id,
             invocation_id=conversation.invocation_id,
             new_message=message,
-            run_config=RunConfig(tool_thread_pool_config=ToolThreadPoolConfig(max_workers=TOOL_THREADS)),
             abort_signal=self._abort,
         )
         asked = QuestionListener()
@@ -248,7 +248,7 @@ class _Attempt:
         ending = self._steps.failed() or ending
         if ending.failed:
             return self._failed_ending(ending)
-        return self._complete(ending) if ending.answer else self._ruled(error_rules.EMPTY)
+        return self._complete(ending, conversation) if ending.answer else self._ruled(error_rules.EMPTY)
 
     def _asked(self, questions: Sequence[Question], agent: Resolved, conversation: Conversation) -> Outcome:
         tools = ", ".join(dict.fromkeys(question.tool for question in questions))
@@ -267,8 +267,9 @@ class _Attempt:
         judgement = judgement_of(ending, self._said())
         return self._judged(judgement, ending.answer, model=self._meter.called)
 
-    def _complete(self, ending: Ending) -> Outcome:
-        return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=ending.answer)
+    def _complete(self, ending: Ending, conversation: Conversation) -> Outcome:
+        result = result_of(self._root, [*conversation.history, *self._events], ending)
+        return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=result)
 
     def _failed(self, error: Exception) -> Outcome:
         if self._meter.stopped is not None:
@@ -281,7 +282,12 @@ class _Attempt:
         model = raised.name if raised.origin is Origin.MODEL else ""
         self._print(raised.error, own_only=raised.origin is Origin.MODEL)
         judgement = judge_exception(
-            raised.error, raised.origin, tool=tool, said=self._said(), module=self._module
+            raised.error,
+            raised.origin,
+            tool=tool,
+            said=self._said(),
+            module=self._module,
+            written={str(getattr(agent, "output_key", "")) for agent in agents_under(self._root)},
         )
         return self._judged(judgement, model=model)
 

@@ -17,7 +17,7 @@ from google.genai import types
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.lease_gate import wait_for_lease
-from agentjobs.agents.run import inner_agents, toolsets
+from agentjobs.agents.run import inner_agents, sync_tools, toolsets
 from agentjobs.agents.run.events import tokens
 from agentjobs.agents.run.steps import Steps
 from agentjobs.agents.verdict import error_rules
@@ -362,4 +362,5 @@ class GatePlugin(BasePlugin):
         self, *, tool: BaseTool, tool_args: dict[str, Any], tool_context: ToolContext
     ) -> dict[str, Any] | None:
         await wait_for_lease()
+        sync_tools.gate(tool)
         return None

@@ -40,7 +40,7 @@ class Steps:
     def __init__(self, root: Any) -> None:
         self._step_of: dict[str, tuple[str, Mapping[str, int]]] = {}
         for step, places in _steps(root, {}):
-            for author in _authors(step):
+            for author in authors_of(step):
                 self._step_of[author] = (step.name, places)
         self._failed: dict[str, tuple[Ending, Mapping[str, int]]] = {}
 
@@ -82,14 +82,14 @@ def _steps(
     agent: Any, places: Mapping[str, int], *, looped: bool = False
 ) -> Iterator[tuple[Any, Mapping[str, int]]]:
     """Each step with its places in the sequences around it, but for those in a loop, which enters them again."""
-    kind = _kind(agent)
+    kind = kind_of(agent)
     if not kind:
         yield from _called(agent, places)
         return
     looped = looped or kind == "LoopAgent"
     for number, step in enumerate(_undecided(agent) if kind == "Workflow" else agent.sub_agents):
         inner = {**places, agent.name: number} if kind == "SequentialAgent" and not looped else places
-        if _kind(step):
+        if kind_of(step):
             yield from _steps(step, inner, looped=looped)
         else:
             yield step, inner
@@ -102,12 +102,12 @@ def _called(agent: Any, places: Mapping[str, int]) -> Iterator[tuple[Any, Mappin
     if tools is None:  # an own agent
         return
     for inner in agent.sub_agents:
-        if not _kind(inner) and getattr(inner, "mode", None) in _CALLED_MODES:
+        if not kind_of(inner) and getattr(inner, "mode", None) in _CALLED_MODES:
             yield inner, places
         yield from _steps(inner, places)
     for tool in tools:
         node = getattr(tool, "node", tool)
-        if _kind(node):
+        if kind_of(node):
             yield from _steps(node, places)
 
 
@@ -117,11 +117,12 @@ def _undecided(workflow: Any) -> Iterator[Any]:
     choosing = {edge.from_node.name for edge in edges if edge.route is not None}
     decided = {edge.from_node.name for edge in edges if edge.to_node.name in choosing} | choosing
     for node in workflow.graph.nodes if workflow.graph is not None else ():
-        if node.name not in decided and (hasattr(node, "sub_agents") or _kind(node)):
+        if node.name not in decided and (hasattr(node, "sub_agents") or kind_of(node)):
             yield node
 
 
-def _kind(agent: Any) -> str:
+def kind_of(agent: Any) -> str:
+    """The kind of an agent that runs others whatever comes of them, such as ``Workflow``. Empty: of another kind."""
     for name, module in _KINDS.items():
         loaded = sys.modules.get(module)
         if loaded is not None and isinstance(agent, getattr(loaded, name)):
@@ -129,7 +130,8 @@ def _kind(agent: Any) -> str:
     return ""
 
 
-def _authors(step: Any) -> Iterator[str]:
+def authors_of(step: Any) -> Iterator[str]:
+    """The names of ``step`` and of the agents below it."""
     yield step.name
     for agent in getattr(step, "sub_agents", None) or ():
-        yield from _authors(agent)
+        yield from authors_of(agent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
@@ -58,6 +58,7 @@ def judge_exception(
     said: Iterable[str] = (),
     now: datetime | None = None,
     module: str = "",
+    written: Collection[str] = (),
 ) -> Judgement:
     """The judgement of the exception that ended a run.
 
@@ -66,6 +67,7 @@ def judge_exception(
     :param said: prompts, answers and keys that the message must not quote.
     :param now: the time that a Retry-After date is compared with. Default: the clock's.
     :param module: ``agent.module``: the message names the last line of its package's code.
+    :param written: keys of the state that agents of the run write when they answer (``output_key``).
     """
     error = _innermost(error)
     if isinstance(error, AgentError):
@@ -73,7 +75,7 @@ def judge_exception(
         message = bounded_error(without(str(error), said))
         return Judgement(error.verdict, error.reason, message, frames=frames, row="ours")
     delay = delay_of(error, now or datetime.now(UTC)) if origin is Origin.MODEL else None
-    row, rule = _row(error, origin, delay)
+    row, rule = _row(error, origin, delay, written)
     subject = f"Tool {tool!r}: " if tool and origin is Origin.TOOL else ""
     # of a model's call, the lines of its client say nothing about the agent
     place = place_of(error, module) if origin is not Origin.MODEL else ""
@@ -119,6 +121,10 @@ def told_by(error: BaseException) -> BaseException:
         if status_of(link) is not None or any(name in error_rules.BY_CALL_CLASS for name in names):
             return link
         if _row_of_text(link) is not None:  # OpenAI's client has no key: LiteLLM makes a status 500 of it
+            return link
+        if names[0].startswith("builtins.") and _reads_answer(
+            link
+        ):  # and of an answer that is not what it expects
             return link
     return error
 
@@ -169,11 +175,23 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
-def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str, Rule]:
+def _row_of_state(error: BaseException, written: Collection[str]) -> tuple[str, Rule] | None:
+    """The row for an instruction that names a key which the state does not have, also of an agent inside a tool."""
+    missing = re.match(r"Context variable not found: `([^`]*)`", str(error.args[0])) if error.args else None
+    if missing is None or not isinstance(error, KeyError):
+        return None
+    return ("state", error_rules.STATE_NOT_WRITTEN) if missing[1] in written else _row_of_text(error)
+
+
+def _row(
+    error: BaseException, origin: Origin, delay: float | None, written: Collection[str]
+) -> tuple[str, Rule]:
     names = _names(error)
     for name in names:
         if name in error_rules.WHEREVER_RAISED:
             return f"class {name}", error_rules.WHEREVER_RAISED[name]
+    if (found := _row_of_state(error, written)) is not None:
+        return found
     if origin is Origin.TOOL:  # a tool's 400, for example, says nothing about the prompt
         return (
             ("tool's result", error_rules.RESULT_INVALID)
@@ -197,7 +215,9 @@ def _row(error: BaseException, origin: Origin, delay: float | None) -> tuple[str
             return f"class {name}", known[name]
     if origin is Origin.AGENT:
         return "agent", error_rules.AGENT_FAILED
-    if names[0] == "builtins.ValueError" and _raised_in(error, "google.genai") and not _reads_answer(error):
+    if _reads_answer(error):
+        return "answer", error_rules.UNREADABLE
+    if names[0] in _REFUSALS and any(_raised_in(error, client) for client in _BUILDERS):
         return "client", error_rules.REFUSED_BY_CLIENT
     return "unknown", error_rules.UNKNOWN
 
@@ -219,15 +239,31 @@ def _row_of_call(error: BaseException, names: list[str], delay: float | None) ->
         if status == 400 and any(text in str(error) for text in error_rules.API_KEY_TEXTS):
             return "status 400 about the key", error_rules.AUTH_FAILED
         return found
+    if "google.GoogleAuthError" in names and getattr(error, "retryable", False) is True:
+        return "token", error_rules.UNREACHABLE  # the server of tokens is away, and no key was refused
+    for link in chain(error):  # OpenAI's client calls it a lost connection that an address has no host
+        found_name = next((name for name in _names(link) if name in error_rules.BY_CALL_CLASS), "")
+        if error_rules.BY_CALL_CLASS.get(found_name) is error_rules.REFUSED_BY_CLIENT:
+            return f"class {found_name}", error_rules.REFUSED_BY_CLIENT
     for name in names:
         if name in error_rules.BY_REQUEST_CLASS and not _reads_answer(error):
             return f"request's class {name}", error_rules.BY_REQUEST_CLASS[name]
     return None
 
 
+_REFUSALS = ("builtins.ValueError", "builtins.NotImplementedError")
+_BUILDERS = ("google.genai", "google.adk.models", "google.adk.integrations")
+"""Packages that make a model's request, and refuse by these errors what no request can say."""
 _READERS = ("pydantic", "pydantic_core", "json")
 """Packages that raise for the code that called them."""
-_CLIENTS = ("google.genai.", "google.adk.models.", "litellm.", "openai.", "anthropic.")
+_CLIENTS = (
+    "google.genai.",
+    "google.adk.models.",
+    "google.adk.integrations.",
+    "litellm.",
+    "openai.",
+    "anthropic.",
+)
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
@@ -321,7 +357,10 @@ def quoted(error: BaseException, rule: Rule) -> str:
     )
     # Postgres' detail and context quote the values of the statement, such as a session's state
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
-    text = _one_line(primary or (own if isinstance(own, str) and own else str(error)))
+    text = str(primary or (own if isinstance(own, str) and own else str(error)))
+    text = _one_line(
+        text.partition("Traceback (most recent call last)")[0]
+    )  # LiteLLM puts one into its messages
     return f"{kind}: {text}" if text else kind
 
 

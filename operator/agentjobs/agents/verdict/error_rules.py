@@ -104,6 +104,12 @@ REFUSED_BY_CLIENT = Rule(
     Reason.MODEL_REQUEST_INVALID,
     "The model's client refused the request before it was sent, and would again. Correct the agent or its configuration.",
 )
+NO_ADDRESS = Rule(
+    Verdict.FAIL,
+    Reason.MODEL_REQUEST_INVALID,
+    "The model's client misses the provider's address, or the account there. Set it in the worker's environment, such as "
+    "AZURE_AI_API_BASE (agentjobs local: .env), or give the model an api_base.",
+)
 BUDGET = Rule(
     Verdict.FAIL,
     Reason.BUDGET_EXCEEDED,
@@ -156,6 +162,12 @@ TOOLS_LOST = Rule(
 )
 AGENT_FAILED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent's own code failed.")
 AGENT_REPORTED = Rule(Verdict.RETRY, Reason.AGENT_FAILED, "The agent, or a remote one, reported an error.")
+STATE_NOT_WRITTEN = Rule(
+    Verdict.RETRY,
+    Reason.AGENT_FAILED,
+    "The agent's instruction names a {variable} that another agent of this run writes (output_key), and has not written. "
+    "Write {variable?} where that agent may be left out.",
+)
 CANCELLED_INSIDE = Rule(
     Verdict.RETRY,
     Reason.AGENT_FAILED,
@@ -188,8 +200,10 @@ API_ERRORS = frozenset(
         "openai.APIStatusError",
         "openai.APIError",
         "anthropic.APIStatusError",
+        "google.GenAiError",
         "httpx.HTTPStatusError",
         "httpx2.HTTPStatusError",
+        "requests.RequestException",
         "aiohttp.ClientResponseError",
         "litellm.APIError",
         "litellm.APIConnectionError",
@@ -219,6 +233,14 @@ BY_CLASS: dict[str, Rule] = {
 
 BY_ANSWER_CLASS: dict[str, Rule] = {
     "google.UnknownApiResponseError": UNREADABLE,
+    "google.APIResponseValidationError": UNREADABLE,
+    "google.ResponseValidationError": UNREADABLE,
+    "anthropic.APIResponseValidationError": UNREADABLE,
+    "openai.APIResponseValidationError": UNREADABLE,
+    "aiohttp.ContentTypeError": UNREADABLE,
+    "httpx.DecodingError": UNREADABLE,
+    "httpx2.DecodingError": UNREADABLE,
+    "requests.ContentDecodingError": UNREADABLE,
     "json.JSONDecodeError": UNREADABLE,
     "pydantic_core.ValidationError": UNREADABLE,
 }
@@ -227,7 +249,6 @@ answer by the agent's schema. In the agent's own code they say nothing about the
 
 BY_CALL_CLASS: dict[str, Rule] = {
     **BY_ANSWER_CLASS,
-    "aiohttp.ClientPayloadError": UNREACHABLE,
     # time
     "builtins.TimeoutError": TIMED_OUT,
     "httpx.TimeoutException": TIMED_OUT,
@@ -235,20 +256,52 @@ BY_CALL_CLASS: dict[str, Rule] = {
     "aiohttp.ServerTimeoutError": TIMED_OUT,
     "openai.APITimeoutError": TIMED_OUT,
     "anthropic.APITimeoutError": TIMED_OUT,
+    "google.APITimeoutError": TIMED_OUT,
+    "google.TimeoutError": TIMED_OUT,
+    "requests.Timeout": TIMED_OUT,
+    # requests that never leave: an address without a host, a header with a line break
+    "httpx.InvalidURL": REFUSED_BY_CLIENT,
+    "httpx.UnsupportedProtocol": REFUSED_BY_CLIENT,
+    "httpx.LocalProtocolError": REFUSED_BY_CLIENT,
+    "httpx2.InvalidURL": REFUSED_BY_CLIENT,
+    "httpx2.UnsupportedProtocol": REFUSED_BY_CLIENT,
+    "httpx2.LocalProtocolError": REFUSED_BY_CLIENT,
+    "aiohttp.InvalidURL": REFUSED_BY_CLIENT,
+    "aiohttp.NonHttpUrlClientError": REFUSED_BY_CLIENT,
+    "requests.InvalidURL": REFUSED_BY_CLIENT,
+    "requests.InvalidSchema": REFUSED_BY_CLIENT,
+    "requests.MissingSchema": REFUSED_BY_CLIENT,
+    "requests.InvalidHeader": REFUSED_BY_CLIENT,
+    "requests.InvalidJSONError": REFUSED_BY_CLIENT,
+    "openai.OpenAIError": REFUSED_BY_CLIENT,
+    "anthropic.AnthropicError": REFUSED_BY_CLIENT,
+    "litellm.BudgetExceededError": REFUSED_BY_CLIENT,
+    # an error in the middle of a stream, whose status was 200
+    "openai.APIError": MODEL_ERROR,
+    "anthropic.APIError": MODEL_ERROR,
+    "google.GeminiNextGenAPIClientError": MODEL_ERROR,
+    "google.GenAiError": MODEL_ERROR,
     # transport
-    "httpx.TransportError": UNREACHABLE,
-    "httpx2.TransportError": UNREACHABLE,
-    "aiohttp.ClientConnectionError": UNREACHABLE,
+    "aiohttp.ClientError": UNREACHABLE,
+    "google.APIConnectionError": UNREACHABLE,
+    "google.NoResponseError": UNREACHABLE,
+    "google.ContinuationInterruptedError": UNREACHABLE,
+    "requests.RequestException": UNREACHABLE,
+    "httpx.RequestError": UNREACHABLE,
+    "httpx2.RequestError": UNREACHABLE,
     "openai.APIConnectionError": UNREACHABLE,
     "anthropic.APIConnectionError": UNREACHABLE,
     "builtins.ConnectionError": UNREACHABLE,
     "socket.gaierror": UNREACHABLE,
     "ssl.SSLError": UNREACHABLE,
     "google.TransportError": UNREACHABLE,
-    "google.RefreshError": AUTH_FAILED,
-    "google.DefaultCredentialsError": AUTH_FAILED,
+    "google.ResponseError": UNREACHABLE,
+    "google.GoogleAuthError": AUTH_FAILED,
+    "anthropic.CredentialsError": AUTH_FAILED,
+    "anthropic.WorkloadIdentityError": AUTH_FAILED,
 }
-"""Rules by class for errors of a model's call. The status of an error that carries one counts before its class."""
+"""Rules by class for errors of a model's call. The status of an error that carries one counts before its class. A
+client's base class catches what its later versions add."""
 
 LITELLM_KNOWS_BETTER: dict[str, Rule] = {
     "litellm.ContextWindowExceededError": REQUEST_INVALID,
@@ -280,10 +333,14 @@ BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
     (
         "litellm.APIConnectionError",
         r"(?i)\bapi_base is required\b|\brequire an api_base\b|\bMissing (snowflake |CLOUDFLARE_)account_id\b",
-        REFUSED_BY_CLIENT,
+        NO_ADDRESS,
     ),
-    ("litellm.APIError", r"\bMust provide one of the `base_url`", REFUSED_BY_CLIENT),
     ("builtins.ValueError", r"GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION must be set\b", AUTH_FAILED),
+    (
+        "builtins.ValueError",
+        r"^Must provide one of the `base_url` or `azure_endpoint` arguments\b",
+        NO_ADDRESS,
+    ),
     (
         "builtins.KeyError",
         r"Context variable not found",
@@ -332,6 +389,7 @@ def rows() -> frozenset[str]:
             *(f"request's class {name}" for name in BY_REQUEST_CLASS),
             *(f"text {pattern}" for _, pattern, _ in BY_TEXT),
             *(f"code {code}" for code in BY_EVENT_CODE),
-            *("code of no row", "no code", "tool", "tool's result", "client", "agent", "unknown"),
+            *("code of no row", "no code", "tool", "tool's result", "client", "answer", "token", "state"),
+            *("agent", "unknown"),
         )
     )

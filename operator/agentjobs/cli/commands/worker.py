@@ -35,6 +35,12 @@ def worker(
     memory_limit_mib: Annotated[
         int | None, typer.Option(help="Memory that one job may take, in MiB. Default: no limit.")
     ] = None,
+    tool_threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads of a run for its synchronous tools. Default: 0, one after the other as ADK does it."
+        ),
+    ] = None,
     pool: Annotated[str | None, typer.Option(help="Name of the worker pool. Default: default.")] = None,
     name: Name = None,
     config: Config = None,
@@ -54,6 +60,7 @@ def worker(
             "drain_seconds": drain_seconds,
             "health_port": health_port,
             "memory_limit_mib": memory_limit_mib,
+            "tool_threads": tool_threads,
             "pool": pool,
             "name": name,
             "database_url_file": database_url_file,

@@ -427,31 +427,6 @@ async def test_a_models_error_inside_a_tools_agent_is_the_models(
     assert outcome.usage.llm_calls == 2
 
 
-async def test_a_synchronous_tool_does_not_stall_the_loop_and_knows_its_job(write_module: Write) -> None:
-    blocking = job(
-        write_module,
-        """
-    GO = threading.Event()
-    def wait() -> dict:
-        "Blocks its thread."
-        job = current_job()
-        assert GO.wait(60)
-        return {"job": job.uid, "key": job.idempotency_key, "thread": threading.current_thread().name}
-    root_agent = llm(model="echo", tools=[wait])
-    """,
-        "echo:call wait",
-    )
-    run = asyncio.create_task(blocking.attempt())
-    await until(lambda: blocking.events)
-    import sys
-
-    sys.modules["under_test"].GO.set()  # reached only because the loop turns
-    told = json.loads((await run).result or "")
-    assert told["job"] == blocking.uid
-    assert told["key"] == f"job-{blocking.uid}"
-    assert told["thread"] != "MainThread"
-
-
 async def test_a_confirmation_without_a_session_store_is_no_success(write_module: Write) -> None:
     asking = job(
         write_module,
@@ -531,6 +506,39 @@ async def test_an_unknown_variable_in_an_instruction_fails_at_once_and_is_explai
     inline = {"inline": {**ECHO["inline"], "instruction": "Greet {visitor}."}}
     outcome = await Job(inline).attempt()
     assert (outcome.verdict, outcome.reason) == (FAIL, "AgentInvalid")
+    assert "{variable?}" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("root", "verdict", "reason"),
+    [
+        ("llm(tools=[AgentTool(writer)])", FAIL, "AgentInvalid"),
+        (
+            'llm(tools=[AgentTool(writer), AgentTool(llm("planner", output_key="plan"))])',
+            RETRY,
+            "AgentFailed",
+        ),
+        ('SequentialAgent(name="r", sub_agents=[llm("a"), writer])', FAIL, "AgentInvalid"),
+        (
+            'llm("a", sub_agents=[llm("planner", output_key="plan")], instruction="Use {plan}.")',
+            RETRY,
+            "AgentFailed",
+        ),
+    ],
+)
+async def test_a_missing_key_of_the_state_is_final_unless_another_agent_would_write_it(
+    write_module: Write, gemini: FakeGemini, root: str, verdict: Verdict, reason: str
+) -> None:
+    """Wherever the agent stands; a model may call the others in another order the next time."""
+    gemini.script(call("writer", {"request": "x"}) if "AgentTool" in root else text("first"))
+    source = f"""
+    def llm(name="agent", instruction="Answer.", **more):
+        return LlmAgent(name=name, model="gemini-2.5-flash", instruction=instruction, **more)
+    writer = llm("writer", instruction="Use {{plan}}.")
+    root_agent = {root}
+    """
+    outcome = await job(write_module, source).attempt()
+    assert (outcome.verdict, outcome.reason) == (verdict, reason), outcome.message
     assert "{variable?}" in outcome.message
 
 

@@ -10,6 +10,8 @@ from agent_modules import Write, write_module
 from decided_rows import rows
 from runs import Job, module
 
+from agentjobs.agents.verdict.outcome import Verdict
+
 __all__ = ["rows", "write_module"]
 
 TEXT = {
@@ -33,7 +35,7 @@ WITHOUT_ADDRESS = {
     "azure_ai/claude-x": NO_ADDRESS,
     "snowflake/x": NO_ADDRESS,
     "cloudflare/x": NO_ADDRESS,
-    "azure/x": r"text \bMust provide one of the `base_url`",
+    "azure/x": r"text ^Must provide one of the `base_url` or `azure_endpoint` arguments\b",
 }
 """Of each client that needs an address or an account beside its key."""
 

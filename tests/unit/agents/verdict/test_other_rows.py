@@ -23,6 +23,7 @@ from runs import GEMINI, Job, module
 
 from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.classify import Origin, judge_exception
+from client_errors import CLASSES, error_of
 from outcome_cases import CASES
 
 __all__ = ["gemini", "rows", "write_module"]
@@ -83,6 +84,7 @@ OF_AGENTS = {
     "unknown": "llm(model=Broken(model='broken'))",
     "request's class pydantic_core.ValidationError": "llm(model=Strict(model='strict'))",
     "class pydantic_core.ValidationError": "llm(output_schema=Number, output_key='number')",
+    "state": "llm(instruction='Use {plan}.', sub_agents=[llm(name='planner', output_key='plan')])",
     "text Context variable not found": "llm(instruction='Answer in {language}.')",
     r"text ^Model \S+ not found\.": "llm(model='nonsense')",
     "class google.LlmCallsLimitExceededError": "llm(tools=[nothing, raises], before_agent_callback=one_call)",
@@ -157,6 +159,8 @@ async def test_missing_keys_and_clouds_that_refuse_us_have_their_rows(
         await run(lambda patch: _vertex(patch, None))
         await run(lambda patch: _vertex(patch, _service_account(refused, cloud.url)))
         await run(lambda patch: _vertex(patch, _service_account(away, "http://127.0.0.1:1")))
+        cloud.answer = Answer(failure=Failure(503))
+        await run(lambda patch: _vertex(patch, _service_account(refused, cloud.url)))
     assert rows == OF_CLOUDS
 
 
@@ -165,9 +169,10 @@ OF_CLOUDS = [
     r"text ^No API key was provided\.",
     r"text ^No Anthropic credential was found\b",
     r"text GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION must be set\b",
-    "class google.DefaultCredentialsError",
-    "class google.RefreshError",
+    "class google.GoogleAuthError",
+    "class google.GoogleAuthError",
     "class google.TransportError",
+    "token",
 ]
 
 
@@ -289,6 +294,8 @@ ELSEWHERE = {
     r"text \bMust provide one of the `base_url`": "",
     r"text \b[A-Z]+_API_KEY is not set\b": "",
     r"text \bAPI key are not set\b": "",
+    r"text ^Must provide one of the `base_url` or `azure_endpoint` arguments\b": "there, too",
+    "answer": "test_client_errors.py",
     r"text ^Project or API key must be set\b": "no run of a version that we take: ADK says 'No API key' before; kept for "
     "agents that make their own client",
 }
@@ -298,4 +305,6 @@ ELSEWHERE = {
 def test_every_row_of_the_table_is_reached_by_something_real() -> None:
     reached = {row for case in CASES for row in case.rows} - {""}
     reached |= {*OF_AGENTS, *OF_CLOUDS, *RAISED, *ELSEWHERE}
+    of_clients = {judge_exception(error_of(kind, None), Origin.MODEL).row for _, kind in CLASSES}
+    reached |= {row for row in of_clients if row.startswith("class ")}
     assert reached == set(error_rules.rows())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,52 @@ async def test_an_endless_loop_that_ignores_sigterm_is_killed(
     assert (ended.outcome, ended.exit_status, ended.why) == (None, -9, Why.TIMEOUT)
 
 
-async def test_an_endless_loop_in_a_tools_thread_hears_the_cancel(executors: ExecutorPool) -> None:
-    executor = await executors.spawn(attempt_spec_of(call("burn_in_thread"), timeout=1), lambda _: None)
-    patient(executor)
-    ended = await end_of(executor)
+async def test_an_endless_loop_in_a_tools_thread_hears_the_cancel(path: str) -> None:
+    settings = executor_settings(path)
+    settings = replace(settings, agents=replace(settings.agents, tool_threads=1))
+    async with ExecutorPool(settings) as executors:
+        executor = await executors.spawn(attempt_spec_of(call("burn_in_thread"), timeout=1), lambda _: None)
+        patient(executor)
+        ended = await end_of(executor)
     assert (ended.cancelled, ended.why) == (True, Why.TIMEOUT)
+
+
+@pytest.mark.parametrize("why", [Why.CANCEL, Why.DEADLINE, Why.TIMEOUT, Why.SUSPEND, Why.DRAIN])
+async def test_a_synchronous_tool_keeps_nobody_from_stopping_its_run(
+    executors: ExecutorPool, tmp_path: Path, why: Why
+) -> None:
+    ended = await stopped_inside(executors, "sleep", why, tmp_path / "inside")
+    assert (ended.outcome, ended.exit_status, ended.why) == (None, -15, why)
+
+
+async def test_what_a_run_did_is_told_before_its_synchronous_tool_begins(
+    executors: ExecutorPool, tmp_path: Path
+) -> None:
+    seen: list[AgentEvent] = []
+    file = tmp_path / "inside"
+    executor = await executors.spawn(attempt_spec_of(call("sleep", file=str(file))), seen.append)
+    await until(file.exists, "the run is inside its tool")
+    await until(lambda: executor.usage.tool_calls, "its usage has come")
+    assert [(event.kind, event.tool) for event in seen] == [("tool_call", "sleep")]
+    assert (executor.usage.llm_calls, executor.usage.tool_calls) == (1, 1)
+    assert executor.usage.total_tokens > 0
+    executor.kill()
+    assert (await end_of(executor)).usage == executor.usage
+
+
+@pytest.mark.parametrize(("why", "verdict"), [(Why.CANCEL, Verdict.CANCELLED), (Why.DRAIN, None)])
+async def test_a_stop_is_heard_when_a_synchronous_tool_ends_in_time(
+    executors: ExecutorPool, tmp_path: Path, why: Why, verdict: Verdict | None
+) -> None:
+    file = tmp_path / "inside"
+    executor = await executors.spawn(
+        attempt_spec_of(call("sleep", file=str(file), seconds=1.0)), lambda _: None
+    )
+    patient(executor)
+    await until(file.exists, "the run is inside its tool")
+    executor.stop(why)
+    ended = await end_of(executor)
+    assert (ended.outcome and ended.outcome.verdict, ended.exit_status, ended.why) == (verdict, None, why)
 
 
 @pytest.mark.parametrize("why", [Why.DRAIN, Why.SUSPEND])

@@ -114,6 +114,18 @@ async def test_h13_a_run_that_hears_nothing_is_killed_by_the_template(opened: Op
         assert executors.templates == 1
 
 
+async def test_h13_a_run_in_a_synchronous_tool_is_killed_by_the_template(
+    opened: Open, tmp_path: Path
+) -> None:
+    inside = tmp_path / "inside"
+    async with opened(grace=0.2) as executors:
+        async with renewed(executors):
+            blocked = await start(executors, call("sleep", file=str(inside)))
+            await until(inside.exists, "the run is inside its tool")
+        ended = await end_of(blocked)
+        assert (ended.why, ended.exit_status) == (Why.LEASE, -9)
+
+
 async def test_h13_a_lease_that_is_renewed_in_time_harms_nobody(opened: Open, tmp_path: Path) -> None:
     go = tmp_path / "go"
     async with opened(grace=2) as executors, renewed(executors):
