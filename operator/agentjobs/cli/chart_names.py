@@ -25,6 +25,8 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "drain_seconds": ("pools.<name>.drainSeconds",),
     "memory_limit_mib": ("pools.<name>.memoryLimitMib",),
     "model_timeout_seconds": ("pools.<name>.modelTimeoutSeconds",),
+    "artifact_limit_mib": ("pools.<name>.artifactLimitMib",),
+    "session_artifacts_limit_mib": ("pools.<name>.sessionArtifactsLimitMib",),
     "namespaces": ("watchNamespaces",),
     "queue_access": ("queues",),
     "default_ttl_seconds": ("operator.defaultTtlSeconds",),

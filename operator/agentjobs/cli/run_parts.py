@@ -51,6 +51,8 @@ def start_worker(settings: Settings) -> int:
                 session_dsn=settings.session_dsn(),
                 session_dsn_file=settings.session_dsn_file(),
                 model_timeout_seconds=settings.model_timeout_seconds,
+                artifact_limit_mib=settings.artifact_limit_mib,
+                session_artifacts_limit_mib=settings.session_artifacts_limit_mib,
                 tracebacks=settings.tracebacks,
                 pool=settings.pool,
                 local=settings.local,

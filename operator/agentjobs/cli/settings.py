@@ -150,6 +150,20 @@ class Settings(BaseSettings):
     model_timeout_seconds: int = Field(
         300, ge=1, le=86_400, description="The longest that one model call may take.", examples=[300]
     )
+    artifact_limit_mib: int = Field(
+        10,
+        ge=1,
+        le=64,
+        description="The most that one version of one artifact may take, in MiB: a file that an agent saves.",
+        examples=[10],
+    )
+    session_artifacts_limit_mib: int = Field(
+        100,
+        ge=1,
+        le=65_536,
+        description="The most that all versions of a session's artifacts may take together, in MiB.",
+        examples=[100],
+    )
     pool: str = Field(
         "default", pattern=DNS_LABEL, description="Name of the worker pool; breakers of models belong to it."
     )

@@ -26,6 +26,8 @@ CHART: Mapping[str, str] = {
     "drain_seconds": "pools.{pool}.drainSeconds",
     "memory_limit_mib": "pools.{pool}.memoryLimitMib",
     "model_timeout_seconds": "pools.{pool}.modelTimeoutSeconds",
+    "artifact_limit_mib": "pools.{pool}.artifactLimitMib",
+    "session_artifacts_limit_mib": "pools.{pool}.sessionArtifactsLimitMib",
     # the operator
     "namespaces": "watchNamespaces",
     "queue_access.namespaces": "queues.{queue}.allowedNamespaces",

@@ -26,6 +26,10 @@ class AgentSettings:
     """A file with that URL, read at each connect, so that a running job takes up a rotated password."""
     model_timeout_seconds: int = 300
     """The longest that one model call may take."""
+    artifact_limit_mib: int = 10
+    """The most that one version of one artifact may take, in MiB."""
+    session_artifacts_limit_mib: int = 100
+    """The most that all versions of a session's artifacts may take together, in MiB."""
     tracebacks: bool = False
     """Whether the traceback of an error is printed whole: its source lines and other errors' texts may hold anything."""
     pool: str = "default"

@@ -16,12 +16,14 @@ from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.run.continuation import FINISHED
 from agentjobs.agents.run.history import MARKER, visible
 from agentjobs.agents.run.invocation import choose
+from agentjobs.agents.sessions.artifacts import ArtifactLimits
 from agentjobs.agents.sessions.fence import Fence, holding
-from agentjobs.agents.sessions.service import JobSessions, service_for
+from agentjobs.agents.sessions.service import JobSessions, artifacts_of, service_for
 from agentjobs.agents.sessions.view import SessionView
 from agentjobs.values.names import own_session
 
 if TYPE_CHECKING:
+    from google.adk.artifacts import BaseArtifactService
     from google.adk.sessions import BaseSessionService, Session
     from google.adk.workflow import BaseNode
 
@@ -32,6 +34,8 @@ class Conversation:
 
     service: BaseSessionService
     """The store as ADK sees it: without what leads nowhere in the history (``history.visible``)."""
+    artifacts: BaseArtifactService
+    """The files that the session's agents have saved, and those of its user."""
     app_name: str
     """``<namespace>/<appName>``, so that two namespaces never share a session (H18)."""
     user_id: str
@@ -94,6 +98,7 @@ async def open_conversation(
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
             service=SessionView(service, lambda events: visible(events, invocation_id, agent.root)),
+            artifacts=artifacts_of(service, limits_of(settings)),
             app_name=app_name,
             user_id=spec.user_id,
             session_id=session_id,
@@ -108,6 +113,11 @@ async def open_conversation(
             holding.reset(token)
         if isinstance(service, JobSessions):
             await service.release()
+
+
+def limits_of(settings: AgentSettings) -> ArtifactLimits:
+    """The pool's limits of artifacts."""
+    return ArtifactLimits(settings.artifact_limit_mib, settings.session_artifacts_limit_mib, settings.pool)
 
 
 async def _session(service: BaseSessionService, app_name: str, user_id: str, session_id: str) -> Session:
