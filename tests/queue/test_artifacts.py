@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import textwrap
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 from agent_modules import Write, write_module
-from gemini import FakeGemini, call, gemini, text
+from gemini import FakeGemini, call, file, gemini, text
 from google.adk.artifacts import BaseArtifactService, InMemoryArtifactService
 from google.adk.artifacts.artifact_util import _new_rewind_tombstone
 from google.adk.errors.input_validation_error import InputValidationError
 from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.genai import types
-from runs import ECHO, Job, module
+from runs import ECHO, GEMINI, Job, module
 
 from agentjobs.agents.sessions.artifacts import MIB, ArtifactLimits, PostgresArtifacts
 from agentjobs.agents.sessions.erase import erase_sessions
@@ -364,3 +365,41 @@ async def test_a_run_that_saves_nothing_sends_no_statement_about_artifacts(
     assert (await Job(ECHO, dsn=dsn).attempt()).verdict is Verdict.COMPLETE
     assert sent, "the statements are counted"
     assert not [one for one in sent if "artifact" in one]
+
+
+# an answer that is a file -----------------------------------------------------------------------------------
+
+DRAWING = bytes(range(70))
+
+
+@pytest.mark.parametrize(("said", "before"), [("", ""), ("A logo:", "A logo:\n")])
+async def test_an_image_is_an_answer_that_is_kept_and_the_result_says_what_it_is(
+    dsn: str, gemini: FakeGemini, said: str, before: str
+) -> None:
+    gemini.script(file("image/png", DRAWING, said))
+    job = Job(GEMINI, "Draw.", dsn=dsn)
+    outcome = await job.attempt()
+    name = f"job-{job.uid}-answer-1.png"
+    assert (outcome.verdict, outcome.reason) == (Verdict.COMPLETE, "Completed")
+    assert outcome.result == f"{before}image/png, 70 bytes: artifact {name}"
+    again = await job.attempt()
+    assert (again.result, again.usage.llm_calls) == (outcome.result, 0), "its ack was lost"
+    store = JobSessions(dsn)
+    service = artifacts_of(store, ArtifactLimits())
+    key = {**job.session_key, "filename": name}
+    assert await service.list_versions(**key) == [0]
+    blob = (await service.load_artifact(**key)).inline_data  # type: ignore[union-attr]
+    assert (blob.mime_type, blob.data) == ("image/png", DRAWING)  # type: ignore[union-attr]
+    await store.release()
+
+
+async def test_an_answer_that_has_no_room_is_an_answer_and_says_so(dsn: str, gemini: FakeGemini) -> None:
+    gemini.script(file("image/png", b"x" * (MIB + 1)))
+    job = Job(GEMINI, "Draw.", dsn=dsn)
+    job.settings = replace(job.settings, artifact_limit_mib=1)
+    outcome = await job.attempt()
+    assert outcome.verdict is Verdict.COMPLETE
+    assert outcome.result is not None
+    assert "image/png, 1048577 bytes" in outcome.result
+    assert "Not kept." in outcome.result
+    assert "artifactLimitMib" in outcome.result

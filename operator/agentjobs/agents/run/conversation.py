@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from google.adk.events.event import Event
+from google.genai import types
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.resolve import Resolved
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.run.continuation import FINISHED
+from agentjobs.agents.run.events import AnswerFile
 from agentjobs.agents.run.history import MARKER, visible
 from agentjobs.agents.run.invocation import choose
 from agentjobs.agents.sessions.artifacts import ArtifactLimits
@@ -65,6 +67,17 @@ class Conversation:
         if session is not None:
             mark = Event(author=MARKER, invocation_id=self.invocation_id, custom_metadata={FINISHED: True})
             await self.service.append_event(session, mark)
+
+    async def keep(self, file: AnswerFile) -> None:
+        """Saves a file of the answer as an artifact, unless an earlier run has.
+
+        :raises ArtifactRefused: the pool's limits have no room for it.
+        """
+        key = {"app_name": self.app_name, "user_id": self.user_id, "session_id": self.session_id}
+        if not await self.artifacts.list_versions(**key, filename=file.name):
+            blob = types.Blob(mime_type=file.mime_type, data=file.data)
+            part = types.Part(inline_data=blob)
+            await self.artifacts.save_artifact(**key, filename=file.name, artifact=part)
 
 
 @asynccontextmanager
