@@ -24,6 +24,12 @@ create table if not exists adk.artifact (
     session_id varchar(128) generated always as (nullif(shelf, '')) stored,
     primary key (app_name, user_id, shelf, filename, version)
 );
+do $$ begin  -- uncompressed, so that a reader of one piece reads that piece alone; asked first, since the change locks the table
+    if exists (select from pg_attribute
+                where attrelid = 'adk.artifact'::regclass and attname = 'content' and attstorage <> 'e') then
+        alter table adk.artifact alter column content set storage external;
+    end if;
+end $$;
 """
 
 # A session's files go with its row, whoever deletes that. For ADK's tables of our version alone: others may have other keys.
