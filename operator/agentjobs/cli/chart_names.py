@@ -62,6 +62,7 @@ BY_ENV: Mapping[str, str] = {
     "lease_grace_seconds": "pools.<name>.env",
     "poll_seconds": "pools.<name>.env",
     "model_health": "pools.<name>.env",
+    "credential_key_file": "pools.<name>.env",
     "allow_env_files": "pools.<name>.env",
     "tracebacks": "pools.<name>.env",
     "restored_label": "operator.env",

@@ -164,6 +164,12 @@ class Settings(BaseSettings):
         description="The most that all versions of a session's artifacts may take together, in MiB.",
         examples=[100],
     )
+    credential_key_file: Path | None = Field(
+        None,
+        description="A file, from a Secret, with the keys that seal credentials which tools have got for users: one a line, the first "
+        "seals. Absent: a credential lasts for one run.",
+        examples=["/run/secrets/credentials/key"],
+    )
     pool: str = Field(
         "default", pattern=DNS_LABEL, description="Name of the worker pool; breakers of models belong to it."
     )

@@ -30,6 +30,8 @@ class AgentSettings:
     """The most that one version of one artifact may take, in MiB."""
     session_artifacts_limit_mib: int = 100
     """The most that all versions of a session's artifacts may take together, in MiB."""
+    credential_key_file: str | None = None
+    """A file with the keys that seal credentials of users. None: a credential lasts for one run."""
     tracebacks: bool = False
     """Whether the traceback of an error is printed whole: its source lines and other errors' texts may hold anything."""
     pool: str = "default"

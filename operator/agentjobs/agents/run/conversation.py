@@ -20,12 +20,13 @@ from agentjobs.agents.run.history import MARKER, visible
 from agentjobs.agents.run.invocation import choose
 from agentjobs.agents.sessions.artifacts import ArtifactLimits
 from agentjobs.agents.sessions.fence import Fence, holding
-from agentjobs.agents.sessions.service import JobSessions, artifacts_of, service_for
+from agentjobs.agents.sessions.service import JobSessions, artifacts_of, credentials_of, service_for
 from agentjobs.agents.sessions.view import SessionView
 from agentjobs.values.names import own_session
 
 if TYPE_CHECKING:
     from google.adk.artifacts import BaseArtifactService
+    from google.adk.auth.credential_service.base_credential_service import BaseCredentialService
     from google.adk.sessions import BaseSessionService, Session
     from google.adk.workflow import BaseNode
 
@@ -38,6 +39,8 @@ class Conversation:
     """The store as ADK sees it: without what leads nowhere in the history (``history.visible``)."""
     artifacts: BaseArtifactService
     """The files that the session's agents have saved, and those of its user."""
+    credentials: BaseCredentialService
+    """The credentials that tools have got for the user."""
     app_name: str
     """``<namespace>/<appName>``, so that two namespaces never share a session (H18)."""
     user_id: str
@@ -112,6 +115,7 @@ async def open_conversation(
         yield Conversation(
             service=SessionView(service, lambda events: visible(events, invocation_id, agent.root)),
             artifacts=artifacts_of(service, limits_of(settings)),
+            credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,
             user_id=spec.user_id,
             session_id=session_id,

@@ -59,6 +59,7 @@ def runner_of(
         session_service=conversation.service,
         artifact_service=conversation.artifacts,
         memory_service=InMemoryMemoryService(),
+        credential_service=conversation.credentials,
     )
 
 

@@ -6,10 +6,8 @@ loads nothing costs no statement. Runs in the executor.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from google.adk.artifacts.artifact_util import (
     _MAX_ARTIFACT_REFERENCE_DEPTH,
@@ -22,16 +20,14 @@ from google.adk.artifacts.base_artifact_service import ArtifactVersion, BaseArti
 from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.genai import types
 
-from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import artifact_sql as sql
 from agentjobs.agents.sessions.artifact_rows import USER_PREFIX, Shelf, part_of, shown, stored_part
 from agentjobs.agents.sessions.connection import fetch
-from agentjobs.agents.sessions.fence import HOLD, holding
+from agentjobs.agents.sessions.fence import hold
+from agentjobs.agents.sessions.home import HomeStore, Store
 from agentjobs.agents.verdict.errors import ArtifactRefused
 from agentjobs.database.connection import Connection
 from agentjobs.values.setting_names import both_names
-
-T = TypeVar("T")
 
 MIB = 1 << 20
 MOST_FILES = 10_000
@@ -50,25 +46,12 @@ class ArtifactLimits:
     """The pool's name, for error messages."""
 
 
-class Store(Protocol):
-    """The session store, as artifacts use it."""
-
-    async def in_store(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """The result of ``work`` with the process's connection."""
-        ...
-
-
 class PostgresArtifacts(BaseArtifactService):
-    """The artifact service of one run.
-
-    ADK calls asynchronous tools in threads, each on an event loop of its own, while the connection belongs to the run's loop:
-    so each statement runs on the loop on which the service was made.
-    """
+    """The artifact service of one run. To be made on the run's event loop."""
 
     def __init__(self, store: Store, limits: ArtifactLimits) -> None:
-        self._store = store
+        self._store = HomeStore(store)
         self._limits = limits
-        self._loop = asyncio.get_running_loop()
 
     async def save_artifact(
         self,
@@ -98,7 +81,7 @@ class PostgresArtifacts(BaseArtifactService):
 
         async def save(connection: Connection) -> int:
             async with connection.transaction():
-                await _hold(connection)
+                await hold(connection)
                 lock = sql.LOCK_SESSION if shelf.session_id else sql.LOCK_USER
                 if not await fetch(connection, lock, values):
                     raise SessionNotFoundError(f"Session {session_id} not found.")
@@ -108,7 +91,7 @@ class PostgresArtifacts(BaseArtifactService):
                     raise self._full(filename, shelf, values["size_bytes"], files, kept)
             return int(version)
 
-        return await self._write(save)
+        return await self._store.write(save)
 
     async def load_artifact(
         self,
@@ -141,7 +124,7 @@ class PostgresArtifacts(BaseArtifactService):
     ) -> list[str]:
         shelves = ["", session_id] if session_id else [""]
         values = {"app_name": app_name, "user_id": user_id, "shelves": shelves}
-        rows = await self._read(lambda connection: fetch(connection, sql.KEYS, values))
+        rows = await self._store.read(lambda connection: fetch(connection, sql.KEYS, values))
         return sorted(name for (name,) in rows)
 
     async def delete_artifact(
@@ -151,10 +134,10 @@ class PostgresArtifacts(BaseArtifactService):
 
         async def delete(connection: Connection) -> None:
             async with connection.transaction():
-                await _hold(connection)
+                await hold(connection)
                 await connection.execute(sql.DELETE, values)
 
-        await self._write(delete)
+        await self._store.write(delete)
 
     async def list_versions(
         self, *, app_name: str, user_id: str, filename: str, session_id: str | None = None
@@ -187,14 +170,14 @@ class PostgresArtifacts(BaseArtifactService):
             row = await (await connection.execute(sql.LOAD, values, binary=True)).fetchone()
             return None if row is None else part_of(*row)
 
-        return await self._read(load)
+        return await self._store.read(load)
 
     async def _versions(
         self, app_name: str, user_id: str, filename: str, session_id: str | None, version: int | None = None
     ) -> list[ArtifactVersion]:
         shelf = Shelf.of(app_name, user_id, filename, session_id)
         values = {**shelf.parameters(), "filename": filename, "version": version}
-        rows = await self._read(lambda connection: fetch(connection, sql.VERSIONS, values))
+        rows = await self._store.read(lambda connection: fetch(connection, sql.VERSIONS, values))
         return [
             ArtifactVersion(
                 version=number,
@@ -212,21 +195,6 @@ class PostgresArtifacts(BaseArtifactService):
             for number, mime_type, metadata, seconds in rows
         ]
 
-    async def _write(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        async def waited() -> T:
-            await wait_for_lease()
-            return await self._store.in_store(work)
-
-        return await self._at_home(waited())
-
-    async def _read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        return await self._at_home(self._store.in_store(work))
-
-    async def _at_home(self, work: Coroutine[Any, Any, T]) -> T:
-        if asyncio.get_running_loop() is self._loop:
-            return await work
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
-
     def _full(self, filename: str, shelf: Shelf, size: int, files: int, kept: int) -> ArtifactRefused:
         whose = f"session {shelf.session_id!r}" if shelf.session_id else f"user {shelf.user_id!r}"
         if files >= MOST_FILES:
@@ -242,10 +210,3 @@ class PostgresArtifacts(BaseArtifactService):
 
     def _setting(self, name: str) -> str:
         return both_names(name, pool=self._limits.pool)
-
-
-async def _hold(connection: Connection) -> None:
-    """Keeps the session for this task's run until the end of the transaction (H13). Raises SessionFenced."""
-    fence = holding.get()
-    if fence is not None and not await fetch(connection, HOLD, fence.parameters()):
-        raise fence.lost()

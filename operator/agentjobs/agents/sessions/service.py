@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.adk.artifacts import BaseArtifactService, InMemoryArtifactService
+from google.adk.auth.credential_service.base_credential_service import BaseCredentialService
+from google.adk.auth.credential_service.in_memory_credential_service import InMemoryCredentialService
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
@@ -20,7 +23,9 @@ from agentjobs.agents.sessions import sql
 from agentjobs.agents.sessions.artifact_sql import ARTIFACT_TABLE, WITH_SESSION
 from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
 from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store, lacks_tables
+from agentjobs.agents.sessions.credential_sql import CREDENTIAL_TABLE
 from agentjobs.agents.sessions.fence import FENCE_TABLE
+from agentjobs.agents.sessions.home import HomeStore
 from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.database.connection import Connection
@@ -178,6 +183,7 @@ class JobSessions(BaseSessionService):
             await connection.execute(sql.LOCK)
             await connection.execute(FENCE_TABLE)
             await connection.execute(ARTIFACT_TABLE)
+            await connection.execute(CREDENTIAL_TABLE)
             await store.prepare_tables()
         return store
 
@@ -210,6 +216,7 @@ async def _make_tables(connection: Connection) -> str:
     await connection.execute(sql.TABLES)
     await connection.execute(FENCE_TABLE)
     await connection.execute(ARTIFACT_TABLE)
+    await connection.execute(CREDENTIAL_TABLE)
     await connection.execute(WITH_SESSION)
     return sql.SCHEMA_VERSION
 
@@ -234,6 +241,17 @@ def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
 def artifacts_of(service: BaseSessionService, limits: ArtifactLimits) -> BaseArtifactService:
     """The artifact service of a run, which lasts as long as its sessions do. To be called on the run's event loop."""
     return PostgresArtifacts(service, limits) if isinstance(service, JobSessions) else _in_memory()[1]
+
+
+def credentials_of(service: BaseSessionService, app_name: str, key_file: str | None) -> BaseCredentialService:
+    """The credential service of a run: sealed ones, where the pool has a key. To be called on the run's event loop."""
+    with warnings.catch_warnings():  # each run's output would tell that ADK's class is experimental
+        warnings.filterwarnings("ignore", message=r"\[EXPERIMENTAL\]")
+        if key_file is None or not isinstance(service, JobSessions):
+            return InMemoryCredentialService()
+        from agentjobs.agents.sessions.credentials import SealedCredentials
+
+        return SealedCredentials(HomeStore(service), app_name, Path(key_file))
 
 
 def _in_memory() -> tuple[InMemorySessionService, InMemoryArtifactService]:
