@@ -253,6 +253,21 @@ async def test_a_file_goes_with_its_session_and_a_users_stays(
         await artifacts.save_artifact(**KEY, filename="f", artifact=said("x"))
 
 
+async def test_a_session_is_deleted_without_reading_its_users_other_files(
+    dsn: str, sessions: JobSessions, artifacts: PostgresArtifacts
+) -> None:
+    for number in range(300):
+        await artifacts.save_artifact(
+            **{**KEY, "session_id": "other"}, filename=f"{number}", artifact=said("x")
+        )
+    run(dsn, "vacuum analyze adk.artifact")
+    plan = run(
+        dsn,
+        "explain delete from adk.artifact where app_name = 'team-a/app' and user_id = 'ann' and session_id = 's'",
+    )
+    assert "idx_artifact_session" in str(plan), plan
+
+
 async def test_erasing_a_person_erases_the_files_of_all_sessions_and_nobody_elses(
     dsn: str, sessions: JobSessions, artifacts: PostgresArtifacts
 ) -> None:
@@ -347,7 +362,7 @@ async def test_a_tool_that_saves_too_much_ends_the_job_with_the_limit_in_its_mes
     assert len(outcome.message) < 1000
 
 
-async def test_a_run_that_saves_nothing_sends_no_statement_about_artifacts(
+async def test_a_run_that_saves_nothing_sends_no_statement_about_artifacts_or_credentials(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agentjobs.database.connection import Connection
@@ -364,7 +379,7 @@ async def test_a_run_that_saves_nothing_sends_no_statement_about_artifacts(
     sent.clear()
     assert (await Job(ECHO, dsn=dsn).attempt()).verdict is Verdict.COMPLETE
     assert sent, "the statements are counted"
-    assert not [one for one in sent if "artifact" in one]
+    assert not [one for one in sent if "artifact" in one or "credential" in one]
 
 
 # an answer that is a file -----------------------------------------------------------------------------------

@@ -32,8 +32,10 @@ do $$ begin  -- uncompressed, so that a reader of one piece reads that piece alo
 end $$;
 """
 
-# A session's files go with its row, whoever deletes that. For ADK's tables of our version alone: others may have other keys.
+# A session's files go with its row, whoever deletes that. For ADK's tables of our version alone: others may have other keys. The index
+# is the deletion's: by the primary key it would read all files of the user, who is the same one for all jobs that name none.
 WITH_SESSION: LiteralString = """
+create index if not exists idx_artifact_session on adk.artifact (app_name, user_id, session_id);
 do $$ begin
     if not exists (select from pg_constraint where conname = 'artifact_session' and conrelid = 'adk.artifact'::regclass) then
         delete from adk.artifact a

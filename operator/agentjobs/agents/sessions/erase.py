@@ -27,8 +27,8 @@ APPS: LiteralString = (
     "select app_name from adk.app_states where starts_with(app_name, %(prefix)s) order by app_name"
 )
 
-# Sessions by primary key, with events and artifacts by their foreign keys' cascade (idx_events_app_user_session_ts_id; of artifacts
-# the primary key's first two columns). Lock order: sessions by
+# Sessions by primary key, with events and artifacts by their foreign keys' cascade (idx_events_app_user_session_ts_id,
+# idx_artifact_session). Lock order: sessions by
 # key; one statement is one transaction, so nothing else is locked meanwhile.
 SESSIONS: LiteralString = """
     delete from adk.sessions where (app_name, user_id, id) in (
