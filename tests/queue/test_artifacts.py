@@ -401,7 +401,7 @@ async def test_an_image_is_an_answer_that_is_kept_and_the_result_says_what_it_is
     assert (again.result, again.usage.llm_calls) == (outcome.result, 0), "its ack was lost"
     store = JobSessions(dsn)
     service = artifacts_of(store, ArtifactLimits())
-    key = {**job.session_key, "filename": name}
+    key: dict[str, Any] = {**job.session_key, "filename": name}
     assert await service.list_versions(**key) == [0]
     blob = (await service.load_artifact(**key)).inline_data  # type: ignore[union-attr]
     assert (blob.mime_type, blob.data) == ("image/png", DRAWING)  # type: ignore[union-attr]

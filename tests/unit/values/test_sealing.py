@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def test_the_first_key_seals_and_each_opens(tmp_path: Path) -> None:
     file.write_bytes(new + b"\n" + old + b"\n")
     assert keys_of(file).decrypt(sealed) == b"x"
     assert Fernet(new).decrypt(keys_of(file).encrypt(b"y")) == b"y"
+
+
+def test_the_command_of_docs_and_message_makes_a_key(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="as made by") as raised:
+        keys_of(tmp_path / "key")
+    command = str(raised.value).partition("as made by: ")[2]
+    assert f"{command} > key\n" in (Path(__file__).parents[3] / "docs" / "agents.md").read_text()
+    subprocess.run(["sh", "-c", f"{command} > key"], cwd=tmp_path, check=True, timeout=60)
+    assert keys_of(tmp_path / "key").encrypt(b"x")
 
 
 @pytest.mark.parametrize(

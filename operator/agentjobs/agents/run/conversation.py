@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.adk.events.event import Event
 from google.genai import types
@@ -76,10 +76,13 @@ class Conversation:
 
         :raises ArtifactRefused: the pool's limits have no room for it.
         """
-        key = {"app_name": self.app_name, "user_id": self.user_id, "session_id": self.session_id}
+        key: dict[str, Any] = {
+            "app_name": self.app_name,
+            "user_id": self.user_id,
+            "session_id": self.session_id,
+        }
         if not await self.artifacts.list_versions(**key, filename=file.name):
-            blob = types.Blob(mime_type=file.mime_type, data=file.data)
-            part = types.Part(inline_data=blob)
+            part = types.Part(inline_data=types.Blob(mime_type=file.mime_type, data=file.data))
             await self.artifacts.save_artifact(**key, filename=file.name, artifact=part)
 
 
