@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from google.adk.artifacts.artifact_util import _new_rewind_tombstone
 from google.adk.errors.input_validation_error import InputValidationError
 from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.genai import types
-from runs import ECHO, GEMINI, Job, module
+from runs import ECHO, GEMINI, Job, module, until
 
 from agentjobs.agents.sessions.artifacts import MIB, ArtifactLimits, PostgresArtifacts
 from agentjobs.agents.sessions.erase import erase_sessions
@@ -304,7 +305,9 @@ async def test_tables_of_another_adk_version_have_artifacts_too(dsn: str, sessio
 # in runs ------------------------------------------------------------------------------------------------------
 
 REPORT = """
+    import asyncio
     from google.adk.agents import LlmAgent
+    from google.adk.tools import FunctionTool
     from google.genai import types
     CALLS = []
     async def write(tool_context) -> str:
@@ -323,6 +326,9 @@ REPORT = """
         names = await tool_context.list_artifacts()
         part = await tool_context.load_artifact("report.txt")
         return f"{names}: {part.text if part else 'nothing'}"
+    def pay() -> str:
+        "Pays."
+        return "paid"
     root_agent = LlmAgent(name="agent", model="gemini-2.5-flash", tools=[write, fetch, read])
 """
 
@@ -342,13 +348,49 @@ async def test_a_retry_finds_what_a_finished_tool_saved(
     if kept == "in Postgres":
         forget_services()  # as in another process
     assert (await job.attempt()).verdict is Verdict.COMPLETE
-    results = [
+    assert await read_by(job) == [{"result": "['report.txt']: All is well."}]
+
+
+async def read_by(job: Job) -> list[Any]:
+    """What the tool ``read`` of a job has found."""
+    return [
         part.function_response.response
         for event in await job.stored()
         for part in (event.content.parts if event.content else ())
         if part.function_response and part.function_response.name == "read"
     ]
-    assert results == [{"result": "['report.txt']: All is well."}]
+
+
+async def test_a_run_after_a_drain_finds_what_a_finished_tool_saved(
+    dsn: str, gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script(call("write"), call("fetch"), call("fetch"), call("read"), text("Done."))
+    job = reporter(write_module, dsn, REPORT.replace("raise RuntimeError(", "await asyncio.sleep(3600), ("))
+    drained = asyncio.create_task(job.attempt())
+    await until(lambda: "fetch" in getattr(sys.modules.get("report_agent"), "CALLS", ()))
+    drained.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drained
+    forget_services()
+    assert (await job.attempt()).verdict is Verdict.COMPLETE
+    assert await read_by(job) == [{"result": "['report.txt']: All is well."}]
+
+
+async def test_a_run_after_an_approval_and_a_later_job_of_the_session_find_it(
+    dsn: str, gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script(call("write"), call("pay"), call("read"), text("Done."), call("read"), text("Done."))
+    asking = REPORT.replace("tools=[", "tools=[FunctionTool(pay, require_confirmation=True), ")
+    job = reporter(write_module, dsn, asking, session_id="shared")
+    asked = await job.attempt()
+    assert asked.verdict is Verdict.ASK
+    job.fields["answers"] = {request.id: {"approved": True} for request in asked.requests}
+    forget_services()
+    assert (await job.attempt()).verdict is Verdict.COMPLETE
+    later = reporter(write_module, dsn, asking, session_id="shared")
+    forget_services()
+    assert (await later.attempt()).verdict is Verdict.COMPLETE
+    assert await read_by(later) == [{"result": "['report.txt']: All is well."}] * 2
 
 
 async def test_a_tool_that_saves_too_much_ends_the_job_with_the_limit_in_its_message(
