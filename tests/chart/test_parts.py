@@ -412,7 +412,7 @@ def test_two_pods_of_the_runs_api_stay_while_nodes_and_versions_change(helm: Hel
 def test_who_may_view_reads_no_output_result_or_conversation(helm: Helm) -> None:
     roles = {o["metadata"]["name"]: o for o in helm.render() if o["kind"] == "ClusterRole"}
     prefix, to = "agents-agentjobs-runs-", "rbac.authorization.k8s.io/aggregate-to-"
-    texts = {"agentruns/log", "agentruns/result", "agentruns/transcript"}
+    texts = {"agentruns/artifacts", "agentruns/log", "agentruns/result", "agentruns/transcript"}
     reach: dict[str, set[tuple[str, str]]] = {"view": set(), "edit": set(), "admin": set()}
     for name, found in roles.items():
         for role in reach:

@@ -14,6 +14,7 @@ process, needs in its environment.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import threading
@@ -114,6 +115,13 @@ def text(*said: str, thought: str = "", usage: Mapping[str, int] = USAGE) -> Ans
         body=_candidate([*thoughts, {"text": "".join(said)}], usage=usage),
         chunks=chunks if len(said) > 1 else (),
     )
+
+
+def file(mime_type: str, data: bytes, said: str = "") -> Answer:
+    """An answer that is a file, with or without a text."""
+    texts = [{"text": said}] if said else []
+    blob = {"mimeType": mime_type, "data": base64.b64encode(data).decode()}
+    return Answer(body=_candidate([*texts, {"inlineData": blob}]))
 
 
 def call(name: str, arguments: Mapping[str, Any] | None = None, usage: Mapping[str, int] = USAGE) -> Answer:

@@ -92,6 +92,26 @@ def test_a_provider_that_cannot_be_reached_is_told_without_the_frames_of_its_cli
     assert "Traceback" not in told, "none of its lines is the developer's"
 
 
+def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> None:
+    (tmp_path / "writer.py").write_text(
+        "from google.adk.agents import LlmAgent\n"
+        "from google.genai import types\n"
+        "async def write(tool_context) -> str:\n"
+        "    'Write.'\n"
+        "    await tool_context.save_artifact('../report.txt', types.Part(text='All is well.'))\n"
+        "    return 'written'\n"
+        "root_agent = LlmAgent(name='writer', model='echo', instruction='i', tools=[write])\n"
+    )
+    status, answer, told = run(
+        "writer", "echo:call write", "--save", "made", cwd=tmp_path, temporary=tmp_path
+    )
+    assert (status, answer) == (0, "written\n"), told
+    assert "Saved made/_._report.txt" in told
+    assert [(one.name, one.read_text()) for one in (tmp_path / "made").iterdir()] == [
+        ("_._report.txt", "All is well.")
+    ]
+
+
 def waiting_agent(folder: Path) -> None:
     """A module ``patient``: its tool says that it waits, and waits (deaf to everything) until it may go."""
     (folder / "patient.py").write_text(

@@ -55,6 +55,10 @@ EXECUTED: Mapping[tuple[str, str], str] = {
     ("docs/your-agent.md", "**/.env"): "tests/unit/docs/test_blocks.py",
     ("docs/design.md", "operator/agentjobs/"): "tests/unit/test_docs_house.py",
     (
+        "docs/agents.md",
+        "head -c 32 /dev/urandom | base64 | tr -- +/ -_ > key",
+    ): "tests/unit/values/test_sealing.py",
+    (
         "docs/python.md",
         '>>> Job.module("my_agents.order", mesage="Hello", max_attempts=0)',
     ): "tests/unit/client/test_job.py",

@@ -86,6 +86,10 @@ REMEDIES: Mapping[Reason, Remedy] = {
         Who.POOL,
         f"Add the module to `pools.<name>.modules`, then {_RETRY}; or {_SUBMIT[0].lower()}{_SUBMIT[1:]}",
     ),
+    Reason.ARTIFACT_REFUSED: Remedy(
+        Who.POOL,
+        f"Raise `pools.<name>.artifactLimitMib` or `sessionArtifactsLimitMib`, then {_RETRY}; or have the agent save less",
+    ),
     Reason.MODEL_NOT_ALLOWED: Remedy(
         Who.POOL,
         f"Add the model to `pools.<name>.models`, then {_RETRY}; or {_SUBMIT[0].lower()}{_SUBMIT[1:]}",

@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("agentjobs")
 
 
+def _credential_key_file(settings: Settings) -> str | None:
+    """The file with the keys of credentials, read once, so that a wrong one ends the worker and not its jobs. Raises ValueError."""
+    if settings.credential_key_file is None:
+        return None
+    from agentjobs.values.sealing import keys_of
+
+    keys_of(settings.credential_key_file)
+    return str(settings.credential_key_file.absolute())
+
+
 def start_worker(settings: Settings) -> int:
     """Runs a worker until it is stopped. Returns its exit status."""
     import uvloop
@@ -52,6 +62,9 @@ def start_worker(settings: Settings) -> int:
                 session_dsn_file=settings.session_dsn_file(),
                 model_timeout_seconds=settings.model_timeout_seconds,
                 tool_threads=settings.tool_threads,
+                artifact_limit_mib=settings.artifact_limit_mib,
+                session_artifacts_limit_mib=settings.session_artifacts_limit_mib,
+                credential_key_file=_credential_key_file(settings),
                 tracebacks=settings.tracebacks,
                 pool=settings.pool,
                 local=settings.local,

@@ -157,6 +157,26 @@ class Settings(BaseSettings):
         description="Threads of a run for its synchronous tools. 0: one after the other on the event loop's thread, as ADK does it.",
         examples=[8],
     )
+    artifact_limit_mib: int = Field(
+        10,
+        ge=1,
+        le=64,
+        description="The most that one version of one artifact may take, in MiB: a file that an agent saves.",
+        examples=[10],
+    )
+    session_artifacts_limit_mib: int = Field(
+        100,
+        ge=1,
+        le=65_536,
+        description="The most that all versions of a session's artifacts may take together, in MiB.",
+        examples=[100],
+    )
+    credential_key_file: Path | None = Field(
+        None,
+        description="A file, from a Secret, with the keys that seal credentials which tools have got for users: one a line, the first "
+        "seals. Absent: a credential lasts for one run.",
+        examples=["/run/secrets/credentials/key"],
+    )
     pool: str = Field(
         "default", pattern=DNS_LABEL, description="Name of the worker pool; breakers of models belong to it."
     )

@@ -1,7 +1,7 @@
-"""The SQL of transcripts: reads of ADK's tables, each of one session, or of the revisions of several.
+"""The SQL of transcripts: reads of ADK's tables and of artifacts, each of one session, or of the revisions of several.
 
 Every name has its schema, since a pooler in transaction mode keeps no search path. Index: events by
-idx_events_app_user_session_ts_id, read backwards; sessions by primary key. No statement takes a lock.
+idx_events_app_user_session_ts_id, read backwards; sessions and artifacts by primary key. No statement takes a lock.
 """
 
 from __future__ import annotations
@@ -90,4 +90,33 @@ REVISIONS: LiteralString = """
       from unnest(%(app_names)s::text[], %(user_ids)s::text[], %(session_ids)s::text[])
            with ordinality as asked(app_name, user_id, session_id, place)
       join adk.sessions s on s.app_name = asked.app_name and s.user_id = asked.user_id and s.id = asked.session_id
+"""
+
+ARTIFACTS_THERE: LiteralString = "select to_regclass('adk.artifact') is not null"
+
+# The newest version of each artifact of a session and its user, by name, behind a name.
+ARTIFACTS: LiteralString = """
+    select distinct on (filename collate "C") filename, version, mime_type, size_bytes, saved_at, part #>> '{file_data,file_uri}'
+      from adk.artifact
+     where app_name = %(app_name)s and user_id = %(user_id)s and shelf in ('', %(session_id)s)
+       and filename collate "C" > %(after)s
+     order by filename collate "C", version desc
+     limit %(limit)s
+"""
+
+ARTIFACT: LiteralString = """
+    select filename, version, mime_type, size_bytes, saved_at, part #>> '{file_data,file_uri}'
+      from adk.artifact
+     where app_name = %(app_name)s and user_id = %(user_id)s and shelf in ('', %(session_id)s) and filename = %(filename)s
+       and (%(version)s::bigint is null or version = %(version)s::bigint)
+     order by version desc
+     limit 1
+"""
+
+# A piece of a version's content, from a byte on, counted from 1.
+ARTIFACT_PIECE: LiteralString = """
+    select substring(content from %(start)s for %(bytes)s)
+      from adk.artifact
+     where app_name = %(app_name)s and user_id = %(user_id)s and shelf in ('', %(session_id)s) and filename = %(filename)s
+       and version = %(version)s
 """

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from agentjobs.dsn import Dsn
+from agentjobs.transcript.artifacts import Artifacts
 from agentjobs.transcript.entry import Cursor, Entry, Page
 from agentjobs.transcript.event_entries import entries_of
 from agentjobs.transcript.jobs import SessionKey
@@ -36,6 +37,8 @@ class Transcripts:
         """Use ``open``."""
         self._store = store
         self._revisions = Revisions(store)
+        self.artifacts = Artifacts(store)
+        """The files of the sessions."""
 
     @classmethod
     async def open(cls, session_dsn: Dsn | None) -> Self:

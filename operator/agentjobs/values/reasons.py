@@ -321,6 +321,12 @@ class Reason(StrEnum):
         "agents",
         "Something else wrote to the session during the run.",
     )
+    ARTIFACT_REFUSED = (
+        "ArtifactRefused",
+        Follows.ENDS,
+        "agents",
+        "A file that the agent saves is over a limit of the worker pool; the message names file, size, limit and setting.",
+    )
     SESSION_STORE_UNAVAILABLE = (
         "SessionStoreUnavailable",
         Follows.REFUNDS,

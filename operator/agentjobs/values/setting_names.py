@@ -35,6 +35,8 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "memory_limit_mib": ("pools.<name>.memoryLimitMib",),
     "model_timeout_seconds": ("pools.<name>.modelTimeoutSeconds",),
     "tool_threads": ("pools.<name>.toolThreads",),
+    "artifact_limit_mib": ("pools.<name>.artifactLimitMib",),
+    "session_artifacts_limit_mib": ("pools.<name>.sessionArtifactsLimitMib",),
     "allow_env_files": ("pools.<name>.allowEnvFiles",),
     # the operator
     "namespaces": ("watchNamespaces",),
@@ -80,6 +82,7 @@ BY_ENV: Mapping[str, tuple[str, ...]] = {
     "poll_seconds": ("pools.<name>.env",),
     "model_health": ("pools.<name>.env",),
     "tracebacks": ("pools.<name>.env",),
+    "credential_key_file": ("pools.<name>.env",),
     "restored_label": ("operator.env",),
     "runs_api_port": ("operator.env",),
     "mass_vanish_limit": ("operator.env",),

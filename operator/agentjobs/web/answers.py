@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from html import escape
+from urllib.parse import quote
 
 import orjson
 from starlette.responses import Response, StreamingResponse
@@ -17,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from agentjobs.api.meta import ApiModel
 from agentjobs.values.json import JsonObject
 from agentjobs.web import table
-from agentjobs.web.call import Answer, Event, File, Log, Object, Text, Watch
+from agentjobs.web.call import Answer, Content, Event, File, Log, Object, Text, Watch
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.status import ApiError
 from agentjobs.web.table import Column
@@ -114,6 +115,14 @@ class Renderer:
                 if tag in self.known_tags:
                     return Response(status_code=304, headers=headers)
                 return Response(asset.content, 200, headers, asset.content_type)
+            case Content(name, size, pieces):
+                headers = {
+                    **DATA_HEADERS,
+                    "Content-Length": str(size),
+                    "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+                    "Content-Security-Policy": "sandbox; default-src 'none'",
+                }
+                return StreamingResponse(pieces, headers=headers, media_type="application/octet-stream")
             case Watch() | Log():
                 return self._stream(answer)
 

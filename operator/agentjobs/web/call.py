@@ -147,4 +147,13 @@ class File:
     asset: Asset
 
 
-Answer = Object | Text | Watch | Log | File
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a file that an agent has saved: hostile, so a browser must neither run nor show it."""
+
+    name: str
+    size_bytes: int
+    pieces: AsyncIterator[bytes]
+
+
+Answer = Object | Text | Watch | Log | File | Content

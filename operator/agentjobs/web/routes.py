@@ -10,9 +10,9 @@ from enum import StrEnum
 from agentjobs.web import table
 from agentjobs.web.answers import Columns
 from agentjobs.web.call import Answer, Call
-from agentjobs.web.handlers import acts, agentruns, log, schedules, series, stats, ui
+from agentjobs.web.handlers import acts, agentruns, artifacts, log, schedules, series, stats, ui
 from agentjobs.web.objects.acts import Erasure, QueueAction, RunAction, RunAudit
-from agentjobs.web.objects.logs import RunTranscript
+from agentjobs.web.objects.logs import RunArtifacts, RunTranscript
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.objects.runs import AgentRun, RunAttempts, RunResult
 from agentjobs.web.objects.schedules import ScheduleStat
@@ -92,6 +92,12 @@ RESOURCES: tuple[Resource, ...] = (
     Resource("agentruns/result", "RunResult", {"get": (Role.EDIT, agentruns.get_result)}, model=RunResult),
     Resource(
         "agentruns/transcript", "RunTranscript", {"get": (Role.EDIT, log.get_transcript)}, model=RunTranscript
+    ),
+    Resource(
+        "agentruns/artifacts",
+        "RunArtifacts",
+        {"get": (Role.EDIT, artifacts.get_artifacts)},
+        model=RunArtifacts,
     ),
     Resource(
         "agentruns/attempts", "RunAttempts", {"get": (Role.VIEW, agentruns.get_attempts)}, model=RunAttempts

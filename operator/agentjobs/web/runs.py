@@ -48,6 +48,7 @@ class Runs:
         self._queue = queue
         self.acts = Acts(queue, erase_sessions)
         self.conversations = Conversations(transcripts)
+        self.artifacts = transcripts.artifacts
         self._shared = Shared(at_once=LOOKS)
         self._boards = Shared(BOARD_SECONDS)
         self._tops = Tops()

@@ -28,6 +28,12 @@ class AgentSettings:
     """The longest that one model call may take."""
     tool_threads: int = 0
     """Threads for a run's synchronous tools. 0: they run on the loop's thread one after the other, as ADK does it."""
+    artifact_limit_mib: int = 10
+    """The most that one version of one artifact may take, in MiB."""
+    session_artifacts_limit_mib: int = 100
+    """The most that all versions of a session's artifacts may take together, in MiB."""
+    credential_key_file: str | None = None
+    """A file with the keys that seal credentials of users. None: a credential lasts for one run."""
     tracebacks: bool = False
     """Whether the traceback of an error is printed whole: its source lines and other errors' texts may hold anything."""
     pool: str = "default"

@@ -23,7 +23,15 @@ from agentjobs.agents.run.answers import result_of
 from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
-from agentjobs.agents.run.events import Ending, ending_of, judgement_of, seen, texts_in, waits_ahead
+from agentjobs.agents.run.events import (
+    AnswerFile,
+    Ending,
+    ending_of,
+    judgement_of,
+    seen,
+    texts_in,
+    waits_ahead,
+)
 from agentjobs.agents.run.questions import Question, QuestionListener, may_ask, open_questions
 from agentjobs.agents.run.runner import close, runner_of
 from agentjobs.agents.run.steps import StepFailed, Steps
@@ -31,7 +39,7 @@ from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.adk_places import Loss
 from agentjobs.agents.verdict.classify import Judgement, Origin, chain, judge_exception, quoted
 from agentjobs.agents.verdict.error_rules import Rule
-from agentjobs.agents.verdict.errors import AgentInvalid
+from agentjobs.agents.verdict.errors import AgentInvalid, ArtifactRefused
 from agentjobs.agents.verdict.outcome import AgentEvent, Outcome, Verdict
 from agentjobs.agents.verdict.places import frames_of, place_of
 from agentjobs.agents.verdict.redaction import bounded_error, secrets_of, without
@@ -125,6 +133,8 @@ class _Attempt:
         self._abort = abort
         self._meter = Meter(Budget.of(spec), on_usage)
         self._events: list[Event] = []
+        self._files: tuple[AnswerFile, ...] = ()
+        """Of the answer."""
         self._root: BaseNode | None = None
         self._steps = Steps(None)
         self._module = str(spec.agent.get("module") or "")
@@ -164,7 +174,7 @@ class _Attempt:
             answers=self._spec.answers,
         )
         if isinstance(going_on, Answered):
-            return self._complete(going_on.ending, conversation)
+            return await self._with_files(self._complete(going_on.ending, conversation), conversation)
         if isinstance(going_on, Asked):
             return self._asked(going_on.questions, agent, conversation)
         self._steps = Steps(going_on.root)
@@ -191,6 +201,7 @@ class _Attempt:
         outcome = self._failed(error) if error is not None else self._ended(agent, conversation)
         if outcome.verdict is Verdict.COMPLETE:
             await conversation.finish()
+            outcome = await self._with_files(outcome, conversation)
         elif self._abort.is_set():
             outcome = replace(
                 outcome,
@@ -268,8 +279,21 @@ class _Attempt:
         return self._judged(judgement, ending.answer, model=self._meter.called)
 
     def _complete(self, ending: Ending, conversation: Conversation) -> Outcome:
+        self._files = ending.files
         result = result_of(self._root, [*conversation.history, *self._events], ending)
         return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=result)
+
+    async def _with_files(self, outcome: Outcome, conversation: Conversation) -> Outcome:
+        """The outcome, with the answer's files kept as artifacts; the result says of which there was no room."""
+        if not self._files:
+            return outcome
+        told = [outcome.result or ""]
+        for file in self._files:
+            try:
+                await conversation.keep(file)
+            except ArtifactRefused as error:
+                told.append(f"Not kept. {error}")
+        return replace(outcome, result=shortened("\n".join(told), RESULT_BYTES))
 
     def _failed(self, error: Exception) -> Outcome:
         if self._meter.stopped is not None:

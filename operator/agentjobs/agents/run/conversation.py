@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.adk.events.event import Event
+from google.genai import types
 
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.resolve import Resolved
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.run.continuation import FINISHED
+from agentjobs.agents.run.events import AnswerFile
 from agentjobs.agents.run.history import MARKER, visible
 from agentjobs.agents.run.invocation import choose
+from agentjobs.agents.sessions.artifacts import ArtifactLimits
 from agentjobs.agents.sessions.fence import Fence, holding
-from agentjobs.agents.sessions.service import JobSessions, service_for
+from agentjobs.agents.sessions.service import JobSessions, artifacts_of, credentials_of, service_for
 from agentjobs.agents.sessions.view import SessionView
 from agentjobs.values.names import own_session
 
 if TYPE_CHECKING:
+    from google.adk.artifacts import BaseArtifactService
+    from google.adk.auth.credential_service.base_credential_service import BaseCredentialService
     from google.adk.sessions import BaseSessionService, Session
     from google.adk.workflow import BaseNode
 
@@ -32,6 +37,10 @@ class Conversation:
 
     service: BaseSessionService
     """The store as ADK sees it: without what leads nowhere in the history (``history.visible``)."""
+    artifacts: BaseArtifactService
+    """The files that the session's agents have saved, and those of its user."""
+    credentials: BaseCredentialService
+    """The credentials that tools have got for the user."""
     app_name: str
     """``<namespace>/<appName>``, so that two namespaces never share a session (H18)."""
     user_id: str
@@ -61,6 +70,20 @@ class Conversation:
         if session is not None:
             mark = Event(author=MARKER, invocation_id=self.invocation_id, custom_metadata={FINISHED: True})
             await self.service.append_event(session, mark)
+
+    async def keep(self, file: AnswerFile) -> None:
+        """Saves a file of the answer as an artifact, unless an earlier run has.
+
+        :raises ArtifactRefused: the pool's limits have no room for it.
+        """
+        key: dict[str, Any] = {
+            "app_name": self.app_name,
+            "user_id": self.user_id,
+            "session_id": self.session_id,
+        }
+        if not await self.artifacts.list_versions(**key, filename=file.name):
+            part = types.Part(inline_data=types.Blob(mime_type=file.mime_type, data=file.data))
+            await self.artifacts.save_artifact(**key, filename=file.name, artifact=part)
 
 
 @asynccontextmanager
@@ -94,6 +117,8 @@ async def open_conversation(
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
             service=SessionView(service, lambda events: visible(events, invocation_id, agent.root)),
+            artifacts=artifacts_of(service, limits_of(settings)),
+            credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,
             user_id=spec.user_id,
             session_id=session_id,
@@ -108,6 +133,11 @@ async def open_conversation(
             holding.reset(token)
         if isinstance(service, JobSessions):
             await service.release()
+
+
+def limits_of(settings: AgentSettings) -> ArtifactLimits:
+    """The pool's limits of artifacts."""
+    return ArtifactLimits(settings.artifact_limit_mib, settings.session_artifacts_limit_mib, settings.pool)
 
 
 async def _session(service: BaseSessionService, app_name: str, user_id: str, session_id: str) -> Session:

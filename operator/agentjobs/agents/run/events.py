@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -113,10 +114,22 @@ ABORTED = "INVOCATION_ABORTED"
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerFile:
+    """A file that the agent gives as its answer, or with it."""
+
+    name: str
+    """Name of the artifact as which it is kept: the same in each run that finds this answer."""
+    mime_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """The ending of a run, as its events show it."""
 
     answer: str = ""
+    """The text, and a line for each file."""
+    files: tuple[AnswerFile, ...] = ()
     error_code: str = ""
     error_message: str = ""
     waits_for: str = ""
@@ -171,7 +184,7 @@ def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
         if finish not in _WHOLE:
             return Ending(answer=answer, truncated=finish == "MAX_TOKENS", error_code=finish)
         if answer:
-            return Ending(answer=answer)
+            return Ending(answer=answer, files=tuple(_files(event)))
         if event.content is not None and not event.get_function_responses():
             break  # the model's last answer is empty
     return aborted or Ending()
@@ -187,14 +200,33 @@ def _finish_reason(event: Event) -> str:
 
 
 def _answer(event: Event) -> str:
-    if text := text_of(event).strip():
-        return text
+    files = [f"{file.mime_type}, {len(file.data)} bytes: artifact {file.name}" for file in _files(event)]
+    if told := "\n".join(filter(None, [text_of(event).strip(), *files, *_addresses(event)])):
+        return told
     if event.output is not None:  # a node's or task agent's result
         return _as_text(event.output)
     if event.actions.skip_summarization:  # the tool's result is the answer
         shown = [_as_text(_result(r.response)) for r in event.get_function_responses() if r.response]
         return "\n".join(text for text in shown if text)
     return ""
+
+
+def _files(event: Event) -> Iterator[AnswerFile]:
+    """The event's files, without those of its thoughts."""
+    parts = (event.content.parts if event.content else None) or []
+    found = [part.inline_data for part in parts if part.inline_data is not None and not part.thought]
+    for number, blob in enumerate(found, start=1):
+        if blob.data:
+            mime_type = " ".join((blob.mime_type or "application/octet-stream").split())[:100]
+            ending = mimetypes.guess_extension(mime_type.partition(";")[0]) or ".bin"
+            yield AnswerFile(f"{event.invocation_id}-answer-{number}{ending}", mime_type, blob.data)
+
+
+def _addresses(event: Event) -> Iterator[str]:
+    """A line for each file that the agent names by its address."""
+    for part in (event.content.parts if event.content else None) or []:
+        if part.file_data is not None and part.file_data.file_uri and not part.thought:
+            yield ": ".join(filter(None, (part.file_data.mime_type, part.file_data.file_uri)))
 
 
 def _failed_tool(event: Event) -> str:

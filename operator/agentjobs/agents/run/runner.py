@@ -31,7 +31,6 @@ def runner_of(
 ) -> Runner:
     """The runner of ``agent``, with the session of ``conversation`` and the plugins of ``meter``."""
     from google.adk.apps import App
-    from google.adk.artifacts import InMemoryArtifactService
     from google.adk.memory import InMemoryMemoryService
     from google.adk.runners import Runner
 
@@ -58,8 +57,9 @@ def runner_of(
         app=metered(app, meter, settings.model_timeout_seconds * 1000),
         app_name=conversation.app_name,  # with our namespace, never the agent's own name (H18)
         session_service=conversation.service,
-        artifact_service=InMemoryArtifactService(),
+        artifact_service=conversation.artifacts,
         memory_service=InMemoryMemoryService(),
+        credential_service=conversation.credentials,
     )
 
 

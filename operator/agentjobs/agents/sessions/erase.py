@@ -1,4 +1,4 @@
-"""Erasing one person's conversations: sessions with their events, the state that ADK keeps of a user, and the fences.
+"""Erasing one person's conversations: sessions with events and artifacts, the user's state and credentials, and the fences.
 
 ADK's tables are in a database of their own where ``session_database_url`` says so, so this is a call of its own beside
 ``Queue.erase`` (docs/audit.md): after that one has told that none of the person's jobs runs any more.
@@ -16,17 +16,19 @@ from agentjobs.dsn import Dsn
 SLICE = 20
 """Sessions of one transaction. The events of a session, thousands maybe, go with it."""
 
-# Which of the tables exist: nobody may have had a conversation yet, and ADK's own service makes no fences.
-THERE: LiteralString = (
-    "select to_regclass('adk.app_states') is not null, to_regclass('adk.fence') is not null"
-)
+# Which of the tables exist: nobody may have had a conversation yet, and ADK's own service makes none of the last three.
+THERE: LiteralString = """
+    select to_regclass('adk.app_states') is not null, to_regclass('adk.fence') is not null,
+           to_regclass('adk.artifact') is not null, to_regclass('adk.credential') is not null
+"""
 
 # The apps of a namespace. Each app that ever had a session has its row, and there are few of them.
 APPS: LiteralString = (
     "select app_name from adk.app_states where starts_with(app_name, %(prefix)s) order by app_name"
 )
 
-# Sessions by primary key, with their events by the foreign key's cascade (idx_events_app_user_session_ts_id). Lock order: sessions by
+# Sessions by primary key, with events and artifacts by their foreign keys' cascade (idx_events_app_user_session_ts_id,
+# idx_artifact_session). Lock order: sessions by
 # key; one statement is one transaction, so nothing else is locked meanwhile.
 SESSIONS: LiteralString = """
     delete from adk.sessions where (app_name, user_id, id) in (
@@ -39,6 +41,16 @@ SESSIONS: LiteralString = """
 # By primary key. One with a writer's claim in it goes too: the person's runs have ended.
 FENCES: LiteralString = (
     "delete from adk.fence where app_name = any (%(apps)s::text[]) and user_id = %(user_id)s"
+)
+
+# What the user's sessions shared; and where ADK's tables are of another version, what the sessions had. By primary key.
+ARTIFACTS: LiteralString = (
+    "delete from adk.artifact where app_name = any (%(apps)s::varchar[]) and user_id = %(user_id)s"
+)
+
+# By primary key.
+CREDENTIALS: LiteralString = (
+    "delete from adk.credential where app_name = any (%(apps)s::varchar[]) and user_id = %(user_id)s"
 )
 
 USER_STATES: LiteralString = (
@@ -67,7 +79,7 @@ async def erase_sessions(session_dsn: Dsn, namespace: str, user: str, app: str |
 
 
 async def _erase(store: _Store, prefix: str, user: str, app: str | None) -> int:
-    ((tables, fences),) = await store.rows(THERE)
+    ((tables, fences, artifacts, credentials),) = await store.rows(THERE)
     if not tables:
         return 0
     apps = [row[0] for row in await store.rows(APPS, prefix=prefix)] if app is None else [prefix + app]
@@ -75,6 +87,10 @@ async def _erase(store: _Store, prefix: str, user: str, app: str | None) -> int:
     found = 0
     while gone := len(await store.rows(SESSIONS, **whose, slice=SLICE)):
         found += gone
+    if artifacts:
+        await store.do(ARTIFACTS, **whose)
+    if credentials:
+        await store.do(CREDENTIALS, **whose)
     await store.do(USER_STATES, **whose)
     if fences:
         await store.do(FENCES, **whose)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 
 from agentjobs.agents.verdict.errors import SessionFenced
+from agentjobs.database.connection import Connection
 
 FENCE_TABLE: LiteralString = """
 create table if not exists adk.fence (
@@ -73,3 +74,10 @@ class Fence:
 
 holding: ContextVar[Fence | None] = ContextVar("agentjobs_fence", default=None)
 """Fence of the run to which this task belongs. None: its writes are not fenced."""
+
+
+async def hold(connection: Connection) -> None:
+    """Keeps the session for this task's run until the end of the transaction. Raises SessionFenced."""
+    fence = holding.get()
+    if fence is not None and await (await connection.execute(HOLD, fence.parameters())).fetchone() is None:
+        raise fence.lost()

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from google.adk.artifacts import BaseArtifactService, InMemoryArtifactService
+from google.adk.auth.credential_service.base_credential_service import BaseCredentialService
+from google.adk.auth.credential_service.in_memory_credential_service import InMemoryCredentialService
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
+from agentjobs.agents.sessions.artifact_sql import ARTIFACT_TABLE, WITH_SESSION
+from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
 from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store, lacks_tables
+from agentjobs.agents.sessions.credential_sql import CREDENTIAL_TABLE
 from agentjobs.agents.sessions.fence import FENCE_TABLE
+from agentjobs.agents.sessions.home import HomeStore
 from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.database.connection import Connection
@@ -121,6 +129,15 @@ class JobSessions(BaseSessionService):
         await wait_for_lease()
         return await self._in_store(lambda store: store.append_event(session, event))
 
+    async def in_store(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """The result of ``work`` with the connection of this process, on which it runs alone."""
+
+        async def with_connection(_: PostgresSessions | AdkSessions) -> T:
+            async with self._connection.use() as connection:
+                return await work(connection)
+
+        return await self._in_store(with_connection)
+
     async def _in_store(self, work: Callable[[PostgresSessions | AdkSessions], Awaitable[T]]) -> T:
         """The result of ``work``. Where its tables are gone, they are looked for again, and made."""
         store = await self._store()
@@ -165,6 +182,8 @@ class JobSessions(BaseSessionService):
         async with self._connection.use() as connection, connection.transaction():
             await connection.execute(sql.LOCK)
             await connection.execute(FENCE_TABLE)
+            await connection.execute(ARTIFACT_TABLE)
+            await connection.execute(CREDENTIAL_TABLE)
             await store.prepare_tables()
         return store
 
@@ -196,11 +215,14 @@ async def _make_tables(connection: Connection) -> str:
         await connection.execute(sql.CREATE_SCHEMA)
     await connection.execute(sql.TABLES)
     await connection.execute(FENCE_TABLE)
+    await connection.execute(ARTIFACT_TABLE)
+    await connection.execute(CREDENTIAL_TABLE)
+    await connection.execute(WITH_SESSION)
     return sql.SCHEMA_VERSION
 
 
 _by_dsn: dict[str, JobSessions] = {}
-_memory: list[InMemorySessionService] = []
+_memory: list[tuple[InMemorySessionService, InMemoryArtifactService]] = []
 
 
 def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
@@ -210,12 +232,32 @@ def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
     :param file: a file with the URL, read at each connect; ``dsn`` is then its content at the start.
     """
     if dsn is None:
-        if not _memory:
-            _memory.append(InMemorySessionService())
-        return _memory[0]
+        return _in_memory()[0]
     if dsn not in _by_dsn:
         _by_dsn[dsn] = JobSessions(DsnFile(Path(file), dsn) if file else dsn)
     return _by_dsn[dsn]
+
+
+def artifacts_of(service: BaseSessionService, limits: ArtifactLimits) -> BaseArtifactService:
+    """The artifact service of a run, which lasts as long as its sessions do. To be called on the run's event loop."""
+    return PostgresArtifacts(service, limits) if isinstance(service, JobSessions) else _in_memory()[1]
+
+
+def credentials_of(service: BaseSessionService, app_name: str, key_file: str | None) -> BaseCredentialService:
+    """The credential service of a run: sealed ones, where the pool has a key. To be called on the run's event loop."""
+    with warnings.catch_warnings():  # each run's output would tell that ADK's class is experimental
+        warnings.filterwarnings("ignore", message=r"\[EXPERIMENTAL\]")
+        if key_file is None or not isinstance(service, JobSessions):
+            return InMemoryCredentialService()
+        from agentjobs.agents.sessions.credentials import SealedCredentials
+
+        return SealedCredentials(HomeStore(service), app_name, Path(key_file))
+
+
+def _in_memory() -> tuple[InMemorySessionService, InMemoryArtifactService]:
+    if not _memory:
+        _memory.append((InMemorySessionService(), InMemoryArtifactService()))
+    return _memory[0]
 
 
 def forget_services() -> None:

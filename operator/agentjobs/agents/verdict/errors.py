@@ -29,6 +29,12 @@ class ModelNotAllowed(AgentError):
     reason = Reason.MODEL_NOT_ALLOWED
 
 
+class ArtifactRefused(AgentError):
+    """A file that an agent saves is over a limit of its pool. A tool may catch it, and go on without the file."""
+
+    reason = Reason.ARTIFACT_REFUSED
+
+
 class SessionStoreUnavailable(AgentError):
     """The session store failed. The attempt is refunded, since the job is not at fault (H11)."""
 

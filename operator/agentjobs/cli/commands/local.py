@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,13 @@ def local(
         typer.Option(
             metavar="DIR",
             help="Keep the database in this folder; unfinished jobs in it go on. Default: kept nowhere.",
+        ),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Copy the files that agents have saved (artifacts) into this folder at the end.",
         ),
     ] = None,
     slots: Annotated[
@@ -89,4 +97,7 @@ def local(
         prepare(data)
     from agentjobs.cli.local.run import run
 
+    if save is not None and save.exists() and not save.is_dir():
+        raise BadInput(f"--save {save}: it is no folder. Name one, or one to be made.")
+    request = replace(request, save=save)
     sys.exit(run(request, data=data, slots=slots, verbose=verbose, approve_all=yes))

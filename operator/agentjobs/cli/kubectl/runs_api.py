@@ -14,11 +14,12 @@ from agentjobs.web.names import GROUP, ROOT, VERSION
 
 JsonObject = dict[str, Any]
 RUNS, WORKERS, MODELS, QUEUES = "agentruns", "workers", "models", "queuestats"
-RESULT, ATTEMPTS, LOG, TRANSCRIPT = (
+RESULT, ATTEMPTS, LOG, TRANSCRIPT, ARTIFACTS = (
     "agentruns/result",
     "agentruns/attempts",
     "agentruns/log",
     "agentruns/transcript",
+    "agentruns/artifacts",
 )
 QUEUE_ACTIONS, UI = "queueactions", "ui"
 APISERVICE = f"{VERSION}.{GROUP}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from agentjobs.cli.local.interrupts import Interrupts
 from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
 from agentjobs.cli.local.prompts import Prompts
 from agentjobs.cli.local.run_request import RunRequest, top_package
+from agentjobs.cli.local.saved_files import save_files
 from agentjobs.cli.local.schedules import LocalSchedules, new_job
 from agentjobs.cli.local.worker import LocalWorker
 from agentjobs.local.postgres import EmbeddedPostgres
@@ -27,6 +28,7 @@ from agentjobs.queue.errors import JobRejected, QueueError
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import FINAL_STATES, JobView, State
+from agentjobs.transcript.errors import TranscriptError
 
 T = TypeVar("T")
 
@@ -103,8 +105,9 @@ async def _run(
         names = {view.uid: _name(view) for view in earlier} | {
             new.uid: job.metadata.name for new, job in zip(jobs, request.jobs, strict=True)
         }
+        keep = partial(_save, server.dsn(DATABASE), request, progress)
         if request.schedules:
-            return await _fire(queue, worker, request, names, progress, interrupted, prompts)
+            return await _fire(queue, worker, request, names, progress, interrupted, prompts, keep)
         live = progress.live
 
         def ended(row: NamedJob) -> None:
@@ -117,9 +120,10 @@ async def _run(
         if live:
             _tell_failures(rows, progress, interrupted=interrupted.is_set())
         _print_answers(rows, bare=request.bare)
+        kept = await keep(rows)
         if interrupted.is_set():
             return INTERRUPTED_EXIT_STATUS
-        return 0 if all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
+        return 0 if kept and all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
 
 
 async def _fire(
@@ -130,6 +134,7 @@ async def _fire(
     progress: ProgressTable,
     interrupted: asyncio.Event,
     prompts: Prompts,
+    keep: Callable[[Sequence[NamedJob]], Awaitable[bool]],
 ) -> int:
     """Follows jobs and schedules until the last schedule is over, or a Ctrl-C.
 
@@ -148,11 +153,12 @@ async def _fire(
 
     schedules = LocalSchedules(queue, request.schedules, progress.say, names.__setitem__, deleted)
     async with schedules:
-        await _follow(queue, worker, names, progress, interrupted, prompts, schedules, ended)
+        rows = await _follow(queue, worker, names, progress, interrupted, prompts, schedules, ended)
     progress.close()
+    kept = await keep(rows)
     if interrupted.is_set():
         return INTERRUPTED_EXIT_STATUS
-    return FAILURE_EXIT_STATUS if failed or schedules.missed else 0
+    return FAILURE_EXIT_STATUS if failed or not kept or schedules.missed else 0
 
 
 async def _follow(
@@ -222,6 +228,22 @@ def _tell_failures(rows: Sequence[NamedJob], progress: ProgressTable, *, interru
                 progress.say(line)
         elif not progress.live:
             progress.say(f"{row.name}: {row.job.state}")
+
+
+async def _save(dsn: str, request: RunRequest, progress: ProgressTable, rows: Sequence[NamedJob]) -> bool:
+    """Copies what the agents have saved, if that was asked for. False: it could not."""
+    if request.save is None:
+        return True
+    try:
+        saved = await save_files(dsn, rows, request.save, bare=request.bare)
+    except (OSError, TranscriptError) as error:
+        progress.say(f"--save {request.save}: {error}")
+        return False
+    for place in saved:
+        progress.say(f"Saved {place}")
+    if not saved:
+        progress.say("The agents have saved no files.")
+    return True
 
 
 def _print_answers(rows: Sequence[NamedJob], *, bare: bool) -> None:

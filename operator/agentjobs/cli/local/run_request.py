@@ -31,6 +31,8 @@ class RunRequest:
     env_files: tuple[Path, ...] = ()
     bare: bool = False
     """Whether standard output gets the answer alone: the command named one agent and one message."""
+    save: Path | None = None
+    """Folder for the files that the agents have saved. None: they end with the database."""
 
 
 def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:

@@ -1,4 +1,4 @@
-"""RunTranscript and the entries of streams: what a run said and did."""
+"""RunTranscript, RunArtifacts and the entries of streams: what a run said, did and made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from agentjobs.api.meta import ApiModel
-from agentjobs.web.objects.meta import KubeObject, ListMetadata, Time
+from agentjobs.web.objects.meta import Count, KubeObject, ListMetadata, Time
 from agentjobs.web.objects.runs import RunUsage
 
 
@@ -52,3 +52,27 @@ class RunTranscript(KubeObject):
         description="stored: the session exists. False: no run has begun it, or somebody deleted it.",
     )
     items: list[TranscriptEntry] = Field(description="items: the entries.")
+
+
+class RunArtifact(ApiModel):
+    """One file that an agent of the session has saved, by its newest version."""
+
+    name: str = Field(
+        description="name of the file, hostile as an agent may write it. user: in front: all sessions of the user share it."
+    )
+    version: Count = Field(description="version: number of the newest one, from 0 on.")
+    type: str = Field(default="", description="type of its content, as the agent names it.")
+    bytes: Count = Field(description="bytes of its content.")
+    time: Time = Field(description="time at which it was saved.")
+    address: str | None = Field(
+        default=None,
+        description="address of a content that is kept elsewhere. Absent means: it is kept here.",
+    )
+
+
+class RunArtifacts(KubeObject):
+    """RunArtifacts is one page of the artifacts of a job's session and its user, by name."""
+
+    kind: Literal["RunArtifacts"] = Field(default="RunArtifacts", description="kind: RunArtifacts.")
+    metadata: ListMetadata = Field(default_factory=ListMetadata, description="metadata of the page.")
+    items: list[RunArtifact] = Field(description="items: the files.")

@@ -1,0 +1,120 @@
+"""The files that agents have saved, behind a real API server: who may read them, and the plugin's ``artifacts`` and ``cp``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from google.genai import types
+
+from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
+from agentjobs.agents.sessions.service import JobSessions
+from agentjobs.queue.queue import Queue
+from clusters import Cluster
+from plugins import Plugin
+from queue_builders import mirrored_job
+from runs_apis import Served
+from session_stores import KEY
+
+pytestmark = pytest.mark.timeout(300)
+
+NAMES = {"namespace": "team", "appName": "app", "userID": "ann", "sessionID": "s"}
+LARGE = os.urandom(3 * 2**20 + 5)
+HOSTILE = "<script>\x1b[31m/../../.bashrc"
+
+
+@pytest.fixture
+async def files(dsn: str) -> AsyncIterator[PostgresArtifacts]:
+    """The artifact service of the session's runs."""
+    store = JobSessions(dsn)
+    await store.create_session(**KEY)
+    yield PostgresArtifacts(store, ArtifactLimits())
+    await store.release()
+
+
+@pytest.fixture
+def web_config(dsn: str) -> dict[str, str]:
+    return {"session_dsn": dsn}
+
+
+def blob(data: bytes, kind: str = "image/png") -> types.Part:
+    return types.Part(inline_data=types.Blob(mime_type=kind, data=data))
+
+
+async def test_files_are_listed_and_read_by_whom_may_read_the_conversation(
+    api: Served, queue: Queue, files: PostgresArtifacts
+) -> None:
+    await queue.enqueue([mirrored_job("mine", payload={"v": 1, **NAMES})])
+    path = "namespaces/team/agentruns/mine/artifacts"
+    assert (await api.ask("edit", path)).json["items"] == []
+    for name, part in (("a", types.Part(text="old")), ("a", types.Part(text="new")), ("user:b", blob(b"x"))):
+        await files.save_artifact(**KEY, filename=name, artifact=part)
+    address = types.FileData(file_uri="gs://bucket/film", mime_type="video/mp4")
+    await files.save_artifact(**KEY, filename="film", artifact=types.Part(file_data=address))
+    listed = (await api.ask("edit", path)).json
+    told = [(one["name"], one["version"], one["type"], one["bytes"]) for one in listed["items"]]
+    assert told == [("a", 1, "text/plain", 3), ("film", 0, "video/mp4", 0), ("user:b", 0, "image/png", 1)]
+    assert listed["items"][1]["address"] == "gs://bucket/film"
+    first = (await api.ask("edit", f"{path}?limit=1")).json
+    rest = (await api.ask("edit", f"{path}?continue={first['metadata']['continue']}")).json
+    assert [one["name"] for one in [*first["items"], *rest["items"]]] == ["a", "film", "user:b"]
+    newest = await api.ask("edit", f"{path}?file=a", accept="*/*")
+    assert newest.text == "new"
+    headers = {name.lower(): value for name, value in newest.headers.items()}
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["content-disposition"].startswith("attachment")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert (await api.ask("edit", f"{path}?file=a&version=0", accept="*/*")).text == "old"
+    for query, code in (
+        ("file=never", 404),
+        ("file=a&version=9", 404),
+        ("file=film", 404),
+        ("file=a%00", 404),
+    ):
+        assert (await api.ask("edit", f"{path}?{query}")).code == code, query
+    assert "gs://bucket/film" in (await api.ask("edit", f"{path}?file=film")).json["message"]
+    for refused in ("view", "nobody"):
+        for query in ("", "?file=a"):
+            assert (await api.ask(refused, f"{path}{query}")).code == 403
+
+
+async def test_the_plugin_lists_and_copies_files(
+    plane: Cluster,
+    api: Served,
+    queue: Queue,
+    files: PostgresArtifacts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", f"{plane.kubectl_path.parent}{os.pathsep}{os.environ['PATH']}")
+    plugin = Plugin(
+        Cluster(plane.require_own().kubeconfig_for("edit"), plane.kubectl_path, "user"), "team", None
+    )
+
+    async def said(*arguments: str, status: int = 0) -> tuple[str, str]:
+        done = await asyncio.to_thread(lambda: plugin(*arguments, status=status))
+        return done.stdout, done.stderr
+
+    await queue.enqueue([mirrored_job("mine", payload={"v": 1, **NAMES})])
+    assert "saved no files" in (await said("artifacts", "mine"))[1]
+    for name, data in (("big.png", b"small"), ("big.png", LARGE), (HOSTILE, b"x"), ("user:b.txt", b"shared")):
+        await files.save_artifact(**KEY, filename=name, artifact=blob(data))
+    table, _ = await said("artifacts", "mine")
+    assert table.splitlines()[0].split() == ["NAME", "VERSION", "TYPE", "BYTES", "AGE"]
+    assert ["big.png", "1", "image/png", str(len(LARGE))] in [line.split()[:4] for line in table.splitlines()]
+    assert "\x1b" not in table
+    listed = json.loads((await said("artifacts", "mine", "-o", "json"))[0])
+    assert {one["name"] for one in listed["items"]} == {"big.png", HOSTILE, "user:b.txt"}
+    folder = tmp_path / "made"
+    assert (await said("cp", "mine:big.png", str(folder)))[0] == f"{folder / 'big.png'}\n"
+    assert (folder / "big.png").read_bytes() == LARGE
+    await said("cp", "mine:big.png", str(folder), "--version", "0")
+    assert (folder / "big.png").read_bytes() == b"small"
+    await said("cp", "mine", str(folder))
+    found = {place.name: place.read_bytes() for place in folder.iterdir()}
+    assert found == {"big.png": LARGE, "user_b.txt": b"shared", "_script___31m_.._.._.bashrc": b"x"}
+    assert "no artifact 'never'" in (await said("cp", "mine:never", str(folder), status=1))[1]
