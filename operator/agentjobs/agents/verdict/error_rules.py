@@ -282,7 +282,6 @@ BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
         r"(?i)\bapi_base is required\b|\brequire an api_base\b|\bMissing (snowflake |CLOUDFLARE_)account_id\b",
         REFUSED_BY_CLIENT,
     ),
-    ("litellm.APIError", r"\bMust provide one of the `base_url`", REFUSED_BY_CLIENT),
     ("builtins.ValueError", r"GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION must be set\b", AUTH_FAILED),
     (
         "builtins.KeyError",
