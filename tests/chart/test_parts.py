@@ -20,8 +20,8 @@ EVERYTHING: dict[str, Any] = {
     "database": {"existingSecret": "db", "keys": {"directUrl": "direct", "sessionUrl": "sessions"}},
     "pools": {
         "default": {
-            "modules": ["a", "b.c"], "preload": ["a"], "path": ["/one", "/two"], "signalModules": ["hooks"],
-            "memoryLimitMib": 300, "models": ["echo", "gemini-*"], "allowEnvFiles": True,
+            "modules": ["a", "b.c"], "preload": ["a"], "path": ["/one", "/two"], "signalModules": ["hooks"], "allowEnvFiles": True,
+            "memoryLimitMib": 300, "models": ["echo", "gemini-*"],
         }
     },
 }  # fmt: skip
@@ -57,9 +57,9 @@ def test_a_pool_is_told_what_the_values_say(helm: Helm) -> None:
     told = settings_of(helm.render(EVERYTHING), "agentjobs-worker-default")
     assert told.queues == {"agents": 10, "scheduled": 5}
     assert (told.modules, told.preload, told.signal_modules) == (("a", "b.c"), ("a",), ("hooks",))
+    assert told.allow_env_files is True
     assert (told.models, told.path) == (("echo", "gemini-*"), ("/one", "/two"))
     assert (told.memory_limit_mib, told.drain_seconds, told.pool) == (300, 300, "default")
-    assert told.allow_env_files is True
 
 
 def urls_of(objects: list[Object], name: str) -> dict[str, str]:

@@ -283,11 +283,11 @@ async def test_a_row_is_reached_by_what_a_library_raises(
 
 ELSEWHERE = {
     "code INVOCATION_ABORTED": "test_attempt.py, where runs are aborted",
+    r"text (?i)\bapi_base is required\b|\brequire an api_base\b|\bMissing (snowflake |CLOUDFLARE_)account_id\b": "test_missing_address.py",
     "class google.StaleSessionError": "tests/queue/test_session_store_errors.py: it takes a database",
     r"text ^Missing credentials\.": "test_missing_credentials.py, as the two below",
     r"text \b[A-Z]+_API_KEY is not set\b": "",
     r"text \bAPI key are not set\b": "",
-    r"text (?i)\bapi_base is required\b|\brequire an api_base\b|\bMissing (snowflake |CLOUDFLARE_)account_id\b": "test_missing_address.py",
     r"text ^Project or API key must be set\b": "no run of a version that we take: ADK says 'No API key' before; kept for "
     "agents that make their own client",
 }
