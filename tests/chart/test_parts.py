@@ -57,9 +57,9 @@ def test_a_pool_is_told_what_the_values_say(helm: Helm) -> None:
     told = settings_of(helm.render(EVERYTHING), "agentjobs-worker-default")
     assert told.queues == {"agents": 10, "scheduled": 5}
     assert (told.modules, told.preload, told.signal_modules) == (("a", "b.c"), ("a",), ("hooks",))
+    assert told.allow_env_files is True
     assert (told.models, told.path) == (("echo", "gemini-*"), ("/one", "/two"))
     assert (told.memory_limit_mib, told.drain_seconds, told.pool) == (300, 300, "default")
-    assert told.allow_env_files is True
     assert told.tool_threads == 8
 
 

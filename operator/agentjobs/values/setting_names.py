@@ -28,6 +28,7 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "models": ("pools.<name>.models",),
     "preload": ("pools.<name>.preload",),
     "path": ("pools.<name>.path",),
+    "allow_env_files": ("pools.<name>.allowEnvFiles",),
     "signal_modules": ("pools.<name>.signalModules",),
     "standbys": ("pools.<name>.standbys",),
     "stop_grace_seconds": ("pools.<name>.stopGraceSeconds",),
@@ -37,7 +38,6 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "tool_threads": ("pools.<name>.toolThreads",),
     "artifact_limit_mib": ("pools.<name>.artifactLimitMib",),
     "session_artifacts_limit_mib": ("pools.<name>.sessionArtifactsLimitMib",),
-    "allow_env_files": ("pools.<name>.allowEnvFiles",),
     # the operator
     "namespaces": ("watchNamespaces",),
     "queue_access": ("queues",),

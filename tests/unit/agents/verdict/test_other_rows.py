@@ -288,10 +288,9 @@ async def test_a_row_is_reached_by_what_a_library_raises(
 
 ELSEWHERE = {
     "code INVOCATION_ABORTED": "test_attempt.py, where runs are aborted",
+    r"text (?i)\bapi_base is required\b|\brequire an api_base\b|\bMissing (snowflake |CLOUDFLARE_)account_id\b": "test_missing_address.py",
     "class google.StaleSessionError": "tests/queue/test_session_store_errors.py: it takes a database",
-    r"text ^Missing credentials\.": "test_missing_credentials.py, as those below",
-    r"text (?i)\bapi_base is required\b|\brequire an api_base\b|\bMissing (snowflake |CLOUDFLARE_)account_id\b": "",
-    r"text \bMust provide one of the `base_url`": "",
+    r"text ^Missing credentials\.": "test_missing_credentials.py, as the two below",
     r"text \b[A-Z]+_API_KEY is not set\b": "",
     r"text \bAPI key are not set\b": "",
     r"text ^Must provide one of the `base_url` or `azure_endpoint` arguments\b": "there, too",
