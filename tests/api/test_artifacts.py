@@ -76,6 +76,7 @@ async def test_files_are_listed_and_read_by_whom_may_read_the_conversation(
         ("file=a%00", 404),
     ):
         assert (await api.ask("edit", f"{path}?{query}")).code == code, query
+    assert (await api.ask("edit", f"{path}?continue=a%00")).code == 410
     assert "gs://bucket/film" in (await api.ask("edit", f"{path}?file=film")).json["message"]
     for refused in ("view", "nobody"):
         for query in ("", "?file=a"):

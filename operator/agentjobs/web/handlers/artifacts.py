@@ -31,7 +31,10 @@ async def get_artifacts(call: Call) -> Answer:
 
 
 async def _page(call: Call, key: SessionKey, limit: int) -> RunArtifacts:
-    files = await call.runs.artifacts.files(key, call.parameter("continue") or "", limit)
+    after = call.parameter("continue") or ""
+    if "\0" in after:
+        raise ApiError(410, "continue: not one of this API; list again without it")
+    files = await call.runs.artifacts.files(key, after, limit)
     more = files[-1].name if len(files) == limit else None
     return RunArtifacts(metadata=ListMetadata(continue_=more), items=[artifact_of(one) for one in files])
 
