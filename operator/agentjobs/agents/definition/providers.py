@@ -88,7 +88,7 @@ def agents_under(root: Any) -> Iterator[Any]:
 
 def _made(model: str) -> Any:
     """The model of this name, if ADK would make one whose client retries. None: another, or an unknown one."""
-    if model.startswith(("gemini-", "echo")):
+    if not model or model.startswith(("gemini-", "echo")):
         return None
     from google.adk.models import LLMRegistry
 

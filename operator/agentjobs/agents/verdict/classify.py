@@ -122,9 +122,8 @@ def told_by(error: BaseException) -> BaseException:
             return link
         if _row_of_text(link) is not None:  # OpenAI's client has no key: LiteLLM makes a status 500 of it
             return link
-        if names[0].startswith("builtins.") and _reads_answer(
-            link
-        ):  # and of an answer that is not what it expects
+        # and of an answer that is not what it expects
+        if names[0].startswith("builtins.") and _reads_answer(link):
             return link
     return error
 
@@ -358,9 +357,8 @@ def quoted(error: BaseException, rule: Rule) -> str:
     # Postgres' detail and context quote the values of the statement, such as a session's state
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     text = str(primary or (own if isinstance(own, str) and own else str(error)))
-    text = _one_line(
-        text.partition("Traceback (most recent call last)")[0]
-    )  # LiteLLM puts one into its messages
+    # LiteLLM puts a traceback into its messages
+    text = _one_line(text.partition("Traceback (most recent call last)")[0])
     return f"{kind}: {text}" if text else kind
 
 
