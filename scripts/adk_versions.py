@@ -101,7 +101,7 @@ def passes(version: Version, arguments: Sequence[str]) -> bool:
     """Whether the tests pass with this version."""
     python = environment(version)
     print(f"agentjobs: the agents' tests with google-adk {version}", flush=True)
-    command = [python, "-m", "pytest", "-q", "-n", os.environ.get("JOBS", "2"), *(arguments or TESTS)]
+    command = [str(python), "-m", "pytest", "-q", "-n", os.environ.get("JOBS", "2"), *(arguments or TESTS)]
     required = {"AGENTJOBS_REQUIRE": "" if arguments else "unit,queue"}
     return subprocess.run(command, cwd=ROOT, env=os.environ | required, check=False).returncode == 0
 
