@@ -163,3 +163,69 @@ async def test_the_annotation_answers_the_question_that_it_names_and_no_other(
     result = cluster.get("aj", "two", namespace)["status"]["result"]
     assert '"refunded": 1' in result
     assert "This tool call is rejected." in result
+
+
+BUILDER = """
+from google.adk.agents import LlmAgent
+from google.adk.tools import LongRunningFunctionTool
+
+
+def build(branch: str) -> dict[str, str]:
+    "Builds."
+    return {"status": "pending"}
+
+
+root_agent = LlmAgent(name="builder", model="echo", instruction="i", tools=[LongRunningFunctionTool(build)])
+"""
+
+
+def test_the_result_of_a_long_running_tool_is_given_by_the_plugin_and_checked_before(
+    cluster: Cluster, namespace: str, dsn: str, tmp_path: Path
+) -> None:
+    (tmp_path / "builder.py").write_text(BUILDER)
+    with stack(cluster, dsn, tmp_path) as started:
+        started.operator(namespace)
+        started.worker(
+            "worker",
+            "--queue=agents=1",
+            "--module=builder",
+            environment={"AGENTJOBS_PATH": str(tmp_path)},
+        )
+        manifest: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
+        manifest["metadata"]["name"] = "build"
+        manifest["spec"] |= {
+            "agent": {"module": "builder"},
+            "message": 'echo:call build {"branch": "main"}',
+        }
+        cluster.apply(manifest, namespace)
+        wait(cluster, namespace, "build", "InputRequired")
+        request = cluster.get("aj", "build", namespace)["status"]["inputRequest"]
+        assert (request["kind"], request["tool"], request["result"]) == (
+            "LongRunning",
+            "build",
+            '{"status": "pending"}',
+        )
+
+        unfit = f'agentjobs.dev/input-response={{"id": "{request["id"]}", "payload": {{"status": 31337}}}}'
+        cluster.kubectl("annotate", "aj", "build", f"-n={namespace}", unfit)
+        assert wait_until(
+            lambda: bool(events(cluster, namespace, "InputResponseRefused")), 90, every_seconds=0.2
+        )
+        told = cluster.kubectl("get", "events", f"-n={namespace}", "-o", "jsonpath={.items[*].message}")
+        assert "payload.status is a whole number; a text is wanted. Mend the payload and answer again" in told
+        assert "31337" not in told
+        assert f"kubectl agentjobs answer build -n {namespace} --payload JSON" in told
+
+        no = plugin(cluster, "reject", "build", "-n", namespace, "--yes")
+        assert no.returncode == 1
+        assert "does not ask for a yes or no" in no.stderr
+        mended = '--payload={"status": "ok"}'
+        given = plugin(cluster, "answer", "build", "-n", namespace, "--yes", mended, "--reason=by hand")
+        assert (given.returncode, given.stdout) == (0, "agentjob.agentjobs.dev/build answered: build\n"), (
+            given
+        )
+        wait(cluster, namespace, "build", "Complete")
+        status = cluster.get("aj", "build", namespace)["status"]
+        assert '"status": "ok"' in status["result"]
+        (condition,) = [c for c in status["conditions"] if c["type"] == "InputRequired"]
+        assert (condition["status"], condition["reason"]) == ("False", "InputAnswered")

@@ -19,6 +19,7 @@ from agentjobs.agents.sessions.service import JobSessions
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, NewJob, State
 from agentjobs.values.names import own_session
+from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.reasons import Reason
 from agentjobs.values.requests import InputRequest
 from queue_builders import TestWorker, mirrored_job, new_job
@@ -106,6 +107,25 @@ async def test_a_question_is_listed_and_answered_under_the_users_name(
     assert {(str(row.uid), row.verb, row.reason) for row in audit} == {
         (one, "approve", "known"), (one, "approve", ""), (other, "reject", "no"),
     }  # fmt: skip
+
+
+async def test_the_result_of_a_long_running_tool_is_given_by_answer(
+    dsn: str, queue: Queue, worker: TestWorker
+) -> None:
+    build = InputRequest(
+        "b-1", "build", kind=QuestionKind.LONG_RUNNING, schema='{"type": "object", "required": ["status"]}'
+    )
+    one = await asking(queue, worker, new_job(), build)
+    assert "--payload: JSON other than null" in (await said(dsn, "answer", one, "--yes", status=2)).stderr
+    told = (await said(dsn, "approve", one, "--yes", status=1)).stderr
+    assert f"for the result of a tool that has begun: agentjobs answer {one} --payload JSON" in told
+    told = (await said(dsn, "answer", one, "--payload={}", "--yes", status=2)).stderr
+    assert "payload.status is missing; a value is wanted" in told
+    done = await said(dsn, "answer", one, '--payload={"status": "ok"}', "--yes")
+    assert done.stdout == f"job {one} answered: build\n"
+    assert "waits for the result of the tool build" in done.stderr
+    (audited,) = [row for row in await queue.audit(limit=50) if row.verb == "answer"]
+    assert audited.actor == getpass.getuser()
 
 
 async def test_the_exit_status_of_wait_is_that_of_the_jobs(

@@ -17,13 +17,19 @@ pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
 EXAMPLE = "examples/approval.yaml"
 
 
-async def answered_at_a_terminal(line: str, temporary: Path) -> tuple[int, str, str]:
-    """(exit status, standard output, what the terminal showed) of a run whose question is answered so."""
+async def answered_at_a_terminal(
+    lines: str,
+    temporary: Path,
+    *arguments: str,
+    cwd: Path = ROOT,
+    prompt: str = "Approve? [y/n]",
+) -> tuple[int, str, str]:
+    """(exit status, standard output, what the terminal showed) of a run whose question is answered so, line by line."""
     ours, theirs = pty.openpty()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTJOBS_")}
     process = subprocess.Popen(  # noqa: ASYNC220 - it is looked at, never waited for
-        [sys.executable, "-m", "agentjobs.cli", "local", "-f", EXAMPLE],
-        cwd=ROOT,
+        [sys.executable, "-m", "agentjobs.cli", "local", *(arguments or ("-f", EXAMPLE))],
+        cwd=cwd,
         env={**environment, "TMPDIR": str(temporary), "TERM": "dumb", "COLUMNS": "200"},
         stdin=theirs,
         stdout=subprocess.PIPE,
@@ -33,16 +39,18 @@ async def answered_at_a_terminal(line: str, temporary: Path) -> tuple[int, str, 
     )
     os.close(theirs)
     os.set_blocking(ours, False)
-    shown = ""
+    shown, given = "", 0
 
     def asked() -> bool:
         nonlocal shown
         shown += _read(ours)
-        return "Approve? [y/n]" in shown
+        return shown.count(prompt) >= given
 
     try:
-        await until(asked, "the question", RUN_SECONDS)
-        os.write(ours, f"{line}\n".encode())
+        for line in lines.split("\n"):
+            given += 1
+            await until(asked, "the question", RUN_SECONDS)
+            os.write(ours, f"{line}\n".encode())
 
         def over() -> bool:
             nonlocal shown
@@ -103,7 +111,64 @@ def test_yes_says_what_it_has_filled_in(tmp_path: Path) -> None:
     )
     status, answer, told = run("hotel", "echo:call book {}", "--yes", cwd=tmp_path, temporary=tmp_path)
     assert (status, answer) == (0, '{"booked": {"nights": 2}}\n'), told
-    assert 'hotel: approved by --yes, filled in as the tool has it: {"nights": 2}.' in told
+    assert (
+        'hotel: answered yes by --yes, with what the tool itself filled in: {"nights": 2}. What that' in told
+    )
+
+
+WAITING = """
+from google.adk.agents import LlmAgent
+from google.adk.events import RequestInput
+from google.adk.tools import LongRunningFunctionTool
+from google.adk.workflow import Workflow
+from pydantic import BaseModel
+class Decision(BaseModel):
+    approved: bool
+    days: int
+def review(node_input):
+    return RequestInput(message="Is it good?", response_schema=Decision)
+def publish(node_input):
+    return f"{node_input['approved']} for {node_input['days']} days"
+def build(branch: str) -> dict:
+    "Builds."
+    return {"status": "pending"}
+desk = Workflow(name="desk", edges=[("START", review, publish)])
+builder = LlmAgent(name="builder", model="echo", instruction="i", tools=[LongRunningFunctionTool(build)])
+"""
+
+
+async def test_an_input_is_asked_for_at_the_terminal_until_it_fits(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    status, answer, shown = await answered_at_a_terminal(
+        'yes\n{"approved": true}\n{"approved": true, "days": 3}',
+        tmp_path,
+        "waiting:desk",
+        "Go.",
+        cwd=tmp_path,
+        prompt="Answer, as JSON or a line of text:",
+    )
+    assert (status, answer) == (0, "True for 3 days\n"), shown
+    assert "desk wants an input for review." in shown
+    assert "Is it good?" in shown
+    assert 'payload is "yes"; an object is wanted' in shown
+    assert "payload.days is missing; a whole number is wanted" in shown
+
+
+def test_yes_says_what_it_gave_as_an_input(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    status, answer, told = run("waiting:desk", "Go.", "--yes", cwd=tmp_path, temporary=tmp_path)
+    assert (status, answer) == (0, "True for 0 days\n"), told
+    assert 'desk: answered by --yes: {"approved": true, "days": 0}.' in told
+
+
+def test_yes_gives_a_long_running_tool_its_first_result_again_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    status, answer, told = run(
+        "waiting:builder", 'echo:call build {"branch": "main"}', "--yes", cwd=tmp_path, temporary=tmp_path
+    )
+    assert (status, answer) == (0, '{"status": "pending"}\n'), told
+    assert "builder waits for the result of the tool build, which has begun." in told
+    assert 'builder: answered by --yes: {"status": "pending"}.' in told
 
 
 def test_without_a_terminal_the_job_is_cancelled_with_the_way_out(tmp_path: Path) -> None:

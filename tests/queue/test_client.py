@@ -29,6 +29,7 @@ from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.queue.audit import Act
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
+from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.requests import InputRequest
 from queue_builders import TestWorker, sql, until
 
@@ -210,6 +211,20 @@ async def test_a_tools_question_is_answered(client: agentjobs.Queue, worker: Tes
     answers = (await worker.one()).payload["answers"]
     assert (answers["q1"]["approved"], answers["q1"]["by"]) == (True, "anna")
     assert (answers["q2"]["approved"], answers["q2"]["reason"]) == (False, "too much")
+
+
+async def test_a_result_that_fits_is_given_to_a_long_running_tool(
+    client: agentjobs.Queue, worker: TestWorker
+) -> None:
+    handle = await client.enqueue(HELLO)
+    build = InputRequest("q1", "build", kind=QuestionKind.LONG_RUNNING, schema='{"type": "object"}')
+    await finish(worker, AckKind.ASK, requests=(build,))
+    with pytest.raises(ActRefused, match=r"payload is \[\]; an object is wanted"):
+        await handle.answer(payload=[])
+    with pytest.raises(ActRefused, match="wants a payload instead"):
+        await handle.answer(True)
+    await handle.answer(payload={"status": "ok"}, by="anna")
+    assert (await worker.one()).payload["answers"]["q1"]["payload"] == {"status": "ok"}
 
 
 # one job per key ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind, ClaimedJob, InputAnswer, InputResponse, NewJob, State
+from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.requests import InputRequest
 from queue_builders import (
     TestWorker,
@@ -389,3 +390,61 @@ async def test_retention_forgets_what_was_answered(queue: Queue, worker: TestWor
     assert await queue.prune() == 1
     rows = await sql(dsn, "select row_to_json(j)::text from job j")
     assert "customer" not in json.dumps(rows)
+
+
+# questions that want a payload ----------------------------------------------------------------------
+
+BUILD = InputRequest(
+    "b-1", "build", '{"branch": "main"}', kind=QuestionKind.LONG_RUNNING, result='{"status": "pending"}',
+    schema='{"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}',
+)  # fmt: skip
+
+
+async def test_a_question_of_another_kind_wants_a_payload_that_fits_its_schema(
+    queue: Queue, worker: TestWorker
+) -> None:
+    job = await parked(queue, worker, BUILD)
+    assert (await shown(queue, job)).input_request == BUILD
+    for answer, told in (
+        (InputAnswer("b-1", True), "approved is true: the question b-1 wants a payload instead"),
+        (InputAnswer("b-1", False), "approved is false: the question b-1 wants a payload instead"),
+        (InputAnswer("b-1", None), "payload is missing: the question b-1 wants one"),
+        (
+            InputAnswer("b-1", None, payload={}),
+            "payload.status is missing; a text is wanted. Mend the payload",
+        ),
+        (InputAnswer("b-1", None, payload={"status": 3}), "payload.status is 3; a text is wanted. Mend"),
+        (
+            InputAnswer("b-0", None, payload={"status": "ok"}),
+            "it waits for an answer to the question b-1, not b-0",
+        ),
+    ):
+        assert (await queue.answer(job.uid, answer)).startswith(told)
+    assert (await shown(queue, job)).state is State.INPUT_REQUIRED
+    assert await queue.answer(job.uid, InputAnswer("b-1", None, payload={"status": "ok", "note": None})) == ""
+    answered = (await shown(queue, job)).input_answered
+    assert answered is not None
+    assert (answered.tool, answered.approved) == ("build", None)
+    claimed = await worker.one()
+    assert claimed.payload["v"] == 3, "older workers leave it to newer ones (H30)"
+    assert claimed.payload["answers"]["b-1"]["payload"] == {"status": "ok", "note": None}
+
+
+async def test_a_confirmation_without_a_yes_or_no_is_not_answered(queue: Queue, worker: TestWorker) -> None:
+    job = await parked(queue, worker)
+    said = await queue.answer(job.uid, InputAnswer("q-1", None, payload={"approved_days": 3}))
+    assert said == "approved is missing: the question q-1 wants a yes or no"
+
+
+async def test_an_annotation_whose_payload_does_not_fit_is_refused_without_a_word_of_it(
+    queue: Queue, worker: TestWorker
+) -> None:
+    job = await parked(queue, worker, BUILD)
+    said = {job.uid: InputResponse("one", InputAnswer("b-1", None, payload={"status": 31337}))}
+    assert await queue.respond(said) == {
+        job.uid: "payload.status is a whole number; a text is wanted. Mend the payload and answer again"
+    }
+    assert await queue.respond(said) == {}, "each value once (H4)"
+    fits = {job.uid: InputResponse("two", InputAnswer("b-1", None, payload={"status": "ok"}))}
+    assert await queue.respond(fits) == {job.uid: ""}
+    assert [row.verb for row in await queue.audit(limit=5) if row.verb == "answer"] == ["answer"]

@@ -6,7 +6,7 @@ database's.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -27,6 +27,7 @@ ATTEMPT_OUTPUT_MAX_LENGTH = 1024
 RECENT_ATTEMPTS_MAX_ITEMS = 3
 CONDITIONS_MAX_ITEMS = 16
 INPUT_TEXT_MAX_LENGTH = 1024
+INPUT_SCHEMA_MAX_LENGTH = 8192
 
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
 SmallCount = Annotated[int, Field(ge=0, le=2_147_483_647)]
@@ -87,20 +88,36 @@ class RecentAttempt(ApiModel):
 
 
 class InputRequest(ApiModel):
-    """A tool's question to a person: may this call be made?"""
+    """A question of the job to a person, or to whoever knows the answer."""
 
     id: Annotated[str, Field(min_length=1, max_length=128)] = Field(
         description="id of the question: an answer names the id, and answers only this question."
     )
-    tool: Annotated[str, Field(max_length=256)] = Field(description="tool that would be called.")
+    kind: Literal["LongRunning", "Input"] | None = Field(
+        default=None,
+        description="kind of the question. LongRunning: the tool has begun, and its result is wanted as payload. Input: a "
+        "workflow's node or the model wants an input as payload. Absent means: may the tool be called? A yes or no is wanted.",
+    )
+    tool: Annotated[str, Field(max_length=256)] = Field(
+        description="tool that would be called, or has begun; of an Input the node that asks."
+    )
     arguments: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
         default=None,
-        description="arguments of the call as JSON, cut at 1024 bytes with a … at its end; the whole call is in the "
-        "session. Absent means: none.",
+        description="arguments of the call as JSON, or what the node shows, cut at 1024 bytes with a … at its end; the "
+        "whole is in the session. Absent means: none.",
     )
     hint: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
         default=None,
-        description="hint of the tool to the person, cut at 1024 bytes. Absent means: none.",
+        description="hint of the tool to the person, the node's message, or what the agent said since the tool began, cut "
+        "at 1024 bytes. Absent means: none.",
+    )
+    result: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="result that a long-running tool gave at once, as JSON, cut at 1024 bytes. Absent means: none.",
+    )
+    response_schema: Annotated[str, Field(max_length=INPUT_SCHEMA_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="responseSchema is the JSON Schema that the payload of an answer has to fit. Absent means: any payload.",
     )
     payload: Annotated[str, Field(max_length=INPUT_TEXT_MAX_LENGTH)] | None = Field(
         default=None,

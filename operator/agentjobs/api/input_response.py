@@ -1,8 +1,9 @@
-"""The annotation ``agentjobs.dev/input-response``, by which a person answers a tool's question.
+"""The annotation ``agentjobs.dev/input-response``, by which a person answers a question of a job.
 
 For example, ``approve:<id>`` or ``reject:<id>``. These are short forms of a JSON object with ``id`` and
 ``approved``. The object may also have ``reason`` (text), ``payload`` (any JSON, for a tool that wants to have
-something filled in), ``by`` and ``at`` (texts). Each value is handled once: so the same answer, given again, needs
+something filled in), ``by`` and ``at`` (texts). The result of a long-running tool, and an input, are a ``payload``
+without ``approved``. Each value is handled once: so the same answer, given again, needs
 another ``at``. The id is ``status.inputRequest.id``. The operator refuses an answer to any other question, so an old
 approval never lets a new call pass.
 """
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 FORMS = (
-    'approve:<id>, reject:<id> or {"id": …, "approved": true or false}, with the id in status.inputRequest'
+    'approve:<id>, reject:<id>, {"id": …, "approved": true or false} or {"id": …, "payload": …}, with the id in '
+    "status.inputRequest"
 )
 _WORDS = {"approve": True, "reject": False}
 _FIELDS = {"id": str, "approved": bool, "reason": str, "by": str, "at": str, "payload": object}
@@ -22,10 +24,11 @@ _FIELDS = {"id": str, "approved": bool, "reason": str, "by": str, "at": str, "pa
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A person's answer to a tool's question."""
+    """A person's answer to a question."""
 
     id: str
-    approved: bool
+    approved: bool | None = None
+    """None: the question wants a payload alone."""
     reason: str = ""
     payload: Any = None
     by: str = ""
@@ -57,14 +60,16 @@ def parse(text: str) -> Response:
     for field, kind in _FIELDS.items():
         if field in given and not isinstance(given[field], kind):
             raise ValueError(f"{field}: {'true or false' if kind is bool else 'text'} is wanted")
-    if not given.get("id") or "approved" not in given:
-        raise ValueError(f"id and approved are required; {FORMS} is wanted")
+    if not given.get("id") or not given.keys() & {"approved", "payload"}:
+        raise ValueError(f"id, and approved or payload, are required; {FORMS} is wanted")
     return Response(**given)
 
 
 def text_of(response: Response) -> str:
     """The annotation's value for an answer: in the short form if the answer has nothing but the decision."""
-    if not (response.reason or response.by or response.at) and response.payload is None:
+    if response.approved is not None and not (
+        response.reason or response.by or response.at or response.payload is not None
+    ):
         return f"{'approve' if response.approved else 'reject'}:{response.id}"
     said = {
         "id": response.id,

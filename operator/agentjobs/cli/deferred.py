@@ -27,6 +27,7 @@ DATABASE: Mapping[str, tuple[str, str, str]] = {
     "inbox": ("people", "inbox", "List the questions that wait for a person."),
     "approve": ("people", "approve", "Approve a tool's call."),
     "reject": ("people", "reject", "Reject a tool's call."),
+    "answer": ("people", "answer", "Give a tool's result, or an input."),
     "top": ("follow", "top", "Show queues and running jobs, live."),
     "queues": ("board", "queues", "List queues: waiting, running, slots, limit, pause."),
     "pause": ("board", "pause", "Pause a queue."),

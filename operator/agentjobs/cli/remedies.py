@@ -148,8 +148,12 @@ REMEDIES: Mapping[Reason, Remedy] = {
     Reason.TOOL_FAILED: Remedy(
         Who.AUTHOR, f"As for AgentFailed; of a toolset (MCP), look whether its server is there. Then {_RETRY}"
     ),
-    Reason.INPUT_REQUIRED: Remedy(Who.USER, "`kubectl agentjobs approve NAME`, or `reject NAME`"),
+    Reason.INPUT_REQUIRED: Remedy(
+        Who.USER,
+        "`kubectl agentjobs approve NAME`, or `reject NAME`; a result or an input: `answer NAME --payload JSON`",
+    ),
     Reason.INPUT_APPROVED: Remedy(Who.NOBODY, "Nothing"),
+    Reason.INPUT_ANSWERED: Remedy(Who.NOBODY, "Nothing"),
     Reason.INPUT_REJECTED: Remedy(Who.NOBODY, "Nothing"),
     Reason.INPUT_DEADLINE_EXCEEDED: Remedy(Who.USER, f"{_RETRY}: it asks again"),
     Reason.INPUT_UNSUPPORTED: Remedy(

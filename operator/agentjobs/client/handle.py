@@ -63,18 +63,21 @@ class Handle:
 
     async def answer(
         self,
-        approved: bool,
+        approved: bool | None = None,
         *,
         question: str | None = None,
         payload: Any = None,
         by: str = "",
         reason: str = "",
     ) -> None:
-        """Answers the question of a tool with which the job waits (docs/approval.md). Raises ActRefused with why not.
+        """Answers the question with which the job waits (docs/approval.md). Raises ActRefused with why not, as where the
+        payload does not fit the question's schema.
 
+        :param approved: whether the tool may be called. None: the question wants a payload alone, the result of a
+            long-running tool or an input; ``status().input_request.kind`` tells.
         :param question: the id of the question that was decided, ``status().input_request.id``: no other is answered by
             mistake. None: the one that the job asks now.
-        :param payload: what was filled in, where the question asks for it.
+        :param payload: what was filled in, the result, or the input.
         :param by, reason: who decided and why: the agent's conversation keeps the reason, the audit both.
         """
         if question is None:

@@ -170,7 +170,7 @@ class SyncHandle:
 
     def answer(
         self,
-        approved: bool,
+        approved: bool | None = None,
         *,
         question: str | None = None,
         payload: Any = None,

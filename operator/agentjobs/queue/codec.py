@@ -265,13 +265,14 @@ def answer_row(answer: InputAnswer) -> JsonObject:
         raise JobRejected("payload", answer.payload, f"a JSON value is wanted: {error}") from error
     if size > numbers.ANSWER_BYTES:
         raise JobRejected("payload", f"{size} bytes", f"at most {numbers.ANSWER_BYTES} bytes are wanted")
-    return {
+    row: JsonObject = {
         "id": clean(answer.id),
         "approved": answer.approved,
         "reason": cut(clean(answer.reason), numbers.ANSWER_TEXT_BYTES)[0] or None,
         "by": cut(clean(answer.by), numbers.ANSWER_TEXT_BYTES)[0] or None,
         "payload": answer.payload,
     }
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], list[JsonObject]]:

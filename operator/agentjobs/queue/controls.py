@@ -9,6 +9,7 @@ from types import EllipsisType
 from uuid import UUID
 
 from agentjobs.queue import codec, numbers
+from agentjobs.queue.answers import answer_misfit
 from agentjobs.queue.audit import Act, act_json
 from agentjobs.queue.connection import Database
 from agentjobs.queue.records import InputAnswer, State
@@ -52,11 +53,14 @@ class Controls:
         return await self._control(uid, Verb.SET_MAX_ATTEMPTS, "maxAttempts", by, n) == "ok"
 
     async def answer(self, uid: UUID, answer: InputAnswer, by: Act | None = None) -> str:
-        """Answers a job's open question. Empty: the answer was taken; else why not. Raises JobRejected.
+        """Answers a job's open question. Empty: the answer was taken; else why not, as where its payload does not fit the
+        question's schema. Raises JobRejected.
 
         :param by: None: the audit has the name and the reason of the answer.
         """
-        verb = Verb.APPROVE if answer.approved else Verb.REJECT
+        verb = {True: Verb.APPROVE, False: Verb.REJECT, None: Verb.ANSWER}[answer.approved]
+        if refused := await answer_misfit(self._db, uid, answer):
+            return refused
         rows = await self._db.fetch(
             "select agentjobs.answer(%s, %s::json, %s::json)",
             (uid, dumps(codec.answer_row(answer)), act_json(by, verb)),

@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from agentjobs.queue import codec, replies
+from agentjobs.queue.answers import answer_misfit
 from agentjobs.queue.bisection import Answer, each_alone, why
 from agentjobs.queue.connection import Database
 from agentjobs.queue.errors import QueueError
@@ -105,7 +106,7 @@ class KubernetesObjects:
         """
 
         async def store(some: Sequence[tuple[UUID, InputResponse]]) -> dict[UUID, str]:
-            rows = [codec.response_row(uid, response) for uid, response in some]
+            rows = [codec.response_row(uid, await self._fitting(uid, response)) for uid, response in some]
             answer = await self._db.fetch("select agentjobs.respond(%s::json)", (dumps(rows),))
             return {UUID(uid): refused or "" for uid, refused in answer[0][0] or ()}
 
@@ -114,6 +115,14 @@ class KubernetesObjects:
             return await store([(uid, InputResponse(response.value, None, why(error)))])
 
         return merged(await each_alone(list(responses.items()), store, refuse)) if responses else {}
+
+    async def _fitting(self, uid: UUID, response: InputResponse) -> InputResponse:
+        """The response; without its answer where that does not fit the question's schema. The reason goes into an Event,
+        so it does not quote what was answered."""
+        if response.answer is None:
+            return response
+        problem = await answer_misfit(self._db, uid, response.answer, quoted=False)
+        return InputResponse(response.value, None, problem) if problem else response
 
     async def outbox(
         self,

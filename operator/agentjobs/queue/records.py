@@ -69,13 +69,14 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class InputAnswer:
-    """A person's answer to the question ``id``, taken only while the job asks this very question."""
+    """An answer to the question ``id``, taken only while the job asks this very question."""
 
     id: str
-    approved: bool
+    approved: bool | None
+    """Whether the call may be made. None: the question wants a payload alone (``InputRequest.kind``)."""
     reason: str = ""
     payload: Any = None
-    """JSON that the person filled in, where the question asks for it."""
+    """JSON: what the person filled in, the result of a long-running tool, or the input that is asked for."""
     by: str = ""
     """The name under which the person answered; nothing proves it."""
 
@@ -432,7 +433,8 @@ class AnsweredInput:
     """A person's answer that the queue has taken."""
 
     tool: str
-    approved: bool
+    approved: bool | None
+    """None: it was the result of a long-running tool, or an input."""
     at: datetime
     reason: str = ""
     by: str = ""

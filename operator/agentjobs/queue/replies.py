@@ -67,7 +67,7 @@ def job_view(v: Mapping[str, Any]) -> JobView:
     """One row of ``view``."""
     place, started = v["place"], v["started_at"] is not None
     since = datetime.fromisoformat(v["since"])
-    requests = _open_requests(v["asked"]) if place == "i" else []
+    requests = open_requests(v["asked"]) if place == "i" else []
     return JobView(
         id=v["id"],
         uid=UUID(v["uid"]),
@@ -117,9 +117,10 @@ def job_view(v: Mapping[str, Any]) -> JobView:
     )
 
 
-def _open_requests(asked: Mapping[str, Any] | None) -> list[InputRequest]:
+def open_requests(asked: Mapping[str, Any] | None) -> list[InputRequest]:
+    """The questions in ``waiting.asked`` that have no answer. What a newer worker knows more of them is left out."""
     return [
-        InputRequest(**{name: value for name, value in request.items() if name != "answer"})
+        InputRequest(**{name: value for name, value in request.items() if name in InputRequest.__slots__})
         for request in (asked or {}).get("requests", ())
         if "answer" not in request
     ]
@@ -139,7 +140,7 @@ def _last_answer(payload: Mapping[str, Any] | None) -> AnsweredInput | None:
 def _answered(answer: Mapping[str, Any]) -> AnsweredInput:
     return AnsweredInput(
         tool=answer.get("tool") or "",
-        approved=answer.get("approved") is True,
+        approved=None if answer.get("kind") else answer.get("approved") is True,
         at=datetime.fromisoformat(answer["at"]),
         reason=answer.get("reason") or "",
         by=answer.get("by") or "",

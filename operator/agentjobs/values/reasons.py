@@ -272,8 +272,8 @@ class Reason(StrEnum):
         "InputRequired",
         Follows.WAITS,
         "agents",
-        "A tool asks a person before it is called: status.inputRequest. Answer with kubectl agentjobs approve or "
-        "reject.",
+        "A tool asks a person before it is called, or waits for its result, or a node wants an input: "
+        "status.inputRequest. Answer with kubectl agentjobs approve or reject, or with answer --payload.",
     )
     INPUT_APPROVED = "InputApproved", Follows.NOTHING, "operator", "A person approved the tool's call."
     INPUT_REJECTED = (
@@ -281,6 +281,12 @@ class Reason(StrEnum):
         Follows.NOTHING,
         "operator",
         "A person rejected the tool's call; the agent was told so and went on.",
+    )
+    INPUT_ANSWERED = (
+        "InputAnswered",
+        Follows.NOTHING,
+        "operator",
+        "The result of a long-running tool was given, or the input that was asked for.",
     )
     INPUT_DEADLINE_EXCEEDED = (
         "InputDeadlineExceeded",
@@ -292,8 +298,8 @@ class Reason(StrEnum):
         "InputUnsupported",
         Follows.ENDS,
         "agents",
-        "A long-running tool, or a confirmation from where ADK cannot go on later (a loop, parallel steps, a workflow, "
-        "a session in memory): the tool was not begun, and the message says why.",
+        "A question from where ADK cannot go on later (a loop, parallel agents, an agent used as a tool, a session in "
+        "memory), or one for credentials: the tool was not begun, and the message says why.",
     )
     BUDGET_EXCEEDED = (
         "BudgetExceeded",

@@ -23,6 +23,8 @@ class Verb(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     """A tool's question was answered with no."""
+    ANSWER = "answer"
+    """The result of a long-running tool was given, or an input that a node or a model asked for."""
     CREATE = "create"
     """A new object that names its author in the annotation."""
     RUN_AGAIN = "run-again"

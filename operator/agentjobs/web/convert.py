@@ -175,7 +175,10 @@ def _question(view: JobView) -> RunQuestion | None:
         return None
     return RunQuestion(
         id=asked.id,
+        kind=asked.kind or None,
         tool=asked.tool,
+        result=asked.result or None,
+        response_schema=asked.schema or None,
         arguments=asked.arguments or None,
         hint=asked.hint or None,
         payload=asked.payload or None,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentjobs.api.input_response import Response, parse, text_of
-from agentjobs.cli.errors import Unavailable
-from agentjobs.cli.kubectl.questions import patch_of, question_of
+from agentjobs.cli.errors import BadInput, Unavailable
+from agentjobs.cli.kubectl.questions import check_kind, patch_of, question_of
 from agentjobs.cli.questions import told
 
 
@@ -100,6 +100,55 @@ def test_the_same_answer_at_another_time_is_another_value() -> None:
     said = [text_of(Response("q-1", True, at=at)) for at in ("10:00", "10:01")]
     assert len(set(said)) == 2
     assert {parse(text).id for text in said} == {"q-1"}
+
+
+BUILD = ASKED | {
+    "kind": "LongRunning",
+    "tool": "build",
+    "result": '{"status": "pending"}',
+    "responseSchema": '{"type": "object", "required": ["status"]}',
+}
+
+
+def test_a_question_that_wants_a_payload_is_told_with_result_and_schema() -> None:
+    assert told(question_of(agent_job(BUILD))).splitlines() == [
+        "AgentJob shop/refund waits for the result of the tool build, which has begun.",
+        '  arguments:  {"order": "A-1"}',
+        '  so far:     {"status": "pending"}',
+        '  schema:     {"type": "object", "required": ["status"]}',
+        "  since:      2026-11-23T12:00:00Z",
+        "  id:         q-1",
+    ]
+    asked = {"id": "q-1", "kind": "Input", "tool": "review", "hint": "Is it good?"}
+    assert told(question_of(agent_job(asked))).splitlines() == [
+        "AgentJob shop/refund wants an input for review.",
+        "  hint:       Is it good?",
+        "  id:         q-1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "problem"),
+    [
+        (BUILD, Response("q-1", True), "does not ask for a yes or no, but for the result of a tool that has begun: ANSWER --payload JSON"),
+        (BUILD, Response("q-1", None, payload=[]), r"--payload: payload is \[\]; an object is wanted"),
+        (ASKED, Response("q-1", None, payload={}), "asks whether the tool refund may be called"),
+    ],
+)  # fmt: skip
+def test_an_answer_of_another_kind_is_refused_before_it_is_written(
+    asked: dict[str, Any], said: Response, problem: str
+) -> None:
+    with pytest.raises((Unavailable, BadInput), match=problem):
+        check_kind(question_of(agent_job(asked)), said, "ANSWER")
+    found = agent_job(asked)
+    found["metadata"]["annotations"] = {"agentjobs.dev/input-response": text_of(said)}
+    assert question_of(found).id == "q-1", "what the operator refused is followed by another one"
+
+
+def test_an_answer_with_a_payload_alone_reads_as_it_was_written() -> None:
+    said = Response("q-1", None, payload={"status": "ok"})
+    assert parse(text_of(said)) == said
+    check_kind(question_of(agent_job(BUILD)), said, "")
 
 
 def test_the_patch_is_for_this_very_object() -> None:

@@ -199,6 +199,7 @@ BAD_AGENTS = [
     ("no/where", "Hello", "there is no such folder, and it is no module either"),
     ("empty", "Hello", "has neither agent.py nor __init__.py"),
     ("yaml_only", "Hello", "root_agent.yaml names code to import"),
+    ("yaml_package", "Hello", "root_agent.yaml names code to import"),
     ("my-agent", "Hello", "'my-agent' is not a Python name"),
     ("nothing.py", "Hello", "there is no such file"),
     ("my_agent", "  ", "MESSAGE is empty"),
@@ -214,11 +215,26 @@ def test_a_bad_agent_is_told_before_anything_starts(
     (tmp_path / "empty").mkdir()
     (tmp_path / "yaml_only").mkdir()
     (tmp_path / "yaml_only" / "root_agent.yaml").touch()
+    (tmp_path / "yaml_package").mkdir()
+    (tmp_path / "yaml_package" / "root_agent.yaml").touch()
+    (tmp_path / "yaml_package" / "__init__.py").write_text(
+        '"""An agent."""\nimport os\nfrom . import tools\nLIMIT = 3\n'
+    )
     (tmp_path / "my-agent").mkdir()
     (tmp_path / "my-agent" / "agent.py").touch()
     with pytest.raises(BadInput) as problem:
         from_agent(agent, message, attempts=1, stdin=io.StringIO())
     assert told in str(problem.value)
+
+
+def test_a_package_that_names_an_agent_beside_its_yaml_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_here(tmp_path, monkeypatch)
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both" / "root_agent.yaml").touch()
+    (tmp_path / "both" / "__init__.py").write_text("from my_agent.agent import root_agent\n")
+    assert agentfolder.locate("both", tmp_path) == ("both", tmp_path)
 
 
 def test_two_env_files_that_disagree_are_told_and_the_first_one_counts(tmp_path: Path) -> None:

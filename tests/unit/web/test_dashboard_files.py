@@ -91,6 +91,23 @@ def test_hostile_words_are_text_in_a_list(part: str) -> None:
     assert "<script" not in html
 
 
+@pytest.mark.parametrize(
+    ("kind", "heading"),
+    [("LongRunning", "What is the result of"), ("Input", "An input for")],
+)
+def test_a_question_that_wants_a_payload_is_answered_with_one(kind: str, heading: str) -> None:
+    asked = run(
+        "refund", "InputRequired",
+        question=question(kind=kind, result=HOSTILE, response_schema=HOSTILE, payload=None),
+    )  # fmt: skip
+    html = of(asked, _page("question"))
+    assert html is not None
+    assert heading in html
+    assert 'data-act="answer"' in html
+    assert 'data-act="approve"' not in html
+    assert HOSTILE not in html
+
+
 def test_hostile_words_are_text_in_a_question() -> None:
     asked = run(
         "x",

@@ -23,16 +23,9 @@ from agentjobs.agents.run.answers import result_of
 from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
-from agentjobs.agents.run.events import (
-    AnswerFile,
-    Ending,
-    ending_of,
-    judgement_of,
-    seen,
-    texts_in,
-    waits_ahead,
-)
-from agentjobs.agents.run.questions import Question, QuestionListener, may_ask, open_questions
+from agentjobs.agents.run.events import AnswerFile, Ending, ending_of, judgement_of, seen, texts_in
+from agentjobs.agents.run.questions import ConfirmationListener, Question, SchemaTooLarge, open_questions
+from agentjobs.agents.run.resumable import refusal, speaks_alone, why_not
 from agentjobs.agents.run.runner import close, runner_of
 from agentjobs.agents.run.steps import StepFailed, Steps
 from agentjobs.agents.verdict import error_rules
@@ -137,6 +130,8 @@ class _Attempt:
         """Of the answer."""
         self._root: BaseNode | None = None
         self._steps = Steps(None)
+        self._answered: frozenset[str] = frozenset()
+        """The questions that this run gives ADK the answers to."""
         self._module = str(spec.agent.get("module") or "")
         self._lost_at: tuple[str, ...] = ()
         """The lines of the agent's code that the error came through which stopped the run."""
@@ -177,7 +172,7 @@ class _Attempt:
             return await self._with_files(self._complete(going_on.ending, conversation), conversation)
         if isinstance(going_on, Asked):
             return self._asked(going_on.questions, agent, conversation)
-        self._steps = Steps(going_on.root)
+        self._steps, self._answered = Steps(going_on.root), going_on.answered
         agent_from_here = replace(agent, root=going_on.root)
         runner = runner_of(agent_from_here, conversation, self._meter, self._settings, self._steps)
         error: Exception | None = None
@@ -230,18 +225,25 @@ class _Attempt:
             new_message=message,
             abort_signal=self._abort,
         )
-        asked = QuestionListener()
+        confirmation, alone = ConfirmationListener(), speaks_alone(self._root)
         async with aclosing(stream) as events:
             async for event in events:
                 if event.partial:
                     continue
                 self._events.append(event)
                 self._on_event(seen(event))
-                # Sequential and loop agents would go on after a step's error or question, so the run is
-                # stopped here. It is also stopped before a long-running tool begins, since nobody could
-                # deliver its result.
-                if asked.hear(event) or self._meter.stopped is not None or waits_ahead(event):
+                # Sequential and loop agents would go on after a step's error, so the run is stopped here. It is
+                # also stopped before a tool begins whose answer no later run could give to ADK, and before the
+                # model hears the first result of a tool that asks with words of its own. After any other question
+                # ADK ends the run by itself, and what runs beside it is not cut off.
+                if self._meter.stopped is not None or self._cannot_wait(event, conversation):
                     break
+                if confirmation.hear(event) and alone:
+                    break
+
+    def _cannot_wait(self, event: Event, conversation: Conversation) -> bool:
+        root = self._root
+        return root is not None and bool(refusal(root, event, lasts=conversation.lasts))
 
     # the outcome -------------------------------------------------------------------------------------
 
@@ -252,10 +254,13 @@ class _Attempt:
         if not self._events and self._meter.usage.llm_calls == 0:
             # ADK found nothing to do: an earlier run ended a workflow, and died before it told so
             ending = last_answer(conversation.history, single_step=conversation.single_step) or ending
-        if ending.waits_for and (questions := open_questions(self._events)):
+        for event in self._events:
+            if why := refusal(agent.root, event, lasts=conversation.lasts):
+                waits_for = ending_of([event]).waits_for
+                return self._ruled(error_rules.INPUT_UNSUPPORTED, f"tool {waits_for}: {why}")
+        heard = [*conversation.history, *self._events]
+        if questions := open_questions(heard, self._answered):
             return self._asked(questions, agent, conversation)
-        if ending.waits_for:
-            return self._ruled(error_rules.INPUT_UNSUPPORTED, f"tool {ending.waits_for}")
         ending = self._steps.failed() or ending
         if ending.failed:
             return self._failed_ending(ending)
@@ -263,16 +268,14 @@ class _Attempt:
 
     def _asked(self, questions: Sequence[Question], agent: Resolved, conversation: Conversation) -> Outcome:
         tools = ", ".join(dict.fromkeys(question.tool for question in questions))
-        whys = [
-            "sessions are kept in memory: give the worker a session store"
-            if not conversation.lasts
-            else may_ask(agent.root, question.author)
-            for question in questions
-        ]
+        whys = (why_not(agent.root, question.author, lasts=conversation.lasts) for question in questions)
         if why := next(filter(None, whys), ""):
             return self._ruled(error_rules.INPUT_UNSUPPORTED, f"tool {tools}: {why}")
-        outcome = self._ruled(error_rules.ASK, f"tool {tools}")
-        return replace(outcome, requests=tuple(question.request() for question in questions))
+        try:
+            requests = tuple(question.request(agent.root) for question in questions)
+        except SchemaTooLarge as error:
+            return self._ruled(error_rules.INPUT_UNSUPPORTED, f"{tools}: {error}")
+        return replace(self._ruled(error_rules.ASKS[requests[0].kind], f"tool {tools}"), requests=requests)
 
     def _failed_ending(self, ending: Ending) -> Outcome:
         judgement = judgement_of(ending, self._said())

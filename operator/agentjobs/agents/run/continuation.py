@@ -13,7 +13,8 @@ from google.genai import types
 
 from agentjobs.agents.run.events import Ending, ending_of
 from agentjobs.agents.run.history import MARKER, answer_of, is_good
-from agentjobs.agents.run.questions import Question, is_sequence, open_questions, reply_to
+from agentjobs.agents.run.questions import Question, open_questions, reply_to
+from agentjobs.agents.run.resumable import is_sequence
 
 if TYPE_CHECKING:
     from google.adk.agents import BaseAgent
@@ -33,7 +34,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An earlier run asked a person, who has not answered: nothing is run."""
+    """An earlier run asked something that nobody has answered: nothing is run."""
 
     questions: Sequence[Question]
 
@@ -46,6 +47,8 @@ class Run:
     """The job's message, which ADK stores once, or people's answers to an earlier run's questions."""
     root: BaseNode
     """The agent, of a sequence from the step on that has not finished."""
+    answered: frozenset[str] = frozenset()
+    """The questions that ``message`` answers."""
 
 
 def continuation(
@@ -69,7 +72,9 @@ def continuation(
         return Answered(ending)
     if questions := open_questions(history):
         reply = reply_to(questions, answers)
-        return Asked(questions) if reply is None else Run(reply, remaining(root, history))
+        if reply is None:
+            return Asked(questions)
+        return Run(reply, remaining(root, history), frozenset(question.id for question in questions))
     said = types.UserContent(parts=[types.Part(text=message)])
     return Run(said, remaining(root, history))
 

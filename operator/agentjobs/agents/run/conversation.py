@@ -112,11 +112,13 @@ async def open_conversation(
         # a summary of ADK's has an invocation id of its own, and nobody spoke in it
         spoken = [event.invocation_id for event in session.events if not event.actions.compaction]
         invocation_id = choose(spec.uid, spec.round, spoken)
-        seen = visible(session.events, invocation_id, agent.root)
+        seen = visible(session.events, invocation_id, agent.root, spec.answers)
         history = [event for event in seen if event.invocation_id == invocation_id]
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
-            service=SessionView(service, lambda events: visible(events, invocation_id, agent.root)),
+            service=SessionView(
+                service, lambda events: visible(events, invocation_id, agent.root, spec.answers)
+            ),
             artifacts=artifacts_of(service, limits_of(settings)),
             credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,

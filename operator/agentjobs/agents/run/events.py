@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 CONFIRMATION = "adk_request_confirmation"
 """Name of the function call by which ADK asks a person whether a tool may be called."""
+INPUT = "adk_request_input"
+"""Name of the function call by which a workflow's node, or a model with ADK's tool of this name, asks for an input."""
+CREDENTIAL = "adk_request_credential"
+"""Name of the function call by which ADK asks for credentials."""
 
 
 def seen(event: Event) -> AgentEvent:
@@ -269,13 +273,3 @@ def answered_by_user(events: Iterable[Event]) -> set[str]:
         for response in event.get_function_responses()
         if response.id
     }
-
-
-def waits_ahead(event: Event) -> bool:
-    """Whether the event calls something that nobody could answer later, so that the call must not begin.
-
-    True for the call of a long-running tool, and for ADK's own requests for credentials and inputs. False for
-    a confirmation: a person answers it through the job.
-    """
-    ids = event.long_running_tool_ids or set()
-    return any(call.id in ids and call.name != CONFIRMATION for call in event.get_function_calls())

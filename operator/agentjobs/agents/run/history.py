@@ -8,14 +8,14 @@ prompt, since nothing answers it, and keeps the text. The prompt then ends with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from google.genai import types
 
-from agentjobs.agents.run.events import CONFIRMATION, Ending, ending_of, text_of
+from agentjobs.agents.run.events import CONFIRMATION, INPUT, Ending, ending_of, text_of
 
 if TYPE_CHECKING:
     from google.adk.events.event import Event
@@ -29,7 +29,9 @@ NOT_HANDED_OVER = {"error": "The conversation was not handed over to that agent.
 """Result of a ``transfer_to_agent`` that ADK refused, as the model sees it."""
 
 
-def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list[Event]:
+def visible(
+    events: Sequence[Event], invocation_id: str, root: BaseNode, answered: Collection[str] = ()
+) -> list[Event]:
     """The events of a session that a run under ``invocation_id`` may see, oldest first.
 
     * An event of this invocation that leads nowhere is left out: a call whose tool never finished, an answer
@@ -38,13 +40,16 @@ def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list
     * A summary of ADK's (compaction) that takes the place of all that this invocation said is left out. Nothing
       but the model's words would be in the prompt, and the job's message in no place where it is answered.
     * A call that was left to a person or to a long-running tool is no longer one, where nothing answered it; ADK
-      then drops it from prompts. Providers refuse a call without a result, in later jobs of the session too.
+      then drops it from prompts. Providers refuse a call without a result, in later jobs of the session too. A
+      confirmation stays, and this invocation's request for an input: a person may still answer them. A long-running
+      tool's call stays with its first result, or with an answer: without either, the run died in the call.
     * So is a question whose tool the agent no longer has. ADK refuses its answer in each run.
     * A transfer that ADK refused becomes an error that the model can react to. ADK would refuse it in each run.
 
     :param root: the agent of the run.
+    :param answered: ids of calls to which the run has the answers.
     """
-    calls = _Calls.of(events)
+    calls = _Calls.of(events, answered)
     failed = {
         (answer.author, text_of(answer))
         for answer, after in pairwise(events)
@@ -52,8 +57,11 @@ def visible(events: Sequence[Event], invocation_id: str, root: BaseNode) -> list
     }
     seen = []
     for place, event in enumerate(events):
-        event = _without_dead_calls(event, calls.at(place))
-        if event.invocation_id != invocation_id:
+        ours = event.invocation_id == invocation_id
+        event = _without_dead_calls(
+            event, calls.at(place), (CONFIRMATION, INPUT) if ours else (CONFIRMATION,)
+        )
+        if not ours:
             seen.append(event)
             continue
         whole = _without_half_questions(event, calls)
@@ -87,9 +95,12 @@ class _Calls:
     ADK stores these as two events, in either order, and a process may die between them. Nobody has seen that
     question. Without those whose answer ADK refused, since the agent no longer has the tool.
     """
+    alive: frozenset[str] = frozenset()
+    """Calls that lead somewhere without a result: those asked about, those to which the run has the answers, and those of
+    sub-agents in which something waits, or waited, for one. ADK goes on inside of them."""
 
     @classmethod
-    def of(cls, events: Sequence[Event]) -> _Calls:
+    def of(cls, events: Sequence[Event], answered: Collection[str] = ()) -> _Calls:
         stood_in = {id for event in events for id in event.actions.requested_tool_confirmations}
         requested = {_original(call) for event in events for call in event.get_function_calls()}
         refused = {
@@ -111,11 +122,24 @@ class _Calls:
             given -= made
             stand_ins = events[place].actions.requested_tool_confirmations
             given |= {r.id for r in events[place].get_function_responses() if r.id and r.id not in stand_ins}
-        return cls(frozenset(results), asked)
+        calls = cls(frozenset(results), asked, asked.union(answered))
+        return replace(calls, alive=calls.alive.union(_around(events, calls)))
 
     def at(self, place: int) -> Callable[[str | None], bool]:
-        """Whether a call of the event at this place has a result, or a question to a person in its place."""
-        return lambda id: id in self.asked or (place, id) in self.results
+        """Whether a call of the event at this place has a result, or leads somewhere without."""
+        return lambda id: id in self.alive or (place, id) in self.results
+
+
+def _around(events: Sequence[Event], calls: _Calls) -> Iterator[str]:
+    """The ids of the calls whose sub-agents wrote an event that waits: ADK has them in its branch."""
+    for place, event in enumerate(events):
+        waiting = event.long_running_tool_ids or set()
+        alive = calls.at(place)
+        if event.branch and any(
+            call.name in (CONFIRMATION, INPUT) or (call.id in waiting and alive(call.id))
+            for call in event.get_function_calls()
+        ):
+            yield from (step.partition("@")[2] for step in event.branch.split(".") if "@" in step)
 
 
 def _original(call: types.FunctionCall) -> str:
@@ -141,7 +165,7 @@ def _leads_somewhere(event: Event, answered: Callable[[str | None], bool], follo
     if event.author in ("user", MARKER) or event.content is None:
         return True  # without content: a change of state, an escalation, an error that no prompt shows
     if made := event.get_function_calls():
-        return any(answered(call.id) or call.name == CONFIRMATION for call in made)
+        return any(answered(call.id) or call.name in (CONFIRMATION, INPUT) for call in made)
     if event.get_function_responses() or event.actions.route is not None:
         return True
     if _ran_code(event):
@@ -165,15 +189,12 @@ def _ran_code(event: Event) -> bool:
     return event.has_trailing_code_execution_result() and not event.node_info.message_as_output
 
 
-def _without_dead_calls(event: Event, answered: Callable[[str | None], bool]) -> Event:
-    """The event, with the open calls of earlier runs no longer marked as waiting.
-
-    Confirmations stay: a person may still answer them.
-    """
+def _without_dead_calls(event: Event, answered: Callable[[str | None], bool], kept: Collection[str]) -> Event:
+    """The event, with the open calls of earlier runs no longer marked as waiting, but for those of the names ``kept``."""
     waiting = event.long_running_tool_ids
     if not waiting:
         return event
-    requests = {call.id for call in event.get_function_calls() if call.name == CONFIRMATION}
+    requests = {call.id for call in event.get_function_calls() if call.name in kept}
     alive = {id for id in waiting if answered(id) or id in requests}
     return event if alive == waiting else event.model_copy(update={"long_running_tool_ids": alive or None})
 

@@ -7,6 +7,7 @@ a run. Events reach this module through ``MeterPlugin``, which ADK hands on to i
 
 from __future__ import annotations
 
+import sys
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 class _Heard:
     """What was heard of the agent inside a tool."""
 
+    apart: bool = False
+    """Whether it speaks in a session of its own, which ADK drops: nothing in it can wait for an answer."""
     events: list[Event] = field(default_factory=list)
     error: Exception | None = None
     """The exception that the agent raised. ADK makes a text for the model of it where the agent is a sub-agent."""
@@ -43,8 +46,21 @@ class InnerAgentFailed(AgentError):
 
 
 def begin(tool: BaseTool) -> None:
-    """Begins to listen to the agent inside ``tool``, which is called next in this context."""
-    _heard.set(_Heard() if _inner(tool) is not None else None)
+    """Begins to listen to the agent inside ``tool``, which is called next in this context.
+
+    :raises InnerAgentFailed: the tool is a long-running one of an agent to which no later run could give its result.
+    """
+    around = _heard.get()
+    apart = around is not None and around.apart
+    if apart and tool.is_long_running:
+        rule = error_rules.INPUT_UNSUPPORTED
+        raise _made(
+            rule.verdict,
+            rule.reason,
+            f"{rule.told} (tool {tool.name}: its agent is used as a tool, and ADK drops what it said; make it one of "
+            "the sub_agents)",
+        )
+    _heard.set(_Heard(apart or _is_agent_tool(tool)) if _inner(tool) is not None else None)
 
 
 def is_inner() -> bool:
@@ -107,6 +123,11 @@ def _made(verdict: Verdict, reason: Reason, message: str) -> InnerAgentFailed:
     error = InnerAgentFailed(message)
     error.verdict, error.reason = verdict, reason
     return error
+
+
+def _is_agent_tool(tool: BaseTool) -> bool:
+    module = sys.modules.get("google.adk.tools.agent_tool")
+    return module is not None and isinstance(tool, module.AgentTool)
 
 
 def _inner(tool: BaseTool) -> BaseAgent | None:

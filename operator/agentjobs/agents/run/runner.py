@@ -11,7 +11,7 @@ from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run.budget import GatePlugin, Meter, MeterPlugin
 from agentjobs.agents.run.compaction import metered
 from agentjobs.agents.run.conversation import Conversation
-from agentjobs.agents.run.questions import is_sequence
+from agentjobs.agents.run.resumable import is_sequence
 from agentjobs.agents.run.steps import Steps
 from agentjobs.agents.run.stored_answers import StoredAnswersPlugin
 

@@ -7,10 +7,11 @@ Nothing of them is imported here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.values.model_answer import ModelAnswer
+from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.reasons import Reason
 from agentjobs.values.setting_names import both_names
 
@@ -125,6 +126,12 @@ ASK = Rule(
     Reason.INPUT_REQUIRED,
     "The agent asks whether it may call a tool, and waits for the answer.",
 )
+ASKS: dict[str, Rule] = {
+    QuestionKind.CONFIRMATION: ASK,
+    QuestionKind.LONG_RUNNING: replace(ASK, told="The agent waits for the result of a long-running tool."),
+    QuestionKind.INPUT: replace(ASK, told="The agent waits for an input."),
+}
+"""By the kind of the first question."""
 INPUT_UNSUPPORTED = Rule(
     Verdict.FAIL,
     Reason.INPUT_UNSUPPORTED,

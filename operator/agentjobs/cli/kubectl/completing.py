@@ -70,7 +70,7 @@ def _values(flag: str, typed: str, verb: str) -> tuple[list[str], str]:
         return _beginning(("wide", "json", "yaml", "name", "jsonpath="), typed), NO_FILES
     if flag == "--state" or (flag == "--for" and verb == "wait"):
         return _beginning((*STATES, *(["Finished"] if flag == "--for" else [])), typed), NO_FILES
-    if flag == "--reason" and verb not in ("approve", "reject"):
+    if flag == "--reason" and verb not in ("approve", "reject", "answer"):
         from agentjobs.values.reasons import Reason
 
         return _beginning((f"{reason.value}\t{reason.doc}" for reason in Reason), typed), NO_FILES

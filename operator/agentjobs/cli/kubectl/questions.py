@@ -7,9 +7,11 @@ from typing import Any
 
 from agentjobs.api.input_response import Response, parse, text_of
 from agentjobs.api.names import INPUT_RESPONSE
-from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.kubectl.output import in_brackets
 from agentjobs.cli.questions import Question
+from agentjobs.values.answer_schema import misfit
+from agentjobs.values.question_kinds import QuestionKind
 
 JsonObject = Mapping[str, Any]
 
@@ -42,6 +44,9 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
         arguments=request.get("arguments", ""),
         hint=request.get("hint", ""),
         payload=request.get("payload", ""),
+        kind=request.get("kind", ""),
+        result=request.get("result", ""),
+        schema=request.get("responseSchema", ""),
         since=request.get("askedTime", ""),
         deadline=request.get("expiryTime", ""),
         remaining=request.get("remaining", 0),
@@ -59,13 +64,42 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
     return question
 
 
+def check_kind(question: Question, said: Response, answer: str) -> None:
+    """Whether ``said`` is of the kind that the question wants.
+
+    :param answer: the command that answers with a payload.
+    :raises Unavailable: the question wants a payload, or a yes or no.
+    :raises BadInput: the payload does not fit the question's schema.
+    """
+    if said.approved is not None and question.kind:
+        raise Unavailable(
+            f"{question.job} does not ask for a yes or no, but {_WANTS.get(question.kind, 'for an input')}: {answer} "
+            "--payload JSON"
+        )
+    if said.approved is None and not question.kind:
+        raise Unavailable(
+            f"{question.job} asks whether the tool {question.tool} may be called: approve it or reject it, with "
+            "--payload where something is to be filled in."
+        )
+    if question.schema and (problem := misfit(said.payload, question.schema)):
+        raise BadInput(f"--payload: {problem}. The schema: {question.schema}")
+
+
+_WANTS: dict[str, str] = {
+    QuestionKind.LONG_RUNNING: "for the result of a tool that has begun",
+    QuestionKind.INPUT: "for an input",
+}
+
+
 def answers(annotation: str, question: Question) -> bool:
     """Whether the annotation's value is an answer to this question. One that the operator refused is none: the next
     answer may take its place."""
     try:
-        return parse(annotation).id == question.id
-    except ValueError:
+        said = parse(annotation)
+        check_kind(question, said, "")
+    except (ValueError, Unavailable, BadInput):
         return False
+    return said.id == question.id
 
 
 def patch_of(agent_job: JsonObject, response: Response) -> dict[str, Any]:

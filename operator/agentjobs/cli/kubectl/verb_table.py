@@ -45,6 +45,7 @@ VERBS: Mapping[str, Verb] = {
         Verb("inbox", "people", "inbox", "People", "List the questions that wait for a person."),
         Verb("approve", "people", "approve", "People", "Approve a tool's call.", completes=_JOBS),
         Verb("reject", "people", "reject", "People", "Reject a tool's call.", completes=_JOBS),
+        Verb("answer", "people", "answer", "People", "Give a tool's result, or an input.", completes=_JOBS),
         Verb("schedules", "schedules", "schedules", "Schedules", "List schedules."),
         Verb("trigger", "schedules", "trigger", "Schedules", "Run a schedule now.", completes=_SCHEDULES),
         Verb("next", "schedules", "next_times_", "Schedules", "Tell a schedule's next times.", completes=_SCHEDULES),

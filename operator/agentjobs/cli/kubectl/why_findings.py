@@ -10,6 +10,7 @@ from typing import Any
 from agentjobs.cli.kubectl.filters import FINAL, agent_of, cause_of, model_of, time_of
 from agentjobs.cli.kubectl.output import age, cut, in_future
 from agentjobs.cli.kubectl.surroundings import Surroundings
+from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.reasons import Follows, Reason, reason_named
 
 JsonObject = Mapping[str, Any]
@@ -241,7 +242,13 @@ def _worker(worker: str, state: str, around: Surroundings) -> str:
 
 
 def _question(question: JsonObject, now: datetime) -> str:
-    text = f"may {question.get('tool')} be called with {question.get('arguments') or '{}'}?"
+    tool, arguments = question.get("tool"), question.get("arguments") or "{}"
+    if (kind := question.get("kind")) == QuestionKind.LONG_RUNNING:
+        text = f"the result of {tool}, which was called with {arguments}, is wanted."
+    elif kind:
+        text = f"an input for {tool} is wanted{f': {hint}' if (hint := question.get('hint')) else ''}."
+    else:
+        text = f"may {tool} be called with {arguments}?"
     if not (expiry := question.get("expiryTime")):
         return text
     left = in_future(expiry, now)

@@ -57,7 +57,10 @@ def todo_of(
     elif state in ("Rejected", "Cancelled"):
         yield "This object can run no more: create a corrected one under another name."
     elif state == "InputRequired":
-        yield commands.line("Answer it (or reject it)", "approve", this)
+        if (status.get("inputRequest") or {}).get("kind"):
+            yield commands.line("Answer it", "answer", f"{this} --payload JSON")
+        else:
+            yield commands.line("Answer it (or reject it)", "approve", this)
     elif spec.get("suspend") and state == "Suspended":
         yield commands.line("Let it go on", "resume", this)
     elif state == "Complete":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
@@ -12,6 +13,9 @@ from agentjobs.cli.local.manifests import SUFFIXES
 from agentjobs.cli.manifest_url import is_url
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z]\w*)?", re.ASCII)
+
+_AGENTS = ("app", "root_agent", "agent")
+"""What a run looks for in a module (agents.definition.resolve)."""
 
 
 def locate(agent: str, here: Path) -> tuple[str, Path]:
@@ -82,12 +86,12 @@ def read_env(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
 
 
 def _of_path(agent: str, path: Path) -> tuple[str, Path]:
+    if (path / "root_agent.yaml").is_file() and not _may_have_an_agent(path):
+        raise BadInput(
+            f"AGENT '{agent}': root_agent.yaml names code to import, so it is not run from. Write the agent as "
+            "Python (agent.py with root_agent), or inline in an AgentJob."
+        )
     if path.is_dir() and not any((path / name).is_file() for name in ("agent.py", "__init__.py")):
-        if (path / "root_agent.yaml").is_file():
-            raise BadInput(
-                f"AGENT '{agent}': root_agent.yaml names code to import, so it is not run from. Write the agent as "
-                "Python (agent.py with root_agent), or inline in an AgentJob."
-            )
         manifests = any(f.suffix in SUFFIXES for f in path.iterdir())
         way_out = (
             f"Its manifests are run with: agentjobs local -f {agent}"
@@ -103,6 +107,33 @@ def _of_path(agent: str, path: Path) -> tuple[str, Path]:
             f"AGENT '{agent}': '{name}' is not a Python name. Rename it: letters, digits and underscores."
         )
     return name, path.parent
+
+
+def _may_have_an_agent(folder: Path) -> bool:
+    """Whether the folder's code may name an agent, as far as it can be told without running it."""
+    if (folder / "agent.py").is_file():
+        return True
+    try:
+        code = ast.parse((folder / "__init__.py").read_bytes())
+    except FileNotFoundError:
+        return False
+    except (OSError, SyntaxError, ValueError):  # the import says it better
+        return True
+    return any(_may_name_an_agent(one) for one in code.body)
+
+
+def _may_name_an_agent(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Import() | ast.Expr() | ast.Pass():
+            return False
+        case ast.ImportFrom(names=names):
+            return any((alias.asname or alias.name) in (*_AGENTS, "*") for alias in names)
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name in _AGENTS
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return name in _AGENTS
+        case _:
+            return True
 
 
 def _agent_folders(here: Path) -> Iterable[str]:

@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
+from typing import Any
 
 from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
 from agentjobs.cli.questions import Question, printable, told
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
+from agentjobs.values.answer_schema import example, misfit
 
 NOBODY = (
-    "there is no terminal to answer at, so it is cancelled: run it in a terminal, or with --yes to approve whatever "
+    "there is no terminal to answer at, so it is cancelled: run it in a terminal, or with --yes to say yes to whatever "
     "is asked"
 )
+
+
+def payload_of(line: str) -> Any:
+    """What a person typed, as JSON; as a text where it is none. None: nothing."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return line or None
+
+
+def made_up(question: Question) -> InputAnswer:
+    """The answer of ``--yes``: a yes; the first result of a long-running tool once more; an input that fits its schema."""
+    if not question.kind:
+        return InputAnswer(question.id, True)
+    payload: Any = None
+    try:
+        payload = json.loads(question.result) if question.result else example(question.schema)
+    except ValueError:  # it was cut, or has no end
+        payload = {}
+    if question.result and misfit(payload, question.schema):
+        payload = example(question.schema)
+    return InputAnswer(question.id, None, payload={} if payload is None else payload)
+
+
+def said_of(answer: InputAnswer, question: Question, *, by_yes: bool) -> str:
+    """What was answered. A yes with the tool's own payload is not called an approval: the tool may read a no in it."""
+    if answer.approved is None:
+        return f"answered{' by --yes' if by_yes else ''}: {printable(json.dumps(answer.payload, ensure_ascii=False))}"
+    if not answer.approved:
+        return "rejected"
+    if not question.payload:
+        return f"approved{' by --yes' if by_yes else ''}"
+    # what nobody fills in goes back as the tool wrote it (agents.run.questions)
+    return (
+        f"answered yes{' by --yes' if by_yes else ''}, with what the tool itself filled in: "
+        f"{printable(question.payload)}. What that means, the tool decides"
+    )
 
 
 class Prompts:
@@ -41,43 +81,45 @@ class Prompts:
             arguments=request.arguments,
             hint=request.hint,
             payload=request.payload,
+            kind=request.kind,
+            result=request.result,
+            schema=request.schema,
         )
         self._progress.pause()
         try:
             self._progress.say(told(question))
-            approved = True if self._approve_all else await self._ask()
+            answer = made_up(question) if self._approve_all else await self._asked(question)
             if self._interrupted.is_set():
                 return
-            if approved is None:
+            if answer is None:
                 self._progress.say(f"{shown.name}: {NOBODY}.")
                 await self._queue.cancel(shown.job.uid)
                 return
-            refused = await self._queue.answer(shown.job.uid, InputAnswer(request.id, approved))
-            word = self._approved(question) if approved else "rejected"
+            refused = await self._queue.answer(shown.job.uid, answer)
+            word = said_of(answer, question, by_yes=self._approve_all)
             self._progress.say(f"{shown.name}: {f'not taken: {refused}' if refused else word}.")
         finally:
             self._progress.go_on()
 
-    def _approved(self, question: Question) -> str:
-        word = "approved by --yes" if self._approve_all else "approved"
-        # what nobody fills in goes back as the tool wrote it (agents.run.questions)
-        return (
-            f"{word}, filled in as the tool has it: {printable(question.payload)}"
-            if question.payload
-            else word
-        )
-
-    async def _ask(self) -> bool | None:
+    async def _asked(self, question: Question) -> InputAnswer | None:
         """The person's answer. None: there is no terminal, or its input has ended."""
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return None
         while True:
-            print("Approve? [y/n] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+            words = "Answer, as JSON or a line of text: " if question.kind else "Approve? [y/n] "
+            print(words, end="", file=sys.stderr, flush=True)  # noqa: T201
             line = await self._line()
             if line is None or line == "":
                 return None
-            if (word := line.strip().lower()) in ("y", "yes", "n", "no"):
-                return word.startswith("y")
+            if not question.kind:
+                if (word := line.strip().lower()) in ("y", "yes", "n", "no"):
+                    return InputAnswer(question.id, word.startswith("y"))
+                continue
+            payload = payload_of(line.strip())
+            if problem := misfit(payload, question.schema) if payload is not None else "a payload is wanted":
+                print(printable(problem), file=sys.stderr, flush=True)  # noqa: T201
+                continue
+            return InputAnswer(question.id, None, payload=payload)
 
     async def _line(self) -> str | None:
         """A line from the terminal. None: interrupted.

@@ -186,9 +186,11 @@ def _question_of(job: JobView, fresh: Sequence[AttemptRecord]) -> ObjectEvent | 
     if not asks or job.ref is None:
         return None
     last = asks[-1]
+    wants_payload = job.input_request is not None and job.input_request.kind
+    verb, payload = ("answer", " --payload JSON") if wants_payload else ("approve|reject", "")
     text = (
         f"{cut_text(last.message, 300)} See status.inputRequest; answer with: "
-        f"kubectl agentjobs approve|reject {job.ref.name} -n {job.ref.namespace}"
+        f"kubectl agentjobs {verb} {job.ref.name} -n {job.ref.namespace}{payload}"
     )
     return ObjectEvent(
         job.uid, job.ref, str(last.run), EventReason.INPUT_REQUIRED, text, last.ended_at, last.ended_at

@@ -11,6 +11,7 @@ from datetime import datetime
 from agentjobs.api.agentjob_status import (
     ATTEMPT_MESSAGE_MAX_LENGTH,
     ATTEMPT_OUTPUT_MAX_LENGTH,
+    INPUT_SCHEMA_MAX_LENGTH,
     INPUT_TEXT_MAX_LENGTH,
     RECENT_ATTEMPTS_MAX_ITEMS,
     RESULT_MAX_LENGTH,
@@ -148,7 +149,7 @@ def _input_required(job: JobView) -> JsonObject | None:
     )
     answer = job.input_answered
     if answer is not None and (asked is None or answer.at >= asked):
-        reason = Reason.INPUT_APPROVED if answer.approved else Reason.INPUT_REJECTED
+        reason = _ANSWERED[answer.approved]
         by = f", by {answer.by} as the answer says" if answer.by else ""
         why = f": {answer.reason}" if answer.reason else ""
         return _condition(
@@ -200,15 +201,21 @@ def _message_of(job: JobView) -> str:
     return job.message
 
 
+_ANSWERED = {True: Reason.INPUT_APPROVED, False: Reason.INPUT_REJECTED, None: Reason.INPUT_ANSWERED}
+
+
 def _input_request(job: JobView) -> JsonObject | None:
     request = job.input_request
     if request is None:
         return None
     shown: JsonObject = {
         "id": request.id,
+        "kind": request.kind,
         "tool": cut_text(request.tool, 256),
         "arguments": cut_text(request.arguments, INPUT_TEXT_MAX_LENGTH),
         "hint": cut_text(request.hint, INPUT_TEXT_MAX_LENGTH),
+        "result": cut_text(request.result, INPUT_TEXT_MAX_LENGTH),
+        "responseSchema": request.schema if len(request.schema) <= INPUT_SCHEMA_MAX_LENGTH else "",
         "payload": cut_text(request.payload, INPUT_TEXT_MAX_LENGTH),
         "askedTime": time_text(job.since),
         "expiryTime": time_text(job.input_deadline),

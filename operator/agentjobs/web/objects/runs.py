@@ -37,12 +37,22 @@ class AgentRunSpec(ApiModel):
 
 
 class RunQuestion(ApiModel):
-    """A tool's question that waits for a person."""
+    """A question that waits for a person."""
 
     id: str = Field(description="id of the question, which an answer names.")
-    tool: str = Field(description="tool that would be called.")
+    kind: str | None = Field(
+        default=None,
+        description="kind: LongRunning, Input. Absent means: a yes or no is wanted, else a payload.",
+    )
+    tool: str = Field(description="tool that would be called, or has begun; of an Input the node that asks.")
     arguments: str | None = Field(default=None, description="arguments of the call as JSON, cut at 1 KiB.")
     hint: str | None = Field(default=None, description="hint of the tool to the person.")
+    result: str | None = Field(
+        default=None, description="result that a long-running tool gave at once, as JSON."
+    )
+    response_schema: str | None = Field(
+        default=None, description="responseSchema is the JSON Schema that an answer's payload has to fit."
+    )
     payload: str | None = Field(
         default=None, description="payload as JSON that the tool wants to have filled in."
     )

@@ -9,8 +9,9 @@ from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.queue.records import ClaimedJob
 from agentjobs.values.bounds import LONGEST_SECONDS, count
 
-VERSION = 2
-"""The newest payload that this worker understands. 2: with people's answers, which the queue adds."""
+VERSION = 3
+"""The newest payload that this worker understands. 2: with people's answers, which the queue adds. 3: also with results
+of long-running tools, and inputs."""
 
 
 class PayloadTooNew(Exception):

@@ -1,4 +1,4 @@
-"""``inbox``, ``approve`` and ``reject``: the questions of agents' tools, and people's answers."""
+"""``inbox``, ``approve``, ``reject`` and ``answer``: the questions of jobs, and people's answers."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ Reason = Annotated[
 Payload = Annotated[
     str | None,
     option(metavar="JSON", help="The filled-in payload for the tool, as JSON. Default: the tool's own."),
+]
+Result = Annotated[
+    str,
+    option("--payload", metavar="JSON", help="The tool's result, or the input that is asked for, as JSON."),
 ]
 
 
@@ -104,31 +108,52 @@ def reject(where: Where, name: Name, id: Id = None, reason: Reason = "", yes: o.
     _answer(where, name, id, Response("", False, reason), yes)
 
 
+def answer(
+    where: Where, name: Name, id: Id = None, reason: Reason = "", payload: Result = "", yes: o.Yes = False
+) -> None:
+    """Give the job the result of its long-running tool, or the input that it asks for. The agent goes on with it."""
+    _answer(where, name, id, Response("", None, reason, given_payload(payload)), yes)
+
+
 def _answer(where: Where, name: str, id: str | None, said: Response, yes: bool) -> None:
     with ApiServer.open(where) as server:
         found = server.get(JOBS, name)
         question = questions.question_of(found, id)
+        questions.check_kind(
+            question, said, f"kubectl agentjobs answer {name} -n {server.namespace}{where.shown()}"
+        )
         confirm_answer(question, approved=said.approved, yes=yes)
         said = replace(said, id=question.id, by=server.user(), at=precise(server.now()))
         server.done(server.patch(JOBS, found, questions.patch_of(found, said)), JOBS, name)
     tell(f"agentjob.agentjobs.dev/{name}", question, approved=said.approved)
 
 
-def confirm_answer(question: Question, *, approved: bool, yes: bool) -> None:
+def confirm_answer(question: Question, *, approved: bool | None, yes: bool) -> None:
     """Prints the question, and asks the person once more.
 
     :raises BadInput: there is nobody to ask.
     :raises Unavailable: the person does not want to.
     """
     echo(told(question), err=True)
-    confirm("Approve?" if approved else "Reject?", yes=yes)
+    confirm({True: "Approve?", False: "Reject?", None: "Answer?"}[approved], yes=yes)
 
 
-def tell(job: str, question: Question, *, approved: bool) -> None:
+def tell(job: str, question: Question, *, approved: bool | None) -> None:
     """The lines after an answer."""
-    echo(f"{job} {'approved' if approved else 'rejected'}: {output.printable(question.tool)}")
+    word = {True: "approved", False: "rejected", None: "answered"}[approved]
+    echo(f"{job} {word}: {output.printable(question.tool)}")
     if question.remaining:
         echo(f"It asks {question.remaining} more: run the command again.", err=True)
+
+
+def given_payload(text: str) -> Any:
+    """The value of ``answer``'s ``--payload``.
+
+    :raises BadInput: there is none, it is no JSON, or null.
+    """
+    if (payload := json_of(text or None)) is None:
+        raise BadInput('--payload: JSON other than null is wanted, such as \'{"status": "approved"}\'.')
+    return payload
 
 
 def json_of(text: str | None) -> Any:

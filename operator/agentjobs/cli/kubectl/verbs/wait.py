@@ -151,8 +151,9 @@ def change_of(one: Seen, how: Told) -> str:
     line = f"{name}: {one.state or 'not seen by the operator yet'}"
     line += output.in_brackets(one.state, cause)
     if one.state == "InputRequired":
-        tool = (status.get("inputRequest") or {}).get("tool", "")
-        return f"{line}: asks for {output.printable(str(tool))}; {how.type('approve', name)}"
+        request = status.get("inputRequest") or {}
+        verb = "answer" if request.get("kind") else "approve"
+        return f"{line}: asks for {output.printable(str(request.get('tool', '')))}; {how.type(verb, name)}"
     if status.get("message") and one.state not in ("Running", "Complete"):
         line += f": {output.printable(output.cut(str(status['message']), 300))}"
     return line

@@ -2,26 +2,38 @@
 
 -- answer_job: one answer to the present question of a job; after the last one the job goes on. An answer to any other question is
 -- refused, so an answer that comes late, or twice, answers nothing. refused: why; null: taken.
+-- A confirmation wants approved; a question of another kind wants a payload alone, which the caller has checked (queue/answers.py).
 -- p_answer: {id, approved, reason, payload, by}. Indexes: primary keys. Lock order: the waiting row, after the job's row.
 create or replace function answer_job(p_id bigint, p_answer json, out refused text) language plpgsql as $$ #variable_conflict use_column
-declare w waiting; v_number int; v_id text; v_asked jsonb; v_bytes int; v_now timestamptz := clock_timestamp();
+declare w waiting; v_number int; v_id text; v_kind text; v_asked jsonb; v_bytes int; v_now timestamptz := clock_timestamp();
 begin
   select * into w from waiting where id = p_id and asked is not null for update;
   if not found then refused := 'it does not wait for input'; return; end if;
-  select n - 1, q->>'id' into v_number, v_id from json_array_elements(w.asked->'requests') with ordinality as x(q, n)
+  select n - 1, q->>'id', coalesce(q->>'kind', '') into v_number, v_id, v_kind
+    from json_array_elements(w.asked->'requests') with ordinality as x(q, n)
     where q->'answer' is null order by n limit 1;
   if v_id is distinct from p_answer->>'id' then
     refused := 'it waits for an answer to the question ' || v_id || ', not ' || coalesce(p_answer->>'id', 'none'); return;
   end if;
+  if v_kind = '' and p_answer->>'approved' is null then
+    refused := 'approved is missing: the question ' || v_id || ' wants a yes or no'; return;
+  elsif v_kind <> '' and p_answer->>'approved' is not null then
+    refused := 'approved is ' || (p_answer->>'approved') || ': the question ' || v_id || ' wants a payload instead, and is not rejected; '
+      'answer with a payload, or cancel the job'; return;
+  elsif v_kind <> '' and p_answer->'payload' is null then
+    refused := 'payload is missing: the question ' || v_id || ' wants one'; return;
+  end if;
   v_asked := jsonb_set(w.asked::jsonb, array['requests', v_number::text, 'answer'],
-                       jsonb_strip_nulls(p_answer::jsonb - 'id') || jsonb_build_object('at', v_now));
+                       p_answer::jsonb - 'id' || jsonb_build_object('at', v_now));
   if v_number + 1 < jsonb_array_length(v_asked->'requests') then
     update waiting set asked = v_asked::json where id = p_id;
   else
-    -- a payload with answers is not for workers that know of none (H30)
-    update job set payload = (payload::jsonb || jsonb_build_object('v', 2, 'answers', (
-             select jsonb_object_agg(q->>'id', q->'answer' || jsonb_build_object('tool', q->'tool'))
-             from jsonb_array_elements(v_asked->'requests') q)))::json where id = p_id;
+    -- a payload with answers is not for workers that know of none, and one with results and inputs not for those that know of
+    -- confirmations alone (H30)
+    update job set payload = (payload::jsonb || (
+             select jsonb_build_object('v', case when bool_or(q ? 'kind') then 3 else 2 end, 'answers', jsonb_object_agg(
+                      q->>'id', q->'answer' || jsonb_strip_nulls(jsonb_build_object('tool', q->'tool', 'kind', q->'kind'))))
+             from jsonb_array_elements(v_asked->'requests') q))::json where id = p_id;
     update job set bytes = octet_length(payload::text) where id = p_id returning bytes into v_bytes;
     update waiting set asked = null, asked_until = null, bytes = v_bytes,
            state = case when state = 's' then state else ready_state(losses) end,
@@ -42,7 +54,7 @@ begin
   v_before := act_state(p_id);
   refused := answer_job(p_id, p_answer);
   if refused is not null then return; end if;
-  perform record_job_act(p_id, case when p_answer->>'approved' = 'true' then 'approve' else 'reject' end,
+  perform record_job_act(p_id, case p_answer->>'approved' when 'true' then 'approve' when 'false' then 'reject' else 'answer' end,
                          json_build_object('actor', coalesce(nullif(p_by->>'actor', ''), p_answer->>'by'),
                                            'reason', coalesce(nullif(p_by->>'reason', ''), p_answer->>'reason'),
                                            'source', p_by->>'source'), v_before);

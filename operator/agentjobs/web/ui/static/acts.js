@@ -14,6 +14,7 @@ const OBJECT = {
   priority: { title: "Change the priority", says: "0 is claimed first, 9 last.", fields: [["priority", "Priority", "number", "0", "9"]], patch: (given) => ({ spec: { priority: Number(given.priority) } }) },
   approve: { title: "Approve", says: "The tool is called with the arguments that are shown, once.", patch: answer(true) },
   reject: { title: "Reject", says: "The tool is not called. The agent is told so, and goes on.", patch: answer(false) },
+  answer: { title: "Answer", says: "The agent goes on with the answer.", patch: answer() },
   trigger: { kind: "scheduledagentjobs", title: "Run now", says: "One job is created at once, also while the schedule is paused. Its times stay as they are.", patch: (given, at, when) => annotated("run-requested-at", when) },
   hold: { kind: "scheduledagentjobs", title: "Pause the schedule", says: "No further job is created until it is resumed. Those that exist go on.", patch: () => ({ spec: { suspend: true } }) },
   unhold: { kind: "scheduledagentjobs", title: "Resume the schedule", says: "Jobs are created at its times again.", patch: () => ({ spec: { suspend: false } }) },
@@ -30,7 +31,7 @@ function answer(approved) {
   return (given, at) => {
     const said = { id: at.question, approved, at: instant(), by: at.user };
     if (given.reason) said.reason = given.reason;
-    if (approved && at.payload) said.payload = JSON.parse(at.payload);
+    if (approved !== false && at.payload) said.payload = JSON.parse(at.payload);
     return annotated("input-response", JSON.stringify(said));
   };
 }
@@ -82,13 +83,14 @@ const objectURL = (at, kind = "agentjobs") => `${kube}namespaces/${encodeURIComp
 // Who, what and why, as the operator's audit and the chart's admission policy read them: `by` comes first, and each text
 // has its longest length (api/act.py writes the same value). An answer to a question names its author itself.
 const VERB = { priority: "reprioritise", again: "run-again", trigger: "run-now", hold: "suspend", unhold: "resume" };
+const ANSWERS = new Set(["approve", "reject", "answer"]);
 const LONGEST = { by: 256, reason: 1024, origin: 253 };
 function actText(act) {
   const said = Object.entries(act).filter(([, text]) => text).map(([field, text]) => [field, [...text].slice(0, LONGEST[field]).join("")]);
   return `{${said.map((pair) => pair.map((text) => JSON.stringify(text)).join(": ")).join(", ")}}`;
 }
 function withAct(change, verb, reason, at, { when = instant(), origin = "" } = {}) {
-  if (!at.user || verb === "approve" || verb === "reject") return change;
+  if (!at.user || ANSWERS.has(verb)) return change;
   const text = actText({ by: at.user, verb: VERB[verb] || verb, reason, at: when, via: "web", origin });
   return { ...change, metadata: { ...change.metadata, annotations: { ...change.metadata?.annotations, [ACT]: text } } };
 }
@@ -148,8 +150,9 @@ document.addEventListener("click", async (event) => {
   const place = $(".told", button.parentElement), holder = button.closest("[data-uid], [data-queue], [data-model]");
   const at = { ...holder.dataset, payload: $(".payload", holder)?.value };
   tell(place, "");
-  if (verb === "approve" && at.payload) {
-    try { JSON.parse(at.payload); } catch { tell(place, "What is filled in is no JSON: mend it, then approve.", true); return; }
+  if (verb === "answer" && !at.payload.trim()) { tell(place, "Fill in the answer, as JSON.", true); return; }
+  if (ANSWERS.has(verb) && verb !== "reject" && at.payload) {
+    try { JSON.parse(at.payload); } catch { tell(place, "What is filled in is no JSON: mend it, then answer again.", true); return; }
   }
   const given = await asked({ ...kind, title: kind.title + (at.queue ? " " + at.queue : "") }, { priority: at.priority, maxRunning: at.limit });
   if (!given) return;
