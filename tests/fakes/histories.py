@@ -289,7 +289,7 @@ ROOTS = [
     Root(
         "ParallelAgent",
         "ParallelAgent(name='r', sub_agents=[llm('a'), llm('b', sick=True)])",
-        answers=("a has done it", "b has done it"),
+        answers=('{"a": "a has done it", "b": "b has done it"}',),
     ),
     Root("own BaseAgent", "Own(name='r', sub_agents=[llm('a'), llm('b', sick=True)])"),
     Root(
