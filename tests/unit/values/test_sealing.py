@@ -30,7 +30,7 @@ def test_the_command_of_docs_and_message_makes_a_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [None, b"", b"\n", b"heron-4711", Fernet.generate_key() + b"\nheron-4711", b"\xff\xfe"]
+    "content", [None, b"", b"\n", b"heron-4711", b"%s=\nheron-4711" % (b"A" * 43), b"\xff\xfe"]
 )
 def test_a_wrong_file_is_named_with_what_is_wanted_and_no_key(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "keys"
