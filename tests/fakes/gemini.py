@@ -18,7 +18,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -215,9 +215,11 @@ def hangs() -> Answer:
 
 
 class FakeGemini:
-    """The server. Answers the script in order, then ``text("ok")``."""
+    """The server. Answers the script in order, then by ``rule``."""
 
     def __init__(self) -> None:
+        self.rule: Callable[[Recorded], Answer] = lambda _: text("ok")
+        """What to answer to a request that nothing was scripted for."""
         self.requests: list[Recorded] = []
         self.port = 0
         self._answers: list[Answer] = []
@@ -292,7 +294,7 @@ class FakeGemini:
         with self._arrived:
             self.requests.append(recorded)
             answers = self._answers_for.get(recorded.agent) or self._answers
-            answer = answers.pop(0) if answers else text("ok")
+            answer = answers.pop(0) if answers else self.rule(recorded)
             self._arrived.notify_all()
         if answer.hangs:
             await self._stopping.wait()

@@ -1,0 +1,207 @@
+"""What runs under ADK runs here: agents of many shapes by ADK's Runner and by ours, against the same model.
+
+Requests, events, state, artifacts, what tools did, and the answer are the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import stateless_model
+from agent_modules import Write, write_module
+from conformance_agents import AGENTS, HEAD
+from gemini import FakeGemini, gemini
+from runs import Job, module
+
+from agentjobs.agents.run.conversation import MARKER
+from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
+from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
+
+__all__ = ["gemini", "write_module"]
+
+MESSAGE = "Hello there."
+UNORDERED = frozenset({"ParallelAgent", "parallel, then one", "a Workflow that joins"})
+"""Agents whose steps run side by side: in which order they ask and speak is chance."""
+
+
+@dataclass
+class Seen:
+    """What a run left."""
+
+    requests: list[Any]
+    events: list[Any]
+    state: dict[str, Any]
+    artifacts: dict[str, list[Any]]
+    calls: list[Any]
+    answers: dict[str, str] = field(default_factory=dict)
+    """The last words of each author, the latest last."""
+
+
+@pytest.fixture(autouse=True)
+def _a_process_of_its_own(gemini: FakeGemini) -> Iterator[None]:
+    gemini.rule = stateless_model.answer
+    forget_services()
+    yield
+    forget_services()
+
+
+def source(name: str) -> str:
+    return textwrap.dedent(HEAD) + AGENTS[name]
+
+
+def words(event: Any) -> str:
+    """What an event says to people."""
+    parts = event.content.parts or [] if event.content else []
+    spoken = "".join(part.text for part in parts if part.text and not part.thought)
+    if event.actions.skip_summarization:  # the tool's result is the answer
+        spoken = spoken or "".join(one.response.get("result") or "" for one in event.get_function_responses())
+    output = getattr(event, "output", None)
+    return spoken or (output if isinstance(output, str) else "")
+
+
+def plain(event: Any) -> Any:
+    """An event without ids and times."""
+    parts = event.content.parts or [] if event.content else []
+    actions = event.actions
+    return (
+        event.author,
+        [part.model_dump(mode="json", exclude_none=True, exclude={"function_call": {"id"}, "function_response": {"id"}}) for part in parts],
+        {key: value for key, value in actions.state_delta.items() if not key.startswith("temp:")},
+        dict(actions.artifact_delta),
+        actions.transfer_to_agent,
+        bool(actions.escalate),
+        bool(actions.skip_summarization),
+    )  # fmt: skip
+
+
+def told(events: Sequence[Any]) -> list[Any]:
+    """The events of agents that say or do something."""
+    return [
+        one
+        for one in map(plain, (event for event in events if event.author not in ("user", MARKER)))
+        if any(one[1:])
+    ]
+
+
+def answers_in(events: Sequence[Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for event in events:
+        if event.author not in ("user", MARKER) and (said := words(event)):
+            found.pop(event.author, None)
+            found[event.author] = said
+    return found
+
+
+async def artifacts_in(service: Any, key: dict[str, str]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name in await service.list_artifact_keys(**key):
+        parts = [
+            await service.load_artifact(**key, filename=name, version=version)
+            for version in await service.list_versions(**key, filename=name)
+        ]
+        found[name] = [
+            part.text
+            if part.inline_data is None
+            else (part.inline_data.mime_type, base64.b64encode(part.inline_data.data))
+            for part in parts
+        ]
+    return found
+
+
+async def by_adk(write_module: Write, gemini: FakeGemini, name: str) -> Seen:
+    """A run as `adk run` makes it."""
+    from google.adk.apps import App
+    from google.adk.artifacts import InMemoryArtifactService
+    from google.adk.auth.credential_service.in_memory_credential_service import InMemoryCredentialService
+    from google.adk.memory import InMemoryMemoryService
+    from google.adk.runners import Runner
+    from google.adk.sessions import InMemorySessionService
+    from google.genai import types
+
+    loaded = importlib.import_module(write_module("theirs", source(name)))
+    app = getattr(loaded, "app", None) or App.model_construct(
+        name="a", root_agent=loaded.root_agent, plugins=[]
+    )
+    sessions, artifacts = InMemorySessionService(), InMemoryArtifactService()
+    key = {"app_name": "a", "user_id": "u", "session_id": "s"}
+    await sessions.create_session(**key)
+    runner = Runner(
+        app=app, app_name="a", session_service=sessions, artifact_service=artifacts,
+        memory_service=InMemoryMemoryService(), credential_service=InMemoryCredentialService(),
+    )  # fmt: skip
+    message = types.UserContent(parts=[types.Part(text=MESSAGE)])
+    async for _ in runner.run_async(user_id="u", session_id="s", new_message=message):
+        pass
+    await runner.close()
+    session = await sessions.get_session(**key)
+    assert session is not None
+    requests = [request.body for request in gemini.requests]
+    gemini.requests.clear()
+    return Seen(
+        requests, told(session.events), dict(session.state), await artifacts_in(artifacts, key), list(loaded.CALLS), answers_in(session.events)
+    )  # fmt: skip
+
+
+def job(write_module: Write, dsn: str, name: str) -> Job:
+    return Job(module(write_module("ours", source(name))), MESSAGE, modules=("ours",), dsn=dsn, user_id="u")
+
+
+async def by_us(run: Job, gemini: FakeGemini) -> Seen:
+    """What is there after the job's last run."""
+    service = service_for(run.settings.session_dsn)
+    assert isinstance(service, JobSessions)
+    session = await service.get_session(**run.session_key)
+    assert session is not None
+    artifacts = PostgresArtifacts(service, ArtifactLimits())
+    seen = Seen(
+        [request.body for request in gemini.requests],
+        told(session.events),
+        dict(session.state),
+        await artifacts_in(artifacts, dict(run.session_key)),
+        list(importlib.import_module("ours").CALLS),
+        answers_in(session.events),
+    )
+    await service.release()
+    return seen
+
+
+def the_answer(outcome: Outcome, theirs: Seen, name: str) -> bool:
+    """Whether the result is what ADK's events end with: the last words, or each end's."""
+    result = outcome.result or ""
+    if name == "ParallelAgent":
+        return bool(json.loads(result) == theirs.answers)
+    return result == list(theirs.answers.values())[-1]
+
+
+def in_order(values: list[Any], name: str) -> list[Any]:
+    return (
+        sorted(values, key=lambda one: json.dumps(one, sort_keys=True, default=str))
+        if name in UNORDERED
+        else values
+    )
+
+
+@pytest.mark.parametrize("name", AGENTS)
+async def test_it_runs_as_under_adks_own_runner(
+    dsn: str, gemini: FakeGemini, write_module: Write, name: str
+) -> None:
+    theirs = await by_adk(write_module, gemini, name)
+    run = job(write_module, dsn, name)
+    outcome = await run.attempt()
+    ours = await by_us(run, gemini)
+
+    assert outcome.verdict is Verdict.COMPLETE, outcome
+    assert in_order(ours.requests, name) == in_order(theirs.requests, name)
+    assert in_order(ours.events, name) == in_order(theirs.events, name)
+    assert ours.state == theirs.state
+    assert ours.artifacts == theirs.artifacts
+    assert in_order(ours.calls, name) == in_order(theirs.calls, name)
+    assert the_answer(outcome, theirs, name), (outcome.result, theirs.answers)
