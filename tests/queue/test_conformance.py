@@ -20,7 +20,7 @@ from conformance_agents import AGENTS, HEAD
 from gemini import FakeGemini, gemini
 from runs import Job, module
 
-from agentjobs.agents.run.conversation import MARKER
+from agentjobs.agents.run.history import MARKER
 from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
 from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
 from agentjobs.agents.verdict.outcome import Outcome, Verdict
@@ -100,7 +100,7 @@ def answers_in(events: Sequence[Any]) -> dict[str, str]:
     return found
 
 
-async def artifacts_in(service: Any, key: dict[str, str]) -> dict[str, list[Any]]:
+async def artifacts_in(service: Any, key: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for name in await service.list_artifact_keys(**key):
         parts = [
@@ -131,7 +131,7 @@ async def by_adk(write_module: Write, gemini: FakeGemini, name: str) -> Seen:
         name="a", root_agent=loaded.root_agent, plugins=[]
     )
     sessions, artifacts = InMemorySessionService(), InMemoryArtifactService()
-    key = {"app_name": "a", "user_id": "u", "session_id": "s"}
+    key: Any = {"app_name": "a", "user_id": "u", "session_id": "s"}
     await sessions.create_session(**key)
     runner = Runner(
         app=app, app_name="a", session_service=sessions, artifact_service=artifacts,
@@ -165,7 +165,7 @@ async def by_us(run: Job, gemini: FakeGemini) -> Seen:
         [request.body for request in gemini.requests],
         told(session.events),
         dict(session.state),
-        await artifacts_in(artifacts, dict(run.session_key)),
+        await artifacts_in(artifacts, run.session_key),
         list(importlib.import_module("ours").CALLS),
         answers_in(session.events),
     )
