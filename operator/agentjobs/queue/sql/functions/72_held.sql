@@ -5,7 +5,7 @@
 create or replace function kept(p_queue text, p_target text, out kept boolean, out reason text, out message text,
                                 out next_at timestamptz) language plpgsql stable
   set enable_seqscan = off as $$
-declare b model_breaker; v_all boolean := true; v_pool text; v_first model_breaker;
+declare b model_breaker; v_all boolean := true; v_pool text; v_first model_breaker; v_now timestamptz := clock_timestamp();
 begin
   kept := false; reason := '';
   for v_pool in select distinct k.pool from worker k where (k.queues->p_queue) is not null loop
@@ -17,7 +17,7 @@ begin
   end loop;
   if kept and v_all then
     reason := kept_reason(v_first.kind); message := breaker_message(v_first);
-    if v_first.probe_at > clock_timestamp() then next_at := v_first.probe_at; end if;
+    if v_first.probe_at > v_now then next_at := v_first.probe_at; end if;
   end if;
 end $$;
 
