@@ -9,9 +9,9 @@ own requests, GatePlugin (``run/budget.py``) turns retries off at each request. 
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from agentjobs.agents.definition.nodes import is_a, nodes_under
 
 if TYPE_CHECKING:
     from google.adk.workflow import BaseNode
@@ -42,7 +42,7 @@ def without_retries(root: BaseNode, timeout_seconds: float) -> None:
 
     :param timeout_seconds: longest time of a call of the models whose clients ADK gives no time-out.
     """
-    for agent in agents_under(root):
+    for agent in nodes_under(root, wrapped=True):
         model = getattr(agent, "model", None)
         if isinstance(model, str) and (made := _made(model)) is not None:
             model = made
@@ -70,20 +70,6 @@ def _without_retries(model: Any, timeout_seconds: float) -> None:
     for kind, client in _CLIENTS.items():
         if _is(model, kind):
             _bound(model, client, timeout_seconds)
-
-
-def agents_under(root: Any) -> Iterator[Any]:
-    """Each agent once: ``root``, its sub-agents, and the agents that their tools wrap."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        agent = waiting.pop()
-        if agent is None or id(agent) in seen:
-            continue
-        seen.add(id(agent))
-        yield agent
-        waiting += list(getattr(agent, "sub_agents", None) or ())
-        waiting += [getattr(tool, "agent", None) for tool in getattr(agent, "tools", None) or ()]
 
 
 def _made(model: str) -> Any:
@@ -124,5 +110,4 @@ def _bound_interactions(model: Any, timeout_seconds: float) -> None:
 
 
 def _is(model: object, kind: str) -> bool:
-    module = sys.modules.get(_MODULES[kind])
-    return module is not None and isinstance(model, getattr(module, kind))
+    return is_a(model, kind, _MODULES[kind])

@@ -15,7 +15,8 @@ from agentjobs.agents.context import running
 from agentjobs.agents.definition import echo
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.inline import build
-from agentjobs.agents.definition.providers import agents_under, without_retries
+from agentjobs.agents.definition.nodes import nodes_under
+from agentjobs.agents.definition.providers import without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run import records, sync_tools, toolsets
@@ -314,7 +315,9 @@ class _Attempt:
             tool=tool,
             said=self._said(),
             module=self._module,
-            written={str(getattr(agent, "output_key", "")) for agent in agents_under(self._root)},
+            written={
+                str(getattr(agent, "output_key", "")) for agent in nodes_under(self._root, wrapped=True)
+            },
         )
         return self._judged(judgement, model=model)
 
@@ -394,7 +397,7 @@ class _Attempt:
     def names(self) -> frozenset[str]:
         """The names of the agents and their tools, which a warning may hold."""
         found: set[str] = set()
-        for agent in agents_under(self._root):
+        for agent in nodes_under(self._root, wrapped=True):
             found |= {str(agent.name), type(agent).__name__}
             for tool in getattr(agent, "tools", None) or ():
                 found |= {type(tool).__name__, str(getattr(tool, "name", getattr(tool, "__name__", "")))}

@@ -7,11 +7,11 @@ a run. Events reach this module through ``MeterPlugin``, which ADK hands on to i
 
 from __future__ import annotations
 
-import sys
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agentjobs.agents.definition.nodes import is_a
 from agentjobs.agents.run.events import ending_of, judgement_of
 from agentjobs.agents.run.steps import failure_in
 from agentjobs.agents.verdict import error_rules
@@ -60,7 +60,11 @@ def begin(tool: BaseTool) -> None:
             f"{rule.told} (tool {tool.name}: its agent is used as a tool, and ADK drops what it said; make it one of "
             "the sub_agents)",
         )
-    _heard.set(_Heard(apart or _is_agent_tool(tool)) if _inner(tool) is not None else None)
+    _heard.set(
+        _Heard(apart or is_a(tool, "AgentTool", "google.adk.tools.agent_tool"))
+        if _inner(tool) is not None
+        else None
+    )
 
 
 def is_inner() -> bool:
@@ -123,11 +127,6 @@ def _made(verdict: Verdict, reason: Reason, message: str) -> InnerAgentFailed:
     error = InnerAgentFailed(message)
     error.verdict, error.reason = verdict, reason
     return error
-
-
-def _is_agent_tool(tool: BaseTool) -> bool:
-    module = sys.modules.get("google.adk.tools.agent_tool")
-    return module is not None and isinstance(tool, module.AgentTool)
 
 
 def _inner(tool: BaseTool) -> BaseAgent | None:

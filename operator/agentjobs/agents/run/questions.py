@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from agentjobs.agents.definition.nodes import nodes_under
 from agentjobs.agents.run.events import CONFIRMATION, CREDENTIAL, INPUT, text_of
-from agentjobs.agents.run.resumable import nodes_under
 from agentjobs.agents.verdict.redaction import secrets_of, without
 from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.requests import ID_CHARACTERS, SCHEMA_CHARACTERS, InputRequest

@@ -7,10 +7,10 @@ a loop, parallel agents or an agent of the author's own. The steps of a sequence
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from agentjobs.agents.definition.nodes import is_a, nodes_under
 from agentjobs.agents.run.events import CREDENTIAL
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def refusal(root: BaseNode, event: Event, *, lasts: bool) -> str:
-    """The reason why no run could go on after an answer to what ``event`` waits for, and before it the tool's name.
-
-    Empty: one could, or the event waits for nothing.
+    """The reason why no run could go on after an answer to what ``event`` waits for. Empty: one could, or it waits for nothing.
 
     :param lasts: whether the session outlives the process.
     """
@@ -52,36 +50,8 @@ def why_not(root: BaseNode, author: str, *, lasts: bool) -> str:
 
 
 def is_sequence(root: BaseNode) -> TypeGuard[SequentialAgent]:
-    """Whether ``root`` is ADK's SequentialAgent.
-
-    The class is not imported, since each run would pay for that: if no module has imported it, no agent is
-    one.
-    """
-    module = sys.modules.get("google.adk.agents.sequential_agent")
-    return module is not None and isinstance(root, module.SequentialAgent)
-
-
-def nodes_under(root: Any) -> Iterator[Any]:
-    """Each agent and node once: ``root``, its sub-agents, a workflow's nodes, and nodes that are an agent's tools."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in seen:
-            seen.add(id(node))
-            yield node
-            waiting += _inner(node)
-
-
-def _inner(node: Any) -> Iterator[Any]:
-    from google.adk.workflow import BaseNode
-
-    yield from getattr(node, "sub_agents", None) or ()
-    graph = getattr(node, "graph", None)
-    yield from graph.nodes if graph is not None else ()
-    for tool in getattr(node, "tools", None) or ():
-        if isinstance(found := getattr(tool, "node", tool), BaseNode):
-            yield found
+    """Whether ``root`` is ADK's SequentialAgent."""
+    return is_a(root, "SequentialAgent", "google.adk.agents.sequential_agent")
 
 
 def speaks_alone(root: Any) -> bool:

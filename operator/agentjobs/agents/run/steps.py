@@ -8,10 +8,10 @@ agent, of its sub-agents, and the node of a workflow that chooses the way behind
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from agentjobs.agents.definition.nodes import is_a
 from agentjobs.agents.run.events import Ending, ending_of
 
 if TYPE_CHECKING:
@@ -123,11 +123,7 @@ def _undecided(workflow: Any) -> Iterator[Any]:
 
 def kind_of(agent: Any) -> str:
     """The kind of an agent that runs others whatever comes of them, such as ``Workflow``. Empty: of another kind."""
-    for name, module in _KINDS.items():
-        loaded = sys.modules.get(module)
-        if loaded is not None and isinstance(agent, getattr(loaded, name)):
-            return name
-    return ""
+    return next((name for name, module in _KINDS.items() if is_a(agent, name, module)), "")
 
 
 def authors_of(step: Any) -> Iterator[str]:
