@@ -6,7 +6,7 @@ database's.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -93,7 +93,7 @@ class InputRequest(ApiModel):
     id: Annotated[str, Field(min_length=1, max_length=128)] = Field(
         description="id of the question: an answer names the id, and answers only this question."
     )
-    kind: Literal["LongRunning", "Input"] | None = Field(
+    kind: Annotated[str, Field(max_length=32)] | None = Field(
         default=None,
         description="kind of the question. LongRunning: the tool has begun, and its result is wanted as payload. Input: a "
         "workflow's node or the model wants an input as payload. Absent means: may the tool be called? A yes or no is wanted.",

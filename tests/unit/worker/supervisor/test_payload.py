@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentjobs.values.usage import Usage
-from agentjobs.worker.supervisor.payload import PayloadInvalid, PayloadTooNew, attempt_spec
+from agentjobs.worker.supervisor.payload import VERSION, PayloadInvalid, PayloadTooNew, attempt_spec
 from worker_builders import claimed
 
 
@@ -44,8 +44,9 @@ def test_what_is_absent_has_its_default() -> None:
 
 
 def test_h30_a_newer_payload_is_not_guessed_at() -> None:
-    with pytest.raises(PayloadTooNew, match=r"payload\.v is 3, and this worker understands versions up to 2"):
-        attempt_spec(claimed(payload={"v": 3, "something": "else"}))
+    newer = rf"payload\.v is {VERSION + 1}, and this worker understands versions up to {VERSION}"
+    with pytest.raises(PayloadTooNew, match=newer):
+        attempt_spec(claimed(payload={"v": VERSION + 1, "something": "else"}))
 
 
 @pytest.mark.parametrize(
