@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
@@ -448,6 +449,50 @@ async def test_an_image_is_an_answer_that_is_kept_and_the_result_says_what_it_is
     blob = (await service.load_artifact(**key)).inline_data  # type: ignore[union-attr]
     assert (blob.mime_type, blob.data) == ("image/png", DRAWING)  # type: ignore[union-attr]
     await store.release()
+
+
+PANEL = """
+from google.adk.agents import LlmAgent, ParallelAgent
+def llm(name):
+    return LlmAgent(name=name, model="gemini-2.5-flash", instruction="Draw.")
+root_agent = ParallelAgent(name="panel", sub_agents=[llm("left"), llm("right")])
+"""
+
+
+async def test_the_files_of_several_answers_are_all_kept_each_under_a_name_of_its_own(
+    dsn: str, gemini: FakeGemini, write_module: Write
+) -> None:
+    drawn = {"left": b"left", "right": b"right!"}
+    for agent, data in drawn.items():
+        gemini.script_for(agent, file("image/png", data))
+    job = Job(module(write_module("panel", PANEL)), modules=("panel",), dsn=dsn)
+    outcome = await job.attempt()
+    names = {agent: f"job-{job.uid}-answer-{agent}-1.png" for agent in drawn}
+    assert json.loads(outcome.result or "") == {
+        agent: f"image/png, {len(data)} bytes: artifact {names[agent]}" for agent, data in drawn.items()
+    }
+    assert (await job.attempt()).result == outcome.result, "its ack was lost"
+    store = JobSessions(dsn)
+    service = artifacts_of(store, ArtifactLimits())
+    for agent, name in names.items():
+        part = await service.load_artifact(**job.session_key, filename=name)
+        assert part is not None
+        assert part.inline_data is not None
+        assert part.inline_data.data == drawn[agent]
+    await store.release()
+
+
+async def test_of_several_answers_the_one_that_has_no_room_says_so(
+    dsn: str, gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script_for("left", file("image/png", b"x" * (MIB + 1)))
+    gemini.script_for("right", text("Nothing to draw."))
+    job = Job(module(write_module("panel", PANEL)), modules=("panel",), dsn=dsn)
+    job.settings = replace(job.settings, artifact_limit_mib=1)
+    answers = json.loads((await job.attempt()).result or "")
+    assert answers["right"] == "Nothing to draw."
+    assert "Not kept." in answers["left"]
+    assert "artifactLimitMib" in answers["left"]
 
 
 async def test_an_answer_that_has_no_room_is_an_answer_and_says_so(dsn: str, gemini: FakeGemini) -> None:

@@ -18,19 +18,26 @@ if TYPE_CHECKING:
     from google.adk.events.event import Event
 
 
-def result_of(root: Any, events: Iterable[Event], ending: Ending) -> str:
-    """The result of a run that ended well.
+def answers_of(root: Any, events: Iterable[Event], ending: Ending) -> Mapping[str, Ending]:
+    """The answers of a run that ended well, by the names of their ends. Where one end alone has answered: ``ending``, without a name.
 
     :param events: those of the invocation, also of earlier runs: a retry does not enter again what has finished.
     :param ending: of the run as a whole.
     """
     ends = list(_ends(root))
     if len(ends) < 2:
-        return ending.answer
+        return {"": ending}
     said = list(events)
-    answers = {end.name: ending_of([event for event in said if _is_of(event, end)]).answer for end in ends}
-    answers = {name: answer for name, answer in answers.items() if answer}
-    return _bounded(answers) if len(answers) > 1 else ending.answer
+    answers = {
+        end.name: ending_of([event for event in said if _is_of(event, end)], end=end.name) for end in ends
+    }
+    answers = {name: answer for name, answer in answers.items() if answer.answer}
+    return answers if len(answers) > 1 else {"": ending}
+
+
+def result_of(answers: Mapping[str, str]) -> str:
+    """The result, of 1 MiB at most: the text of the answer without a name, or the answers by name as JSON."""
+    return shortened(answers[""], RESULT_BYTES) if "" in answers else _as_json(answers)
 
 
 def _ends(root: Any) -> Iterator[Any]:
@@ -57,7 +64,7 @@ def _is_of(event: Event, end: Any) -> bool:
     return not names.isdisjoint(authors_of(end))
 
 
-def _bounded(answers: Mapping[str, str]) -> str:
+def _as_json(answers: Mapping[str, str]) -> str:
     """The answers as JSON. Where that would be too long, the longest of them are cut, not the JSON."""
     share = RESULT_BYTES
     while True:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ from agentjobs.agents.definition.providers import without_retries
 from agentjobs.agents.definition.resolve import Resolved, resolve
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run import records, sync_tools, toolsets
-from agentjobs.agents.run.answers import result_of
+from agentjobs.agents.run.answers import answers_of, result_of
 from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
-from agentjobs.agents.run.events import AnswerFile, Ending, ending_of, judgement_of, seen, texts_in
+from agentjobs.agents.run.events import Ending, ending_of, judgement_of, seen, texts_in
 from agentjobs.agents.run.questions import ConfirmationListener, Question, SchemaTooLarge, open_questions
 from agentjobs.agents.run.resumable import refusal, speaks_alone, why_not
 from agentjobs.agents.run.runner import close, runner_of
@@ -110,6 +110,17 @@ def quiet() -> None:
         logger.setLevel(logging.CRITICAL)
 
 
+async def _kept(answer: Ending, conversation: Conversation) -> str:
+    """Keeps an answer's files as artifacts. The answer, and of which files there was no room."""
+    told = [answer.answer]
+    for file in answer.files:
+        try:
+            await conversation.keep(file)
+        except ArtifactRefused as error:
+            told.append(f"Not kept. {error}")
+    return "\n".join(told)
+
+
 class _Attempt:
     """One call of ``run_attempt``: what it counts and hears, and the outcome that follows."""
 
@@ -127,8 +138,8 @@ class _Attempt:
         self._abort = abort
         self._meter = Meter(Budget.of(spec), on_usage)
         self._events: list[Event] = []
-        self._files: tuple[AnswerFile, ...] = ()
-        """Of the answer."""
+        self._answers: Mapping[str, Ending] = {}
+        """Of a run that ended well, by the names of its ends."""
         self._root: BaseNode | None = None
         self._steps = Steps(None)
         self._answered: frozenset[str] = frozenset()
@@ -283,21 +294,16 @@ class _Attempt:
         return self._judged(judgement, ending.answer, model=self._meter.called)
 
     def _complete(self, ending: Ending, conversation: Conversation) -> Outcome:
-        self._files = ending.files
-        result = result_of(self._root, [*conversation.history, *self._events], ending)
+        self._answers = answers_of(self._root, [*conversation.history, *self._events], ending)
+        result = result_of({name: answer.answer for name, answer in self._answers.items()})
         return self._outcome(Verdict.COMPLETE, Reason.COMPLETED, "", result=result)
 
     async def _with_files(self, outcome: Outcome, conversation: Conversation) -> Outcome:
-        """The outcome, with the answer's files kept as artifacts; the result says of which there was no room."""
-        if not self._files:
+        """The outcome, with the answers' files kept as artifacts; the result says of which there was no room."""
+        if not any(answer.files for answer in self._answers.values()):
             return outcome
-        told = [outcome.result or ""]
-        for file in self._files:
-            try:
-                await conversation.keep(file)
-            except ArtifactRefused as error:
-                told.append(f"Not kept. {error}")
-        return replace(outcome, result=shortened("\n".join(told), RESULT_BYTES))
+        kept = {name: await _kept(answer, conversation) for name, answer in self._answers.items()}
+        return replace(outcome, result=result_of(kept))
 
     def _failed(self, error: Exception) -> Outcome:
         if self._meter.stopped is not None:

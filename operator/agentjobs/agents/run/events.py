@@ -157,7 +157,7 @@ def judgement_of(ending: Ending, said: Iterable[str] = ()) -> Judgement:
     return judge_code(ending.error_code, ending.error_message, said=said)
 
 
-def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
+def ending_of(events: Sequence[Event], *, single_step: bool = False, end: str = "") -> Ending:
     """The ending that these events show, by the *last* final one: an agent may recover from earlier errors.
 
     Final events without content, such as a change of state or the end of a loop, are passed over. A run with
@@ -166,6 +166,7 @@ def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
 
     :param single_step: the agent ends with its final answer. An abort that is stored after the answer then
         came too late (H15). Agents of several steps give final answers on their way.
+    :param end: name of the end of which these events are, where the run has several: its files are named after it.
     """
     answered = answered_by_user(events)
     for event in reversed(events):
@@ -184,11 +185,12 @@ def ending_of(events: Sequence[Event], *, single_step: bool = False) -> Ending:
             )
         if tool := _failed_tool(event):
             return Ending(failed_tool=tool)
-        answer, finish = _answer(event), _finish_reason(event)
+        files = tuple(_files(event, end))
+        answer, finish = _answer(event, files), _finish_reason(event)
         if finish not in _WHOLE:
             return Ending(answer=answer, truncated=finish == "MAX_TOKENS", error_code=finish)
         if answer:
-            return Ending(answer=answer, files=tuple(_files(event)))
+            return Ending(answer=answer, files=files)
         if event.content is not None and not event.get_function_responses():
             break  # the model's last answer is empty
     return aborted or Ending()
@@ -203,9 +205,9 @@ def _finish_reason(event: Event) -> str:
     return str(reason.value if isinstance(reason, Enum) else reason or "")
 
 
-def _answer(event: Event) -> str:
-    files = [f"{file.mime_type}, {len(file.data)} bytes: artifact {file.name}" for file in _files(event)]
-    if told := "\n".join(filter(None, [text_of(event).strip(), *files, *_addresses(event)])):
+def _answer(event: Event, files: Iterable[AnswerFile]) -> str:
+    kept = [f"{file.mime_type}, {len(file.data)} bytes: artifact {file.name}" for file in files]
+    if told := "\n".join(filter(None, [text_of(event).strip(), *kept, *_addresses(event)])):
         return told
     if event.output is not None:  # a node's or task agent's result
         return _as_text(event.output)
@@ -215,7 +217,7 @@ def _answer(event: Event) -> str:
     return ""
 
 
-def _files(event: Event) -> Iterator[AnswerFile]:
+def _files(event: Event, end: str) -> Iterator[AnswerFile]:
     """The event's files, without those of its thoughts."""
     parts = (event.content.parts if event.content else None) or []
     found = [part.inline_data for part in parts if part.inline_data is not None and not part.thought]
@@ -223,7 +225,8 @@ def _files(event: Event) -> Iterator[AnswerFile]:
         if blob.data:
             mime_type = " ".join((blob.mime_type or "application/octet-stream").split())[:100]
             ending = mimetypes.guess_extension(mime_type.partition(";")[0]) or ".bin"
-            yield AnswerFile(f"{event.invocation_id}-answer-{number}{ending}", mime_type, blob.data)
+            name = "-".join(filter(None, (event.invocation_id, "answer", end, str(number))))
+            yield AnswerFile(f"{name}{ending}", mime_type, blob.data)
 
 
 def _addresses(event: Event) -> Iterator[str]:
