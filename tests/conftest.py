@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tiers", "lanes", "durations", "databases", "clusters", "charts"]
+pytest_plugins = ["memory", "tiers", "lanes", "durations", "databases", "clusters", "charts"]

@@ -8,11 +8,21 @@ from pathlib import Path
 import yaml
 
 from charts import CHART
-from pods import NAMESPACE, OPERATOR, WORKER, Jobs, Pods, restricted_namespace, until
+from pods import (
+    BEYOND_DRAIN,
+    NAMESPACE,
+    OPERATOR,
+    TO_BE_SEEN,
+    WORKER,
+    Jobs,
+    Pods,
+    restricted_namespace,
+    until,
+)
 
 
 def test_a_rolling_upgrade_under_load_loses_nothing_and_burns_no_attempt(pods: Pods, jobs: Jobs) -> None:
-    long = jobs.create(["long"], "echo:sleep 15")  # longer than the drain: given back
+    long = jobs.create(["long"], BEYOND_DRAIN)
     first = jobs.create([f"first-{n}" for n in range(40)], "echo:sleep 2")
     jobs.in_state("Running", long)
     old = set(pods.names("worker"))
@@ -43,7 +53,7 @@ def test_the_operator_survives_a_change_of_the_definitions(pods: Pods, jobs: Job
     }
     file.write_text("# changed\n" + yaml.safe_dump(definition, sort_keys=False))
     restarts, operators = pods.restarts("operator"), pods.names("operator")
-    running = jobs.create(["running"], "echo:sleep 5")
+    running = jobs.create(["running"], TO_BE_SEEN)
     jobs.in_state("Running", running)
 
     pods.install("agentjobs", pods.values(), chart=chart)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 
-from pods import DATABASE_POD, NAMESPACE, WORKER, Jobs, Pods, until
+from pods import BEYOND_DRAIN, DATABASE_POD, NAMESPACE, TO_BE_SEEN, WORKER, Jobs, Pods, until
 
 
 def test_a_worker_pod_that_is_deleted_drains_and_gives_back_what_it_cannot_finish(
     pods: Pods, jobs: Jobs
 ) -> None:
-    (short,) = jobs.create(["short"], "echo:sleep 4")
-    (long,) = jobs.create(["long"], "echo:sleep 14")
+    (short,) = jobs.create(["short"], TO_BE_SEEN)
+    (long,) = jobs.create(["long"], BEYOND_DRAIN)
     jobs.in_state("Running", [short, long])
     first = dict(zip((short, long), jobs.workers([short, long]), strict=True))
     for worker in set(first.values()):
@@ -25,7 +25,7 @@ def test_a_worker_pod_that_is_deleted_drains_and_gives_back_what_it_cannot_finis
 def test_h14_a_worker_pod_that_is_killed_is_noticed_and_its_job_runs_elsewhere(
     pods: Pods, jobs: Jobs
 ) -> None:
-    names = jobs.create(["job"], "echo:sleep 10")
+    names = jobs.create(["job"], TO_BE_SEEN)
     jobs.in_state("Running", names)
     (worker,) = jobs.workers(names)
     pods.kubectl("delete", "pod", worker, f"--namespace={NAMESPACE}", "--grace-period=0", "--force")
@@ -36,7 +36,7 @@ def test_h14_a_worker_pod_that_is_killed_is_noticed_and_its_job_runs_elsewhere(
 
 def test_a_node_that_is_drained_loses_nothing(pods: Pods, jobs: Jobs) -> None:
     node = f"{pods.kind.name}-worker"
-    names = jobs.create([f"job-{n}" for n in range(12)], "echo:sleep 5")
+    names = jobs.create([f"job-{n}" for n in range(12)], TO_BE_SEEN)
     jobs.in_state("Running", names)
     try:
         pods.kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=110s")
@@ -59,7 +59,7 @@ def test_a_pool_scaled_to_zero_waits_and_says_so_and_goes_on_when_it_is_back(pod
 
 def test_a_busy_worker_that_is_scaled_in_finishes_first(pods: Pods, jobs: Jobs) -> None:
     # what kedacore/keda#6719 is about: the autoscaler cannot know which pod is busy
-    names = jobs.create([f"job-{n}" for n in range(8)], "echo:sleep 4")
+    names = jobs.create([f"job-{n}" for n in range(8)], TO_BE_SEEN)
     jobs.in_state("Running", names)
     before = jobs.workers(names)
     try:
@@ -81,7 +81,7 @@ def test_jobs_go_on_while_both_operators_are_killed(pods: Pods, jobs: Jobs) -> N
 
 def test_h11_a_restart_of_postgres_rescues_nobody_and_burns_no_attempt(pods: Pods, jobs: Jobs) -> None:
     operators, workers = pods.restarts("operator"), pods.restarts("worker")
-    names = jobs.create([f"job-{n}" for n in range(10)], "echo:sleep 8")
+    names = jobs.create([f"job-{n}" for n in range(10)], TO_BE_SEEN)
     jobs.in_state("Running", names)
     pods.kubectl("delete", "pod", DATABASE_POD, f"--namespace={NAMESPACE}", "--grace-period=0", "--force")
     more = jobs.create([f"meanwhile-{n}" for n in range(5)])
@@ -91,7 +91,7 @@ def test_h11_a_restart_of_postgres_rescues_nobody_and_burns_no_attempt(pods: Pod
 
 
 def test_a_node_whose_kubelet_restarts_keeps_its_jobs(pods: Pods, jobs: Jobs) -> None:
-    names = jobs.create([f"job-{n}" for n in range(6)], "echo:sleep 4")
+    names = jobs.create([f"job-{n}" for n in range(6)], TO_BE_SEEN)
     jobs.in_state("Running", names)
     node = f"{pods.kind.name}-worker"
     subprocess.run(["docker", "exec", node, "systemctl", "restart", "kubelet"], check=True)

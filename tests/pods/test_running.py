@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 import pytest
 
 from charts import Helm
-from pods import NAMESPACE, OPERATOR, WORKER, Jobs, Pods, restricted_namespace, until
+from pods import (
+    DRAIN_SECONDS,
+    NAMESPACE,
+    OPERATOR,
+    TO_BE_SEEN,
+    WORKER,
+    Jobs,
+    Pods,
+    restricted_namespace,
+    until,
+)
 
 EXAMPLES = ("inline-agent", "module-agent", "priority", "retry", "delayed")
 
@@ -157,7 +167,7 @@ def test_a_team_installs_a_pool_of_its_own_and_only_its_namespace_may_use_it(pod
 def test_the_query_that_keda_asks_counts_what_runs_and_what_could(pods: Pods, helm: Helm, jobs: Jobs) -> None:
     scaled = helm.render({**pods.values(), "pools": {"default": {"autoscaling": {"type": "keda"}}}})
     query = next(o for o in scaled if o["kind"] == "ScaledObject")["spec"]["triggers"][0]["metadata"]["query"]
-    names = jobs.create([f"busy-{n}" for n in range(3)], "echo:sleep 8")
+    names = jobs.create([f"busy-{n}" for n in range(3)], TO_BE_SEEN)
     jobs.create(["later"], delaySeconds=3600)
     until(lambda: pods.sql(query), lambda count: count == "3")
     jobs.complete(names)
@@ -168,4 +178,4 @@ def test_the_deployment_says_what_it_runs(pods: Pods, jobs: Jobs) -> None:
     (pod, *_) = pods.objects("pods", NAMESPACE, "agentjobs.dev/pool=default")
     assert pod["metadata"]["name"].startswith(WORKER)
     assert pod["spec"]["containers"][0]["image"] == f"agentjobs-pods:{pods.tag}"
-    assert pod["spec"]["terminationGracePeriodSeconds"] == 16
+    assert pod["spec"]["terminationGracePeriodSeconds"] == DRAIN_SECONDS + 10

@@ -27,6 +27,7 @@ PODS, API = "tests/pods", "tests/api/"
 API_LANES = 2
 WHOLE = "agentjobs-lanes"
 LONGEST_FIRST = (
+    "tests/api/test_refusals.py",
     "tests/queue/test_worker_processes.py",
     "tests/queue/test_worker_questions.py",
     "tests/api/test_controller_outages.py",
@@ -41,8 +42,8 @@ LONGEST_FIRST = (
     "tests/unit/agents/run/test_histories.py",
     "tests/queue/test_machine.py",
     "tests/queue/test_interleavings.py",
+    "tests/unit/web/test_dashboard_hostile.py",
     "tests/queue/test_upgrade.py",
-    "tests/api/test_invariant_9.py",
     "tests/queue/test_benchmarks.py",
     "tests/queue/test_migrations.py",
     "tests/queue/test_tracing_faults.py",

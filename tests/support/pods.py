@@ -34,7 +34,11 @@ OPERATOR, WORKER, WEB = "agentjobs-operator", "agentjobs-worker-default", "agent
 SERVICES = "10.96.0.0/16"
 """kind's range of Services."""
 DEADLINE_SECONDS = 90.0
-DRAIN_SECONDS = 6
+DRAIN_SECONDS = 20
+TO_BE_SEEN = "echo:sleep 12"
+"""A script for jobs that are all seen running at once, on a machine that is busy, and end within a drain."""
+BEYOND_DRAIN = "echo:sleep 40"
+"""A script for a job that is seen running, and that a worker gives back when its drain is over."""
 NODES = """
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
