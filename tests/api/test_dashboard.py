@@ -158,6 +158,7 @@ def _hostile_words_are_text(at: Scene) -> None:
         assert at.page.run("window.hacked ?? 0") == 0
         assert at.page.run("document.querySelectorAll('main img, main script').length") == 0
     at.open("job", name="falls")
+    at.page.wait_text("#talk-told", "That is all")
     at.page.click("#h-output + details summary")
     at.page.wait_text("#h-output + details pre", "window.hacked")
     at.open("jobs")

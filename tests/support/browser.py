@@ -22,6 +22,15 @@ from tiers import leave_out
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE_SECONDS = 20.0
+_PLACE_TO_CLICK = """(async () => {
+  const element = document.querySelector(%s);
+  element?.scrollIntoView({block: 'center'});
+  const place = () => { const r = element.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] };
+  const before = element && place();
+  await new Promise(done => setTimeout(done, 50));
+  return element?.isConnected && place().join() === before.join() && before;
+})()"""
+"""The middle of an element, once what is loaded above it moves it no more."""
 LEFT = (
     "Inspected target navigated or closed",
     "Execution context was destroyed.",
@@ -160,11 +169,8 @@ class Tab:
 
     def click(self, selector: str) -> None:
         """Click the middle of the first such element with the mouse, as a person does."""
-        self.wait(f"!!document.querySelector({json.dumps(selector)})", f"{selector} is there")
-        x, y = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
-            " e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
-            " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        x, y = self.wait(
+            _PLACE_TO_CLICK % json.dumps(selector), f"{selector} is there, and stays in its place"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

@@ -93,6 +93,8 @@ class StatusAudit:
     """The last revision that the database had given out."""
     _lost: list[range] = field(default_factory=list)
     """Revisions that objects show and that this database never gave out: it was restored."""
+    _beyond: int = 0
+    """The highest revision that an object shows and the database has not reached; 0: none."""
     _adopted: set[UUID] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -149,30 +151,51 @@ class StatusAudit:
             return
         given, found = await self._projections(list(due))
         jobs = {job.uid: (stale, job) for stale, job in found}
+        looked: dict[UUID, bool | None] = {}
         for key, observed in due.items():
             stale, job = jobs.get(key, (False, None))
-            right: bool | None = True
+            looked[key] = True
             try:
                 if job is not None:
-                    right = await self._is_right(observed, job, given, stale=stale)
-                if right is False:
-                    self.api.meter.add(SWEEP_FOUND, kind="status")
-                    self.forget([key])
-                    await self.queue.touch([key])
+                    looked[key] = await self._is_right(observed, job, given, stale=stale)
             except ApiUnavailable as error:
                 log.debug("a status is compared later: %s", error)
-                continue
+                del looked[key]
             except QueueError:
                 raise
             except Exception:
                 log.exception("a status could not be compared", extra={"uid": str(key)})
                 self.api.meter.add(TASK_FAILURES, part="audit")
-            uid = str(key)
+        if self._urgent.keys() <= {str(key) for key in looked}:
+            await self._reach()
+        await self._write_again([key for key, right in looked.items() if right is False])
+        for key, right in looked.items():
+            uid, observed = str(key), due[key]
             self._urgent.pop(uid, None)
             if self._pending.get(uid, observed) is observed:
                 self._pending.pop(uid, None)
                 if right is None:
                     self._pending[uid] = replace(observed, due=time.monotonic() + self.settle_seconds)
+
+    async def _reach(self) -> None:
+        """Lets the database give out revisions beyond those that objects show. From then on the status writer can write over
+        what they show, so each end among them is recorded before."""
+        if self._beyond:
+            low = await self.queue.reach_revision(self._beyond)
+            self._lost.append(range(low + 1, self._beyond + 1))
+            self._beyond = 0
+
+    async def _write_again(self, wrong: list[UUID]) -> None:
+        if not wrong:
+            return
+        self.api.meter.add(SWEEP_FOUND, len(wrong), kind="status")
+        self.forget(wrong)
+        try:
+            await self.queue.touch(wrong)
+        except QueueError:
+            for uid in wrong:
+                self._mended.pop(str(uid), None)  # nothing was mended
+            raise
 
     async def _projections(self, uids: list[UUID]) -> tuple[int, list[tuple[bool, JobView]]]:
         given, found = await self.queue.projections(uids, output=self.output)
@@ -197,7 +220,7 @@ class StatusAudit:
             # the CRD refuses a lower revision than the object shows: it has to go first
             await remove_status(self.api, observed.object)
             return False
-        if await self._is_lost(observed, given) and await self._adopt_end(observed, job):
+        if self._is_lost(observed, given) and await self._adopt_end(observed, job):
             return True
         if stale:
             return None  # the status writer may find that it wrote this status, before somebody edited it
@@ -226,12 +249,12 @@ class StatusAudit:
         )
         return False
 
-    async def _is_lost(self, observed: Observed, given: int) -> bool:
-        """Whether the database had not given out the revision that the object showed. Raises QueueError."""
+    def _is_lost(self, observed: Observed, given: int) -> bool:
+        """Whether the database had not given out the revision that the object showed."""
         revision = observed.revision
         if revision > given:
-            low = await self.queue.reach_revision(revision)
-            self._lost.append(range(low + 1, revision + 1))
+            self._beyond = max(self._beyond, revision)
+            return True
         lost = observed.at_first and revision > self.given_at_first
         return lost or any(revision in lost for lost in self._lost)
 
