@@ -11,6 +11,7 @@ import pytest
 
 from agentjobs.api.validation import problems_of
 from clusters import Cluster
+from doc_rules import shown
 from dry_run import DryRun, Verdict
 from manifests import BASES, changed
 from schedule_texts import by_hand, differences, generated, zones_by_hand
@@ -86,6 +87,17 @@ def test_a_refusal_shows_the_schedule_in_quotes(texts: list[str], here: list[Ver
     ]
     assert [(text, message) for text, message in shown if f'got "{text}"' not in message] == []
     assert len(shown) > 100
+
+
+def test_refusals_say_what_the_page_shows(server: DryRun) -> None:
+    page = shown("docs/schedules.md", 'spec.schedule: … got "@every 5m"; write */5 * * * *')
+    wrong = [{"spec.schedule": "@every 5m"}, {"spec.timeZone": "UTC+2"}]
+    verdicts = server.create_all([changed(BASES["schedule"], change) for change in wrong])
+    for line, verdict in zip(page.splitlines(), verdicts, strict=True):
+        field, _, end = line.partition(": … ")
+        assert not verdict.accepted
+        assert field in verdict.message
+        assert end in verdict.message
 
 
 def test_a_time_zone_is_known_here_where_cronjob_knows_it(server: DryRun) -> None:

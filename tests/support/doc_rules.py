@@ -64,7 +64,7 @@ EXECUTED: Mapping[tuple[str, str], str] = {
     ): "tests/unit/client/test_job.py",
     (
         "docs/local.md",
-        "agentjobs: broken.yaml, document 2 (line 14): spec.message: …",
+        "agentjobs: broken.yaml, document 2 (line 10): spec.message: is required",
     ): "tests/unit/cli/test_local_input.py",
     (
         "docs/schedules.md",
@@ -530,5 +530,16 @@ def stale_entries() -> list[tuple[str, str]]:
 
 
 def missing_tests() -> list[str]:
-    """Tests that EXECUTED names and that are not there."""
-    return [test for test in {*EXECUTED.values(), METRICS_TEST} if not (Path(ROOT) / test).exists()]
+    """Tests that EXECUTED names and that are not there, or do not read the page."""
+    named = {(page, test) for (page, _), test in EXECUTED.items()} | {("docs/metrics.md", METRICS_TEST)}
+    return [
+        f"{test} for {page}"
+        for page, test in sorted(named)
+        if not (Path(ROOT) / test).exists() or Path(page).name not in (Path(ROOT) / test).read_text()
+    ]
+
+
+def shown(page: str, first: str) -> str:
+    """What a page shows: the text of its block of EXECUTED that begins with the line ``first``."""
+    assert (page, first) in EXECUTED
+    return next(block.text for block in all_blocks() if (block.page, block.first) == (page, first))

@@ -11,6 +11,7 @@ from agentjobs.cli.errors import BadInput
 from agentjobs.cli.local import agentfolder
 from agentjobs.cli.local.run_request import RunRequest, from_agent, from_files
 from agentjobs.cli.local.schedules import new_job
+from doc_rules import shown
 
 HEAD = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\n"
 INLINE = "agent: {inline: {name: a, model: echo, instruction: i}}"
@@ -66,6 +67,20 @@ def test_bad_manifests_name_document_field_and_remedy(text: str, named: list[str
         request(text)
     for part in named:
         assert part in str(problem.value)
+
+
+def test_a_problem_is_told_as_the_page_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\nmetadata:\n  name: a\nspec:\n"
+    agent = "  agent:\n    inline: {name: a, model: echo, instruction: i}\n"
+    (tmp_path / "broken.yaml").write_text(
+        f"{first}{agent}  message: Hello\n---\n{first}{agent}".replace("name: a\nspec", "name: b\nspec", 1)
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput) as problem:
+        from_files(["broken.yaml"], io.StringIO())
+    assert f"agentjobs: {problem.value}" == shown(
+        "docs/local.md", "agentjobs: broken.yaml, document 2 (line 10): spec.message: is required"
+    )
 
 
 def test_all_problems_of_all_documents_are_told_at_once() -> None:

@@ -13,11 +13,11 @@ import pytest
 from agentjobs.telemetry.metrics import Metric
 from doc_blocks import PAGES, ROOT, Block, Command, Kind, all_blocks
 from doc_rules import (
-    EXECUTED,
     missing_tests,
     page_commands,
     problem_of_block,
     problem_of_command,
+    shown,
     stale_entries,
 )
 
@@ -90,12 +90,6 @@ def test_a_command_that_does_not_work_is_found(text: str, told: str) -> None:
 )
 def test_a_block_that_is_not_true_is_found(language: str, text: str, told: str) -> None:
     assert told in str(problem_of_block(Block("docs/page.md", 1, language, text)))
-
-
-def shown(page: str, first: str) -> str:
-    """The block of EXECUTED."""
-    assert (page, first) in EXECUTED
-    return next(block.text for block in BLOCKS if (block.page, block.first) == (page, first))
 
 
 def test_the_calculator_prints_what_the_page_of_sizes_shows() -> None:
