@@ -97,23 +97,41 @@ def test_yes_approves_without_a_terminal(tmp_path: Path) -> None:
     assert "refund: approved by --yes.\n" in told
 
 
+HOTEL = """
+from google.adk.agents import LlmAgent
+from google.adk.tools import ToolContext
+def book(tool_context: ToolContext) -> dict:
+    "Books."
+    if tool_context.tool_confirmation is None:
+        tool_context.request_confirmation(hint="How many nights?", payload={"nights": 2})
+        return {"state": "asked"}
+    return {"booked": tool_context.tool_confirmation.payload}
+root_agent = LlmAgent(name="hotel", model="echo", instruction="i", tools=[book])
+"""
+
+
 def test_yes_says_what_it_has_filled_in(tmp_path: Path) -> None:
-    (tmp_path / "hotel.py").write_text(
-        "from google.adk.agents import LlmAgent\n"
-        "from google.adk.tools import ToolContext\n"
-        "def book(tool_context: ToolContext) -> dict:\n"
-        "    'Books.'\n"
-        "    if tool_context.tool_confirmation is None:\n"
-        "        tool_context.request_confirmation(hint='How many nights?', payload={'nights': 2})\n"
-        "        return {'state': 'asked'}\n"
-        "    return {'booked': tool_context.tool_confirmation.payload}\n"
-        "root_agent = LlmAgent(name='hotel', model='echo', instruction='i', tools=[book])\n"
-    )
+    (tmp_path / "hotel.py").write_text(HOTEL)
     status, answer, told = run("hotel", "echo:call book {}", "--yes", cwd=tmp_path, temporary=tmp_path)
     assert (status, answer) == (0, '{"booked": {"nights": 2}}\n'), told
     assert (
         'hotel: answered yes by --yes, with what the tool itself filled in: {"nights": 2}. What that' in told
     )
+
+
+async def test_a_form_is_filled_in_at_the_terminal_as_json(tmp_path: Path) -> None:
+    (tmp_path / "hotel.py").write_text(HOTEL)
+    status, answer, shown = await answered_at_a_terminal(
+        'maybe\n{"nights": 5}',
+        tmp_path,
+        "hotel",
+        "echo:call book {}",
+        cwd=tmp_path,
+        prompt="Approve? [y/n, or the form filled in, as JSON]",
+    )
+    assert status == 0, shown
+    assert answer == '{"booked": {"nights": 5}}\n'
+    assert "y, n or a JSON object" in shown
 
 
 WAITING = """

@@ -49,7 +49,7 @@ REFUSED = [
     (a_dangling_link, ["link' cannot be used", "Name a folder"]),
     (lambda here: Path("/proc/nobody/database"), ["/proc/nobody", "Name a folder"]),
     (lambda here: here / ("n" * 300), ["too long", "Name a folder"]),
-    (an_agents_folder, ["(.env, __init__.py, agent.py, …)", "my_agent/database'"]),
+    (an_agents_folder, ["(.env, __init__.py, agent.py, …)", "my_agent-data'"]),
     (anothers_postgres, ["(backup.sh)", "one of its own"]),
 ]
 

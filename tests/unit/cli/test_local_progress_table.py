@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sysconfig
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from agentjobs.cli.local.progress_table import (
     end,
     table,
 )
-from agentjobs.cli.local.report import answers, failures
+from agentjobs.cli.local.report import answers, failures, folded
 from agentjobs.queue.records import State
 from agentjobs.values.usage import Usage
 from controller_builders import AT as NOON
@@ -200,6 +201,37 @@ def test_a_failure_is_told_with_reason_message_and_the_last_output_of_the_last_r
         "  The end of what it printed:",
         "  | one",
         "  | two",
+    ]
+
+
+def test_what_went_wrong_beside_an_answer_is_told() -> None:
+    job = view(state=State.COMPLETE, message="ADK logged a warning beside the answer: a tool is unknown")
+    assert failures([NamedJob("a", job)]) == [f"a: {job.message}"]
+
+
+def test_of_a_traceback_the_frames_of_the_agents_own_code_stay() -> None:
+    installed = f'  File "{sysconfig.get_path("purelib")}/google/adk/runners.py", line 1, in run'
+    own = ['  File "/work/shop/agent.py", line 8, in price', "    return PRICES[fruit]", "           ~~~^^^"]
+    lines = [
+        "Traceback (most recent call last):",
+        installed,
+        "    await x",
+        "      ^^^",
+        installed,
+        *own,
+        installed,
+        "KeyError: 1",
+    ]
+    assert list(folded(lines)) == [
+        lines[0],
+        "  … 2 frames of installed packages: all with --verbose",
+        *own,
+        "  … 1 frame of installed packages: all with --verbose",
+        lines[-1],
+    ]
+    assert list(folded(["no frame", installed])) == [
+        "no frame",
+        "  … 1 frame of installed packages: all with --verbose",
     ]
 
 

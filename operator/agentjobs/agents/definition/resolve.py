@@ -20,6 +20,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,10 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
     module = import_module(name, settings)
     if attr is not None:
         if not hasattr(module, attr):
+            inner = f"{name}.agent"  # where `adk create` puts it
+            place = f"It is in {inner}: {inner}:{attr}. " if hasattr(sys.modules.get(inner), attr) else ""
             raise AgentNotFound(
-                f"agent.module: {name} has no attribute {attr!r}. It has: {_public(module)}. "
+                f"agent.module: {name} has no attribute {attr!r}. It has: {_public(module)}. {place}"
                 f"Name one of these, or leave the attribute out to use app, root_agent or agent()."
             )
         return await _usable(getattr(module, attr), f"{name}:{attr}", settings)
@@ -119,7 +122,7 @@ def import_module(name: str, settings: AgentSettings) -> types.ModuleType:
         if name == missing or name.startswith(f"{missing}."):
             raise AgentNotFound(
                 f"agent.module: there is no module {missing!r} {_here(settings)} (looked for {name!r}). "
-                f"Correct the name, or {'put it beside the manifest' if settings.local else 'use an image that contains it'}."
+                f"Correct the name, or {'put it beside the manifest' if settings.local else 'use an image that contains it, or put its folder on PYTHONPATH'}."
             ) from error
         raise AgentInvalid(
             f"agent.module: {name!r} failed at import: it needs the module {missing!r}, which is not "

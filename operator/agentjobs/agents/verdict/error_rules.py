@@ -57,7 +57,7 @@ REQUEST_INVALID = Rule(
 AUTH_FAILED = Rule(
     Verdict.FAIL,
     Reason.MODEL_AUTH_FAILED,
-    "The model provider refused the key. Correct the model's key in the worker's environment (agentjobs local: .env), and "
+    "The model provider refused the key, or none is set. Correct the model's key in the worker's environment (agentjobs local: .env), and "
     "its permissions.",
     model_answer=ModelAnswer.KEY_REFUSED,
 )

@@ -35,7 +35,8 @@ def prepare(folder: Path) -> None:
     others = sorted(found - OURS)
     if others and not ours:
         more = ", …" if len(others) > SHOWN else ""
+        new = folder.with_name(f"{folder.name}-data") if folder.name else folder / "database"
         raise BadInput(
             f"{named} is a folder with other things in it ({', '.join(others[:SHOWN])}{more}), and the database wants one "
-            f"of its own. Name a new one, such as '{folder / 'database'}'."
+            f"of its own. Name a new one, such as '{new}'."
         )

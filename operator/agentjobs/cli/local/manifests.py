@@ -173,7 +173,8 @@ def _problems(document: Document) -> list[str]:
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         return [
-            f"kind: {kind!r}: only {' and '.join(f'{k}s' for k in KINDS)} run locally; take the document out"
+            f"kind: {'is missing' if kind is None else repr(kind)}: only {' and '.join(f'{k}s' for k in KINDS)} run locally; "
+            f"take the document out, or name the files that are manifests"
         ]
     return [str(problem) for problem in problems_of(content)] or [
         f"spec.{field}: true: {NEVER[kind]}; take the field out"

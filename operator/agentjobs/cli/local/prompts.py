@@ -106,7 +106,10 @@ class Prompts:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return None
         while True:
+            form = not question.kind and bool(question.payload)
             words = "Answer, as JSON or a line of text: " if question.kind else "Approve? [y/n] "
+            if form:
+                words = "Approve? [y/n, or the form filled in, as JSON] "
             print(words, end="", file=sys.stderr, flush=True)  # noqa: T201
             line = await self._line()
             if line is None or line == "":
@@ -114,6 +117,10 @@ class Prompts:
             if not question.kind:
                 if (word := line.strip().lower()) in ("y", "yes", "n", "no"):
                     return InputAnswer(question.id, word.startswith("y"))
+                filled_in = payload_of(line.strip())
+                if form and isinstance(filled_in, dict):
+                    return InputAnswer(question.id, True, payload=filled_in)
+                print("y, n or a JSON object" if form else "y or n", file=sys.stderr, flush=True)  # noqa: T201
                 continue
             payload = payload_of(line.strip())
             if problem := misfit(payload, question.schema) if payload is not None else "a payload is wanted":

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import agentjobs
 from agentjobs.cli.local.progress_table import NamedJob, end
 from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
+_FRAME = re.compile(r'(?P<margin>[ |+-]*)File "(?P<file>[^"]+)", line \d+')
+_INSTALLED = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")}
+_FOREIGN = (*_INSTALLED, str(Path(agentjobs.__file__).parent), "<frozen ")
 _TRACEBACK = ("Traceback (most recent call last)", "  + Exception Group Traceback")
 
 
@@ -23,11 +30,13 @@ def answers(rows: Sequence[NamedJob], *, bare: bool) -> str:
 
 
 def failures(rows: Sequence[NamedJob]) -> list[str]:
-    """The lines for standard error: each job that is not complete, its reason, the end of its output."""
+    """The lines for standard error: each job that is not complete, its reason, the end of its output; of those that are
+    complete, what went wrong on the way."""
     lines: list[str] = []
     for shown in rows:
         job = shown.job
         if job.state == State.COMPLETE:
+            lines += [f"{shown.name}: {line}" for line in job.message.splitlines()]
             continue
         lines.append(end(shown))
         if job.message:
@@ -35,8 +44,29 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
         tail = last_lines(job)
         if tail:
             lines.append("  The end of what it printed:")
-            lines += [_indented(line, "  | ") for line in tail]
+            lines += [_indented(line, "  | ") or "  |" for line in folded(tail)]
     return lines
+
+
+def folded(lines: Sequence[str]) -> Iterator[str]:
+    """Lines of output in which the frames of installed packages are counted; those of the agent's own code stay."""
+    margin: str | None = None  # of the foreign frame whose lines these are
+    frames = 0
+
+    def counted() -> Iterator[str]:
+        if frames:
+            word = "frame" if frames == 1 else "frames"
+            yield f"{margin}… {frames} {word} of installed packages: all with --verbose"
+
+    for line in lines:
+        frame = _FRAME.match(line)
+        if frame is not None and frame["file"].startswith(_FOREIGN):
+            margin, frames = frame["margin"], frames + 1
+        elif frame is not None or margin is None or not line.startswith(f"{margin}  "):
+            yield from counted()
+            margin, frames = None, 0
+            yield line
+    yield from counted()
 
 
 def last_lines(job: JobView, count: int = LOG_LINES) -> list[str]:

@@ -221,6 +221,13 @@ async def test_a_missing_attribute_lists_what_there_is(write_module: Write) -> N
     assert "has no attribute 'two'. It has: one" in await refusal(AgentNotFound, "one_attribute:two")
 
 
+async def test_an_attribute_that_is_where_adk_create_puts_it_is_told(write_module: Write) -> None:
+    write_module("a_folder.__init__", "from . import agent")
+    write_module("a_folder.agent", "root_agent = 1")
+    told = await refusal(AgentNotFound, "a_folder:root_agent")
+    assert "It is in a_folder.agent: a_folder.agent:root_agent." in told
+
+
 @pytest.mark.parametrize(
     ("source", "told"),
     [
