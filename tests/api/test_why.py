@@ -121,7 +121,7 @@ ROWS = (
     Row("unknown-model", inline("gemini-missing", "missing"), "Failed", "ModelNotFound", ("no such model here",)),
     Row("blocked", echo("echo:block SAFETY"), "Failed", "ModelSafetyBlocked", ("SAFETY",)),
     Row("bad-key", inline("gemini-key", "key"), "", "ModelAuthFailed", ("correct the pool's model key", "To do:     Correct the model's key"),
-        ("Breaker:   gemini-key in pool default: open for", "next try in")),
+        ("Breaker:   gemini-key in pool default: open for", "next try")),
     Row("rate-limit", inline("gemini-limit", "limit"), "", "ModelRateLimited", ("goes on at", "Nothing: it goes on by itself"),
         ("Breaker:   gemini-limit in pool default: open for",)),
     Row("provider-down", inline("gemini-down", "down"), "Failed", "ModelServerError", ("503", "1 of 1 charged", RETRY)),

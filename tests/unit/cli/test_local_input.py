@@ -29,7 +29,7 @@ def request(text: str) -> RunRequest:
 BAD = [
     # (manifests, what the message must name)
     ("", ["no AgentJob and no ScheduledAgentJob in standard input"]),
-    ("a: [", ["standard input is not YAML"]),
+    ("a: [", ["standard input is not YAML: ", "  in line 1, column 5"]),
     ("- a\n", ["document 1 (line 1)", "an object is wanted, not a list"]),
     ("kind: AgentJob\n", ["document 1 (line 1): apiVersion", "agentjobs.dev/v1alpha1", "got nothing"]),
     (

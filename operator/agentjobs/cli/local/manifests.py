@@ -131,7 +131,8 @@ def parse(text: str, source: str, folder: Path) -> Iterator[Document | Unreadabl
             else:
                 yield Document(where, folder, content)
     except yaml.YAMLError as error:
-        yield Unreadable(f"{source} is not YAML: {error}")
+        words = str(error).replace('"<unicode string>", ', "")
+        yield Unreadable(f"{source} is not YAML: {words}")
     finally:
         loader.dispose()
 
