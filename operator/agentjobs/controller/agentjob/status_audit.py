@@ -148,6 +148,7 @@ class StatusAudit:
             else:
                 due[UUID(uid)] = observed
         if not due:
+            await self._reach(set())
             return
         given, found = await self._projections(list(due))
         jobs = {job.uid: (stale, job) for stale, job in found}
@@ -166,8 +167,7 @@ class StatusAudit:
             except Exception:
                 log.exception("a status could not be compared", extra={"uid": str(key)})
                 self.api.meter.add(TASK_FAILURES, part="audit")
-        if self._urgent.keys() <= {str(key) for key in looked}:
-            await self._reach()
+        await self._reach({str(key) for key in looked})
         await self._write_again([key for key, right in looked.items() if right is False])
         for key, right in looked.items():
             uid, observed = str(key), due[key]
@@ -177,10 +177,10 @@ class StatusAudit:
                 if right is None:
                     self._pending[uid] = replace(observed, due=time.monotonic() + self.settle_seconds)
 
-    async def _reach(self) -> None:
-        """Lets the database give out revisions beyond those that objects show. From then on the status writer can write over
-        what they show, so each end among them is recorded before."""
-        if self._beyond:
+    async def _reach(self, looked: set[str]) -> None:
+        """Lets the database give out revisions beyond those that objects show, once all that may show a lost end are looked at:
+        from then on the status writer can write over what they show."""
+        if self._beyond and self._urgent.keys() <= looked:
             low = await self.queue.reach_revision(self._beyond)
             self._lost.append(range(low + 1, self._beyond + 1))
             self._beyond = 0

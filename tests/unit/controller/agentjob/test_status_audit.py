@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from uuid import UUID
@@ -28,10 +28,13 @@ class RestoredDatabase:
     given: int = 5
     failing: int = 0
     told: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+    """Called at each look."""
 
     async def projections(
         self, uids: Iterable[UUID], *, output: bool = False
     ) -> tuple[int, list[tuple[bool, JobView]]]:
+        self.meanwhile()
         return self.given, [(False, replace(job(State.RUNNING), id=uid.int, uid=uid)) for uid in uids]
 
     async def adopt_end(self, uid: UUID, end: object) -> bool:
@@ -87,6 +90,19 @@ async def test_h31_every_end_is_recorded_before_anything_can_be_written_over_it(
     assert database.told.count("end") == 3
     assert database.told.index("reach 14") > max(n for n, told in enumerate(database.told) if told == "end")
     assert [told for told in database.told if told.startswith("reach")] == ["reach 14"]
+
+
+async def test_revisions_go_on_where_the_last_object_that_may_show_an_end_is_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(status_audit, "BATCH", 1)
+    database = RestoredDatabase()
+    one = audit(database)
+    last = listed(2, "Complete", 12)
+    database.meanwhile = lambda: one.enqueue([replace(last, deleted=True)])
+    one.enqueue([listed(1, "Running", 11), last])
+    await compared(one, lambda: "reach 11" in database.told)
+    assert "end" not in database.told
 
 
 async def test_a_status_whose_mending_failed_is_mended_later() -> None:
