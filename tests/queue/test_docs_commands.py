@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from doc_blocks import ROOT, Command, all_blocks
-from doc_rules import page_commands
+from doc_blocks import ROOT, Command
+from doc_rules import page_commands, shown
 from local_runs import left_over, run
 
 pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
-BLOCKS = all_blocks()
 LOCAL = [command for command in page_commands() if command.words[:2] == ("agentjobs", "local")]
 NOT_HERE = ("examples/schedules/", "examples/gemini/")
 """A schedule fires until Ctrl-C (tests/queue/test_cli_local_schedules.py has them); Gemini needs a key."""
@@ -41,5 +40,4 @@ def test_the_readmes_first_command_prints_what_the_readme_shows(tmp_path: Path) 
     ]
     status, answers, told = run(*words[2:], cwd=ROOT, temporary=tmp_path)
     assert status == 0, told
-    (shown,) = [block.text for block in BLOCKS if (block.page, block.first) == ("README.md", "greeter:")]
-    assert answers.rstrip("\n") == shown
+    assert answers.rstrip("\n") == shown("README.md", "greeter:")

@@ -235,6 +235,16 @@ def test_of_a_traceback_the_frames_of_the_agents_own_code_stay() -> None:
     ]
 
 
+def test_the_frames_of_an_agent_that_is_installed_stay() -> None:
+    folder = sysconfig.get_path("purelib")
+    own = [f'  File "{folder}/shop/agent.py", line 8, in price', "    return PRICES[fruit]"]
+    lines = [f'  File "{folder}/shopping.py", line 1, in f', "    g()", *own]
+    assert list(folded(lines, "shop.agent:root_agent")) == [
+        "  … 1 frame of installed packages: all with --verbose",
+        *own,
+    ]
+
+
 def test_a_job_that_never_started_does_not_count_attempts() -> None:
     job = view(state=State.CANCELLED, reason="Cancelled")
     assert failures([NamedJob("a", job)]) == ["a: Cancelled before its first attempt"]

@@ -13,6 +13,7 @@ _PATHS = sysconfig.get_paths()
 _STANDARD = tuple(f"{_PATHS[name]}{os.sep}" for name in ("stdlib", "platstdlib"))
 _INSTALLED = tuple({f"{_PATHS[name]}{os.sep}" for name in ("purelib", "platlib")})
 OURS = "agentjobs"
+_OUR_FOLDER = f"{__file__.rpartition(f'{os.sep}agents{os.sep}')[0]}{os.sep}"
 _FIRST_FRAMES = 5
 """Outermost frames that are told of a long way."""
 
@@ -51,6 +52,15 @@ def frames_of(error: BaseException, module: str = "", *, own_only: bool = False)
         left_out = f"({len(found) - last - _FIRST_FRAMES} more)"
         found = [*found[:_FIRST_FRAMES], left_out, *found[-last:]]
     return tuple(found) or ((innermost,) if innermost and not own_only else ())
+
+
+def is_own_file(file: str, module: str = "") -> bool:
+    """Whether a source file, as a traceback names it, is the agent's own code; ``module`` as for ``place_of``."""
+    package = module.partition(":")[0].partition(".")[0]
+    for folder in _INSTALLED:
+        if file.startswith(folder):
+            return file.removeprefix(folder).partition(os.sep)[0].removesuffix(".py") == package
+    return not file.startswith((*_STANDARD, _OUR_FOLDER, "<"))
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:

@@ -105,11 +105,10 @@ class Prompts:
         """The person's answer. None: there is no terminal, or its input has ended."""
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return None
+        form = not question.kind and bool(question.payload)
+        yes_or_no = f"Approve? [y/n{', or the form filled in, as JSON' if form else ''}] "
+        words = "Answer, as JSON or a line of text: " if question.kind else yes_or_no
         while True:
-            form = not question.kind and bool(question.payload)
-            words = "Answer, as JSON or a line of text: " if question.kind else "Approve? [y/n] "
-            if form:
-                words = "Approve? [y/n, or the form filled in, as JSON] "
             print(words, end="", file=sys.stderr, flush=True)  # noqa: T201
             line = await self._line()
             if line is None or line == "":

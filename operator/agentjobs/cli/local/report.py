@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import sysconfig
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-import agentjobs
+from agentjobs.agents.verdict.places import is_own_file
 from agentjobs.cli.local.progress_table import NamedJob, end
 from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
 _FRAME = re.compile(r'(?P<margin>[ |+-]*)File "(?P<file>[^"]+)", line \d+')
-_INSTALLED = {sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib", "platstdlib")}
-_FOREIGN = (*_INSTALLED, str(Path(agentjobs.__file__).parent), "<frozen ")
 _TRACEBACK = ("Traceback (most recent call last)", "  + Exception Group Traceback")
 
 
@@ -44,12 +40,15 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
         tail = last_lines(job)
         if tail:
             lines.append("  The end of what it printed:")
-            lines += [_indented(line, "  | ") or "  |" for line in folded(tail)]
+            lines += [_indented(line, "  | ") or "  |" for line in folded(tail, _module(job))]
     return lines
 
 
-def folded(lines: Sequence[str]) -> Iterator[str]:
-    """Lines of output in which the frames of installed packages are counted; those of the agent's own code stay."""
+def folded(lines: Sequence[str], module: str = "") -> Iterator[str]:
+    """Lines of output in which the frames of installed packages are counted; those of the agent's own code stay.
+
+    :param module: ``agent.module``: the code of its top-level package is its own though it is installed.
+    """
     margin: str | None = None  # of the foreign frame whose lines these are
     frames = 0
 
@@ -60,7 +59,7 @@ def folded(lines: Sequence[str]) -> Iterator[str]:
 
     for line in lines:
         frame = _FRAME.match(line)
-        if frame is not None and frame["file"].startswith(_FOREIGN):
+        if frame is not None and not is_own_file(frame["file"], module):
             margin, frames = frame["margin"], frames + 1
         elif frame is not None or margin is None or not line.startswith(f"{margin}  "):
             yield from counted()
@@ -77,6 +76,11 @@ def last_lines(job: JobView, count: int = LOG_LINES) -> list[str]:
             ends = next((n for n, line in enumerate(lines) if line.startswith(_TRACEBACK)), len(lines))
             return lines[max(0, ends - count) :]
     return []
+
+
+def _module(job: JobView) -> str:
+    agent = (job.payload or {}).get("agent")
+    return str(agent.get("module") or "") if isinstance(agent, dict) else ""
 
 
 def _answer(job: JobView) -> str:
