@@ -173,6 +173,27 @@ def test_a_manifest_brings_its_folder_its_module_and_its_model(tmp_path: Path) -
     assert tmp_path / "pkg" / ".env" in found.env_files
 
 
+def test_an_agents_package_that_is_nowhere_is_told_before_anything_starts(tmp_path: Path) -> None:
+    job = GOOD.replace(INLINE, "agent: {module: 'no_such.weather'}")
+    (tmp_path / "a.yaml").write_text(job + "---\n" + job.replace("name: a}", "name: b}"))
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "b.yaml").write_text(job.replace("name: a}", "name: c}"))
+    files = [str(tmp_path / "a.yaml"), str(tmp_path / "below" / "b.yaml")]
+    with pytest.raises(BadInput) as problem:
+        from_files(files, io.StringIO())
+    lines = str(problem.value).splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        f"{files[0]}, document 1 (line 1)",
+        f"{files[0]}, document 2 (line 6)",
+        f"{files[1]}, document 1 (line 1)",
+    ]
+    assert all(
+        f"'no_such.weather': there is no 'no_such' in {tmp_path}, {tmp_path / 'below'}," in x for x in lines
+    )
+    (tmp_path / "below" / "no_such.py").touch()  # found through any manifest's folder, as its worker will
+    assert from_files(files, io.StringIO()).modules == ("no_such",)
+
+
 def test_a_delay_counts_from_the_start_of_the_run() -> None:
     job = new_job(request(GOOD.replace("hello}", "hello, delaySeconds: 5}")).jobs[0])
     assert job.run_at is not None

@@ -35,13 +35,21 @@ def locate(agent: str, here: Path) -> tuple[str, Path]:
             "(my_agent, as `adk create` makes it), or a module (pkg.mod or pkg.mod:attribute)."
         )
     top = re.split(r"[.:]", agent)[0]
-    if PathFinder.find_spec(top, [str(here)]) is None and PathFinder.find_spec(top) is None:
+    if not is_there(top, [here]):
         near = ", ".join(sorted(_agent_folders(here))) or "none"
         raise BadInput(
             f"AGENT '{agent}': there is no folder or module '{top}' in {here}, nor is one installed. "
             f"Agent folders here: {near}. Make one with: adk create {top}"
         )
     return agent, here
+
+
+def is_there(package: str, folders: Iterable[Path]) -> bool:
+    """Whether a top-level package or module is in one of the folders, or installed. Nothing is imported."""
+    return (
+        PathFinder.find_spec(package, [str(folder) for folder in folders]) is not None
+        or PathFinder.find_spec(package) is not None
+    )
 
 
 def refuse_manifest(agent: str) -> None:

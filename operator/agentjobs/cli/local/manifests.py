@@ -47,9 +47,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A checked AgentJob or ScheduledAgentJob, and the folder of its file."""
+    """A checked AgentJob or ScheduledAgentJob, its place for messages, and the folder of its file."""
 
     object: AgentJob | ScheduledAgentJob
+    where: str
     folder: Path
 
     @property
@@ -91,7 +92,7 @@ def check(documents: Iterable[Document | Unreadable]) -> list[Manifest]:
             if key in names:
                 found = [f"metadata.name '{key[2]}' is already the name of {names[key]}; give it another"]
             names.setdefault(key, document.where)
-            manifests.append(Manifest(made, document.folder))
+            manifests.append(Manifest(made, document.where, document.folder))
         problems += [f"{document.where}: {problem}" for problem in found]
     if problems:
         raise BadInput("\n".join(problems))

@@ -38,14 +38,17 @@ class RunRequest:
 def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
     """The request for manifests. The path has each file's folder; each agent's nearest ``.env`` counts.
 
-    :raises BadInput: a file cannot be read, or a manifest is wrong.
+    :raises BadInput: a file cannot be read, a manifest is wrong, or an agent's package is nowhere.
     """
     found = manifests.read(files, stdin)
+    path = _unique(m.folder for m in found)
+    if missing := [problem for m in found if (problem := _missing_package(m, path))]:
+        raise BadInput("\n".join(missing))
     return RunRequest(
         jobs=tuple(m.object for m in found if isinstance(m.object, AgentJob)),
         schedules=tuple(m.object for m in found if isinstance(m.object, ScheduledAgentJob)),
         queues=_unique(m.spec.queue for m in found),
-        path=_unique(m.folder for m in found),
+        path=path,
         modules=_unique(top_package(m.spec.agent.module) for m in found if m.spec.agent.module),
         models=_unique(m.spec.agent.inline.model for m in found if m.spec.agent.inline),
         env_files=_unique(f for m in found if (f := agentfolder.env_file(_code_folder(m))) is not None),
@@ -85,6 +88,18 @@ def top_package(module: str) -> str:
     """The package that a local run allows for ``module``: the whole of it, since the code is the caller's
     own."""
     return module.partition(":")[0].split(".")[0]
+
+
+def _missing_package(manifest: Manifest, path: Sequence[Path]) -> str:
+    """What is wrong where the package of the manifest's agent is neither in the folders nor installed; else empty."""
+    module = manifest.spec.agent.module
+    if not module or agentfolder.is_there(top := top_package(module), path):
+        return ""
+    folders = ", ".join(map(str, path))
+    return (
+        f"{manifest.where}: the agent's module '{module}': there is no '{top}' in {folders}, nor is one installed. "
+        "Modules are looked for in the manifests' folders."
+    )
 
 
 def _code_folder(manifest: Manifest) -> Path:
