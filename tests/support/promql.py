@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import promql_parser
 import yaml
@@ -100,10 +101,10 @@ def labels(node: Expr, of: Mapping[str, frozenset[str]]) -> frozenset[str]:
             return frozenset().union(*(labels(inner, of) for inner in _below(node)))
 
 
-def alerts() -> list[dict[str, object]]:
+def alerts() -> list[dict[str, Any]]:
     """The rules of the chart's alerts."""
     (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
-    rules: list[dict[str, object]] = group["rules"]
+    rules: list[dict[str, Any]] = group["rules"]
     return rules
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from agentjobs.queue.audit import act_row
 from agentjobs.queue.breakers import stored_name, target_of
 from agentjobs.queue.errors import JobRejected
 from agentjobs.queue.records import (
+    DEFAULT_RETRY,
     Ack,
     AckKind,
     AnnotatedAct,
@@ -24,7 +25,6 @@ from agentjobs.queue.records import (
     ObjectRef,
     OutputTail,
     Progress,
-    RetryPolicy,
     State,
 )
 from agentjobs.values.bounds import (
@@ -42,7 +42,6 @@ from agentjobs.values.names import is_dns_label
 from agentjobs.values.text import clean, cut, dumps, tail
 from agentjobs.values.usage import NO_USAGE, Usage
 
-_DEFAULT_RETRY = RetryPolicy()
 FINAL_STATES_BY_CODE = {"c": State.COMPLETE, "f": State.FAILED, "k": State.CANCELLED, "x": State.REJECTED}
 _FINAL_CODES = {state: code for code, state in FINAL_STATES_BY_CODE.items()}
 _ENDS = {AckKind.COMPLETE: "c", AckKind.FAIL: "f"}
@@ -77,7 +76,7 @@ def job_row(job: NewJob) -> JsonObject:
         row["run_at"] = time_text(job.run_at, "run_at")
     if job.max_attempts != 3:
         row["max_attempts"] = job.max_attempts
-    if job.retry != _DEFAULT_RETRY:
+    if job.retry != DEFAULT_RETRY:
         r = job.retry
         row["retry"] = [r.initial_delay_seconds, r.factor, r.max_delay_seconds, r.max_wait_seconds]
     if job.attempt_timeout_seconds != 1800:
@@ -125,6 +124,7 @@ _BOUNDS = {
     "active_deadline_seconds": (1, int(LONGEST_SECONDS)),
 }
 """The least and the most of each number of a job. Constraints of the table ``job`` repeat them for SQL callers."""
+_DEFAULTS = {each.name: each.default for each in fields(NewJob) if each.name in _BOUNDS}
 _RETRY_BOUNDS = {
     "initial_delay_seconds": (0, 86_400),
     "factor": (1, 100),
@@ -146,11 +146,11 @@ def check_number(field: str, value: object) -> None:
 
 
 def _check_numbers(job: NewJob) -> None:
-    for field in _BOUNDS:
+    for field, default in _DEFAULTS.items():
         value = getattr(job, field)
-        if value is not None or not field.endswith("deadline_seconds"):
+        if value is not default:
             check_number(field, value)
-    if job.retry is not _DEFAULT_RETRY:
+    if job.retry is not DEFAULT_RETRY:
         for field, bounds in _RETRY_BOUNDS.items():
             check_whole(f"retry.{field}", getattr(job.retry, field), *bounds)
 

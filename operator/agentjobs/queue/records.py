@@ -67,6 +67,9 @@ class RetryPolicy:
     max_wait_seconds: int = 86400
 
 
+DEFAULT_RETRY = RetryPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class InputAnswer:
     """An answer to the question ``id``, taken only while the job asks this very question."""
@@ -122,7 +125,7 @@ class NewJob:
     run_at: datetime | None = None
     """When it is due, a time with its zone; None: now."""
     max_attempts: int = 3
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = DEFAULT_RETRY
     attempt_timeout_seconds: int = 1800
     starting_deadline_seconds: int | None = None
     active_deadline_seconds: int | None = None
