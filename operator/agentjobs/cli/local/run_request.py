@@ -41,6 +41,7 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
     :raises BadInput: a file cannot be read, or a manifest is wrong.
     """
     found = manifests.read(files, stdin)
+    _check_yaml_agents(found)
     return RunRequest(
         jobs=tuple(m.object for m in found if isinstance(m.object, AgentJob)),
         schedules=tuple(m.object for m in found if isinstance(m.object, ScheduledAgentJob)),
@@ -69,6 +70,7 @@ def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Ru
         "spec": {"agent": {"module": module}, "message": text, "maxAttempts": attempts},
     }
     [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])
+    _check_yaml_agents([manifest])
     env_file = agentfolder.env_file(_code_folder(manifest))
     assert isinstance(manifest.object, AgentJob)
     return RunRequest(
@@ -85,6 +87,11 @@ def top_package(module: str) -> str:
     """The package that a local run allows for ``module``: the whole of it, since the code is the caller's
     own."""
     return module.partition(":")[0].split(".")[0]
+
+
+def _check_yaml_agents(found: Iterable[Manifest]) -> None:
+    for module, folder in _unique((m.spec.agent.module, m.folder) for m in found if m.spec.agent.module):
+        agentfolder.check_yaml(module, folder)
 
 
 def _code_folder(manifest: Manifest) -> Path:
