@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -32,7 +33,11 @@ def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wr
         return name
 
     yield write
-    for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if file.startswith(str(tmp_path)):
-            del sys.modules[name]
+    for name in [name for name in set(sys.modules) - before if _is_below(sys.modules[name], str(tmp_path))]:
+        del sys.modules[name]
+
+
+def _is_below(module: ModuleType, folder: str) -> bool:
+    """Whether a module, or a folder without an ``__init__.py``, was imported from ``folder``."""
+    places = [vars(module).get("__file__") or "", *vars(module).get("__path__", ())]
+    return any(str(place).startswith(folder) for place in places)

@@ -23,14 +23,15 @@ def manifest(folder: Path, *jobs: str) -> Path:
     return path
 
 
-def test_a_folder_made_by_adk_create_answers_with_one_command_and_its_env(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["code", "config"])
+def test_a_folder_made_by_adk_create_answers_with_one_command_and_its_env(kind: str, tmp_path: Path) -> None:
     made = subprocess.run(
         [
             sys.executable,
             "-c",
             "from google.adk.cli.cli_create import run_cmd\n"
             "run_cmd('my_agent', model='echo', google_api_key='a-key', google_cloud_project=None,\n"
-            "        google_cloud_region=None, type='code')",
+            f"        google_cloud_region=None, type='{kind}')",
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -38,13 +39,29 @@ def test_a_folder_made_by_adk_create_answers_with_one_command_and_its_env(tmp_pa
         timeout=120,
     )
     assert made.returncode == 0, made.stderr
-    agent = tmp_path / "my_agent" / "agent.py"
-    agent.write_text("import os\nassert os.environ['GOOGLE_API_KEY'] == 'a-key'\n" + agent.read_text())
+    code = tmp_path / "my_agent" / ("agent.py" if kind == "code" else "tools.py")
+    written = code.read_text() if kind == "code" else "def tool(): ...\n"
+    code.write_text("import os\nassert os.environ['GOOGLE_API_KEY'] == 'a-key'\n" + written)
+    if kind == "config":
+        with (tmp_path / "my_agent" / "root_agent.yaml").open("a") as file:
+            file.write("tools:\n- name: my_agent.tools.tool\n")
 
     status, answer, told = run("my_agent", "Hello there", cwd=tmp_path, temporary=tmp_path)
 
     assert (status, answer) == (0, "Hello there\n"), told
+    assert "EXPERIMENTAL" not in told
     assert left_over(tmp_path) == []
+
+
+def test_a_yaml_agent_of_a_manifest_is_checked_before_anything_is_started(tmp_path: Path) -> None:
+    agent = tmp_path / "shop" / "root_agent.yaml"
+    agent.parent.mkdir()
+    agent.write_text("name: a\nmodel: echo\ninstruction: i\ntools:\n- name: os.system\n")
+    jobs = manifest(tmp_path, "metadata: {name: a}\nspec: {agent: {module: shop}, message: x}\n")
+    status, answers, told = run("-f", str(jobs), cwd=tmp_path, temporary=tmp_path)
+    assert (status, answers) == (2, "")
+    assert "shop/root_agent.yaml: tools[0].name: 'os.system'" in told
+    assert "Starting" not in told
 
 
 def test_a_failing_job_ends_with_status_1_its_reason_and_what_it_printed_and_spoils_no_other(

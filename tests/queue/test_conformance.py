@@ -11,6 +11,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from agent_modules import Write, write_module
 from conformance_agents import AGENTS, HEAD
 from gemini import FakeGemini, gemini
 from runs import Job, module
+from yaml_samples import SAMPLES, write_agent
 
 from agentjobs.agents.run.history import MARKER
 from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
@@ -28,7 +30,12 @@ from agentjobs.agents.verdict.outcome import Outcome, Verdict
 __all__ = ["gemini", "write_module"]
 
 MESSAGE = "Hello there."
-UNORDERED = frozenset({"ParallelAgent", "parallel, then one", "a Workflow that joins"})
+YAML = "yaml: "
+"""What the names of agents begin with that are no modules."""
+NAMES = [*AGENTS, *(f"{YAML}{name}" for name in SAMPLES)]
+UNORDERED = frozenset(
+    {"ParallelAgent", f"{YAML}ParallelAgent", "parallel, then one", "a Workflow that joins"}
+)
 """Agents whose steps run side by side: in which order they ask and speak is chance."""
 
 
@@ -53,8 +60,19 @@ def _a_process_of_its_own(gemini: FakeGemini) -> Iterator[None]:
     forget_services()
 
 
-def source(name: str) -> str:
-    return textwrap.dedent(HEAD) + AGENTS[name]
+def write(write_module: Write, folder: Path, name: str) -> None:
+    """Writes the agent as the module ``folder``, or as a folder with a yaml file."""
+    if name.startswith(YAML):
+        write_agent(folder, SAMPLES[name.removeprefix(YAML)])
+        importlib.invalidate_caches()
+    else:
+        write_module(folder.name, textwrap.dedent(HEAD) + AGENTS[name])
+
+
+def calls_of(folder: Path, name: str) -> list[Any]:
+    return list(
+        importlib.import_module(f"{folder.name}.tools" if name.startswith(YAML) else folder.name).CALLS
+    )
 
 
 def words(event: Any) -> str:
@@ -116,20 +134,19 @@ async def artifacts_in(service: Any, key: Any) -> dict[str, list[Any]]:
     return found
 
 
-async def by_adk(write_module: Write, gemini: FakeGemini, name: str) -> Seen:
+async def by_adk(folder: Path, gemini: FakeGemini, name: str) -> Seen:
     """A run as `adk run` makes it."""
     from google.adk.apps import App
     from google.adk.artifacts import InMemoryArtifactService
     from google.adk.auth.credential_service.in_memory_credential_service import InMemoryCredentialService
+    from google.adk.cli.utils.agent_loader import AgentLoader
     from google.adk.memory import InMemoryMemoryService
     from google.adk.runners import Runner
     from google.adk.sessions import InMemorySessionService
     from google.genai import types
 
-    loaded = importlib.import_module(write_module("theirs", source(name)))
-    app = getattr(loaded, "app", None) or App.model_construct(
-        name="a", root_agent=loaded.root_agent, plugins=[]
-    )
+    loaded = AgentLoader(str(folder.parent)).load_agent(folder.name)
+    app = loaded if isinstance(loaded, App) else App.model_construct(name="a", root_agent=loaded, plugins=[])
     sessions, artifacts = InMemorySessionService(), InMemoryArtifactService()
     key: Any = {"app_name": "a", "user_id": "u", "session_id": "s"}
     await sessions.create_session(**key)
@@ -146,15 +163,11 @@ async def by_adk(write_module: Write, gemini: FakeGemini, name: str) -> Seen:
     requests = [request.body for request in gemini.requests]
     gemini.requests.clear()
     return Seen(
-        requests, told(session.events), dict(session.state), await artifacts_in(artifacts, key), list(loaded.CALLS), answers_in(session.events)
+        requests, told(session.events), dict(session.state), await artifacts_in(artifacts, key), calls_of(folder, name), answers_in(session.events)
     )  # fmt: skip
 
 
-def job(write_module: Write, dsn: str, name: str) -> Job:
-    return Job(module(write_module("ours", source(name))), MESSAGE, modules=("ours",), dsn=dsn, user_id="u")
-
-
-async def by_us(run: Job, gemini: FakeGemini) -> Seen:
+async def by_us(run: Job, folder: Path, gemini: FakeGemini, name: str) -> Seen:
     """What is there after the job's last run."""
     service = service_for(run.settings.session_dsn)
     assert isinstance(service, JobSessions)
@@ -166,7 +179,7 @@ async def by_us(run: Job, gemini: FakeGemini) -> Seen:
         told(session.events),
         dict(session.state),
         await artifacts_in(artifacts, run.session_key),
-        list(importlib.import_module("ours").CALLS),
+        calls_of(folder, name),
         answers_in(session.events),
     )
     await service.release()
@@ -176,7 +189,7 @@ async def by_us(run: Job, gemini: FakeGemini) -> Seen:
 def the_answer(outcome: Outcome, theirs: Seen, name: str) -> bool:
     """Whether the result is what ADK's events end with: the last words, or each end's."""
     result = outcome.result or ""
-    if name == "ParallelAgent":
+    if name.endswith("ParallelAgent"):
         return bool(json.loads(result) == theirs.answers)
     return result == list(theirs.answers.values())[-1]
 
@@ -195,14 +208,16 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", NAMES)
 async def test_it_runs_as_under_adks_own_runner(
-    dsn: str, gemini: FakeGemini, write_module: Write, name: str
+    dsn: str, gemini: FakeGemini, write_module: Write, tmp_path: Path, name: str
 ) -> None:
-    theirs = await by_adk(write_module, gemini, name)
-    run = job(write_module, dsn, name)
+    write(write_module, tmp_path / "theirs", name)
+    theirs = await by_adk(tmp_path / "theirs", gemini, name)
+    write(write_module, tmp_path / "ours", name)
+    run = Job(module("ours"), MESSAGE, modules=("ours",), dsn=dsn, user_id="u")
     outcome = await run.attempt()
-    ours = await by_us(run, gemini)
+    ours = await by_us(run, tmp_path / "ours", gemini, name)
 
     assert outcome.verdict is Verdict.COMPLETE, outcome
     assert asked(ours.requests, name) == asked(theirs.requests, name)

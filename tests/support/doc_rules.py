@@ -56,6 +56,10 @@ EXECUTED: Mapping[tuple[str, str], str] = {
     ("docs/design.md", "operator/agentjobs/"): "tests/unit/test_docs_house.py",
     (
         "docs/agents.md",
+        "# weather/root_agent.yaml; the job says spec.agent.module: weather",
+    ): "tests/unit/agents/definition/test_yaml_agents.py",
+    (
+        "docs/agents.md",
         "head -c 32 /dev/urandom | base64 | tr -- +/ -_ > key",
     ): "tests/unit/values/test_sealing.py",
     (

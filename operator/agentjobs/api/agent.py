@@ -142,8 +142,8 @@ class Agent(ApiModel):
     module: Annotated[str, Field(min_length=1, max_length=253, pattern=MODULE_PATTERN)] | None = Field(
         default=None,
         description="module in the worker's image that has the agent: pkg.mod or pkg.mod:attr. Without :attr, the worker "
-        "looks for app, root_agent and agent(), in that order. The worker pool must allow it. Absent means: inline "
-        "is set.",
+        "looks for app, root_agent, agent() and the file root_agent.yaml, in that order. The worker pool must allow it. "
+        "Absent means: inline is set.",
     )
     inline: InlineAgent | None = Field(
         default=None,

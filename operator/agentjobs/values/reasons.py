@@ -152,7 +152,8 @@ class Reason(StrEnum):
         "ModuleNotAllowed",
         Follows.ENDS,
         "agents",
-        "The worker pool does not allow agent.module; the message names the pool, its list and the setting.",
+        "The worker pool does not allow agent.module, or what its root_agent.yaml names; the message names the pool, its list and the "
+        "setting.",
     )
     MODEL_NOT_ALLOWED = (
         "ModelNotAllowed",
@@ -247,13 +248,14 @@ class Reason(StrEnum):
         "AgentNotFound",
         Follows.ENDS,
         "agents",
-        "agent.module names no module, or no app, root_agent, agent() or attribute in it, in this worker's image.",
+        "agent.module names no module, or no app, root_agent, agent(), attribute or root_agent.yaml in it, in this "
+        "worker's image.",
     )
     AGENT_INVALID = (
         "AgentInvalid",
         Follows.ENDS,
         "agents",
-        "What agent.module names is no ADK agent or app, failed at import, or its factory failed; or "
+        "What agent.module names is no ADK agent or app, failed at import, its factory failed, or its root_agent.yaml is wrong; or "
         "agent.inline is not acceptable to ADK.",
     )
     AGENT_FAILED = (

@@ -231,11 +231,21 @@ def test_an_agent_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 BAD_AGENTS = [
-    ("nowhere", "Hello", "Agent folders here: my-agent, my_agent. Make one with: adk create nowhere"),
+    (
+        "nowhere",
+        "Hello",
+        "Agent folders here: my-agent, my_agent, yaml, yaml_only, yaml_package. Make one with: adk create nowhere",
+    ),
     ("no/where", "Hello", "there is no such folder, and it is no module either"),
-    ("empty", "Hello", "has neither agent.py nor __init__.py"),
-    ("yaml_only", "Hello", "root_agent.yaml names code to import"),
-    ("yaml_package", "Hello", "root_agent.yaml names code to import"),
+    ("empty", "Hello", "has no agent.py, no __init__.py and no root_agent.yaml"),
+    ("yaml_only", "Hello", "agent.module: yaml_only/root_agent.yaml: it is empty"),
+    ("yaml_package", "Hello", "agent.module: yaml_package/root_agent.yaml: it is empty"),
+    (
+        "yaml_only/root_agent.yaml",
+        "Hello",
+        "is the file of an agent. Name its folder: agentjobs local yaml_only",
+    ),
+    ("yaml", "Hello", "yaml/__init__.py by the name 'yaml', since the folder has no __init__.py"),
     ("my-agent", "Hello", "'my-agent' is not a Python name"),
     ("nothing.py", "Hello", "there is no such file"),
     ("my_agent", "  ", "MESSAGE is empty"),
@@ -249,10 +259,9 @@ def test_a_bad_agent_is_told_before_anything_starts(
 ) -> None:
     agent_here(tmp_path, monkeypatch)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "yaml_only").mkdir()
-    (tmp_path / "yaml_only" / "root_agent.yaml").touch()
-    (tmp_path / "yaml_package").mkdir()
-    (tmp_path / "yaml_package" / "root_agent.yaml").touch()
+    for name in ("yaml_only", "yaml_package", "yaml"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "root_agent.yaml").touch()
     (tmp_path / "yaml_package" / "__init__.py").write_text(
         '"""An agent."""\nimport os\nfrom . import tools\nLIMIT = 3\n'
     )
@@ -271,6 +280,38 @@ def test_a_package_that_names_an_agent_beside_its_yaml_is_run(
     (tmp_path / "both" / "root_agent.yaml").touch()
     (tmp_path / "both" / "__init__.py").write_text("from my_agent.agent import root_agent\n")
     assert agentfolder.locate("both", tmp_path) == ("both", tmp_path)
+
+
+def test_a_yaml_agents_folder_and_a_manifest_of_it_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_here(tmp_path, monkeypatch)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "root_agent.yaml").write_text(
+        "name: a\nmodel: m\ninstruction: i\ntools: [{name: beside.tool}]\n"
+    )
+    (tmp_path / "shop" / ".env").write_text("KEY=1\n")
+    by_folder = from_agent("shop", "Hello", attempts=1, stdin=io.StringIO())
+    by_manifest = request(GOOD.replace(INLINE, "agent: {module: shop}"))
+    for found in (by_folder, by_manifest):
+        assert (found.modules, found.env_files) == (("shop",), (tmp_path / "shop" / ".env",))
+
+
+def test_each_yaml_agent_of_a_manifest_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "team" / "shop").mkdir(parents=True)
+    (tmp_path / "team" / "shop" / "root_agent.yaml").write_text("tools:\n- name: os.system\n")
+    with pytest.raises(
+        BadInput, match=r"shop/root_agent\.yaml: tools\[0\]\.name: 'os\.system' is of Python's standard"
+    ):
+        request(GOOD.replace(INLINE, "agent: {module: team.shop}"))
+
+
+def test_an_agents_file_is_told_from_a_manifest(tmp_path: Path) -> None:
+    (tmp_path / "root_agent.yaml").write_text("name: a\n")
+    for typed in (tmp_path, tmp_path / "root_agent.yaml"):
+        with pytest.raises(BadInput, match=r"is an agent's file and no manifest\. Run its folder with"):
+            from_files([str(typed)], io.StringIO())
 
 
 def test_two_env_files_that_disagree_are_told_and_the_first_one_counts(tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ executor.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Any
 
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentInvalid, ModelNotAllowed, ModuleNotAllowed
@@ -22,6 +25,14 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,252}")
 def module_allowed(module: str, allowed: Iterable[str]) -> bool:
     """Whether ``module`` is one of ``allowed``, or a submodule of one."""
     return any(module == prefix or module.startswith(f"{prefix}.") for prefix in allowed if prefix)
+
+
+def home_of(value: object) -> str:
+    """The module that defines a function or class, also where another one imports it. Empty: not known."""
+    plain: Any = inspect.unwrap(value) if callable(value) else value
+    while isinstance(plain, functools.partial):
+        plain = plain.func
+    return str(getattr(plain, "__module__", None) or "")
 
 
 def check_module(module: str, settings: AgentSettings) -> None:

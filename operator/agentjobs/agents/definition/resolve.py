@@ -7,6 +7,8 @@ module, then in its submodule ``agent``, where ``adk create`` puts it:
 2. ``root_agent``
 3. ``agent``: a function without arguments, sync or async, that returns one of these, or the agent itself
 
+Where there is none of these, the file ``root_agent.yaml`` in the module's folder describes the agent, as for ADK's loader.
+
 The agent may be any root that ADK's runner takes: an ``LlmAgent``, a workflow agent, a node, or an instance
 of the author's own subclass of ``BaseAgent``.
 """
@@ -14,22 +16,23 @@ of the author's own subclass of ``BaseAgent``.
 from __future__ import annotations
 
 import ast
-import functools
-import importlib
 import importlib.util
 import inspect
 import pkgutil
 import re
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentjobs.agents.definition.allow_lists import check_module, module_allowed
+from agentjobs.agents.definition import yaml_agents
+from agentjobs.agents.definition.allow_lists import check_module, home_of, module_allowed
+from agentjobs.agents.definition.importing import import_module, missing_variable, told, unset
 from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.definition.yaml_files import ROOT, root_file
 from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, AgentNotFound, ModuleNotAllowed
-from agentjobs.agents.verdict.places import place_of
 from agentjobs.values.setting_names import both_names
 
 if TYPE_CHECKING:
@@ -78,26 +81,20 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
         if not hasattr(module, attr):
             inner = f"{name}.agent"  # where `adk create` puts it
             place = f"It is in {inner}: {inner}:{attr}. " if hasattr(sys.modules.get(inner), attr) else ""
+            if attr in NAMES and root_file(getattr(module, "__path__", ())):
+                place = f"Its agent is in {ROOT}: {name}. "
             raise AgentNotFound(
                 f"agent.module: {name} has no attribute {attr!r}. It has: {_public(module)}. {place}"
                 f"Name one of these, or leave the attribute out to use app, root_agent or agent()."
             )
         return await _usable(getattr(module, attr), f"{name}:{attr}", settings)
-    looked: list[str] = []
-    for candidate in _candidates(module, settings):
-        for found in NAMES:
-            value = getattr(candidate, found, None)
-            looked.append(f"{candidate.__name__}:{found}")
-            # `from . import agent` makes the submodule the attribute `agent`: _candidates has it as a module
-            if value is None or isinstance(value, types.ModuleType):
-                continue
-            return await _usable(value, f"{candidate.__name__}:{found}", settings)
-    if any((Path(folder) / "root_agent.yaml").is_file() for folder in getattr(module, "__path__", ())):
-        raise AgentNotFound(
-            f"agent.module: {name} has a root_agent.yaml, and no agent in Python: looked for {', '.join(looked)}. "
-            f"ADK's configuration files (`adk create --type config`) are experimental and import whatever they name, "
-            f"so they are not run. Write the agent as {name}/agent.py with root_agent, or inline in the job."
-        )
+    for where, value in _in_python(module, settings):
+        return await _usable(value, where, settings)
+    if file := yaml_file_of(module, settings):
+        return Resolved(root=yaml_agents.build(file, settings, package=name))
+    looked = [
+        f"{candidate.__name__}:{found}" for candidate in _candidates(module, settings) for found in NAMES
+    ]
     if near := _agents_near(_candidates(module, settings)):
         raise AgentNotFound(
             f"agent.module: {name} was imported, but it has no {', '.join(NAMES)}: looked for {', '.join(looked)}. "
@@ -109,37 +106,20 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
     )
 
 
-def import_module(name: str, settings: AgentSettings) -> types.ModuleType:
-    """Imports ``name``.
+def yaml_file_of(module: types.ModuleType, settings: AgentSettings) -> Path | None:
+    """The ``root_agent.yaml`` that is the module's agent. None: it has none, or an agent in Python, which comes first."""
+    file = root_file(getattr(module, "__path__", ()))
+    return None if file is None or any(True for _ in _in_python(module, settings)) else file
 
-    :raises AgentNotFound: there is no such module in this worker's image.
-    :raises AgentInvalid: the module's import failed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if name == missing or name.startswith(f"{missing}."):
-            raise AgentNotFound(
-                f"agent.module: there is no module {missing!r} {_here(settings)} (looked for {name!r}). "
-                f"Correct the name, or {'put it beside the manifest' if settings.local else 'use an image that contains it, or put its folder on PYTHONPATH'}."
-            ) from error
-        raise AgentInvalid(
-            f"agent.module: {name!r} failed at import: it needs the module {missing!r}, which is not "
-            f"{_here(settings)}. Install it {'with pip' if settings.local else 'in the image'}."
-        ) from error
-    except AgentError:
-        raise
-    except (Exception, SystemExit) as error:
-        if variable := _missing_variable(error):
-            raise AgentInvalid(
-                f"agent.module: {name!r} failed at import: it reads the environment variable {variable!r}, which "
-                f"{_unset(settings)}, or give it a default in the module."
-            ) from error
-        raise AgentInvalid(
-            f"agent.module: {name!r} failed at import: {_told(error, name)}. Correct the module; importing it must not "
-            f"need arguments, input or a running event loop."
-        ) from error
+
+def _in_python(module: types.ModuleType, settings: AgentSettings) -> Iterator[tuple[str, Any]]:
+    """What could be the module's agent, as ``module:attribute`` and value, in the order in which they are looked for."""
+    for candidate in _candidates(module, settings):
+        for found in NAMES:
+            value = getattr(candidate, found, None)
+            # `from . import agent` makes the submodule the attribute `agent`: _candidates has it as a module
+            if value is not None and not isinstance(value, types.ModuleType):
+                yield f"{candidate.__name__}:{found}", value
 
 
 def _candidates(module: types.ModuleType, settings: AgentSettings) -> list[types.ModuleType]:
@@ -214,10 +194,7 @@ async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
             f"agent.module: {where} is the class {factory.__name__}, not an agent. Name an instance, or a function "
             f"that returns one."
         )
-    plain = inspect.unwrap(factory)
-    while isinstance(plain, functools.partial):
-        plain = plain.func
-    home = getattr(plain, "__module__", None) or ""
+    home = home_of(factory)
     if not module_allowed(home, settings.modules):
         way_out = (
             ""
@@ -243,34 +220,14 @@ async def _made(factory: Any, where: str, settings: AgentSettings) -> Any:
     except AgentError:
         raise
     except (Exception, SystemExit) as error:
-        if variable := _missing_variable(error):
+        if variable := missing_variable(error):
             raise AgentInvalid(
                 f"agent.module: {where}() failed: it reads the environment variable {variable!r}, which "
-                f"{_unset(settings)}, or give it a default in the function."
+                f"{unset(settings)}, or give it a default in the function."
             ) from error
         raise AgentInvalid(
-            f"agent.module: {where}() failed: {_told(error, where)}. Correct the function."
+            f"agent.module: {where}() failed: {told(error, where)}. Correct the function."
         ) from error
-
-
-def _here(settings: AgentSettings) -> str:
-    return "here" if settings.local else "in this worker's image"
-
-
-def _unset(settings: AgentSettings) -> str:
-    """The end of a sentence about an environment variable, and the begin of its remedy."""
-    if settings.local:
-        return "is not set here. Set it in this shell, or in .env beside the agent"
-    return f"this worker does not have. Set it for the worker pool (pools.{settings.pool}.env of the chart)"
-
-
-def _missing_variable(error: BaseException) -> str:
-    """Name of the environment variable that ``os.environ[…]`` was asked for in vain. Empty: ``error`` is another."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    raised_in = trace.tb_frame.f_globals.get("__name__") if trace is not None else ""
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args and raised_in == "os" else ""
 
 
 def _public(module: types.ModuleType) -> str:
@@ -278,11 +235,3 @@ def _public(module: types.ModuleType) -> str:
         n for n, v in vars(module).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)
     ]
     return ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "") if names else "nothing public"
-
-
-def _told(error: BaseException, module: str) -> str:
-    """The class and text of ``error``, and the line of the agent's code that it came through."""
-    text = " ".join(str(error).split())
-    place = place_of(error, module)
-    told = f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
-    return f"{told} at {place}" if place else told

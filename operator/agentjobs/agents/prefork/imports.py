@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import os
 
-from agentjobs.agents.definition.resolve import import_module, parse
+from agentjobs.agents.definition import yaml_agents
+from agentjobs.agents.definition.importing import import_module
+from agentjobs.agents.definition.resolve import parse, yaml_file_of
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.errors import AgentError
 
 
 def preload(reference: str, settings: AgentSettings) -> str:
-    """Imports the module of ``reference`` (``pkg.mod[:attr]``) into this process, the template.
+    """Imports the module of ``reference`` (``pkg.mod[:attr]``) into this process, the template; of a yaml agent also the
+    modules that its files name.
 
     :returns: why nothing may be forked from this process any more, and what to do about it. Empty: it may.
     """
     before = thread_count()
     try:
-        import_module(parse(reference)[0], settings)
+        name, _ = parse(reference)
+        module = import_module(name, settings)
+        if file := yaml_file_of(module, settings):
+            yaml_agents.import_named(file, settings, package=name)
         failure = ""
     except AgentError as error:
         failure = str(error)

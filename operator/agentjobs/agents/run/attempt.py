@@ -33,7 +33,7 @@ from agentjobs.agents.verdict import error_rules
 from agentjobs.agents.verdict.adk_places import Loss
 from agentjobs.agents.verdict.classify import Judgement, Origin, chain, judge_exception, quoted
 from agentjobs.agents.verdict.error_rules import Rule
-from agentjobs.agents.verdict.errors import AgentInvalid, ArtifactRefused
+from agentjobs.agents.verdict.errors import AgentError, AgentInvalid, ArtifactRefused
 from agentjobs.agents.verdict.outcome import AgentEvent, Outcome, Verdict
 from agentjobs.agents.verdict.places import frames_of, place_of
 from agentjobs.agents.verdict.redaction import bounded_error, secrets_of, without
@@ -393,10 +393,12 @@ class _Attempt:
         self._meter.stop(replace(rule, told=f"{part}: {rule.told}") if part else rule, quote)
 
     def _print(self, error: BaseException, *, own_only: bool) -> None:
-        """Prints the traceback where that is set. Of a client that did not reach its server it would tell nothing.
+        """Prints the traceback where that is set. Of a client that did not reach its server it would tell nothing, nor of an
+        error of ours without a cause.
 
         :param own_only: only where the error came through the agent's own code.
         """
+        own_only = own_only or (isinstance(error, AgentError) and error.__cause__ is None)
         if self._settings.tracebacks and (not own_only or place_of(error, self._module)):
             traceback.print_exception(error)
 

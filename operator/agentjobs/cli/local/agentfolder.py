@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from agentjobs.agents.definition import yaml_agents
+from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.definition.yaml_files import ROOT
+from agentjobs.agents.verdict.errors import AgentError
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.local.manifests import SUFFIXES
 from agentjobs.cli.manifest_url import is_url
@@ -57,6 +62,10 @@ def refuse_manifest(agent: str) -> None:
 
     :raises BadInput: it does.
     """
+    if Path(agent).name == ROOT:
+        raise BadInput(
+            f"AGENT '{agent}' is the file of an agent. Name its folder: agentjobs local {Path(agent).parent}"
+        )
     if agent.endswith(SUFFIXES) or is_url(agent):
         raise BadInput(f"AGENT '{agent}' is a manifest. Run it with: agentjobs local -f {agent}")
 
@@ -93,20 +102,33 @@ def read_env(files: Iterable[Path]) -> tuple[dict[str, str], list[str]]:
     return {name: value for name, (value, _) in found.items()}, warnings
 
 
+def check_yaml(module: str, root: Path) -> None:
+    """Checks the files of an agent that is a ``root_agent.yaml``, as a run does before it imports what they name.
+
+    :param module: ``agent.module``; one that is not below ``root``, or has its agent in Python, is left to the run.
+    :raises BadInput: with each problem.
+    """
+    name, attribute, _ = module.partition(":")
+    folder = root.joinpath(*name.split("."))
+    if attribute or not (folder / ROOT).is_file() or _may_have_an_agent(folder):
+        return
+    try:
+        yaml_agents.check(folder / ROOT, AgentSettings(local=True), package=name)
+    except AgentError as error:
+        raise BadInput(str(error)) from error
+
+
 def _of_path(agent: str, path: Path) -> tuple[str, Path]:
-    if (path / "root_agent.yaml").is_file() and not _may_have_an_agent(path):
-        raise BadInput(
-            f"AGENT '{agent}': root_agent.yaml names code to import, so it is not run from. Write the agent as "
-            "Python (agent.py with root_agent), or inline in an AgentJob."
-        )
-    if path.is_dir() and not any((path / name).is_file() for name in ("agent.py", "__init__.py")):
+    if path.is_dir() and not any((path / name).is_file() for name in ("agent.py", "__init__.py", ROOT)):
         manifests = any(f.suffix in SUFFIXES for f in path.iterdir())
         way_out = (
             f"Its manifests are run with: agentjobs local -f {agent}"
             if manifests
             else "`adk create NAME` makes one that has."
         )
-        raise BadInput(f"AGENT '{agent}': the folder has neither agent.py nor __init__.py. {way_out}")
+        raise BadInput(
+            f"AGENT '{agent}': the folder has no agent.py, no __init__.py and no {ROOT}. {way_out}"
+        )
     if not path.exists():
         raise BadInput(f"AGENT '{agent}': there is no such file.")
     name = path.name.removesuffix(".py")
@@ -114,6 +136,13 @@ def _of_path(agent: str, path: Path) -> tuple[str, Path]:
         raise BadInput(
             f"AGENT '{agent}': '{name}' is not a Python name. Rename it: letters, digits and underscores."
         )
+    if path.is_dir() and not (path / "__init__.py").is_file():
+        installed = PathFinder.find_spec(name, [str(path.parent), *sys.path])
+        if installed is not None and installed.origin is not None:
+            raise BadInput(
+                f"AGENT '{agent}': Python would import {installed.origin} by the name '{name}', since the folder has no "
+                f"__init__.py. Rename the folder, or make that file in it."
+            )
     return name, path.parent
 
 
@@ -145,4 +174,8 @@ def _may_name_an_agent(statement: ast.stmt) -> bool:
 
 
 def _agent_folders(here: Path) -> Iterable[str]:
-    return (f.name for f in here.iterdir() if f.is_dir() and (f / "agent.py").is_file())
+    return (
+        f.name
+        for f in here.iterdir()
+        if f.is_dir() and any((f / name).is_file() for name in ("agent.py", ROOT))
+    )

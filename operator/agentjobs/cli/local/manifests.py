@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import yaml
 
+from agentjobs.agents.definition.yaml_files import ROOT
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.job_spec import JobSpec
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
@@ -159,6 +160,12 @@ def _of_path(path: Path) -> Iterator[Document | Unreadable]:
     if not files:
         yield Unreadable(f"-f '{path}' is a folder without manifests ({', '.join(SUFFIXES)}).")
     for file in files:
+        if file.name == ROOT:
+            yield Unreadable(
+                f"-f '{file}' is an agent's file and no manifest. Run its folder with: agentjobs local {file.parent} MESSAGE, "
+                f"or name it in a manifest: spec.agent.module."
+            )
+            continue
         try:
             text = file.read_text()
         except (OSError, UnicodeDecodeError) as error:

@@ -44,6 +44,7 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
     path = _unique(m.folder for m in found)
     if missing := [problem for m in found if (problem := _missing_package(m, path))]:
         raise BadInput("\n".join(missing))
+    _check_yaml_agents(found)
     return RunRequest(
         jobs=tuple(m.object for m in found if isinstance(m.object, AgentJob)),
         schedules=tuple(m.object for m in found if isinstance(m.object, ScheduledAgentJob)),
@@ -72,6 +73,7 @@ def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Ru
         "spec": {"agent": {"module": module}, "message": text, "maxAttempts": attempts},
     }
     [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])
+    _check_yaml_agents([manifest])
     env_file = agentfolder.env_file(_code_folder(manifest))
     assert isinstance(manifest.object, AgentJob)
     return RunRequest(
@@ -100,6 +102,11 @@ def _missing_package(manifest: Manifest, path: Sequence[Path]) -> str:
         f"{manifest.where}: the agent's module '{module}': there is no '{top}' in {folders}, nor is one installed. "
         "Modules are looked for in the manifests' folders."
     )
+
+
+def _check_yaml_agents(found: Iterable[Manifest]) -> None:
+    for module, folder in _unique((m.spec.agent.module, m.folder) for m in found if m.spec.agent.module):
+        agentfolder.check_yaml(module, folder)
 
 
 def _code_folder(manifest: Manifest) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -119,13 +120,11 @@ async def test_what_adk_create_writes_is_found(write_module: Write, tmp_path: Pa
     assert (await found("my_agent.agent")).root.name == "root_agent"
 
 
-async def test_what_adk_create_writes_as_configuration_is_refused_with_what_to_do(
-    write_module: Write, tmp_path: Path
-) -> None:
+async def test_what_adk_create_writes_as_configuration_is_found(write_module: Write, tmp_path: Path) -> None:
+    """It has no ``__init__.py``."""
     adk_create(tmp_path, "my_config", "config")
-    message = await refusal(AgentNotFound, "my_config")
-    assert "root_agent.yaml" in message
-    assert "my_config/agent.py with root_agent" in message
+    importlib.invalidate_caches()
+    assert (await found("my_config")).root.name == "root_agent"
 
 
 async def test_a_package_whose_init_is_empty_is_looked_into(write_module: Write) -> None:
