@@ -28,6 +28,7 @@ from queue_builders import TestWorker, mirrored_job, until
 from runs_apis import Served, served, with_roles
 from session_stores import KEY
 from session_stores import said as words
+from tcp_proxy import tcp_proxy
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -64,7 +65,7 @@ def plugin_of(plane: Cluster, user: str) -> Plugin:
     return Plugin(Cluster(plane.require_own().kubeconfig_for(user), plane.kubectl_path, "user"), "team", None)
 
 
-async def said(plugin: Plugin, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+async def said(plugin: Plugin, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
     """What a command said; it runs beside the web process, which is in this one."""
     return await asyncio.to_thread(lambda: plugin(*arguments, status=status))
 
@@ -310,3 +311,21 @@ def test_where_the_runs_api_does_not_answer_each_verb_says_so_and_the_others_go_
         assert "earlier runs and output: agentruns: needs the runs API, which does not answer" in told
     finally:
         plane.kubectl("delete", "apiservice", name)
+
+
+async def test_the_doctor_tells_that_the_database_is_away(plane: Cluster, dsn: str, tmp_path: Path) -> None:
+    async with tcp_proxy(dsn) as database, served(plane, database.url, tmp_path):
+        admin = Plugin(plane, "team", None)
+
+        async def check(plugin: Plugin = admin) -> tuple[str, str]:
+            told = json.loads((await said(plugin, "doctor", "-o", "json", status=None)).stdout)
+            return next((one["verdict"], one["text"]) for one in told["checks"] if one["name"] == "database")
+
+        assert await check() == ("ok", "answers the runs API")
+        assert (await check(plugin_of(plane, "nobody")))[0] == "unknown"
+        database.refuse("57P03", "the database system is shutting down")
+        database.cut()
+        verdict, text = await check()
+        assert verdict == "bad"
+        assert "database" in text
+        assert "all goes on by itself" in text

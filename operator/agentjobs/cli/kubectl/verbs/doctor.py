@@ -20,7 +20,8 @@ from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.checks import BAD, OK, UNKNOWN, WARNING, Check, operators
 from agentjobs.cli.kubectl.filters import time_of
-from agentjobs.cli.kubectl.reply import ahead_of
+from agentjobs.cli.kubectl.reply import Reply, ahead_of
+from agentjobs.cli.kubectl.runs_api import RUNS, RunsApi
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import duration_text
 
@@ -35,7 +36,7 @@ RIGHTS = (
 
 
 def doctor(where: Where, form: o.Output = "") -> None:
-    """Check what jobs need: API server, CRDs, rights, operator, runs API, clocks, and jobs that nobody takes up.
+    """Check what jobs need: API server, CRDs, rights, operator, runs API, database, clocks, and jobs that nobody takes up.
 
     What the user may not look at is told as unknown. Status 0: nothing is bad. 1: something is.
     """
@@ -62,7 +63,7 @@ def doctor(where: Where, form: o.Output = "") -> None:
 def _checks(server: ApiServer) -> Iterator[Check]:
     yield from _api_server(server)
     parts: tuple[Callable[[ApiServer], Iterator[Check]], ...] = (
-        _crds, _rights, operators, _lag, _runs_api, _versions,
+        _crds, _rights, operators, _lag, _runs_api, _database, _versions,
     )  # fmt: skip
     for part in parts:
         try:
@@ -231,6 +232,24 @@ def runs_check(registered: Mapping[str, Any]) -> Check:
     return Check(
         "runs API", BAD, f"registered and not available ({why}); no namespace can be deleted meanwhile"
     )
+
+
+def _database(server: ApiServer) -> Iterator[Check]:
+    reply = server.request("GET", RunsApi(server).path(RUNS), {"limit": "1"})
+    if (check := database_check(reply)) is not None:
+        yield check
+
+
+def database_check(reply: Reply) -> Check | None:
+    """The check of the database by a list of runs. None: the runs API is missing, or refuses without having asked."""
+    if reply.ok:
+        return Check("database", OK, "answers the runs API")
+    if reply.status == 403:
+        return Check("database", UNKNOWN, "you may not list agentruns here, which tells whether it answers")
+    if reply.status in (503, 504) and "database" in (words := reply.words()):
+        text = f"{words}: nothing begins, and no status changes, until it answers; all goes on by itself then"
+        return Check("database", BAD, text)
+    return None
 
 
 def _versions(server: ApiServer) -> Iterator[Check]:
