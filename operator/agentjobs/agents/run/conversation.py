@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,10 @@ from agentjobs.agents.run.invocation import choose
 from agentjobs.agents.sessions.artifacts import ArtifactLimits
 from agentjobs.agents.sessions.fence import Fence, holding
 from agentjobs.agents.sessions.service import JobSessions, artifacts_of, credentials_of, service_for
+from agentjobs.agents.sessions.told_artifacts import ToldArtifacts
 from agentjobs.agents.sessions.view import SessionView
 from agentjobs.values.names import own_session
+from agentjobs.values.saved_file import SavedFile
 
 if TYPE_CHECKING:
     from google.adk.artifacts import BaseArtifactService
@@ -88,12 +90,16 @@ class Conversation:
 
 @asynccontextmanager
 async def open_conversation(
-    spec: AttemptSpec, settings: AgentSettings, agent: Resolved
+    spec: AttemptSpec,
+    settings: AgentSettings,
+    agent: Resolved,
+    on_file: Callable[[SavedFile], None] = lambda _: None,
 ) -> AsyncIterator[Conversation]:
     """Opens the conversation of ``spec``, and fences its session for this run until the end of the block.
 
     A session that is missing is created.
 
+    :param on_file: called with each file that is saved or deleted.
     :raises SessionStoreUnavailable: the store cannot be reached.
     :raises SessionFenced: a later run has the session.
     """
@@ -119,7 +125,7 @@ async def open_conversation(
             service=SessionView(
                 service, lambda events: visible(events, invocation_id, agent.root, spec.answers)
             ),
-            artifacts=artifacts_of(service, limits_of(settings)),
+            artifacts=ToldArtifacts(artifacts_of(service, limits_of(settings)), on_file),
             credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,
             user_id=spec.user_id,
