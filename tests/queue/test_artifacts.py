@@ -405,7 +405,7 @@ async def test_a_tool_that_saves_too_much_ends_the_job_with_the_limit_in_its_mes
     assert len(outcome.message) < 1000
 
 
-async def test_a_run_that_saves_nothing_sends_no_statement_about_artifacts_or_credentials(
+async def test_a_run_that_saves_nothing_sends_no_statement_about_artifacts_credentials_or_memories(
     dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agentjobs.database.connection import Connection
@@ -422,7 +422,7 @@ async def test_a_run_that_saves_nothing_sends_no_statement_about_artifacts_or_cr
     sent.clear()
     assert (await Job(ECHO, dsn=dsn).attempt()).verdict is Verdict.COMPLETE
     assert sent, "the statements are counted"
-    assert not [one for one in sent if "artifact" in one or "credential" in one]
+    assert not [one for one in sent if "artifact" in one or "credential" in one or "adk.memory" in one]
 
 
 # an answer that is a file -----------------------------------------------------------------------------------

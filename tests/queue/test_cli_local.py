@@ -127,6 +127,8 @@ def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> N
     assert [(one.name, one.read_text()) for one in (tmp_path / "made").iterdir()] == [
         ("_._report.txt", "All is well.")
     ]
+    _, _, told = run("writer", "echo:call write", cwd=tmp_path, temporary=tmp_path)
+    assert "saved ../report.txt. Copy with --save DIR." in told
 
 
 def waiting_agent(folder: Path) -> None:

@@ -22,11 +22,11 @@ from session_stores import ADKS, KEY, OURS, opened
 
 CATALOG = (
     """select table_name, column_name, ordinal_position, data_type, character_maximum_length, is_nullable, column_default
-         from information_schema.columns where table_schema = 'adk' and table_name not in ('fence', 'artifact', 'credential') order by 1, 3""",
+         from information_schema.columns where table_schema = 'adk' and table_name not in ('fence', 'artifact', 'credential', 'memory') order by 1, 3""",
     """select conrelid::regclass::text, conname, pg_get_constraintdef(oid)
          from pg_constraint where connamespace = 'adk'::regnamespace
-          and conrelid not in (select oid from pg_class where relname in ('fence', 'artifact', 'credential')) order by 1, 2""",
-    "select indexname, indexdef from pg_indexes where schemaname = 'adk' and tablename not in ('fence', 'artifact', 'credential') order by 1",
+          and conrelid not in (select oid from pg_class where relname in ('fence', 'artifact', 'credential', 'memory')) order by 1, 2""",
+    "select indexname, indexdef from pg_indexes where schemaname = 'adk' and tablename not in ('fence', 'artifact', 'credential', 'memory') order by 1",
     "select key, value from adk.adk_internal_metadata",
 )
 

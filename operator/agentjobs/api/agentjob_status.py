@@ -25,6 +25,8 @@ RESULT_MAX_LENGTH = 4096
 ATTEMPT_MESSAGE_MAX_LENGTH = 256
 ATTEMPT_OUTPUT_MAX_LENGTH = 1024
 RECENT_ATTEMPTS_MAX_ITEMS = 3
+ARTIFACTS_MAX_ITEMS = 20
+ARTIFACT_NAME_MAX_LENGTH = 256
 CONDITIONS_MAX_ITEMS = 16
 INPUT_TEXT_MAX_LENGTH = 1024
 INPUT_SCHEMA_MAX_LENGTH = 8192
@@ -135,6 +137,21 @@ class InputRequest(ApiModel):
     )
 
 
+class SavedArtifact(ApiModel):
+    """A file that the agent has saved, by its newest version."""
+
+    name: Annotated[str, Field(min_length=1, max_length=ARTIFACT_NAME_MAX_LENGTH)] = Field(
+        description="name of the file as the agent chose it, cut at 256 characters; hostile input. user: in front: all "
+        "sessions of the user share it."
+    )
+    version: Count = Field(description="version is the number of the newest one, from 0 on.")
+    mime_type: Annotated[str, Field(max_length=ARTIFACT_NAME_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="mimeType of the content as the agent names it. Absent means: it names none.",
+    )
+    size_bytes: Count = Field(description="sizeBytes of the content; 0 of one that is an address elsewhere.")
+
+
 class AgentJobStatus(ApiModel):
     """The job as the operator last saw it in the database. Only the operator writes it."""
 
@@ -229,6 +246,17 @@ class AgentJobStatus(ApiModel):
     result_truncated: bool | None = Field(
         default=None,
         description="resultTruncated is true where result is not the whole answer. Absent means: false.",
+    )
+    artifacts: Annotated[list[SavedArtifact], Field(max_length=ARTIFACTS_MAX_ITEMS)] | None = Field(
+        default=None,
+        description="artifacts that the job's runs have saved, by name, the first 20: what each run told as it ended. kubectl "
+        "agentjobs artifacts shows all of the session. Absent means: none.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    artifact_count: SmallCount | None = Field(
+        default=None,
+        description="artifactCount is how many there are in all, where artifacts does not hold all of them; from 1000 on: at "
+        "least so many. Absent means: artifacts holds all.",
     )
     recent_attempts: Annotated[list[RecentAttempt], Field(max_length=RECENT_ATTEMPTS_MAX_ITEMS)] | None = (
         Field(

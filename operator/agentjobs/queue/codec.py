@@ -320,6 +320,24 @@ def ack_rows(acks: Iterable[Ack]) -> tuple[list[JsonObject], list[JsonObject], l
     return done, back, asks
 
 
+def files_rows(acks: Iterable[Ack]) -> list[JsonObject]:
+    """The argument p_rows of ``note_files``: runs whose agents have saved or deleted files."""
+    return [
+        {
+            "i": ack.id,
+            "t": ack.token,
+            "f": {
+                clean(file.name): None
+                if file.version is None
+                else [file.version, clean(file.mime_type), file.size_bytes]
+                for file in ack.files
+            },
+        }
+        for ack in acks
+        if ack.files
+    ]
+
+
 def log_tail(text: str, skipped: int) -> tuple[str, int]:
     """The end of an output as the database takes it, and the lines before it."""
     whole = clean(text)

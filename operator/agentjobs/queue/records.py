@@ -18,6 +18,7 @@ from agentjobs.values.json import JsonObject
 from agentjobs.values.model_answer import ModelAnswer
 from agentjobs.values.reasons import Reason
 from agentjobs.values.requests import InputRequest
+from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.usage import NO_USAGE, Usage
 
 
@@ -289,6 +290,8 @@ class Ack:
     models: tuple[ModelReport, ...] = ()
     """How models answered. RETRY and SNOOZE: where the failed model's breaker is open, the attempt is
     refunded and the job is blocked by its model."""
+    files: tuple[SavedFile, ...] = ()
+    """What the agent has saved and deleted, each name once."""
     requests: tuple[InputRequest, ...] = ()
     """ASK: the tool's questions, at least one, in their order."""
     input_deadline_seconds: int | None = None
@@ -507,6 +510,10 @@ class JobView:
     imported_status: JsonObject | None
     payload: JsonObject | None
     """None: pruned, only the tombstone is left."""
+    files: Sequence[SavedFile] = ()
+    """The newest versions of files that its runs have told to have saved: the first 20 by name."""
+    file_count: int = 0
+    """How many there are in all."""
     attempts_log: Sequence[AttemptRecord] = ()
     """Ended runs, the oldest first; a projection has the last few only."""
 

@@ -20,6 +20,7 @@ from agentjobs.queue.records import (
 )
 from agentjobs.telemetry.job_spans import RunTimes, Timeline
 from agentjobs.values.requests import InputRequest
+from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.usage import NO_USAGE, Usage
 
 _DEFAULT_RETRY = RetryPolicy()
@@ -112,9 +113,15 @@ def job_view(v: Mapping[str, Any]) -> JobView:
         input_deadline=maybe_time(v["asked_until"]) if place == "i" else None,
         input_answered=_last_answer(v["payload"]),
         imported_status=v["imported"],
+        files=_files(v.get("files")),
+        file_count=(v.get("files") or {}).get("count", 0),
         payload=v["payload"],
         attempts_log=tuple(_attempt(a) for a in v["log"] or ()),
     )
+
+
+def _files(told: Mapping[str, Any] | None) -> tuple[SavedFile, ...]:
+    return tuple(SavedFile(*file) for file in (told or {}).get("first") or ())
 
 
 def open_requests(asked: Mapping[str, Any] | None) -> list[InputRequest]:

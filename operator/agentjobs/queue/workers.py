@@ -114,6 +114,9 @@ class Workers:
         """One statement of ``step``."""
         done, back, asks = codec.ack_rows(acks)
         heard = model_rows(acks)
+        if files := codec.files_rows(acks):
+            # before the ack, which takes the run from the worker; told again where the ack is sent again
+            await self._db.fetch("select agentjobs.note_files(%s, %s::json)", (worker, dumps(files)))
         queues = [queue for queue, n in slots.items() if n > 0]
         counts = [slots[queue] for queue in queues]
         asked = min(sum(counts), max_jobs, total)

@@ -11,6 +11,7 @@ from agentjobs.queue.job_list import JobRow
 from agentjobs.queue.records import AttemptRecord, JobView, ObjectRef
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import reason_named
+from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.text import dumps
 from agentjobs.values.usage import Usage
 from agentjobs.values.verbs import Verb
@@ -23,6 +24,7 @@ from agentjobs.web.objects.runs import (
     AgentRunStatus,
     RunAttempt,
     RunAttempts,
+    RunFile,
     RunQuestion,
     RunResult,
     RunUsage,
@@ -71,6 +73,8 @@ def run_of_view(view: JobView) -> AgentRun:
             None if view.result is None else len(view.result.encode()),
             trace_id=view.trace_id or None,
             question=_question(view),
+            files=[_file(file) for file in view.files] or None,
+            file_count=view.file_count if view.file_count > len(view.files) else None,
         ),
     )
 
@@ -148,8 +152,10 @@ def _status(
     *,
     trace_id: str | None = None,
     question: RunQuestion | None = None,
+    files: list[RunFile] | None = None,
+    file_count: int | None = None,
 ) -> AgentRunStatus:
-    """Where the job is; a list's row knows neither its trace nor its question."""
+    """Where the job is; a list's row knows neither its trace nor its question nor its files."""
     return AgentRunStatus(
         state=job.state,
         reason=job.reason or None,
@@ -166,7 +172,13 @@ def _status(
         result_bytes=result_bytes,
         trace_id=trace_id,
         question=question,
+        files=files,
+        file_count=file_count,
     )
+
+
+def _file(file: SavedFile) -> RunFile:
+    return RunFile(name=file.name, version=file.version or 0, type=file.mime_type, bytes=file.size_bytes)
 
 
 def _question(view: JobView) -> RunQuestion | None:

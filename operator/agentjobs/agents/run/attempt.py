@@ -39,6 +39,7 @@ from agentjobs.agents.verdict.places import frames_of, place_of
 from agentjobs.agents.verdict.redaction import bounded_error, secrets_of, without
 from agentjobs.values.bounds import RESULT_BYTES
 from agentjobs.values.reasons import Reason
+from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.text import shortened
 from agentjobs.values.usage import Usage
 
@@ -60,6 +61,7 @@ async def run_attempt(
     abort: asyncio.Event,
     on_usage: Callable[[Usage], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
+    on_file: Callable[[SavedFile], None] = lambda _: None,
 ) -> Outcome:
     """Runs the agent of ``spec`` once.
 
@@ -70,11 +72,12 @@ async def run_attempt(
     :param on_event: called with each event of ADK's as it happens.
     :param on_usage: called with the run's usage so far whenever it changes, also from other threads.
     :param on_warning: called with each of ``Outcome.warnings`` as it happens, also from other threads.
+    :param on_file: called with each file that the agent has saved or deleted, also from other threads.
     :raises asyncio.CancelledError: the caller cancelled this task.
     """
     quiet()
     echo.register()
-    attempt = _Attempt(spec, settings, on_event, on_usage, abort)
+    attempt = _Attempt(spec, settings, on_event, on_usage, on_file, abort)
     heard = records.Heard(on_warning, attempt.lost_by_record, attempt.names)
     with (
         running(spec),
@@ -130,11 +133,13 @@ class _Attempt:
         settings: AgentSettings,
         on_event: Callable[[AgentEvent], None],
         on_usage: Callable[[Usage], None],
+        on_file: Callable[[SavedFile], None],
         abort: asyncio.Event,
     ) -> None:
         self._spec = spec
         self._settings = settings
         self._on_event = on_event
+        self._on_file = on_file
         self._abort = abort
         self._meter = Meter(Budget.of(spec), on_usage)
         self._events: list[Event] = []
@@ -152,7 +157,7 @@ class _Attempt:
     async def run(self) -> Outcome:
         try:
             agent = await self._agent()
-            async with open_conversation(self._spec, self._settings, agent) as conversation:
+            async with open_conversation(self._spec, self._settings, agent, self._on_file) as conversation:
                 return await self._converse(agent, conversation)
         except Exception as error:
             return self._failed(error)

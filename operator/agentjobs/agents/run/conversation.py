@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,22 @@ from agentjobs.agents.run.history import MARKER, visible
 from agentjobs.agents.run.invocation import choose
 from agentjobs.agents.sessions.artifacts import ArtifactLimits
 from agentjobs.agents.sessions.fence import Fence, holding
-from agentjobs.agents.sessions.service import JobSessions, artifacts_of, credentials_of, service_for
+from agentjobs.agents.sessions.service import (
+    JobSessions,
+    artifacts_of,
+    credentials_of,
+    memory_of,
+    service_for,
+)
+from agentjobs.agents.sessions.told_artifacts import ToldArtifacts
 from agentjobs.agents.sessions.view import SessionView
 from agentjobs.values.names import own_session
+from agentjobs.values.saved_file import SavedFile
 
 if TYPE_CHECKING:
     from google.adk.artifacts import BaseArtifactService
     from google.adk.auth.credential_service.base_credential_service import BaseCredentialService
+    from google.adk.memory import BaseMemoryService
     from google.adk.sessions import BaseSessionService, Session
     from google.adk.workflow import BaseNode
 
@@ -39,6 +48,8 @@ class Conversation:
     """The store as ADK sees it: without what leads nowhere in the history (``history.visible``)."""
     artifacts: BaseArtifactService
     """The files that the session's agents have saved, and those of its user."""
+    memory: BaseMemoryService
+    """What agents have kept of earlier sessions of the user."""
     credentials: BaseCredentialService
     """The credentials that tools have got for the user."""
     app_name: str
@@ -88,12 +99,16 @@ class Conversation:
 
 @asynccontextmanager
 async def open_conversation(
-    spec: AttemptSpec, settings: AgentSettings, agent: Resolved
+    spec: AttemptSpec,
+    settings: AgentSettings,
+    agent: Resolved,
+    on_file: Callable[[SavedFile], None] = lambda _: None,
 ) -> AsyncIterator[Conversation]:
     """Opens the conversation of ``spec``, and fences its session for this run until the end of the block.
 
     A session that is missing is created.
 
+    :param on_file: called with each file that is saved or deleted.
     :raises SessionStoreUnavailable: the store cannot be reached.
     :raises SessionFenced: a later run has the session.
     """
@@ -119,7 +134,8 @@ async def open_conversation(
             service=SessionView(
                 service, lambda events: visible(events, invocation_id, agent.root, spec.answers)
             ),
-            artifacts=artifacts_of(service, limits_of(settings)),
+            artifacts=ToldArtifacts(artifacts_of(service, limits_of(settings)), on_file),
+            memory=memory_of(service),
             credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,
             user_id=spec.user_id,

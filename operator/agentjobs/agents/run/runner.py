@@ -31,7 +31,6 @@ def runner_of(
 ) -> Runner:
     """The runner of ``agent``, with the session of ``conversation`` and the plugins of ``meter``."""
     from google.adk.apps import App
-    from google.adk.memory import InMemoryMemoryService
     from google.adk.runners import Runner
 
     # model_construct, since App's validation forbids the / in our app names. Nothing else in ADK does.
@@ -58,7 +57,7 @@ def runner_of(
         app_name=conversation.app_name,  # with our namespace, never the agent's own name (H18)
         session_service=conversation.service,
         artifact_service=conversation.artifacts,
-        memory_service=InMemoryMemoryService(),
+        memory_service=conversation.memory,
         credential_service=conversation.credentials,
     )
 

@@ -1,4 +1,4 @@
-"""Erasing one person's conversations: sessions with events and artifacts, the user's state and credentials, and the fences.
+"""Erasing one person's conversations: sessions with events and artifacts, the user's state, credentials and memories, and the fences.
 
 ADK's tables are in a database of their own where ``session_database_url`` says so, so this is a call of its own beside
 ``Queue.erase`` (docs/audit.md): after that one has told that none of the person's jobs runs any more.
@@ -16,10 +16,11 @@ from agentjobs.dsn import Dsn
 SLICE = 20
 """Sessions of one transaction. The events of a session, thousands maybe, go with it."""
 
-# Which of the tables exist: nobody may have had a conversation yet, and ADK's own service makes none of the last three.
+# Which of the tables exist: nobody may have had a conversation yet, and ADK's own service makes none of the last four.
 THERE: LiteralString = """
     select to_regclass('adk.app_states') is not null, to_regclass('adk.fence') is not null,
-           to_regclass('adk.artifact') is not null, to_regclass('adk.credential') is not null
+           to_regclass('adk.artifact') is not null, to_regclass('adk.credential') is not null,
+           to_regclass('adk.memory') is not null
 """
 
 # The apps of a namespace. Each app that ever had a session has its row, and there are few of them.
@@ -53,6 +54,11 @@ CREDENTIALS: LiteralString = (
     "delete from adk.credential where app_name = any (%(apps)s::varchar[]) and user_id = %(user_id)s"
 )
 
+# By primary key.
+MEMORIES: LiteralString = (
+    "delete from adk.memory where app_name = any (%(apps)s::varchar[]) and user_id = %(user_id)s"
+)
+
 USER_STATES: LiteralString = (
     "delete from adk.user_states where app_name = any (%(apps)s::varchar[]) and user_id = %(user_id)s"
 )
@@ -79,7 +85,7 @@ async def erase_sessions(session_dsn: Dsn, namespace: str, user: str, app: str |
 
 
 async def _erase(store: _Store, prefix: str, user: str, app: str | None) -> int:
-    ((tables, fences, artifacts, credentials),) = await store.rows(THERE)
+    ((tables, fences, artifacts, credentials, memories),) = await store.rows(THERE)
     if not tables:
         return 0
     apps = [row[0] for row in await store.rows(APPS, prefix=prefix)] if app is None else [prefix + app]
@@ -91,6 +97,8 @@ async def _erase(store: _Store, prefix: str, user: str, app: str | None) -> int:
         await store.do(ARTIFACTS, **whose)
     if credentials:
         await store.do(CREDENTIALS, **whose)
+    if memories:
+        await store.do(MEMORIES, **whose)
     await store.do(USER_STATES, **whose)
     if fences:
         await store.do(FENCES, **whose)

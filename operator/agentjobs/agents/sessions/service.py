@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.adk.artifacts import BaseArtifactService, InMemoryArtifactService
 from google.adk.auth.credential_service.base_credential_service import BaseCredentialService
 from google.adk.auth.credential_service.in_memory_credential_service import InMemoryCredentialService
+from google.adk.memory import BaseMemoryService, InMemoryMemoryService
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
 from agentjobs.agents.lease_gate import wait_for_lease
@@ -26,6 +27,8 @@ from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_ow
 from agentjobs.agents.sessions.credential_sql import CREDENTIAL_TABLE
 from agentjobs.agents.sessions.fence import FENCE_TABLE
 from agentjobs.agents.sessions.home import HomeStore
+from agentjobs.agents.sessions.memory import PostgresMemory
+from agentjobs.agents.sessions.memory_sql import MEMORY_TABLE
 from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.database.connection import Connection
@@ -181,9 +184,7 @@ class JobSessions(BaseSessionService):
         store = AdkSessions(self._dsn)
         async with self._connection.use() as connection, connection.transaction():
             await connection.execute(sql.LOCK)
-            await connection.execute(FENCE_TABLE)
-            await connection.execute(ARTIFACT_TABLE)
-            await connection.execute(CREDENTIAL_TABLE)
+            await _make_own_tables(connection)
             await store.prepare_tables()
         return store
 
@@ -214,15 +215,19 @@ async def _make_tables(connection: Connection) -> str:
     if not exists:  # the role may own this schema without the privilege to create one
         await connection.execute(sql.CREATE_SCHEMA)
     await connection.execute(sql.TABLES)
-    await connection.execute(FENCE_TABLE)
-    await connection.execute(ARTIFACT_TABLE)
-    await connection.execute(CREDENTIAL_TABLE)
+    await _make_own_tables(connection)
     await connection.execute(WITH_SESSION)
     return sql.SCHEMA_VERSION
 
 
+async def _make_own_tables(connection: Connection) -> None:
+    """Makes the tables that are ours, beside those of ADK's, of whatever version."""
+    for table in (FENCE_TABLE, ARTIFACT_TABLE, CREDENTIAL_TABLE, MEMORY_TABLE):
+        await connection.execute(table)
+
+
 _by_dsn: dict[str, JobSessions] = {}
-_memory: list[tuple[InMemorySessionService, InMemoryArtifactService]] = []
+_memory: list[tuple[InMemorySessionService, InMemoryArtifactService, InMemoryMemoryService]] = []
 
 
 def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
@@ -243,6 +248,11 @@ def artifacts_of(service: BaseSessionService, limits: ArtifactLimits) -> BaseArt
     return PostgresArtifacts(service, limits) if isinstance(service, JobSessions) else _in_memory()[1]
 
 
+def memory_of(service: BaseSessionService) -> BaseMemoryService:
+    """The memory service of a run, which lasts as long as its sessions do. To be called on the run's event loop."""
+    return PostgresMemory(service) if isinstance(service, JobSessions) else _in_memory()[2]
+
+
 def credentials_of(service: BaseSessionService, app_name: str, key_file: str | None) -> BaseCredentialService:
     """The credential service of a run: sealed ones, where the pool has a key. To be called on the run's event loop."""
     with warnings.catch_warnings():  # each run's output would tell that ADK's class is experimental
@@ -254,9 +264,9 @@ def credentials_of(service: BaseSessionService, app_name: str, key_file: str | N
         return SealedCredentials(HomeStore(service), app_name, Path(key_file))
 
 
-def _in_memory() -> tuple[InMemorySessionService, InMemoryArtifactService]:
+def _in_memory() -> tuple[InMemorySessionService, InMemoryArtifactService, InMemoryMemoryService]:
     if not _memory:
-        _memory.append((InMemorySessionService(), InMemoryArtifactService()))
+        _memory.append((InMemorySessionService(), InMemoryArtifactService(), InMemoryMemoryService()))
     return _memory[0]
 
 

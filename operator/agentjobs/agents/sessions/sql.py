@@ -71,7 +71,7 @@ THERE: LiteralString = """
            to_regclass('adk.user_states') is not null
            and exists (select from pg_attribute where attrelid = to_regclass('adk.fence') and attname = 'claim')
            and to_regclass('adk.idx_events_app_user_session_ts_id') is not null
-           and to_regclass('adk.credential') is not null
+           and to_regclass('adk.credential') is not null and to_regclass('adk.memory') is not null
            and exists (select from pg_constraint where conrelid = to_regclass('adk.artifact') and conname = 'artifact_session')
 """
 

@@ -63,9 +63,21 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
     if result := status.get("result"):
         more = " (cut)" if status.get("resultTruncated") else ""
         yield Finding("Result", cut(str(result), 300) + more)
+    if files := status.get("artifacts"):
+        yield Finding("Files", cut(", ".join(map(_file, files)), 300) + _more_files(status))
     if trace := status.get("traceID"):
         yield Finding("Trace", str(trace))
     yield from (Finding("Missing", one) for one in around.missing)
+
+
+def _file(file: JsonObject) -> str:
+    version = f", version {file['version']}" if file.get("version") else ""
+    return f"{file['name']} ({file.get('sizeBytes', 0)} bytes{version})"
+
+
+def _more_files(status: JsonObject) -> str:
+    count = status.get("artifactCount")
+    return f" ({count} in all)" if count else ""
 
 
 def _label_of(cause: str, known: Reason | None) -> str:

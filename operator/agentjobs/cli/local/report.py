@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from agentjobs.agents.verdict.places import is_own_file
 from agentjobs.cli.local.progress_table import NamedJob, end
+from agentjobs.cli.questions import printable
 from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
@@ -42,6 +43,15 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
             lines.append("  The end of what it printed:")
             lines += [_indented(line, "  | ") or "  |" for line in folded(tail, _module(job))]
     return lines
+
+
+def kept_files(shown: NamedJob) -> str:
+    """The files that the job's agents have saved, in a line; empty: none."""
+    files, more = shown.job.files, shown.job.file_count - len(shown.job.files)
+    if not files:
+        return ""
+    names = ", ".join(printable(file.name) for file in files) + (f" and {more} more" if more > 0 else "")
+    return f"{shown.name}: saved {names}. Copy with --save DIR."
 
 
 def folded(lines: Sequence[str], module: str = "") -> Iterator[str]:

@@ -231,8 +231,10 @@ def _tell_failures(rows: Sequence[NamedJob], progress: ProgressTable, *, interru
 
 
 async def _save(dsn: str, request: RunRequest, progress: ProgressTable, rows: Sequence[NamedJob]) -> bool:
-    """Copies what the agents have saved, if that was asked for. False: it could not."""
+    """Copies what the agents have saved, if that was asked for; else names it. False: it could not."""
     if request.save is None:
+        for line in filter(None, map(report.kept_files, rows)):
+            progress.say(line)
         return True
     try:
         saved = await save_files(dsn, rows, request.save, bare=request.bare)

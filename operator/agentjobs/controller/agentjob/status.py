@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from agentjobs.api.agentjob_status import (
+    ARTIFACT_NAME_MAX_LENGTH,
     ATTEMPT_MESSAGE_MAX_LENGTH,
     ATTEMPT_OUTPUT_MAX_LENGTH,
     INPUT_SCHEMA_MAX_LENGTH,
@@ -23,6 +24,7 @@ from agentjobs.values.durations import duration_text
 from agentjobs.values.json import JsonObject
 from agentjobs.values.names import own_session
 from agentjobs.values.reasons import Reason
+from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.text import cut, json_tail
 
 WORKER_CHARACTERS = 253
@@ -57,6 +59,8 @@ def status_of(job: JobView, revision: int, *, output: bool = False) -> JsonObjec
         "eventCount": job.event_count if job.started_at else None,
         "usage": job.usage.as_json() if job.started_at else None,
         "inputRequest": _input_request(job),
+        "artifacts": [_artifact(file) for file in job.files] or None,
+        "artifactCount": job.file_count if job.file_count > len(job.files) else None,
         "recentAttempts": _recent_attempts(job, output),
         "traceID": job.trace_id or None,
     }
@@ -251,6 +255,16 @@ def _recent_attempts(job: JobView, output: bool) -> list[JsonObject] | None:
     if output and shown and (printed := recent[-1].log_tail.rstrip()):
         shown[-1]["output"] = json_tail(printed, ATTEMPT_OUTPUT_MAX_LENGTH)
     return shown or None
+
+
+def _artifact(file: SavedFile) -> JsonObject:
+    entry = {
+        "name": cut_text(file.name, ARTIFACT_NAME_MAX_LENGTH),
+        "version": file.version,
+        "mimeType": cut_text(file.mime_type, ARTIFACT_NAME_MAX_LENGTH) or None,
+        "sizeBytes": file.size_bytes,
+    }
+    return {key: value for key, value in entry.items() if value is not None}
 
 
 def _attempt(record: AttemptRecord) -> JsonObject:

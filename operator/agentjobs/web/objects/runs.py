@@ -62,6 +62,15 @@ class RunQuestion(ApiModel):
     remaining: int = Field(default=0, description="remaining questions that come after this one.")
 
 
+class RunFile(ApiModel):
+    """One file that the job's runs have saved, by its newest version."""
+
+    name: str = Field(description="name of the file, hostile as an agent may write it.")
+    version: Count = Field(description="version: number of the newest one, from 0 on.")
+    type: str = Field(default="", description="type of its content, as the agent names it.")
+    bytes: Count = Field(description="bytes of its content.")
+
+
 class AgentRunStatus(ApiModel):
     """The job as the database has it now."""
 
@@ -89,6 +98,14 @@ class AgentRunStatus(ApiModel):
     )
     question: RunQuestion | None = Field(
         default=None, description="question that the job asks now; in a single object only."
+    )
+    files: list[RunFile] | None = Field(
+        default=None,
+        description="files that the job's runs have saved, the first 20 by name; in a single object only. Absent means: none.",
+    )
+    file_count: Count | None = Field(
+        default=None,
+        description="fileCount is how many there are in all. Absent means: files holds all.",
     )
 
 

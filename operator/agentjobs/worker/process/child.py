@@ -20,6 +20,7 @@ from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.verdict.outcome import MODELS_REPORTED, AgentEvent, Outcome
 from agentjobs.telemetry import relay
 from agentjobs.values.bounds import ERROR_BYTES
+from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.text import clean, cut
 from agentjobs.values.usage import Usage
 from agentjobs.worker.process import linux
@@ -104,6 +105,9 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
     def report_usage(usage: Usage) -> None:
         link.send({"op": Op.USAGE, "usage": usage.as_json()})
 
+    def report_file(file: SavedFile) -> None:
+        link.send({"op": Op.FILE, "file": file.as_json()})
+
     def report_warning(warning: str) -> None:
         print(f"warning: {warning}", file=sys.stderr)  # noqa: T201, to the worker's log and the attempt's tail
 
@@ -115,6 +119,7 @@ async def _run(link: _Link, spec: AttemptSpec, settings: AgentSettings, lease: L
         on_event=report,
         on_usage=report_usage,
         on_warning=report_warning,
+        on_file=report_file,
         abort=abort,
     )
     with leased(lease.reader.seconds_left):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agentjobs.agents.verdict.outcome import Outcome
+from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.usage import Usage
 from agentjobs.worker.process.stopping import Why
 
@@ -28,6 +29,8 @@ class Ended:
     event_count: int = 0
     usage: Usage = field(default_factory=Usage)
     """The last usage that the executor reported while it ran; counts where there is no outcome."""
+    files: tuple[SavedFile, ...] = ()
+    """What the agent has saved and deleted, each name once; at most ``MOST_TOLD`` of them."""
     log_tail: str = ""
     log_skipped: int = 0
     """Lines that were printed before ``log_tail``."""

@@ -16,6 +16,7 @@ from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.verdict.outcome import AgentEvent, Outcome
 from agentjobs.telemetry.spans import Span
 from agentjobs.values.bounds import MOST_EVENTS, count, seconds
+from agentjobs.values.saved_file import MOST_TOLD, SavedFile
 from agentjobs.values.text import shortened
 from agentjobs.values.usage import Usage
 from agentjobs.worker.process.ended import Ended
@@ -70,6 +71,7 @@ class ExecutorHandle(asyncio.Protocol):
         self._cancelled = False
         self._crash = ""
         self._settling: asyncio.Task[None] | None = None
+        self._files: dict[str, SavedFile] = {}
         self.event_count = 0
         self.usage = Usage()
 
@@ -186,6 +188,7 @@ class ExecutorHandle(asyncio.Protocol):
                 why=self._why,
                 event_count=self.event_count,
                 usage=self.usage,
+                files=tuple(self._files.values()),
                 log_tail=printed.text,
                 log_skipped=printed.skipped,
                 duration_seconds=time.monotonic() - self._began,
@@ -238,6 +241,10 @@ class ExecutorHandle(asyncio.Protocol):
             case Op.USAGE:
                 self.usage = Usage.from_json(message["usage"])
                 self._on_usage()
+            case Op.FILE:
+                file = SavedFile.from_json(message["file"])
+                if file.name in self._files or len(self._files) < MOST_TOLD:
+                    self._files[file.name] = file
             case Op.IDLE:
                 if not self.idle.done():
                     self.idle.set_result(None)

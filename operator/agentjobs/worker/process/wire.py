@@ -63,6 +63,8 @@ class Op(StrEnum):
     """span (``telemetry.spans.Span``), when it begins and when it ends."""
     USAGE = "usage"
     """usage (Usage) of the run so far, with agents inside of tools and the call that has just begun."""
+    FILE = "file"
+    """file (SavedFile), whenever the agent has saved or deleted one."""
     RESULT = "result"
     """outcome (Outcome), or cancelled: true, or lease_over: true, or crash: why (and
     out_of_memory: true); and cpu_seconds, max_resident_bytes."""

@@ -198,6 +198,7 @@ def _ack(
         log_tail=ended.log_tail,
         log_skipped=ended.log_skipped,
         session_id=session_of(job),
+        files=ended.files,
         models=models,
         requests=outcome.requests if outcome is not None and kind is AckKind.ASK else (),
         input_deadline_seconds=input_deadline_seconds(job) if kind is AckKind.ASK else None,

@@ -11,6 +11,7 @@ begin
   v_ids := array(select id from outcome where id = any (v_ids) and finished_at < v_before for update);
   if v_ids = '{}' then return 0; end if;
   delete from attempt where id = any (v_ids);
+  delete from saved_file where id = any (v_ids);
   delete from outbox where id = any (v_ids);
   update job set payload = null, bytes = 0, tombstone = o.state from outcome o where o.id = job.id and job.id = any (v_ids);
   delete from outcome where id = any (v_ids);

@@ -39,7 +39,7 @@ end $$;
 
 -- erase_job: what was said in a job that has ended. It keeps which agent ran, for lists, and its schedule, for the history. The audit's
 -- rows of it keep who did what, and lose why: people write of whom they speak. Indexes: primary keys, audit_by_uid.
--- Lock order: the outcome and attempt rows; the caller has the job's row.
+-- Lock order: the outcome, attempt and file rows; the caller has the job's row.
 create or replace function erase_job(p_id bigint) returns void language plpgsql as $$ #variable_conflict use_column
 declare p json; v_inline json;
 begin
@@ -48,6 +48,7 @@ begin
   update outcome set message = null, result = null, log_tail = null, session_id = null, imported = null where id = p_id;
   update attempt set message = null, log_tail = null where id = p_id;
   delete from output_tail where id = p_id;
+  delete from saved_file where id = p_id;
   update audit set reason = '' where uid = (select uid from job where id = p_id) and reason <> '';
   update job set erased = true, session = null, user_id = null, input_handled = null, refused = null,
          payload = case when payload is not null then json_strip_nulls(json_build_object(

@@ -313,6 +313,12 @@ create table attempt (
   primary key (id, run)
 );
 
+-- One job whose agents have saved files, as its runs have told (note_files); the files are in the session store.
+create table saved_file (
+  id    bigint primary key,                    -- of job
+  files jsonb not null                         -- {name: [newest version, type, bytes]}; null in the place of a deleted one
+);
+
 -- One run whose output somebody reads while it runs, or has just read (want_output): the end of what it has printed. It is worth
 -- nothing after a crash.
 create unlogged table output_tail (

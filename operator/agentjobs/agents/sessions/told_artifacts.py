@@ -1,0 +1,106 @@
+"""The artifact service as the agent gets it: what it saves and deletes is told to the supervisor, for the job's status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.adk.artifacts.base_artifact_service import ArtifactVersion, BaseArtifactService, ensure_part
+from google.genai import types
+
+from agentjobs.values.saved_file import SavedFile
+
+
+class ToldArtifacts(BaseArtifactService):
+    """Another service, whose saves and deletions are told once they are done."""
+
+    def __init__(self, service: BaseArtifactService, on_file: Callable[[SavedFile], None]) -> None:
+        self._service = service
+        self._on_file = on_file
+
+    async def save_artifact(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        filename: str,
+        artifact: types.Part | dict[str, Any],
+        session_id: str | None = None,
+        custom_metadata: dict[str, Any] | None = None,
+    ) -> int:
+        part = ensure_part(artifact)
+        version = await self._service.save_artifact(
+            app_name=app_name,
+            user_id=user_id,
+            filename=filename,
+            artifact=part,
+            session_id=session_id,
+            custom_metadata=custom_metadata,
+        )
+        mime_type, size = _type_and_size(part)
+        self._on_file(SavedFile(filename, version, mime_type, size))
+        return version
+
+    async def delete_artifact(
+        self, *, app_name: str, user_id: str, filename: str, session_id: str | None = None
+    ) -> None:
+        await self._service.delete_artifact(
+            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id
+        )
+        self._on_file(SavedFile(filename, None))
+
+    async def load_artifact(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        filename: str,
+        session_id: str | None = None,
+        version: int | None = None,
+    ) -> types.Part | None:
+        return await self._service.load_artifact(
+            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id, version=version
+        )
+
+    async def list_artifact_keys(
+        self, *, app_name: str, user_id: str, session_id: str | None = None
+    ) -> list[str]:
+        return await self._service.list_artifact_keys(
+            app_name=app_name, user_id=user_id, session_id=session_id
+        )
+
+    async def list_versions(
+        self, *, app_name: str, user_id: str, filename: str, session_id: str | None = None
+    ) -> list[int]:
+        return await self._service.list_versions(
+            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id
+        )
+
+    async def list_artifact_versions(
+        self, *, app_name: str, user_id: str, filename: str, session_id: str | None = None
+    ) -> list[ArtifactVersion]:
+        return await self._service.list_artifact_versions(
+            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id
+        )
+
+    async def get_artifact_version(
+        self,
+        *,
+        app_name: str,
+        user_id: str,
+        filename: str,
+        session_id: str | None = None,
+        version: int | None = None,
+    ) -> ArtifactVersion | None:
+        return await self._service.get_artifact_version(
+            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id, version=version
+        )
+
+
+def _type_and_size(part: types.Part) -> tuple[str, int]:
+    """Type and bytes of a part's content; no bytes where it is an address."""
+    if part.inline_data is not None:
+        return part.inline_data.mime_type or "", len(part.inline_data.data or b"")
+    if part.text is not None:
+        return "text/plain", len(part.text.encode(errors="surrogatepass"))
+    return (part.file_data.mime_type or "" if part.file_data is not None else ""), 0
