@@ -192,6 +192,9 @@ def _structural(node: Schema, definitions: Schema) -> Schema:
         del node["default"]
     if node["type"] == "integer":
         node.setdefault("format", "int32" if node.get("maximum", INT32_MAX + 1) <= INT32_MAX else "int64")
+    if node.get("additionalProperties") is True:
+        del node["additionalProperties"]
+        node["x-kubernetes-preserve-unknown-fields"] = True
     if "properties" in node:
         node["properties"] = {name: _structural(p, definitions) for name, p in node["properties"].items()}
     for inner in ("items", "additionalProperties"):

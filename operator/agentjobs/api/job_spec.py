@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from agentjobs.api.agent import Agent
 from agentjobs.api.meta import ApiModel, quoted, refuse, rule, validations
+from agentjobs.api.state import STATE_BYTES, STATE_MAX_KEYS, USER_KEYS_WANT_A_USER, State, has_user_keys
 from agentjobs.values.names import DNS_LABEL_PATTERN, OWN_SESSION_PREFIX
 
 MESSAGE_MAX_LENGTH = 65_536
 IDENTITY_MAX_LENGTH = 63
+DEFAULT_USER = "system"
 YEAR_SECONDS = 31_536_000
 WEEK_SECONDS = 604_800
 
@@ -88,8 +90,15 @@ class JobSpec(ApiModel):
     message: Annotated[str, Field(min_length=1, max_length=MESSAGE_MAX_LENGTH)] = Field(
         description="message that the agent is given, 1 to 65536 characters.",
     )
+    state: State | None = Field(
+        default=None,
+        description="state that the session's state gets with the message, once: a JSON object of at most "
+        f"{STATE_BYTES} bytes and {STATE_MAX_KEYS} keys, such as customer: Ada, which {{customer}} in an instruction "
+        "becomes. No retry, rescue or further round puts it back over what tools changed. Keys do not begin with app:, "
+        "temp:, _ or agentjobs; those that begin with user: want a userID. Absent means: none.",
+    )
     user_id: Identity = Field(
-        default="system",
+        default=DEFAULT_USER,
         description="userID in whose name the agent runs; part of the session's identity. At most 63 characters, no "
         "white space. Default: system.",
     )
@@ -157,3 +166,9 @@ class JobSpec(ApiModel):
         description="ttlSecondsAfterFinished is how long after the job's end the object is deleted, in seconds; 0 deletes "
         "it at once. The job's rows in the database stay for the retention. Absent means: the operator's default.",
     )
+
+    @model_validator(mode="after")
+    def _a_user_for_its_state(self) -> Self:
+        if self.user_id == DEFAULT_USER and has_user_keys(self.state):
+            raise refuse(USER_KEYS_WANT_A_USER, "state")
+        return self

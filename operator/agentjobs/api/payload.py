@@ -11,8 +11,8 @@ from agentjobs.api.meta import SCHEDULED_TIME, TRACEPARENT
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.values.names import session_part
 
-PAYLOAD_VERSION = 1
-"""Version of the payload. It rises when a worker of the present one would misread a payload; such a worker
+PAYLOAD_VERSION, WITH_STATE = 1, 4
+"""Versions of payloads: the plain one, and one that has a state. It rises when a worker of the present one would misread a payload; such a worker
 releases the job (H30)."""
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
@@ -34,6 +34,8 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
         "userID": spec.user_id,
         "appName": spec.app_name,
     }
+    if spec.state:
+        payload |= {"v": WITH_STATE, "state": spec.state}
     if spec.session_id is not None:
         payload["sessionID"] = spec.session_id
     if spec.budget is not None and (budget := spec.budget.as_json()):

@@ -33,9 +33,11 @@ NAME_MAX_LENGTHS = {
     AgentJob.KIND: agentjob.NAME_MAX_LENGTH,
     ScheduledAgentJob.KIND: scheduledagentjob.NAME_MAX_LENGTH,
 }
-TEXTS = frozenset({"message", "instruction", "description", "stopSequences"})
+TEXTS = frozenset({"message", "instruction", "description", "stopSequences", "state"})
 """Fields whose text no problem repeats, since problems go into logs and Events."""
 
+DATA = frozenset({"state"})
+"""Fields with JSON of the user's own: nulls and names in it are kept as they are."""
 _SUBDOMAIN = re.compile(rf"{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*")
 _VALUE_CHARACTERS = 80
 # longest text that each $(NAME) in a schedule's message can become
@@ -100,7 +102,11 @@ def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Pr
 def without_nulls(value: Any) -> Any:
     """``value`` without its nulls: to the API server, a field with null is absent."""
     if isinstance(value, Mapping):
-        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
+        return {
+            key: inner if key in DATA else without_nulls(inner)
+            for key, inner in value.items()
+            if inner is not None
+        }
     return value
 
 

@@ -16,7 +16,7 @@ from agentjobs.api.agentjob import AgentJob, AgentJobSpec
 from agentjobs.api.job_spec import Budget, RetryPolicy
 from agentjobs.api.meta import API_VERSION, ObjectMeta
 from agentjobs.api.payload import payload_of, session_of
-from agentjobs.api.validation import problems_of, without_nulls
+from agentjobs.api.validation import DATA, problems_of, without_nulls
 from agentjobs.client.errors import InvalidJob
 from agentjobs.queue import records
 from agentjobs.values.names import is_dns_label
@@ -50,6 +50,8 @@ _SAME = (
 class Options(TypedDict, total=False):
     """The optional fields of a job: those of an AgentJob's spec (docs/reference.md), with Python's names."""
 
+    state: Mapping[str, Any] | None
+    """What the session's state gets with the message, once."""
     user_id: str
     app_name: str
     session_id: str | None
@@ -149,7 +151,10 @@ def _own_problems(given: dict[str, Any], namespace: object) -> Iterator[str]:
 def _serialized(value: Any) -> Any:
     """With the names of manifests."""
     if isinstance(value, Mapping):
-        return {_SERIALIZED.get(key, key): _serialized(inner) for key, inner in value.items()}
+        return {
+            _SERIALIZED.get(key, key): inner if key in DATA else _serialized(inner)
+            for key, inner in value.items()
+        }
     if isinstance(value, tuple):
         return list(value)
     return value

@@ -11,6 +11,7 @@ from agentjobs.cli.errors import BadInput
 from agentjobs.cli.local import agentfolder
 from agentjobs.cli.local.run_request import RunRequest, from_agent, from_files
 from agentjobs.cli.local.schedules import new_job
+from agentjobs.cli.state_flag import state_of
 from doc_rules import shown
 
 HEAD = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\n"
@@ -219,6 +220,15 @@ def test_an_agents_folder_is_found_with_its_env(
     assert agentfolder.read_env(found.env_files)[0]["GOOGLE_API_KEY"] == "abc"
     [job] = found.jobs
     assert (job.spec.message, job.spec.max_attempts, job.metadata.name) == ("Hello", 1, "my-agent")
+
+
+def test_an_agent_begins_with_the_state_of_the_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent_here(tmp_path, monkeypatch)
+    state = state_of(["city=Rome", "user=Ada", 'order={"id": 17}'])
+    found = from_agent("my_agent", "Hello", attempts=1, stdin=io.StringIO(), state=state)
+    assert found.jobs[0].spec.state == {"city": "Rome", "user": "Ada", "order": {"id": 17}}
+    with pytest.raises(BadInput, match=r"spec\.state: key 'temp:a' begins with temp:"):
+        from_agent("my_agent", "Hello", attempts=1, stdin=io.StringIO(), state={"temp:a": 1})
 
 
 def test_an_agent_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

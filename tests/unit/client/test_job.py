@@ -46,6 +46,9 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"message": "x", "ttl_seconds_after_finished": 1}, "it is for objects in Kubernetes alone"),
     ({"message": "x", "namespace": "No"}, "namespace: wants a DNS label"),
     ({"message": "x", "name": "No Name"}, "name: wants lower-case letters"),
+    ({"message": "x", "state": {"user:a": 1}}, "state: has keys that begin with user:, which all sessions of the user share, "
+     "and the user is the default, system: set user_id"),
+    ({"message": "x", "state": {"a": float("nan")}}, "state: the value at a is nan"),
     ({"message": "x", "user_id": "maxAttempts x"}, "got 'maxAttempts x'"),
 ]  # fmt: skip
 
@@ -199,3 +202,8 @@ def test_the_page_shows_the_message_that_two_mistakes_get() -> None:
     with pytest.raises(InvalidJob) as refused:
         make("my_agents.order", mesage="Hello", max_attempts=0)
     assert f"agentjobs.client.errors.InvalidJob: {refused.value}\n" in page
+
+
+def test_a_state_is_stored_as_it_was_given_with_its_nulls_and_the_names_of_fields_in_it() -> None:
+    state = {"user_id": None, "deep": {"max_attempts": [None, {"session_id": None}]}}
+    assert Job.module("m", "hello", state=state).to_enqueue(None).payload["state"] == state

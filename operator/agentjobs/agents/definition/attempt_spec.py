@@ -27,6 +27,8 @@ class AttemptSpec:
     agent: Mapping[str, Any]
     """``spec.agent`` as written: {"module": …} or {"inline": {…}}."""
     message: str
+    state: Mapping[str, Any] = field(default_factory=dict)
+    """``spec.state``: what the session's state gets with the job's first message."""
     user_id: str = "system"
     app_name: str = "agentjobs"
     session_id: str | None = None

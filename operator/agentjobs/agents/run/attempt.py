@@ -240,6 +240,7 @@ class _Attempt:
             session_id=conversation.session_id,
             invocation_id=conversation.invocation_id,
             new_message=message,
+            state_delta=dict(conversation.state) or None,
             abort_signal=self._abort,
         )
         confirmation, alone = ConfirmationListener(), speaks_alone(self._root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.run.continuation import FINISHED
 from agentjobs.agents.run.events import AnswerFile
 from agentjobs.agents.run.history import MARKER, visible
-from agentjobs.agents.run.invocation import choose
+from agentjobs.agents.run.invocation import choose, has_spoken
 from agentjobs.agents.sessions.artifacts import ArtifactLimits
 from agentjobs.agents.sessions.fence import Fence, holding
 from agentjobs.agents.sessions.service import (
@@ -59,6 +59,8 @@ class Conversation:
     invocation_id: str
     history: Sequence[Event]
     """Events that earlier runs of this invocation stored and that lead somewhere, oldest first."""
+    state: Mapping[str, Any]
+    """What the session's state gets with the message: nothing, once a run of the job has spoken."""
     single_step: bool
     """Whether the agent ends with its first final event."""
     marks_its_end: bool
@@ -142,6 +144,7 @@ async def open_conversation(
             session_id=session_id,
             invocation_id=invocation_id,
             history=history,
+            state={} if has_spoken(spec.uid, spoken) else spec.state,
             single_step=single_step,
             marks_its_end=not single_step or acts_after_its_answer(agent),
             lasts=isinstance(service, JobSessions),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from agentjobs.values.names import own_session
 
@@ -10,6 +10,15 @@ from agentjobs.values.names import own_session
 def invocation_of(uid: str, round: int) -> str:
     """The own invocation id of a round: ``job-<uid>``, in later rounds ``job-<uid>-r<n>``."""
     return own_session(uid) if round <= 1 else f"{own_session(uid)}-r{round}"
+
+
+def has_spoken(uid: str, history: Iterable[str]) -> bool:
+    """Whether a run of the job, of any round, has stored its message in the session.
+
+    :param history: the invocation id of each event in the session.
+    """
+    own = own_session(uid)
+    return any(invocation == own or invocation.startswith(f"{own}-r") for invocation in history)
 
 
 def choose(uid: str, round: int, history: Sequence[str]) -> str:

@@ -355,7 +355,7 @@ BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
             Verdict.FAIL,
             Reason.AGENT_INVALID,
             "The agent's instruction names a {variable} that the session's state does not have. Write {variable?} to "
-            "leave it empty, or set it.",
+            "leave it empty, or set it, such as by the job's spec.state.",
         ),
     ),
 )

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from agentjobs.cli.state_flag import HELP, state_of
+
 
 def local(
     arguments: Annotated[
@@ -45,6 +47,10 @@ def local(
         int,
         typer.Option(min=1, max=100, help="How often to try AGENT MESSAGE. Manifests have maxAttempts."),
     ] = 1,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help=f"{HELP} Manifests have spec.state."),
+    ] = None,
     yes: Annotated[
         bool,
         typer.Option("--yes", "-y", help="Approve each question of a tool. Default: ask at the terminal."),
@@ -69,12 +75,14 @@ def local(
     from agentjobs.cli.local.agentfolder import refuse_manifest
     from agentjobs.cli.local.run_request import from_agent, from_files
 
+    if file and state:
+        raise BadInput("--state goes with AGENT MESSAGE: manifests have spec.state.")
     if file:
         request = from_files(
             [*file, *(arguments or [])], stdin=sys.stdin
         )  # -f a.yaml b.yaml, as a shell expands it
     elif arguments and len(arguments) == 2:
-        request = from_agent(*arguments, attempts=attempts, stdin=sys.stdin)
+        request = from_agent(*arguments, attempts=attempts, state=state_of(state), stdin=sys.stdin)
     elif arguments and len(arguments) == 1:
         refuse_manifest(arguments[0])
         raise BadInput(

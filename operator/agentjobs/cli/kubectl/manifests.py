@@ -34,6 +34,7 @@ class Flags:
     session: str | None = None
     user: str | None = None
     max_attempts: int | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -101,6 +102,8 @@ def changed(job: Mapping[str, Any], flags: Flags) -> dict[str, Any]:
         "userID": flags.user, "maxAttempts": flags.max_attempts,
     }  # fmt: skip
     spec |= {key: value for key, value in given.items() if value is not None}
+    if flags.state:
+        spec["state"] = {**(spec.get("state") or {}), **flags.state}
     metadata = dict(job.get("metadata") or {})
     if flags.labels:
         metadata["labels"] = {**(metadata.get("labels") or {}), **flags.labels}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
@@ -56,7 +56,9 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
     )
 
 
-def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> RunRequest:
+def from_agent(
+    agent: str, message: str, *, attempts: int, stdin: IO[str], state: Mapping[str, Any] | None = None
+) -> RunRequest:
     """The request for one agent, a folder or a module, and a message. The message ``-`` is standard input.
 
     :raises BadInput: there is no such agent, or the message is empty.
@@ -70,7 +72,12 @@ def from_agent(agent: str, message: str, *, attempts: int, stdin: IO[str]) -> Ru
         "apiVersion": "agentjobs.dev/v1alpha1",
         "kind": "AgentJob",
         "metadata": {"name": name[:63].strip("-")},
-        "spec": {"agent": {"module": module}, "message": text, "maxAttempts": attempts},
+        "spec": {
+            "agent": {"module": module},
+            "message": text,
+            "maxAttempts": attempts,
+            "state": state or None,
+        },
     }
     [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])
     _check_yaml_agents([manifest])

@@ -9,9 +9,9 @@ from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.queue.records import ClaimedJob
 from agentjobs.values.bounds import LONGEST_SECONDS, count
 
-VERSION = 3
+VERSION = 4
 """The newest payload that this worker understands. 2: with people's answers, which the queue adds. 3: also with results
-of long-running tools, and inputs."""
+of long-running tools, and inputs. 4: also with a state."""
 
 
 class PayloadTooNew(Exception):
@@ -49,6 +49,7 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
         round=job.round,
         agent=dict(agent),
         message=_text(payload, "message", ""),
+        state=_state(payload),
         user_id=_text(payload, "userID", "system"),
         app_name=_text(payload, "appName", "agentjobs"),
         session_id=_text(payload, "sessionID", "") or None,
@@ -73,6 +74,13 @@ def _answers(payload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if not isinstance(answers, Mapping) or not all(isinstance(one, Mapping) for one in answers.values()):
         raise PayloadInvalid("payload.answers must be an object of objects")
     return dict(answers)
+
+
+def _state(payload: Mapping[str, Any]) -> dict[str, Any]:
+    state = payload.get("state") or {}
+    if not isinstance(state, Mapping):
+        raise PayloadInvalid(f"payload.state is a {type(state).__name__}; an object is wanted")
+    return dict(state)
 
 
 def _text(payload: Mapping[str, Any], field: str, default: str) -> str:

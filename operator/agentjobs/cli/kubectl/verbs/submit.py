@@ -28,6 +28,7 @@ from agentjobs.cli.kubectl.reply import refused
 from agentjobs.cli.kubectl.verbs.runs import whole_result
 from agentjobs.cli.kubectl.verbs.wait import seconds, until_ended
 from agentjobs.cli.kubectl.where import Where
+from agentjobs.cli.state_flag import HELP, state_of
 from agentjobs.values.verbs import Verb
 
 File = Annotated[
@@ -53,6 +54,7 @@ Priority = Annotated[int | None, option(metavar="0-9", help="Its priority; 0 is 
 Session = Annotated[str | None, option(metavar="ID", help="The session to continue.")]
 User = Annotated[str | None, option(metavar="ID", help="The user in whose name it runs.")]
 MaxAttempts = Annotated[int | None, option(metavar="N", help="How often it is tried.")]
+State = Annotated[list[str] | None, option(metavar="KEY=VALUE", help=HELP)]
 Label = Annotated[list[str] | None, option(metavar="KEY=VALUE", help="A label; may be repeated.")]
 DryRun = Annotated[bool, option("--dry-run", help="Let the API server check it, and create nothing.")]
 
@@ -72,6 +74,7 @@ class Asked:
     session: Session = None
     user: User = None
     max_attempts: MaxAttempts = None
+    state: State = None
     label: Label = None
 
     def flags(self) -> Flags:
@@ -90,6 +93,7 @@ class Asked:
             self.session,
             self.user,
             self.max_attempts,
+            state_of(self.state),
             labels_of(self.label),
         )
 
