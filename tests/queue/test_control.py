@@ -73,6 +73,18 @@ async def test_h15_a_running_job_is_asked_and_ends_as_cancelled(queue: Queue, wo
     assert (view.state, view.attempts, view.usage.total_tokens) == (State.CANCELLED, 1, 2)
 
 
+@pytest.mark.parametrize("kind", [AckKind.CANCEL, AckKind.RELEASE, AckKind.SNOOZE])
+@pytest.mark.parametrize("control", ["k", "d"])
+async def test_h15_a_run_that_was_asked_to_end_is_charged_as_its_job_counts_it(
+    queue: Queue, worker: TestWorker, dsn: str, control: str, kind: AckKind
+) -> None:
+    job = await running(queue, worker)
+    await sql(dsn, "update running set control = %s", control)
+    assert await worker.ack(worker.held[0], kind, delay_seconds=60) == "ok"
+    view = await shown(queue, job)
+    assert (view.attempts, [run.charged for run in view.attempts_log]) == (1, [True])
+
+
 @pytest.mark.parametrize(
     ("kind", "state"),
     [

@@ -101,8 +101,19 @@ def _missing(lines: Sequence[str], skipped: int, known: int) -> Iterator[tuple[i
             yield number, line
 
 
+_ENDS = {
+    "retry": "failed",
+    "fail": "failed",
+    "snooze": "put off",
+    "release": "given back",
+    "cancel": "stopped",
+    "ask": "asked",
+}
+"""What a run's kind is for a reader of its output, who cannot see whether another run followed; others stand for themselves."""
+
+
 def _ended(record: AttemptRecord) -> str:
     return (
         f"=== run {record.run} (attempt {record.attempt}, round {record.round}) ended {format_time(record.ended_at)}: "
-        f"{record.outcome}{' ' + record.reason if record.reason else ''} ==="
+        f"{_ENDS.get(record.outcome, record.outcome)}{', ' + record.reason if record.reason else ''} ==="
     )

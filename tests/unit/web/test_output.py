@@ -15,7 +15,7 @@ AT = datetime(2026, 1, 2, tzinfo=UTC)
 RECORD = AttemptRecord(
     2, 1, 1, "w", AT, AT, "retry", "AgentFailed", "", True, None, Usage(), 0, "a\nb\nc\n", 0
 )
-ENDED = "=== run 2 (attempt 1, round 1) ended 2026-01-02T00:00:00Z: retry AgentFailed ==="
+ENDED = "=== run 2 (attempt 1, round 1) ended 2026-01-02T00:00:00Z: failed, AgentFailed ==="
 
 
 def told(lines: list[Line]) -> list[tuple[str, str]]:

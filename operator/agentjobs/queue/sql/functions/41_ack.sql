@@ -82,7 +82,8 @@ begin
       logged as (
         insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
                              charged, next_at, usage, event_count, log_tail, log_skipped, trace_id)
-        select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m, charged,
+        select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m,
+               charged or verdict in ('cancelled', 'deadline'),    -- as the outcome counts it
                case when verdict = 'again' and delay > 0 then next_at end, u, e, l, b, c from judged),
       ended_job as (
         insert into outcome (id, facet, state, reason, message, exhausted, queue, attempt, run, worker, worker_name, token, started_at,
