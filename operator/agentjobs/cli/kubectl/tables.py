@@ -46,8 +46,9 @@ def models(now: datetime) -> list[Column]:
         return "" if n is None else str(n)
 
     def probe(item: JsonObject) -> str:
+        """When a job tries the model again; once that time has come, the next one does, and a breaker without jobs stays for a while."""
         at = _status(item, "probeTime")
-        return (in_future(at, now) or "now") if at else ""
+        return (in_future(at, now) or "next job") if at else ""
 
     return [
         Column("MODEL", lambda item: str(_status(item, "model") or ""), shrinks=True),
