@@ -182,6 +182,36 @@ def test_a_job_is_submitted_and_its_end_is_the_exit_status(
         assert (process.returncode, out) == (status, output)
 
 
+def test_the_end_before_a_retry_that_was_asked_for_is_not_waited_for(
+    cluster: Cluster, namespace: str, plugin: Plugin
+) -> None:
+    put(cluster, namespace, {"again": failed()})
+    assert plugin("wait", "again", status=1).stderr.startswith("again: Failed (ToolFailed)")
+    plugin("retry", "again")
+    process = subprocess.Popen(
+        plugin.command("wait", "again", "--timeout=60s"),
+        env=plugin.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):  # it would have ended by then
+        process.wait(3)
+    with ApiServer.open(Where(namespace, kubeconfig=str(cluster.kubeconfig))) as server:
+        for revision, state in enumerate(("Running", "Complete"), 2):
+            one = server.get(JOBS, "again")
+            status = {"state": state, "round": 2, "revision": revision}
+            reply = server.request(
+                "PUT", f"{server.path_of(JOBS, 'again')}/status", None, {**one, "status": status}
+            )
+            server.done(reply, JOBS, "again")
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, told
+    assert "Failed" not in told
+    put(cluster, namespace, {"alone": failed()})
+    plugin("retry", "alone")  # no operator takes it up: not waited for without an end
+    assert "Failed" in plugin("wait", "alone", status=1).stderr
+
+
 def test_each_act_asks_for_its_change_and_names_who_and_why(
     cluster: Cluster, namespace: str, plugin: Plugin
 ) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.kubectl.acts import asked
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.reply import RequestRefused
 
@@ -38,6 +39,16 @@ class Seen:
 
 class TimedOut(Exception):
     """The time of ``--timeout`` is over."""
+
+
+def let_retries_begin(server: ApiServer, names: frozenset[str], most_seconds: float) -> float:
+    """Waits while a job shows the end of the round before the one that somebody has asked for. Returns the seconds that it took."""
+    began, left = time.monotonic(), names
+    while left := frozenset(name for name in left if asked(server.get(JOBS, name))):
+        if time.monotonic() - began >= most_seconds:
+            break
+        time.sleep(0.2)
+    return time.monotonic() - began
 
 
 def seen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.filters import FINAL, cause_of, states_of
-from agentjobs.cli.kubectl.waiting import Seen, TimedOut, seen
+from agentjobs.cli.kubectl.waiting import Seen, TimedOut, let_retries_begin, seen
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import seconds_of
 
 NOT_FINISHED_EXIT_STATUS = 2
+BEGIN_SECONDS = 20.0
+"""How long a job whose retry was asked for after its end may take to begin it. Longer: no operator takes it up, and its end counts."""
 
 
 def wait(
@@ -79,8 +82,10 @@ def until_ended(
     """
     flags = f"-n {server.namespace}{server.where.shown()}"
     names = frozenset(names)
+    left = math.inf if timeout_seconds is None else timeout_seconds
+    left -= let_retries_begin(server, names, min(BEGIN_SECONDS, left))
     return ends_of(
-        seen(server, names, timeout_seconds),
+        seen(server, names, None if timeout_seconds is None else max(0.0, left)),
         names,
         wanted,
         Told(f"agentjob {server.namespace}/", "kubectl agentjobs {verb} {name} " + flags, quiet),
