@@ -126,7 +126,7 @@ ROWS = (
         ("Breaker:   gemini-limit in pool default: open for",)),
     Row("provider-down", inline("gemini-down", "down"), "Failed", "ModelServerError", ("503", "1 of 1 charged", RETRY)),
     Row("time-out", tool("slow", attemptTimeoutSeconds=2), "Failed", "AttemptTimeout",
-        ("longer than attemptTimeoutSeconds allows; it was in tool slow", "a new job may have more attemptTimeoutSeconds")),
+        ("s that attemptTimeoutSeconds allows; it was in tool slow", "a new job may have more attemptTimeoutSeconds")),
     Row("memory-limit", tool("eat"), "Failed", "OutOfMemory", ("eat", "memoryLimitMib of the chart"), ("Output:    about to eat",)),
     Row("killed-by-kernel", tool("kill"), "Failed", "ExecutorCrashed", ("SIGKILL: the kernel does that when the container runs out of memory",)),
     Row("segfault", tool("segfault"), "Failed", "ExecutorCrashed", ("killed by SIGSEGV; it was in tool segfault",)),

@@ -26,7 +26,7 @@ HEAD = """\
 kubectl explain agentjob.spec
 kubectl get agentjobs -o wide
 kubectl get agentjobs --field-selector status.state=Failed
-kubectl wait --for=condition=Finished agentjob/NAME
+kubectl wait --timeout=5m --for=condition=Finished agentjob/NAME
 ```
 
 Group `agentjobs.dev`, version `v1alpha1`, both kinds namespaced; Kubernetes 1.32 or newer. A field without a default

@@ -159,7 +159,7 @@ class Reason(StrEnum):
         "ModelNotAllowed",
         Follows.ENDS,
         "agents",
-        "The worker pool does not allow the agent's model; the message names the pool, its list and the setting.",
+        "The worker pool does not allow the model of this inline agent; the message names the pool, its list and the setting.",
     )
 
     # the model --------------------------------------------------------------------------------------

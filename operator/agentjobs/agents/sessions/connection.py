@@ -126,7 +126,7 @@ async def in_own_store(work: Callable[[], Awaitable[T]]) -> T:
             told = one_line(cause)
             raise SessionStoreUnavailable(
                 f"The session store failed ({type(cause).__name__}: {told}). The attempt is not charged. "
-                f"Check the database of {both_names('session_database_url')}, and its schema {SCHEMA}."
+                f"Check the database of {both_names('session_database_url')} (the queue's where that is not set), and its schema {SCHEMA}."
             ) from error
     raise AssertionError("unreachable")
 

@@ -75,6 +75,9 @@ def todo_of(
         and (now - due).total_seconds() > STALE_SECONDS
     ):
         yield f"Its time has passed, and nobody took it up: look with {commands.health}{flags}"
+    elif state == "Retrying" and reason in _THE_AGENTS_OWN:
+        words = "It is tried again by itself. An error of the agent's own comes again: mend it, or give the job up"
+        yield commands.line(words, "cancel", this)
     else:
         yield "Nothing: it goes on by itself."
 
@@ -91,6 +94,9 @@ def _unseen(
             "No operator has seen it: it is away, does not watch this namespace, or its database is away. Look with: "
             f"{commands.health}{flags}"
         )
+
+
+_THE_AGENTS_OWN = frozenset({Reason.TOOL_FAILED.value, Reason.AGENT_FAILED.value})
 
 
 def _before_a_retry(cause: str) -> str:

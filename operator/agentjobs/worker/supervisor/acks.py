@@ -49,7 +49,7 @@ def ack_of(
         return None
     outcome = ended.outcome
     answered = outcome is not None and outcome.verdict in (Verdict.COMPLETE, Verdict.FAIL, Verdict.ASK)
-    if not answered and (asked := _of_stop(ended, pool)) is not None:
+    if not answered and (asked := _of_stop(job, ended, pool)) is not None:
         kind, reason, message = asked
         delay = backoff(job.retry, job.attempt, rng) if kind is AckKind.RETRY else 0.0
         return _ack(job, ended, kind, reason, _at(message, where), delay)
@@ -98,7 +98,7 @@ def crash_message(ended: Ended) -> str:
     return f"the run's process ended with status {status} and without a result"
 
 
-def _of_stop(ended: Ended, pool: str) -> tuple[AckKind, Reason, str] | None:
+def _of_stop(job: ClaimedJob, ended: Ended, pool: str) -> tuple[AckKind, Reason, str] | None:
     """Kind, reason and message of a run that we stopped; None: we did not."""
     seconds = f"after {ended.duration_seconds:.0f} s"
     match ended.why:
@@ -125,7 +125,7 @@ def _of_stop(ended: Ended, pool: str) -> tuple[AckKind, Reason, str] | None:
             return (
                 AckKind.RETRY,
                 Reason.ATTEMPT_TIMEOUT,
-                (f"stopped {seconds}: longer than attemptTimeoutSeconds allows"),
+                f"stopped {seconds}: longer than the {job.attempt_timeout_seconds} s that attemptTimeoutSeconds allows",
             )
         case Why.SUSPEND:
             return AckKind.RELEASE, Reason.SUSPENDED, f"suspended {seconds}"

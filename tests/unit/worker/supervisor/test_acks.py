@@ -107,7 +107,7 @@ def test_a_crash_is_charged_and_says_how(end: Ended, message: str) -> None:
     ("end", "told"),
     [
         (Ended(exit_status=-11), "; it was in tool charge"),
-        (Ended(why=Why.TIMEOUT, duration_seconds=5), "stopped after 5 s: longer than attemptTimeoutSeconds allows; it was in tool charge"),
+        (Ended(why=Why.TIMEOUT, duration_seconds=5), "s that attemptTimeoutSeconds allows; it was in tool charge"),
         (Ended(why=Why.MEMORY), "; it was in tool charge"),
         (Ended(outcome=answer(Verdict.RETRY, message="KeyError")), "KeyError"),
     ],

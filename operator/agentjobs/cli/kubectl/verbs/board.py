@@ -20,9 +20,14 @@ QueueName = Annotated[str, argument(metavar="QUEUE", help="The queue.")]
 def workers(
     where: Where, everywhere: o.Everywhere = False, form: o.Output = "", no_headers: o.NoHeaders = False
 ) -> None:
-    """List the live workers."""
+    """List the live workers; in a namespace, those of the queues in which it has unfinished jobs."""
     items, _ = _found(where, WORKERS, form, everywhere=everywhere)
-    shown("WorkerList", "workers", items, tables.workers(), form, no_headers)
+    none = (
+        "workers"
+        if everywhere
+        else f"workers of queues in which {where.namespace or 'this namespace'} has unfinished jobs; -A: all"
+    )
+    shown("WorkerList", none, items, tables.workers(), form, no_headers)
 
 
 def models(

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +20,8 @@ from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.checks import BAD, OK, UNKNOWN, WARNING, Check, operators
 from agentjobs.cli.kubectl.filters import time_of
-from agentjobs.cli.kubectl.reply import Reply, ahead_of
-from agentjobs.cli.kubectl.runs_api import RUNS, RunsApi
+from agentjobs.cli.kubectl.reply import Reply, RequestRefused, ahead_of
+from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, JsonObject, RunsApi
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import duration_text
 
@@ -36,7 +36,8 @@ RIGHTS = (
 
 
 def doctor(where: Where, form: o.Output = "") -> None:
-    """Check what jobs need: API server, CRDs, rights, operator, runs API, database, clocks, and jobs that nobody takes up.
+    """Check what jobs need: API server, CRDs, rights, operator, runs API, database, clocks, and jobs that nobody takes up;
+    in the namespace, queues that nobody serves or that are paused, models that are held up, schedules that are not accepted.
 
     What the user may not look at is told as unknown. Status 0: nothing is bad. 1: something is.
     """
@@ -63,7 +64,7 @@ def doctor(where: Where, form: o.Output = "") -> None:
 def _checks(server: ApiServer) -> Iterator[Check]:
     yield from _api_server(server)
     parts: tuple[Callable[[ApiServer], Iterator[Check]], ...] = (
-        _crds, _rights, operators, _lag, _runs_api, _database, _versions,
+        _crds, _rights, operators, _lag, _runs_api, _database, _queues, _models, _schedules, _versions,
     )  # fmt: skip
     for part in parts:
         try:
@@ -250,6 +251,67 @@ def database_check(reply: Reply) -> Check | None:
         text = f"{words}: nothing begins, and no status changes, until it answers; all goes on by itself then"
         return Check("database", BAD, text)
     return None
+
+
+def _queues(server: ApiServer) -> Iterator[Check]:
+    yield from queue_checks(_told_by_runs_api(server, QUEUES))
+
+
+def queue_checks(queues: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    """The checks of the namespace's queues: nobody serves one in which jobs wait, or one is paused."""
+    found = False
+    for one in queues:
+        name, status = f"queue {one['metadata']['name']}", one.get("status") or {}
+        waiting = int(status.get("waiting") or 0)
+        if waiting and not status.get("slots"):
+            found = True
+            yield Check(name, BAD, f"{waiting:,} of its jobs wait here, and no live worker serves it")
+        elif status.get("paused"):
+            found = True
+            by = f" by {status['pausedBy']}" if status.get("pausedBy") else ""
+            why = f": {status['pausedReason']}" if status.get("pausedReason") else ""
+            yield Check(name, WARNING, f"paused since {status.get('pausedTime', 'some time')}{by}{why}")
+    if queues and not found:
+        yield Check("queues", OK, f"{len(queues):,} with jobs of this namespace, each served")
+
+
+def _models(server: ApiServer) -> Iterator[Check]:
+    yield from model_checks(_told_by_runs_api(server, MODELS))
+
+
+def model_checks(models: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    """The checks of the models for which jobs are held up."""
+    for one in models:
+        status = one.get("status") or {}
+        if status.get("open"):
+            where = f"{status.get('model', '?')} of pool {status.get('pool', '?')}"
+            text = f"its jobs wait: {status.get('reason', 'it fails')}; kubectl agentjobs models has when it is tried again"
+            yield Check(f"model {where}", WARNING, text)
+
+
+def _told_by_runs_api(server: ApiServer, resource: str) -> list[JsonObject]:
+    """What the runs API lists; nothing where another check tells what keeps it from that."""
+    try:
+        return list(RunsApi(server).list(resource))
+    except RequestRefused:
+        return []
+
+
+def _schedules(server: ApiServer) -> Iterator[Check]:
+    if _may(server, GROUP, SCHEDULES, "list"):
+        yield from schedule_checks(list(server.list(SCHEDULES)))
+
+
+def schedule_checks(schedules: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    """The checks of the schedules that the operator has not accepted: none of them fires."""
+    for one in schedules:
+        conditions = (one.get("status") or {}).get("conditions") or ()
+        refused = next(
+            (c for c in conditions if c.get("type") == "Accepted" and c.get("status") == "False"), None
+        )
+        if refused is not None:
+            text = f"does not fire: {refused.get('reason', '')}: {refused.get('message', '')}"
+            yield Check(f"schedule {one['metadata']['name']}", WARNING, output.cut(text, 300))
 
 
 def _versions(server: ApiServer) -> Iterator[Check]:

@@ -1,0 +1,57 @@
+"""What the doctor says of queues, models and schedules of a namespace, as the runs API and the API server list them."""
+
+from __future__ import annotations
+
+from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, schedule_checks
+
+
+def test_a_queue_that_nobody_serves_is_bad_and_a_paused_one_is_told() -> None:
+    queues = [
+        {"metadata": {"name": "agents"}, "status": {"waiting": 3, "slots": 10}},
+        {"metadata": {"name": "nightly"}, "status": {"waiting": 1200, "slots": 0}},
+        {
+            "metadata": {"name": "slow"},
+            "status": {"slots": 1, "paused": True, "pausedTime": "2026-01-02T03:04:05Z", "pausedBy": "ada",
+                       "pausedReason": "a release"},
+        },
+    ]  # fmt: skip
+    assert [(check.name, check.verdict, check.text) for check in queue_checks(queues)] == [
+        ("queue nightly", "bad", "1,200 of its jobs wait here, and no live worker serves it"),
+        ("queue slow", "warning", "paused since 2026-01-02T03:04:05Z by ada: a release"),
+    ]
+    assert [check.verdict for check in queue_checks(queues[:1])] == ["ok"]
+    assert list(queue_checks([])) == []
+
+
+def test_a_model_that_is_held_up_is_told_and_one_that_counts_failures_is_not() -> None:
+    models = [
+        {
+            "status": {
+                "model": "gemini-2.5-flash",
+                "pool": "default",
+                "open": True,
+                "reason": "ModelAuthFailed",
+            }
+        },
+        {"status": {"model": "echo", "pool": "default", "open": False, "lastFailure": "ModelTimeout"}},
+    ]
+    (check,) = model_checks(models)
+    assert (check.name, check.verdict) == ("model gemini-2.5-flash of pool default", "warning")
+    assert check.text.startswith("its jobs wait: ModelAuthFailed;")
+
+
+def test_a_schedule_that_is_not_accepted_is_told_with_its_reason() -> None:
+    refused = {
+        "type": "Accepted",
+        "status": "False",
+        "reason": "UnknownTimeZone",
+        "message": "no Mars/Phobos",
+    }
+    schedules = [
+        {"metadata": {"name": "s-tz"}, "status": {"conditions": [refused]}},
+        {"metadata": {"name": "fine"}, "status": {"conditions": [{**refused, "status": "True"}]}},
+        {"metadata": {"name": "new"}},
+    ]
+    (check,) = schedule_checks(schedules)
+    assert (check.name, check.verdict) == ("schedule s-tz", "warning")
+    assert check.text == "does not fire: UnknownTimeZone: no Mars/Phobos"
