@@ -57,7 +57,7 @@ def test_pools_without_a_limit_per_job_are_named_once(notes: Notes) -> None:
 
 
 def test_one_pod_is_not_told_as_pods(notes: Notes) -> None:
-    assert "a pod, 1 pod; models echo" in notes({})
+    assert "a pod, 1 pod; models of inline agents: echo" in notes({})
     assert "pool default: 1 pod x (6 + 15 slots + 1 standby)" in notes({})
     assert "2 pods x (6" in notes(pool(replicas=2))
 

@@ -92,7 +92,8 @@ begin
                case verdict when 'cancelled' then 'Cancelled' when 'deadline' then 'DeadlineExceeded'
                             when 'exhausted' then coalesce(nullif(why, ''), 'AttemptsExhausted') else 'WaitExceeded' end,
                case verdict when 'cancelled' then 'stopped on request during attempt ' || attempt
-                            when 'deadline' then concat('activeDeadlineSeconds (' || active_deadline || ') ran out during attempt ', attempt)
+                            when 'deadline'
+                              then concat('activeDeadlineSeconds (' || active_deadline || ') ran out during attempt ', attempt)
                             when 'exhausted' then m
                             else 'waited ' || extract(epoch from v_now - coalesce(row_since, v_now))::int
                                  || ' s in a row, next in ' || delay::int || ' s; the last reason: ' || why || coalesce(': ' || m, '') end,
