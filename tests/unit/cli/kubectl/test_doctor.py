@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, schedule_checks
 
 
@@ -47,7 +49,7 @@ def test_a_schedule_that_is_not_accepted_is_told_with_its_reason() -> None:
         "reason": "UnknownTimeZone",
         "message": "no Mars/Phobos",
     }
-    schedules = [
+    schedules: list[dict[str, Any]] = [
         {"metadata": {"name": "s-tz"}, "status": {"conditions": [refused]}},
         {"metadata": {"name": "fine"}, "status": {"conditions": [{**refused, "status": "True"}]}},
         {"metadata": {"name": "new"}},
