@@ -44,6 +44,18 @@ def model() -> Iterator[FakeGemini]:
 
 
 @pytest.fixture
+def own_process() -> Iterator[None]:
+    """The session services of this process are made anew by the test, and end with it, as in a process of its own."""
+    from agentjobs.agents.sessions.service import (
+        forget_services,  # it brings ADK, which most tests need not wait for
+    )
+
+    forget_services()
+    yield
+    forget_services()
+
+
+@pytest.fixture
 def start(dsn: str, tmp_path: Path) -> Iterator[Start]:
     """Starts a worker process; all of them are ended with the test."""
     started: list[WorkerProcess] = []

@@ -15,6 +15,8 @@ from runs import Job, module
 from agentjobs.agents.sessions.service import forget_services
 from agentjobs.agents.verdict.outcome import Outcome, Verdict
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 __all__ = ["gemini", "write_module"]
 
 HEAD = """
@@ -47,11 +49,6 @@ HEAD = """
         return LlmAgent(name=name, model="gemini-2.5-flash", instruction="Answer.", **more)
 """
 ASKING = "root_agent = llm(tools=[confirmed, look])"
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> None:
-    forget_services()
 
 
 def job(write_module: Write, dsn: str | None, source: str = ASKING) -> Job:

@@ -21,6 +21,8 @@ from agentjobs.agents.verdict.errors import SessionFenced, SessionStoreUnavailab
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.local.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 __all__ = ["gemini", "write_module"]
 
 TOOLS = """
@@ -41,11 +43,6 @@ TOOLS = """
     root_agent = LlmAgent(name="agent", model="gemini-2.5-flash", instruction="Answer.", tools=[book, wait])
     echo = LlmAgent(name="agent", model="echo", instruction="Answer.", tools=[book, wait])
 """
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> None:
-    forget_services()
 
 
 def with_tools(write_module: Write, dsn: str, message: str, attr: str = "root_agent") -> Job:

@@ -16,6 +16,8 @@ from runs import Job, module
 from agentjobs.agents.sessions.service import forget_services
 from agentjobs.agents.verdict.outcome import Outcome, Verdict
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 __all__ = ["gemini", "write_module"]
 
 HEAD = """
@@ -68,11 +70,6 @@ HEAD = """
 HUMAN_IN_LOOP = "root_agent = llm(tools=[reimburse, waits])"
 ASKED = {"purpose": "conference", "amount": 200}
 APPROVED = {"status": "approved", "ticket": "T-1"}
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> None:
-    forget_services()
 
 
 def job(write_module: Write, dsn: str | None, source: str = HUMAN_IN_LOOP) -> Job:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,18 +28,13 @@ from agentjobs.agents.sessions.service import JobSessions, artifacts_of, forget_
 from agentjobs.agents.verdict.errors import ArtifactRefused, SessionFenced
 from agentjobs.agents.verdict.outcome import Verdict
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 __all__ = ["gemini", "write_module"]
 
 USER: dict[str, Any] = {"app_name": "team-a/app", "user_id": "ann"}
 KEY: dict[str, Any] = {**USER, "session_id": "s"}
 PNG = types.Part(inline_data=types.Blob(mime_type="image/png", data=bytes(range(256)), display_name="a logo"))
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> Iterator[None]:
-    forget_services()
-    yield
-    forget_services()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import base64
 import importlib
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from yaml_samples import SAMPLES, write_agent
 
 from agentjobs.agents.run.history import MARKER
 from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
-from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
+from agentjobs.agents.sessions.service import JobSessions, service_for
 from agentjobs.agents.verdict.outcome import Outcome, Verdict
 
 __all__ = ["gemini", "write_module"]
@@ -53,11 +53,8 @@ class Seen:
 
 
 @pytest.fixture(autouse=True)
-def _a_process_of_its_own(gemini: FakeGemini) -> Iterator[None]:
+def _a_model_of_its_own(gemini: FakeGemini, own_process: None) -> None:
     gemini.rule = stateless_model.answer
-    forget_services()
-    yield
-    forget_services()
 
 
 def write(write_module: Write, folder: Path, name: str) -> None:

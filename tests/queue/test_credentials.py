@@ -6,7 +6,6 @@ import importlib
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from agentjobs.agents.sessions.erase import erase_sessions
 from agentjobs.agents.sessions.fence import Fence
 from agentjobs.agents.sessions.service import JobSessions, forget_services
 from agentjobs.agents.verdict.outcome import Verdict
+
+pytestmark = pytest.mark.usefixtures("own_process")
 
 __all__ = ["gemini", "write_module"]
 
@@ -50,13 +51,6 @@ AGENT = """
         return "used" if found else "nothing"
     root_agent = LlmAgent(name="agent", model="gemini-2.5-flash", tools=[login, use])
 """
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> Iterator[None]:
-    forget_services()
-    yield
-    forget_services()
 
 
 @pytest.fixture

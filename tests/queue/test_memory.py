@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -24,16 +24,11 @@ from agentjobs.agents.sessions.service import JobSessions, forget_services
 from agentjobs.agents.verdict.errors import SessionFenced
 from agentjobs.agents.verdict.outcome import Verdict
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 __all__ = ["gemini", "write_module"]
 
 USER: dict[str, Any] = {"app_name": "team-a/app", "user_id": "ann"}
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> Iterator[None]:
-    forget_services()
-    yield
-    forget_services()
 
 
 @pytest.fixture

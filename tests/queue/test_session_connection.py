@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import psycopg
 import pytest
 from runs import ECHO, Job
 
 from agentjobs.agents.sessions import connection as session_connection
-from agentjobs.agents.sessions.service import JobSessions, forget_services
+from agentjobs.agents.sessions.service import JobSessions
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.database import connection as database_connection
 from poolers import refusing_options
 from session_stores import KEY, said
 
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> Iterator[None]:
-    forget_services()
-    yield
-    forget_services()
+pytestmark = pytest.mark.usefixtures("own_process")
 
 
 async def test_a_pooler_that_takes_no_settings_is_done_without_them(dsn: str) -> None:

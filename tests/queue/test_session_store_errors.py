@@ -13,8 +13,10 @@ from decided_rows import rows
 from google.adk.events import Event
 from runs import ECHO, Job, module, until
 
-from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
+from agentjobs.agents.sessions.service import JobSessions, service_for
 from agentjobs.agents.verdict.outcome import Verdict
+
+pytestmark = pytest.mark.usefixtures("own_process")
 
 __all__ = ["rows", "write_module"]
 
@@ -24,11 +26,6 @@ $$ begin raise exception 'the server says so' using errcode = '{code}'; end $$;
 create trigger refuse before insert on adk.events for each row execute function adk.refuse();
 """
 ADMITS = "drop trigger refuse on adk.events; drop function adk.refuse();"
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> None:
-    forget_services()
 
 
 async def execute(dsn: str, statements: str) -> None:

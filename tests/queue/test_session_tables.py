@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -15,10 +14,12 @@ from sqlalchemy import create_engine
 from agentjobs.agents.sessions import sql
 from agentjobs.agents.sessions.adk import AdkSessions
 from agentjobs.agents.sessions.fence import Fence
-from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
+from agentjobs.agents.sessions.service import JobSessions, service_for
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.agents.verdict.outcome import Verdict
 from session_stores import ADKS, KEY, OURS, opened
+
+pytestmark = pytest.mark.usefixtures("own_process")
 
 CATALOG = (
     """select table_name, column_name, ordinal_position, data_type, character_maximum_length, is_nullable, column_default
@@ -29,13 +30,6 @@ CATALOG = (
     "select indexname, indexdef from pg_indexes where schemaname = 'adk' and tablename not in ('fence', 'artifact', 'credential', 'memory') order by 1",
     "select key, value from adk.adk_internal_metadata",
 )
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> Iterator[None]:
-    forget_services()
-    yield
-    forget_services()
 
 
 def run(dsn: str, statement: str) -> list[tuple[object, ...]]:

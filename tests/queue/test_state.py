@@ -15,6 +15,8 @@ from runs import Job, module
 from agentjobs.agents.sessions.service import forget_services, service_for
 from agentjobs.agents.verdict.outcome import Verdict
 
+pytestmark = pytest.mark.usefixtures("own_process")
+
 __all__ = ["gemini", "write_module"]
 
 TOOLS = """
@@ -39,11 +41,6 @@ STATE = {
     "city": "Paris",
     "deep": {"userID": [None, 1.5, {"__proto__": 2**63 - 1}]},
 }
-
-
-@pytest.fixture(autouse=True)
-def _a_process_of_its_own() -> None:
-    forget_services()
 
 
 def job(write_module: Write, dsn: str | None, attr: str = "root_agent", **fields: Any) -> Job:
