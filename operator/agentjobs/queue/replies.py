@@ -9,6 +9,7 @@ from uuid import UUID
 
 from agentjobs.queue.codec import FINAL_STATES_BY_CODE
 from agentjobs.queue.records import (
+    DEFAULT_RETRY,
     AnsweredInput,
     AttemptRecord,
     ClaimedJob,
@@ -23,7 +24,6 @@ from agentjobs.values.requests import InputRequest
 from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.usage import NO_USAGE, Usage
 
-_DEFAULT_RETRY = RetryPolicy()
 _CONTROLS = {"k": Control.CANCEL, "d": Control.DEADLINE, "s": Control.SUSPEND}
 _USUAL = (3, 1, 1800, None, None, None, None, False, None)
 """Values that ``claim`` leaves out where all are usual: max attempts, round, attempt timeout, retry,
@@ -45,7 +45,7 @@ def claimed_job(row: Sequence[Any], token: int, problem: str = "") -> ClaimedJob
         max_attempts,
         round_,
         payload if isinstance(payload, dict) else {},
-        _DEFAULT_RETRY if retry is None else RetryPolicy(*retry),
+        DEFAULT_RETRY if retry is None else RetryPolicy(*retry),
         timeout,
         maybe_time(deadline),
         snoozes or 0,

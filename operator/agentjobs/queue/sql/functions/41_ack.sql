@@ -68,7 +68,7 @@ begin
       gone as (delete from running where ctid = any (array(select tid from run)) returning 1),
       judged as materialized (
         select run.*, job.round, job.max_attempts, job.active_deadline,
-               run.k = 'retry' or (run.drained and coalesce(run.drains, 0) >= 5) as charged,
+               run.k = 'retry' or (run.drained and coalesce(run.drains, 0) >= 5) or coalesce(run.control in ('k', 'd'), false) as charged,
                case when run.control = 'k' then 'cancelled'
                     when run.control = 'd' then 'deadline'
                     when (run.k = 'retry' or (run.drained and coalesce(run.drains, 0) >= 5))
@@ -82,8 +82,7 @@ begin
       logged as (
         insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message,
                              charged, next_at, usage, event_count, log_tail, log_skipped, trace_id)
-        select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m,
-               charged or verdict in ('cancelled', 'deadline'),    -- as the outcome counts it
+        select id, run, attempt, round, p_worker, v_name, token, since, v_now, k, why, m, charged,
                case when verdict = 'again' and delay > 0 then next_at end, u, e, l, b, c from judged),
       ended_job as (
         insert into outcome (id, facet, state, reason, message, exhausted, queue, attempt, run, worker, worker_name, token, started_at,
@@ -98,7 +97,7 @@ begin
                             else 'waited ' || extract(epoch from v_now - coalesce(row_since, v_now))::int
                                  || ' s in a row, next in ' || delay::int || ' s; the last reason: ' || why || coalesce(': ' || m, '') end,
                case when verdict = 'exhausted' then true end,
-               queue, attempt - (not charged and verdict not in ('cancelled', 'deadline'))::int, run, p_worker, v_name, token,
+               queue, attempt - (not charged)::int, run, p_worker, v_name, token,
                started_at, since, v_now, spent, u, e, c
         from judged where verdict not in ('again', 'suspend')),
       back as (
