@@ -46,7 +46,7 @@ def models(now: datetime) -> list[Column]:
         return "" if n is None else str(n)
 
     def probe(item: JsonObject) -> str:
-        """When a job tries the model again; once that time has come, the next one does, and a breaker without jobs stays for a while."""
+        """When a job tries the model again. Once that time has come the next job does; a breaker stays for a while without one."""
         at = _status(item, "probeTime")
         return (in_future(at, now) or "next job") if at else ""
 

@@ -42,11 +42,12 @@ class TimedOut(Exception):
 
 
 def let_retries_begin(server: ApiServer, names: frozenset[str], most_seconds: float) -> float:
-    """Waits while a job shows the end of the round before the one that somebody has asked for. Returns the seconds that it took."""
-    began, left = time.monotonic(), names
-    while left := frozenset(name for name in left if asked(server.get(JOBS, name))):
-        if time.monotonic() - began >= most_seconds:
-            break
+    """The command waits while a job shows the end of the round before the one that somebody has asked for.
+
+    :returns: the seconds that it took.
+    """
+    began = time.monotonic()
+    while any(map(asked, _listed(server, names)[0].values())) and time.monotonic() - began < most_seconds:
         time.sleep(0.2)
     return time.monotonic() - began
 

@@ -9,8 +9,9 @@ from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, sched
 
 def test_a_queue_that_nobody_serves_is_bad_and_a_paused_one_is_told() -> None:
     queues = [
-        {"metadata": {"name": "agents"}, "status": {"waiting": 3, "slots": 10}},
-        {"metadata": {"name": "nightly"}, "status": {"waiting": 1200, "slots": 0}},
+        {"metadata": {"name": "agents"}, "status": {"byState": {"Queued": 3}, "slots": 10}},
+        {"metadata": {"name": "nightly"}, "status": {"byState": {"Queued": 1200, "Scheduled": 1}, "slots": 0}},
+        {"metadata": {"name": "scaled-to-zero"}, "status": {"waiting": 2, "byState": {"Scheduled": 2}, "slots": 0}},
         {
             "metadata": {"name": "slow"},
             "status": {"slots": 1, "paused": True, "pausedTime": "2026-01-02T03:04:05Z", "pausedBy": "ada",

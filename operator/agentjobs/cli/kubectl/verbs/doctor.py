@@ -22,6 +22,7 @@ from agentjobs.cli.kubectl.checks import BAD, OK, UNKNOWN, WARNING, Check, opera
 from agentjobs.cli.kubectl.filters import time_of
 from agentjobs.cli.kubectl.reply import Reply, RequestRefused, ahead_of
 from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, JsonObject, RunsApi
+from agentjobs.cli.kubectl.schedule_state import condition_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.values.durations import duration_text
 
@@ -258,14 +259,16 @@ def _queues(server: ApiServer) -> Iterator[Check]:
 
 
 def queue_checks(queues: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
-    """The checks of the namespace's queues: nobody serves one in which jobs wait, or one is paused."""
+    """The checks of the namespace's queues: nobody serves one in which jobs are ready to run, or one is paused."""
     found = False
     for one in queues:
         name, status = f"queue {one['metadata']['name']}", one.get("status") or {}
-        waiting = int(status.get("waiting") or 0)
-        if waiting and not status.get("slots"):
+        ready = int(
+            (status.get("byState") or {}).get("Queued") or 0
+        )  # others wait for a time, a person, a model
+        if ready and not status.get("slots"):
             found = True
-            yield Check(name, BAD, f"{waiting:,} of its jobs wait here, and no live worker serves it")
+            yield Check(name, BAD, f"{ready:,} of its jobs wait here, and no live worker serves it")
         elif status.get("paused"):
             found = True
             by = f" by {status['pausedBy']}" if status.get("pausedBy") else ""
@@ -305,12 +308,9 @@ def _schedules(server: ApiServer) -> Iterator[Check]:
 def schedule_checks(schedules: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
     """The checks of the schedules that the operator has not accepted: none of them fires."""
     for one in schedules:
-        conditions = (one.get("status") or {}).get("conditions") or ()
-        refused = next(
-            (c for c in conditions if c.get("type") == "Accepted" and c.get("status") == "False"), None
-        )
-        if refused is not None:
-            text = f"does not fire: {refused.get('reason', '')}: {refused.get('message', '')}"
+        accepted = condition_of(one, "Accepted")
+        if accepted.get("status") == "False":
+            text = f"does not fire: {accepted.get('reason', '')}: {accepted.get('message', '')}"
             yield Check(f"schedule {one['metadata']['name']}", WARNING, output.cut(text, 300))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,8 +37,13 @@ def wait(
     Status 2: --timeout is over, or the command must be mended.
     """
     wanted, good = states_for(for_)
+    limit = seconds(timeout)
     with ApiServer.open(where) as server:
-        ends = until_ended(server, names, wanted, seconds(timeout), quiet=quiet)
+        took = let_retries_begin(
+            server, frozenset(names), BEGIN_SECONDS if limit is None else min(BEGIN_SECONDS, limit)
+        )
+        left = None if limit is None else max(0.0, limit - took)
+        ends = until_ended(server, names, wanted, left, quiet=quiet)
     sys.exit(0 if all(state in good for state in ends.values()) else 1)
 
 
@@ -82,10 +86,8 @@ def until_ended(
     """
     flags = f"-n {server.namespace}{server.where.shown()}"
     names = frozenset(names)
-    left = math.inf if timeout_seconds is None else timeout_seconds
-    left -= let_retries_begin(server, names, min(BEGIN_SECONDS, left))
     return ends_of(
-        seen(server, names, None if timeout_seconds is None else max(0.0, left)),
+        seen(server, names, timeout_seconds),
         names,
         wanted,
         Told(f"agentjob {server.namespace}/", "kubectl agentjobs {verb} {name} " + flags, quiet),
