@@ -88,7 +88,7 @@ def test_an_alert_fires_when_it_should_and_not_otherwise(promtool: str, case: Ca
     (rule,) = [rule for rule in alerts() if rule["alert"] == case.alert]
     fixed = {"exp_annotations": rule["annotations"]} if "{{" not in str(rule["annotations"]) else {}
     expected = [{"exp_labels": {**rule["labels"], **labels}, **fixed} for labels in case.fires]
-    # of an annotation with values the words are promtool's to make; a test of the chart reads them
+    # annotations with values are left out: their words would have to be computed here, too
     rules = {
         "groups": [
             {"name": "agentjobs", "rules": [{**rule, "annotations": rule["annotations"] if fixed else {}}]}

@@ -12,8 +12,8 @@ from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.values.names import session_part
 
 PAYLOAD_VERSION, WITH_STATE = 1, 4
-"""Versions of payloads: the plain one, and one that has a state. It rises when a worker of the present one would misread a payload; such a worker
-releases the job (H30)."""
+"""Versions of payloads: a plain one's, and that of one with a state. A change gets a new version when workers of before would misread the
+payload; such a worker releases the job (H30)."""
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")

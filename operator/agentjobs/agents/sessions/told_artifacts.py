@@ -19,82 +19,33 @@ class ToldArtifacts(BaseArtifactService):
         self._on_file = on_file
 
     async def save_artifact(
-        self,
-        *,
-        app_name: str,
-        user_id: str,
-        filename: str,
-        artifact: types.Part | dict[str, Any],
-        session_id: str | None = None,
-        custom_metadata: dict[str, Any] | None = None,
+        self, *, filename: str, artifact: types.Part | dict[str, Any], **whose: Any
     ) -> int:
         part = ensure_part(artifact)
-        version = await self._service.save_artifact(
-            app_name=app_name,
-            user_id=user_id,
-            filename=filename,
-            artifact=part,
-            session_id=session_id,
-            custom_metadata=custom_metadata,
-        )
+        version = await self._service.save_artifact(filename=filename, artifact=part, **whose)
         mime_type, size = _type_and_size(part)
         self._on_file(SavedFile(filename, version, mime_type, size))
         return version
 
-    async def delete_artifact(
-        self, *, app_name: str, user_id: str, filename: str, session_id: str | None = None
-    ) -> None:
-        await self._service.delete_artifact(
-            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id
-        )
+    async def delete_artifact(self, *, filename: str, **whose: Any) -> None:
+        await self._service.delete_artifact(filename=filename, **whose)
         self._on_file(SavedFile(filename, None))
 
-    async def load_artifact(
-        self,
-        *,
-        app_name: str,
-        user_id: str,
-        filename: str,
-        session_id: str | None = None,
-        version: int | None = None,
-    ) -> types.Part | None:
-        return await self._service.load_artifact(
-            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id, version=version
-        )
+    # All arguments of ADK's services are named, so these hand on whatever they are given.
+    async def load_artifact(self, **asked: Any) -> types.Part | None:
+        return await self._service.load_artifact(**asked)
 
-    async def list_artifact_keys(
-        self, *, app_name: str, user_id: str, session_id: str | None = None
-    ) -> list[str]:
-        return await self._service.list_artifact_keys(
-            app_name=app_name, user_id=user_id, session_id=session_id
-        )
+    async def list_artifact_keys(self, **asked: Any) -> list[str]:
+        return await self._service.list_artifact_keys(**asked)
 
-    async def list_versions(
-        self, *, app_name: str, user_id: str, filename: str, session_id: str | None = None
-    ) -> list[int]:
-        return await self._service.list_versions(
-            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id
-        )
+    async def list_versions(self, **asked: Any) -> list[int]:
+        return await self._service.list_versions(**asked)
 
-    async def list_artifact_versions(
-        self, *, app_name: str, user_id: str, filename: str, session_id: str | None = None
-    ) -> list[ArtifactVersion]:
-        return await self._service.list_artifact_versions(
-            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id
-        )
+    async def list_artifact_versions(self, **asked: Any) -> list[ArtifactVersion]:
+        return await self._service.list_artifact_versions(**asked)
 
-    async def get_artifact_version(
-        self,
-        *,
-        app_name: str,
-        user_id: str,
-        filename: str,
-        session_id: str | None = None,
-        version: int | None = None,
-    ) -> ArtifactVersion | None:
-        return await self._service.get_artifact_version(
-            app_name=app_name, user_id=user_id, filename=filename, session_id=session_id, version=version
-        )
+    async def get_artifact_version(self, **asked: Any) -> ArtifactVersion | None:
+        return await self._service.get_artifact_version(**asked)
 
 
 def _type_and_size(part: types.Part) -> tuple[str, int]:
