@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import subprocess
 
-from pods import BEYOND_DRAIN, DATABASE_POD, NAMESPACE, TO_BE_SEEN, WORKER, Jobs, Pods, until
+from pods import (
+    AFTER_DRAIN_SECONDS,
+    BEYOND_DRAIN,
+    DATABASE_POD,
+    NAMESPACE,
+    TO_BE_SEEN,
+    WORKER,
+    Jobs,
+    Pods,
+    until,
+)
 
 
 def test_a_worker_pod_that_is_deleted_drains_and_gives_back_what_it_cannot_finish(
@@ -16,7 +26,7 @@ def test_a_worker_pod_that_is_deleted_drains_and_gives_back_what_it_cannot_finis
     first = dict(zip((short, long), jobs.workers([short, long]), strict=True))
     for worker in set(first.values()):
         pods.kubectl("delete", "pod", worker, f"--namespace={NAMESPACE}", "--wait=false")
-    jobs.complete([short, long])
+    jobs.complete([short, long], AFTER_DRAIN_SECONDS)
     assert jobs.workers([short])[0] == first[short], "it finished during the drain"
     assert jobs.workers([long])[0] != first[long], "another pod ran it again"
     assert "WorkerLost" not in jobs.reasons()

@@ -39,6 +39,8 @@ TO_BE_SEEN = "echo:sleep 12"
 """A script for jobs that are all seen running at once, on a machine that is busy, and end within a drain."""
 BEYOND_DRAIN = "echo:sleep 40"
 """A script for a job that is seen running, and that a worker gives back when its drain is over."""
+AFTER_DRAIN_SECONDS = DRAIN_SECONDS + 40 + DEADLINE_SECONDS
+"""A deadline for such a job: what it sleeps before the drain is over and in its next run, and what every other has."""
 NODES = """
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4

@@ -143,6 +143,10 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def one_line(error: BaseException) -> str:
-    """The error in one line. Without the detail, which may quote a row."""
+    """The error in one line. Without the detail, which may quote a row, and libpq's questions, such as "Is the server running?"."""
     told = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return " ".join((told or str(error)).split())[:500] or type(error).__name__
+    lines = (told or str(error)).splitlines()
+    said = [
+        line for line in lines if not line.startswith("\t")
+    ] or lines  # it indents a question below its answer by a tab
+    return " ".join(" ".join(said).split())[:500] or type(error).__name__

@@ -7,6 +7,7 @@ time zone data can tell (``agentjobs.schedule.cron.zone_of``).
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from zoneinfo import available_timezones
 
@@ -44,7 +45,9 @@ def way_out(name: str) -> str:
     if match := re.match(OFFSET_PATTERN, name):
         sign = "-" if "+" in name else "+"
         return f"{WRITE_OFFSET}Etc/GMT{sign}{int(match[3] or match[4])}{SIGN_REVERSED}"
-    meant = _by_folded_name().get(_folded(name))
+    known = _by_folded_name()
+    near = get_close_matches(_folded(name), known, n=1, cutoff=0.8)
+    meant = known.get(_folded(name)) or (known[near[0]] if near else None)
     return f"; did you mean {meant}?" if meant else ""
 
 
@@ -55,4 +58,6 @@ def _folded(name: str) -> str:
 @lru_cache(maxsize=1)
 def _by_folded_name() -> dict[str, str]:
     known = sorted(available_timezones())
-    return {_folded(name): name for name in known if name in SINGLE_NAMES or name.partition("/")[0] in AREAS}
+    known = [name for name in known if name in SINGLE_NAMES or name.partition("/")[0] in AREAS]
+    cities = {_folded(name.rpartition("/")[2]): name for name in reversed(known)}
+    return {**cities, **{_folded(name): name for name in known}}

@@ -70,6 +70,12 @@ def test_an_error_is_told_in_one_line() -> None:
     assert one_line(TimeoutError()) == "TimeoutError"
 
 
+def test_what_libpq_asks_below_an_error_is_left_out() -> None:
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect("postgresql://127.0.0.1:1/none")
+    assert one_line(refused.value).endswith('server at "127.0.0.1", port 1 failed: Connection refused')
+
+
 FAILED = 'connection failed: connection to server at "10.0.0.1", port 5432 failed: '
 
 

@@ -87,11 +87,14 @@ def told(answer: Answer, now: datetime, width: int | None, *, most_runs: int | N
     place = f"{answer.namespace}/{answer.name}" if answer.namespace else answer.name
     head = f"{answer.kind} {place}: {answer.state or 'no status'}"
     lines = [head + in_brackets(answer.state, answer.cause)]
-    error = next((finding.text for finding in answer.findings if finding.label == "Error"), "")
+    known = "\n".join(finding.text for finding in answer.findings if finding.label in ("Error", "Told"))
     for finding in answer.findings:
         lines += _labelled(finding.label, printable(finding.text), width)
     shown = answer.runs if most_runs is None else answer.runs[-most_runs:]
-    texts = [_run_text(run, now, error) for run in shown]
+    texts = []
+    for run in shown:
+        texts.append(_run_text(run, now, known))
+        known += f"\n{run.message}"
     if len(shown) < len(answer.runs):
         texts.insert(0, f"{len(answer.runs) - len(shown):,} before these: describe tells all")
     for n, text in enumerate(texts):
@@ -115,8 +118,8 @@ def _run(attempt: JsonObject) -> Run:
     )
 
 
-def _run_text(run: Run, now: datetime, error: str) -> str:
-    """A run in a line; its message only where the error does not have it already."""
+def _run_text(run: Run, now: datetime, known: str) -> str:
+    """A run in a line; its message only where what stands above does not have it already."""
     numbered = f"run {run.number}" + (f" in round {run.round}" if run.round > 1 else "")
     parts = [
         numbered if run.round else f"attempt {run.number}",
@@ -126,7 +129,7 @@ def _run_text(run: Run, now: datetime, error: str) -> str:
         f"{age(run.ended, now)} ago" if run.ended else "",
         f"next at {run.next}" if run.next else "",
     ]
-    told_ = run.message and run.message not in error
+    told_ = run.message and run.message not in known
     return ", ".join(part for part in parts if part) + (f": {run.message}" if told_ else "")
 
 

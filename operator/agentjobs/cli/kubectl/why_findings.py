@@ -41,6 +41,8 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
             yield Finding("Then", str(known.follows.value))
     if error := error_of(status):
         yield Finding(_label_of(cause, known), error)
+    if words := _providers_words(status, error):
+        yield Finding("Told", words)
     yield from _refusal(status)
     yield from _behind(job, around, now)
     if around.holder:
@@ -52,7 +54,7 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
         yield Finding("Next", next_)
     if state not in FINAL and (due := spec.get("activeDeadlineSeconds")) and status.get("startTime"):
         yield Finding("Deadline", _deadline(status["startTime"], float(due), now))
-    yield Finding("Queue", _queue(spec, around, now))
+    yield Finding("Queue", _queue(spec, state, around, now))
     yield from (Finding("Breaker", _breaker(one, now)) for one in around.breakers)
     agent = agent_of(spec)
     yield Finding("Agent", f"{agent}, model {model_of(spec)}" if model_of(spec) else agent)
@@ -114,6 +116,15 @@ def error_of(status: JsonObject) -> str:
     return str(attempts[-1].get("message") or "") if attempts and not ended_well else ""
 
 
+def _providers_words(status: JsonObject, error: str) -> str:
+    """What the provider said to the last run of a job that waits for its model; empty where the error has it."""
+    attempts = status.get("recentAttempts") or ()
+    if status.get("state") != "Retrying" or status.get("reason") not in WAITS_FOR_MODEL or not attempts:
+        return ""
+    words = str(attempts[-1].get("message") or "") if attempts[-1].get("reason") == status["reason"] else ""
+    return "" if words in error else words
+
+
 def unseen(job: JsonObject, now: datetime) -> bool:
     """Whether no operator has taken the object up within the time that one needs."""
     created = time_of(job["metadata"].get("creationTimestamp"))
@@ -165,7 +176,8 @@ def _attempts(spec: JsonObject, status: JsonObject, now: datetime) -> str:
         told.append(f"ended {age(ended, now)} ago" + (f" after {d}" if (d := status.get("duration")) else ""))
     usage = status.get("usage") or {}
     if usage.get("llmCalls"):
-        told.append(f"{usage.get('totalTokens', 0):,} tokens in {usage['llmCalls']} model calls")
+        tokens, calls = int(usage.get("totalTokens") or 0), int(usage["llmCalls"])
+        told.append(f"{_counted(tokens, 'token')} in {_counted(calls, 'model call')}")
     return "; ".join(told)
 
 
@@ -185,13 +197,16 @@ def _deadline(started: str, seconds: float, now: datetime) -> str:
     return f"{words}: {seconds:.0f} s after its first start (activeDeadlineSeconds)"
 
 
-def _queue(spec: JsonObject, around: Surroundings, now: datetime) -> str:
+def _queue(spec: JsonObject, state: str, around: Surroundings, now: datetime) -> str:
     """The queue with what waits and runs, who serves it, its limit and its pause."""
     told = [f"{spec.get('queue', '')}, priority {spec.get('priority', '')}"]
     if around.queue is not None:
         status = around.queue.get("status") or {}
         of = " of this namespace" if (around.queue.get("metadata") or {}).get("namespace") else ""
-        told.append(f"{status.get('waiting') or 0} waiting and {status.get('running') or 0} running{of}")
+        mine = ", this job among them," if state == "InputRequired" else ""
+        told.append(
+            f"{status.get('waiting') or 0} waiting{mine} and {status.get('running') or 0} running{of}"
+        )
     if around.workers is not None:
         told.append(_served(spec, around))
     if around.queue is not None:
@@ -221,7 +236,7 @@ def _served(spec: JsonObject, around: Surroundings) -> str:
 
 
 def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _breaker(model: JsonObject, now: datetime) -> str:

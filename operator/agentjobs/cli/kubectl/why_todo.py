@@ -11,7 +11,8 @@ from agentjobs.cli.kubectl.acts import asked
 from agentjobs.cli.kubectl.filters import cause_of, time_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.cli.kubectl.why_findings import WAITS_FOR_MODEL, cause_now, is_old, unseen
-from agentjobs.values.reasons import Reason
+from agentjobs.cli.remedies import REMEDIES, Who
+from agentjobs.values.reasons import Reason, reason_named
 from agentjobs.values.setting_names import both_names
 
 JsonObject = Mapping[str, Any]
@@ -53,7 +54,7 @@ def todo_of(
     elif state in ("Failed", "Cancelled") and asked(job):
         yield "Nothing: a retry is asked for, and the operator takes it up."
     elif state in ("Failed", "Cancelled") and not spec.get("cancel"):
-        yield commands.line(_before_a_retry(cause_of(status)), "retry", this)
+        yield commands.line(_before_a_retry(cause_of(status), spec), "retry", this)
     elif state in ("Rejected", "Cancelled"):
         yield "This object can run no more: create a corrected one under another name."
     elif state == "InputRequired":
@@ -99,8 +100,22 @@ def _unseen(
 _THE_AGENTS_OWN = frozenset({Reason.TOOL_FAILED.value, Reason.AGENT_FAILED.value})
 
 
-def _before_a_retry(cause: str) -> str:
-    return _FIRST.get(cause, "Mend what the error names, then run it once more")
+def _before_a_retry(cause: str, spec: JsonObject) -> str:
+    if cause in _FIRST:
+        return _FIRST[cause]
+    reason = reason_named(cause)
+    who = REMEDIES[reason].who if reason else None
+    if who is Who.AUTHOR and (spec.get("agent") or {}).get("module"):
+        return "Mend the agent, build its image under a new tag and have the pool upgraded to that tag; then run it once more"
+    if who is Who.AUTHOR:
+        return "This object's agent stays as it is: submit a corrected job under another name. Or run it once more"
+    return _BY_WHO.get(who, "Mend what the error names, then run it once more")
+
+
+_BY_WHO: Mapping[Who | None, str] = {
+    Who.POOL: "Have whoever runs the pool mend what the error names, then run it once more",
+    Who.PROVIDER: "When the model's provider is well again, run it once more",
+}
 
 
 _FIRST = {
@@ -109,6 +124,12 @@ _FIRST = {
     Reason.STARTING_DEADLINE_EXCEEDED.value: "It came too late to start; if it still should run, run it once more",
     Reason.INPUT_DEADLINE_EXCEEDED.value: "Run it once more: it asks again",
     Reason.BUDGET_EXCEEDED.value: "A retry has the same budget: submit a new job with more, or run it once more",
+    Reason.MODULE_NOT_ALLOWED.value: (
+        f"Have the pool allow the module ({both_names('modules')}), then run it once more"
+    ),
+    Reason.MODEL_NOT_ALLOWED.value: (
+        f"Have the pool allow the model ({both_names('models')}), then run it once more"
+    ),
     Reason.WORKER_LOST.value: "Look at what its tools do to their worker (memory, exits), then run it once more",
     Reason.OUT_OF_MEMORY.value: (
         f"Let the agent take less, or have the pool's memory limit raised ({both_names('memory_limit_mib')}), then run it once more"

@@ -138,3 +138,38 @@ def test_why_tells_of_a_schedule(spec: dict[str, Any], status: dict[str, Any], s
 def test_a_command_that_does_not_fit_stands_in_a_line_of_its_own_to_be_copied(commands: Commands) -> None:
     shown = told(answer_of(job("Failed", "WorkerLost"), NOW, commands=commands), NOW, 80)
     assert f"\n    {commands.program} retry a -n shop" in shown
+
+
+SAID = "The provider refused the key: 400 API key not valid"
+
+
+def test_of_a_job_that_waits_for_its_model_the_providers_words_stand_beside_the_cause_and_once() -> None:
+    attempts = [{"number": n, "reason": "ModelAuthFailed", "message": SAID} for n in (1, 2)]
+    found = job("Retrying", "ModelAuthFailed", message="the breaker is open", recentAttempts=attempts)
+    told_ = screen(found)
+    assert "Told:      " + SAID in told_
+    assert told_.count(SAID) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "agent", "says"),
+    [
+        ("ToolFailed", {"module": "planner"}, "build its image under a new tag"),
+        ("ModelNotFound", {"inline": {"type": "llm"}}, "submit a corrected job under another name"),
+        ("ModelServerError", {"module": "planner"}, "When the model's provider is well again"),
+        ("ModuleNotAllowed", {"module": "planner"}, "pools.<name>.modules"),
+        ("ArtifactRefused", {"module": "planner"}, "whoever runs the pool"),
+    ],
+)
+def test_what_to_do_before_a_retry_depends_on_who_can_mend_the_cause(
+    reason: str, agent: dict[str, Any], says: str
+) -> None:
+    found = job("Failed", reason, recentAttempts=[{"number": 1, "reason": reason}])
+    found["spec"]["agent"] = agent
+    assert says in screen(found)
+
+
+def test_the_job_that_waits_for_an_answer_is_not_one_that_is_before_it() -> None:
+    around = Surroundings(queue=queue())
+    assert "1 waiting, this job among them, and 0 running" in screen(job("InputRequired"), around)
+    assert "1 waiting and 0 running" in screen(job("Retrying", "Backoff"), around)
