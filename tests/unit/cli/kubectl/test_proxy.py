@@ -16,9 +16,10 @@ from agentjobs.cli.kubectl.proxy import kubectl_proxy
 from agentjobs.cli.kubectl.where import Where
 
 COMMAND = """
-import os, sys, time
+import os, signal, time
 from agentjobs.cli.kubectl.proxy import kubectl_proxy
 from agentjobs.cli.kubectl.where import Where
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so do their children
 with kubectl_proxy(Where(), os.environ):
     print("open", flush=True)
     time.sleep(120)
@@ -58,6 +59,7 @@ def test_the_proxy_ends_with_a_command_that_is_killed(tmp_path: Path, number: si
         assert command.stdout is not None
         assert command.stdout.readline() == b"open\n"
         command.send_signal(number)
+    assert command.returncode != 0, "it has ended by itself"
     assert ended(int((tmp_path / "pid").read_text()))
 
 
