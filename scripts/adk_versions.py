@@ -26,10 +26,13 @@ ENVIRONMENTS = ROOT / ".cache" / "adk"
 LOCK = ROOT / "locks" / "dev.txt"
 TESTS = (
     "tests/unit/agents", "tests/unit/transcript", "tests/queue/test_adk_agents.py", "tests/queue/test_agents_sessions.py",
-    "tests/queue/test_agents_questions.py", "tests/queue/test_agents_question_histories.py", "tests/queue/test_session_stores.py",
-    "tests/queue/test_session_tables.py", "tests/queue/test_transcript.py", "tests/queue/test_budgets.py",
+    "tests/queue/test_agents_questions.py", "tests/queue/test_agents_question_histories.py", "tests/queue/test_agents_waiting.py",
+    "tests/queue/test_artifacts.py", "tests/queue/test_budgets.py", "tests/queue/test_conformance.py",
+    "tests/queue/test_conformance_failures.py", "tests/queue/test_credentials.py", "tests/queue/test_memory.py",
+    "tests/queue/test_saved_files.py", "tests/queue/test_session_stores.py", "tests/queue/test_session_tables.py",
+    "tests/queue/test_state.py", "tests/queue/test_transcript.py", "tests/queue/test_yaml_agents.py",
 )  # fmt: skip
-"""What knows ADK: agents, their verdicts, sessions, questions, transcripts."""
+"""What knows ADK: agents, their verdicts, sessions, files, memory, questions, transcripts."""
 
 
 @dataclass(frozen=True, slots=True)
