@@ -1,6 +1,6 @@
 """What a failure between two steps of an agent changes: nothing that lasts.
 
-Agents of many shapes, each in a process of its own, whose provider fails, or which are killed, or drained, in turn at each of their model
+Agents of many shapes, in modules and in yaml files, each in a process of its own, whose provider fails, or which are killed, or drained, in turn at each of their model
 calls. The next run ends as one that nothing happened to: the same state, files and answer; no finished tool is begun again but where ADK begins a part
 anew, which docs/agents.md says.
 """
@@ -23,6 +23,7 @@ import stateless_model
 from conformance_agents import AGENTS, HEAD
 from gemini import Answer, FakeGemini, Recorded, error, hangs
 from runs import Job, module
+from yaml_samples import SAMPLES, TOOLS, write_agent
 
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
@@ -37,13 +38,18 @@ from worker_builders import executor_settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MODULES = {name: f"shape_{number:02}" for number, name in enumerate(AGENTS)}
+YAML = "yaml: "
+"""What the names of agents begin with that are no modules."""
+NAMES = [*AGENTS, *(f"{YAML}{name}" for name in SAMPLES)]
+MODULES = {name: f"shape_{number:02}" for number, name in enumerate(NAMES)}
 BEGUN_ANEW = {
     "AgentTool": "the conversation of an agent inside a tool lasts as long as the outer call",
     "a Workflow with an agent": "a node that has not finished starts anew",
+    "callbacks": "an agent's before_agent_callback is called in each run that enters it",
 }
-"""Agents whose finished tools may be called again, and why."""
+"""Agents of which what they had begun may be called again, and why."""
 NOTED = """
+import json
 class _Noted(list):
     def append(self, one):
         from agentjobs.agents.context import current_job
@@ -116,9 +122,13 @@ async def shapes(
     database: str, model: FakeGemini, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Shapes]:
     folder, notes = tmp_path_factory.mktemp("shapes"), tmp_path_factory.mktemp("notes")
-    head = textwrap.dedent(HEAD).replace("CALLS = []\n", NOTED.format(folder=str(notes)))
+    noted = NOTED.format(folder=str(notes))
+    head, tools = (text.replace("CALLS = []\n", noted) for text in (textwrap.dedent(HEAD), TOOLS))
     for name, file in MODULES.items():
-        (folder / f"{file}.py").write_text(head + textwrap.dedent(AGENTS[name]))
+        if name.startswith(YAML):
+            write_agent(folder / file, SAMPLES[name.removeprefix(YAML)], tools)
+        else:
+            (folder / f"{file}.py").write_text(head + textwrap.dedent(AGENTS[name]))
     modules = tuple(MODULES.values())
     settings = executor_settings(
         str(folder),
@@ -176,9 +186,9 @@ def but_at(place: int, instead: Answer) -> Callable[[Recorded], Answer]:
 FAILURES = (provider_fails, killed, drained)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", NAMES)
 async def test_the_next_run_ends_as_if_nothing_had_happened(shapes: Shapes, name: str) -> None:
-    before, first = len(shapes.model.requests), list(AGENTS).index(name)
+    before, first = len(shapes.model.requests), NAMES.index(name)
     undisturbed = await shapes.finish(shapes.job(name))
     for place in range(len(shapes.model.requests) - before):
         job, failure = shapes.job(name), FAILURES[(first + place) % len(FAILURES)]
@@ -188,7 +198,7 @@ async def test_the_next_run_ends_as_if_nothing_had_happened(shapes: Shapes, name
         assert (left.result, left.state, left.artifacts) == (
             undisturbed.result, undisturbed.state, undisturbed.artifacts
         ), where  # fmt: skip
-        if name in BEGUN_ANEW:
+        if name.removeprefix(YAML) in BEGUN_ANEW:
             assert set(left.calls) == set(undisturbed.calls), where
         else:
             assert left.calls == undisturbed.calls, where
