@@ -76,12 +76,27 @@ def urls_of(objects: list[Object], name: str) -> dict[str, str]:
 
 def test_every_url_is_a_file_that_is_mounted(helm: Helm) -> None:
     objects = helm.render({**EVERYTHING, "watchNamespaces": []})
-    for name in ("agentjobs-operator", "agentjobs-worker-default", "agentjobs-web"):
-        assert urls_of(objects, name) == {
-            "DATABASE": "url",
-            "DATABASE_DIRECT": "direct",
-            "SESSION_DATABASE": "sessions",
-        }
+    queue, sessions = {"DATABASE": "url", "DATABASE_DIRECT": "direct"}, {"SESSION_DATABASE": "sessions"}
+    assert urls_of(objects, "agentjobs-operator") == queue
+    for name in ("agentjobs-worker-default", "agentjobs-web"):
+        assert urls_of(objects, name) == queue | sessions
+
+
+def test_each_part_has_the_url_of_its_own_role(helm: Helm) -> None:
+    keys = {
+        "url": "worker", "directUrl": "worker-direct", "operatorUrl": "operator", "webUrl": "web", "sessionUrl": "sessions",
+        "readUrl": "read", "migrateUrl": "owner",
+    }  # fmt: skip
+    scaled = {"type": "keda", "keda": {"trigger": "postgres"}}
+    values = {"database": {"existingSecret": "db", "keys": keys}, "pools": {"default": {"autoscaling": scaled}}}
+    objects = helm.render(values)
+    assert urls_of(objects, "agentjobs-operator") == {"DATABASE": "operator"}
+    assert urls_of(objects, "agentjobs-web") == {"DATABASE": "web", "SESSION_DATABASE": "sessions"}
+    assert urls_of(objects, "agentjobs-worker-default") == {
+        "DATABASE": "worker", "DATABASE_DIRECT": "worker-direct", "SESSION_DATABASE": "sessions",
+    }  # fmt: skip
+    (authentication,) = [o for o in objects if o["kind"] == "TriggerAuthentication"]
+    assert [one["key"] for one in authentication["spec"]["secretTargetRef"]] == ["read"]
 
 
 @pytest.mark.parametrize(

@@ -39,19 +39,18 @@ off
 {{- end -}}
 {{- end }}
 
-{{/* The volume with the URLs as files, for the operator and the pools. Takes a dict: root. */}}
+{{/* The volume with a part's URLs as files. Takes a dict: root; url, direct, sessions: keys of the Secret, the last two may be empty. */}}
 {{- define "agentjobs.databaseVolume" -}}
-{{- $keys := .root.Values.database.keys -}}
 name: database
 secret:
   secretName: {{ include "agentjobs.databaseSecret" .root | quote }}
   defaultMode: 0440
   items:
-    - {key: {{ include "agentjobs.urlKey" .root | quote }}, path: url}
-    {{- with $keys.directUrl }}
+    - {key: {{ .url | quote }}, path: url}
+    {{- with .direct }}
     - {key: {{ . | quote }}, path: direct-url}
     {{- end }}
-    {{- with $keys.sessionUrl }}
+    {{- with .sessions }}
     - {key: {{ . | quote }}, path: session-url}
     {{- end }}
 {{- end }}
@@ -90,16 +89,16 @@ readOnly: true
 {{- end }}
 {{- end }}
 
+{{/* Where a part finds its URLs. Takes the dict of agentjobs.databaseVolume. */}}
 {{- define "agentjobs.databaseEnv" -}}
-{{- $keys := .Values.database.keys -}}
 - {name: AGENTJOBS_DATABASE_URL_FILE, value: /run/secrets/agentjobs/url}
-{{- if $keys.directUrl }}
+{{- if .direct }}
 - {name: AGENTJOBS_DATABASE_DIRECT_URL_FILE, value: /run/secrets/agentjobs/direct-url}
 {{- end }}
-{{- if $keys.sessionUrl }}
+{{- if .sessions }}
 - {name: AGENTJOBS_SESSION_DATABASE_URL_FILE, value: /run/secrets/agentjobs/session-url}
 {{- end }}
-{{- include "agentjobs.caEnv" . }}
+{{- include "agentjobs.caEnv" .root }}
 {{- end }}
 
 {{/* The volume with the URL for migrations: the one without a pooler, which would not keep their lock. */}}

@@ -67,9 +67,14 @@ def _checks(server: ApiServer) -> Iterator[Check]:
     parts: tuple[Callable[[ApiServer], Iterator[Check]], ...] = (
         _crds, _rights, operators, _lag, _runs_api, _database, _queues, _models, _schedules, _versions,
     )  # fmt: skip
+    served = True
     for part in parts:
+        if not served and part in _WANT_CRDS:
+            continue
         try:
-            yield from part(server)
+            for check in part(server):
+                served = served and (check.name, check.verdict) != ("CRDs", BAD)
+                yield check
         except Unavailable as error:
             yield Check(part.__name__.strip("_").replace("_", " "), UNKNOWN, str(error))
 
@@ -312,6 +317,10 @@ def schedule_checks(schedules: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
         if accepted.get("status") == "False":
             text = f"does not fire: {accepted.get('reason', '')}: {accepted.get('message', '')}"
             yield Check(f"schedule {one['metadata']['name']}", WARNING, output.cut(text, 300))
+
+
+_WANT_CRDS = (_lag, _schedules)
+"""Checks of objects, which say nothing more where their CRDs are missing."""
 
 
 def _versions(server: ApiServer) -> Iterator[Check]:
