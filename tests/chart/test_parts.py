@@ -88,7 +88,10 @@ def test_each_part_has_the_url_of_its_own_role(helm: Helm) -> None:
         "readUrl": "read", "migrateUrl": "owner",
     }  # fmt: skip
     scaled = {"type": "keda", "keda": {"trigger": "postgres"}}
-    values = {"database": {"existingSecret": "db", "keys": keys}, "pools": {"default": {"autoscaling": scaled}}}
+    values = {
+        "database": {"existingSecret": "db", "keys": keys},
+        "pools": {"default": {"autoscaling": scaled}},
+    }
     objects = helm.render(values)
     assert urls_of(objects, "agentjobs-operator") == {"DATABASE": "operator"}
     assert urls_of(objects, "agentjobs-web") == {"DATABASE": "web", "SESSION_DATABASE": "sessions"}

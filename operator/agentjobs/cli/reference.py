@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from agentjobs.cli import remedies
 from agentjobs.cli.flag_names import flag_of
 from agentjobs.cli.settings import Settings
 from agentjobs.telemetry.metrics import Metric
+from agentjobs.values import remedies
 from agentjobs.values.setting_names import BY_ENV, BY_THE_CHART, CHART, variable
 
 

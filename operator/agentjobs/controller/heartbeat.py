@@ -99,7 +99,9 @@ class OperatorHeartbeat:
     async def _prune(self) -> None:
         problem = ""
         while True:
-            await asyncio.sleep(numbers.PRUNE_SECONDS * random.uniform(0.5, 1.5))
+            # soon after a failure: until it has succeeded, the operator says that it is not ready
+            seconds = numbers.POLL_SECONDS if problem else numbers.PRUNE_SECONDS
+            await asyncio.sleep(seconds * random.uniform(0.5, 1.5))
             try:
                 with self.pruning.attempt():
                     await self.queue.prune()

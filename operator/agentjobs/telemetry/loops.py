@@ -25,12 +25,13 @@ class LoopHealth:
     """Failed tries since the last success."""
     error: str = ""
     """First line of the last failure."""
-    _since: float = 0.0
+    since: float = 0.0
+    """When the first of these tries failed, by the monotonic clock."""
 
     def failed(self, error: BaseException, now: float | None = None) -> None:
         """Notes a failed try."""
         if self.failures == 0:
-            self._since = time.monotonic() if now is None else now
+            self.since = time.monotonic() if now is None else now
         self.failures += 1
         lines = str(error).splitlines()
         self.error = f"{type(error).__name__}: {lines[0] if lines else ''}"[:_ERROR_CHARACTERS]
@@ -51,12 +52,19 @@ class LoopHealth:
 
     def problem(self, now: float | None = None) -> str:
         """What is wrong, once several tries have failed within FAILING_SECONDS and more. Empty: nothing."""
-        seconds = (time.monotonic() if now is None else now) - self._since
+        seconds = (time.monotonic() if now is None else now) - self.since
         if self.failures < 2 or seconds < FAILING_SECONDS:  # a loop that rests for a minute has tried once
             return ""
         return f"the loop {self.name} has failed for {seconds:.0f} s, {self.failures} times, the last: {self.error}"
 
 
 def problems(loops: Iterable[LoopHealth], now: float | None = None) -> list[str]:
-    """The problem of each loop that has one."""
-    return [problem for loop in loops if (problem := loop.problem(now))]
+    """The problem of each loop that has one, the longest first; loops with the same error are told together."""
+    failing = sorted((loop for loop in loops if loop.problem(now)), key=lambda loop: loop.since)
+    alike: dict[str, list[LoopHealth]] = {}
+    for loop in failing:
+        alike.setdefault(loop.error, []).append(loop)
+    return [
+        first.problem(now) + (f"; so have {', '.join(loop.name for loop in others)}" if others else "")
+        for first, *others in alike.values()
+    ]

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agentjobs.values.setting_names import both_names
 from agentjobs.web.administrator import start_path
 from agentjobs.web.answers import DATA_HEADERS
 from agentjobs.web.identity import Door, Identity
@@ -81,7 +82,9 @@ class TrustedProxy:
         """The person. Raises ApiError (401)."""
         if not _admits(self.secret, ",".join(request.headers.getlist(SECRET_HEADER))):
             raise ApiError(
-                401, f"the header {SECRET_HEADER} has not the secret of web_ingress_proxy_secret_file"
+                401,
+                f"this door is for a proxy that has signed you in: the header {SECRET_HEADER} has not the secret of "
+                f"{both_names('web_ingress_proxy_secret_file')}",
             )
         users = _values(request, self.user_header)
         if len(users) != 1:

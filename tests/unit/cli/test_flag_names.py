@@ -10,8 +10,8 @@ import pytest
 
 from agentjobs.cli.commands import operator, web, worker
 from agentjobs.cli.flag_names import EVERY_COMMAND, FLAGS, flag_of
-from agentjobs.cli.remedies import REMEDIES
 from agentjobs.values.reasons import Reason
+from agentjobs.values.remedies import REMEDIES
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "worker": worker.worker,

@@ -34,6 +34,18 @@ def test_a_loop_that_rests_between_its_tries_is_not_shown_for_one_of_them() -> N
     assert loop.problem(now=59.0) == ""
 
 
+def test_loops_with_the_same_error_are_told_together() -> None:
+    tick, beat, other = (LoopHealth(name) for name in ("tick", "heartbeat", "other"))
+    for at in (0.0, 1.0):
+        beat.failed(ValueError("refused"), now=at)
+        tick.failed(ValueError("refused"), now=at + 1)
+        other.failed(KeyError("a"), now=at)
+    assert problems([tick, beat, other], now=60.0) == [
+        "the loop heartbeat has failed for 60 s, 2 times, the last: ValueError: refused; so have tick",
+        "the loop other has failed for 60 s, 2 times, the last: KeyError: 'a'",
+    ]
+
+
 def test_an_attempt_notes_its_failure_and_lets_it_go_on() -> None:
     loop = LoopHealth("intake")
     with pytest.raises(KeyError), loop.attempt():

@@ -65,6 +65,16 @@ class Reply:
             return ""
 
 
+UNTIL_IT_ANSWERS = "nothing begins, and no status changes, until it answers"
+"""What a database that is away means for jobs."""
+
+
+def database_away(reply: Reply) -> str:
+    """The runs API's words where its database does not serve. Empty: it does, or something else is the matter."""
+    words = reply.words()
+    return words if reply.status in (503, 504) and "database" in words else ""
+
+
 class RequestRefused(Unavailable):
     """The API server refused a request."""
 

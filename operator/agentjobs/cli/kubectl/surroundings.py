@@ -14,7 +14,7 @@ from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.checks import operators
 from agentjobs.cli.kubectl.filters import FINAL, STATES, agent_of, model_of
 from agentjobs.cli.kubectl.history import OUTPUT, RUNS_OF, History, history_of
-from agentjobs.cli.kubectl.reply import RequestRefused
+from agentjobs.cli.kubectl.reply import RequestRefused, database_away
 from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, WORKERS, RunsApi, RunsApiMissing
 from agentjobs.values.reasons import Reason
 
@@ -45,6 +45,8 @@ class Surroundings:
     """What an operator says that leaves the object to another installation."""
     operator: str = ""
     """What the operator's Lease tells of an object that nobody takes up."""
+    database_away: str = ""
+    """What the runs API says of a database that does not serve."""
     missing: Sequence[str] = ()
     """What could not be asked, and why."""
 
@@ -86,6 +88,8 @@ def surroundings_of(server: ApiServer, job: JsonObject) -> tuple[Surroundings, H
         lost += [OUTPUT] if state else ["whether the database knows the job"]
         lost += ["queue", "workers", "models"] if state not in FINAL else []
         asked.failed(_and(lost), error)
+        if isinstance(error, RequestRefused):
+            found = replace(found, database_away=database_away(error.reply))
         if status.get("reason") == Reason.BEHIND_SESSION.value:
             found = replace(found, holder=_holder_of_objects(server, job))
     database = ((found.run or {}).get("status") or {}).get("state")

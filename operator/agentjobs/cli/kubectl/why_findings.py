@@ -9,6 +9,7 @@ from typing import Any
 
 from agentjobs.cli.kubectl.filters import FINAL, agent_of, cause_of, model_of, time_of
 from agentjobs.cli.kubectl.output import age, cut, in_future
+from agentjobs.cli.kubectl.reply import UNTIL_IT_ANSWERS
 from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.reasons import Follows, Reason, reason_named
@@ -35,6 +36,8 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
     spec, status = job.get("spec") or {}, job.get("status") or {}
     state = str(status.get("state") or "")
     cause = cause_now(status, around)
+    if around.database_away and state not in FINAL:
+        yield Finding("Database", f"{around.database_away}: {UNTIL_IT_ANSWERS}")
     if (known := reason_named(cause)) is not None:
         yield Finding("Means", known.doc)
         if known.follows is not Follows.NOTHING and state not in FINAL:

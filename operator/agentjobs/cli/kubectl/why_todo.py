@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from agentjobs.cli.kubectl.acts import asked
-from agentjobs.cli.kubectl.filters import cause_of, time_of
+from agentjobs.cli.kubectl.filters import FINAL, cause_of, time_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.cli.kubectl.why_findings import WAITS_FOR_MODEL, cause_now, is_old, unseen
-from agentjobs.cli.remedies import REMEDIES, Who
-from agentjobs.values.reasons import Reason, reason_named
+from agentjobs.values.next_steps import GOES_ON, ITS_OWN, KEY_REFUSED, before_a_retry, comes_again
+from agentjobs.values.reasons import Reason
 from agentjobs.values.setting_names import both_names
 
 JsonObject = Mapping[str, Any]
@@ -47,14 +47,18 @@ def todo_of(
     metadata, spec, status = job["metadata"], job.get("spec") or {}, job.get("status") or {}
     this, state = f"{metadata['name']}{flags}", str(status.get("state") or "")
     reason = cause_now(status, around) if state == "Queued" else str(status.get("reason") or "")
-    if not state:
+    if around.database_away and state not in FINAL:
+        yield "Nothing: it goes on by itself when the database answers, which whoever runs the installation looks after."
+    elif not state:
         yield from _unseen(job, around, now, flags, commands)
     elif is_old(job, around, now):
         yield f"This object shows what was: its operator is away, or behind. Look with: {commands.health}{flags}"
     elif state in ("Failed", "Cancelled") and asked(job):
         yield "Nothing: a retry is asked for, and the operator takes it up."
     elif state in ("Failed", "Cancelled") and not spec.get("cancel"):
-        yield commands.line(_before_a_retry(cause_of(status), spec), "retry", this)
+        yield commands.line(
+            before_a_retry(cause_of(status), module="module" in (spec.get("agent") or {})), "retry", this
+        )
     elif state in ("Rejected", "Cancelled"):
         yield "This object can run no more: create a corrected one under another name."
     elif state == "InputRequired":
@@ -76,11 +80,10 @@ def todo_of(
         and (now - due).total_seconds() > STALE_SECONDS
     ):
         yield f"Its time has passed, and nobody took it up: look with {commands.health}{flags}"
-    elif state == "Retrying" and reason in _THE_AGENTS_OWN:
-        words = "It is tried again by itself. An error of the agent's own comes again: mend it, or give the job up"
-        yield commands.line(words, "cancel", this)
+    elif state == "Retrying" and comes_again(reason):
+        yield commands.line(ITS_OWN, "cancel", this)
     else:
-        yield "Nothing: it goes on by itself."
+        yield f"{GOES_ON}."
 
 
 def _unseen(
@@ -95,49 +98,6 @@ def _unseen(
             "No operator has seen it: it is away, does not watch this namespace, or its database is away. Look with: "
             f"{commands.health}{flags}"
         )
-
-
-_THE_AGENTS_OWN = frozenset({Reason.TOOL_FAILED.value, Reason.AGENT_FAILED.value})
-
-
-def _before_a_retry(cause: str, spec: JsonObject) -> str:
-    if cause in _FIRST:
-        return _FIRST[cause]
-    reason = reason_named(cause)
-    who = REMEDIES[reason].who if reason else None
-    if who is Who.AUTHOR and (spec.get("agent") or {}).get("module"):
-        return "Mend the agent, build its image under a new tag and have the pool upgraded to that tag; then run it once more"
-    if who is Who.AUTHOR:
-        return "This object's agent stays as it is: submit a corrected job under another name. Or run it once more"
-    return _BY_WHO.get(who, "Mend what the error names, then run it once more")
-
-
-_BY_WHO: Mapping[Who | None, str] = {
-    Who.POOL: "Have whoever runs the pool mend what the error names, then run it once more",
-    Who.PROVIDER: "When the model's provider is well again, run it once more",
-}
-
-
-_FIRST = {
-    Reason.CANCELLED.value: "Run it once more",
-    Reason.DEADLINE_EXCEEDED.value: "A retry has the same activeDeadlineSeconds: submit a new job with more, or run it once more",
-    Reason.STARTING_DEADLINE_EXCEEDED.value: "It came too late to start; if it still should run, run it once more",
-    Reason.INPUT_DEADLINE_EXCEEDED.value: "Run it once more: it asks again",
-    Reason.BUDGET_EXCEEDED.value: "A retry has the same budget: submit a new job with more, or run it once more",
-    Reason.MODULE_NOT_ALLOWED.value: (
-        f"Have the pool allow the module ({both_names('modules')}), then run it once more"
-    ),
-    Reason.MODEL_NOT_ALLOWED.value: (
-        f"Have the pool allow the model ({both_names('models')}), then run it once more"
-    ),
-    Reason.WORKER_LOST.value: "Look at what its tools do to their worker (memory, exits), then run it once more",
-    Reason.OUT_OF_MEMORY.value: (
-        f"Let the agent take less, or have the pool's memory limit raised ({both_names('memory_limit_mib')}), then run it once more"
-    ),
-    Reason.ATTEMPT_TIMEOUT.value: (
-        "Look at where it was; a new job may have more attemptTimeoutSeconds. Or run it once more"
-    ),
-}
 
 
 def _no_workers(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
@@ -181,7 +141,7 @@ def _behind_session(job: JsonObject, around: Surroundings, flags: str, commands:
 
 
 def _key_refused(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
-    return "Correct the model's key in the pool's Secret and restart its workers: the job goes on by itself then."
+    return f"{KEY_REFUSED}."
 
 
 def _restored(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:

@@ -140,6 +140,7 @@ def environment() -> Environment:
         "day_hour": words.day_hour,
         "laid_out": words.laid_out,
         "to_do": words.to_do,
+        "held": words.held,
         "changes": changes,
         "trace_link": words.trace_link,
         "hour": words.hour,

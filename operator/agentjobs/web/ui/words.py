@@ -7,7 +7,9 @@ from json import dumps, loads
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentjobs.values.reasons import Reason, reason_named
+from agentjobs.values.next_steps import GOES_ON, ITS_OWN, KEY_REFUSED, before_a_retry, comes_again
+from agentjobs.values.reasons import Follows, Reason, reason_named
+from agentjobs.values.setting_names import both_names
 
 TONES = {
     "Complete": "good",
@@ -175,25 +177,44 @@ def laid_out(text: str) -> str:
     return json(value) if isinstance(value, dict | list) and same else text
 
 
-TO_DO = {
-    "Failed": "mend what the error names, then retry it: attempts start at 1 again, and the conversation is kept.",
-    "Cancelled": "nothing, or run it again as a new object.",
-    "Rejected": "create a corrected one under another name: this object can run no more.",
-    "Suspended": "resume it when it may go on.",
-    "InputRequired": "answer the question below.",
+_BY_STATE = {
+    "Cancelled": "Nothing, or run it again as a new object",
+    "Rejected": "This object can run no more: create a corrected one under another name",
+    "InputRequired": "Answer the question below",
 }
-_BLOCKED = {
-    Reason.NO_WORKERS: "start workers for this queue; the job begins by itself then.",
-    Reason.QUEUE_PAUSED: "resume the queue when it may go on; the job begins by itself then.",
+_WAITS = {
+    Reason.NO_WORKERS.value: "Start workers for this queue: the job goes on by itself then",
+    Reason.QUEUE_PAUSED.value: "Resume the queue when it may go on: the job goes on by itself then",
+    Reason.QUEUE_NOT_ALLOWED.value: (
+        f"Have the queue opened to this namespace ({both_names('queue_access.namespaces')}): the job goes on by itself then. Or "
+        "submit it anew with a queue that is open"
+    ),
+    Reason.RESTORED.value: "To run it, suspend it and resume it",
+    Reason.MODEL_AUTH_FAILED.value: KEY_REFUSED,
 }
 
 
-def to_do(state: str, reason: str | None, may_act: bool) -> str:
-    """The next step of a person; empty: the job goes on by itself, or is done."""
+def held(reason: str | None) -> bool:
+    """Whether a job waits because its object is not accepted, and not because somebody has suspended it."""
+    known = reason_named(reason or "")
+    return known is not None and known.follows is Follows.CURABLE
+
+
+def to_do(state: str, reason: str | None, may_act: bool, module: bool) -> str:
+    """The next step of a person; empty: the job goes on by itself, or is done.
+
+    :param module: whether the job's agent is a module, and not in its object.
+    """
     if state == "InputRequired" and not may_act:
         return ""
-    found = next((text for blocking, text in _BLOCKED.items() if blocking.value == reason), "")
-    return found or TO_DO.get(state, "")
+    if state == "Failed":
+        return f"{before_a_retry(reason or '', module=module)}."
+    if state == "Retrying" and comes_again(reason or ""):
+        return f"{ITS_OWN}."
+    found = _BY_STATE.get(state) or ("" if final(state) else _WAITS.get(reason or "", ""))
+    if state == "Suspended" and not held(reason):
+        found = "Resume it when it may go on"
+    return f"{found}." if found else f"{GOES_ON}." if state == "Retrying" else ""
 
 
 _ENDS = {

@@ -90,13 +90,19 @@ class Pruner:
         self.outage = Outage("retention", log)
 
     async def run(self) -> None:
+        seconds = self._rest()
         while True:
-            await asyncio.sleep(self._seconds * random.uniform(0.5, 1.5))
+            await asyncio.sleep(seconds)
+            seconds = self._rest()
             try:
                 await self._queue.prune()
                 self.outage.over()
             except Exception as error:
-                await asyncio.sleep(self.outage.failed(error))
+                # soon: until it has succeeded, the worker says that it is not ready
+                seconds = self.outage.failed(error)
+
+    def _rest(self) -> float:
+        return self._seconds * random.uniform(0.5, 1.5)
 
 
 def look_after(place: int, count: int, jobs: int, number: int) -> float:

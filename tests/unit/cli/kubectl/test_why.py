@@ -173,3 +173,12 @@ def test_the_job_that_waits_for_an_answer_is_not_one_that_is_before_it() -> None
     around = Surroundings(queue=queue())
     assert "1 waiting, this job among them, and 0 running" in screen(job("InputRequired"), around)
     assert "1 waiting and 0 running" in screen(job("Retrying", "Backoff"), around)
+
+
+@pytest.mark.parametrize("found", [job(), job("Running", "Running"), job("Queued", "Queued")])
+def test_a_database_that_is_away_stands_first_and_is_what_the_job_waits_for(found: dict[str, Any]) -> None:
+    away = Surroundings(database_away="the database does not serve now: refused")
+    lines = screen(found, away).splitlines()
+    assert lines[1].split()[:4] == ["Database:", "the", "database", "does"]
+    assert any("it goes on by itself when the database answers" in line for line in lines)
+    assert not any("No operator has seen it" in line for line in lines)

@@ -20,7 +20,7 @@ from agentjobs.cli.kubectl import output
 from agentjobs.cli.kubectl.apiserver import API, JOBS, KINDS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.checks import BAD, OK, UNKNOWN, WARNING, Check, operators
 from agentjobs.cli.kubectl.filters import time_of
-from agentjobs.cli.kubectl.reply import Reply, RequestRefused, ahead_of
+from agentjobs.cli.kubectl.reply import UNTIL_IT_ANSWERS, Reply, RequestRefused, ahead_of, database_away
 from agentjobs.cli.kubectl.runs_api import MODELS, QUEUES, RUNS, JsonObject, RunsApi
 from agentjobs.cli.kubectl.schedule_state import condition_of
 from agentjobs.cli.kubectl.where import Where
@@ -204,6 +204,10 @@ def lag_check(total: int, waiting: list[dict[str, Any]], now: datetime, namespac
         return Check("jobs", BAD, text)
     if changed:
         return Check("jobs", OK, f"{total:,} in {namespace}; the last change of {changed:,} is not shown yet")
+    if young := len(waiting) - changed:
+        return Check(
+            "jobs", OK, f"{total:,} in {namespace}; {young:,} created in the last minute not seen yet"
+        )
     return Check("jobs", OK, f"{total:,} in {namespace}, all seen by an operator")
 
 
@@ -253,9 +257,8 @@ def database_check(reply: Reply) -> Check | None:
         return Check("database", OK, "answers the runs API")
     if reply.status == 403:
         return Check("database", UNKNOWN, "you may not list agentruns here, which tells whether it answers")
-    if reply.status in (503, 504) and "database" in (words := reply.words()):
-        text = f"{words}: nothing begins, and no status changes, until it answers; all goes on by itself then"
-        return Check("database", BAD, text)
+    if words := database_away(reply):
+        return Check("database", BAD, f"{words}: {UNTIL_IT_ANSWERS}; all goes on by itself then")
     return None
 
 

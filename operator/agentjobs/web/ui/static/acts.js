@@ -12,7 +12,7 @@ const OBJECT = {
   suspend: { title: "Suspend", says: "The job waits until it is resumed. A running one is stopped, and its attempt is refunded.", patch: () => ({ spec: { suspend: true } }) },
   resume: { title: "Resume", says: "The job goes on where it was.", patch: () => ({ spec: { suspend: false } }) },
   priority: { title: "Change the priority", says: "0 is claimed first, 9 last.", fields: [["priority", "Priority", "number", "0", "9"]], patch: (given) => ({ spec: { priority: Number(given.priority) } }) },
-  approve: { title: "Approve", says: "The tool is called with the arguments that are shown, once.", patch: answer(true) },
+  approve: { title: "Approve", says: "The tool is called once, with these arguments.", patch: answer(true) },
   reject: { title: "Reject", says: "The tool is not called. The agent is told so, and goes on.", patch: answer(false) },
   answer: { title: "Answer", says: "The agent goes on with the answer.", patch: answer() },
   trigger: { kind: "scheduledagentjobs", title: "Run now", says: "One job is created at once, also while the schedule is paused. Its times stay as they are.", patch: (given, at, when) => annotated("run-requested-at", when) },
@@ -39,9 +39,11 @@ function answer(approved) {
 // ---- asking ----------------------------------------------------------------------------------------------------
 const ask = $("#ask");
 // The dialog. Resolves with the fields that were given, or null where the user leaves it.
-function asked({ title, says, fields = [], why = false, preview }, values = {}) {
+function asked({ title, says, fields = [], why = false, preview, about = "" }, values = {}) {
   $("#ask-title").textContent = title;
   $("#ask-says").textContent = says;
+  $("#ask-about").textContent = about;
+  $("#ask-about").hidden = !about;
   $("#ask-yes").textContent = title;
   $("#ask-yes").disabled = Boolean(preview);
   $("#ask-problem").textContent = "";
@@ -154,7 +156,9 @@ document.addEventListener("click", async (event) => {
   if (ANSWERS.has(verb) && verb !== "reject" && at.payload) {
     try { JSON.parse(at.payload); } catch { tell(place, "What is filled in is no JSON: mend it, then answer again.", true); return; }
   }
-  const given = await asked({ ...kind, title: kind.title + (at.queue ? " " + at.queue : "") }, { priority: at.priority, maxRunning: at.limit });
+  // a dialog covers the card: what is decided stands in both
+  const about = ANSWERS.has(verb) ? [`${at.name} in ${at.namespace}`, ...$$("h3, pre", holder).map((part) => part.textContent.trim())].join("\n") : "";
+  const given = await asked({ ...kind, about, title: kind.title + (at.queue ? " " + at.queue : "") }, { priority: at.priority, maxRunning: at.limit });
   if (!given) return;
   busy += 1;
   button.disabled = true;

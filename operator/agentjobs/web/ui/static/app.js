@@ -100,7 +100,7 @@ for (const region of $$(".region")) written.observe(region, { childList: true, c
 // touches the page, where it is refused, and while no answer comes. One with `data-after` is asked for when that one changes.
 const SLOWEST = 3, REFUSED = 12;
 let live = true, busy = 0, halted = false; // busy: acts under way
-const regions = new Map($$("[data-get]").map((region) => [region, { tag: "", ticks: 0, same: 0, refused: false, lost: "", heard: Date.now() }]));
+const regions = new Map($$("[data-get]").map((region) => [region, { tag: "", ticks: 0, same: 0, refused: false, lost: "", heard: 0 }]));
 const picks = () => $$("input[name=pick]:checked");
 function still() { // why the page is held still; empty: it is not
   if (!live) return "Held";
@@ -180,9 +180,10 @@ function showAway() {
   const lost = [...regions].filter(([, state]) => state.lost), bar = $("#away");
   for (const [region, state] of regions) region.classList.toggle("stale", Boolean(state.lost));
   if (lost.length) {
-    const since = new Date(Math.min(...lost.map(([, state]) => state.heard)) + skew).toISOString().slice(11, 19);
+    const heard = lost.map(([, state]) => state.heard).filter(Boolean);
+    const since = heard.length && new Date(Math.min(...heard) + skew).toISOString().slice(11, 19);
     const some = lost.length < regions.size ? "Some of what is shown" : "What is shown";
-    const text = `${some} is as it was at ${since} UTC. ${lost[0][1].lost}`;
+    const text = `${since ? `${some} is as it was at ${since} UTC. ` : ""}${lost[0][1].lost}`;
     if (bar.textContent !== text) bar.textContent = text;
   }
   bar.hidden = !lost.length;
@@ -211,7 +212,10 @@ document.addEventListener("htmx:after:request", (event) => {
     state.tag = "";
     if (status === 403 || $(":scope > p.quiet:only-child", region)) region.replaceChildren();
     if (page === "job" && region.id === "job" && status === 404 && !region.children.length) document.body.classList.add("missing");
-    problem(region, words(status, ctx.text), status === 403);
+    if (status === 404 && "absent" in region.dataset) {
+      region.replaceChildren(Object.assign(document.createElement("p"), { className: "none", textContent: region.dataset.absent }));
+      problem(region, "");
+    } else problem(region, words(status, ctx.text), status === 403);
     return;
   }
   document.body.classList.remove("missing");

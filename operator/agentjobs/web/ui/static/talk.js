@@ -1,6 +1,6 @@
 // A job's texts: its output and object when they are opened, and its conversation while it is written.
 "use strict";
-const ENTRIES = 2000;
+const ENTRIES = 2000, FOLLOWED = "New entries appear by themselves.";
 // ---- texts that are fetched when they are opened ---------------------------------------------------------------
 for (const details of $$("details[data-text]"))
   details.addEventListener("toggle", () => { if (details.open) fetched(details); });
@@ -38,7 +38,7 @@ function follow() {
   if (!wanted) { stream.close(); stream = null; talkTold("Held: press Live to follow it again."); return; }
   const url = route(talk.dataset.talk + (last && "&after=" + encodeURIComponent(last)));
   stream = new EventSource(url);
-  stream.addEventListener("open", () => talkTold(known.size ? "Followed." : "Nothing was said yet. It is followed."));
+  stream.addEventListener("open", () => talkTold(known.size ? FOLLOWED : `Nothing was said yet. ${FOLLOWED}`));
   stream.addEventListener("entry", ({ data, lastEventId }) => {
     const news = document.createElement("template");
     news.innerHTML = data;
@@ -75,7 +75,7 @@ function show() { // what has arrived; of a very long conversation, the latest
     const most = end ? ENTRIES : 2 * ENTRIES; // who reads further up keeps what is read for longer
     while (list.children.length > most) list.firstElementChild.remove();
   });
-  talkTold(known.size > list.children.length ? `Followed: ${LATEST()}` : "Followed.");
+  talkTold(known.size > list.children.length ? `${FOLLOWED} Only ${LATEST()}` : FOLLOWED);
 }
 const LATEST = () => `the latest ${$("ol", talk).children.length} of ${known.size} entries are shown; kubectl agentjobs transcript tells all.`;
 function stop() { stream?.close(); stream = null; }

@@ -1,0 +1,68 @@
+"""The next step of a person whose job has ended, or is tried again: what to mend before it. Pure.
+
+``kubectl agentjobs why`` puts a command behind it, and the dashboard a button beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentjobs.values.reasons import Reason, reason_named
+from agentjobs.values.remedies import REMEDIES, Who
+from agentjobs.values.setting_names import both_names
+
+GOES_ON = "Nothing: it goes on by itself"
+KEY_REFUSED = (
+    "Correct the model's key in the pool's Secret and restart its workers: the job goes on by itself then"
+)
+ITS_OWN = "It is tried again by itself. An error of the agent's own comes again: mend it, or give the job up"
+_OWN = frozenset({Reason.TOOL_FAILED.value, Reason.AGENT_FAILED.value})
+
+
+def before_a_retry(cause: str, *, module: bool) -> str:
+    """What to do before a job that has ended is run once more, without a full stop.
+
+    :param cause: the reason of its end.
+    :param module: whether its agent is a module; else it stands in the object, and cannot be changed there.
+    """
+    if cause in _FIRST:
+        return _FIRST[cause]
+    reason = reason_named(cause)
+    who = REMEDIES[reason].who if reason else None
+    if who is Who.AUTHOR and module:
+        return "Mend the agent, build its image under a new tag and have the pool upgraded to that tag; then run it once more"
+    if who is Who.AUTHOR:
+        return "This object's agent stays as it is: submit a corrected job under another name. Or run it once more"
+    return _BY_WHO.get(who, "Mend what the error names, then run it once more")
+
+
+def comes_again(reason: str) -> bool:
+    """Whether a job that is tried again for this reason is likely to fail again: the agent's own code does."""
+    return reason in _OWN
+
+
+_BY_WHO: Mapping[Who | None, str] = {
+    Who.POOL: "Have whoever runs the pool mend what the error names, then run it once more",
+    Who.PROVIDER: "When the model's provider is well again, run it once more",
+}
+
+_FIRST = {
+    Reason.CANCELLED.value: "Run it once more",
+    Reason.DEADLINE_EXCEEDED.value: "A retry has the same activeDeadlineSeconds: submit a new job with more, or run it once more",
+    Reason.STARTING_DEADLINE_EXCEEDED.value: "It came too late to start; if it still should run, run it once more",
+    Reason.INPUT_DEADLINE_EXCEEDED.value: "Run it once more: it asks again",
+    Reason.BUDGET_EXCEEDED.value: "A retry has the same budget: submit a new job with more, or run it once more",
+    Reason.MODULE_NOT_ALLOWED.value: (
+        f"Have the pool allow the module ({both_names('modules')}), then run it once more"
+    ),
+    Reason.MODEL_NOT_ALLOWED.value: (
+        f"Have the pool allow the model ({both_names('models')}), then run it once more"
+    ),
+    Reason.WORKER_LOST.value: "Look at what its tools do to their worker (memory, exits), then run it once more",
+    Reason.OUT_OF_MEMORY.value: (
+        f"Let the agent take less, or have the pool's memory limit raised ({both_names('memory_limit_mib')}), then run it once more"
+    ),
+    Reason.ATTEMPT_TIMEOUT.value: (
+        "Look at where it was; a new job may have more attemptTimeoutSeconds. Or run it once more"
+    ),
+}
