@@ -33,6 +33,8 @@ class RunRequest:
     """Whether standard output gets the answer alone: the command named one agent and one message."""
     save: Path | None = None
     """Folder for the files that the agents have saved. None: they end with the database."""
+    artifact_service_uri: str | None = None
+    memory_service_uri: str | None = None
 
 
 def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
