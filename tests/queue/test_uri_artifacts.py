@@ -242,7 +242,7 @@ async def test_a_place_that_fails_charges_nothing_and_says_where(
 async def test_a_server_that_is_away_charges_nothing(
     dsn: str, gemini: FakeGemini, write_module: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from google.cloud.storage import retry  # type: ignore[import-untyped]
+    from google.cloud.storage import retry
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
