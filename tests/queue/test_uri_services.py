@@ -139,6 +139,12 @@ def test_a_file_that_is_none_is_refused(agents: Agents, text: str, tmp_path: Pat
         made(ARTIFACTS, settings)
 
 
+@pytest.mark.parametrize("text", ["", "# nothing", "other: 1"])
+def test_a_file_without_services_adds_none(agents: Agents, text: str) -> None:
+    with pytest.raises(ServiceInvalid, match="no artifact service has the scheme 'mine'"):
+        made(ARTIFACTS, agents("mine://x", text))
+
+
 PYTHON = """
 from google.adk.cli.service_registry import get_service_registry
 from shop.kept import Mine

@@ -152,7 +152,7 @@ def _register_own(
         if own_scheme == scheme:
             factories[scheme] = _factory(class_path, f"{file}: class {class_path[:200]!r}", settings)
     if module.is_file():
-        _check_allowed(MODULE, f"{module}", settings)
+        _check_allowed(MODULE, str(module), settings)
         try:
             import_module(MODULE, settings, where=str(module))
         except AgentError as error:
@@ -168,7 +168,9 @@ def _entries(file: Path, kind: Kind) -> Iterator[tuple[Path, str, str]]:
         return
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ServiceInvalid(f"{file}: it cannot be read: {' '.join(str(error).split())}") from error
-    entries = content.get("services") if isinstance(content, dict) else None
+    if content is None or (isinstance(content, dict) and "services" not in content):
+        return  # ADK lets it pass, too
+    entries = content["services"] if isinstance(content, dict) else None
     for entry in entries if isinstance(entries, list) else [None]:
         wanted = ("scheme", "type", "class")
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in wanted):

@@ -34,7 +34,9 @@ class RunRequest:
     save: Path | None = None
     """Folder for the files that the agents have saved. None: they end with the database."""
     artifact_service_uri: str | None = None
+    """Where artifacts are kept, as ADK's flag has it. None: in the database."""
     memory_service_uri: str | None = None
+    """Where memories are kept, as ADK's flag has it. None: in the database."""
 
 
 def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
