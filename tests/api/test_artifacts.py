@@ -14,9 +14,10 @@ from google.genai import types
 from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifacts
 from agentjobs.agents.sessions.service import JobSessions
 from agentjobs.queue.queue import Queue
+from agentjobs.values.saved_file import SavedFile
 from clusters import Cluster
 from plugins import Plugin
-from queue_builders import mirrored_job
+from queue_builders import TestWorker, mirrored_job
 from runs_apis import Served
 from session_stores import KEY
 
@@ -119,3 +120,37 @@ async def test_the_plugin_lists_and_copies_files(
     found = {place.name: place.read_bytes() for place in folder.iterdir()}
     assert found == {"big.png": LARGE, "user_b.txt": b"shared", "_script___31m_.._.._.bashrc": b"x"}
     assert "no artifact 'never'" in (await said("cp", "mine:never", str(folder), status=1))[1]
+
+
+async def test_a_file_at_a_uri_is_listed_with_its_place_and_a_copy_says_where_it_is(
+    plane: Cluster,
+    api: Served,
+    queue: Queue,
+    files: PostgresArtifacts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = await TestWorker(queue).register()
+    await queue.enqueue([mirrored_job("elsewhere", payload={"v": 1, **NAMES})])
+    (claimed,) = await worker.claim(1)
+    away = SavedFile("logo.png", 3, "image/png", 70, "gs://agents-files")
+    assert await worker.ack(claimed, files=(away, SavedFile("told", 0))) == "ok"
+    path = "namespaces/team/agentruns/elsewhere/artifacts"
+    (listed,) = (await api.ask("edit", path)).json["items"]
+    assert listed == {
+        "name": "logo.png", "version": 3, "type": "image/png", "bytes": 70, "address": "gs://agents-files"
+    }  # fmt: skip
+    refused = await api.ask("edit", f"{path}?file=logo.png")
+    assert (refused.code, "artifact service at gs://agents-files" in refused.json["message"]) == (404, True)
+
+    monkeypatch.setenv("PATH", f"{plane.kubectl_path.parent}{os.pathsep}{os.environ['PATH']}")
+    cluster = Cluster(plane.require_own().kubeconfig_for("edit"), plane.kubectl_path, "user")
+    plugin = Plugin(cluster, "team", None)
+    table = (await asyncio.to_thread(plugin, "artifacts", "elsewhere")).stdout.splitlines()
+    assert [line.split() for line in table] == [
+        ["NAME", "VERSION", "TYPE", "BYTES", "AGE", "AT"],
+        ["logo.png", "3", "image/png", "70", "-", "gs://agents-files"],
+    ]
+    copied = await asyncio.to_thread(plugin, "cp", "elsewhere", str(tmp_path / "out"))
+    assert copied.stderr == "logo.png: not copied: its content is kept at gs://agents-files.\n"
+    assert copied.stdout == ""

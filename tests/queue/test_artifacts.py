@@ -21,6 +21,7 @@ from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.genai import types
 from runs import ECHO, GEMINI, Job, module, until
 
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.sessions.artifacts import MIB, ArtifactLimits, PostgresArtifacts
 from agentjobs.agents.sessions.erase import erase_sessions
 from agentjobs.agents.sessions.fence import Fence, holding
@@ -281,7 +282,7 @@ async def test_erasing_a_person_erases_the_files_of_all_sessions_and_nobody_else
 async def test_a_store_of_an_earlier_release_gets_the_table(dsn: str, sessions: JobSessions) -> None:
     run(dsn, "drop table adk.artifact")
     later = JobSessions(dsn)
-    service = artifacts_of(later, ArtifactLimits())
+    service = artifacts_of(later, AgentSettings())
     assert await service.save_artifact(**KEY, filename="f", artifact=said("x")) == 0
     run(dsn, "drop table adk.artifact")
     assert await service.load_artifact(**KEY, filename="f") is None, "made again in a running process"
@@ -292,7 +293,7 @@ async def test_tables_of_another_adk_version_have_artifacts_too(dsn: str, sessio
     run(dsn, "drop table adk.artifact")
     run(dsn, "update adk.adk_internal_metadata set value = '99' where key = 'schema_version'")
     later = JobSessions(dsn)
-    service = artifacts_of(later, ArtifactLimits())
+    service = artifacts_of(later, AgentSettings())
     await service.save_artifact(**KEY, filename="f", artifact=PNG)
     assert await service.load_artifact(**KEY, filename="f") == PNG
     await later.release()
@@ -438,7 +439,7 @@ async def test_an_image_is_an_answer_that_is_kept_and_the_result_says_what_it_is
     again = await job.attempt()
     assert (again.result, again.usage.llm_calls) == (outcome.result, 0), "its ack was lost"
     store = JobSessions(dsn)
-    service = artifacts_of(store, ArtifactLimits())
+    service = artifacts_of(store, AgentSettings())
     key: dict[str, Any] = {**job.session_key, "filename": name}
     assert await service.list_versions(**key) == [0]
     blob = (await service.load_artifact(**key)).inline_data  # type: ignore[union-attr]
@@ -468,7 +469,7 @@ async def test_the_files_of_several_answers_are_all_kept_each_under_a_name_of_it
     }
     assert (await job.attempt()).result == outcome.result, "its ack was lost"
     store = JobSessions(dsn)
-    service = artifacts_of(store, ArtifactLimits())
+    service = artifacts_of(store, AgentSettings())
     for agent, name in names.items():
         part = await service.load_artifact(**job.session_key, filename=name)
         assert part is not None

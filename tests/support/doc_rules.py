@@ -58,6 +58,7 @@ EXECUTED: Mapping[tuple[str, str], str] = {
         "docs/agents.md",
         "# weather/root_agent.yaml; the job says spec.agent.module: weather",
     ): "tests/unit/agents/definition/test_yaml_agents.py",
+    ("docs/agents.md", "# /agents/services.yaml"): "tests/queue/test_uri_services.py",
     (
         "docs/agents.md",
         "head -c 32 /dev/urandom | base64 | tr -- +/ -_ > key",

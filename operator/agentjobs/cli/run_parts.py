@@ -44,31 +44,38 @@ def start_worker(settings: Settings) -> int:
 
     from agentjobs import __version__
     from agentjobs.agents.definition.settings import AgentSettings
+    from agentjobs.cli.services import check_services, with_services
     from agentjobs.worker.supervisor.config import WorkerConfig
     from agentjobs.worker.supervisor.supervisor import run_worker
 
     if not settings.allow_env_files:
         refuse_env_files(settings.path, settings.modules, settings.pool)
     try:
+        agents = AgentSettings(
+            modules=settings.modules,
+            models=settings.models,
+            preload=settings.preload,
+            session_dsn=settings.session_dsn(),
+            session_dsn_file=settings.session_dsn_file(),
+            model_timeout_seconds=settings.model_timeout_seconds,
+            tool_threads=settings.tool_threads,
+            artifact_limit_mib=settings.artifact_limit_mib,
+            session_artifacts_limit_mib=settings.session_artifacts_limit_mib,
+            credential_key_file=_credential_key_file(settings),
+            tracebacks=settings.tracebacks,
+            pool=settings.pool,
+            local=settings.local,
+        )
+        agents = with_services(
+            agents, settings.path, settings.artifact_service_uri, settings.memory_service_uri
+        )
+        if not settings.local:  # `agentjobs local` has done it before it started anything
+            check_services(agents, settings.path)
         config = WorkerConfig(
             dsn=settings.database(),
             direct_dsn=settings.direct_database(),
             queues=settings.queues,
-            settings=AgentSettings(
-                modules=settings.modules,
-                models=settings.models,
-                preload=settings.preload,
-                session_dsn=settings.session_dsn(),
-                session_dsn_file=settings.session_dsn_file(),
-                model_timeout_seconds=settings.model_timeout_seconds,
-                tool_threads=settings.tool_threads,
-                artifact_limit_mib=settings.artifact_limit_mib,
-                session_artifacts_limit_mib=settings.session_artifacts_limit_mib,
-                credential_key_file=_credential_key_file(settings),
-                tracebacks=settings.tracebacks,
-                pool=settings.pool,
-                local=settings.local,
-            ),
+            settings=agents,
             name=settings.name or socket.gethostname(),
             pool=settings.pool,
             drain_seconds=settings.drain_seconds,

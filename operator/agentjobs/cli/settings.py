@@ -171,6 +171,18 @@ class Settings(BaseSettings):
         description="The most that all versions of a session's artifacts may take together, in MiB.",
         examples=[100],
     )
+    artifact_service_uri: str | None = Field(
+        None,
+        description="Where artifacts are kept, as ADK's --artifact_service_uri has it: gs://BUCKET, file:///FOLDER, memory://, or a "
+        "scheme of services.yaml. Absent: in the session store.",
+        examples=["gs://my-bucket"],
+    )
+    memory_service_uri: str | None = Field(
+        None,
+        description="Where memories are kept, as ADK's --memory_service_uri has it: agentengine://ENGINE, rag://CORPUS, "
+        "sqlite:////FILE, memory://, or a scheme of services.yaml. Absent: in the session store.",
+        examples=["agentengine://1234567890"],
+    )
     credential_key_file: Path | None = Field(
         None,
         description="A file, from a Secret, with the keys that seal credentials which tools have got for users: one a line, the first "

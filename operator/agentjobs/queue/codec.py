@@ -329,7 +329,12 @@ def files_rows(acks: Iterable[Ack]) -> list[JsonObject]:
             "f": {
                 clean(file.name): None
                 if file.version is None
-                else [file.version, clean(file.mime_type), file.size_bytes]
+                else [
+                    file.version,
+                    clean(file.mime_type),
+                    file.size_bytes,
+                    *([clean(file.address)] if file.address else ()),
+                ]
                 for file in ack.files
             },
         }

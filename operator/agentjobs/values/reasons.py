@@ -341,6 +341,18 @@ class Reason(StrEnum):
         "agents",
         "The session store could not be reached: not the job's fault.",
     )
+    ARTIFACT_SERVICE_UNAVAILABLE = (
+        "ArtifactServiceUnavailable",
+        Follows.REFUNDS,
+        "agents",
+        "The pool's artifact service, set by URI, could not be reached or denied access: not the job's fault.",
+    )
+    MEMORY_SERVICE_UNAVAILABLE = (
+        "MemoryServiceUnavailable",
+        Follows.REFUNDS,
+        "agents",
+        "The pool's memory service, set by URI, could not be reached or denied access: not the job's fault.",
+    )
     SESSION_FENCED = (
         "SessionFenced",
         Follows.REFUNDS,

@@ -173,6 +173,16 @@ REMEDIES: Mapping[Reason, Remedy] = {
         Who.PLATFORM,
         "Nothing is charged. Look at the database of `sessionUrl` ([failure-modes.md](failure-modes.md#postgres))",
     ),
+    Reason.ARTIFACT_SERVICE_UNAVAILABLE: Remedy(
+        Who.POOL,
+        "Nothing is charged. Look at the place that the message names (`pools.<name>.artifactServiceUri`): whether it is there, and "
+        "the pool's account may read and write it",
+    ),
+    Reason.MEMORY_SERVICE_UNAVAILABLE: Remedy(
+        Who.POOL,
+        "Nothing is charged. Look at the place that the message names (`pools.<name>.memoryServiceUri`): whether it is there, and the "
+        "pool's account may read and write it",
+    ),
     Reason.SESSION_FENCED: Remedy(Who.NOBODY, f"{_ITSELF}: a later run has the session"),
     Reason.ATTEMPT_TIMEOUT: Remedy(
         Who.AUTHOR,

@@ -11,6 +11,8 @@ from agentjobs.values.bounds import count, name
 MOST_TOLD = 1000
 """The most files of which one run tells, and at which a job's list takes no further ones."""
 
+ADDRESS_CHARACTERS = 500
+
 
 @dataclass(frozen=True, slots=True)
 class SavedFile:
@@ -21,6 +23,8 @@ class SavedFile:
     """None: the agent has deleted the file."""
     mime_type: str = ""
     size_bytes: int = 0
+    address: str = ""
+    """The place of the service that keeps it, such as ``gs://bucket``. Empty: the session store."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -28,6 +32,7 @@ class SavedFile:
             "version": self.version,
             "mime_type": self.mime_type,
             "size_bytes": self.size_bytes,
+            "address": self.address,
         }
 
     @classmethod
@@ -39,4 +44,5 @@ class SavedFile:
             None if version is None else count(version),
             name(value.get("mime_type", "")),
             count(value.get("size_bytes", 0)),
+            name(value.get("address", ""), ADDRESS_CHARACTERS),
         )

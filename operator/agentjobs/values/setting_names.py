@@ -38,6 +38,8 @@ CHART: Mapping[str, tuple[str, ...]] = {
     "tool_threads": ("pools.<name>.toolThreads",),
     "artifact_limit_mib": ("pools.<name>.artifactLimitMib",),
     "session_artifacts_limit_mib": ("pools.<name>.sessionArtifactsLimitMib",),
+    "artifact_service_uri": ("pools.<name>.artifactServiceUri",),
+    "memory_service_uri": ("pools.<name>.memoryServiceUri",),
     # the operator
     "namespaces": ("watchNamespaces",),
     "queue_access": ("queues",),

@@ -6,7 +6,7 @@ The supervisor sends them to the template, and imports this module: so it import
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -32,6 +32,12 @@ class AgentSettings:
     """The most that one version of one artifact may take, in MiB."""
     session_artifacts_limit_mib: int = 100
     """The most that all versions of a session's artifacts may take together, in MiB."""
+    artifact_service_uri: str | None = field(default=None, repr=False)
+    """Where artifacts are kept, as ADK's ``--artifact_service_uri``. None: in the session store. It may hold a secret."""
+    memory_service_uri: str | None = field(default=None, repr=False)
+    """Where memories are kept, as ADK's ``--memory_service_uri``. None: in the session store. It may hold a secret."""
+    services_folder: str | None = None
+    """The folder of ``services.yaml`` and ``services.py``, for services by URI. None: there is neither."""
     credential_key_file: str | None = None
     """A file with the keys that seal credentials of users. None: a credential lasts for one run."""
     tracebacks: bool = False

@@ -391,6 +391,10 @@ class _Attempt:
         self._lost(replace(loss.rule, quote=False), loss.subject(arguments), error)
 
     def _lost(self, rule: Rule, part: str, error: BaseException | None) -> None:
+        ours = next((link for link in chain(error) if isinstance(link, AgentError)), None) if error else None
+        if ours is not None:  # it has its own verdict: a bucket that is away is no fault of the tool's
+            self._meter.stop(Rule(ours.verdict, ours.reason, str(ours), quote=False), "")
+            return
         quote = quoted(error, rule) if error is not None else ""
         if error is not None and self._meter.stopped is None:
             place, self._lost_at = place_of(error, self._module), frames_of(error, self._module)

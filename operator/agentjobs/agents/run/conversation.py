@@ -18,11 +18,11 @@ from agentjobs.agents.run.continuation import FINISHED
 from agentjobs.agents.run.events import AnswerFile
 from agentjobs.agents.run.history import MARKER, visible
 from agentjobs.agents.run.invocation import choose, has_spoken
-from agentjobs.agents.sessions.artifacts import ArtifactLimits
 from agentjobs.agents.sessions.fence import Fence, holding
 from agentjobs.agents.sessions.service import (
     JobSessions,
     artifacts_of,
+    artifacts_place,
     credentials_of,
     memory_of,
     service_for,
@@ -136,8 +136,8 @@ async def open_conversation(
             service=SessionView(
                 service, lambda events: visible(events, invocation_id, agent.root, spec.answers)
             ),
-            artifacts=ToldArtifacts(artifacts_of(service, limits_of(settings)), on_file),
-            memory=memory_of(service),
+            artifacts=ToldArtifacts(artifacts_of(service, settings), on_file, artifacts_place(settings)),
+            memory=memory_of(service, settings),
             credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,
             user_id=spec.user_id,
@@ -154,11 +154,6 @@ async def open_conversation(
             holding.reset(token)
         if isinstance(service, JobSessions):
             await service.release()
-
-
-def limits_of(settings: AgentSettings) -> ArtifactLimits:
-    """The pool's limits of artifacts."""
-    return ArtifactLimits(settings.artifact_limit_mib, settings.session_artifacts_limit_mib, settings.pool)
 
 
 async def _session(service: BaseSessionService, app_name: str, user_id: str, session_id: str) -> Session:

@@ -24,16 +24,29 @@ class Store(Protocol):
         ...
 
 
-class HomeStore:
+class Home:
+    """The event loop of one run. To be made on it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, which runs on that loop."""
+        if asyncio.get_running_loop() is self._loop:
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+class HomeStore(Home):
     """The store for one run. To be made on the run's event loop."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__()
         self._store = store
-        self._loop = asyncio.get_running_loop()
 
     async def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """The result of ``work``."""
-        return await self._at_home(self._store.in_store(work))
+        return await self.call(self._store.in_store(work))
 
     async def write(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """The result of ``work``, which begins only while the run's lease holds (H13)."""
@@ -42,9 +55,4 @@ class HomeStore:
             await wait_for_lease()
             return await self._store.in_store(work)
 
-        return await self._at_home(leased())
-
-    async def _at_home(self, work: Coroutine[Any, Any, T]) -> T:
-        if asyncio.get_running_loop() is self._loop:
-            return await work
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        return await self.call(leased())

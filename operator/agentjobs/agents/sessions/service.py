@@ -19,6 +19,7 @@ from google.adk.auth.credential_service.in_memory_credential_service import InMe
 from google.adk.memory import BaseMemoryService, InMemoryMemoryService
 from google.adk.sessions import BaseSessionService, InMemorySessionService
 
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.sessions import sql
 from agentjobs.agents.sessions.artifact_sql import ARTIFACT_TABLE, WITH_SESSION
@@ -26,7 +27,7 @@ from agentjobs.agents.sessions.artifacts import ArtifactLimits, PostgresArtifact
 from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store, lacks_tables
 from agentjobs.agents.sessions.credential_sql import CREDENTIAL_TABLE
 from agentjobs.agents.sessions.fence import FENCE_TABLE
-from agentjobs.agents.sessions.home import HomeStore
+from agentjobs.agents.sessions.home import Home, HomeStore
 from agentjobs.agents.sessions.memory import PostgresMemory
 from agentjobs.agents.sessions.memory_sql import MEMORY_TABLE
 from agentjobs.agents.sessions.postgres import PostgresSessions
@@ -243,14 +244,48 @@ def service_for(dsn: str | None, file: str | None = None) -> BaseSessionService:
     return _by_dsn[dsn]
 
 
-def artifacts_of(service: BaseSessionService, limits: ArtifactLimits) -> BaseArtifactService:
-    """The artifact service of a run, which lasts as long as its sessions do. To be called on the run's event loop."""
-    return PostgresArtifacts(service, limits) if isinstance(service, JobSessions) else _in_memory()[1]
+def artifacts_of(service: BaseSessionService, settings: AgentSettings) -> BaseArtifactService:
+    """The artifact service of a run: that of the pool's URI, else one that lasts as long as its sessions do. To be called on the
+    run's event loop."""
+    if settings.artifact_service_uri is not None:
+        from agentjobs.agents.sessions import uri_artifacts, uri_calls, uri_services
+
+        return uri_artifacts.UriArtifacts(
+            uri_calls.UriCalls(uri_services.ARTIFACTS, settings, _home_of(service))
+        )
+    return (
+        PostgresArtifacts(service, limits_of(settings))
+        if isinstance(service, JobSessions)
+        else _in_memory()[1]
+    )
 
 
-def memory_of(service: BaseSessionService) -> BaseMemoryService:
-    """The memory service of a run, which lasts as long as its sessions do. To be called on the run's event loop."""
+def artifacts_place(settings: AgentSettings) -> str:
+    """Where artifacts are kept, for people. Empty: in the session store."""
+    if settings.artifact_service_uri is None:
+        return ""
+    from agentjobs.agents.sessions.uri_services import shown_uri
+
+    return shown_uri(settings.artifact_service_uri)
+
+
+def limits_of(settings: AgentSettings) -> ArtifactLimits:
+    """The pool's limits of artifacts in the session store."""
+    return ArtifactLimits(settings.artifact_limit_mib, settings.session_artifacts_limit_mib, settings.pool)
+
+
+def memory_of(service: BaseSessionService, settings: AgentSettings) -> BaseMemoryService:
+    """The memory service of a run: that of the pool's URI, else one that lasts as long as its sessions do. To be called on the
+    run's event loop."""
+    if settings.memory_service_uri is not None:
+        from agentjobs.agents.sessions import uri_calls, uri_memory, uri_services
+
+        return uri_memory.UriMemory(uri_calls.UriCalls(uri_services.MEMORY, settings, _home_of(service)))
     return PostgresMemory(service) if isinstance(service, JobSessions) else _in_memory()[2]
+
+
+def _home_of(service: BaseSessionService) -> Home:
+    return HomeStore(service) if isinstance(service, JobSessions) else Home()
 
 
 def credentials_of(service: BaseSessionService, app_name: str, key_file: str | None) -> BaseCredentialService:

@@ -14,8 +14,14 @@ from agentjobs.values.saved_file import SavedFile
 class ToldArtifacts(BaseArtifactService):
     """Another service, whose saves and deletions are told once they are done."""
 
-    def __init__(self, service: BaseArtifactService, on_file: Callable[[SavedFile], None]) -> None:
+    def __init__(
+        self, service: BaseArtifactService, on_file: Callable[[SavedFile], None], address: str = ""
+    ) -> None:
+        """
+        :param address: where the service keeps the files. Empty: in the session store.
+        """
         self._service = service
+        self._address = address
         self._on_file = on_file
 
     async def save_artifact(
@@ -24,7 +30,7 @@ class ToldArtifacts(BaseArtifactService):
         part = ensure_part(artifact)
         version = await self._service.save_artifact(filename=filename, artifact=part, **whose)
         mime_type, size = _type_and_size(part)
-        self._on_file(SavedFile(filename, version, mime_type, size))
+        self._on_file(SavedFile(filename, version, mime_type, size, self._address))
         return version
 
     async def delete_artifact(self, *, filename: str, **whose: Any) -> None:

@@ -111,11 +111,11 @@ def told_by(error: BaseException) -> BaseException:
     ``APIConnectionError`` for Anthropic's 403. The provider's or transport's own error is the context of that
     exception until ADK raises it again, so this is to be called where ``error`` is raised first.
     """
-    names = _names(error)
+    names = names_of(error)
     if not names[0].startswith("litellm.") or any(name in error_rules.LITELLM_KNOWS_BETTER for name in names):
         return error
     for link in _context(error):
-        names = _names(link)
+        names = names_of(link)
         if names[0].startswith("litellm."):
             continue
         if status_of(link) is not None or any(name in error_rules.BY_CALL_CLASS for name in names):
@@ -142,7 +142,7 @@ def _row_of_code(name: str) -> tuple[str, Rule]:
 def _row_of_text(error: BaseException) -> tuple[str, Rule] | None:
     """The table's row for an error that only its text tells apart. None: it is no such one."""
     for kind, pattern, rule in error_rules.BY_TEXT:
-        if _names(error)[0] == kind and re.search(pattern, str(error)):
+        if names_of(error)[0] == kind and re.search(pattern, str(error)):
             return f"text {pattern}", rule
     return None
 
@@ -158,7 +158,7 @@ def _row_of_status(status: int) -> tuple[str, Rule] | None:
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that a provider's error carries. None: it carries none, or is of another kind."""
-    names = _names(error)
+    names = names_of(error)
     if not any(name in error_rules.API_ERRORS or name.startswith(("litellm.", "openai.")) for name in names):
         return None
     response = getattr(error, "response", None)
@@ -185,7 +185,7 @@ def _row_of_state(error: BaseException, written: Collection[str]) -> tuple[str, 
 def _row(
     error: BaseException, origin: Origin, delay: float | None, written: Collection[str]
 ) -> tuple[str, Rule]:
-    names = _names(error)
+    names = names_of(error)
     for name in names:
         if name in error_rules.WHEREVER_RAISED:
             return f"class {name}", error_rules.WHEREVER_RAISED[name]
@@ -241,7 +241,7 @@ def _row_of_call(error: BaseException, names: list[str], delay: float | None) ->
     if "google.GoogleAuthError" in names and getattr(error, "retryable", False) is True:
         return "token", error_rules.UNREACHABLE  # the server of tokens is away, and no key was refused
     for link in chain(error):  # OpenAI's client calls it a lost connection that an address has no host
-        found_name = next((name for name in _names(link) if name in error_rules.BY_CALL_CLASS), "")
+        found_name = next((name for name in names_of(link) if name in error_rules.BY_CALL_CLASS), "")
         if error_rules.BY_CALL_CLASS.get(found_name) is error_rules.REFUSED_BY_CLIENT:
             return f"class {found_name}", error_rules.REFUSED_BY_CLIENT
     for name in names:
@@ -304,7 +304,7 @@ def tool_of_result(error: BaseException) -> str:
     return ""
 
 
-def _names(error: BaseException) -> list[str]:
+def names_of(error: BaseException) -> list[str]:
     """The names ``package.Class`` along the error's MRO, the most derived class first."""
     return [f"{c.__module__.split('.', 1)[0]}.{c.__name__}" for c in type(error).__mro__]
 

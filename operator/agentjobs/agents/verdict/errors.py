@@ -42,6 +42,20 @@ class SessionStoreUnavailable(AgentError):
     reason = Reason.SESSION_STORE_UNAVAILABLE
 
 
+class ArtifactServiceUnavailable(AgentError):
+    """The pool's artifact service, set by URI, failed. The attempt is refunded, since the job is not at fault."""
+
+    verdict = Verdict.SNOOZE
+    reason = Reason.ARTIFACT_SERVICE_UNAVAILABLE
+
+
+class MemoryServiceUnavailable(AgentError):
+    """The pool's memory service, set by URI, failed. The attempt is refunded, since the job is not at fault."""
+
+    verdict = Verdict.SNOOZE
+    reason = Reason.MEMORY_SERVICE_UNAVAILABLE
+
+
 class SessionFenced(AgentError):
     """A later run has taken the session, so this run's write was refused and the run is refunded (H13)."""
 

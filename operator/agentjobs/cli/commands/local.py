@@ -40,6 +40,25 @@ def local(
             help="Copy the files that agents have saved (artifacts) into this folder at the end.",
         ),
     ] = None,
+    artifact_service_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--artifact-service-uri",
+            "--artifact_service_uri",
+            metavar="URI",
+            help="Keep artifacts there, as `adk run` does: gs://BUCKET, file:///FOLDER, or a scheme of services.yaml. "
+            "Default: in the database.",
+        ),
+    ] = None,
+    memory_service_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--memory-service-uri",
+            "--memory_service_uri",
+            metavar="URI",
+            help="Keep memories there, as `adk run` does: agentengine://ENGINE, sqlite:////FILE. Default: in the database.",
+        ),
+    ] = None,
     slots: Annotated[
         int, typer.Option(min=1, max=100, help="How many jobs of each queue to run at once.")
     ] = 10,
@@ -107,5 +126,7 @@ def local(
 
     if save is not None and save.exists() and not save.is_dir():
         raise BadInput(f"--save {save}: it is no folder. Name one, or one to be made.")
-    request = replace(request, save=save)
+    request = replace(
+        request, save=save, artifact_service_uri=artifact_service_uri, memory_service_uri=memory_service_uri
+    )
     sys.exit(run(request, data=data, slots=slots, verbose=verbose, approve_all=yes))

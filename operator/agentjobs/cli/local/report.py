@@ -51,6 +51,8 @@ def kept_files(shown: NamedJob) -> str:
     if not files:
         return ""
     names = ", ".join(printable(file.name) for file in files) + (f" and {more} more" if more > 0 else "")
+    if place := next((file.address for file in files if file.address), ""):
+        return f"{shown.name}: saved {names}, at {place}."
     return f"{shown.name}: saved {names}. Copy with --save DIR."
 
 

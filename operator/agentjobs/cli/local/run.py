@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, INTERRUPTED_EXIT_STATUS, BadInput, Unavailable
 from agentjobs.cli.local import agentfolder, report
 from agentjobs.cli.local.interrupts import Interrupts
@@ -21,6 +23,8 @@ from agentjobs.cli.local.run_request import RunRequest, top_package
 from agentjobs.cli.local.saved_files import save_files
 from agentjobs.cli.local.schedules import LocalSchedules, new_job
 from agentjobs.cli.local.worker import LocalWorker
+from agentjobs.cli.questions import printable
+from agentjobs.cli.services import check_services, with_services
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError
 from agentjobs.queue import migrate
@@ -69,6 +73,7 @@ async def _run(
     interrupted: asyncio.Event,
 ) -> int:
     environment, warnings = agentfolder.read_env(request.env_files)
+    _check_services(request, environment)
     async with contextlib.AsyncExitStack() as stack:
         progress = stack.enter_context(ProgressTable(live=False if verbose else None))
         for warning in warnings:
@@ -243,7 +248,10 @@ async def _save(dsn: str, request: RunRequest, progress: ProgressTable, rows: Se
         return False
     for place in saved:
         progress.say(f"Saved {place}")
-    if not saved:
+    elsewhere = [file for row in rows for file in row.job.files if file.address]
+    for file in elsewhere:
+        progress.say(f"Not copied: {printable(file.name)} is kept at {file.address}")
+    if not saved and not elsewhere:
         progress.say("The agents have saved no files.")
     return True
 
@@ -251,6 +259,13 @@ async def _save(dsn: str, request: RunRequest, progress: ProgressTable, rows: Se
 def _print_answers(rows: Sequence[NamedJob], *, bare: bool) -> None:
     sys.stdout.write(report.answers(rows, bare=bare))
     sys.stdout.flush()
+
+
+def _check_services(request: RunRequest, environment: Mapping[str, str]) -> None:
+    """Makes the services by URI once. Raises BadInput."""
+    settings = AgentSettings(modules=request.modules, local=True)
+    settings = with_services(settings, request.path, request.artifact_service_uri, request.memory_service_uri)
+    check_services(settings, request.path, {**environment, **os.environ})
 
 
 async def _start_worker(
@@ -273,6 +288,10 @@ async def _start_worker(
             path=request.path,
             environment=environment,
             log=Path("/dev/stderr") if verbose else None,
+            services={
+                "AGENTJOBS_ARTIFACT_SERVICE_URI": request.artifact_service_uri,
+                "AGENTJOBS_MEMORY_SERVICE_URI": request.memory_service_uri,
+            },
         )
     )
 

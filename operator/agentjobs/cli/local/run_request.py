@@ -33,6 +33,10 @@ class RunRequest:
     """Whether standard output gets the answer alone: the command named one agent and one message."""
     save: Path | None = None
     """Folder for the files that the agents have saved. None: they end with the database."""
+    artifact_service_uri: str | None = None
+    """Where artifacts are kept, as ADK's flag has it. None: in the database."""
+    memory_service_uri: str | None = None
+    """Where memories are kept, as ADK's flag has it. None: in the database."""
 
 
 def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:

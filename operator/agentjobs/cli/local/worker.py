@@ -37,7 +37,11 @@ class LocalWorker:
         path: Sequence[Path],
         environment: Mapping[str, str],
         log: Path | None,
+        services: Mapping[str, str | None],
     ) -> None:
+        """
+        :param services: the variables of services by URI.
+        """
         self._settings = {
             "AGENTJOBS_QUEUES": ",".join(f"{queue}={slots}" for queue, slots in queues.items()),
             "AGENTJOBS_MODULES": ",".join(modules),
@@ -52,6 +56,7 @@ class LocalWorker:
             "AGENTJOBS_MODEL_HEALTH": "false",
             "AGENTJOBS_LOG_FORMAT": "text",
             "AGENTJOBS_TRACEBACKS": "true",  # to the developer's own terminal
+            **{name: uri for name, uri in services.items() if uri},
         }
         self._dsn = dsn
         self._environment = environment

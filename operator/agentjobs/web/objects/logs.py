@@ -63,10 +63,14 @@ class RunArtifact(ApiModel):
     version: Count = Field(description="version: number of the newest one, from 0 on.")
     type: str = Field(default="", description="type of its content, as the agent names it.")
     bytes: Count = Field(description="bytes of its content.")
-    time: Time = Field(description="time at which it was saved.")
+    time: Time | None = Field(
+        default=None,
+        description="time at which it was saved. Absent means: not known, of one that is kept elsewhere.",
+    )
     address: str | None = Field(
         default=None,
-        description="address of a content that is kept elsewhere. Absent means: it is kept here.",
+        description="address of a content that is kept elsewhere: its own, or that of the pool's artifact service. Absent means: "
+        "it is kept here.",
     )
 
 

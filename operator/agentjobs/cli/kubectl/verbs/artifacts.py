@@ -35,12 +35,18 @@ def artifacts(where: Where, name: o.Name, form: o.Output = "") -> None:
     if not found:
         echo(f"{name}: its agents have saved no files.", err=True)
         return
+    elsewhere = any(file.get("address") for file in found)
     columns = [
         Column("NAME", lambda file: output.printable(str(file.get("name") or "")), shrinks=True),
         Column("VERSION", lambda file: str(file.get("version") or 0)),
         Column("TYPE", lambda file: output.printable(str(file.get("type") or "")), shrinks=True),
         Column("BYTES", lambda file: str(file.get("bytes") or 0)),
         Column("AGE", lambda file: age(file.get("time"), now)),
+        *(
+            [Column("AT", lambda file: output.printable(str(file.get("address") or "")), shrinks=True)]
+            if elsewhere
+            else ()
+        ),
     ]
     echo(output.table(columns, found, width=output.terminal_width()))
 
@@ -71,8 +77,13 @@ def cp(
     target.mkdir(parents=True, exist_ok=True)
     with ApiServer.open(where) as server:
         api = RunsApi(server)
-        wanted = [file] if file else [str(one["name"]) for one in files(api, name) if not one.get("address")]
-        if not wanted:
+        found = [] if file else list(files(api, name))
+        wanted = [file] if file else [str(one["name"]) for one in found if not one.get("address")]
+        for listed in found:
+            if address := listed.get("address"):
+                told = f"{listed.get('name')}: not copied: its content is kept at {address}."
+                echo(output.printable(told), err=True)
+        if not wanted and not found:
             echo(f"{name}: its agents have saved no files.", err=True)
         for one in wanted:
             query = {"file": one, **({"version": str(version)} if version is not None else {})}

@@ -1,6 +1,6 @@
 -- note_files: what runs have told to have saved and deleted, of jobs that this worker still runs. A job's list takes no more names once
 -- it has 1000. It tells nobody: the ack that follows does.
--- p_rows: [{i id, t token, f {name: [version, type, bytes], or null where it was deleted}}]
+-- p_rows: [{i id, t token, f {name: [version, type, bytes, place where it is not the session store], or null where it was deleted}}]
 -- Indexes: primary keys. Lock order: running rows by id, so that none of these jobs ends meanwhile, and is erased; file rows by id.
 create or replace function note_files(p_worker uuid, p_rows json) returns void language sql
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$

@@ -27,7 +27,7 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean, p_en
     'next_at', w.next_at, 'asked', w.asked, 'asked_until', w.asked_until,
     'files', (select json_build_object(
                 'count', (select count(*) from jsonb_each(s.files) f where jsonb_typeof(f.value) = 'array'),
-                'first', (select json_agg(json_build_array(f.key, f.value->0, f.value->1, f.value->2) order by f.key collate "C")
+                'first', (select json_agg(jsonb_build_array(f.key) || f.value order by f.key collate "C")
                           from (select f.key, f.value from jsonb_each(s.files) f where jsonb_typeof(f.value) = 'array'
                                 order by f.key collate "C" limit 20) f)) from saved_file s where s.id = j.id),
     'posted_run', j.posted_run, 'imported', o.imported, 'payload', j.payload,

@@ -313,10 +313,10 @@ create table attempt (
   primary key (id, run)
 );
 
--- One job whose agents have saved files, as its runs have told (note_files); the files are in the session store.
+-- One job whose agents have saved files, as its runs have told (note_files); the files are in the session store, or at their place.
 create table saved_file (
   id    bigint primary key,                    -- of job
-  files jsonb not null                         -- {name: [newest version, type, bytes]}; null in the place of a deleted one
+  files jsonb not null                         -- {name: [newest version, type, bytes, place or none]}; null: deleted
 );
 
 -- One run whose output somebody reads while it runs, or has just read (want_output): the end of what it has printed. It is worth
