@@ -107,6 +107,8 @@ def without_nulls(value: Any) -> Any:
             for key, inner in value.items()
             if inner is not None
         }
+    if isinstance(value, list):
+        return [without_nulls(inner) for inner in value]
     return value
 
 
@@ -156,7 +158,9 @@ def _unknown_fields(model: type[BaseModel], content: object, path: str) -> Itera
         if key not in known:
             yield Problem(where, f"unknown field; {_suggestion(str(key), known)}")
         elif inner := _model_in(known[key]):
-            yield from _unknown_fields(inner, value, f"{where}.")
+            for place, one in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                path_ = f"{where}." if place is None else f"{where}[{place}]."
+                yield from _unknown_fields(inner, one, path_)
 
 
 def _suggestion(key: str, known: Mapping[str, object]) -> str:
@@ -166,10 +170,13 @@ def _suggestion(key: str, known: Mapping[str, object]) -> str:
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model in a field's annotation, such as ``Budget | None``. None: it has no model."""
+    """The model in a field's annotation, such as ``Budget | None``, or of a list's items. None: it has no model."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if isinstance(annotation, types.UnionType):
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated or origin is list:
+        return _model_in(typing.get_args(annotation)[0])
+    if origin is types.UnionType or origin is typing.Union:
         return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
     return None
 

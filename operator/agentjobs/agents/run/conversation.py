@@ -14,6 +14,7 @@ from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.resolve import Resolved
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.lease_gate import wait_for_lease
+from agentjobs.agents.run import given_files
 from agentjobs.agents.run.continuation import FINISHED
 from agentjobs.agents.run.events import AnswerFile
 from agentjobs.agents.run.history import MARKER, visible
@@ -29,6 +30,7 @@ from agentjobs.agents.sessions.service import (
 )
 from agentjobs.agents.sessions.told_artifacts import ToldArtifacts
 from agentjobs.agents.sessions.view import SessionView
+from agentjobs.values.input_file import InputFile
 from agentjobs.values.names import own_session
 from agentjobs.values.saved_file import SavedFile
 
@@ -61,6 +63,10 @@ class Conversation:
     """Events that earlier runs of this invocation stored and that lead somewhere, oldest first."""
     state: Mapping[str, Any]
     """What the session's state gets with the message: nothing, once a run of the job has spoken."""
+    files: Sequence[InputFile]
+    """What comes with the message: nothing in an invocation that begins after a run of the job has spoken."""
+    unsaved: Sequence[InputFile]
+    """The files that are to become artifacts before the agent runs."""
     single_step: bool
     """Whether the agent ends with its first final event."""
     marks_its_end: bool
@@ -84,16 +90,24 @@ class Conversation:
             mark = Event(author=MARKER, invocation_id=self.invocation_id, custom_metadata={FINISHED: True})
             await self.service.append_event(session, mark)
 
+    @property
+    def _key(self) -> dict[str, Any]:
+        return {"app_name": self.app_name, "user_id": self.user_id, "session_id": self.session_id}
+
+    async def save_files(self, uid: str) -> None:
+        """Saves what the job is given as artifacts, before the agent runs.
+
+        :raises ArtifactRefused: the pool's limits have no room for it.
+        """
+        if self.unsaved:
+            await given_files.save(self.unsaved, self.artifacts, self._key, uid)
+
     async def keep(self, file: AnswerFile) -> None:
         """Saves a file of the answer as an artifact, unless an earlier run has.
 
         :raises ArtifactRefused: the pool's limits have no room for it.
         """
-        key: dict[str, Any] = {
-            "app_name": self.app_name,
-            "user_id": self.user_id,
-            "session_id": self.session_id,
-        }
+        key = self._key
         if not await self.artifacts.list_versions(**key, filename=file.name):
             part = types.Part(inline_data=types.Blob(mime_type=file.mime_type, data=file.data))
             await self.artifacts.save_artifact(**key, filename=file.name, artifact=part)
@@ -131,6 +145,8 @@ async def open_conversation(
         invocation_id = choose(spec.uid, spec.round, spoken)
         seen = visible(session.events, invocation_id, agent.root, spec.answers)
         history = [event for event in seen if event.invocation_id == invocation_id]
+        first = not has_spoken(spec.uid, spoken)
+        files = [InputFile.from_json(one) for one in spec.inputs]
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
             service=SessionView(
@@ -144,7 +160,9 @@ async def open_conversation(
             session_id=session_id,
             invocation_id=invocation_id,
             history=history,
-            state={} if has_spoken(spec.uid, spoken) else spec.state,
+            state=spec.state if first else {},
+            files=files if first or invocation_id in spoken else (),
+            unsaved=given_files.to_save(files, agent) if first and files else (),
             single_step=single_step,
             marks_its_end=not single_step or acts_after_its_answer(agent),
             lasts=isinstance(service, JobSessions),
