@@ -157,9 +157,7 @@ async def test_a_job_that_waits_can_be_cancelled_and_deleted(b: Bench) -> None:
 
 async def test_a_suspended_job_takes_its_files_in_and_stays_suspended(b: Bench) -> None:
     async with b.running():
-        await b.objects.create(
-            "job", {"suspend": True, "inputs": [from_config_map("data", "a", name="a")]}
-        )
+        await b.objects.create("job", {"suspend": True, "inputs": [from_config_map("data", "a", name="a")]})
         await held(b, "job")
         await config_map(b.objects, "data", {"a": "1"})
         await eventually(lambda: b.objects.status("job"), lambda s: s.get("reason") == "Suspended")
@@ -217,9 +215,7 @@ async def test_a_tenant_whose_objects_may_not_be_read_delays_nobody(cluster: Clu
         can = partial(cluster.kubectl, *asked, check=False)
         await eventually(lambda: asyncio.to_thread(can), lambda said: said.strip() == "yes")
         await config_map(other, "data", {"a": "1"})
-        async with b.running(
-            kubeconfig=str(kubeconfig), namespaces=(b.objects.namespace, other.namespace)
-        ):
+        async with b.running(kubeconfig=str(kubeconfig), namespaces=(b.objects.namespace, other.namespace)):
             worker = await b.worker()
             for number in range(30):
                 await b.objects.create(f"job-{number}", {"inputs": [from_config_map("data", "a", name="a")]})

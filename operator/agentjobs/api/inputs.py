@@ -5,6 +5,7 @@ They are data for the agent: nothing of them is imported or executed (invariant 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -17,6 +18,9 @@ INPUT_BYTES = 700 << 10
 """The most bytes of all inputs of a job together: they travel with it through the queue."""
 NAME_MAX_LENGTH = 128
 KEY_MAX_LENGTH = 253
+_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]*"
+NAME_PATTERN = re.compile(f"(?={_NAME}$).{{1,{NAME_MAX_LENGTH}}}")
+"""Names of files that a job may be given."""
 
 EXACTLY_ONE_SOURCE = "set exactly one of configMapKeyRef and secretKeyRef"
 NAMES_TWICE = "has the same name twice: give each input a name of its own"
@@ -87,9 +91,7 @@ class Input(Source):
 
     model_config = ConfigDict(json_schema_extra=validations(_source_rule()))
 
-    name: Annotated[
-        str, Field(min_length=1, max_length=NAME_MAX_LENGTH, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
-    ] = Field(
+    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX_LENGTH, pattern=f"^{_NAME}$")] = Field(
         description="name of the file, such as data.csv: letters, digits, '.', '_' and '-', at most 128, not beginning with "
         "'.' or '-'. Unique in the list.",
     )

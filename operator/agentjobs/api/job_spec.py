@@ -191,9 +191,10 @@ class JobSpec(ApiModel):
 
     @model_validator(mode="after")
     def _one_message(self) -> Self:
-        if (self.message is None) == (self.message_from is None):
-            got = "neither" if self.message is None else "both"
-            raise refuse(f"{MESSAGE_OR_SOURCE}: got {got}", "message")
+        if self.message is None and self.message_from is None:
+            raise refuse("is required", "message")
+        if self.message is not None and self.message_from is not None:
+            raise refuse(f"{MESSAGE_OR_SOURCE}: got both", "message")
         return self
 
     @model_validator(mode="after")

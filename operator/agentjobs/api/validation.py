@@ -93,7 +93,9 @@ def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Pr
     try:
         model.model_validate(content)
     except ValidationError as error:
-        problems += [_problem(detail) for detail in error.errors(include_url=False)]
+        found = [_problem(detail) for detail in error.errors(include_url=False)]
+        # the model tells it alone where nothing else is wrong
+        problems += [problem for problem in _missing_message(model, content) if problem not in found] + found
     if model is ScheduledAgentJob:
         problems += _schedule_problems(content.get("spec"))
     return problems
@@ -125,6 +127,13 @@ def _name_problems(metadata: object, max_length: int) -> Iterator[Problem]:
         if not _SUBDOMAIN.fullmatch(name):
             wanted = "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
             yield Problem("metadata.name", f"wants {wanted}, got {_shown(name)}")
+
+
+def _missing_message(model: type[AgentJob] | type[ScheduledAgentJob], content: object) -> Iterator[Problem]:
+    path = ("spec",) if model is AgentJob else ("spec", "jobTemplate", "spec")
+    spec = _at(content, *path)
+    if isinstance(spec, Mapping) and not spec.keys() & {"message", "messageFrom"}:
+        yield Problem(_path((*path, "message")), "is required")
 
 
 def _schedule_problems(spec: object) -> Iterator[Problem]:

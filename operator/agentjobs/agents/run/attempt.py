@@ -191,7 +191,6 @@ class _Attempt:
             return await self._with_files(self._complete(going_on.ending, conversation), conversation)
         if isinstance(going_on, Asked):
             return self._asked(going_on.questions, agent, conversation)
-        await conversation.save_files(self._spec.uid)
         self._steps, self._answered = Steps(going_on.root), going_on.answered
         agent_from_here = replace(agent, root=going_on.root)
         runner = runner_of(agent_from_here, conversation, self._meter, self._settings, self._steps)

@@ -65,8 +65,6 @@ class Conversation:
     """What the session's state gets with the message: nothing, once a run of the job has spoken."""
     files: Sequence[InputFile]
     """What comes with the message: nothing in an invocation that begins after a run of the job has spoken."""
-    unsaved: Sequence[InputFile]
-    """The files that are to become artifacts before the agent runs."""
     single_step: bool
     """Whether the agent ends with its first final event."""
     marks_its_end: bool
@@ -90,24 +88,16 @@ class Conversation:
             mark = Event(author=MARKER, invocation_id=self.invocation_id, custom_metadata={FINISHED: True})
             await self.service.append_event(session, mark)
 
-    @property
-    def _key(self) -> dict[str, Any]:
-        return {"app_name": self.app_name, "user_id": self.user_id, "session_id": self.session_id}
-
-    async def save_files(self, uid: str) -> None:
-        """Saves what the job is given as artifacts, before the agent runs.
-
-        :raises ArtifactRefused: the pool's limits have no room for it.
-        """
-        if self.unsaved:
-            await given_files.save(self.unsaved, self.artifacts, self._key, uid)
-
     async def keep(self, file: AnswerFile) -> None:
         """Saves a file of the answer as an artifact, unless an earlier run has.
 
         :raises ArtifactRefused: the pool's limits have no room for it.
         """
-        key = self._key
+        key: dict[str, Any] = {
+            "app_name": self.app_name,
+            "user_id": self.user_id,
+            "session_id": self.session_id,
+        }
         if not await self.artifacts.list_versions(**key, filename=file.name):
             part = types.Part(inline_data=types.Blob(mime_type=file.mime_type, data=file.data))
             await self.artifacts.save_artifact(**key, filename=file.name, artifact=part)
@@ -122,11 +112,12 @@ async def open_conversation(
 ) -> AsyncIterator[Conversation]:
     """Opens the conversation of ``spec``, and fences its session for this run until the end of the block.
 
-    A session that is missing is created.
+    A session that is missing is created. Files that the job is given are saved as artifacts before its first message.
 
     :param on_file: called with each file that is saved or deleted.
     :raises SessionStoreUnavailable: the store cannot be reached.
     :raises SessionFenced: a later run has the session.
+    :raises ArtifactRefused: the pool's limits have no room for a file that the job is given.
     """
     service = service_for(settings.session_dsn, settings.session_dsn_file)
     app_name = f"{spec.namespace}/{spec.app_name}"
@@ -147,12 +138,17 @@ async def open_conversation(
         history = [event for event in seen if event.invocation_id == invocation_id]
         first = not has_spoken(spec.uid, spoken)
         files = [InputFile.from_json(one) for one in spec.inputs]
+        artifacts = artifacts_of(service, limits_of(settings))
+        if first and files:
+            # not told: the status names what the job has made
+            key = {"app_name": app_name, "user_id": spec.user_id, "session_id": session_id}
+            await given_files.save(given_files.to_save(files, agent), artifacts, key, spec.uid)
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
             service=SessionView(
                 service, lambda events: visible(events, invocation_id, agent.root, spec.answers)
             ),
-            artifacts=ToldArtifacts(artifacts_of(service, limits_of(settings)), on_file),
+            artifacts=ToldArtifacts(artifacts, on_file),
             memory=memory_of(service),
             credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,
@@ -162,7 +158,6 @@ async def open_conversation(
             history=history,
             state=spec.state if first else {},
             files=files if first or invocation_id in spoken else (),
-            unsaved=given_files.to_save(files, agent) if first and files else (),
             single_step=single_step,
             marks_its_end=not single_step or acts_after_its_answer(agent),
             lasts=isinstance(service, JobSessions),
