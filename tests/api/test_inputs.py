@@ -50,10 +50,11 @@ def from_secret(object_: str, key: str, /, **more: Any) -> dict[str, Any]:
 
 async def held(b: Bench, name: str, *words: str) -> dict[str, Any]:
     """The status of a job that waits for what these words name."""
-    return await eventually(
+    found: dict[str, Any] = await eventually(
         lambda: b.objects.status(name),
         lambda s: s.get("reason") == "InputUnavailable" and all(word in s["message"] for word in words),
     )
+    return found
 
 
 async def test_what_the_spec_names_is_in_the_payload_as_it_was_when_the_job_was_taken_in(b: Bench) -> None:
