@@ -160,9 +160,10 @@ async def test_a_held_job_takes_its_payload_from_the_change_that_lets_it_go(
 ) -> None:
     seen = change(unaccepted=MISSING)
     await queue.apply([seen])
-    other = replace(seen, unaccepted=(MISSING[0], "spec.inputs[0]: ConfigMap data: key a does not exist"))
+    told = "spec.inputs[0]: ConfigMap data: key a does not exist"
+    other = replace(seen, unaccepted=(MISSING[0], told))
     assert await outcome(queue, other) is ChangeOutcome.CHANGED
-    assert (await shown(queue, seen)).message == other.unaccepted[1]
+    assert (await shown(queue, seen)).message == told
     assert await outcome(queue, other) is ChangeOutcome.UNCHANGED
     given = with_payload(change(uid=seen.uid, suspend=suspend), inputs=GIVEN)
     assert await outcome(queue, given) is ChangeOutcome.CHANGED
