@@ -108,11 +108,17 @@ class Intake:
 
     def _put(self, uid: str, seen: WatchEvent) -> None:
         """Makes the object pending; first what it refers to is read, where that is wanted."""
-        self._let_go(uid)
         spec = None if seen.deleted else self._spec_to_read(seen)
+        if spec is not None and uid in self._unread and _generation(self._unread[uid]) == _generation(seen):
+            self._unread[uid] = (
+                seen  # such as the mark of its owner: the spec that is being read for is the same
+            )
+            return
+        self._read_no_more(uid)
         if spec is None:
-            self._pending[uid] = seen
+            self._pending[uid] = seen  # in the place of an older one: its turn stays
         else:
+            self._pending.pop(uid, None)
             self._look_at(uid, seen, spec)
 
     def _spec_to_read(self, seen: WatchEvent) -> AgentJobSpec | None:
@@ -128,18 +134,18 @@ class Intake:
         )
 
     def _has_read(self, uid: str, seen: WatchEvent, found: Given | str) -> asyncio.Event:
-        self._unread.pop(uid, None)
+        seen = self._unread.pop(uid, seen)
         # a copy: what is being stored of the object meanwhile does not have what was read now
         self._pending[uid] = replace(seen)
         self._read[uid] = read = _Read(found)
         self._wake.set()
         return read.stored
 
-    def _let_go(self, uid: str) -> None:
-        """Forgets what waits of an object, since something newer came."""
+    def _read_no_more(self, uid: str) -> None:
+        """Forgets what was read for an object, and is being read."""
         self.reader.drop(uid)
-        for waiting in (self._pending, self._unread, self._read):
-            waiting.pop(uid, None)
+        self._unread.pop(uid, None)
+        self._read.pop(uid, None)
 
     def _waits(self, uid: str) -> bool:
         return uid in self._pending or uid in self._unread
@@ -168,7 +174,8 @@ class Intake:
 
     def forget(self, uid: str) -> None:
         """Forgets an object that belongs to another installation by now."""
-        self._let_go(uid)
+        self._read_no_more(uid)
+        self._pending.pop(uid, None)
         self._taken.pop(uid, None)
         self._heard_at.pop(uid, None)
 
@@ -315,6 +322,10 @@ class Intake:
                 self._taken[uid] = fingerprint(seen.object, self.gate)
         if not self._pending:
             self._wake.clear()
+
+
+def _generation(seen: WatchEvent) -> object:
+    return seen.object["metadata"].get("generation")
 
 
 def barred_by(change: ObjectChange, answer: Applied) -> str:
