@@ -10,10 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from agentjobs.api.meta import MANAGED_BY
+from agentjobs.controller.agentjob.input_reader import InputReader
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
 from agentjobs.controller.agentjob.status import minimal_status
 from agentjobs.controller.agentjob.sweep import AgentJobSweep
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.listing import CHUNK
 from agentjobs.controller.apiserver.refusals import Act
 from agentjobs.controller.apiserver.resources import AGENT_JOBS
@@ -41,7 +43,7 @@ async def seen(b: Bench, name: str, *, deleted: bool = False) -> WatchEvent:
 
 async def take_in(b: Bench, *events: WatchEvent) -> Intake:
     """Intake alone, driven by hand: these events, then flushed."""
-    intake = Intake(b.queue, GATE, Counters())
+    intake = Intake(b.queue, GATE, Counters(), InputReader(ApiServer(None, Counters())))
     for event in events:
         intake.enqueue([event])
         await intake.flush()
@@ -209,7 +211,7 @@ async def test_h4_a_cancel_of_an_unknown_object_leaves_a_cancelled_job(b: Bench)
 async def test_h4_within_one_batch_a_delete_is_the_last_word(b: Bench) -> None:
     await b.objects.create("job")
     found = await seen(b, "job")
-    intake = Intake(b.queue, GATE, Counters())
+    intake = Intake(b.queue, GATE, Counters(), InputReader(ApiServer(None, Counters())))
     intake.enqueue([found, replace(found, deleted=True), found])
     await intake.flush()
     view = await b.queue.show(UUID(found.object["metadata"]["uid"]))
@@ -273,7 +275,7 @@ async def test_h5_an_object_created_again_under_the_name_does_not_save_the_old_j
 
 async def test_h5_a_missed_create_is_taken_in(b: Bench) -> None:
     made = await b.objects.create("missed")
-    intake = Intake(b.queue, GATE, Counters())
+    intake = Intake(b.queue, GATE, Counters(), InputReader(ApiServer(None, Counters())))
     await sweeper(b, intake.enqueue).sweep()
     await intake.flush()
     worker = await b.worker()

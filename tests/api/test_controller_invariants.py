@@ -14,8 +14,10 @@ import orjson
 import pytest
 
 from agentjobs.api.agentjob_status import AgentJobStatus
+from agentjobs.controller.agentjob.input_reader import InputReader
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import API_REQUESTS, Counters
 from agentjobs.queue.records import AckKind, Progress, State
@@ -59,12 +61,12 @@ async def test_invariant_1_two_operators_that_apply_the_same_object_make_one_job
 async def test_invariant_1_an_object_that_is_seen_again_and_again_runs_once(b: Bench) -> None:
     made = await b.objects.create("job")
     for _ in range(3):
-        intake = Intake(b.queue, Gate("c"), Counters())
+        intake = Intake(b.queue, Gate("c"), Counters(), InputReader(ApiServer(None, Counters())))
         intake.enqueue([WatchEvent(made, deleted=False)] * 3)
         await intake.flush()
     worker = await b.worker()
     await worker.ack(await worker.one())
-    intake = Intake(b.queue, Gate("c"), Counters())
+    intake = Intake(b.queue, Gate("c"), Counters(), InputReader(ApiServer(None, Counters())))
     intake.enqueue([WatchEvent(made, deleted=False)])
     await intake.flush()
     assert await worker.claim_ready() == []
@@ -185,7 +187,7 @@ async def test_invariant_13_a_spec_that_cannot_run_ends_and_blocks_nobody(b: Ben
     """The definition refuses such specs; an older one may have let them in."""
     good, bad = await b.objects.create("good"), await b.objects.create("bad")
     spoiled: dict[str, Any] = {**bad, "spec": {**bad["spec"], "priority": 77}}
-    intake = Intake(b.queue, Gate("c"), Counters())
+    intake = Intake(b.queue, Gate("c"), Counters(), InputReader(ApiServer(None, Counters())))
     intake.enqueue([WatchEvent(spoiled, deleted=False), WatchEvent(good, deleted=False)])
     await intake.flush()
     worker = await b.worker()

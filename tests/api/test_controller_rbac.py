@@ -35,7 +35,7 @@ async def test_the_documented_rights_are_enough_and_none_is_refused(cluster: Clu
     rules = documented()
     assert [rule["resources"][0] for rule in rules] == [
         "agentjobs", "agentjobs/status", "scheduledagentjobs", "scheduledagentjobs/status", "events",
-        "namespaces", "leases",
+        "configmaps", "namespaces", "leases",
     ]  # fmt: skip
     await asyncio.to_thread(cluster.apply, role(user, user))
 

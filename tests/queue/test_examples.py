@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from agentjobs.api.validation import problems_of
+from agentjobs.cli.local.sources import is_source, problems_of_source
 from local_runs import ROOT, left_over, run
 
 pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
@@ -19,6 +20,9 @@ MANIFESTS = sorted(path for path in EXAMPLES.rglob("*.yaml") if path.name != "va
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: str(p.relative_to(EXAMPLES)))
 def test_every_example_is_valid_and_told_in_the_readme(path: Path) -> None:
     for document in yaml.safe_load_all(path.read_text()):
+        if is_source(document):
+            assert list(problems_of_source(document)) == []
+            continue
         assert problems_of(document) == []
     assert str(path.relative_to(EXAMPLES)) in (EXAMPLES / "README.md").read_text()
 
@@ -33,6 +37,7 @@ def test_all_examples_complete_without_a_cluster_and_nothing_is_left_running(tmp
         '  {"key": "' + answers.split('"key": "')[1].split('"')[0] + '", "order": "A-17", "refunded": 40}',
         "reminder:\n  Three seconds have passed.",
         "greeter:\n  Good morning from an agent without code.",
+        "best-city:\n  Which city sold the most?",
         'weather:\n  Tomorrow in Lisbon:\n  {"celsius": 21, "sky": "sunny"}',
         "whenever:\n  This could wait.",
         "urgent:\n  This could not.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -142,6 +143,58 @@ async def test_a_held_object_waits_until_a_change_has_no_hold(queue: Queue, work
     view = await shown(queue, seen)
     assert (view.unaccepted, view.reason, view.message, view.state) == (False, "", "", State.QUEUED)
     assert (await worker.one()).uid == seen.uid
+
+
+MISSING = (Reason.INPUT_UNAVAILABLE, "spec.inputs[0]: ConfigMap data: does not exist")
+GIVEN = [{"name": "a", "mimeType": "text/plain", "attach": "Message", "data": "eA=="}]
+
+
+def with_payload(seen: ObjectChange, **more: object) -> ObjectChange:
+    assert seen.job is not None
+    return replace(seen, job=replace(seen.job, payload={**seen.job.payload, **more}))
+
+
+@pytest.mark.parametrize("suspend", [False, True])
+async def test_a_held_job_takes_its_payload_from_the_change_that_lets_it_go(
+    queue: Queue, worker: TestWorker, dsn: str, suspend: bool
+) -> None:
+    seen = change(unaccepted=MISSING)
+    await queue.apply([seen])
+    told = "spec.inputs[0]: ConfigMap data: key a does not exist"
+    other = replace(seen, unaccepted=(MISSING[0], told))
+    assert await outcome(queue, other) is ChangeOutcome.CHANGED
+    assert (await shown(queue, seen)).message == told
+    assert await outcome(queue, other) is ChangeOutcome.UNCHANGED
+    given = with_payload(change(uid=seen.uid, suspend=suspend), inputs=GIVEN)
+    assert await outcome(queue, given) is ChangeOutcome.CHANGED
+    if suspend:
+        assert await worker.claim(10) == []
+        await queue.apply([change(uid=seen.uid, generation=2)])
+    assert await sql(
+        dsn, "select w.bytes = octet_length(j.payload::text) from job j join waiting w using (id)"
+    ) == [(True,)]
+    assert (await worker.one()).payload["inputs"] == GIVEN
+
+
+async def test_a_job_that_is_accepted_keeps_its_payload_whatever_a_later_change_has(
+    queue: Queue, worker: TestWorker
+) -> None:
+    seen = with_payload(change(), inputs=GIVEN)
+    await queue.apply([seen])
+    for later in (change(uid=seen.uid), change(uid=seen.uid, generation=2, priority=1, unaccepted=MISSING)):
+        await queue.apply([later])
+    view = await shown(queue, seen)
+    assert (view.state, view.priority, view.unaccepted) == (State.QUEUED, 1, False)
+    assert (await worker.one()).payload["inputs"] == GIVEN
+
+
+async def test_a_status_is_made_of_a_large_payload_without_its_files(queue: Queue) -> None:
+    seen = with_payload(change(), inputs=[{**GIVEN[0], "data": "A" * 200_000}], userID="ada", sessionID="s")
+    await queue.apply([seen])
+    payload = (await shown(queue, seen)).payload
+    assert payload is not None
+    assert (payload["userID"], payload["sessionID"]) == ("ada", "s")
+    assert "inputs" not in payload
 
 
 @pytest.mark.parametrize("generation", [1, 2])

@@ -402,7 +402,8 @@ def _whole(document: dict[str, Any]) -> dict[str, Any]:
     head = {"apiVersion": "agentjobs.dev/v1alpha1", "kind": "AgentJob", "metadata": {"name": "shown"}}
     whole = {**head, **document}
     if whole["kind"] == "AgentJob":
-        whole["spec"] = {"message": "shown", **whole["spec"]}
+        said = {} if "messageFrom" in whole["spec"] else {"message": "shown"}
+        whole["spec"] = {**said, **whole["spec"]}
     return whole
 
 

@@ -13,4 +13,14 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- if .Values.operator.inputs.configMaps }}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
+{{- end }}
+{{- if .Values.operator.inputs.secrets }}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+{{- end }}
 {{- end }}

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from agentjobs.api.agentjob_status import AgentJobStatus
-from agentjobs.api.job_spec import YEAR_SECONDS, JobSpec
+from agentjobs.api.job_spec import ONE_MESSAGE, YEAR_SECONDS, JobSpec
 from agentjobs.api.meta import ApiModel, DueTime, ObjectMeta, Schema, parse_time, refuse, rule, validations
 
 MUTABLE_FIELDS = ("suspend", "cancel", "priority", "maxAttempts", "ttlSecondsAfterFinished")
@@ -29,6 +29,7 @@ def immutable(field: str) -> Schema:
 def _spec_rules(schema: Schema) -> None:
     """Adds the rules over several fields, and the immutability of each field outside MUTABLE_FIELDS."""
     rules = [
+        ONE_MESSAGE,
         rule(
             "!(has(self.delaySeconds) && has(self.scheduledTime))",
             DELAY_OR_TIME,

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from agentjobs.api.agent import Agent
-from agentjobs.api.meta import ApiModel, quoted, refuse, rule, validations
+from agentjobs.api.inputs import INPUT_BYTES, INPUTS_MAX_ITEMS, Inputs, MessageSource
+from agentjobs.api.meta import ApiModel, Schema, quoted, refuse, rule, validations
 from agentjobs.api.state import STATE_BYTES, STATE_MAX_KEYS, USER_KEYS_WANT_A_USER, State, has_user_keys
 from agentjobs.values.names import DNS_LABEL_PATTERN, OWN_SESSION_PREFIX
 
@@ -30,6 +31,15 @@ def _shared_session(session_id: str) -> str:
     if session_id.startswith(OWN_SESSION_PREFIX):
         raise refuse(OWN_SESSIONS)
     return session_id
+
+
+MESSAGE_OR_SOURCE = "set exactly one of message and messageFrom"
+ONE_MESSAGE: Schema = rule(
+    "has(self.message) != has(self.messageFrom)",
+    MESSAGE_OR_SOURCE,
+    field="message",
+    got="(has(self.message) ? 'both' : 'neither')",
+)
 
 
 QueueName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{DNS_LABEL_PATTERN}$")]
@@ -87,8 +97,20 @@ class JobSpec(ApiModel):
     """The fields that an AgentJob and a schedule's template share. Defaults of queue and priority differ."""
 
     agent: Agent = Field(description="agent to run: exactly one of module and inline.")
-    message: Annotated[str, Field(min_length=1, max_length=MESSAGE_MAX_LENGTH)] = Field(
-        description="message that the agent is given, 1 to 65536 characters.",
+    message: Annotated[str, Field(min_length=1, max_length=MESSAGE_MAX_LENGTH)] | None = Field(
+        default=None,
+        description="message that the agent is given, 1 to 65536 characters. Absent means: messageFrom is set.",
+    )
+    message_from: MessageSource | None = Field(
+        default=None,
+        description="messageFrom is the key of a ConfigMap or of a Secret that has the message, UTF-8 of 1 to 65536 characters, as "
+        "it is when the operator takes the job in. Absent means: message is set.",
+    )
+    inputs: Inputs | None = Field(
+        default=None,
+        description=f"inputs are files that the agent is given with the message, once, at most {INPUTS_MAX_ITEMS} and {INPUT_BYTES} "
+        "bytes together, as they are when the operator takes the job in. While one is missing, the job waits with "
+        "InputUnavailable. Absent means: none.",
     )
     state: State | None = Field(
         default=None,
@@ -166,6 +188,14 @@ class JobSpec(ApiModel):
         description="ttlSecondsAfterFinished is how long after the job's end the object is deleted, in seconds; 0 deletes "
         "it at once. The job's rows in the database stay for the retention. Absent means: the operator's default.",
     )
+
+    @model_validator(mode="after")
+    def _one_message(self) -> Self:
+        if self.message is None and self.message_from is None:
+            raise refuse("is required", "message")
+        if self.message is not None and self.message_from is not None:
+            raise refuse(f"{MESSAGE_OR_SOURCE}: got both", "message")
+        return self
 
     @model_validator(mode="after")
     def _a_user_for_its_state(self) -> Self:

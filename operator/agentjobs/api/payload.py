@@ -7,22 +7,25 @@ import re
 from typing import Any
 
 from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.given import NOTHING, Given
 from agentjobs.api.meta import SCHEDULED_TIME, TRACEPARENT
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.values.names import session_part
 
-PAYLOAD_VERSION, WITH_STATE = 1, 4
-"""Versions of payloads: a plain one's, and that of one with a state. A change gets a new version when workers of before would misread the
+PAYLOAD_VERSION, WITH_STATE, WITH_INPUTS = 1, 4, 5
+"""Versions of payloads: a plain one's, that of one with a state, and that of one with files. A change gets a new version when workers of before would misread the
 payload; such a worker releases the job (H30)."""
 
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def payload_of(job: AgentJob) -> dict[str, Any]:
+def payload_of(job: AgentJob, given: Given = NOTHING) -> dict[str, Any]:
     """The payload as JSON: everything of the object that an attempt needs.
 
     Fields absent in the spec are absent here.
+
+    :param given: what was read of ``messageFrom`` and ``inputs``.
     """
     spec = job.spec
     payload: dict[str, Any] = {
@@ -30,12 +33,14 @@ def payload_of(job: AgentJob) -> dict[str, Any]:
         "namespace": job.metadata.namespace,
         "name": job.metadata.name,
         "agent": spec.agent.as_json(),
-        "message": spec.message,
+        "message": given.message or spec.message or "",
         "userID": spec.user_id,
         "appName": spec.app_name,
     }
     if spec.state:
         payload |= {"v": WITH_STATE, "state": spec.state}
+    if given.files:
+        payload |= {"v": WITH_INPUTS, "inputs": [file.as_json() for file in given.files]}
     if spec.session_id is not None:
         payload["sessionID"] = spec.session_id
     if spec.budget is not None and (budget := spec.budget.as_json()):

@@ -16,6 +16,7 @@ from agentjobs.api.agentjob_status import (
     SmallCount,
 )
 from agentjobs.api.job_spec import (
+    ONE_MESSAGE,
     PRIORITY_DESCRIPTION,
     QUEUE_DESCRIPTION,
     YEAR_SECONDS,
@@ -69,6 +70,8 @@ class TemplateMeta(ApiModel):
 class TemplateSpec(JobSpec):
     """The spec of each AgentJob of this schedule: an AgentJob's without suspend, cancel, delaySeconds,
     scheduledTime."""
+
+    model_config = ConfigDict(json_schema_extra=validations(ONE_MESSAGE))
 
     queue: QueueName = Field(default="scheduled", description=QUEUE_DESCRIPTION.format("scheduled"))
     priority: Priority = Field(default=0, description=PRIORITY_DESCRIPTION.format(0))

@@ -93,7 +93,9 @@ def problems_of(manifest: Mapping[str, Any], *, stored: bool = False) -> list[Pr
     try:
         model.model_validate(content)
     except ValidationError as error:
-        problems += [_problem(detail) for detail in error.errors(include_url=False)]
+        found = [_problem(detail) for detail in error.errors(include_url=False)]
+        # the model tells it alone where nothing else is wrong
+        problems += [problem for problem in _missing_message(model, content) if problem not in found] + found
     if model is ScheduledAgentJob:
         problems += _schedule_problems(content.get("spec"))
     return problems
@@ -107,6 +109,8 @@ def without_nulls(value: Any) -> Any:
             for key, inner in value.items()
             if inner is not None
         }
+    if isinstance(value, list):
+        return [without_nulls(inner) for inner in value]
     return value
 
 
@@ -123,6 +127,13 @@ def _name_problems(metadata: object, max_length: int) -> Iterator[Problem]:
         if not _SUBDOMAIN.fullmatch(name):
             wanted = "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
             yield Problem("metadata.name", f"wants {wanted}, got {_shown(name)}")
+
+
+def _missing_message(model: type[AgentJob] | type[ScheduledAgentJob], content: object) -> Iterator[Problem]:
+    path = ("spec",) if model is AgentJob else ("spec", "jobTemplate", "spec")
+    spec = _at(content, *path)
+    if isinstance(spec, Mapping) and not spec.keys() & {"message", "messageFrom"}:
+        yield Problem(_path((*path, "message")), "is required")
 
 
 def _schedule_problems(spec: object) -> Iterator[Problem]:
@@ -156,7 +167,9 @@ def _unknown_fields(model: type[BaseModel], content: object, path: str) -> Itera
         if key not in known:
             yield Problem(where, f"unknown field; {_suggestion(str(key), known)}")
         elif inner := _model_in(known[key]):
-            yield from _unknown_fields(inner, value, f"{where}.")
+            for place, one in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                path_ = f"{where}." if place is None else f"{where}[{place}]."
+                yield from _unknown_fields(inner, one, path_)
 
 
 def _suggestion(key: str, known: Mapping[str, object]) -> str:
@@ -166,10 +179,13 @@ def _suggestion(key: str, known: Mapping[str, object]) -> str:
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model in a field's annotation, such as ``Budget | None``. None: it has no model."""
+    """The model in a field's annotation, such as ``Budget | None``, or of a list's items. None: it has no model."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if isinstance(annotation, types.UnionType):
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated or origin is list:
+        return _model_in(typing.get_args(annotation)[0])
+    if origin is types.UnionType or origin is typing.Union:
         return next(filter(None, map(_model_in, typing.get_args(annotation))), None)
     return None
 

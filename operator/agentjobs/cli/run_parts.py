@@ -98,6 +98,7 @@ def start_worker(settings: Settings) -> int:
 
 def start_operator(settings: Settings) -> int:
     """Runs an operator until it is stopped. Returns its exit status."""
+    from agentjobs.controller.agentjob.readable_kinds import ReadableKinds
     from agentjobs.controller.config import LeaseSettings, OperatorConfig
     from agentjobs.controller.kit.queue_access import QueueAccess
     from agentjobs.controller.operator import run_operator
@@ -111,6 +112,7 @@ def start_operator(settings: Settings) -> int:
             queue: QueueAccess(rule.namespaces, rule.best_priority)
             for queue, rule in settings.queue_access.items()
         },
+        readable_kinds=ReadableKinds(settings.input_config_maps, settings.input_secrets),
         default_ttl_seconds=settings.default_ttl_seconds,
         status_output=settings.status_output,
         restored_label=settings.restored_label or None,

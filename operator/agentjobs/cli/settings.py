@@ -227,6 +227,16 @@ class Settings(BaseSettings):
         description="Privileges by queue: which namespaces may use it, and up to which priority.",
         examples=['{"fast": {"namespaces": ["team-a"], "best_priority": 1}}'],
     )
+    input_config_maps: bool = Field(
+        True,
+        description="Whether the operator reads the ConfigMaps that jobs refer to (spec.inputs, spec.messageFrom) in their namespaces.",
+    )
+    input_secrets: bool = Field(
+        False,
+        description="Whether the operator reads the Secrets that jobs refer to (spec.inputs, spec.messageFrom): whoever may create an "
+        "AgentJob can then have an agent read each Secret of the namespace.",
+        examples=["true"],
+    )
     default_ttl_seconds: int | None = Field(
         None,
         ge=0,

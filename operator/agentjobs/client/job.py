@@ -13,12 +13,15 @@ from pydantic import BaseModel
 
 from agentjobs.api.agent import Agent, GenerateContentConfig, InlineAgent
 from agentjobs.api.agentjob import AgentJob, AgentJobSpec
+from agentjobs.api.given import Given, mime_type_of, too_large
+from agentjobs.api.inputs import INPUTS_MAX_ITEMS, NAME_PATTERN
 from agentjobs.api.job_spec import Budget, RetryPolicy
 from agentjobs.api.meta import API_VERSION, ObjectMeta
 from agentjobs.api.payload import payload_of, session_of
 from agentjobs.api.validation import DATA, problems_of, without_nulls
 from agentjobs.client.errors import InvalidJob
 from agentjobs.queue import records
+from agentjobs.values.input_file import InputFile
 from agentjobs.values.names import is_dns_label
 
 _UNIQUE = uuid5(NAMESPACE_URL, "https://agentjobs.dev/unique")
@@ -34,7 +37,7 @@ _SERIALIZED = {
     name: field.alias or name for model in _MODELS for name, field in model.model_fields.items()
 } | {"run_at": "scheduledTime"}
 """Python's names, and those of manifests."""
-_OF_OBJECTS = {"ttl_seconds_after_finished", "cancel", "suspend", "scheduled_time"}
+_OF_OBJECTS = {"message_from", "ttl_seconds_after_finished", "cancel", "suspend", "scheduled_time"}
 """Fields that say something of an object in Kubernetes, or have another name here."""
 _SAME = (
     "queue",
@@ -52,6 +55,8 @@ class Options(TypedDict, total=False):
 
     state: Mapping[str, Any] | None
     """What the session's state gets with the message, once."""
+    inputs: Mapping[str, bytes] | None
+    """Files that the agent is given with the message, once: their contents by their names, such as data.csv."""
     user_id: str
     app_name: str
     session_id: str | None
@@ -83,6 +88,8 @@ class Job:
     spec: AgentJobSpec
     namespace: str = "default"
     name: str = ""
+    files: tuple[InputFile, ...] = ()
+    """Of ``inputs``."""
 
     @classmethod
     def module(cls, module: str, message: str = "", **options: Unpack[Options]) -> Self:
@@ -99,6 +106,12 @@ class Job:
         given: dict[str, Any] = {**options, "agent": agent} | ({"message": message} if message else {})
         namespace, name = given.pop("namespace", "default"), given.pop("name", "")
         problems = list(_own_problems(given, namespace))
+        files: tuple[InputFile, ...] = ()
+        if told := list(_problems_of_inputs(inputs := given.pop("inputs", None) or {})):
+            problems += told
+        else:
+            files = tuple(InputFile(file, mime_type_of(file, data), data) for file, data in inputs.items())
+            problems += too_large(files, "inputs")
         spec = without_nulls(_serialized(given))
         manifest = {
             "apiVersion": API_VERSION,
@@ -109,7 +122,7 @@ class Job:
         problems += [_in_python(str(problem)) for problem in problems_of(manifest)]
         if problems:
             raise InvalidJob(problems)
-        return cls(AgentJobSpec.model_validate(spec), namespace, name)
+        return cls(AgentJobSpec.model_validate(spec), namespace, name, files)
 
     def to_enqueue(self, unique: str | None) -> records.NewJob:
         """The job as the queue takes it."""
@@ -118,7 +131,7 @@ class Job:
         job = AgentJob(metadata=metadata, spec=self.spec)
         return records.NewJob(
             uid=uid,
-            payload=payload_of(job),
+            payload=payload_of(job, Given(files=self.files)),
             session=session_of(job),
             run_at=self.spec.due_at(datetime.now(UTC)),
             retry=records.RetryPolicy(**self.spec.retry_policy.model_dump()),
@@ -146,6 +159,20 @@ def _own_problems(given: dict[str, Any], namespace: object) -> Iterator[str]:
             yield f"run_at: wants a time with a zone, such as datetime.now(UTC), got {due!r}"
         else:
             given["run_at"] = due.astimezone(UTC).isoformat()
+
+
+def _problems_of_inputs(inputs: object) -> Iterator[str]:
+    if not isinstance(inputs, Mapping):
+        yield f"inputs: wants contents by names, such as {{'data.csv': b'…'}}, got {type(inputs).__name__}"
+        return
+    if len(inputs) > INPUTS_MAX_ITEMS:
+        yield f"inputs: wants at most {INPUTS_MAX_ITEMS} files, got {len(inputs)}"
+    for name, data in inputs.items():
+        if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+            wanted = "letters, digits, '.', '_' and '-', at most 128, not beginning with '.' or '-'"
+            yield f"inputs: wants names of {wanted}, got {name!r:.80}"
+        if not isinstance(data, bytes):
+            yield f"inputs[{name!r:.80}]: wants bytes, got {type(data).__name__}"
 
 
 def _serialized(value: Any) -> Any:

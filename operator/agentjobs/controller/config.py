@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from agentjobs.controller.agentjob.readable_kinds import ReadableKinds
 from agentjobs.controller.kit.queue_access import QueueAccess
 from agentjobs.controller.runs_api.settings import RunsApiSettings
 from agentjobs.dsn import Dsn
@@ -38,6 +39,8 @@ class Intervals:
     """A status that is not final waits this long, so that a short job costs one write."""
     progress: float = 60.0
     """A running job's progress is written at most this often: API writes are dear."""
+    missing_input: float = 2.0
+    """The first look again at what a job refers to and is not there; each further one after twice the time, up to a minute."""
     outbox_poll: float = 5.0
     """The outbox is read at least this often, where a notification was lost."""
     sweep: float = 300.0
@@ -64,6 +67,8 @@ class OperatorConfig:
     """None: the pod's own account, else the default kubeconfig."""
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty: all."""
+    readable_kinds: ReadableKinds = field(default_factory=ReadableKinds)
+    """What is read for jobs whose spec refers to it."""
     queue_access: Mapping[str, QueueAccess] = field(default_factory=dict)
     default_ttl_seconds: int | None = None
     """For objects without ``ttlSecondsAfterFinished``; None: they stay."""

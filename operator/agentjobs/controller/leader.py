@@ -8,6 +8,7 @@ import logging
 from functools import partial
 from uuid import UUID
 
+from agentjobs.controller.agentjob.input_reader import InputReader
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
 from agentjobs.controller.agentjob.status_audit import StatusAudit
@@ -109,6 +110,7 @@ class Leader:
             queue,
             Gate(cluster_id, config.queue_access, config.restored_label),
             meter,
+            InputReader(api, config.readable_kinds, every.missing_input),
             every.intake_window,
             on_wiped=self.statuses.forget,
             on_refused=self.recorder.record,

@@ -166,7 +166,7 @@ class ObjectChange:
     job: NewJob | None = None
     cancel: bool = False
     unaccepted: tuple[Reason, str] | None = None
-    """(QueueNotAllowed | Restored, message): stored, but not run until a later change has None here. Of a job
+    """(QueueNotAllowed | Restored | InputUnavailable, message): stored, but not run until a later change has None here. Of a job
     that is accepted, QueueNotAllowed refuses another priority and a new round."""
     retry_requested: str | None = None
     """The value of the annotation that asks for a new round; the queue handles each value once."""

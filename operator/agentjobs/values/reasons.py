@@ -105,6 +105,13 @@ class Reason(StrEnum):
         "The operator's settings do not open this queue, or this priority, to the namespace. The job is taken up "
         "when they change.",
     )
+    INPUT_UNAVAILABLE = (
+        "InputUnavailable",
+        Follows.CURABLE,
+        "operator",
+        "What spec.messageFrom or spec.inputs names is not there, may not be read, or is too large; the message says which, and "
+        "what to do. The operator looks again, at least once a minute, and takes the job up by itself.",
+    )
     UNPARSEABLE_SCHEDULE = (
         "UnparseableSchedule",
         Follows.CURABLE,

@@ -72,6 +72,11 @@ REMEDIES: Mapping[Reason, Remedy] = {
         Who.PLATFORM,
         "Open the queue to the namespace (`queues.<name>.allowedNamespaces`, `bestPriority`), or submit to another queue",
     ),
+    Reason.INPUT_UNAVAILABLE: Remedy(
+        Who.USER,
+        "Create or correct the ConfigMap, Secret or key that the message names. Where it says that Secrets or ConfigMaps are not "
+        "read: `operator.inputs` of the chart's values",
+    ),
     Reason.UNPARSEABLE_SCHEDULE: Remedy(Who.USER, "Correct `spec.schedule` in place"),
     Reason.UNKNOWN_TIME_ZONE: Remedy(Who.USER, "Correct `spec.timeZone` in place, such as Europe/Berlin"),
     Reason.RUNNING: Remedy(Who.NOBODY, "Nothing: `kubectl agentjobs logs NAME -f` follows it"),

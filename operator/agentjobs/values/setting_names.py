@@ -43,6 +43,8 @@ CHART: Mapping[str, tuple[str, ...]] = {
     # the operator
     "namespaces": ("watchNamespaces",),
     "queue_access": ("queues",),
+    "input_config_maps": ("operator.inputs.configMaps",),
+    "input_secrets": ("operator.inputs.secrets",),
     "default_ttl_seconds": ("operator.defaultTtlSeconds",),
     "status_output": ("operator.statusOutput",),
     # the runs API and the dashboard

@@ -12,6 +12,7 @@ from agentjobs.cli.local import agentfolder
 from agentjobs.cli.local.run_request import RunRequest, from_agent, from_files
 from agentjobs.cli.local.schedules import new_job
 from agentjobs.cli.state_flag import state_of
+from agentjobs.values.input_file import InputFile
 from doc_rules import shown
 
 HEAD = "apiVersion: agentjobs.dev/v1alpha1\nkind: AgentJob\n"
@@ -21,6 +22,11 @@ SCHEDULE = (
     f"spec: {{schedule: '@daily', jobTemplate: {{spec: {{{INLINE}, message: hello}}}}}}\n"
 )
 GOOD = f"{HEAD}metadata: {{name: a}}\nspec: {{{INLINE}, message: hello}}\n"
+
+FROM_ELSEWHERE = (
+    f"{HEAD}metadata: {{name: a}}\nspec: {{{INLINE}, messageFrom: {{configMapKeyRef: {{name: data, key: a}}}}, "
+    "inputs: [{name: f.txt, secretKeyRef: {name: s, key: k}}]}\n"
+)
 
 
 def request(text: str) -> RunRequest:
@@ -37,10 +43,22 @@ BAD = [
         GOOD + "---\nkind: ScheduledAgentJob\n",
         ["document 2 (line 6): apiVersion", "agentjobs.dev/v1alpha1", "got nothing"],
     ),
-    ("kind: ConfigMap\n", ["kind: 'ConfigMap'", "only AgentJobs and ScheduledAgentJobs run locally"]),
+    ("kind: Pod\n", ["kind: 'Pod'", "only AgentJobs and ScheduledAgentJobs run locally"]),
     (
         GOOD + "---\n" + GOOD,
         ["document 2 (line 6): metadata.name 'a' is already the name of", "document 1 (line 1)"],
+    ),
+    (
+        FROM_ELSEWHERE,
+        [
+            "document 1 (line 1): spec.messageFrom: ConfigMap data: is in none of the files",
+            "what -f names",
+            "; spec.inputs[0]: Secret s: ",
+        ],
+    ),
+    (
+        "apiVersion: v1\nkind: ConfigMap\ndata: {a: 5}\n",
+        ["metadata.name: is required", "data.a: wants a text, got int"],
     ),
     (f"{HEAD}spec: {{{INLINE}, message: hello}}\n", ["metadata.name: is required"]),
     (f"{HEAD}metadata: {{name: a}}\nspec: {{{INLINE}}}\n", ["spec.message: is required"]),
@@ -86,12 +104,12 @@ def test_a_problem_is_told_as_the_page_shows_it(tmp_path: Path, monkeypatch: pyt
 
 def test_all_problems_of_all_documents_are_told_at_once() -> None:
     with pytest.raises(BadInput) as problem:
-        request("kind: Secret\n---\n" + GOOD + "---\nkind: Service\n")
+        request("kind: Pod\n---\n" + GOOD + "---\nkind: Service\n")
     assert str(problem.value).count("\n") == 1
 
 
 def test_a_file_that_is_no_yaml_hides_no_problem_of_the_others(tmp_path: Path) -> None:
-    texts = {"a": "kind: Secret\n", "b": GOOD + "---\na: [", "c": "\udcff", "d": "kind: Service\n"}
+    texts = {"a": "kind: Pod\n", "b": GOOD + "---\na: [", "c": "\udcff", "d": "kind: Service\n"}
     for name, text in texts.items():
         (tmp_path / f"{name}.yaml").write_bytes(text.encode(errors="surrogateescape"))
     empty = tmp_path / "empty"
@@ -102,7 +120,7 @@ def test_a_file_that_is_no_yaml_hides_no_problem_of_the_others(tmp_path: Path) -
     for line, part in zip(
         told,
         (
-            "'Secret'",
+            "'Pod'",
             "b.yaml is not YAML",
             "c.yaml' cannot be read",
             "'Service'",
@@ -331,3 +349,51 @@ def test_two_env_files_that_disagree_are_told_and_the_first_one_counts(tmp_path:
     assert found == {"KEY": "a", "ONLY_A": "1", "ONLY_B": "1"}
     [warning] = warnings
     assert "KEY differs" in warning
+
+
+def test_a_job_gets_what_it_names_from_the_documents_beside_it() -> None:
+    found = request(
+        FROM_ELSEWHERE
+        + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: data}\ndata: {a: Look.}\n"
+        + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {k: text}\n"
+    )
+    payload = new_job(found.jobs[0], sources=found.sources).payload
+    assert payload["message"] == "Look."
+    assert [InputFile.from_json(one) for one in payload["inputs"]] == [
+        InputFile("f.txt", "text/plain", b"text")
+    ]
+
+
+def test_an_agent_gets_the_files_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agent.py").write_text("root_agent = None")
+    table = tmp_path / "data.csv"
+    table.write_bytes(b"x,y")
+    found = from_agent("agent", "Look.", attempts=1, stdin=io.StringIO(), inputs=[table])
+    payload = new_job(found.jobs[0], sources=found.sources).payload
+    assert [InputFile.from_json(one) for one in payload["inputs"]] == [
+        InputFile("data.csv", "text/csv", b"x,y")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"no such.csv": None}, "--input no such.csv: the name 'no such.csv' wants letters"),
+        ({"none.csv": None}, "--input none.csv: cannot be read: No such file"),
+        ({"a/b.csv": b"", "b.csv": b""}, "--input b.csv: there is another file b.csv"),
+        ({"big.bin": bytes(800_000)}, "spec.inputs: wants at most 716800 bytes together, got 800000"),
+    ],
+)
+def test_a_file_that_cannot_be_given_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes | None], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agent.py").write_text("root_agent = None")
+    for name, data in files.items():
+        if data is not None:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadInput) as problem:
+        from_agent("agent", "Look.", attempts=1, stdin=io.StringIO(), inputs=[Path(name) for name in files])
+    assert says in str(problem.value)

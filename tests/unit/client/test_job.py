@@ -25,6 +25,10 @@ make: Callable[..., Job] = Job.module
 INVALID: list[tuple[dict[str, Any], str]] = [
     ({"mesage": "x"}, "mesage: unknown field; did you mean message?"),
     ({}, "message: is required"),
+    ({"inputs": {"a/b": b""}}, "inputs: wants names of letters, digits"),
+    ({"inputs": {"a": "text"}}, "inputs['a']: wants bytes, got str"),
+    ({"inputs": {"a": bytes(800_000)}}, "inputs: wants at most 716800 bytes together, got 800000"),
+    ({"message_from": {}}, "message_from: unknown field; it is for objects in Kubernetes alone"),
     ({"message": "x", "max_attempt": 3}, "max_attempt: unknown field; did you mean max_attempts?"),
     ({"message": "x", "max_attempts": 0}, "max_attempts: wants at least 1, got 0"),
     ({"message": "x", "max_attempts": "3"}, "max_attempts: wants a whole number, got '3'"),

@@ -5,7 +5,7 @@ The supervisor imports this module: so it imports nothing of ADK.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class AttemptSpec:
     message: str
     state: Mapping[str, Any] = field(default_factory=dict)
     """``spec.state``: what the session's state gets with the job's first message."""
+    inputs: Sequence[Mapping[str, Any]] = ()
+    """``spec.inputs``: the files that the agent is given with the job's first message, as ``InputFile`` writes them."""
     user_id: str = "system"
     app_name: str = "agentjobs"
     session_id: str | None = None

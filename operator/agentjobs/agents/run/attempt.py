@@ -25,6 +25,7 @@ from agentjobs.agents.run.budget import Budget, Meter
 from agentjobs.agents.run.continuation import Answered, Asked, continuation, last_answer
 from agentjobs.agents.run.conversation import Conversation, open_conversation
 from agentjobs.agents.run.events import Ending, ending_of, judgement_of, seen, texts_in
+from agentjobs.agents.run.given_files import message_of, texts_of
 from agentjobs.agents.run.questions import ConfirmationListener, Question, SchemaTooLarge, open_questions
 from agentjobs.agents.run.resumable import refusal, speaks_alone, why_not
 from agentjobs.agents.run.runner import close, runner_of
@@ -38,6 +39,7 @@ from agentjobs.agents.verdict.outcome import AgentEvent, Outcome, Verdict
 from agentjobs.agents.verdict.places import frames_of, place_of
 from agentjobs.agents.verdict.redaction import bounded_error, secrets_of, without
 from agentjobs.values.bounds import RESULT_BYTES
+from agentjobs.values.input_file import InputFile
 from agentjobs.values.reasons import Reason
 from agentjobs.values.saved_file import SavedFile
 from agentjobs.values.text import shortened
@@ -182,7 +184,7 @@ class _Attempt:
             conversation.history,
             root=agent.root,
             needs_mark=conversation.marks_its_end,
-            message=self._spec.message,
+            message=message_of(self._spec.message, conversation.files),
             answers=self._spec.answers,
         )
         if isinstance(going_on, Answered):
@@ -425,6 +427,7 @@ class _Attempt:
         return [
             self._spec.message,
             self._instruction,
+            *texts_of([InputFile.from_json(one) for one in self._spec.inputs]),
             *(text for event in self._events for text in texts_in(event)),
             *secrets_of(),
         ]

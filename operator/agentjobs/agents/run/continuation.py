@@ -56,7 +56,7 @@ def continuation(
     *,
     root: BaseNode,
     needs_mark: bool,
-    message: str,
+    message: types.Content,
     answers: Mapping[str, Mapping[str, Any]],
 ) -> Answered | Asked | Run:
     """How the next run of an invocation goes on.
@@ -66,6 +66,7 @@ def continuation(
     an answer.
 
     :param history: events that earlier runs of the invocation stored, oldest first.
+    :param message: the job's message, with its files.
     :param needs_mark: whether only a mark tells that the agent came to its end.
     """
     if (ending := ended(history, needs_mark)) is not None:
@@ -75,8 +76,7 @@ def continuation(
         if reply is None:
             return Asked(questions)
         return Run(reply, remaining(root, history), frozenset(question.id for question in questions))
-    said = types.UserContent(parts=[types.Part(text=message)])
-    return Run(said, remaining(root, history))
+    return Run(message, remaining(root, history))
 
 
 def ended(history: Sequence[Event], needs_mark: bool) -> Ending | None:

@@ -14,6 +14,7 @@ from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.agents.definition.resolve import Resolved
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.lease_gate import wait_for_lease
+from agentjobs.agents.run import given_files
 from agentjobs.agents.run.continuation import FINISHED
 from agentjobs.agents.run.events import AnswerFile
 from agentjobs.agents.run.history import MARKER, visible
@@ -29,6 +30,7 @@ from agentjobs.agents.sessions.service import (
 )
 from agentjobs.agents.sessions.told_artifacts import ToldArtifacts
 from agentjobs.agents.sessions.view import SessionView
+from agentjobs.values.input_file import InputFile
 from agentjobs.values.names import own_session
 from agentjobs.values.saved_file import SavedFile
 
@@ -61,6 +63,8 @@ class Conversation:
     """Events that earlier runs of this invocation stored and that lead somewhere, oldest first."""
     state: Mapping[str, Any]
     """What the session's state gets with the message: nothing, once a run of the job has spoken."""
+    files: Sequence[InputFile]
+    """What comes with the message: nothing in an invocation that begins after a run of the job has spoken."""
     single_step: bool
     """Whether the agent ends with its first final event."""
     marks_its_end: bool
@@ -108,11 +112,12 @@ async def open_conversation(
 ) -> AsyncIterator[Conversation]:
     """Opens the conversation of ``spec``, and fences its session for this run until the end of the block.
 
-    A session that is missing is created.
+    A session that is missing is created. Files that the job is given are saved as artifacts before its first message.
 
     :param on_file: called with each file that is saved or deleted.
     :raises SessionStoreUnavailable: the store cannot be reached.
     :raises SessionFenced: a later run has the session.
+    :raises ArtifactRefused: the pool's limits have no room for a file that the job is given.
     """
     service = service_for(settings.session_dsn, settings.session_dsn_file)
     app_name = f"{spec.namespace}/{spec.app_name}"
@@ -131,12 +136,19 @@ async def open_conversation(
         invocation_id = choose(spec.uid, spec.round, spoken)
         seen = visible(session.events, invocation_id, agent.root, spec.answers)
         history = [event for event in seen if event.invocation_id == invocation_id]
+        first = not has_spoken(spec.uid, spoken)
+        files = [InputFile.from_json(one) for one in spec.inputs]
+        artifacts = artifacts_of(service, settings)
+        if first and files:
+            # not told: the status names what the job has made
+            key = {"app_name": app_name, "user_id": spec.user_id, "session_id": session_id}
+            await given_files.save(given_files.to_save(files, agent), artifacts, key, spec.uid)
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
             service=SessionView(
                 service, lambda events: visible(events, invocation_id, agent.root, spec.answers)
             ),
-            artifacts=ToldArtifacts(artifacts_of(service, settings), on_file, artifacts_place(settings)),
+            artifacts=ToldArtifacts(artifacts, on_file, artifacts_place(settings)),
             memory=memory_of(service, settings),
             credentials=credentials_of(service, app_name, settings.credential_key_file),
             app_name=app_name,
@@ -144,7 +156,8 @@ async def open_conversation(
             session_id=session_id,
             invocation_id=invocation_id,
             history=history,
-            state={} if has_spoken(spec.uid, spoken) else spec.state,
+            state=spec.state if first else {},
+            files=files if first or invocation_id in spoken else (),
             single_step=single_step,
             marks_its_end=not single_step or acts_after_its_answer(agent),
             lasts=isinstance(service, JobSessions),

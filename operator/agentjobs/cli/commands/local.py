@@ -70,6 +70,14 @@ def local(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help=f"{HELP} Manifests have spec.state."),
     ] = None,
+    given: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="A file that the agent is given with the message. May be repeated. Manifests have spec.inputs.",
+        ),
+    ] = None,
     yes: Annotated[
         bool,
         typer.Option("--yes", "-y", help="Approve each question of a tool. Default: ask at the terminal."),
@@ -96,12 +104,16 @@ def local(
 
     if file and state:
         raise BadInput("--state goes with AGENT MESSAGE: manifests have spec.state.")
+    if file and given:
+        raise BadInput("--input goes with AGENT MESSAGE: manifests have spec.inputs.")
     if file:
         request = from_files(
             [*file, *(arguments or [])], stdin=sys.stdin
         )  # -f a.yaml b.yaml, as a shell expands it
     elif arguments and len(arguments) == 2:
-        request = from_agent(*arguments, attempts=attempts, state=state_of(state), stdin=sys.stdin)
+        request = from_agent(
+            *arguments, attempts=attempts, state=state_of(state), inputs=given or (), stdin=sys.stdin
+        )
     elif arguments and len(arguments) == 1:
         refuse_manifest(arguments[0])
         raise BadInput(

@@ -102,6 +102,8 @@ def changed(job: Mapping[str, Any], flags: Flags) -> dict[str, Any]:
         "userID": flags.user, "maxAttempts": flags.max_attempts,
     }  # fmt: skip
     spec |= {key: value for key, value in given.items() if value is not None}
+    if flags.message is not None:
+        spec.pop("messageFrom", None)
     if flags.state:
         spec["state"] = {**(spec.get("state") or {}), **flags.state}
     metadata = dict(job.get("metadata") or {})
@@ -137,9 +139,10 @@ def from_schedule(schedule: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         zone = zone_of(str(spec.get("timeZone") or "UTC"))
     except UnknownTimeZone as error:
         raise BadInput(f"scheduledagentjob {schedule['metadata']['name']}: {error}.") from None
-    inner["message"] = expand(
-        str(inner.get("message", "")), zone, now, datetime.fromisoformat(last) if last else None
-    )
+    if "message" in inner:
+        inner["message"] = expand(
+            str(inner["message"]), zone, now, datetime.fromisoformat(last) if last else None
+        )
     metadata: dict[str, Any] = {
         key: dict(value) for key, value in (template.get("metadata") or {}).items() if value
     }

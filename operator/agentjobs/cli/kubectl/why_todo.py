@@ -150,6 +150,10 @@ def _restored(job: JsonObject, around: Surroundings, flags: str, commands: Comma
     )
 
 
+def _input_unavailable(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
+    return "Create or correct what the message names: the operator looks again by itself, at least once a minute."
+
+
 _WAITS: Mapping[str, Callable[[JsonObject, Surroundings, str, Commands], str]] = {
     Reason.NO_WORKERS.value: _no_workers,
     Reason.QUEUE_PAUSED.value: _paused,
@@ -158,6 +162,7 @@ _WAITS: Mapping[str, Callable[[JsonObject, Surroundings, str, Commands], str]] =
     Reason.BEHIND_SESSION.value: _behind_session,
     Reason.MODEL_AUTH_FAILED.value: _key_refused,
     Reason.RESTORED.value: _restored,
+    Reason.INPUT_UNAVAILABLE.value: _input_unavailable,
 }
 
 

@@ -17,6 +17,7 @@ from agentjobs.api.job_spec import JobSpec
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.api.validation import KINDS, problems_of, without_nulls
 from agentjobs.cli.errors import BadInput
+from agentjobs.cli.local.sources import Sources, is_source, problems_of_source, sources_in
 from agentjobs.cli.manifest_url import fetch, is_url
 
 NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -61,16 +62,17 @@ class Manifest:
         return own if isinstance(own, JobSpec) else own.job_template.spec
 
 
-def read(files: Sequence[str], stdin: IO[str]) -> list[Manifest]:
-    """The AgentJobs and ScheduledAgentJobs of the files.
+def read(files: Sequence[str], stdin: IO[str]) -> tuple[list[Manifest], Sources]:
+    """The AgentJobs and ScheduledAgentJobs of the files, and the ConfigMaps and Secrets beside them.
 
     :raises BadInput: there are none, or with every problem of every document in the message.
     """
-    manifests = check(documents(files, stdin))
+    found = list(documents(files, stdin))
+    manifests = check(found)
     if not manifests:
         where = ", ".join("standard input" if file == "-" else file for file in files)
         raise BadInput(f"There is no AgentJob and no ScheduledAgentJob in {where}.")
-    return manifests
+    return manifests, sources_in([one.content for one in found if isinstance(one, Document)])
 
 
 def check(documents: Iterable[Document | Unreadable]) -> list[Manifest]:
@@ -86,7 +88,7 @@ def check(documents: Iterable[Document | Unreadable]) -> list[Manifest]:
             problems.append(document.problem)
             continue
         found = _problems(document)
-        if not found:
+        if not found and not is_source(document.content):
             model = KINDS[document.content["kind"]]
             made = model.model_validate(named(without_nulls(document.content)))
             key = (model.KIND, made.metadata.namespace, made.metadata.name)
@@ -179,10 +181,12 @@ def _problems(document: Document) -> list[str]:
     content = document.content
     if not isinstance(content, dict):
         return [f"an object is wanted, not a {type(content).__name__}; it begins with apiVersion and kind"]
+    if is_source(content):
+        return list(problems_of_source(content))
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         return [
-            f"kind: {'is missing' if kind is None else repr(kind)}: only {' and '.join(f'{k}s' for k in KINDS)} run locally; "
+            f"kind: {'is missing' if kind is None else repr(kind)}: only {' and '.join(f'{k}s' for k in KINDS)} run locally, with the ConfigMaps and Secrets that they name; "
             f"take the document out, or name the files that are manifests"
         ]
     return [str(problem) for problem in problems_of(content)] or [

@@ -102,7 +102,7 @@ async def _run(
             return INTERRUPTED_EXIT_STATUS
         worker = worker or await start(earlier)
         prompts = Prompts(queue, progress, interrupted, approve_all=approve_all)
-        jobs = [new_job(job) for job in request.jobs]
+        jobs = [new_job(job, sources=request.sources) for job in request.jobs]
         try:
             await queue.enqueue(jobs)
         except JobRejected as error:
@@ -156,7 +156,9 @@ async def _fire(
     def deleted(uid: UUID) -> None:
         names.pop(uid, None)
 
-    schedules = LocalSchedules(queue, request.schedules, progress.say, names.__setitem__, deleted)
+    schedules = LocalSchedules(
+        queue, request.schedules, progress.say, names.__setitem__, deleted, request.sources
+    )
     async with schedules:
         rows = await _follow(queue, worker, names, progress, interrupted, prompts, schedules, ended)
     progress.close()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.given import InputProblem
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.local import agentfolder, manifests
 from agentjobs.cli.local.manifests import Manifest
+from agentjobs.cli.local.sources import Sources, given_to, of_the_command
 
 T = TypeVar("T")
 
@@ -31,6 +33,8 @@ class RunRequest:
     env_files: tuple[Path, ...] = ()
     bare: bool = False
     """Whether standard output gets the answer alone: the command named one agent and one message."""
+    sources: Sources = field(default_factory=dict)
+    """ConfigMaps and Secrets, to which the jobs' specs may refer."""
     save: Path | None = None
     """Folder for the files that the agents have saved. None: they end with the database."""
     artifact_service_uri: str | None = None
@@ -44,10 +48,12 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
 
     :raises BadInput: a file cannot be read, a manifest is wrong, or an agent's package is nowhere.
     """
-    found = manifests.read(files, stdin)
+    found, sources = manifests.read(files, stdin)
     path = _unique(m.folder for m in found)
     if missing := [problem for m in found if (problem := _missing_package(m, path))]:
         raise BadInput("\n".join(missing))
+    if problems := [problem for m in found if (problem := _missing_input(m, sources))]:
+        raise BadInput("\n".join(problems))
     _check_yaml_agents(found)
     return RunRequest(
         jobs=tuple(m.object for m in found if isinstance(m.object, AgentJob)),
@@ -57,20 +63,28 @@ def from_files(files: Sequence[str], stdin: IO[str]) -> RunRequest:
         modules=_unique(top_package(m.spec.agent.module) for m in found if m.spec.agent.module),
         models=_unique(m.spec.agent.inline.model for m in found if m.spec.agent.inline),
         env_files=_unique(f for m in found if (f := agentfolder.env_file(_code_folder(m))) is not None),
+        sources=sources,
     )
 
 
 def from_agent(
-    agent: str, message: str, *, attempts: int, stdin: IO[str], state: Mapping[str, Any] | None = None
+    agent: str,
+    message: str,
+    *,
+    attempts: int,
+    stdin: IO[str],
+    state: Mapping[str, Any] | None = None,
+    inputs: Sequence[Path] = (),
 ) -> RunRequest:
-    """The request for one agent, a folder or a module, and a message. The message ``-`` is standard input.
+    """The request for one agent, a folder or a module, a message, and files. The message ``-`` is standard input.
 
-    :raises BadInput: there is no such agent, or the message is empty.
+    :raises BadInput: there is no such agent, the message is empty, or a file cannot be taken.
     """
     module, folder = agentfolder.locate(agent, Path.cwd())
     text = stdin.read() if message == "-" else message
     if not text.strip():
         raise BadInput("MESSAGE is empty; say something to the agent.")
+    sources, files = of_the_command(inputs)
     name = module.replace(":", "-").replace(".", "-").replace("_", "-").lower().strip("-")
     content = {
         "apiVersion": "agentjobs.dev/v1alpha1",
@@ -81,9 +95,12 @@ def from_agent(
             "message": text,
             "maxAttempts": attempts,
             "state": state or None,
+            "inputs": files or None,
         },
     }
     [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])
+    if problem := _missing_input(manifest, sources):
+        raise BadInput(problem)
     _check_yaml_agents([manifest])
     env_file = agentfolder.env_file(_code_folder(manifest))
     assert isinstance(manifest.object, AgentJob)
@@ -94,6 +111,7 @@ def from_agent(
         modules=(top_package(module),),
         env_files=(env_file,) if env_file else (),
         bare=True,
+        sources=sources,
     )
 
 
@@ -113,6 +131,15 @@ def _missing_package(manifest: Manifest, path: Sequence[Path]) -> str:
         f"{manifest.where}: the agent's module '{module}': there is no '{top}' in {folders}, nor is one installed. "
         "Modules are looked for in the manifests' folders."
     )
+
+
+def _missing_input(manifest: Manifest, sources: Sources) -> str:
+    """What is wrong where something that the job refers to cannot be had; else empty."""
+    try:
+        given_to(manifest.spec, manifest.object.metadata.namespace, sources)
+    except InputProblem as problem:
+        return f"{manifest.where}: {problem}"
+    return ""
 
 
 def _check_yaml_agents(found: Iterable[Manifest]) -> None:

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Self
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 from zoneinfo import ZoneInfo
 
 from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.given import InputProblem
 from agentjobs.api.meta import GROUP, SCHEDULED_TIME, format_time
 from agentjobs.api.scheduledagentjob import ScheduledAgentJob
 from agentjobs.cli.errors import BadInput
+from agentjobs.cli.local.sources import Sources, given_to
 from agentjobs.controller.agentjob.object_change import Gate, change_of
 from agentjobs.controller.kit.event import ObjectEvent
 from agentjobs.controller.scheduledagentjob.cluster_objects import Created, Refused
@@ -29,6 +32,7 @@ from agentjobs.queue.records import JobView, NewJob, ObjectRef
 from agentjobs.values.json import JsonObject
 
 CLUSTER = "local"
+NO_SOURCES: Sources = MappingProxyType({})
 TOLD = frozenset(ScheduleEventReason) - {
     ScheduleEventReason.SUCCESSFUL_CREATE,
     ScheduleEventReason.SAW_COMPLETED_JOB,
@@ -36,9 +40,10 @@ TOLD = frozenset(ScheduleEventReason) - {
 """Events that people see. Creations and ends are left out, since the table and the answers show them."""
 
 
-def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
+def new_job(job: AgentJob, uid: UUID | None = None, sources: Sources = NO_SOURCES) -> NewJob:
     """The job that the operator would enqueue for an AgentJob created now, without a status to project.
 
+    :param sources: the ConfigMaps and Secrets that are there.
     :raises BadInput: the operator would reject the AgentJob.
     """
     metadata = {
@@ -46,9 +51,15 @@ def new_job(job: AgentJob, uid: UUID | None = None) -> NewJob:
         "uid": str(uid or uuid4()),
         "creationTimestamp": datetime.now(UTC).isoformat(),
     }
-    change = change_of({**job.as_json(), "metadata": metadata}, Gate(CLUSTER, restored_label=None))
-    if change.job is None:
-        raise BadInput(f"{job.metadata.name}: {change.rejected[1] if change.rejected else 'nothing to run'}")
+    try:
+        given = given_to(job.spec, job.metadata.namespace, sources)
+    except InputProblem as problem:
+        raise BadInput(f"{job.metadata.name}: {problem}") from None
+    obj = {**job.as_json(), "metadata": metadata}
+    change = change_of(obj, Gate(CLUSTER, restored_label=None), read=given)
+    if change.job is None or change.unaccepted is not None:
+        _, why = change.rejected or change.unaccepted or ("", "nothing to run")
+        raise BadInput(f"{job.metadata.name}: {why}")
     return replace(change.job, ref=None)
 
 
@@ -60,12 +71,13 @@ class LocalObjects:
     queue: Queue
     on_created: Callable[[UUID, str], None]
     on_deleted: Callable[[UUID], None]
+    sources: Sources = field(default_factory=dict)
     statuses: dict[UUID, JsonObject] = field(default_factory=dict)
 
     async def create(self, manifest: JsonObject, schedule: UUID) -> Created | Refused:
         name = manifest["metadata"]["name"]
         uid = child_uid(schedule, name)
-        await self.queue.enqueue([new_job(AgentJob.model_validate(manifest), uid)])
+        await self.queue.enqueue([new_job(AgentJob.model_validate(manifest), uid, self.sources)])
         self.on_created(uid, name)
         return Created(uid)
 
@@ -95,8 +107,9 @@ class LocalSchedules:
         say: Callable[[str], None],
         on_created: Callable[[UUID, str], None],
         on_deleted: Callable[[UUID], None],
+        sources: Sources = NO_SOURCES,
     ) -> None:
-        self.objects = LocalObjects(queue, on_created, on_deleted)
+        self.objects = LocalObjects(queue, on_created, on_deleted, sources)
         self._say = say
         self.scheduler = EmbeddedScheduler(queue, self.objects, CLUSTER, self._record, coalesce_seconds=0.1)
         self.schedules = {_uid(schedule): schedule for schedule in schedules}

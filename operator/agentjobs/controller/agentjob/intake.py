@@ -11,11 +11,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from agentjobs.api.agentjob import AgentJobSpec
+from agentjobs.api.given import Given
 from agentjobs.api.meta import TRACEPARENT
 from agentjobs.api.payload import traceparent_problem
 from agentjobs.controller.agentjob.events import (
@@ -24,11 +26,14 @@ from agentjobs.controller.agentjob.events import (
     retry_refused,
     traceparent_ignored,
 )
+from agentjobs.controller.agentjob.input_reader import InputReader
 from agentjobs.controller.agentjob.object_change import (
+    UNREAD,
     Fingerprint,
     Gate,
     change_of,
     fingerprint,
+    spec_to_read,
     unreadable,
     wiped,
 )
@@ -50,6 +55,14 @@ GAP_SECONDS = 0.02
 SLOWEST_RETRY_SECONDS = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read for an object, until it is stored."""
+
+    found: Given | str
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 @dataclass(slots=True)
 class Intake:
     """Stores in the queue what watch events, and the sweep's GETs, say of AgentJobs."""
@@ -57,6 +70,7 @@ class Intake:
     queue: Queue
     gate: Gate
     meter: Counters
+    reader: InputReader
     window_seconds: float = 0.002
     on_wiped: Callable[[Iterable[UUID]], None] = lambda uids: None
     """Called before these objects are marked stale: the status that was written to them is not there any
@@ -64,6 +78,10 @@ class Intake:
     on_refused: Callable[[ObjectEvent], None] = lambda event: None
     health: LoopHealth = field(default_factory=lambda: LoopHealth("intake"))
     _pending: dict[str, WatchEvent] = field(default_factory=dict)
+    _unread: dict[str, WatchEvent] = field(default_factory=dict)
+    """Objects that are not pending yet, since what they refer to is being read."""
+    _read: dict[str, _Read] = field(default_factory=dict)
+    """What was read for objects that are pending."""
     _taken: dict[str, Fingerprint] = field(default_factory=dict)
     _heard_at: dict[str, float] = field(default_factory=dict)
     """When the watch last brought something of an object."""
@@ -77,16 +95,60 @@ class Intake:
                 continue
             print_ = fingerprint(seen.object, self.gate)
             plain = not seen.deleted and seen.confirmed is None
-            echo = plain and uid not in self._pending and print_.is_echo_of(self._taken.get(uid))
+            echo = plain and not self._waits(uid) and print_.is_echo_of(self._taken.get(uid))
             self.meter.add(EVENTS_SEEN, taken="no" if echo else "yes")
             if echo:
                 self._taken[uid] = print_
                 continue
             waiting = self._pending.get(uid)
             if waiting is None or not waiting.deleted:
-                self._pending[uid] = seen
+                self._put(uid, seen)
         if self._pending:
             self._wake.set()
+
+    def _put(self, uid: str, seen: WatchEvent) -> None:
+        """Makes the object pending; first what it refers to is read, where that is wanted."""
+        spec = None if seen.deleted else self._spec_to_read(seen)
+        if spec is not None and uid in self._unread and _generation(self._unread[uid]) == _generation(seen):
+            self._unread[uid] = (
+                seen  # such as the mark of its owner: the spec that is being read for is the same
+            )
+            return
+        self._read_no_more(uid)
+        if spec is None:
+            self._pending[uid] = seen  # in the place of an older one: its turn stays
+        else:
+            self._pending.pop(uid, None)
+            self._look_at(uid, seen, spec)
+
+    def _spec_to_read(self, seen: WatchEvent) -> AgentJobSpec | None:
+        try:
+            return spec_to_read(seen.object, self.gate, seen.confirmed)
+        except Exception:  # what cannot be read is told when it is stored
+            return None
+
+    def _look_at(self, uid: str, seen: WatchEvent, spec: AgentJobSpec) -> None:
+        self._unread[uid] = seen
+        self.reader.read(
+            uid, seen.object["metadata"]["namespace"], spec, lambda found: self._has_read(uid, seen, found)
+        )
+
+    def _has_read(self, uid: str, seen: WatchEvent, found: Given | str) -> asyncio.Event:
+        seen = self._unread.pop(uid, seen)
+        # a copy: what is being stored of the object meanwhile does not have what was read now
+        self._pending[uid] = replace(seen)
+        self._read[uid] = read = _Read(found)
+        self._wake.set()
+        return read.stored
+
+    def _read_no_more(self, uid: str) -> None:
+        """Forgets what was read for an object, and is being read."""
+        self.reader.drop(uid)
+        self._unread.pop(uid, None)
+        self._read.pop(uid, None)
+
+    def _waits(self, uid: str) -> bool:
+        return uid in self._pending or uid in self._unread
 
     def _overtaken(self, uid: str, seen: WatchEvent) -> bool:
         """Whether the watch has brought something of the object since a sweep began to read it: the watch goes on to
@@ -101,23 +163,30 @@ class Intake:
 
     def has_settled(self, uid: str) -> bool:
         """Whether this object was stored, and nothing newer of it waits."""
-        return uid in self._taken and uid not in self._pending
+        return uid in self._taken and not self._waits(uid)
 
     def has(self, uid: str, generation: int) -> bool:
         """Whether this object, in this generation or a later one, was stored or is about to be."""
-        if uid in self._pending:
+        if self._waits(uid):
             return True
         taken = self._taken.get(uid)
         return taken is not None and taken.generation >= generation
 
     def forget(self, uid: str) -> None:
         """Forgets an object that belongs to another installation by now."""
+        self._read_no_more(uid)
         self._pending.pop(uid, None)
         self._taken.pop(uid, None)
         self._heard_at.pop(uid, None)
 
     async def run(self) -> None:
         """Stores batches until cancelled."""
+        try:
+            await self._store_batches()
+        finally:
+            await self.reader.close()
+
+    async def _store_batches(self) -> None:
         failures, flushed_at = 0, 0.0
         while True:
             await self._wake.wait()
@@ -151,6 +220,7 @@ class Intake:
         changes = [change for seen in batch.values() if (change := self._change(seen)) is not None]
         answers = await self._apply(changes)
         stale: list[UUID] = []
+        unread: list[str] = []
         for change in changes:
             answer = answers.get(change.uid)
             if answer is None:
@@ -161,6 +231,8 @@ class Intake:
             if answer.outcome is ChangeOutcome.RETRY_REFUSED:
                 self._refused(change, answer)
             elif answer.outcome is ChangeOutcome.INSERTED:
+                if change.unaccepted == (Reason.INPUT_UNAVAILABLE, UNREAD):
+                    unread.append(str(change.uid))
                 self._warn(change, batch[str(change.uid)].object)
             elif answer.outcome is ChangeOutcome.UNCHANGED and wiped(batch[str(change.uid)].object):
                 stale.append(change.uid)
@@ -169,10 +241,22 @@ class Intake:
             self.on_wiped(stale)
             await self.queue.touch(stale)
         self._settle(batch)
+        for uid in unread:
+            self._read_now(uid, batch[uid])
+
+    def _read_now(self, uid: str, seen: WatchEvent) -> None:
+        """Reads for an object whose status said that its job is accepted, and whose job the database did not know."""
+        spec = spec_to_read({**seen.object, "status": None}, self.gate)
+        if spec is not None and not self._waits(uid):
+            self._look_at(uid, seen, spec)
 
     def _change(self, seen: WatchEvent) -> ObjectChange | None:
         try:
-            return change_of(seen.object, self.gate, deleted=seen.deleted, confirmed=seen.confirmed)
+            read = self._read.get(seen.object["metadata"]["uid"])
+            found = UNREAD if read is None else read.found
+            return change_of(
+                seen.object, self.gate, deleted=seen.deleted, confirmed=seen.confirmed, read=found
+            )
         except Exception as error:
             # what no API server sends: it is told at the object, and not allowed to hold up the others
             log.exception("an object cannot be read: %.200r", seen.object.get("metadata"))
@@ -230,12 +314,18 @@ class Intake:
         for uid, seen in batch.items():
             if self._pending.get(uid) is seen:
                 del self._pending[uid]
+                if (read := self._read.pop(uid, None)) is not None:
+                    read.stored.set()
             if seen.deleted:
                 self._taken.pop(uid, None)
             else:
                 self._taken[uid] = fingerprint(seen.object, self.gate)
         if not self._pending:
             self._wake.clear()
+
+
+def _generation(seen: WatchEvent) -> object:
+    return seen.object["metadata"].get("generation")
 
 
 def barred_by(change: ObjectChange, answer: Applied) -> str:

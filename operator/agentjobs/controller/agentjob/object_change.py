@@ -11,7 +11,8 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from agentjobs.api.agentjob import AgentJob
+from agentjobs.api.agentjob import AgentJob, AgentJobSpec
+from agentjobs.api.given import NOTHING, Given, sources_of
 from agentjobs.api.input_response import parse
 from agentjobs.api.meta import RETRY_REQUESTED_AT, parse_time
 from agentjobs.api.names import ACT, INPUT_RESPONSE
@@ -20,6 +21,7 @@ from agentjobs.api.validation import problems_of
 from agentjobs.controller.kit.annotated_act import annotated_act
 from agentjobs.controller.kit.queue_access import QueueAccess as QueueAccess
 from agentjobs.controller.kit.queue_access import refusal
+from agentjobs.queue.numbers import PAYLOAD_BYTES
 from agentjobs.queue.records import (
     FINAL_STATES,
     Confirmed,
@@ -35,9 +37,13 @@ from agentjobs.queue.records import (
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
 from agentjobs.values.reasons import Reason as ApiReason
+from agentjobs.values.text import dumps
 
 ANNOTATION_CHARACTERS = 256
 """Of an annotation's value that is kept; only whether it differs matters."""
+
+
+UNREAD = "what spec.messageFrom and spec.inputs name is being read: the job goes on by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,16 @@ class Gate:
 
 
 def change_of(
-    obj: JsonObject, gate: Gate, *, deleted: bool = False, confirmed: Confirmed | None = None
+    obj: JsonObject,
+    gate: Gate,
+    *,
+    deleted: bool = False,
+    confirmed: Confirmed | None = None,
+    read: Given | str = UNREAD,
 ) -> ObjectChange:
     """The change that the queue has to store for this object.
 
+    :param read: what its ``messageFrom`` and ``inputs`` refer to, or why that cannot be had: then the job waits.
     Raises KeyError or ValueError only for what no API server sends (no uid, no name).
     """
     meta = obj["metadata"]
@@ -83,7 +95,51 @@ def change_of(
         return replace(base, rejected=(ApiReason.INVALID_SPEC.value, rejection_text(obj)))
     refused = refusal(gate.queue_access, job.spec.queue, job.spec.priority, meta["namespace"])
     unaccepted = (Reason.QUEUE_NOT_ALLOWED, refused) if refused else _restored(meta, gate)
-    return replace(base, job=new_job(job, base), cancel=bool(job.spec.cancel), unaccepted=unaccepted)
+    given = NOTHING
+    if sources_of(job.spec):
+        given, why = _fitting(job, read)
+        if why and unaccepted is None:
+            unaccepted = (Reason.INPUT_UNAVAILABLE, why)
+    return replace(base, job=new_job(job, base, given), cancel=bool(job.spec.cancel), unaccepted=unaccepted)
+
+
+def _fitting(job: AgentJob, read: Given | str) -> tuple[Given, str]:
+    """What the job is given, or nothing and why."""
+    if isinstance(read, str):
+        return NOTHING, read
+    size = len(dumps(payload_of(job, read)).encode())
+    if size <= PAYLOAD_BYTES:
+        return read, ""
+    return NOTHING, (
+        f"spec.inputs: wants at most {PAYLOAD_BYTES} bytes of spec and files together, the files as base64, got {size}: make the "
+        f"files smaller, or keep them elsewhere and name their place in the message"
+    )
+
+
+def spec_to_read(obj: JsonObject, gate: Gate, confirmed: Confirmed | None = None) -> AgentJobSpec | None:
+    """The spec of an object, where what it refers to has to be read before its job can run.
+
+    None also where it was read: its job is accepted, as the status says.
+    """
+    spec = obj.get("spec") or {}
+    if not (spec.get("inputs") or spec.get("messageFrom")):
+        return None
+    change = change_of(obj, gate, confirmed=confirmed)
+    if change.job is None or change.cancel or change.imported is not None:
+        return None
+    reason, _ = change.unaccepted or (None, "")
+    if reason is not Reason.INPUT_UNAVAILABLE or (confirmed is None and _was_accepted(obj)):
+        return None
+    return AgentJobSpec.model_validate(spec)
+
+
+_HELD = frozenset({Reason.INPUT_UNAVAILABLE.value, Reason.QUEUE_NOT_ALLOWED.value, Reason.RESTORED.value})
+
+
+def _was_accepted(obj: JsonObject) -> bool:
+    status = obj.get("status") or {}
+    held = status.get("state") == State.SUSPENDED and status.get("reason") in _HELD
+    return bool(status.get("state")) and not held
 
 
 def unreadable(obj: JsonObject, gate: Gate, problem: str) -> ObjectChange | None:
@@ -106,12 +162,12 @@ def unreadable(obj: JsonObject, gate: Gate, problem: str) -> ObjectChange | None
         return None
 
 
-def new_job(job: AgentJob, change: ObjectChange) -> NewJob:
+def new_job(job: AgentJob, change: ObjectChange, given: Given = NOTHING) -> NewJob:
     spec = job.spec
     policy = spec.retry_policy
     return NewJob(
         uid=change.uid,
-        payload=payload_of(job),
+        payload=payload_of(job, given),
         queue=spec.queue,
         priority=spec.priority,
         session=session_of(job),
@@ -173,17 +229,21 @@ class Fingerprint:
     final: bool
     """Whether its status shows an end."""
     wiped: bool
+    held: bool
+    """Whether its status says that something it refers to is not there."""
 
     def is_echo_of(self, taken: Fingerprint | None) -> bool:
         """True if intake can skip the watch event, ``taken`` being the last one that it processed of this
         object.
 
         Generation, deletion and our annotations are unchanged, and the status only gained content: the operator's
-        own write. A status that was wiped, or went back from final (a retry), is not skipped.
+        own write. A status that was wiped, or went back from final (a retry), is not skipped; nor one that begins to
+        say that an input is missing, which an older database may say of a job that had it.
         """
         if taken is None:
             return False
-        return self.core == taken.core and self.final >= taken.final and self.wiped <= taken.wiped
+        goes_on = self.final >= taken.final and self.wiped <= taken.wiped and self.held <= taken.held
+        return self.core == taken.core and goes_on
 
 
 def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
@@ -201,6 +261,7 @@ def fingerprint(obj: JsonObject, gate: Gate) -> Fingerprint:
         hash(core),
         (obj.get("status") or {}).get("state") in FINAL_STATES,
         wiped(obj),
+        (obj.get("status") or {}).get("reason") == Reason.INPUT_UNAVAILABLE.value,
     )
 
 

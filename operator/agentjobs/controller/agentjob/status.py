@@ -118,14 +118,20 @@ def _accepted(job: JobView) -> JsonObject:
     """False also of a job that runs, where its object asks for more than it may: it goes on as it was."""
     if job.state is State.REJECTED:
         return _condition(job, ConditionType.ACCEPTED, False, reason_of(job), job.message, job.accepted_at)
+    if job.reason == Reason.INPUT_UNAVAILABLE.value:
+        return _condition(job, ConditionType.ACCEPTED, False, reason_of(job), job.message, job.since)
     if job.refused:
         reason = Reason.QUEUE_NOT_ALLOWED.value
         return _condition(job, ConditionType.ACCEPTED, False, reason, job.refused, job.refused_changed_at)
     return _condition(job, ConditionType.ACCEPTED, True, Reason.ACCEPTED.value, "", job.refused_changed_at)
 
 
+_NOT_SUSPENDED = frozenset({Reason.QUEUE_NOT_ALLOWED.value, Reason.INPUT_UNAVAILABLE.value})
+"""Reasons of jobs that wait in the state Suspended and are not accepted, which the condition Accepted says alone."""
+
+
 def _suspended(job: JobView) -> JsonObject | None:
-    if job.state is State.SUSPENDED and job.reason != Reason.QUEUE_NOT_ALLOWED.value:
+    if job.state is State.SUSPENDED and job.reason not in _NOT_SUSPENDED:
         since = job.suspended_at or job.since
         return _condition(job, ConditionType.SUSPENDED, True, reason_of(job), job.message, since)
     if job.resumed_at is None:

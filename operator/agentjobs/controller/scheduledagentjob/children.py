@@ -33,9 +33,8 @@ def child_of(parsed: ParsedSchedule, tick: Tick, last_successful: datetime | Non
     not inherited, as with CronJob: tools that track objects by label would take the children for theirs."""
     template: JsonObject = orjson.loads(parsed.template)
     spec: JsonObject = dict(template.get("spec") or {})
-    spec["message"] = expand(
-        str(spec.get("message", "")), zone_of(parsed.time_zone), tick.tick, last_successful
-    )
+    if "message" in spec:
+        spec["message"] = expand(str(spec["message"]), zone_of(parsed.time_zone), tick.tick, last_successful)
     given: JsonObject = template.get("metadata") or {}
     annotations = {**(given.get("annotations") or {}), SCHEDULED_TIME: format_time(tick.tick)}
     if tick.manual:

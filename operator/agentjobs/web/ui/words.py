@@ -183,6 +183,9 @@ _BY_STATE = {
     "InputRequired": "Answer the question below",
 }
 _WAITS = {
+    Reason.INPUT_UNAVAILABLE.value: (
+        "Create or correct what the message names: the operator looks again by itself, at least once a minute"
+    ),
     Reason.NO_WORKERS.value: "Start workers for this queue: the job goes on by itself then",
     Reason.QUEUE_PAUSED.value: "Resume the queue when it may go on: the job goes on by itself then",
     Reason.QUEUE_NOT_ALLOWED.value: (

@@ -8,10 +8,11 @@ from typing import Any
 from agentjobs.agents.definition.attempt_spec import AttemptSpec
 from agentjobs.queue.records import ClaimedJob
 from agentjobs.values.bounds import LONGEST_SECONDS, count
+from agentjobs.values.input_file import InputFile
 
-VERSION = 4
+VERSION = 5
 """The newest payload that this worker understands. 2: with people's answers, which the queue adds. 3: also with results
-of long-running tools, and inputs. 4: also with a state."""
+of long-running tools, and inputs. 4: also with a state. 5: also with files."""
 
 
 class PayloadTooNew(Exception):
@@ -50,6 +51,7 @@ def attempt_spec(job: ClaimedJob) -> AttemptSpec:
         agent=dict(agent),
         message=_text(payload, "message", ""),
         state=_state(payload),
+        inputs=_inputs(payload),
         user_id=_text(payload, "userID", "system"),
         app_name=_text(payload, "appName", "agentjobs"),
         session_id=_text(payload, "sessionID", "") or None,
@@ -74,6 +76,17 @@ def _answers(payload: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if not isinstance(answers, Mapping) or not all(isinstance(one, Mapping) for one in answers.values()):
         raise PayloadInvalid("payload.answers must be an object of objects")
     return dict(answers)
+
+
+def _inputs(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    given = payload.get("inputs") or []
+    for place, one in enumerate(given if isinstance(given, list) else [given]):
+        try:
+            InputFile.from_json(one)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            wanted = "an object with name, mimeType, attach and data as base64 is wanted"
+            raise PayloadInvalid(f"payload.inputs[{place}] is a {type(one).__name__}; {wanted}") from None
+    return list(given)
 
 
 def _state(payload: Mapping[str, Any]) -> dict[str, Any]:

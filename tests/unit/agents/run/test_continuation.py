@@ -39,6 +39,7 @@ def reply(id: str) -> Event:
 
 
 USER, ANSWER = event("Do it.", "user"), event("The answer.")
+DO_IT = types.UserContent(parts=[types.Part(text="Do it.")])
 MARK = Event(author=MARKER, invocation_id="job-u", custom_metadata={FINISHED: True})
 FAILED, ABORTED = event(error_code="RuntimeError"), event(error_code="INVOCATION_ABORTED")
 QUESTION = question("q")
@@ -75,7 +76,7 @@ def test_answers_are_sent_when_all_are_there() -> None:
 
 
 def told(history: list[Event], needs_mark: bool, answers: dict[str, Any]) -> str:
-    found = continuation(history, root=llm("a"), needs_mark=needs_mark, message="Do it.", answers=answers)
+    found = continuation(history, root=llm("a"), needs_mark=needs_mark, message=DO_IT, answers=answers)
     match found:
         case Answered(ending):
             assert ending.answer == "The answer."

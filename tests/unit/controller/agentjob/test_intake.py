@@ -6,8 +6,10 @@ from typing import Any, cast
 
 import pytest
 
+from agentjobs.controller.agentjob.input_reader import InputReader
 from agentjobs.controller.agentjob.intake import Intake
 from agentjobs.controller.agentjob.object_change import Gate
+from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.queue.queue import Queue
@@ -41,7 +43,9 @@ def seen(version: str, **fields: Any) -> WatchEvent:
     ],
 )
 def test_of_two_sightings_one_waits(why: str, first: WatchEvent, second: WatchEvent, wins: str) -> None:
-    intake = Intake(cast(Queue, None), Gate("cluster-1"), Counters())
+    intake = Intake(
+        cast(Queue, None), Gate("cluster-1"), Counters(), InputReader(ApiServer(None, Counters()))
+    )
     intake.enqueue([first])
     intake.enqueue([second])
     (waiting,) = intake._pending.values()

@@ -9,13 +9,26 @@ from typing import Any
 
 import pytest
 
-from agentjobs.controller.agentjob.object_change import Gate, QueueAccess, change_of, fingerprint, wiped
-from agentjobs.queue.records import State
+from agentjobs.api.given import Given
+from agentjobs.controller.agentjob.object_change import (
+    Gate,
+    QueueAccess,
+    change_of,
+    fingerprint,
+    spec_to_read,
+    wiped,
+)
+from agentjobs.queue.records import Confirmed, State
+from agentjobs.values.input_file import InputFile
 from agentjobs.values.reasons import Reason
 
 UID = "11111111-2222-3333-4444-555555555555"
 GATE = Gate("cluster-1")
 CREATED = "2026-11-23T12:00:00Z"
+
+
+def _without_none(spec: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if value is not None}
 
 
 def obj(
@@ -27,7 +40,7 @@ def obj(
         "metadata": {
             "uid": UID, "name": "report", "namespace": "team", "generation": 1, "creationTimestamp": CREATED,
         } | metadata,
-        "spec": {"agent": {"module": "agents.hello"}, "message": "hi"} | (spec or {}),
+        "spec": _without_none({"agent": {"module": "agents.hello"}, "message": "hi"} | (spec or {})),
     }  # fmt: skip
     return body if status is None else body | {"status": status}
 
@@ -284,3 +297,71 @@ def test_a_new_name_is_no_echo() -> None:
     before, after = fingerprint(obj(), GATE), fingerprint(said('{"by": "alice", "verb": "delete"}'), GATE)
     assert not after.is_echo_of(before)
     assert after.is_echo_of(after)
+
+
+FILE = {"name": "a", "configMapKeyRef": {"name": "data", "key": "a"}}
+FILES = {"inputs": [FILE]}
+READ = Given(files=(InputFile("a", "text/plain", b"1"),))
+
+
+def test_a_job_whose_files_are_not_read_is_held_and_one_whose_files_are_read_has_them() -> None:
+    held = change_of(obj(FILES), GATE).unaccepted
+    assert held is not None
+    assert held[0] is Reason.INPUT_UNAVAILABLE
+    missing = change_of(obj(FILES), GATE, read="spec.inputs[0]: no")
+    assert missing.unaccepted == (Reason.INPUT_UNAVAILABLE, "spec.inputs[0]: no")
+    accepted = change_of(obj(FILES), GATE, read=READ)
+    assert accepted.unaccepted is None
+    assert accepted.job is not None
+    assert (accepted.job.payload["v"], len(accepted.job.payload["inputs"])) == (5, 1)
+    message = change_of(
+        obj({"message": None, "messageFrom": {"configMapKeyRef": {"name": "data", "key": "a"}}}),
+        GATE,
+        read=Given("said"),
+    )
+    assert message.job is not None
+    assert (message.job.payload["v"], message.job.payload["message"]) == (1, "said")
+
+
+def test_spec_and_files_that_no_payload_holds_hold_the_job() -> None:
+    large = Given(files=(InputFile("a", "text/plain", bytes(700 << 10)),))
+    change = change_of(obj({**FILES, "message": "\N{SNOWMAN}" * 65_536}), GATE, read=large)
+    assert change.unaccepted is not None
+    assert "at most 1048576 bytes of spec and files together" in change.unaccepted[1]
+    assert change.job is not None
+    assert "inputs" not in change.job.payload
+
+
+CLOSED = Gate("cluster-1", {"agents": QueueAccess(("other",))})
+CONFIRMED = Confirmed(datetime(2026, 11, 23, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("why", "found", "gate", "confirmed", "reads"),
+    [
+        ("it names nothing", obj(), GATE, None, False),
+        ("it is new", obj(FILES), GATE, None, True),
+        ("it waits", obj(FILES, {"state": "Suspended", "reason": "InputUnavailable"}), GATE, None, True),
+        ("its queue may be open now", obj(FILES, {"state": "Suspended", "reason": "QueueNotAllowed"}), GATE, None, True),
+        ("its queue is closed", obj(FILES), CLOSED, None, False),
+        ("it came from a backup", obj(FILES, labels={"velero.io/restore-name": "x"}), GATE, None, False),
+        ("it is accepted", obj(FILES, {"state": "Suspended", "reason": "Suspended"}), GATE, None, False),
+        ("it is there again", obj(FILES, {"state": "Queued", "reason": "Queued"}), GATE, CONFIRMED, True),
+        ("it has ended", obj(FILES, {"state": "Complete"}), GATE, None, False),
+        ("it is cancelled", obj({**FILES, "cancel": True}), GATE, None, False),
+        ("it goes", obj(FILES, deletionTimestamp=CREATED), GATE, None, False),
+        ("it is invalid", obj({**FILES, "maxAttempts": 0}), GATE, None, False),
+    ],
+)  # fmt: skip
+def test_what_an_object_refers_to_is_read_while_it_may_be_accepted(
+    why: str, found: dict[str, Any], gate: Gate, confirmed: Confirmed | None, reads: bool
+) -> None:
+    assert (spec_to_read(found, gate, confirmed) is not None) is reads, why
+
+
+def test_a_status_that_begins_to_say_that_an_input_is_missing_is_looked_at() -> None:
+    taken = fingerprint(obj(FILES, {"state": "Queued", "revision": 1}), GATE)
+    held = fingerprint(obj(FILES, {"state": "Suspended", "reason": "InputUnavailable", "revision": 2}), GATE)
+    assert not held.is_echo_of(taken)
+    assert held.is_echo_of(held)
+    assert taken.is_echo_of(held)

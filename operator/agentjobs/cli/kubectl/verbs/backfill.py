@@ -139,7 +139,8 @@ def job_of(schedule: JsonObject, moment: datetime, author: Author, now: datetime
     before = last if last is not None and last < moment else None
     inner = dict(template.get("spec") or {})
     zone = zone_of(str(spec.get("timeZone") or "UTC"))
-    inner["message"] = expand(str(inner.get("message", "")), zone, moment, before)
+    if "message" in inner:
+        inner["message"] = expand(str(inner["message"]), zone, moment, before)
     return {
         "apiVersion": API_VERSION,
         "kind": "AgentJob",

@@ -5,6 +5,7 @@
 -- but its generation is stored. With listed_at a sweep has read the row (as it was in row_generation; null: as one whose object is
 -- gone) in a LIST that began then, and only afterwards the object: so what the object says now is the truth, also where it is older
 -- (etcd was restored).
+-- A job that was not accepted takes its payload from the change by which it is.
 -- Each change of a person's gets its row of audit. act, act_key: who and why, as an annotation of the object says, and its digest:
 -- one annotation stands for one change, that with which it came; but for a delete, which carries none, and follows it.
 -- Index: job's unique uid. Lock order: job rows by id, each with its waiting or running row; sessions by key, last.
@@ -21,12 +22,12 @@ begin
            j.object_gone, j.cluster_id, j.tombstone, j.accepted_at, w.state as waiting_state, w.reason as waiting_reason, d.due, n.*
     from json_to_recordset(p_changes) as n(uid uuid, generation bigint, priority smallint, max_attempts int, suspend boolean,
                                            cancel_wanted boolean, gone boolean, hold text, bar text, retry_handled text,
-                                           row_generation bigint, listed_at timestamptz, act json, act_key text)
+                                           row_generation bigint, listed_at timestamptz, act json, act_key text, payload json)
     join job j on j.uid = n.uid left join waiting w on w.id = j.id
     cross join lateral (select (
            n.generation > j.generation or (n.gone and not j.object_gone)
            or (n.retry_handled is not null and n.retry_handled is distinct from j.retry_handled)
-           or (n.priority is not null and ((w.state = 'h' and n.hold is distinct from w.reason)
+           or (n.priority is not null and ((w.state = 'h' and (n.hold is distinct from w.reason or n.bar is distinct from w.message))
                                            or (j.refused is not null and n.hold is distinct from 'QueueNotAllowed')))
            or (n.generation < j.generation and n.generation < n.row_generation)
            or (j.object_gone and n.listed_at is not null and not coalesce(n.gone, false))) is true as due) d
@@ -63,6 +64,14 @@ begin
                       then c.bar end;
         if c.hold is distinct from 'QueueNotAllowed' and c.priority <> c.old_priority then
           perform reprioritise_job(c.id, c.priority);
+        end if;
+        if (c.waiting_state = 'h' or v_back) and c.hold is null then
+          -- what it is given may have been read only now; nobody has claimed it yet
+          update job set payload = c.payload, bytes = octet_length(c.payload::text)
+            where id = c.id and payload is not null and not erased and payload::text <> c.payload::text
+              and (exists (select from waiting where id = c.id and state = 'h')
+                   or (v_back and not exists (select from attempt where id = c.id)));
+          if found then update waiting set bytes = octet_length(c.payload::text) where id = c.id; end if;
         end if;
         if c.waiting_state = 'h' and c.hold is not null then
           update waiting set since = case when reason = c.hold then since else v_now end, reason = c.hold, message = c.bar

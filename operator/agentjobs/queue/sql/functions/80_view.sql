@@ -30,7 +30,13 @@ create or replace function view(p_ids bigint[], p_log int, p_tails boolean, p_en
                 'first', (select json_agg(jsonb_build_array(f.key) || f.value order by f.key collate "C")
                           from (select f.key, f.value from jsonb_each(s.files) f where jsonb_typeof(f.value) = 'array'
                                 order by f.key collate "C" limit 20) f)) from saved_file s where s.id = j.id),
-    'posted_run', j.posted_run, 'imported', o.imported, 'payload', j.payload,
+    'posted_run', j.posted_run, 'imported', o.imported,
+    -- of a large payload without the files: they would travel with each status
+    'payload', case when j.bytes <= 131072 then j.payload when j.payload is not null then json_build_object(
+                 'v', j.payload->'v', 'namespace', j.payload->'namespace', 'name', j.payload->'name', 'agent', j.payload->'agent',
+                 'message', j.payload->'message', 'state', j.payload->'state', 'userID', j.payload->'userID',
+                 'appName', j.payload->'appName', 'sessionID', j.payload->'sessionID', 'budget', j.payload->'budget',
+                 'schedule', j.payload->'schedule') end,
     'log', (select json_agg(l order by (l->>'run')::int) from (
               select json_build_object('run', a.run, 'attempt', a.attempt, 'round', a.round, 'worker', coalesce(a.worker_name, ''),
                                        'started_at', a.started_at,

@@ -1,0 +1,135 @@
+"""``spec.inputs`` and ``spec.messageFrom``: files, and the message, from ConfigMaps and Secrets of the job's namespace.
+
+They are data for the agent: nothing of them is imported or executed (invariant 12).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from agentjobs.api.meta import ApiModel, Schema, refuse, rule, validations
+from agentjobs.values.names import DNS_LABEL_PATTERN
+
+INPUTS_MAX_ITEMS = 16
+INPUT_BYTES = 700 << 10
+"""The most bytes of all inputs of a job together: they travel with it through the queue."""
+NAME_MAX_LENGTH = 128
+KEY_MAX_LENGTH = 253
+_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]*"
+NAME_PATTERN = re.compile(f"(?={_NAME}$).{{1,{NAME_MAX_LENGTH}}}")
+"""Names of files that a job may be given."""
+
+EXACTLY_ONE_SOURCE = "set exactly one of configMapKeyRef and secretKeyRef"
+NAMES_TWICE = "has the same name twice: give each input a name of its own"
+
+
+class KeyRef(ApiModel):
+    """A key of a ConfigMap or of a Secret in the job's namespace."""
+
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=253, pattern=rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$"),
+    ] = Field(description="name of the object, in the job's namespace.")
+    key: Annotated[str, Field(min_length=1, max_length=KEY_MAX_LENGTH, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
+        description="key of the object's data. Of a ConfigMap, data and binaryData are looked at."
+    )
+
+
+def _source_rule(field: str = "") -> Schema:
+    """The rule that one source is named, and no other."""
+    return rule(
+        "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+        EXACTLY_ONE_SOURCE,
+        field=field,
+        got="(has(self.configMapKeyRef) ? 'both' : 'neither')",
+    )
+
+
+class Source(ApiModel):
+    """The place of a value: a key of a ConfigMap or of a Secret."""
+
+    config_map_key_ref: KeyRef | None = Field(
+        default=None,
+        description="configMapKeyRef is the name of a ConfigMap in the job's namespace, and a key of it. Absent means: "
+        "secretKeyRef is set.",
+    )
+    secret_key_ref: KeyRef | None = Field(
+        default=None,
+        description="secretKeyRef is the name of a Secret in the job's namespace, and a key of it; the operator reads Secrets "
+        "only where the installation allows it (operator.inputs.secrets of the chart). Absent means: configMapKeyRef is set.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.config_map_key_ref is None) == (self.secret_key_ref is None):
+            got = "neither" if self.config_map_key_ref is None else "both"
+            raise refuse(f"{EXACTLY_ONE_SOURCE}: got {got}")
+        return self
+
+    @property
+    def kind(self) -> Literal["ConfigMap", "Secret"]:
+        return "ConfigMap" if self.config_map_key_ref is not None else "Secret"
+
+    @property
+    def ref(self) -> KeyRef:
+        found = self.config_map_key_ref or self.secret_key_ref
+        assert found is not None
+        return found
+
+
+class MessageSource(Source):
+    """The key that has the message's text."""
+
+    model_config = ConfigDict(json_schema_extra=validations(_source_rule()))
+
+
+class Input(Source):
+    """A file that the agent is given with its message."""
+
+    model_config = ConfigDict(json_schema_extra=validations(_source_rule()))
+
+    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX_LENGTH, pattern=f"^{_NAME}$")] = Field(
+        description="name of the file, such as data.csv: letters, digits, '.', '_' and '-', at most 128, not beginning with "
+        "'.' or '-'. Unique in the list.",
+    )
+    mime_type: (
+        Annotated[
+            str,
+            Field(
+                min_length=3,
+                max_length=127,
+                pattern=r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*$",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="mimeType of the file, such as text/csv. Absent means: by the name's suffix; without one that is known, "
+        "text/plain for UTF-8, else application/octet-stream.",
+    )
+    attach: Literal["Message", "Artifact"] = Field(
+        default="Message",
+        description="attach says how the agent gets the file: Message, with the message, as a part that the model reads, and as an "
+        "artifact of the session; Artifact, only as an artifact, for what tools read and the model need not. Default: "
+        "Message.",
+    )
+
+
+def _unique(inputs: list[Input]) -> list[Input]:
+    names = [one.name for one in inputs]
+    if len(set(names)) < len(names):
+        raise refuse(NAMES_TWICE)
+    return inputs
+
+
+Inputs = Annotated[
+    list[Input],
+    Field(
+        max_length=INPUTS_MAX_ITEMS,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    ),
+    AfterValidator(_unique),
+]
