@@ -15,7 +15,9 @@ import pytest
 from agentjobs.controller.agentjob.readable_kinds import ReadableKinds
 from agentjobs.controller.apiserver.resources import CONFIG_MAPS, NAMESPACES, SECRETS
 from agentjobs.controller.metrics.counters import API_REQUESTS
-from agentjobs.values.input_file import InputFile
+from agentjobs.values.input_file import ArtifactPlace, InputFile
+from agentjobs.values.names import own_session
+from agentjobs.values.saved_file import SavedFile
 from clusters import Cluster
 from operators import QUICK, Bench, Objects, bench, condition, eventually
 from rbac import documented, role
@@ -139,6 +141,28 @@ async def test_an_object_that_the_database_does_not_know_is_read_whatever_its_st
         worker = await b.worker()
         job = await worker.one()
         assert InputFile.from_json(job.payload["inputs"][0]).data == b"1"
+
+
+async def test_a_job_waits_for_an_earlier_one_and_is_given_its_file(b: Bench) -> None:
+    def wants(name: str) -> list[dict[str, Any]]:
+        return [{"name": "report.md", "artifactRef": {"job": "first", "name": name}}]
+
+    async with b.running():
+        worker = await b.worker()
+        await b.objects.create("later", {"inputs": wants("report.pdf")})
+        await held(b, "later", "spec.inputs[0]: AgentJob first: does not exist")
+        await b.objects.create("first", {"userID": "ann"})
+        job = await worker.one()
+        await held(b, "later", "AgentJob first is Running, and not Complete: it is waited for")
+        await worker.ack(job, files=(SavedFile("report.pdf", 3, "application/pdf", 7),))
+        uid = (await b.objects.get("first"))["metadata"]["uid"]
+        later = await worker.one()
+        place = ArtifactPlace(f"{b.objects.namespace}/agentjobs", "ann", own_session(uid), "report.pdf", 3)
+        assert [InputFile.from_json(one) for one in later.payload["inputs"]] == [
+            InputFile("report.md", "", b"", place=place)
+        ]
+        await b.objects.create("wrong", {"inputs": wants("other.pdf")})
+        await held(b, "wrong", "file other.pdf does not exist; it has saved report.pdf")
 
 
 async def test_a_job_that_waits_can_be_cancelled_and_deleted(b: Bench) -> None:

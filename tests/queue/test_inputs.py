@@ -14,7 +14,7 @@ from runs import Job, module
 
 from agentjobs.agents.sessions.service import artifacts_of, forget_services, service_for
 from agentjobs.agents.verdict.outcome import Verdict
-from agentjobs.values.input_file import ARTIFACT, InputFile
+from agentjobs.values.input_file import ARTIFACT, ArtifactPlace, InputFile
 
 __all__ = ["gemini", "write_module"]
 
@@ -162,6 +162,40 @@ async def test_in_a_shared_session_each_job_gives_its_own_and_a_round_after_anot
     await first.attempt()
     assert said(gemini)[-1] == ["One."]
     assert await versions(first) == {"data.csv": 2}
+
+
+def of(earlier: Job, file: InputFile, **fields: Any) -> InputFile:
+    """A file of an earlier job, as another job is given it."""
+    key = earlier.session_key
+    place = ArtifactPlace(key["app_name"], key["user_id"], key["session_id"], file.name, 0)
+    return InputFile("given.csv", "", b"", place=place, **fields)
+
+
+async def test_a_file_of_an_earlier_job_is_given_as_any_other(
+    dsn: str, gemini: FakeGemini, write_module: Write
+) -> None:
+    gemini.script(text("One."), error(500), call("read", {"name": "given.csv"}), text("Two."))
+    earlier = job(write_module, dsn, CSV)
+    await earlier.attempt()
+    later = job(write_module, dsn, of(earlier, CSV), message="Two.")
+    await later.attempt()
+    forget_services()
+    assert (await later.attempt()).verdict is Verdict.COMPLETE
+    assert said(gemini)[-1] == ["Two.", shown(CSV)]
+    assert "city,people" in results(gemini)[0]
+    assert await versions(later) == {"given.csv": 1}
+    assert await versions(earlier) == {"data.csv": 1}
+
+
+async def test_a_file_of_an_earlier_job_that_is_gone_ends_the_job_with_its_name(
+    dsn: str, gemini: FakeGemini, write_module: Write
+) -> None:
+    earlier = job(write_module, dsn)
+    gone = job(write_module, dsn, of(earlier, CSV))
+    outcome = await gone.attempt()
+    assert (outcome.verdict, outcome.reason) == (Verdict.FAIL, "InputUnavailable")
+    assert "given.csv: the file data.csv of the earlier job is no more" in outcome.message
+    assert gemini.requests == []
 
 
 async def test_an_answer_of_a_person_comes_without_the_files(

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentjobs.api.inputs import INPUT_BYTES, Source
-from agentjobs.api.job_spec import MESSAGE_MAX_LENGTH, JobSpec
-from agentjobs.values.input_file import InputFile
+from agentjobs.api.inputs import INPUT_BYTES, ArtifactRef, Input, Source
+from agentjobs.api.job_spec import DEFAULT_APP, DEFAULT_USER, MESSAGE_MAX_LENGTH, JobSpec
+from agentjobs.values.input_file import ArtifactPlace, InputFile
+from agentjobs.values.names import own_session
 from agentjobs.values.text import clean
 
 _MOST_PROBLEMS = 5
@@ -22,7 +23,7 @@ _MOST_PROBLEMS = 5
 _TYPES = mimetypes.MimeTypes(filenames=())
 
 Objects = Mapping[tuple[str, str], "Mapping[str, Any] | str"]
-"""ConfigMaps and Secrets by kind and name; a text says why one cannot be had, and what to do."""
+"""ConfigMaps, Secrets and AgentJobs by kind and name; a text says why one cannot be had, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,19 @@ def given_of(spec: JobSpec, objects: Objects) -> Given:
     :raises InputProblem: something is missing or too large.
     """
     problems: list[str] = []
-    values: dict[str, bytes] = {}
+    values: dict[str, bytes | ArtifactPlace] = {}
     for path, source in sources_of(spec):
         try:
-            values[path] = _value(source, objects)
+            found = objects[(source.kind, source.object_name)]
+            if isinstance(found, str):
+                raise InputProblem(f"{source.kind} {source.object_name}: {found}")
+            reference = source.artifact_ref if isinstance(source, Input) else None
+            values[path] = _value(source, found) if reference is None else _place(reference, found)
         except InputProblem as problem:
             problems.append(f"{path}: {problem}")
     message = values.get("spec.messageFrom")
     text = None
-    if message is not None and spec.message_from is not None:
+    if isinstance(message, bytes) and spec.message_from is not None:
         try:
             text = _message(message)
         except InputProblem as problem:
@@ -71,14 +76,16 @@ def given_of(spec: JobSpec, objects: Objects) -> Given:
     if problems:
         more = f" (and {len(problems) - _MOST_PROBLEMS} more)" if len(problems) > _MOST_PROBLEMS else ""
         raise InputProblem("; ".join(problems[:_MOST_PROBLEMS]) + more)
-    files = [
-        InputFile(one.name, one.mime_type or mime_type_of(one.name, data), data, one.attach)
-        for place, one in enumerate(spec.inputs or ())
-        for data in (values[f"spec.inputs[{place}]"],)
-    ]
+    files = [_file(one, values[f"spec.inputs[{place}]"]) for place, one in enumerate(spec.inputs or ())]
     for told in too_large(files, "spec.inputs"):
         raise InputProblem(told)
     return Given(text, tuple(files))
+
+
+def _file(one: Input, value: bytes | ArtifactPlace) -> InputFile:
+    if isinstance(value, ArtifactPlace):
+        return InputFile(one.name, one.mime_type or "", b"", one.attach, value)
+    return InputFile(one.name, one.mime_type or mime_type_of(one.name, value), value, one.attach)
 
 
 def mime_type_of(name: str, data: bytes) -> str:
@@ -104,11 +111,8 @@ def too_large(files: Sequence[InputFile], field: str) -> Iterator[str]:
         )
 
 
-def _value(source: Source, objects: Objects) -> bytes:
-    found = objects[(source.kind, source.ref.name)]
-    if isinstance(found, str):
-        raise InputProblem(f"{source.kind} {source.ref.name}: {found}")
-    key = source.ref.key
+def _value(source: Source, found: Mapping[str, Any]) -> bytes:
+    key = source.key_ref.key
     data = found.get("data") or {}
     if source.kind == "ConfigMap" and isinstance(text := data.get(key), str):
         return text.encode(errors="replace")
@@ -121,6 +125,29 @@ def _value(source: Source, objects: Objects) -> bytes:
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, TypeError, ValueError):
         raise InputProblem(f"{_shown(source)} is no base64: write the object anew") from None
+
+
+def _place(reference: ArtifactRef, job: Mapping[str, Any]) -> ArtifactPlace:
+    """Where the file of an AgentJob is."""
+    spec, status, metadata = job.get("spec") or {}, job.get("status") or {}, job["metadata"]
+    this, state = f"AgentJob {reference.job}", status.get("state")
+    if state != "Complete":
+        ended = state in ("Failed", "Cancelled", "Rejected")
+        then = "retry it, or submit this job with another input" if ended else "it is waited for"
+        raise InputProblem(f"{this} is {state or 'not taken up yet'}, and not Complete: {then}")
+    files = {one.get("name"): one for one in status.get("artifacts") or ()}
+    if reference.name not in files and not status.get("artifactCount"):
+        has = f"has saved {', '.join(sorted(files)[:8])}" if files else "has saved none"
+        raise InputProblem(
+            f"{this}: file {reference.name} does not exist; it {has}: name one of these in a new job"
+        )
+    return ArtifactPlace(
+        f"{metadata['namespace']}/{spec.get('appName') or DEFAULT_APP}",
+        str(spec.get("userID") or DEFAULT_USER),
+        str(spec.get("sessionID") or own_session(metadata["uid"])),
+        reference.name,
+        (files.get(reference.name) or {}).get("version"),
+    )
 
 
 def _message(value: bytes) -> str:
@@ -136,4 +163,4 @@ def _message(value: bytes) -> str:
 
 
 def _shown(source: Source) -> str:
-    return f"{source.kind} {source.ref.name}: key {source.ref.key}"
+    return f"{source.kind} {source.object_name}: key {source.key_ref.key}"

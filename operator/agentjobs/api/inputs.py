@@ -1,4 +1,4 @@
-"""``spec.inputs`` and ``spec.messageFrom``: files, and the message, from ConfigMaps and Secrets of the job's namespace.
+"""``spec.inputs`` and ``spec.messageFrom``: files, and the message, from ConfigMaps, Secrets and earlier jobs of the job's namespace.
 
 They are data for the agent: nothing of them is imported or executed (invariant 12).
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from agentjobs.api.agentjob_status import ARTIFACT_NAME_MAX_LENGTH
 from agentjobs.api.meta import ApiModel, Schema, refuse, rule, validations
 from agentjobs.values.names import DNS_LABEL_PATTERN
 
@@ -23,6 +24,7 @@ NAME_PATTERN = re.compile(f"(?={_NAME}$).{{1,{NAME_MAX_LENGTH}}}")
 """Names of files that a job may be given."""
 
 EXACTLY_ONE_SOURCE = "set exactly one of configMapKeyRef and secretKeyRef"
+EXACTLY_ONE_OF_THREE = "set exactly one of configMapKeyRef, secretKeyRef and artifactRef"
 NAMES_TWICE = "has the same name twice: give each input a name of its own"
 
 
@@ -62,19 +64,19 @@ class Source(ApiModel):
         "only where the installation allows it (operator.inputs.secrets of the chart). Absent means: configMapKeyRef is set.",
     )
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.config_map_key_ref is None) == (self.secret_key_ref is None):
-            got = "neither" if self.config_map_key_ref is None else "both"
-            raise refuse(f"{EXACTLY_ONE_SOURCE}: got {got}")
-        return self
-
     @property
-    def kind(self) -> Literal["ConfigMap", "Secret"]:
+    def kind(self) -> Literal["ConfigMap", "Secret", "AgentJob"]:
+        """The kind of the object that has the value."""
         return "ConfigMap" if self.config_map_key_ref is not None else "Secret"
 
     @property
-    def ref(self) -> KeyRef:
+    def object_name(self) -> str:
+        """The name of that object."""
+        return self.key_ref.name
+
+    @property
+    def key_ref(self) -> KeyRef:
+        """The key of a ConfigMap or Secret."""
         found = self.config_map_key_ref or self.secret_key_ref
         assert found is not None
         return found
@@ -85,12 +87,50 @@ class MessageSource(Source):
 
     model_config = ConfigDict(json_schema_extra=validations(_source_rule()))
 
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.config_map_key_ref is None) == (self.secret_key_ref is None):
+            got = "neither" if self.config_map_key_ref is None else "both"
+            raise refuse(f"{EXACTLY_ONE_SOURCE}: got {got}")
+        return self
+
+
+class ArtifactRef(ApiModel):
+    """A file that another job of the namespace has saved."""
+
+    job: Annotated[
+        str,
+        Field(min_length=1, max_length=253, pattern=rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$"),
+    ] = Field(
+        description="job is the name of an AgentJob in the job's namespace, which is waited for until it is Complete."
+    )
+    name: Annotated[str, Field(min_length=1, max_length=ARTIFACT_NAME_MAX_LENGTH)] = Field(
+        description="name of the file, as status.artifacts of that job has it. Its newest version is given."
+    )
+
+
+_SOURCES = "[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.artifactRef)].filter(x, x).size()"
+
 
 class Input(Source):
     """A file that the agent is given with its message."""
 
-    model_config = ConfigDict(json_schema_extra=validations(_source_rule()))
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                f"{_SOURCES} == 1",
+                EXACTLY_ONE_OF_THREE,
+                field="",
+                got=f"({_SOURCES} == 0 ? 'none' : 'several')",
+            )
+        )
+    )
 
+    artifact_ref: ArtifactRef | None = Field(
+        default=None,
+        description="artifactRef is a file that an earlier AgentJob of the namespace has saved (status.artifacts). The job waits until "
+        "that one is Complete. Absent means: configMapKeyRef or secretKeyRef is set.",
+    )
     name: Annotated[str, Field(min_length=1, max_length=NAME_MAX_LENGTH, pattern=f"^{_NAME}$")] = Field(
         description="name of the file, such as data.csv: letters, digits, '.', '_' and '-', at most 128, not beginning with "
         "'.' or '-'. Unique in the list.",
@@ -116,6 +156,25 @@ class Input(Source):
         "artifact of the session; Artifact, only as an artifact, for what tools read and the model need not. Default: "
         "Message.",
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [
+            one
+            for one in (self.config_map_key_ref, self.secret_key_ref, self.artifact_ref)
+            if one is not None
+        ]
+        if len(given) != 1:
+            raise refuse(f"{EXACTLY_ONE_OF_THREE}: got {'several' if given else 'none'}")
+        return self
+
+    @property
+    def kind(self) -> Literal["ConfigMap", "Secret", "AgentJob"]:
+        return "AgentJob" if self.artifact_ref is not None else super().kind
+
+    @property
+    def object_name(self) -> str:
+        return self.artifact_ref.job if self.artifact_ref is not None else super().object_name
 
 
 def _unique(inputs: list[Input]) -> list[Input]:

@@ -15,6 +15,7 @@ from agentjobs.values.names import DNS_LABEL_PATTERN, OWN_SESSION_PREFIX
 MESSAGE_MAX_LENGTH = 65_536
 IDENTITY_MAX_LENGTH = 63
 DEFAULT_USER = "system"
+DEFAULT_APP = "agentjobs"
 YEAR_SECONDS = 31_536_000
 WEEK_SECONDS = 604_800
 
@@ -125,7 +126,7 @@ class JobSpec(ApiModel):
         "white space. Default: system.",
     )
     app_name: Identity = Field(
-        default="agentjobs",
+        default=DEFAULT_APP,
         description="appName under which sessions are kept; part of the session's identity, always with the namespace. At "
         "most 63 characters, no white space. Default: agentjobs.",
     )

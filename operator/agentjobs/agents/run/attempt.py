@@ -139,6 +139,7 @@ class _Attempt:
         abort: asyncio.Event,
     ) -> None:
         self._spec = spec
+        self._given: Sequence[InputFile] = ()
         self._settings = settings
         self._on_event = on_event
         self._on_file = on_file
@@ -180,6 +181,7 @@ class _Attempt:
         return resolved
 
     async def _converse(self, agent: Resolved, conversation: Conversation) -> Outcome:
+        self._given = conversation.files
         going_on = continuation(
             conversation.history,
             root=agent.root,
@@ -427,7 +429,7 @@ class _Attempt:
         return [
             self._spec.message,
             self._instruction,
-            *texts_of([InputFile.from_json(one) for one in self._spec.inputs]),
+            *texts_of(self._given),
             *(text for event in self._events for text in texts_in(event)),
             *secrets_of(),
         ]

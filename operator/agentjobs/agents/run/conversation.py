@@ -118,6 +118,7 @@ async def open_conversation(
     :raises SessionStoreUnavailable: the store cannot be reached.
     :raises SessionFenced: a later run has the session.
     :raises ArtifactRefused: the pool's limits have no room for a file that the job is given.
+    :raises InputGone: a file of an earlier job is no more there.
     """
     service = service_for(settings.session_dsn, settings.session_dsn_file)
     app_name = f"{spec.namespace}/{spec.app_name}"
@@ -137,8 +138,10 @@ async def open_conversation(
         seen = visible(session.events, invocation_id, agent.root, spec.answers)
         history = [event for event in seen if event.invocation_id == invocation_id]
         first = not has_spoken(spec.uid, spoken)
-        files = [InputFile.from_json(one) for one in spec.inputs]
         artifacts = artifacts_of(service, settings)
+        files: Sequence[InputFile] = ()
+        if spec.inputs and (first or invocation_id in spoken):
+            files = await given_files.loaded([InputFile.from_json(one) for one in spec.inputs], artifacts)
         if first and files:
             # not told: the status names what the job has made
             key = {"app_name": app_name, "user_id": spec.user_id, "session_id": session_id}
@@ -157,7 +160,7 @@ async def open_conversation(
             invocation_id=invocation_id,
             history=history,
             state=spec.state if first else {},
-            files=files if first or invocation_id in spoken else (),
+            files=files,
             single_step=single_step,
             marks_its_end=not single_step or acts_after_its_answer(agent),
             lasts=isinstance(service, JobSessions),

@@ -7,12 +7,14 @@ A user who uploads a file in ``adk web`` sends the same part. What saves it ther
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from google.genai import types
 
 from agentjobs.agents.definition.resolve import Resolved
-from agentjobs.values.input_file import MESSAGE, InputFile
+from agentjobs.agents.verdict.errors import InputGone
+from agentjobs.values.input_file import MESSAGE, ArtifactPlace, InputFile
 
 if TYPE_CHECKING:
     from google.adk.artifacts import BaseArtifactService
@@ -25,6 +27,35 @@ def message_of(text: str, files: Sequence[InputFile]) -> types.Content:
     """The job's message: its text, then the files that go with it."""
     attached = [_part(file) for file in files if file.attach == MESSAGE]
     return types.UserContent(parts=[types.Part(text=text), *attached])
+
+
+async def loaded(files: Sequence[InputFile], artifacts: BaseArtifactService) -> list[InputFile]:
+    """The files with their contents, of which some are in sessions of other jobs.
+
+    :raises InputGone: one is no more there.
+    """
+    return [file if file.place is None else await _loaded(file, file.place, artifacts) for file in files]
+
+
+async def _loaded(file: InputFile, place: ArtifactPlace, artifacts: BaseArtifactService) -> InputFile:
+    part = await artifacts.load_artifact(
+        app_name=place.app_name,
+        user_id=place.user_id,
+        session_id=place.session_id,
+        filename=place.filename,
+        version=place.version,
+    )
+    blob = part.inline_data if part is not None else None
+    if part is None or (blob is None and part.text is None):
+        raise InputGone(
+            f"spec.inputs: {file.name}: the file {place.filename} of the earlier job is no more where artifacts are kept: have that "
+            "job save it again, and submit this one anew"
+        )
+    data = (part.text or "").encode() if blob is None else blob.data or b""
+    own_type = "text/plain" if blob is None else blob.mime_type
+    return replace(
+        file, data=data, mime_type=file.mime_type or own_type or "application/octet-stream", place=None
+    )
 
 
 def texts_of(files: Sequence[InputFile]) -> list[str]:

@@ -35,6 +35,12 @@ class ArtifactRefused(AgentError):
     reason = Reason.ARTIFACT_REFUSED
 
 
+class InputGone(AgentError):
+    """A file of an earlier job that the job is to be given is no more there."""
+
+    reason = Reason.INPUT_UNAVAILABLE
+
+
 class SessionStoreUnavailable(AgentError):
     """The session store failed. The attempt is refunded, since the job is not at fault (H11)."""
 

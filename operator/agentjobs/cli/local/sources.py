@@ -60,8 +60,12 @@ def given_to(spec: JobSpec, namespace: str, sources: Sources) -> Given:
     :raises InputProblem: something is in no document, or too large.
     """
     nowhere = "is in none of the files: add it as a document to what -f names"
-    wanted = {(source.kind, source.ref.name) for _, source in sources_of(spec)}
-    return given_of(spec, {key: sources.get((namespace, *key), nowhere) for key in wanted})
+    earlier = (
+        "a local run finds no files of earlier jobs: give it by --input, or as a ConfigMap in a document"
+    )
+    wanted = {(source.kind, source.object_name) for _, source in sources_of(spec)}
+    said = {"AgentJob": earlier}
+    return given_of(spec, {key: sources.get((namespace, *key), said.get(key[0], nowhere)) for key in wanted})
 
 
 def of_the_command(paths: Sequence[Path]) -> tuple[Sources, list[JsonObject]]:

@@ -19,7 +19,7 @@ from agentjobs.api.given import Given, InputProblem, given_of, sources_of
 from agentjobs.controller.agentjob.readable_kinds import ReadableKinds
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
-from agentjobs.controller.apiserver.resources import CONFIG_MAPS, SECRETS
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, CONFIG_MAPS, SECRETS
 from agentjobs.controller.metrics.counters import TASK_FAILURES
 from agentjobs.values.json import JsonObject
 
@@ -36,13 +36,15 @@ PARALLEL = 16
 PARALLEL_OF_A_NAMESPACE = 4
 
 
+_RESOURCES = {one.kind: one for one in (CONFIG_MAPS, SECRETS, AGENT_JOBS)}
+
 Ready = Callable[[Given | str], asyncio.Event]
 """Takes what was read, or why it cannot be had. The event is set once it is stored."""
 
 
 @dataclass(slots=True)
 class InputReader:
-    """Reads ConfigMaps and Secrets for jobs."""
+    """Reads ConfigMaps, Secrets and earlier AgentJobs for jobs."""
 
     api: ApiServer
     kinds: ReadableKinds = field(default_factory=ReadableKinds)
@@ -108,7 +110,7 @@ class InputReader:
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 for _, source in sources_of(spec):
-                    key = (source.kind, source.ref.name)
+                    key = (source.kind, source.object_name)
                     if key not in objects:
                         objects[key] = await self._object(namespace, *key, looked_at)
             return given_of(spec, objects)
@@ -125,7 +127,7 @@ class InputReader:
         now = time.monotonic()
         if why and since > max(looked_at, now - SHARED_SECONDS):
             return why
-        resource = CONFIG_MAPS if kind == "ConfigMap" else SECRETS
+        resource = _RESOURCES[kind]
         reply = await self.api.request("GET", resource.object(namespace, name), resource=resource.plural)
         if reply.ok:
             self._missing.pop(key, None)

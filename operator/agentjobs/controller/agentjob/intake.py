@@ -114,12 +114,21 @@ class Intake:
                 seen  # such as the mark of its owner: the spec that is being read for is the same
             )
             return
+        if spec is not None and self._has_all_of(uid, seen):
+            self._pending[uid] = seen
+            return
         self._read_no_more(uid)
         if spec is None:
             self._pending[uid] = seen  # in the place of an older one: its turn stays
         else:
             self._pending.pop(uid, None)
             self._look_at(uid, seen, spec)
+
+    def _has_all_of(self, uid: str, seen: WatchEvent) -> bool:
+        """Whether what this spec refers to was read, and is about to be stored."""
+        read, waits = self._read.get(uid), self._pending.get(uid)
+        there = read is not None and isinstance(read.found, Given)
+        return there and waits is not None and _generation(waits) == _generation(seen)
 
     def _spec_to_read(self, seen: WatchEvent) -> AgentJobSpec | None:
         try:

@@ -16,7 +16,7 @@ class ReadableKinds:
 
     def refusal(self, kind: str) -> str:
         """Why this kind is not read; empty: it is."""
-        if self.config_maps if kind == "ConfigMap" else self.secrets:
+        if kind == "AgentJob" or (self.config_maps if kind == "ConfigMap" else self.secrets):
             return ""
         setting = "input_config_maps" if kind == "ConfigMap" else "input_secrets"
         return f"this installation reads no {kind}s for jobs: ask for {both_names(setting)}, or use another source in a new object"

@@ -84,7 +84,7 @@ def _inputs(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         try:
             InputFile.from_json(one)
         except (AttributeError, KeyError, TypeError, ValueError):
-            wanted = "an object with name, mimeType, attach and data as base64 is wanted"
+            wanted = "an object with name, mimeType, attach, and data as base64 or artifact is wanted"
             raise PayloadInvalid(f"payload.inputs[{place}] is a {type(one).__name__}; {wanted}") from None
     return list(given)
 
