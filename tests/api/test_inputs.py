@@ -165,6 +165,20 @@ async def test_a_job_waits_for_an_earlier_one_and_is_given_its_file(b: Bench) ->
         await held(b, "wrong", "file other.pdf does not exist; it has saved report.pdf")
 
 
+async def test_a_job_begins_when_the_one_that_it_waits_for_completes_and_not_with_the_next_look(
+    cluster: Cluster, dsn: str
+) -> None:
+    async with bench(cluster, dsn, intervals=replace(QUICK, missing_input=3600.0)) as b, b.running():
+        worker = await b.worker()
+        await b.objects.create("first")
+        job = await worker.one()
+        inputs = [{"name": "a", "artifactRef": {"job": "first", "name": "a.csv"}}]
+        await b.objects.create("later", {"inputs": inputs})
+        await held(b, "later", "it is waited for")
+        await worker.ack(job, files=(SavedFile("a.csv", 0, "text/csv", 1),))
+        assert (await worker.one()).payload["name"] == "later"
+
+
 async def test_a_job_that_waits_can_be_cancelled_and_deleted(b: Bench) -> None:
     async with b.running():
         for name in ("cancelled", "deleted"):

@@ -20,6 +20,7 @@ from agentjobs.controller.agentjob.readable_kinds import ReadableKinds
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, CONFIG_MAPS, SECRETS
+from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import TASK_FAILURES
 from agentjobs.values.json import JsonObject
 
@@ -56,6 +57,9 @@ class InputReader:
     _missing: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
     """By namespace, kind and name: since when something is known not to be there, and why."""
 
+    _awaited: dict[tuple[str, str], set[asyncio.Event]] = field(default_factory=dict)
+    """By namespace and name of an AgentJob: what wakes those that wait for it."""
+
     def read(self, uid: str, namespace: str, spec: AgentJobSpec, ready: Ready) -> None:
         """Reads until everything is there, in the place of what was being read for the object before."""
         self.drop(uid)
@@ -89,10 +93,31 @@ class InputReader:
                 "spec.inputs: an error of the operator, which its log has; restart it to have it read again"
             )
 
+    def completed(self, namespace: str, name: str) -> None:
+        """Looks again for those that wait for this AgentJob."""
+        for wake in self._awaited.get((namespace, name), ()):
+            wake.set()
+
     async def _until_there(self, namespace: str, spec: AgentJobSpec, ready: Ready) -> None:
+        wake = asyncio.Event()
+        jobs = {(namespace, one.object_name) for _, one in sources_of(spec) if one.kind == AGENT_JOBS.kind}
+        for job in jobs:
+            self._awaited.setdefault(job, set()).add(wake)
+        try:
+            await self._look_until_there(namespace, spec, ready, wake)
+        finally:
+            for job in jobs:
+                self._awaited[job].discard(wake)
+                if not self._awaited[job]:
+                    del self._awaited[job]
+
+    async def _look_until_there(
+        self, namespace: str, spec: AgentJobSpec, ready: Ready, wake: asyncio.Event
+    ) -> None:
         of_namespace = self._of_namespaces.setdefault(namespace, asyncio.Semaphore(PARALLEL_OF_A_NAMESPACE))
         looked_at, delay = -float("inf"), self.first_seconds
         while True:
+            wake.clear()
             async with of_namespace, self._slots:
                 began = time.monotonic()
                 found = await self._look(namespace, spec, looked_at)
@@ -101,7 +126,7 @@ class InputReader:
                     await stored.wait()
                     return
             looked_at = began
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+            await wait_for(wake, delay * random.uniform(0.8, 1.2))
             delay = min(2 * delay, SLOWEST_SECONDS)
 
     async def _look(self, namespace: str, spec: AgentJobSpec, looked_at: float) -> Given | str:

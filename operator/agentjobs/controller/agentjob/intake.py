@@ -43,7 +43,7 @@ from agentjobs.controller.metrics.counters import CHANGES_APPLIED, EVENTS_SEEN, 
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.kubernetes import Applied
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import ChangeOutcome, ObjectChange
+from agentjobs.queue.records import ChangeOutcome, ObjectChange, State
 from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.values.reasons import Reason
 
@@ -93,6 +93,9 @@ class Intake:
             uid = seen.object["metadata"]["uid"]
             if self._overtaken(uid, seen):
                 continue
+            if (seen.object.get("status") or {}).get("state") == State.COMPLETE:
+                metadata = seen.object["metadata"]
+                self.reader.completed(metadata["namespace"], metadata["name"])
             print_ = fingerprint(seen.object, self.gate)
             plain = not seen.deleted and seen.confirmed is None
             echo = plain and not self._waits(uid) and print_.is_echo_of(self._taken.get(uid))
