@@ -70,3 +70,5 @@ def test_the_sum_of_connections_is_that_of_the_documentation(notes: Notes) -> No
 def test_a_release_of_pools_alone_is_told_how_it_is_upgraded(notes: Notes) -> None:
     told = notes({"operator": {"enabled": False}})
     assert "helm upgrade agentjobs CHART -n agents --reset-then-reuse-values" in told
+    assert "It has no operator" in told
+    assert "helm test" not in told

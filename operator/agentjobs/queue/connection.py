@@ -183,7 +183,8 @@ def queue_error(error: psycopg.Error) -> QueueError | None:
             )
         case Fault.RIGHT:
             return GrantRefused(
-                f"database: {told}; the schema's owner grants it with `agentjobs migrate up --grant-to PREFIX`"
+                f"database: {told}. Either nobody has granted it (as the schema's owner: `agentjobs migrate up --grant-to "
+                "PREFIX`), or the URL names another part's role: operator, workers and web have one each"
             )
         case _:
             return None

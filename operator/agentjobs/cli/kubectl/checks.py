@@ -37,7 +37,24 @@ def operators(server: ApiServer) -> Iterator[Check]:
     if not leases:
         yield Check("operator", UNKNOWN, "no Lease of an operator can be seen from here")
     for one in leases:
-        yield lease_check(one, server.now())
+        held = lease_check(one, server.now())
+        yield held if held.verdict != OK else _with_its_pods(server, one, held)
+
+
+def _with_its_pods(server: ApiServer, lease: Mapping[str, Any], held: Check) -> Check:
+    """The check of an operator whose Lease is held: one that cannot do its work holds it, too. Its Deployment has the Lease's name."""
+    metadata = lease["metadata"]
+    path = f"/apis/apps/v1/namespaces/{metadata['namespace']}/deployments/{metadata['name']}"
+    reply = server.request("GET", path)
+    return ready_check(metadata, reply.json(), held) if reply.ok else held
+
+
+def ready_check(metadata: Mapping[str, Any], deployment: Mapping[str, Any], held: Check) -> Check:
+    """The check of an operator's Lease and pods."""
+    if (deployment.get("status") or {}).get("readyReplicas"):
+        return held
+    look = f"kubectl logs -n {metadata['namespace']} deploy/{metadata['name']}"
+    return Check(held.name, BAD, f"{held.text}, and no pod of it is ready: {look}")
 
 
 def is_operators(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentjobs.cli.kubectl.checks import OK, Check, ready_check
 from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, schedule_checks
 
 
@@ -58,3 +59,15 @@ def test_a_schedule_that_is_not_accepted_is_told_with_its_reason() -> None:
     (check,) = schedule_checks(schedules)
     assert (check.name, check.verdict) == ("schedule s-tz", "warning")
     assert check.text == "does not fire: UnknownTimeZone: no Mars/Phobos"
+
+
+def test_an_operator_that_holds_its_lease_and_has_no_ready_pod_is_bad() -> None:
+    metadata, held = (
+        {"namespace": "agentjobs", "name": "agentjobs-operator"},
+        Check("operator", OK, "held by a"),
+    )
+    assert ready_check(metadata, {"status": {"replicas": 2, "readyReplicas": 1}}, held) is held
+    found = ready_check(metadata, {"status": {"replicas": 2}}, held)
+    assert (found.verdict, found.text) == (
+        "bad", "held by a, and no pod of it is ready: kubectl logs -n agentjobs deploy/agentjobs-operator",
+    )  # fmt: skip
