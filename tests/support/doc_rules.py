@@ -160,12 +160,12 @@ NOT_THERE = frozenset({"recover"})
 """Commands that docs/design.md says are not there."""
 
 HELM_VERBS = frozenset(
-    {"install", "upgrade", "template", "test", "uninstall", "rollback", "show", "get", "dependency", "lint"}
+    {"install", "upgrade", "template", "test", "uninstall", "rollback", "history", "show", "get", "dependency", "lint"}
 )
 
 KUBECTL_VERBS = frozenset(
     {
-        "annotate", "apply", "auth", "create", "delete", "describe", "explain", "get", "label", "logs", "patch",
+        "annotate", "apply", "auth", "create", "delete", "describe", "exec", "explain", "get", "label", "logs", "patch",
         "port-forward", "proxy", "replace", "rollout", "wait",
     }
 )  # fmt: skip
