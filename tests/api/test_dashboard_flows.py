@@ -58,7 +58,7 @@ def _a_failure(at: Scene) -> None:
     at.page.wait("location.pathname.endsWith('/job.html')")
     at.page.wait_text("#job .cause", reason)
     at.page.wait_text("#job .cause", "400")
-    at.page.wait_text("#job .next-step", "What to do: This object's agent stays as it is")
+    at.page.wait_text("#job .next-step", "What to do: Mend the agent, build its image under a new tag")
     at.page.wait_text("#attempts", "This error is permanent")
     assert at.page.run("document.title").startswith("breaks · ")
     at.act("#job button[data-act=retry]", "the provider is back", "#job .told")
