@@ -160,7 +160,19 @@ NOT_THERE = frozenset({"recover"})
 """Commands that docs/design.md says are not there."""
 
 HELM_VERBS = frozenset(
-    {"install", "upgrade", "template", "test", "uninstall", "rollback", "history", "show", "get", "dependency", "lint"}
+    {
+        "install",
+        "upgrade",
+        "template",
+        "test",
+        "uninstall",
+        "rollback",
+        "history",
+        "show",
+        "get",
+        "dependency",
+        "lint",
+    }
 )
 
 KUBECTL_VERBS = frozenset(
