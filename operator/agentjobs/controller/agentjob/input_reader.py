@@ -55,15 +55,15 @@ class InputReader:
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PARALLEL))
     _of_namespaces: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
     _missing: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
-    """By namespace, kind and name: since when something is known not to be there, and why."""
-
+    """By namespace, kind and name: when something that is not there was asked for, and why it cannot be had."""
     _awaited: dict[tuple[str, str], set[asyncio.Event]] = field(default_factory=dict)
     """By namespace and name of an AgentJob: what wakes those that wait for it."""
 
     def read(self, uid: str, namespace: str, spec: AgentJobSpec, ready: Ready) -> None:
         """Reads until everything is there, in the place of what was being read for the object before."""
         self.drop(uid)
-        task = asyncio.create_task(self._guarded(namespace, spec, ready), name=f"inputs of {uid}")
+        guarded = self._guarded(namespace, spec, ready, time.monotonic())
+        task = asyncio.create_task(guarded, name=f"inputs of {uid}")
         self._tasks[uid] = task
         task.add_done_callback(lambda done: self._done(uid, done))
 
@@ -83,9 +83,9 @@ class InputReader:
         if self._tasks.get(uid) is task:
             del self._tasks[uid]
 
-    async def _guarded(self, namespace: str, spec: AgentJobSpec, ready: Ready) -> None:
+    async def _guarded(self, namespace: str, spec: AgentJobSpec, ready: Ready, seen_at: float) -> None:
         try:
-            await self._until_there(namespace, spec, ready)
+            await self._until_there(namespace, spec, ready, seen_at)
         except Exception:
             log.exception("what an object of namespace %s refers to cannot be read", namespace)
             self.api.meter.add(TASK_FAILURES, part="inputs")
@@ -98,13 +98,13 @@ class InputReader:
         for wake in self._awaited.get((namespace, name), ()):
             wake.set()
 
-    async def _until_there(self, namespace: str, spec: AgentJobSpec, ready: Ready) -> None:
+    async def _until_there(self, namespace: str, spec: AgentJobSpec, ready: Ready, seen_at: float) -> None:
         wake = asyncio.Event()
         jobs = {(namespace, one.object_name) for _, one in sources_of(spec) if one.kind == AGENT_JOBS.kind}
         for job in jobs:
             self._awaited.setdefault(job, set()).add(wake)
         try:
-            await self._look_until_there(namespace, spec, ready, wake)
+            await self._look_until_there(namespace, spec, ready, seen_at, wake)
         finally:
             for job in jobs:
                 self._awaited[job].discard(wake)
@@ -112,45 +112,47 @@ class InputReader:
                     del self._awaited[job]
 
     async def _look_until_there(
-        self, namespace: str, spec: AgentJobSpec, ready: Ready, wake: asyncio.Event
+        self, namespace: str, spec: AgentJobSpec, ready: Ready, seen_at: float, wake: asyncio.Event
     ) -> None:
         of_namespace = self._of_namespaces.setdefault(namespace, asyncio.Semaphore(PARALLEL_OF_A_NAMESPACE))
-        looked_at, delay = -float("inf"), self.first_seconds
+        since, delay = seen_at, self.first_seconds
         while True:
             wake.clear()
             async with of_namespace, self._slots:
-                began = time.monotonic()
-                found = await self._look(namespace, spec, looked_at)
+                found = await self._look(namespace, spec, since)
                 stored = ready(found)
                 if isinstance(found, Given):
                     await stored.wait()
                     return
-            looked_at = began
+            since = time.monotonic()
             await wait_for(wake, delay * random.uniform(0.8, 1.2))
             delay = min(2 * delay, SLOWEST_SECONDS)
 
-    async def _look(self, namespace: str, spec: AgentJobSpec, looked_at: float) -> Given | str:
-        """What is there, or why not. An answer that is shared is younger than the last look, so than the object."""
+    async def _look(self, namespace: str, spec: AgentJobSpec, since: float) -> Given | str:
+        """What is there, or why not.
+
+        :param since: when the object was seen, or looked for last: an answer that is shared was asked for later.
+        """
         objects: dict[tuple[str, str], JsonObject | str] = {}
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 for _, source in sources_of(spec):
                     key = (source.kind, source.object_name)
                     if key not in objects:
-                        objects[key] = await self._object(namespace, *key, looked_at)
+                        objects[key] = await self._object(namespace, *key, since)
             return given_of(spec, objects)
         except InputProblem as problem:
             return str(problem)
         except (ApiUnavailable, TimeoutError):
             return "spec.inputs: the API server does not answer now; the operator asks it again"
 
-    async def _object(self, namespace: str, kind: str, name: str, looked_at: float) -> JsonObject | str:
+    async def _object(self, namespace: str, kind: str, name: str, since: float) -> JsonObject | str:
         if why := self.kinds.refusal(kind):
             return why
         key = (namespace, kind, name)
-        since, why = self._missing.get(key, (looked_at, ""))
+        asked_at, why = self._missing.get(key, (since, ""))
         now = time.monotonic()
-        if why and since > max(looked_at, now - SHARED_SECONDS):
+        if why and asked_at > max(since, now - SHARED_SECONDS):
             return why
         resource = _RESOURCES[kind]
         reply = await self.api.request("GET", resource.object(namespace, name), resource=resource.plural)
