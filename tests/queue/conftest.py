@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from gemini import FakeGemini, served
@@ -14,6 +14,9 @@ from agentjobs.queue.queue import Queue
 from queue_builders import TestWorker
 from worker_agents import write_modules
 from workers import Start, WorkerProcess, end_all
+
+if TYPE_CHECKING:
+    from agentjobs.agents.sessions.service import JobSessions
 
 
 @pytest.fixture
@@ -53,6 +56,16 @@ def own_process() -> Iterator[None]:
     forget_services()
     yield
     forget_services()
+
+
+@pytest.fixture
+async def sessions(dsn: str) -> AsyncIterator[JobSessions]:
+    """The session store of a fresh database."""
+    from agentjobs.agents.sessions.service import JobSessions
+
+    store = JobSessions(dsn)
+    yield store
+    await store.release()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import json
 import sys
 import textwrap
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -39,13 +38,11 @@ PNG = types.Part(inline_data=types.Blob(mime_type="image/png", data=bytes(range(
 
 
 @pytest.fixture
-async def sessions(dsn: str) -> AsyncIterator[JobSessions]:
+async def sessions(sessions: JobSessions) -> JobSessions:
     """The session store, with a session of the key, and another one of the same user."""
-    store = JobSessions(dsn)
     for session_id in ("s", "other"):
-        await store.create_session(**USER, session_id=session_id)
-    yield store
-    await store.release()
+        await sessions.create_session(**USER, session_id=session_id)
+    return sessions
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -32,11 +31,10 @@ USER: dict[str, Any] = {"app_name": "team-a/app", "user_id": "ann"}
 
 
 @pytest.fixture
-async def sessions(dsn: str) -> AsyncIterator[JobSessions]:
-    store = JobSessions(dsn)
-    await store.create_session(**USER, session_id="s")
-    yield store
-    await store.release()
+async def sessions(sessions: JobSessions) -> JobSessions:
+    """The session store, with a session of the key."""
+    await sessions.create_session(**USER, session_id="s")
+    return sessions
 
 
 @pytest.fixture

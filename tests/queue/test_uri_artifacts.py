@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,13 +35,6 @@ __all__ = ["buckets", "gemini", "write_module"]
 
 USER: dict[str, Any] = {"app_name": "team-a/app", "user_id": "ann"}
 KEY: dict[str, Any] = {**USER, "session_id": "s"}
-
-
-@pytest.fixture
-async def sessions(dsn: str) -> AsyncIterator[JobSessions]:
-    store = JobSessions(dsn)
-    yield store
-    await store.release()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,6 @@ AGENT = """
     root_agent = LlmAgent(name="agent", model="gemini-2.5-flash", tools=[load_memory], after_agent_callback=keep)
     preloader = LlmAgent(name="agent", model="gemini-2.5-flash", tools=[preload_memory])
 """
-
-
-@pytest.fixture
-async def sessions(dsn: str) -> AsyncIterator[JobSessions]:
-    store = JobSessions(dsn)
-    yield store
-    await store.release()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from agentjobs.api.agentjob_status import ARTIFACT_NAME_MAX_LENGTH
-from agentjobs.api.meta import ApiModel, Schema, refuse, rule, validations
+from agentjobs.api.meta import ApiModel, refuse, rule, validations
 from agentjobs.values.names import DNS_LABEL_PATTERN
 
 INPUTS_MAX_ITEMS = 16
@@ -22,6 +22,11 @@ KEY_MAX_LENGTH = 253
 _NAME = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 NAME_PATTERN = re.compile(f"(?={_NAME}$).{{1,{NAME_MAX_LENGTH}}}")
 """Names of files that a job may be given."""
+NAME_WANTED = f"letters, digits, '.', '_' and '-', at most {NAME_MAX_LENGTH}, not beginning with '.' or '-'"
+"""What such a name is, for people."""
+ObjectName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$")
+]
 
 EXACTLY_ONE_SOURCE = "set exactly one of configMapKeyRef and secretKeyRef"
 EXACTLY_ONE_OF_THREE = "set exactly one of configMapKeyRef, secretKeyRef and artifactRef"
@@ -31,22 +36,9 @@ NAMES_TWICE = "has the same name twice: give each input a name of its own"
 class KeyRef(ApiModel):
     """A key of a ConfigMap or of a Secret in the job's namespace."""
 
-    name: Annotated[
-        str,
-        Field(min_length=1, max_length=253, pattern=rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$"),
-    ] = Field(description="name of the object, in the job's namespace.")
+    name: ObjectName = Field(description="name of the object, in the job's namespace.")
     key: Annotated[str, Field(min_length=1, max_length=KEY_MAX_LENGTH, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
         description="key of the object's data. Of a ConfigMap, data and binaryData are looked at."
-    )
-
-
-def _source_rule(field: str = "") -> Schema:
-    """The rule that one source is named, and no other."""
-    return rule(
-        "has(self.configMapKeyRef) != has(self.secretKeyRef)",
-        EXACTLY_ONE_SOURCE,
-        field=field,
-        got="(has(self.configMapKeyRef) ? 'both' : 'neither')",
     )
 
 
@@ -85,7 +77,16 @@ class Source(ApiModel):
 class MessageSource(Source):
     """The key that has the message's text."""
 
-    model_config = ConfigDict(json_schema_extra=validations(_source_rule()))
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            rule(
+                "has(self.configMapKeyRef) != has(self.secretKeyRef)",
+                EXACTLY_ONE_SOURCE,
+                field="",
+                got="(has(self.configMapKeyRef) ? 'both' : 'neither')",
+            )
+        )
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -98,10 +99,7 @@ class MessageSource(Source):
 class ArtifactRef(ApiModel):
     """A file that another job of the namespace has saved."""
 
-    job: Annotated[
-        str,
-        Field(min_length=1, max_length=253, pattern=rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$"),
-    ] = Field(
+    job: ObjectName = Field(
         description="job is the name of an AgentJob in the job's namespace, which is waited for until it is Complete."
     )
     name: Annotated[str, Field(min_length=1, max_length=ARTIFACT_NAME_MAX_LENGTH)] = Field(
@@ -132,8 +130,7 @@ class Input(Source):
         "that one is Complete. Absent means: configMapKeyRef or secretKeyRef is set.",
     )
     name: Annotated[str, Field(min_length=1, max_length=NAME_MAX_LENGTH, pattern=f"^{_NAME}$")] = Field(
-        description="name of the file, such as data.csv: letters, digits, '.', '_' and '-', at most 128, not beginning with "
-        "'.' or '-'. Unique in the list.",
+        description=f"name of the file, such as data.csv: {NAME_WANTED}. Unique in the list.",
     )
     mime_type: (
         Annotated[

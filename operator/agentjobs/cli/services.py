@@ -10,10 +10,10 @@ from dataclasses import replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.definition.settings import SERVICES_FILES, SERVICES_MODULE, AgentSettings
 from agentjobs.cli.errors import BadInput
 
-NAMES = ("services.yaml", "services.yml", "services.py")
+NAMES = (*SERVICES_FILES, f"{SERVICES_MODULE}.py")
 CHECK_SECONDS = 60
 """Time that all services have to be made: the check imports ADK, and maybe asks for credentials."""
 

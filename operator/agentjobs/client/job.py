@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from agentjobs.api.agent import Agent, GenerateContentConfig, InlineAgent
 from agentjobs.api.agentjob import AgentJob, AgentJobSpec
 from agentjobs.api.given import Given, mime_type_of, too_large
-from agentjobs.api.inputs import INPUTS_MAX_ITEMS, NAME_PATTERN
+from agentjobs.api.inputs import INPUTS_MAX_ITEMS, NAME_PATTERN, NAME_WANTED
 from agentjobs.api.job_spec import Budget, RetryPolicy
 from agentjobs.api.meta import API_VERSION, ObjectMeta
 from agentjobs.api.payload import payload_of, session_of
@@ -169,8 +169,7 @@ def _problems_of_inputs(inputs: object) -> Iterator[str]:
         yield f"inputs: wants at most {INPUTS_MAX_ITEMS} files, got {len(inputs)}"
     for name, data in inputs.items():
         if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-            wanted = "letters, digits, '.', '_' and '-', at most 128, not beginning with '.' or '-'"
-            yield f"inputs: wants names of {wanted}, got {name!r:.80}"
+            yield f"inputs: wants names of {NAME_WANTED}, got {name!r:.80}"
         if not isinstance(data, bytes):
             yield f"inputs[{name!r:.80}]: wants bytes, got {type(data).__name__}"
 

@@ -9,13 +9,17 @@ from collections.abc import Mapping
 
 from agentjobs.values.reasons import Reason, reason_named
 from agentjobs.values.remedies import REMEDIES, Who
-from agentjobs.values.setting_names import both_names
+from agentjobs.values.setting_names import ANY, both_names
 
 GOES_ON = "Nothing: it goes on by itself"
 KEY_REFUSED = (
     "Correct the model's key in the pool's Secret and restart its workers: the job goes on by itself then"
 )
 ITS_OWN = "It is tried again by itself. An error of the agent's own comes again: mend it, or give the job up"
+INPUT_UNAVAILABLE = (
+    "Nothing, where it names a job that has not ended. Else create or correct what it names: the operator looks again by itself, at "
+    "least once a minute"
+)
 _OWN = frozenset({Reason.TOOL_FAILED.value, Reason.AGENT_FAILED.value})
 
 
@@ -34,6 +38,14 @@ def before_a_retry(cause: str, *, module: bool) -> str:
     if who is Who.AUTHOR:
         return "This object's agent stays as it is: submit a corrected job under another name. Or run it once more"
     return _BY_WHO.get(who, "Mend what the error names, then run it once more")
+
+
+def queue_closed(queue: str = ANY) -> str:
+    """What to do where a queue is not open to the job's namespace, without a full stop."""
+    return (
+        f"Have the queue opened to this namespace ({both_names('queue_access.namespaces', queue=queue)}): the job "
+        "goes on by itself then. Or submit it anew with a queue that is open"
+    )
 
 
 def comes_again(reason: str) -> bool:

@@ -74,7 +74,7 @@ REMEDIES: Mapping[Reason, Remedy] = {
     ),
     Reason.INPUT_UNAVAILABLE: Remedy(
         Who.USER,
-        "Create or correct the ConfigMap, Secret or key that the message names. Where it says that Secrets or ConfigMaps are not "
+        "Create or correct the ConfigMap, Secret or key that the message names; an earlier job that it names is waited for. Where it says that Secrets or ConfigMaps are not "
         "read: `operator.inputs` of the chart's values",
     ),
     Reason.UNPARSEABLE_SCHEDULE: Remedy(Who.USER, "Correct `spec.schedule` in place"),

@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+SERVICES_FILES = ("services.yaml", "services.yml")
+"""Files beside the agents that add schemes to services by URI. Both are read, in this order, as ADK reads them; then the module:"""
+SERVICES_MODULE = "services"
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:

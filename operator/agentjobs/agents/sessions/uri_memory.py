@@ -5,7 +5,6 @@ The service is made at its first use. Before each write the run's lease and its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from google.adk.memory.base_memory_service import BaseMemoryService, SearchMemoryResponse
@@ -13,8 +12,6 @@ from google.adk.memory.base_memory_service import BaseMemoryService, SearchMemor
 from agentjobs.agents.sessions.uri_calls import UriCalls
 
 if TYPE_CHECKING:
-    from google.adk.events.event import Event
-    from google.adk.memory.memory_entry import MemoryEntry
     from google.adk.sessions import Session
 
 
@@ -31,38 +28,15 @@ class UriMemory(BaseMemoryService):
     async def add_session_to_memory(self, session: Session) -> None:
         await self._calls.write(lambda service: service.add_session_to_memory(session))
 
-    async def add_events_to_memory(
-        self,
-        *,
-        app_name: str,
-        user_id: str,
-        events: Sequence[Event],
-        session_id: str | None = None,
-        custom_metadata: Mapping[str, object] | None = None,
-    ) -> None:
-        asked: dict[str, Any] = {"app_name": app_name, "user_id": user_id, "events": events}
-        asked |= {"session_id": session_id, "custom_metadata": custom_metadata}
+    async def add_events_to_memory(self, **asked: Any) -> None:
         await self._calls.write(lambda service: service.add_events_to_memory(**asked))
 
-    async def add_memory(
-        self,
-        *,
-        app_name: str,
-        user_id: str,
-        memories: Sequence[MemoryEntry],
-        custom_metadata: Mapping[str, object] | None = None,
-    ) -> None:
-        asked: dict[str, Any] = {"app_name": app_name, "user_id": user_id, "memories": memories}
-        asked |= {"custom_metadata": custom_metadata}
+    async def add_memory(self, **asked: Any) -> None:
         await self._calls.write(lambda service: service.add_memory(**asked))
 
-    async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
-        found: SearchMemoryResponse = await self._calls.read(
-            lambda service: service.search_memory(app_name=app_name, user_id=user_id, query=query)
-        )
+    async def search_memory(self, **asked: Any) -> SearchMemoryResponse:
+        found: SearchMemoryResponse = await self._calls.read(lambda service: service.search_memory(**asked))
         return found
 
-    async def delete_memory(self, *, app_name: str, user_id: str, memory_id: str | None = None) -> None:
-        await self._calls.write(
-            lambda service: service.delete_memory(app_name=app_name, user_id=user_id, memory_id=memory_id)
-        )
+    async def delete_memory(self, **asked: Any) -> None:
+        await self._calls.write(lambda service: service.delete_memory(**asked))

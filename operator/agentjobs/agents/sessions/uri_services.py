@@ -21,13 +21,10 @@ from google.adk.memory.base_memory_service import BaseMemoryService
 
 from agentjobs.agents.definition.allow_lists import home_of, module_allowed
 from agentjobs.agents.definition.importing import here, import_module, told
-from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.agents.definition.settings import SERVICES_FILES, SERVICES_MODULE, AgentSettings
 from agentjobs.agents.verdict.errors import AgentError
 from agentjobs.values.setting_names import both_names
 
-FILES = ("services.yaml", "services.yml")
-"""Both are read, in this order, as ADK reads them; then the module:"""
-MODULE = "services"
 HIDDEN = "[hidden]"
 _EXTRAS = {"gs": ("google-cloud-storage", "agentjobs[gcs]")}
 """What ADK's service of a scheme needs beside ADK, where ADK itself does not say it."""
@@ -144,17 +141,17 @@ def _register_own(
     """
     assert settings.services_folder is not None
     folder = Path(settings.services_folder)
-    found = [entry for name in FILES for entry in _entries(folder / name, kind)]
-    module = folder / f"{MODULE}.py"
+    found = [entry for name in SERVICES_FILES for entry in _entries(folder / name, kind)]
+    module = folder / f"{SERVICES_MODULE}.py"
     if (found or module.is_file()) and str(folder) not in sys.path:
         sys.path.append(str(folder))  # ADK puts it in front of all others, where it would hide theirs
     for file, own_scheme, class_path in found:
         if own_scheme == scheme:
             factories[scheme] = _factory(class_path, f"{file}: class {class_path[:200]!r}", settings)
     if module.is_file():
-        _check_allowed(MODULE, str(module), settings)
+        _check_allowed(SERVICES_MODULE, str(module), settings)
         try:
-            import_module(MODULE, settings, where=str(module))
+            import_module(SERVICES_MODULE, settings, where=str(module))
         except AgentError as error:
             raise ServiceInvalid(str(error)) from error
     return [own_scheme for _, own_scheme, _ in found]

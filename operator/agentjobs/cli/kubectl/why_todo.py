@@ -11,9 +11,16 @@ from agentjobs.cli.kubectl.acts import asked
 from agentjobs.cli.kubectl.filters import FINAL, cause_of, time_of
 from agentjobs.cli.kubectl.surroundings import Surroundings
 from agentjobs.cli.kubectl.why_findings import WAITS_FOR_MODEL, cause_now, is_old, unseen
-from agentjobs.values.next_steps import GOES_ON, ITS_OWN, KEY_REFUSED, before_a_retry, comes_again
+from agentjobs.values.next_steps import (
+    GOES_ON,
+    INPUT_UNAVAILABLE,
+    ITS_OWN,
+    KEY_REFUSED,
+    before_a_retry,
+    comes_again,
+    queue_closed,
+)
 from agentjobs.values.reasons import Reason
-from agentjobs.values.setting_names import both_names
 
 JsonObject = Mapping[str, Any]
 STALE_SECONDS = 60.0
@@ -126,10 +133,7 @@ def _full(job: JsonObject, around: Surroundings, flags: str, commands: Commands)
 
 def _not_allowed(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
     queue = str((job.get("spec") or {}).get("queue") or "")
-    return (
-        f"Have the queue opened to this namespace ({both_names('queue_access.namespaces', queue=queue)}): the job "
-        "goes on by itself then. Or submit it anew with a queue that is open."
-    )
+    return f"{queue_closed(queue)}."
 
 
 def _behind_session(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
@@ -151,7 +155,7 @@ def _restored(job: JsonObject, around: Surroundings, flags: str, commands: Comma
 
 
 def _input_unavailable(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
-    return "Create or correct what the message names: the operator looks again by itself, at least once a minute."
+    return f"{INPUT_UNAVAILABLE}."
 
 
 _WAITS: Mapping[str, Callable[[JsonObject, Surroundings, str, Commands], str]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentjobs.api.given import Given, given_of, sources_of
-from agentjobs.api.inputs import NAME_PATTERN
+from agentjobs.api.inputs import NAME_PATTERN, NAME_WANTED
 from agentjobs.api.job_spec import JobSpec
 from agentjobs.cli.errors import BadInput
 from agentjobs.values.json import JsonObject
@@ -77,8 +77,7 @@ def of_the_command(paths: Sequence[Path]) -> tuple[Sources, list[JsonObject]]:
     for path in paths:
         if not NAME_PATTERN.fullmatch(path.name):
             raise BadInput(
-                f"--input {path}: the name {path.name!r} wants letters, digits, '.', '_' and '-', at most 128, not beginning with '.' "
-                "or '-': copy the file to such a name."
+                f"--input {path}: the name {path.name!r} wants {NAME_WANTED}: copy the file to such a name."
             )
         if path.name in held:
             raise BadInput(

@@ -7,9 +7,16 @@ from json import dumps, loads
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from agentjobs.values.next_steps import GOES_ON, ITS_OWN, KEY_REFUSED, before_a_retry, comes_again
+from agentjobs.values.next_steps import (
+    GOES_ON,
+    INPUT_UNAVAILABLE,
+    ITS_OWN,
+    KEY_REFUSED,
+    before_a_retry,
+    comes_again,
+    queue_closed,
+)
 from agentjobs.values.reasons import Follows, Reason, reason_named
-from agentjobs.values.setting_names import both_names
 
 TONES = {
     "Complete": "good",
@@ -183,15 +190,10 @@ _BY_STATE = {
     "InputRequired": "Answer the question below",
 }
 _WAITS = {
-    Reason.INPUT_UNAVAILABLE.value: (
-        "Create or correct what the message names: the operator looks again by itself, at least once a minute"
-    ),
+    Reason.INPUT_UNAVAILABLE.value: INPUT_UNAVAILABLE,
     Reason.NO_WORKERS.value: "Start workers for this queue: the job goes on by itself then",
     Reason.QUEUE_PAUSED.value: "Resume the queue when it may go on: the job goes on by itself then",
-    Reason.QUEUE_NOT_ALLOWED.value: (
-        f"Have the queue opened to this namespace ({both_names('queue_access.namespaces')}): the job goes on by itself then. Or "
-        "submit it anew with a queue that is open"
-    ),
+    Reason.QUEUE_NOT_ALLOWED.value: queue_closed(),
     Reason.RESTORED.value: "To run it, suspend it and resume it",
     Reason.MODEL_AUTH_FAILED.value: KEY_REFUSED,
 }
