@@ -109,7 +109,8 @@ class Reason(StrEnum):
         "InputUnavailable",
         Follows.CURABLE,
         "operator",
-        "What spec.messageFrom or spec.inputs names is not there, may not be read, or is too large; the message says which, and "
+        "What spec.messageFrom or spec.inputs names is not there, may not be read, is too large, or is of a job that is not Complete; "
+        "the message says which, and "
         "what to do. The operator looks again, at least once a minute, and takes the job up by itself.",
     )
     UNPARSEABLE_SCHEDULE = (
