@@ -61,10 +61,13 @@ async def failed(queue: Queue, namespace: str) -> None:
     ended = JobFilter(namespace, frozenset({State.FAILED}))
 
     async def all_ended() -> bool:
+        if not (await worker.beat()).alive:
+            await worker.register()
         jobs = await worker.claim()
         acks = [Ack(job.id, job.token, AckKind.FAIL, reason=Reason.MODEL_UNAVAILABLE) for job in jobs]
         await worker.step(acks, {})
         await queue.tick(worker.id)
+        worker.held.clear()
         # not what was claimed: on a busy machine a worker that was thought dead gets a job twice
         return await queue.count_jobs(ended) == JOBS_OF_TEST
 

@@ -31,7 +31,7 @@ from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AckKind
 from agentjobs.values.question_kinds import QuestionKind
 from agentjobs.values.requests import InputRequest
-from queue_builders import TestWorker, sql, until
+from queue_builders import TestWorker, sql, until, waits_for_a_lock
 
 HELLO = Job.module("my_agents.order", "Hello")
 LONG = 60.0
@@ -411,6 +411,22 @@ async def test_an_end_under_way_while_the_job_is_first_awaited_is_found_soon(
         await conn.commit()
     async with asyncio.timeout(SOON):
         assert (await waiting).state is State.CANCELLED
+
+
+async def test_an_end_in_the_middle_of_the_first_look_leaves_no_row(
+    client: agentjobs.Queue, worker: TestWorker, dsn: str
+) -> None:
+    """The look has found that the job has not ended, and not yet said that it is awaited."""
+    handle = await client.enqueue(HELLO)
+    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+        await conn.execute("insert into agentjobs.awaited (uid, until) values (%s, now())", (handle.uid,))
+        waiting = asyncio.create_task(handle.wait(LONG))
+        await until(lambda: waits_for_a_lock(dsn))
+        await sql(dsn, "select control(%s, 'cancel')", handle.uid)
+        await conn.rollback()
+    async with asyncio.timeout(SOON):
+        assert (await waiting).state is State.CANCELLED
+    assert await sql(dsn, "select * from awaited") == []
 
 
 async def test_an_erased_answer_is_told_to_be_erased(

@@ -289,6 +289,64 @@ async def test_invariant_5_a_pause_moves_no_job_behind_one_of_its_session_that_s
     await _start_in_order(queue, worker, jobs)
 
 
+async def test_invariant_5_a_queue_that_is_opened_in_the_middle_of_an_admission_keeps_its_order(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    """An admission that has looked for reopened queues, and not yet for jobs."""
+    first, second = in_session(), in_session()
+    await queue.set_queue("agents", paused=True)
+    await admitted(queue, first)
+    await queue.enqueue([second])
+    await sql(dsn, "alter function reopened() rename to truly_reopened")
+    await sql(
+        dsn,
+        "create function reopened() returns text[] language plpgsql stable as $$ declare v text[] := truly_reopened();"
+        " begin perform pg_advisory_xact_lock_shared(17); return v; end $$",
+    )
+    async with await psycopg.AsyncConnection.connect(dsn) as somebody:
+        await somebody.execute("select pg_advisory_xact_lock(17)")
+        admitting = asyncio.create_task(queue.admit())
+        await until(lambda: waits_for_a_lock(dsn))
+        await queue.set_queue("agents", paused=False)
+        await somebody.rollback()
+    await admitting
+    await _start_in_order(queue, worker, [first, second])
+
+
+async def test_invariant_5_a_job_that_is_admitted_while_its_queue_is_put_aside_does_not_overtake(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    first, second = in_session(), in_session()
+    await admitted(queue, first)
+    await queue.enqueue([second])
+    async with await psycopg.AsyncConnection.connect(dsn) as admitter:
+        await admitter.execute("select agentjobs.admit()")
+        pausing = asyncio.create_task(queue.set_queue("agents", paused=True))
+        await until(lambda: waits_for_a_lock(dsn))
+        await admitter.commit()
+    await pausing
+    await queue.set_queue("agents", paused=False)
+    await _start_in_order(queue, worker, [first, second])
+
+
+async def test_invariant_5_a_job_that_comes_while_others_are_put_aside_does_not_overtake(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    """The queue is paused, its jobs are being put aside, and it is opened again before that has committed."""
+    first, second = in_session(), in_session()
+    await admitted(queue, first)
+    await queue.enqueue([second])
+    await sql(dsn, "insert into queue (name, paused_at) values ('agents', now())")
+    async with await psycopg.AsyncConnection.connect(dsn) as pauser:
+        await pauser.execute("select agentjobs.yield_paused('agents')")
+        await queue.set_queue("agents", paused=False)
+        admitting = asyncio.create_task(queue.admit())
+        await until(lambda: waits_for_a_lock(dsn))
+        await pauser.commit()
+    await admitting
+    await _start_in_order(queue, worker, [first, second])
+
+
 @pytest.mark.parametrize("batches", [1, 2])
 @pytest.mark.parametrize("places", ["as the ids", "the other way round"])
 async def test_invariant_5_a_queue_that_is_opened_while_its_jobs_are_put_aside_keeps_their_order(

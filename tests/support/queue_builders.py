@@ -72,7 +72,9 @@ class TestWorker:
         return result
 
     async def claim(self, n: int | None = None, **options: Any) -> list[ClaimedJob]:
-        return list((await self.step(total=n, **options)).jobs)
+        result = await self.step(total=n, **options)
+        assert result.alive, "the worker sent no heartbeat for too long: it gets no jobs any more"
+        return list(result.jobs)
 
     async def one(self, **options: Any) -> ClaimedJob:
         (job,) = await self.claim(1, **options)

@@ -16,26 +16,27 @@ create or replace function admittable() returns boolean language sql stable set 
 -- places in line (H12, H17). Jobs of paused queues are put aside, in state p, until their queue is open. A job that somebody has
 -- locked keeps its place: those of its session behind it wait for it, and those of other sessions go on. Answers how many it moved.
 -- A short transaction of its own: enqueue() cannot do this, because its caller's transaction may stay open. One process at a
--- time, by an advisory lock. Indexes: waiting_new; waiting_paused, walked queue by queue. Lock order: waiting rows, those that
+-- time, by an advisory lock, which yield_paused() takes too: else a job that is admitted while those ahead of it are put aside, or put
+-- aside while those behind it are admitted, would be overtaken. Whether queues are open is seen together with their jobs. Indexes: waiting_new; waiting_paused, walked queue by queue. Lock order: waiting rows, those that
 -- nobody has locked; then sessions by key.
 create or replace function admit(p_limit int default 1000) returns int language plpgsql
   set jit = off set enable_seqscan = off as $$ #variable_conflict use_column
 declare
-  v_ids bigint[] := '{}'; v_paused bigint[] := '{}'; v_passed text[] := '{}'; v_after bigint := -1; v_open text[];
+  v_ids bigint[] := '{}'; v_paused bigint[] := '{}'; v_passed text[] := '{}'; v_after bigint := -1;
   v_found bigint[]; v_aside bigint[]; v_blocked text[]; v_heads bigint[]; v_ready text[]; v_mirrored bigint[]; n int;
 begin
   if not admittable() then return 0; end if;
   perform pg_advisory_xact_lock(hashtext('agentjobs admit'));
-  v_open := reopened();
   loop                                                 -- again only where a locked job holds up others of its session
-    with found as materialized (
+    with open as materialized (select unnest(reopened()) as name),     -- of this statement's snapshot, as the jobs are
+      found as materialized (
         select * from (select id, queue, session, pos & 72057594037927935 as place from waiting
                        where state = 'n' and pos & 72057594037927935 > v_after and session <> all (v_passed)
                        order by pos & 72057594037927935 limit p_limit for update skip locked) new
         union all
-        select p.* from unnest(v_open) names(name) cross join lateral (
+        select p.* from open cross join lateral (
             select w.id, w.queue, w.session, w.pos & 72057594037927935 as place from waiting w
-              where w.state = 'p' and w.queue = names.name and w.pos & 72057594037927935 > v_after and w.session <> all (v_passed)
+              where w.state = 'p' and w.queue = open.name and w.pos & 72057594037927935 > v_after and w.session <> all (v_passed)
               order by w.pos & 72057594037927935 limit p_limit for update skip locked) p),
       first as materialized (select * from found order by place limit p_limit),
       last as materialized (select max(place) as place from first),
@@ -44,9 +45,9 @@ begin
         from (select id, queue, session, pos & 72057594037927935 as place from waiting
               where state = 'n' and pos & 72057594037927935 > v_after and pos & 72057594037927935 < (select place from last)
               union all
-              select p.* from unnest(v_open) names(name) cross join lateral (
+              select p.* from open cross join lateral (
                   select w.id, w.queue, w.session, w.pos & 72057594037927935 as place from waiting w
-                    where w.state = 'p' and w.queue = names.name and w.pos & 72057594037927935 > v_after
+                    where w.state = 'p' and w.queue = open.name and w.pos & 72057594037927935 > v_after
                       and w.pos & 72057594037927935 < (select place from last)) p) w
         where w.session <> all (v_passed) and not exists (select from first where first.id = w.id)
           and not exists (select from queue q where q.name = w.queue and q.paused_at is not null)

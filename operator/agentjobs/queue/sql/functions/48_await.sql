@@ -1,7 +1,7 @@
 -- await_ends: how jobs have ended, and that somebody awaits the others for p_for from now on: their ends are notified (tell_ended). A row
 -- for each job that is known: state is the letter of outcome.state, null while it has not ended. A job whose caller has not committed is
 -- not known, and awaited all the same. Who awaits asks again a little later: a transaction that was ending a job while this one said that
--- it is awaited has told nobody.
+-- it is awaited has told nobody. A job that ends after the first look is answered as one that has not ended, for it is awaited now.
 -- Indexes: job's unique uid, primary keys. Lock order: rows of awaited by uid; nobody else waits for them.
 create or replace function await_ends(p_uids uuid[], p_for interval)
   returns table (uid uuid, state text, reason text, message text, result text, truncated boolean, erased boolean) language plpgsql
@@ -16,9 +16,9 @@ begin
   delete from awaited where uid = any (array(select a.uid from awaited a where a.uid = any (v_ended)
                                              order by a.uid for update skip locked));
   return query
-    select j.uid, coalesce(o.state, j.tombstone)::text, coalesce(o.reason, ''), coalesce(o.message, ''), o.result,
-           coalesce(o.result_truncated, false), j.erased or j.tombstone is not null
-    from unnest(p_uids) u join job j on j.uid = u left join outcome o on o.id = j.id;
+    select j.uid, coalesce(o.state, case when u = any (v_ended) then j.tombstone end)::text, coalesce(o.reason, ''),
+           coalesce(o.message, ''), o.result, coalesce(o.result_truncated, false), j.erased or j.tombstone is not null
+    from unnest(p_uids) u join job j on j.uid = u left join outcome o on o.id = j.id and u = any (v_ended);
 end $$;
 
 -- forget_awaited: removes what nobody has said again. Index: awaited_until.

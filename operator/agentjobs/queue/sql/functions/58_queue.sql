@@ -75,13 +75,15 @@ end $$;
 -- Answers how many it moved; where that is p_limit there may be more.
 -- The last in line go first, and none that has one behind it in its session that somebody has locked: whenever the queue is opened, those
 -- that were put aside come behind those that were not. Those of other sessions go on.
--- Index: waiting_yields, from its end. Lock order: waiting rows, those that nobody has locked; then sessions by key.
+-- No job is admitted meanwhile: one that came behind these would overtake them. Index: waiting_yields, from its end. Lock order: admit()'s
+-- advisory lock; waiting rows, those that nobody has locked; then sessions by key.
 create or replace function yield_paused(p_queue text, p_limit int default 1000) returns int language plpgsql
   set enable_seqscan = off as $$ #variable_conflict use_column
 declare
   v_keys text[]; n int := 0; v_mirrored bigint[]; v_message text; v_passed text[] := '{}';
   v_moved int; v_left text[]; v_seen bigint[]; v_blocked text[]; v_more boolean;
 begin
+  perform pg_advisory_xact_lock(hashtext('agentjobs admit'));
   select paused_message(name, paused_by, paused_reason) into v_message from queue where name = p_queue and paused_at is not null;
   if not found then return 0; end if;
   loop                                                 -- again only where a locked job holds up others of its session
