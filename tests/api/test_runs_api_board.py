@@ -135,3 +135,13 @@ async def test_schedules_are_listed_with_their_next_times_in_ones_own_namespace(
     html = await api.ask("view", "namespaces/team/schedulestats", accept="text/html")
     assert "brief" in html.text
     assert "0 6 * * *" in await api.kubectl("view", "get", "schedulestats", "-n", "team")
+    refused = SeenSchedule(
+        uuid4(), CLUSTER, "team", "bad", 1, "0 6 * * * in Atlantis", now, None, False, False
+    )
+    await queue.save_schedules([refused], now)
+    wrong = (await api.ask("view", "namespaces/team/schedulestats?accepted=false")).json["items"]
+    assert [item["metadata"]["name"] for item in wrong] == ["bad"]
+    assert (await api.ask("view", "namespaces/team/schedulestats?accepted=no")).code == 400
+    path = "namespaces/team/schedulestats?accepted=false&part=refused"
+    html = await api.ask("view", path, accept="text/html")
+    assert "Atlantis" in html.text

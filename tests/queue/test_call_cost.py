@@ -223,6 +223,7 @@ CALLS = {
         )
     },
     "a page of schedules": "select schedule_page(null, null, null, %(limit)s / 10, 20)",
+    "a page of refused schedules": "select schedule_page(null, null, null, %(limit)s / 10, 20, false)",
     "a page of one namespace's schedules": "select schedule_page('team', 'team', 'a', %(limit)s / 10, 20)",
     "act on many": "select act_on_jobs(array(select uid from job where id <= %(limit)s), 'priority', 7, '{}', '0')",
     "a slice of an erasure": "select erase(gen_random_uuid(), 'default', 'system', '{default,system}', '{}', 0, %(limit)s)",

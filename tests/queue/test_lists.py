@@ -362,6 +362,15 @@ async def test_a_board_counts_what_waits_and_runs_in_each_namespace(queue: Queue
     assert (await queue.board("none")).queues == []
 
 
+async def test_a_board_tells_which_workers_take_no_new_jobs(queue: Queue, worker: TestWorker) -> None:
+    rooms: list[list[str] | None] = [["agents"], [], None]
+    told = []
+    for room in rooms:
+        await queue.beat(worker.id, [], [], room)
+        told += [one.accepting for one in (await queue.board()).workers]
+    assert told == [True, True, False], "a full one takes jobs again as soon as a run has ended"
+
+
 async def test_a_board_counts_each_job_once_while_jobs_are_claimed_and_given_back(
     queue: Queue, worker: TestWorker
 ) -> None:

@@ -45,7 +45,13 @@ async def test_pages_lose_and_repeat_no_schedule_and_a_namespace_has_its_own(que
     assert [one.name for one in await queue.listed_schedules("a")] == ["a", "z"]
     assert [one.name for one in await queue.listed_schedules("a", ("a", "a"))] == ["z"]
     assert await queue.listed_schedules("none") == []
-    (paused,) = await queue.listed_schedules("b")
+    await _saved(queue, "y", "b", accepted=False)
+    assert [one.name for one in await queue.listed_schedules(accepted=False)] == ["y"]
+    assert [one.name for one in await queue.listed_schedules("b", accepted=False)] == ["y"]
+    assert await queue.listed_schedules("a", accepted=False) == []
+    assert [one.name for one in await queue.listed_schedules("b", accepted=True)] == ["x"]
+    assert await queue.listed_schedules(after=("b", "y"), accepted=False) == []
+    paused, _ = await queue.listed_schedules("b")
     assert (paused.suspended, paused.accepted, paused.times) == (True, True, "0 6 * * * in Europe/Berlin")
 
 

@@ -289,7 +289,7 @@ def afternoon() -> Site:
     site.workers = WorkerList(
         items=[
             pool_worker("agents-7d9f-x2x8k", "agents", 12, {"agents": 10, "bulk": 10}),
-            pool_worker("agents-7d9f-q9m4t", "agents", 10, {"agents": 10, "bulk": 10}),
+            pool_worker("agents-7d9f-q9m4t", "agents", 10, {"agents": 10, "bulk": 10}, accepting=False),
             pool_worker("reports-5b6c-2kzqv", "reports", 0, {"scheduled": 4}),
         ]
     )
@@ -412,7 +412,9 @@ def queue_stat(name: str, **status: object) -> QueueStat:
     )
 
 
-def pool_worker(name: str, pool: str, running: int, queues: dict[str, int]) -> Worker:
+def pool_worker(
+    name: str, pool: str, running: int, queues: dict[str, int], *, accepting: bool = True
+) -> Worker:
     """A live worker of a pool."""
     status = WorkerStatus(
         pool=pool,
@@ -420,6 +422,7 @@ def pool_worker(name: str, pool: str, running: int, queues: dict[str, int]) -> W
         queues=queues,
         slots=sum(queues.values()),
         running=running,
+        accepting=accepting,
         last_beat_time=at(2),
     )
     return Worker(metadata=Metadata(name=name), status=status)

@@ -111,6 +111,12 @@ def _listed(site: Site, request: Request, namespace: str | None) -> AgentRunList
     return AgentRunList(metadata=ListMetadata(continue_=more), items=items)
 
 
+def _scheduled(site: Site, request: Request) -> ScheduleStatList:
+    if request.query_params.get("accepted") != "false":
+        return site.schedules
+    return ScheduleStatList(items=[one for one in site.schedules.items if one.status.problem])
+
+
 def _retried(site: Site, name: str) -> None:
     """The operator has begun a new round."""
     for place, run in enumerate(site.runs):
@@ -138,7 +144,7 @@ def _model(
         "workers": site.workers,
         "models": site.models,
         "runaudits": site.audits,
-        "schedulestats": site.schedules,
+        "schedulestats": _scheduled(site, request),
         **({"runseries": found} if (found := site.series.get(request.query_params.get("by", ""))) else {}),
     }
     return lists.get(resource)

@@ -66,6 +66,8 @@ class WorkerOnBoard:
     silent_seconds: float
     """Since its last beat."""
     running: int
+    accepting: bool
+    """It takes new jobs; False: it drains, or cannot start runs yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +209,9 @@ def _worker(
     at: str,
     silent: float,
     running: int,
+    accepting: bool,
 ) -> WorkerOnBoard:
     counts = {queue: n for queue, n in slots.items() if isinstance(n, int)}
     return WorkerOnBoard(
-        UUID(id_), name, pool, counts, version, datetime.fromisoformat(at), float(silent), running
+        UUID(id_), name, pool, counts, version, datetime.fromisoformat(at), float(silent), running, accepting
     )

@@ -15,7 +15,7 @@ from agentjobs.values.text import clean
 
 _PAGE = (
     "select uid, namespace, name, times, created_at, accepted, suspended, missed, active, runs"
-    " from agentjobs.schedule_page(%s, %s, %s, %s, %s)"
+    " from agentjobs.schedule_page(%s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -57,16 +57,23 @@ class ScheduleLists:
     _db: Database
 
     async def listed_schedules(
-        self, namespace: str | None = None, after: tuple[str, str] | None = None, limit: int = 50
+        self,
+        namespace: str | None = None,
+        after: tuple[str, str] | None = None,
+        limit: int = 50,
+        *,
+        accepted: bool | None = None,
     ) -> Sequence[ListedSchedule]:
         """A page of schedules, by namespace and name.
 
         :param namespace: None: all.
         :param after: namespace and name of the last one of the page before.
+        :param accepted: only those that the operator has accepted, or has not. None: all.
         """
         place = (None, None) if after is None else (clean(after[0]), clean(after[1]))
         rows = await self._db.fetch(
-            _PAGE, (None if namespace is None else clean(namespace), *place, limit, numbers.SCHEDULE_RUNS)
+            _PAGE,
+            (None if namespace is None else clean(namespace), *place, limit, numbers.SCHEDULE_RUNS, accepted),
         )
         return [_listed(*row) for row in rows]
 

@@ -116,6 +116,7 @@ def _worker(
             queues=queues,
             slots=sum(queues.values()),
             running=worker.running if served is None else None,
+            accepting=worker.accepting,
             last_beat_time=time_text(now - timedelta(seconds=worker.silent_seconds)),
         ),
     )

@@ -50,6 +50,14 @@ def limit_of(query: Query) -> int:
     return min(int(text), MOST)
 
 
+def truth_of(query: Query, name: str) -> bool | None:
+    """A query parameter that is ``true`` or ``false``; None: it is absent. Raises ApiError (400)."""
+    text = one(query, name)
+    if text not in (None, "true", "false"):
+        raise ApiError(400, f"{name}: {text[:40]!r}: true or false is wanted")
+    return None if text is None else text == "true"
+
+
 def moment_of(text: str, now: datetime | None = None) -> datetime:
     """The time that ``since`` means: RFC 3339, or a duration back from now, such as 90m or 1h30m. Raises ApiError (400)."""
     try:

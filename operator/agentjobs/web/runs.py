@@ -168,10 +168,10 @@ class Runs:
         return series_of(minutes, by, since, until, step_seconds)
 
     async def schedules(
-        self, namespace: str | None, after: tuple[str, str] | None, limit: int
+        self, namespace: str | None, after: tuple[str, str] | None, limit: int, accepted: bool | None
     ) -> ScheduleStatList:
         """A page of schedules with their next times."""
-        found = await self._queue.listed_schedules(place_of(namespace), after, limit)
+        found = await self._queue.listed_schedules(place_of(namespace), after, limit, accepted=accepted)
         more = f"{found[-1].namespace}/{found[-1].name}" if len(found) == limit else None
         now = datetime.now(UTC)
         items = []

@@ -98,6 +98,7 @@ WORKERS: tuple[Column[Worker], ...] = (
         "Queues",
         lambda worker, _: ",".join(f"{queue}={n}" for queue, n in sorted(worker.status.queues.items())),
     ),
+    Column("Accepting", lambda worker, _: "yes" if worker.status.accepting else "no"),
     Column("Version", lambda worker, _: worker.status.version or ""),
 )
 MODELS: tuple[Column[Model], ...] = (

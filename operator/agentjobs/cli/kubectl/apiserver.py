@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ JsonObject = dict[str, Any]
 Query = Mapping[str, str]
 
 TIMEOUT_SECONDS = 30.0
+SILENT_SECONDS = 2.0
+"""A person is told what is waited for when an answer takes longer."""
 IDLE_SECONDS = 5.0
 """A connection that was not used for longer is opened anew: the other side may have closed it."""
 PAGE = 500
@@ -47,6 +51,8 @@ class ApiServer:
     _used_at: float = field(default=0.0)
     ahead_seconds: float = 0.0
     """How far the API server's clock is ahead of this machine's, by its last answer; 0 within SKEW_SECONDS."""
+    _told: bool = False
+    """That an answer is waited for was said: once is enough for a command."""
 
     @classmethod
     @contextmanager
@@ -84,17 +90,38 @@ class ApiServer:
         if self._connection is not None and time.monotonic() - self._used_at > IDLE_SECONDS:
             self.close()
         again = self._connection is not None and method == "GET"
-        try:
-            return self._exchange(method, path, query, body, content_type, accept)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            if not again:
+        with self._telling_of_silence(f"{method} {path}"):
+            try:
+                return self._exchange(method, path, query, body, content_type, accept)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if not again:
+                    raise Unavailable(unreachable(str(error) or type(error).__name__)) from None
+            try:
+                return self._exchange(method, path, query, body, content_type, accept)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
                 raise Unavailable(unreachable(str(error) or type(error).__name__)) from None
+
+    @contextmanager
+    def _telling_of_silence(self, asked: str) -> Iterator[None]:
+        if self._told or not sys.stderr.isatty():
+            yield
+            return
+
+        def tell() -> None:
+            self._told = True
+            text = f"waiting for an answer of the API server, for {TIMEOUT_SECONDS:g} s at most: {asked}"
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+        timer = threading.Timer(SILENT_SECONDS, tell)
+        timer.daemon = True
+        timer.start()
         try:
-            return self._exchange(method, path, query, body, content_type, accept)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise Unavailable(unreachable(str(error) or type(error).__name__)) from None
+            yield
+        finally:
+            timer.cancel()
 
     def _exchange(
         self, method: str, path: str, query: Query | None, body: object, content_type: str, accept: str

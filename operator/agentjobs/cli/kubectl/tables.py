@@ -33,6 +33,7 @@ def workers() -> list[Column]:
         Column("POOL", lambda item: str(_status(item, "pool") or "")),
         Column("QUEUES", queues, shrinks=True),
         Column("SLOTS", lambda item: str(_status(item, "slots") or 0)),
+        Column("ACCEPTING", lambda item: "no" if _status(item, "accepting") is False else "yes"),
         Column("VERSION", lambda item: str(_status(item, "version") or "")),
     ]
 

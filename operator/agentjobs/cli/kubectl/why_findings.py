@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -225,17 +225,27 @@ def _queue(spec: JsonObject, state: str, around: Surroundings, now: datetime) ->
 
 def _served(spec: JsonObject, around: Surroundings) -> str:
     """The pools that serve the queue, each with its workers and slots."""
-    pools: dict[str, list[int]] = {}
+    pools: dict[str, list[tuple[int, bool]]] = {}
     for worker in around.workers or ():
         status = worker.get("status") or {}
         slots = int((status.get("queues") or {}).get(spec.get("queue"), 0))
-        pools.setdefault(str(status.get("pool") or "?"), []).append(slots)
+        accepting = status.get("accepting") is not False
+        pools.setdefault(str(status.get("pool") or "?"), []).append((slots, accepting))
     if not pools:
         return "no live worker serves it"
-    return ", ".join(
-        f"pool {pool} with {_counted(len(slots), 'worker')} and {_counted(sum(slots), 'slot')}"
-        for pool, slots in sorted(pools.items())
-    )
+    return ", ".join(_pool(pool, workers) for pool, workers in sorted(pools.items()))
+
+
+def _pool(pool: str, workers: Sequence[tuple[int, bool]]) -> str:
+    """A pool with its workers: the slots of each for the queue, and whether it takes new jobs."""
+    slots = sum(slots for slots, _ in workers)
+    told = f"pool {pool} with {_counted(len(workers), 'worker')} and {_counted(slots, 'slot')}"
+    closed = sum(not accepting for _, accepting in workers)
+    if not closed:
+        return told
+    if closed < len(workers):
+        return f"{told} ({closed} of them {'takes' if closed == 1 else 'take'} no new jobs)"
+    return f"{told} ({'it takes no' if closed == 1 else 'none of them takes'} new jobs)"
 
 
 def _counted(n: int, what: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 
 from agentjobs.web.call import Answer, Call, Object
-from agentjobs.web.filters import limit_of
+from agentjobs.web.filters import limit_of, truth_of
 from agentjobs.web.status import ApiError
 
 
 async def list_schedules(call: Call) -> Answer:
-    """A page of schedules, by namespace and name."""
+    """A page of schedules, by namespace and name; with ``accepted=false`` those that the operator has not accepted."""
     after = _place(call.parameter("continue") or "")
-    page = await call.runs.schedules(call.target.namespace, after, limit_of(call.query))
+    wanted = truth_of(call.query, "accepted")
+    page = await call.runs.schedules(call.target.namespace, after, limit_of(call.query), wanted)
     return Object(page, page.items)
 
 

@@ -60,6 +60,9 @@ class WorkerStatus(ApiModel):
         default=None,
         description="running jobs that it has in hand, of all namespaces. Absent in one of them.",
     )
+    accepting: bool = Field(
+        default=True, description="accepting new jobs; false: it drains, or cannot start runs yet."
+    )
     last_beat_time: Time | None = Field(
         default=None, description="lastBeatTime at which the database heard it last."
     )

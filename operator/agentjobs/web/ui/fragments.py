@@ -203,6 +203,9 @@ def of(model: ApiModel, page: Page) -> str | None:
             acts = page.may_act and page.objects
             next_page = model.metadata.continue_
             return _render("schedules.html", page, schedules=model.items, acts=acts, next=next_page)
+        case ScheduleStatList(), "refused":
+            more = model.metadata.continue_ is not None
+            return _render("refused.html", page, schedules=model.items, more=more)
         case RunSeries(), "ends" | "tokens" as part:
             drawn = drawings.rows(model, tokens=part == "tokens")
             return _render(f"{part}.html", page, series=model, rows=drawn)

@@ -37,8 +37,12 @@ def queue(namespace: str | None = None, **status: Any) -> dict[str, Any]:
     return {"metadata": {"name": "agents", "namespace": namespace}, "status": {"waiting": 1, **status}}
 
 
-def worker(pool: str = "default", slots: int = 4) -> dict[str, Any]:
-    return {"metadata": {"name": "w"}, "status": {"pool": pool, "queues": {"agents": slots}}}
+def worker(pool: str = "default", slots: int = 4, *, accepting: bool = True) -> dict[str, Any]:
+    status = {"pool": pool, "queues": {"agents": slots}, "accepting": accepting}
+    return {"metadata": {"name": "w"}, "status": status}
+
+
+DRAINING = worker(accepting=False)
 
 
 def screen(found: dict[str, Any], around: Surroundings = ALONE) -> str:
@@ -65,6 +69,9 @@ PAUSED: dict[str, Any] = {
         (job("Queued"), Surroundings(queue=queue(running=2, maxRunning=2), workers=[worker()]), ("Queued (QueueFull)", "limit 2")),
         (job("Queued"), Surroundings(queue=queue("shop", running=2, maxRunning=2), workers=[worker()]), ("Queued\n", "of this namespace")),
         (job("Queued"), Surroundings(workers=[worker(), worker("big", 1), worker()]), ("pool big with 1 worker and 1 slot, pool default with 2 workers and 8 slots",)),
+        (job("Queued"), Surroundings(workers=[DRAINING]), ("pool default with 1 worker and 4 slots (it takes no new jobs)",)),
+        (job("Queued"), Surroundings(workers=[DRAINING, worker()]), ("2 workers and 8 slots (1 of them takes no new jobs)",)),
+        (job("Queued"), Surroundings(workers=[DRAINING] * 2), ("2 workers and 8 slots (none of them takes new jobs)",)),
         (job("Running", "Running", worker="w"), Surroundings(workers=[worker()]), ("w of pool default runs it",)),
         (job("Running", "Running"), Surroundings(run={"status": {"state": "Failed", "reason": "X", "since": ago(20)}}, operator="away"),
          ("says Failed (X) since 20s", "Operator:  away", "shows what was")),

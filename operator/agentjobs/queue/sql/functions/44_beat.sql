@@ -18,7 +18,7 @@ create or replace function beat(p_worker uuid, p_held json, p_in_flight bigint[]
 declare v_now timestamptz := clock_timestamp();
 begin
   update worker set steady_since = case when beat_at between v_now - p_expiry / 2 and v_now then steady_since else v_now end,
-                    beat_at = v_now, room = coalesce(p_room, '{}')
+                    beat_at = v_now, room = p_room
     where id = p_worker;
   alive := found;
   select max(b.release) into release from bundle b;

@@ -25,7 +25,7 @@ begin
   select json_agg(json_build_array(x.namespace, x.queue, x.n)) into runs
     from (select f.namespace, f.queue, count(*) as n from running r join facet f on f.id = r.facet group by 1, 2) x;
   select json_agg(json_build_array(k.id, k.name, k.pool, k.queues, k.version, k.started_at, extract(epoch from v_now - k.beat_at),
-                                   coalesce(r.n, 0)) order by k.name, k.id) into workers
+                                   coalesce(r.n, 0), k.room is not null) order by k.name, k.id) into workers
     from worker k left join (select worker, count(*) as n from running group by 1) r on r.worker = k.id
     where k.beat_at > v_now - p_expiry;
   select json_agg(json_build_array(q.name, q.paused_at, coalesce(q.paused_by, ''), coalesce(q.paused_reason, ''), q.max_running)

@@ -367,7 +367,7 @@ create table worker (
   version      text not null,
   started_at   timestamptz not null,
   beat_at      timestamptz not null,
-  room         text[] not null default '{}',  -- the queues for which it had a free slot then
+  room         text[] default '{}',           -- the queues for which it had a free slot then; null: it takes no new jobs
   steady_since timestamptz not null            -- it has beaten without a gap since, so it may judge others (H11)
 ) with (fillfactor = 50);
 
@@ -484,6 +484,7 @@ create table schedule (
 );
 create index schedule_by_cluster on schedule (cluster_id, uid);
 create index schedule_by_name on schedule (namespace, name);
+create index schedule_refused on schedule (namespace, name) where not accepted;
 
 -- One tick, from its decision until its child has ended: a child still to be created, or one that has not finished.
 create table schedule_tick (
