@@ -187,6 +187,19 @@ async def keep(callback_context):
         await callback_context.save_artifact("notes.txt", types.Part(text="notes"))
 root_agent = llm(tools=[load_artifacts], before_agent_callback=keep)
 """,
+    "an image that a tool made is shown to the model": """
+async def draw(tool_context: ToolContext) -> int:
+    "Draws."
+    CALLS.append("draw")
+    return await tool_context.save_artifact("x", types.Part.from_bytes(data=bytes(range(256)) * 256, mime_type="image/png"))
+root_agent = llm(tools=[draw, load_artifacts])
+""",
+    "an image in each request": """
+def show(callback_context, llm_request):
+    image = types.Part.from_bytes(data=bytes(range(256)) * 256, mime_type="image/png")
+    llm_request.contents.append(types.Content(role="user", parts=[image, types.Part(text="This is it.")]))
+root_agent = llm(before_model_callback=show, tools=[look_up, weigh])
+""",
     "load_memory": "root_agent = llm(tools=[load_memory])",
     "preload_memory": "root_agent = llm(tools=[preload_memory])",
     "skip_summarization": """
@@ -328,6 +341,15 @@ inner = SequentialAgent(name="inner", sub_agents=[llm("one", output_key="one"), 
 root_agent = SequentialAgent(name="r", sub_agents=[inner, llm("three")])
 """,
     "LoopAgent": "root_agent = LoopAgent(name='r', max_iterations=2, sub_agents=[llm('writer', output_key='draft'), llm('critic', 'Judge {draft}.')])",
+    "a long run": """
+def note(step: int, tool_context: ToolContext) -> int:
+    "Notes."
+    CALLS.append(step)
+    tool_context.state["noted"] = tool_context.state.get("noted", 0) + step
+    return tool_context.state["noted"]
+writers = [llm(f"writer_{n}", output_key=f"draft_{n}", include_contents="none", tools=[note]) for n in range(6)]
+root_agent = SequentialAgent(name="r", sub_agents=[*writers, LoopAgent(name="again", max_iterations=3, sub_agents=[llm("critic", "Judge {draft_5}.")])])
+""",
     "ParallelAgent": "root_agent = ParallelAgent(name='r', sub_agents=[llm('optimist', output_key='good'), llm('pessimist', output_key='bad')])",
     "parallel, then one": """
 panel = ParallelAgent(name="panel", sub_agents=[llm("optimist", output_key="good"), llm("pessimist", output_key="bad", tools=[look_up])])
