@@ -9,7 +9,7 @@ from pathlib import Path
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.cli.services import with_services
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import State
+from agentjobs.queue.records import InputAnswer, State
 from agentjobs.worker.supervisor.config import WorkerConfig
 from worker_agents import call
 from workers import job, running_worker, state_of, submit, worker_config
@@ -18,7 +18,12 @@ SAVER = """
 import os
 from pathlib import Path
 from google.adk.agents import LlmAgent
+from google.adk.tools import FunctionTool
 from google.genai import types
+
+async def send(tool_context):
+    "Sends the file, once somebody has approved."
+    return (await tool_context.load_artifact("report.txt")).text
 
 async def write(tool_context, die: str = ""):
     "Saves a file once, and dies where the file to be made tells that it has not yet."
@@ -30,7 +35,7 @@ async def write(tool_context, die: str = ""):
         os._exit(1)
     return found.text if found else "written"
 
-root_agent = LlmAgent(name="saver", model="echo", tools=[write])
+root_agent = LlmAgent(name="saver", model="echo", tools=[write, FunctionTool(send, require_confirmation=True)])
 """
 
 KEPT = """
@@ -63,6 +68,24 @@ async def test_a_file_outlives_its_process_and_the_status_names_it_and_its_place
     (file,) = end.files
     assert (file.name, file.version, file.size_bytes) == ("report.txt", 0, 12)
     assert file.address == (tmp_path / "kept").as_uri()
+
+
+async def test_a_worker_that_drained_leaves_the_files_to_the_one_that_goes_on_after_an_approval(
+    dsn: str, tmp_path: Path
+) -> None:
+    message = "\n".join((call("write"), call("send")))
+    async with await Queue.open(dsn) as queue:
+        async with running_worker(config_of(dsn, tmp_path, "one")):
+            (uid,) = await submit(queue, job(message, module="saver", max_attempts=1))
+            asked = await state_of(queue, uid, State.INPUT_REQUIRED)
+        assert [file.name for file in asked.files] == ["report.txt"]
+        assert asked.input_request is not None
+        assert await queue.answer(uid, InputAnswer(asked.input_request.id, approved=True)) == ""
+        async with running_worker(config_of(dsn, tmp_path, "two")):
+            end = await state_of(queue, uid)
+    assert (end.state, end.attempts) == (State.COMPLETE, 1)
+    assert "All is well." in (end.result or "")
+    assert [(file.name, file.version) for file in end.files] == [("report.txt", 0)]
 
 
 async def test_two_workers_share_the_files_of_a_session(dsn: str, tmp_path: Path) -> None:
