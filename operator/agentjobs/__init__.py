@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         JobNotComplete,
     )
     from agentjobs.client.handle import Handle
-    from agentjobs.client.job import Job
+    from agentjobs.client.job import Input, Job
     from agentjobs.client.queue import Queue
     from agentjobs.client.sync import SyncHandle, SyncQueue
     from agentjobs.queue.awaiting import End
@@ -39,7 +39,7 @@ _HOMES = {
         "JobNotComplete",
     ),
     "agentjobs.client.handle": ("Handle",),
-    "agentjobs.client.job": ("Job",),
+    "agentjobs.client.job": ("Input", "Job"),
     "agentjobs.client.queue": ("Queue",),
     "agentjobs.client.sync": ("SyncHandle", "SyncQueue"),
     "agentjobs.queue.awaiting": ("End",),
@@ -53,6 +53,7 @@ __all__ = [
     "AttemptRecord",
     "End",
     "Handle",
+    "Input",
     "InvalidJob",
     "Job",
     "JobCancelled",

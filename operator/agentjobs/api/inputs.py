@@ -24,6 +24,9 @@ NAME_PATTERN = re.compile(f"(?={_NAME}$).{{1,{NAME_MAX_LENGTH}}}")
 """Names of files that a job may be given."""
 NAME_WANTED = f"letters, digits, '.', '_' and '-', at most {NAME_MAX_LENGTH}, not beginning with '.' or '-'"
 """What such a name is, for people."""
+MIME_TYPE_MAX_LENGTH = 127
+_MIME_TYPE = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
+MIME_TYPE_PATTERN = re.compile(f"(?={_MIME_TYPE}$).{{3,{MIME_TYPE_MAX_LENGTH}}}")
 ObjectName = Annotated[
     str, Field(min_length=1, max_length=253, pattern=rf"^{DNS_LABEL_PATTERN}(\.{DNS_LABEL_PATTERN})*$")
 ]
@@ -135,11 +138,7 @@ class Input(Source):
     mime_type: (
         Annotated[
             str,
-            Field(
-                min_length=3,
-                max_length=127,
-                pattern=r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*$",
-            ),
+            Field(min_length=3, max_length=MIME_TYPE_MAX_LENGTH, pattern=f"^{_MIME_TYPE}$"),
         ]
         | None
     ) = Field(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from pydantic import BaseModel
@@ -14,14 +14,14 @@ from pydantic import BaseModel
 from agentjobs.api.agent import Agent, GenerateContentConfig, InlineAgent
 from agentjobs.api.agentjob import AgentJob, AgentJobSpec
 from agentjobs.api.given import Given, mime_type_of, too_large
-from agentjobs.api.inputs import INPUTS_MAX_ITEMS, NAME_PATTERN, NAME_WANTED
+from agentjobs.api.inputs import INPUTS_MAX_ITEMS, MIME_TYPE_PATTERN, NAME_PATTERN, NAME_WANTED
 from agentjobs.api.job_spec import Budget, RetryPolicy
 from agentjobs.api.meta import API_VERSION, ObjectMeta
 from agentjobs.api.payload import payload_of, session_of
 from agentjobs.api.validation import DATA, problems_of, without_nulls
 from agentjobs.client.errors import InvalidJob
 from agentjobs.queue import records
-from agentjobs.values.input_file import InputFile
+from agentjobs.values.input_file import ARTIFACT, MESSAGE, InputFile
 from agentjobs.values.names import is_dns_label
 
 _UNIQUE = uuid5(NAMESPACE_URL, "https://agentjobs.dev/unique")
@@ -50,13 +50,24 @@ _SAME = (
 """Fields that the queue knows by the spec's own names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file of ``inputs`` of which more than its content is said."""
+
+    data: bytes
+    mime_type: str | None = None
+    """None: by the name's suffix; without one that is known, text/plain for UTF-8, else application/octet-stream."""
+    attach: Literal["Message", "Artifact"] = "Message"
+    """Message: the model reads it with the message, and it is an artifact of the session. Artifact: that alone, for tools."""
+
+
 class Options(TypedDict, total=False):
     """The optional fields of a job: those of an AgentJob's spec (docs/reference.md), with Python's names."""
 
     state: Mapping[str, Any] | None
     """What the session's state gets with the message, once."""
-    inputs: Mapping[str, bytes] | None
-    """Files that the agent is given with the message, once: their contents by their names, such as data.csv."""
+    inputs: Mapping[str, bytes | Input] | None
+    """Files that the agent is given with the message, once, by their names, such as data.csv: contents, or ``Input``."""
     user_id: str
     app_name: str
     session_id: str | None
@@ -110,7 +121,7 @@ class Job:
         if told := list(_problems_of_inputs(inputs := given.pop("inputs", None) or {})):
             problems += told
         else:
-            files = tuple(InputFile(file, mime_type_of(file, data), data) for file, data in inputs.items())
+            files = tuple(_file(file, value) for file, value in inputs.items())
             problems += too_large(files, "inputs")
         spec = without_nulls(_serialized(given))
         manifest = {
@@ -167,11 +178,24 @@ def _problems_of_inputs(inputs: object) -> Iterator[str]:
         return
     if len(inputs) > INPUTS_MAX_ITEMS:
         yield f"inputs: wants at most {INPUTS_MAX_ITEMS} files, got {len(inputs)}"
-    for name, data in inputs.items():
+    for name, value in inputs.items():
         if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
             yield f"inputs: wants names of {NAME_WANTED}, got {name!r:.80}"
-        if not isinstance(data, bytes):
-            yield f"inputs[{name!r:.80}]: wants bytes, got {type(data).__name__}"
+        field, one = f"inputs[{name!r:.80}]", value if isinstance(value, Input) else Input(value)
+        if not isinstance(one.data, bytes):
+            yield f"{field}: wants bytes, or agentjobs.Input with bytes, got {type(one.data).__name__}"
+        if one.attach not in (MESSAGE, ARTIFACT):
+            yield f"{field}.attach: wants {MESSAGE} or {ARTIFACT}, got {one.attach!r:.80}"
+        mime_type = one.mime_type
+        if mime_type is not None and not (
+            isinstance(mime_type, str) and MIME_TYPE_PATTERN.fullmatch(mime_type)
+        ):
+            yield f"{field}.mime_type: wants a MIME type such as text/csv, got {mime_type!r:.80}"
+
+
+def _file(name: str, value: bytes | Input) -> InputFile:
+    one = value if isinstance(value, Input) else Input(value)
+    return InputFile(name, one.mime_type or mime_type_of(name, one.data), one.data, one.attach)
 
 
 def _serialized(value: Any) -> Any:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-from agentjobs import InvalidJob, Job
+from agentjobs import Input, InvalidJob, Job
 from agentjobs.api.agentjob import AgentJob
 from agentjobs.api.validation import problems_of
 from agentjobs.client.job import unique_uid
 from agentjobs.client.queue import to_enqueue
 from agentjobs.controller.agentjob.object_change import Gate, change_of
+from agentjobs.values.input_file import InputFile
 
 INLINE = {"name": "greeter", "model": "echo", "instruction": "Greet."}
 make: Callable[..., Job] = Job.module
@@ -26,7 +27,10 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"mesage": "x"}, "mesage: unknown field; did you mean message?"),
     ({}, "message: is required"),
     ({"inputs": {"a/b": b""}}, "inputs: wants names of letters, digits"),
-    ({"inputs": {"a": "text"}}, "inputs['a']: wants bytes, got str"),
+    ({"inputs": {"a": "text"}}, "inputs['a']: wants bytes, or agentjobs.Input with bytes, got str"),
+    ({"inputs": {"a": Input("text")}}, "inputs['a']: wants bytes, or agentjobs.Input with bytes, got str"),  # type: ignore[arg-type]
+    ({"inputs": {"a": Input(b"", attach="Tool")}}, "inputs['a'].attach: wants Message or Artifact, got 'Tool'"),  # type: ignore[arg-type]
+    ({"inputs": {"a": Input(b"", "csv")}}, "inputs['a'].mime_type: wants a MIME type such as text/csv, got 'csv'"),
     ({"inputs": {"a": bytes(800_000)}}, "inputs: wants at most 716800 bytes together, got 800000"),
     ({"message_from": {}}, "message_from: unknown field; it is for objects in Kubernetes alone"),
     ({"message": "x", "max_attempt": 3}, "max_attempt: unknown field; did you mean max_attempts?"),
@@ -91,6 +95,21 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_misspelt_module_is_refused() -> None:
     with pytest.raises(InvalidJob, match=r"agent\.module: wants text that matches"):
         Job.module("my agents", "Hello")
+
+
+def test_a_file_says_what_a_manifest_can_say() -> None:
+    files: dict[str, bytes | Input] = {
+        "a.csv": b"x,y",
+        "photo": Input(b"\x89PNG", "image/png", attach="Artifact"),
+        "b": Input(b"text"),
+    }
+    job = Job.module("my_agents.order", "Look.", inputs=files)
+    found = [InputFile.from_json(one) for one in job.to_enqueue(None).payload["inputs"]]
+    assert found == [
+        InputFile("a.csv", "text/csv", b"x,y", "Message"),
+        InputFile("photo", "image/png", b"\x89PNG", "Artifact"),
+        InputFile("b", "text/plain", b"text", "Message"),
+    ]
 
 
 def test_a_job_from_python_is_stored_as_the_object_with_the_same_fields_is() -> None:
