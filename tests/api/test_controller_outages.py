@@ -7,10 +7,12 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
 
+from agentjobs.api.meta import INSTALLATION_LABEL
 from agentjobs.controller.apiserver.client import JSON_PATCH
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
@@ -87,14 +89,18 @@ async def test_invariant_4_an_operator_killed_while_answers_come_in_posts_each_e
 async def test_sigterm_ends_the_operator_in_good_order_and_gives_the_lease_back(b: Bench) -> None:
     lease = LEASES.object(b.objects.namespace, "agentjobs-operator")
 
+    async def held() -> dict[str, Any]:
+        return dict((await b.objects.api.request("GET", lease, resource="test")).body)
+
     async def holder() -> str:
-        reply = await b.objects.api.request("GET", lease, resource="test")
-        return str((reply.body.get("spec") or {}).get("holderIdentity", ""))
+        return str(((await held()).get("spec") or {}).get("holderIdentity", ""))
 
     async with operator_process(b) as process:
         await b.objects.create("job")
         await b.objects.until("job", "Queued")  # it leads: the Lease is stored a moment before it knows that
         assert await holder()
+        told = (await held())["metadata"]["labels"][INSTALLATION_LABEL]
+        assert told == str(await b.queue.installation())
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(120):
             assert await process.wait() == 0

@@ -73,7 +73,9 @@ class TestWorker:
 
     async def claim(self, n: int | None = None, **options: Any) -> list[ClaimedJob]:
         result = await self.step(total=n, **options)
-        if not result.alive:  # it beats when it is asked to: on a busy machine a test may take longer than the expiry
+        if (
+            not result.alive
+        ):  # it beats when it is asked to: on a busy machine a test may take longer than the expiry
             assert (await self.beat()).alive, "the worker was taken for dead: it gets no jobs any more"
             result = await self.step(total=n, **options)
         return list(result.jobs)

@@ -26,6 +26,8 @@ from agentjobs.api.names import VERSION as VERSION
 
 MANAGED_BY = f"{GROUP}/managed-by"
 """Annotation that the operator writes: the installation that the object belongs to, and the object's uid."""
+INSTALLATION_LABEL = f"{GROUP}/installation"
+"""Label that the operator gives its Lease: the installation that it works for, so that people find whose an object is."""
 TRACEPARENT = f"{GROUP}/traceparent"
 """Annotation on a new AgentJob: the W3C traceparent of the job's spans."""
 

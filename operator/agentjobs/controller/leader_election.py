@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from kubernetes.aio.client import ApiClient, V1Lease, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
@@ -18,7 +19,8 @@ from kubernetes.aio.leaderelection import electionconfig, leaderelection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from agentjobs.controller.apiserver.client import JSON_PATCH, METADATA_ONLY, ApiServer
+from agentjobs.api.meta import INSTALLATION_LABEL
+from agentjobs.controller.apiserver.client import JSON_PATCH, MERGE_PATCH, METADATA_ONLY, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
 from agentjobs.controller.config import LeaseSettings
@@ -161,6 +163,25 @@ class Leadership:
         finally:
             self.leading = False
             self.health.succeeded()
+
+    async def tell(self, installation: UUID) -> None:
+        """Labels the Lease with the installation that this operator works for. It is for people alone: a refusal changes nothing."""
+        if self.settings is None:
+            return
+        try:
+            reply = await self.api.request(
+                "PATCH",
+                LEASES.object(self.settings.namespace, self.settings.name),
+                resource=LEASES.plural,
+                body={"metadata": {"labels": {INSTALLATION_LABEL: str(installation)}}},
+                content_type=MERGE_PATCH,
+                accept=METADATA_ONLY,
+            )
+        except ApiUnavailable as error:
+            log.info("the lease says nothing of the installation: %s", error)
+            return
+        if reply.status != 200:
+            log.info("the lease says nothing of the installation: the answer is %s", reply.status)
 
     async def _stop(self) -> None:
         task, self._task = self._task, None

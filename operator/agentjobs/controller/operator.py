@@ -126,6 +126,8 @@ class Operator:
         await heartbeat.reached()
         cluster_id = await self._cluster(api)
         installation, (given, _) = await queue.installation(), await queue.projections([])
+        if self.leadership is not None:
+            await self.leadership.tell(installation)
         self._leader = Leader(
             self.config, api, queue, cluster_id, self.meter, self.tracing, installation, given
         )

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from agentjobs.api.meta import MANAGED_BY
+from agentjobs.api.meta import INSTALLATION_LABEL, MANAGED_BY
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import Act, Answer, Call
@@ -268,7 +268,8 @@ class Ownership:
             str(self.installation)[:8],
             OwnershipEventReason.MANAGED_ELSEWHERE,
             f"Two installations of agentjobs watch this namespace. This object belongs to {owner}; "
-            f"{self.installation} leaves it alone. Give each installation namespaces of its own (watchNamespaces).",
+            f"{self.installation} leaves it alone. Which releases they are: kubectl get lease -A -L {INSTALLATION_LABEL}. "
+            "Give each installation namespaces of its own (watchNamespaces).",
             now,
             now,
             resource=kind,
