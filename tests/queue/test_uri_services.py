@@ -247,6 +247,8 @@ def test_a_worker_with_a_wrong_uri_does_not_start(dsn: str, tmp_path: Path) -> N
         ("gs://bucket", "gs://bucket"),
         ("memory://", "memory://"),
         ("file:///a b", "file:///a b"),
+        ("box:///folder/kept", "box:///folder/kept"),
+        ("box:/folder?key=k", "box:/folder?key=[hidden]"),
         ("redis://u:p@h:1/0?password=p&x=", "redis://h:1/0?password=[hidden]&x=[hidden]"),
         ("x://[", "[hidden]"),
     ],

@@ -141,7 +141,8 @@ def _call(step: Step, number: int) -> types.FunctionCall:
 
 
 def _result(response: types.FunctionResponse) -> str:
-    value: Any = response.response or {}
+    # as a provider's client sends it: a tool may have returned models of pydantic, dates and the like
+    value: Any = response.model_dump(mode="json").get("response") or {}
     if isinstance(value, dict) and set(value) == {"result"}:
         value = value["result"]
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -74,9 +74,11 @@ def shown_uri(uri: str) -> str:
         query = "&".join(f"{key}={HIDDEN}" for key, _ in parse_qsl(parts.query, keep_blank_values=True))
     except ValueError:
         return HIDDEN
-    place = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
-    # urlunsplit leaves out the // of memory://
-    return f"{parts.scheme}://" if "://" in uri and "://" not in place else place
+    host = parts.netloc.rpartition("@")[2]
+    if "://" not in uri:
+        return urlunsplit((parts.scheme, host, parts.path, query, ""))
+    # not by urlunsplit, which leaves out the // of memory:// and of box:///folder
+    return f"{parts.scheme}://{host}{parts.path}{f'?{query}' if query else ''}"
 
 
 def without_uri(text: str, uri: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sysconfig
 from collections.abc import Iterator
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 
 from agentjobs.values.bounds import MOST_FRAMES
 
@@ -16,6 +17,8 @@ OURS = "agentjobs"
 _OUR_FOLDER = f"{__file__.rpartition(f'{os.sep}agents{os.sep}')[0]}{os.sep}"
 _FIRST_FRAMES = 5
 """Outermost frames that are told of a long way."""
+_REFUSED_CALL = re.compile(r"(\S+)\(\) (?:got|missing|takes) ")
+"""What Python says of arguments that do not fit, such as ``before() got an unexpected keyword argument 'x'``."""
 
 
 def place_of(error: BaseException, module: str = "") -> str:
@@ -33,20 +36,27 @@ def place_of(error: BaseException, module: str = "") -> str:
 def frames_of(error: BaseException, module: str = "", *, own_only: bool = False) -> tuple[str, ...]:
     """The lines of the agent's own code that ``error`` came through, as ``place_of`` tells one, the innermost last.
 
-    Of more than 20, as after a recursion without an end, those in the middle are counted.
+    Of more than 20, as after a recursion without an end, those in the middle are counted. A call that does not fit its function is raised
+    where it is called: of a callback, that is in ADK. The line where the function begins is the last one then.
 
     :param own_only: False: where none is the agent's own, the line that raised it stands alone.
     """
     package = module.partition(":")[0].partition(".")[0]
     found: list[str] = []
     innermost = ""
+    last: FrameType | None = None
     for frame, line in _frames(error):
+        last = frame
         code, name = frame.f_code, str(frame.f_globals.get("__name__", ""))
         if code.co_filename.startswith("<"):  # <frozen importlib._bootstrap>, or made by exec
             continue
         innermost = f"{_file(code, name)}:{line} in {code.co_name}"
         if _is_own(code, name.partition(".")[0], package):
             found.append(innermost)
+    if last is not None and (called := _called(error, last)) is not None:
+        code, name = called.__code__, called.__module__ or ""
+        if _is_own(code, name.partition(".")[0], package):
+            found.append(f"{_file(code, name)}:{code.co_firstlineno} in {code.co_name}")
     if len(found) > MOST_FRAMES:
         last = MOST_FRAMES - _FIRST_FRAMES - 1
         left_out = f"({len(found) - last - _FIRST_FRAMES} more)"
@@ -68,6 +78,20 @@ def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
     while trace is not None:
         yield trace.tb_frame, trace.tb_lineno
         trace = trace.tb_next
+
+
+def _called(error: BaseException, frame: FrameType) -> FunctionType | None:
+    """The function whose call a TypeError refuses for its arguments, where the caller has it in a variable."""
+    said = _REFUSED_CALL.match(str(error)) if type(error) is TypeError else None
+    if said is None:
+        return None
+    for value in frame.f_locals.values():
+        function = getattr(value, "__func__", value)
+        if not isinstance(function, FunctionType):
+            function = getattr(type(value), "__call__", None)
+        if isinstance(function, FunctionType) and function.__qualname__ == said[1]:
+            return function
+    return None
 
 
 def _is_own(code: CodeType, top: str, package: str) -> bool:

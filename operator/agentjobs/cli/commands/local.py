@@ -80,7 +80,11 @@ def local(
     ] = None,
     yes: Annotated[
         bool,
-        typer.Option("--yes", "-y", help="Approve each question of a tool. Default: ask at the terminal."),
+        typer.Option(
+            "--yes",
+            "-y",
+            help="Answer each question of a tool by itself: approve it, fill it in. Default: ask at the terminal.",
+        ),
     ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show the worker's log and the agents' output.")

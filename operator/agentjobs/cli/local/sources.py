@@ -61,7 +61,8 @@ def given_to(spec: JobSpec, namespace: str, sources: Sources) -> Given:
     """
     nowhere = "is in none of the files: add it as a document to what -f names"
     earlier = (
-        "a local run finds no files of earlier jobs: give it by --input, or as a ConfigMap in a document"
+        "a local run finds no files of earlier jobs: save that one's with --save, and give it as a ConfigMap in a document"
+        " (kubectl create configmap NAME --from-file=FILE --dry-run=client -o yaml) with configMapKeyRef"
     )
     wanted = {(source.kind, source.object_name) for _, source in sources_of(spec)}
     said = {"AgentJob": earlier}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import date
 
 import pytest
+from google.adk.memory.memory_entry import MemoryEntry
+from google.adk.tools.load_memory_tool import LoadMemoryResponse
 from google.genai import errors, types
 from runs import Job
 
@@ -61,6 +64,15 @@ async def test_it_calls_tools_one_after_the_other_and_tells_their_results() -> N
         await said(message, result("add", {"result": 3}), result("name", {"first": "A"}))
         == 'Sum:\n3\n{"first": "A"}'
     )
+
+
+async def test_it_tells_a_result_of_pydantic_models_as_a_provider_is_told() -> None:
+    """ADK's load_memory returns one."""
+    memories = LoadMemoryResponse(memories=[MemoryEntry(content=user("Rome"), author="user")])
+    told = await said(user("echo:call load_memory {}"), result("load_memory", {"result": memories}))
+    assert '"memories": [{"author": "user"' in told
+    day = await said(user("echo:call today {}"), result("today", {"day": date(2026, 11, 28)}))
+    assert day == '{"day": "2026-11-28"}'
 
 
 async def test_say_and_empty() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 from agent_modules import Write
@@ -50,6 +52,50 @@ def test_a_packages_own_file_and_a_module_at_the_top_are_named_as_they_are_impor
     whole = importlib.import_module("whole")
     exec(compile("def work():\n    raise KeyError\n", str(whole.__file__), "exec"), vars(whole))
     assert place_of(raised_by(whole.work)) == "whole/__init__.py:2 in work"
+
+
+CALLBACKS = """
+def before():
+    pass
+class Checks:
+    def method(self):
+        pass
+    def __call__(self):
+        pass
+checks = Checks()
+method = checks.method
+short = lambda: None
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("before", "shop/calls.py:2 in before"),
+        ("method", "shop/calls.py:5 in method"),
+        ("checks", "shop/calls.py:7 in __call__"),
+        ("short", "shop/calls.py:11 in <lambda>"),
+    ],
+)
+def test_a_callback_with_other_parameters_is_told_by_the_line_where_it_begins(
+    write_module: Write, name: str, place: str
+) -> None:
+    """ADK has called it: no frame of the error is the agent's own."""
+    write_module("shop.calls", CALLBACKS)
+    callback = getattr(importlib.import_module("shop.calls"), name)
+    installed: dict[str, Any] = {"__name__": "google.adk.agents.base_agent"}
+    caller = "def call(callback):\n    return callback(llm_request=1)\n"
+    folder = sysconfig.get_paths()["purelib"]
+    exec(compile(caller, f"{folder}/google/adk/agents/base_agent.py", "exec"), installed)
+    error = raised_by(lambda: installed["call"](callback))
+    error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without the lambda's frame
+    assert place_of(error, "shop.calls") == place
+
+
+def test_a_type_error_of_other_kinds_has_no_such_line(write_module: Write) -> None:
+    write_module("shop.sums", "def add(f):\n    return 1 + f()\n")
+    add = importlib.import_module("shop.sums").add
+    assert place_of(raised_by(lambda: add(str)), "shop.sums") == "shop/sums.py:2 in add"
 
 
 def test_installed_code_is_the_agents_own_where_it_is_the_agents_package() -> None:
