@@ -37,23 +37,24 @@ def frames_of(error: BaseException, module: str = "", *, own_only: bool = False)
     """The lines of the agent's own code that ``error`` came through, as ``place_of`` tells one, the innermost last.
 
     Of more than 20, as after a recursion without an end, those in the middle are counted. A call that does not fit its function is raised
-    where it is called: of a callback, that is in ADK. The line where the function begins is the last one then.
+    where it is called: of a callback, that is in ADK. Then the line where the function begins is the last one.
 
     :param own_only: False: where none is the agent's own, the line that raised it stands alone.
     """
     package = module.partition(":")[0].partition(".")[0]
     found: list[str] = []
     innermost = ""
-    last: FrameType | None = None
+    caller: FrameType | None = None
     for frame, line in _frames(error):
-        last = frame
+        caller = frame
         code, name = frame.f_code, str(frame.f_globals.get("__name__", ""))
         if code.co_filename.startswith("<"):  # <frozen importlib._bootstrap>, or made by exec
             continue
         innermost = f"{_file(code, name)}:{line} in {code.co_name}"
         if _is_own(code, name.partition(".")[0], package):
             found.append(innermost)
-    if last is not None and (called := _called(error, last)) is not None:
+            caller = None
+    if caller is not None and (called := _called(error, caller)) is not None:
         code, name = called.__code__, called.__module__ or ""
         if _is_own(code, name.partition(".")[0], package):
             found.append(f"{_file(code, name)}:{code.co_firstlineno} in {code.co_name}")
@@ -88,7 +89,7 @@ def _called(error: BaseException, frame: FrameType) -> FunctionType | None:
     for value in frame.f_locals.values():
         function = getattr(value, "__func__", value)
         if not isinstance(function, FunctionType):
-            function = getattr(type(value), "__call__", None)
+            function = vars(type(value)).get("__call__")
         if isinstance(function, FunctionType) and function.__qualname__ == said[1]:
             return function
     return None

@@ -98,6 +98,12 @@ def test_a_type_error_of_other_kinds_has_no_such_line(write_module: Write) -> No
     assert place_of(raised_by(lambda: add(str)), "shop.sums") == "shop/sums.py:2 in add"
 
 
+def test_a_wrong_call_in_the_agents_own_code_is_told_by_the_line_of_the_call(write_module: Write) -> None:
+    write_module("shop.own", "def inner():\n    pass\ndef outer(f=inner):\n    f(1)\n")
+    outer = importlib.import_module("shop.own").outer
+    assert place_of(raised_by(outer), "shop.own") == "shop/own.py:4 in outer"
+
+
 def test_installed_code_is_the_agents_own_where_it_is_the_agents_package() -> None:
     import yaml
 
