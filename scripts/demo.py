@@ -143,6 +143,8 @@ def run_on(kubectl: Kubectl, folder: Path) -> None:
         kubectl.run("create", "namespace", namespace)
         stack.callback(kubectl.run, "delete", "namespace", namespace, "--wait=false", check=False)
         kubectl = replace(kubectl, namespace=namespace)
+        if kubectl.here:  # nobody else's: who uses it means the demo's namespace
+            kubectl.run("config", "set-context", "--current", f"--namespace={namespace}")
         print(f"\nexport KUBECONFIG={kubectl.kubeconfig}    (namespace {namespace})")
         kubectl.show("apply", "--server-side", "-f", str(ROOT / "crds"))
         kubectl.run("wait", "--for=condition=Established", "--timeout=60s", "-f", str(ROOT / "crds"))
@@ -161,7 +163,7 @@ def run_on(kubectl: Kubectl, folder: Path) -> None:
         if migrated.returncode != 0:
             raise DemoFailed(f"agentjobs migrate up ended with status {migrated.returncode}")
         operator = ["operator", f"--kubeconfig={kubectl.kubeconfig}", f"--namespace={namespace}"]
-        worker = ["worker", "--queue=agents=10", f"--module={MODULES}", "--drain-seconds=5"]
+        worker = ["worker", "--queue=agents=10,scheduled=5", f"--module={MODULES}", "--drain-seconds=5"]
         ports = {"operator": free_port(), "worker": free_port()}
         operator.append(f"--health-port={ports['operator']}")
         worker.append(f"--health-port={ports['worker']}")

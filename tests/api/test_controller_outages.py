@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from agentjobs.api.meta import INSTALLATION_LABEL
+from agentjobs.api.meta import INSTALLATION_LABEL, WATCHED_NAMESPACES
 from agentjobs.controller.apiserver.client import JSON_PATCH
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
@@ -99,8 +99,9 @@ async def test_sigterm_ends_the_operator_in_good_order_and_gives_the_lease_back(
         await b.objects.create("job")
         await b.objects.until("job", "Queued")  # it leads: the Lease is stored a moment before it knows that
         assert await holder()
-        told = (await held())["metadata"]["labels"][INSTALLATION_LABEL]
-        assert told == str(await b.queue.installation())
+        told = (await held())["metadata"]
+        assert told["labels"][INSTALLATION_LABEL] == str(await b.queue.installation())
+        assert told["annotations"][WATCHED_NAMESPACES] == b.objects.namespace
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(120):
             assert await process.wait() == 0

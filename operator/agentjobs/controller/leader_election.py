@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from kubernetes.aio.leaderelection import electionconfig, leaderelection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from agentjobs.api.meta import INSTALLATION_LABEL
+from agentjobs.api.meta import INSTALLATION_LABEL, WATCHED_NAMESPACES
 from agentjobs.controller.apiserver.client import JSON_PATCH, MERGE_PATCH, METADATA_ONLY, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
@@ -164,8 +164,9 @@ class Leadership:
             self.leading = False
             self.health.succeeded()
 
-    async def tell(self, installation: UUID) -> None:
-        """Labels the Lease with the installation that this operator works for. It is for people alone: a refusal changes nothing."""
+    async def tell(self, installation: UUID, namespaces: Sequence[str]) -> None:
+        """Writes to the Lease for which installation this operator works, and which namespaces it watches (none: all), so that people
+        find it. A refusal changes nothing."""
         if self.settings is None:
             return
         try:
@@ -173,15 +174,20 @@ class Leadership:
                 "PATCH",
                 LEASES.object(self.settings.namespace, self.settings.name),
                 resource=LEASES.plural,
-                body={"metadata": {"labels": {INSTALLATION_LABEL: str(installation)}}},
+                body={
+                    "metadata": {
+                        "labels": {INSTALLATION_LABEL: str(installation)},
+                        "annotations": {WATCHED_NAMESPACES: ",".join(namespaces)},
+                    }
+                },
                 content_type=MERGE_PATCH,
                 accept=METADATA_ONLY,
             )
         except ApiUnavailable as error:
-            log.info("the lease says nothing of the installation: %s", error)
+            log.info("the lease does not say what this operator watches: %s", error)
             return
         if reply.status != 200:
-            log.info("the lease says nothing of the installation: the answer is %s", reply.status)
+            log.info("the lease does not say what this operator watches: the answer is %s", reply.status)
 
     async def _stop(self) -> None:
         task, self._task = self._task, None

@@ -127,7 +127,7 @@ class Operator:
         cluster_id = await self._cluster(api)
         installation, (given, _) = await queue.installation(), await queue.projections([])
         if self.leadership is not None:
-            await self.leadership.tell(installation)
+            await self.leadership.tell(installation, self.config.namespaces)
         self._leader = Leader(
             self.config, api, queue, cluster_id, self.meter, self.tracing, installation, given
         )

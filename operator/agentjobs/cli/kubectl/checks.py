@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agentjobs.api.names import WATCHED_NAMESPACES
 from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.filters import time_of
 from agentjobs.values.durations import duration_text
 
 OK, WARNING, BAD, UNKNOWN = "ok", "warning", "bad", "unknown"
 LEASE = "agentjobs-operator"
+MOST_NAMES = 5
+"""Namespaces that are named of those that an operator watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,31 @@ def operators(server: ApiServer) -> Iterator[Check]:
     for one in leases:
         held = lease_check(one, server.now())
         yield held if held.verdict != OK else _with_its_pods(server, one, held)
+    if (unwatched := unwatched_check(leases, server.namespace)) is not None:
+        yield unwatched
+
+
+def unwatched_check(leases: Sequence[Mapping[str, Any]], namespace: str) -> Check | None:
+    """The check of a namespace that no operator watches. None: one does, or an operator does not say which it watches."""
+    told = []
+    for lease in leases:
+        metadata = lease["metadata"]
+        watched = (metadata.get("annotations") or {}).get(WATCHED_NAMESPACES)
+        if not watched or namespace in watched.split(","):
+            return None
+        told.append(f"{metadata['namespace']}/{metadata['name']} watches {_brief(watched.split(','))}")
+    if not told:
+        return None
+    return Check(
+        f"namespace {namespace}",
+        BAD,
+        f"no operator watches it: {'; '.join(told)}. Use one of those (-n), or have it added (watchNamespaces)",
+    )
+
+
+def _brief(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(names[:MOST_NAMES])}{more}"
 
 
 def _with_its_pods(server: ApiServer, lease: Mapping[str, Any], held: Check) -> Check:

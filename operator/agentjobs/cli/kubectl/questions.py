@@ -38,7 +38,7 @@ def question_of(agent_job: JsonObject, id: str | None = None) -> Question:
         )
         raise Unavailable(f"{job} does not wait for input: it is {state}{why}. Questions that wait: {inbox}")
     question = Question(
-        job=job.replace("agentjob", "AgentJob"),
+        job=job.replace("agentjob", "AgentJob", 1),
         id=request["id"],
         tool=request["tool"],
         arguments=request.get("arguments", ""),

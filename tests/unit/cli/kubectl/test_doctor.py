@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentjobs.cli.kubectl.checks import OK, Check, ready_check
+import pytest
+
+from agentjobs.api.names import WATCHED_NAMESPACES
+from agentjobs.cli.kubectl.checks import OK, Check, ready_check, unwatched_check
 from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, schedule_checks
 
 
@@ -59,6 +62,31 @@ def test_a_schedule_that_is_not_accepted_is_told_with_its_reason() -> None:
     (check,) = schedule_checks(schedules)
     assert (check.name, check.verdict) == ("schedule s-tz", "warning")
     assert check.text == "does not fire: UnknownTimeZone: no Mars/Phobos"
+
+
+def lease(name: str, watched: str | None) -> dict[str, Any]:
+    annotations = {} if watched is None else {WATCHED_NAMESPACES: watched}
+    return {"metadata": {"namespace": "agentjobs", "name": name, "annotations": annotations}}
+
+
+def test_a_namespace_that_no_operator_watches_is_bad() -> None:
+    found = unwatched_check(
+        [lease("a-agentjobs-operator", "x,y"), lease("agentjobs-operator", "a,b,c,d,e,f,g")], "team"
+    )
+    assert found is not None
+    assert (found.name, found.verdict) == ("namespace team", "bad")
+    assert found.text == (
+        "no operator watches it: agentjobs/a-agentjobs-operator watches x, y; agentjobs/agentjobs-operator watches a, b, c, d, e and 2 more."
+        " Use one of those (-n), or have it added (watchNamespaces)"
+    )
+
+
+@pytest.mark.parametrize(
+    "leases", [[], [lease("agentjobs-operator", "")], [lease("agentjobs-operator", None)],
+               [lease("a-agentjobs-operator", "x"), lease("agentjobs-operator", "y,team")]],
+)  # fmt: skip
+def test_of_a_namespace_that_one_watches_or_may_watch_nothing_is_said(leases: list[dict[str, Any]]) -> None:
+    assert unwatched_check(leases, "team") is None
 
 
 def test_an_operator_that_holds_its_lease_and_has_no_ready_pod_is_bad() -> None:
