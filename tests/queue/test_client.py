@@ -167,6 +167,10 @@ async def test_a_handle_is_found_again_by_its_uid(client: agentjobs.Queue, worke
     uid = (await client.enqueue(HELLO)).uid
     await finish(worker)
     assert await client.handle(uid).result(LONG) == "done"
+    assert await client.handle(str(uid)).result(LONG) == "done", "as a program has kept it"
+    for nonsense in ("nonsense", "", None, 7):
+        with pytest.raises(ValueError, match="uid: wants a job's uid, a UUID or its text, got"):
+            client.handle(nonsense)  # type: ignore[arg-type]
     unknown = client.handle(uuid4())
     for call in (unknown.result(LONG), unknown.status(), unknown.attempts()):
         with pytest.raises(JobGone, match="it is not known"):

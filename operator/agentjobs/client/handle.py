@@ -15,6 +15,14 @@ from agentjobs.queue.awaiting import End
 from agentjobs.queue.records import AttemptRecord, InputAnswer, JobView, State
 
 
+def uid_of(value: UUID | str) -> UUID:
+    """A job's uid, as a program may have kept it. Raises ValueError."""
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except (ValueError, TypeError, AttributeError):
+        raise ValueError(f"uid: wants a job's uid, a UUID or its text, got {value!r:.80}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Handle:
     """One job. Keep ``uid`` where the program may be restarted: ``Queue.handle(uid)`` gives the handle again."""

@@ -9,7 +9,7 @@ from uuid import UUID
 from agentjobs.client.callers_connection import enqueue
 from agentjobs.client.ends import Ends
 from agentjobs.client.errors import InvalidJob
-from agentjobs.client.handle import Handle
+from agentjobs.client.handle import Handle, uid_of
 from agentjobs.client.job import Job
 from agentjobs.dsn import Dsn
 from agentjobs.queue import queue as inner
@@ -80,12 +80,13 @@ class Queue:
         """Stores jobs in a transaction of their own; those that are new."""
         return {uid for uid, new in (await self._queue.enqueue(jobs)).items() if new}
 
-    def handle(self, uid: UUID, *, transaction: str | None = None) -> Handle:
-        """The handle of a job that was enqueued before, by whomever; nothing is asked of the database yet.
+    def handle(self, uid: UUID | str, *, transaction: str | None = None) -> Handle:
+        """The handle of a job that was enqueued before, by whomever; nothing is asked of the database yet. Raises ValueError.
 
+        :param uid: as ``Handle.uid``, or its text.
         :param transaction: in which it was enqueued, as Postgres numbers it, where that may still be open. None: it is not.
         """
-        return Handle(uid, False, transaction, self._queue, self._ends)
+        return Handle(uid_of(uid), False, transaction, self._queue, self._ends)
 
     async def close(self) -> None:
         """Ends what waits with QueueUnavailable, and closes all connections."""

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar, overload
 from uuid import UUID
 
 from agentjobs.client.callers_connection import enqueue_blocking
-from agentjobs.client.handle import Handle
+from agentjobs.client.handle import Handle, uid_of
 from agentjobs.client.job import Job
 from agentjobs.client.queue import Queue, Unique, to_enqueue
 from agentjobs.dsn import Dsn
@@ -75,9 +75,9 @@ class SyncQueue:
         handles = [SyncHandle(job.uid, job.uid in new, transaction, self) for job in made]
         return handles[0] if one else handles
 
-    def handle(self, uid: UUID) -> SyncHandle:
+    def handle(self, uid: UUID | str) -> SyncHandle:
         """As ``Queue.handle``."""
-        return SyncHandle(uid, False, None, self)
+        return SyncHandle(uid_of(uid), False, None, self)
 
     def run(self, call: Callable[[Queue], Coroutine[Any, Any, T]]) -> T:
         """What a call of the queue gives, once it has; an interrupt ends it."""

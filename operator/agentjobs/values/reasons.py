@@ -18,7 +18,7 @@ class Follows(StrEnum):
     RETRIES = "a charged attempt: it is tried again after the backoff while attempts are left"
     REFUNDS = "the attempt is refunded: it is tried again later"
     ENDS = "final"
-    CURABLE = "it is unaccepted until the cause is gone"
+    CURABLE = "it waits until the cause is gone, and is taken up then"
     NOTHING = "nothing: it informs"
 
 

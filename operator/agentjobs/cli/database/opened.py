@@ -121,7 +121,7 @@ async def job_of(queue: Queue, name: str, namespace: str | None) -> JobView:
     except ValueError:
         if not namespace or namespace == "-":
             raise BadInput(
-                f"{name[:80]!r} is no uid; of a job with an object give its namespace, too: -n NAME"
+                f"{name[:80]!r} is no uid; of a job with an object give its namespace, too: -n NAMESPACE"
             ) from None
         uid = await queue.job_at(namespace, name)
     view = None if uid is None else await queue.show(uid)

@@ -6,13 +6,13 @@ declare o outcome; j job; v_now timestamptz := clock_timestamp(); v_due timestam
 begin
   select * into j from job where id = p_id;
   if not found then refused := 'the job is not known'; return; end if;
-  if j.cancel_wanted then refused := 'spec.cancel is true; create a new object instead'; return; end if;
+  if j.cancel_wanted then refused := 'spec.cancel is true; submit another job instead'; return; end if;
   if j.object_gone then refused := 'its object is deleted'; return; end if;
-  if j.payload is null then refused := 'its payload is past retention; create a new object instead'; return; end if;
+  if j.payload is null then refused := 'its payload is past retention; submit another job instead'; return; end if;
   if j.erased then refused := 'its payload was erased'; return; end if;
   delete from outcome where id = p_id and state in ('f', 'k') returning * into o;
   if not found then
-    refused := case when exists (select from outcome where id = p_id and state = 'c') then 'it is Complete; create a new object instead'
+    refused := case when exists (select from outcome where id = p_id and state = 'c') then 'it is Complete; submit another job instead'
                     when exists (select from outcome where id = p_id) then 'it was never accepted' else 'it has not finished' end;
     return;
   end if;
