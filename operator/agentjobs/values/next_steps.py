@@ -18,7 +18,7 @@ KEY_REFUSED = (
 ITS_OWN = "It is tried again by itself. An error of the agent's own comes again: mend it, or give the job up"
 INPUT_UNAVAILABLE = (
     "Nothing, where it names a job that has not ended. Else create or correct what it names: the operator looks again by itself, at "
-    "least once a minute"
+    "least once a minute. Where spec.inputs or spec.messageFrom itself is wrong, submit the job anew, corrected"
 )
 _OWN = frozenset({Reason.TOOL_FAILED.value, Reason.AGENT_FAILED.value})
 

@@ -83,9 +83,10 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
             place = f"It is in {inner}: {inner}:{attr}. " if hasattr(sys.modules.get(inner), attr) else ""
             if attr in NAMES and root_file(getattr(module, "__path__", ())):
                 place = f"Its agent is in {ROOT}: {name}. "
+            known = _public(module)
+            has = f"It has: {known}. {place}Name one of these, or leave" if known else f"{place}Leave"
             raise AgentNotFound(
-                f"agent.module: {name} has no attribute {attr!r}. It has: {_public(module)}. {place}"
-                f"Name one of these, or leave the attribute out to use app, root_agent or agent()."
+                f"agent.module: {name} has no attribute {attr!r}. {has} the attribute out to use app, root_agent or agent()."
             )
         return await _usable(getattr(module, attr), f"{name}:{attr}", settings)
     for where, value in _in_python(module, settings):
@@ -102,7 +103,7 @@ async def resolve(reference: str, settings: AgentSettings) -> Resolved:
         )
     raise AgentNotFound(
         f"agent.module: {name} was imported, but there is nothing to run in it: looked for {', '.join(looked)}; "
-        f"it has {_public(module)}. Define root_agent, app or agent() there, or name the attribute: {name}:NAME."
+        f"it has {_public(module) or 'nothing public'}. Define root_agent, app or agent() there, or name the attribute: {name}:NAME."
     )
 
 
@@ -234,4 +235,4 @@ def _public(module: types.ModuleType) -> str:
     names = [
         n for n, v in vars(module).items() if not n.startswith("_") and not isinstance(v, types.ModuleType)
     ]
-    return ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "") if names else "nothing public"
+    return ", ".join(sorted(names)[:20]) + (", …" if len(names) > 20 else "")
