@@ -2,7 +2,8 @@
 -- not. Each with the number of its
 -- children that have not ended, and with the last p_runs children of its ticks that the database still has, the newest first: [[name, uid,
 -- created_at, state, reason, seconds that the last run took]]. A child of a tick is <name>-<unix minute>; runs by hand have other names.
--- Indexes: schedule_by_name, schedule_refused (each call is planned with its p_accepted), schedule_tick's primary key, job_by_object backwards, primary keys. It locks nothing.
+-- Indexes: schedule_by_name, schedule_refused (each call is planned with its p_accepted), schedule_tick's primary key,
+-- job_by_object backwards, primary keys. It locks nothing.
 create or replace function schedule_page(p_namespace text, p_after_namespace text, p_after_name text, p_limit int, p_runs int,
                               p_accepted boolean default null)
   returns table (uid uuid, namespace text, name text, times text, created_at timestamptz, accepted boolean, suspended boolean,
