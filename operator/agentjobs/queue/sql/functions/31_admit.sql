@@ -18,7 +18,7 @@ create or replace function admittable() returns boolean language sql stable set 
 -- A short transaction of its own: enqueue() cannot do this, because its caller's transaction may stay open. One process at a
 -- time, by an advisory lock, which yield_paused() takes too: else a job that is admitted while those ahead of it are put aside, or put
 -- aside while those behind it are admitted, would be overtaken. Whether queues are open is seen together with their jobs.
--- Indexes: waiting_new; waiting_paused, walked queue by queue. Lock order: waiting rows, those that nobody has locked; then sessions by key.
+-- Indexes: waiting_new; waiting_paused, walked queue by queue. Lock order: waiting rows, those that nobody has locked; sessions by key.
 create or replace function admit(p_limit int default 1000) returns int language plpgsql
   set jit = off set enable_seqscan = off as $$ #variable_conflict use_column
 declare
