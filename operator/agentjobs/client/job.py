@@ -181,7 +181,7 @@ def _problems_of_inputs(inputs: object) -> Iterator[str]:
     for name, value in inputs.items():
         if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
             yield f"inputs: wants names of {NAME_WANTED}, got {name!r:.80}"
-        field, one = f"inputs[{name!r:.80}]", value if isinstance(value, Input) else Input(value)
+        field, one = f"inputs[{name!r:.80}]", _input(value)
         if not isinstance(one.data, bytes):
             yield f"{field}: wants bytes, or agentjobs.Input with bytes, got {type(one.data).__name__}"
         if one.attach not in (MESSAGE, ARTIFACT):
@@ -193,8 +193,12 @@ def _problems_of_inputs(inputs: object) -> Iterator[str]:
             yield f"{field}.mime_type: wants a MIME type such as text/csv, got {mime_type!r:.80}"
 
 
+def _input(value: bytes | Input) -> Input:
+    return value if isinstance(value, Input) else Input(value)
+
+
 def _file(name: str, value: bytes | Input) -> InputFile:
-    one = value if isinstance(value, Input) else Input(value)
+    one = _input(value)
     return InputFile(name, one.mime_type or mime_type_of(name, one.data), one.data, one.attach)
 
 

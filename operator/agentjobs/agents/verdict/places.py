@@ -6,7 +6,8 @@ import os
 import re
 import sysconfig
 from collections.abc import Iterator
-from types import CodeType, FrameType, FunctionType
+from functools import partial
+from types import CodeType, FrameType, FunctionType, MethodType
 
 from agentjobs.values.bounds import MOST_FRAMES
 
@@ -87,12 +88,20 @@ def _called(error: BaseException, frame: FrameType) -> FunctionType | None:
     if said is None:
         return None
     for value in frame.f_locals.values():
-        function = getattr(value, "__func__", value)
-        if not isinstance(function, FunctionType):
-            function = vars(type(value)).get("__call__")
-        if isinstance(function, FunctionType) and function.__qualname__ == said[1]:
+        function = _function_of(value)
+        if function is not None and function.__qualname__ == said[1]:
             return function
     return None
+
+
+def _function_of(value: object) -> FunctionType | None:
+    """The function that a call of ``value`` runs. No attribute of an agent's own object is looked up: that may run its code."""
+    called: object = value.func if isinstance(value, partial) else value
+    if isinstance(called, MethodType):
+        called = called.__func__
+    elif not isinstance(called, FunctionType) and callable(called):
+        called = type(called).__call__
+    return called if isinstance(called, FunctionType) else None
 
 
 def _is_own(code: CodeType, top: str, package: str) -> bool:

@@ -60,7 +60,7 @@ def unwatched_check(leases: Sequence[Mapping[str, Any]], namespace: str) -> Chec
     return Check(
         f"namespace {namespace}",
         BAD,
-        f"no operator watches it: {'; '.join(told)}. Use one of those (-n), or have it added (watchNamespaces)",
+        f"no operator watches {namespace}: {'; '.join(told)}. Use one of those (-n), or have it added (watchNamespaces)",
     )
 
 

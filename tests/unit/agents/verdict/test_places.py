@@ -65,6 +65,12 @@ class Checks:
 checks = Checks()
 method = checks.method
 short = lambda: None
+class Inherits(Checks):
+    def __getattr__(self, name):
+        raise KeyError(name)
+inherits = Inherits()
+from functools import partial
+part = partial(before)
 """
 
 
@@ -75,6 +81,8 @@ short = lambda: None
         ("method", "shop/calls.py:5 in method"),
         ("checks", "shop/calls.py:7 in __call__"),
         ("short", "shop/calls.py:11 in <lambda>"),
+        ("inherits", "shop/calls.py:7 in __call__"),
+        ("part", "shop/calls.py:2 in before"),
     ],
 )
 def test_a_callback_with_other_parameters_is_told_by_the_line_where_it_begins(

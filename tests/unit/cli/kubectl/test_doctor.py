@@ -76,7 +76,7 @@ def test_a_namespace_that_no_operator_watches_is_bad() -> None:
     assert found is not None
     assert (found.name, found.verdict) == ("namespace team", "bad")
     assert found.text == (
-        "no operator watches it: agentjobs/a-agentjobs-operator watches x, y; agentjobs/agentjobs-operator watches a, b, c, d, e and 2 more."
+        "no operator watches team: agentjobs/a-agentjobs-operator watches x, y; agentjobs/agentjobs-operator watches a, b, c, d, e and 2 more."
         " Use one of those (-n), or have it added (watchNamespaces)"
     )
 

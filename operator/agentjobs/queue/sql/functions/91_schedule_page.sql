@@ -1,7 +1,7 @@
 -- schedule_page: schedules as people see them, by namespace and name, after a place; p_namespace null: all; p_accepted null: accepted or
--- not. Each with the number of its
--- children that have not ended, and with the last p_runs children of its ticks that the database still has, the newest first: [[name, uid,
--- created_at, state, reason, seconds that the last run took]]. A child of a tick is <name>-<unix minute>; runs by hand have other names.
+-- not. Each with the number of its children that have not ended, and with the last p_runs children of its ticks that the database still
+-- has, the newest first: [[name, uid, created_at, state, reason, seconds that the last run took]].
+-- A child of a tick is <name>-<unix minute>; runs by hand have other names.
 -- Indexes: schedule_by_name, schedule_refused (each call is planned with its p_accepted), schedule_tick's primary key,
 -- job_by_object backwards, primary keys. It locks nothing.
 create or replace function schedule_page(p_namespace text, p_after_namespace text, p_after_name text, p_limit int, p_runs int,
