@@ -1,7 +1,8 @@
 """What the operator adds: from a created object to Complete in its status, and its CPU per job.
 
 A real API server, the operator in a process of its own, and a hand that claims and acks at once in place of
-workers (an executor's own cost is ``attempt``'s). One at a time in an idle system, then many at once.
+workers (an executor's own cost is ``attempt``'s). One at a time in an idle system, then many at once; then an
+operator that finds many AgentJobs that nobody works on (50,000 with ``--full``), and one that takes over from it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
+import psycopg
 
 from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, NAMESPACES
@@ -37,7 +39,9 @@ from benchmarks.waiting import until
 
 COMMAND = "python -m benchmarks.operator_load"
 IDLE_JOBS, BUSY_JOBS = 30, 1000
-LIMIT_SECONDS = 300.0
+MANY_JOBS, FULL_MANY_JOBS = 2000, 50_000
+LIMIT_SECONDS, MANY_LIMIT_SECONDS = 300.0, 1200.0
+IDLE_SECONDS = 20.0
 SPEC = {"agent": {"module": "bench.agent"}, "message": "hello"}
 
 
@@ -140,17 +144,21 @@ async def one_at_a_time(objects: Objects, jobs: int) -> list[float]:
     return waits
 
 
+async def create_all(objects: Objects, names: Iterable[str]) -> None:
+    gate = asyncio.Semaphore(16)
+
+    async def one(name: str) -> None:
+        async with gate:
+            await objects.create(name)
+
+    await asyncio.gather(*map(one, names))
+
+
 async def all_at_once(objects: Objects, jobs: int) -> float:
     """Seconds until all are Complete."""
     done = await objects.complete()
-    gate = asyncio.Semaphore(16)
-
-    async def one(n: int) -> None:
-        async with gate:
-            await objects.create(f"busy-{n}")
-
     started = time.perf_counter()
-    await asyncio.gather(*(one(n) for n in range(jobs)))
+    await create_all(objects, (f"busy-{n}" for n in range(jobs)))
 
     async def all_complete() -> bool:
         return await objects.complete() >= done + jobs
@@ -182,6 +190,69 @@ async def started_anew(
         number(objects / meter.wall_seconds), number(meter.cpu_seconds["operator"] / objects * 1000),
         share(meter.foreign_share),
     )  # fmt: skip
+
+
+async def found_waiting(
+    dsn: str, kubeconfig: Path, jobs: int, settings: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """A row until an operator has told the queue of all, one until all show a status, and one of it idle."""
+    rows: list[tuple[str, ...]] = []
+    with operator(dsn, kubeconfig, AGENTJOBS_HEALTH_PORT=str(port := free_port()), **settings) as pid:
+        meter = Meter(operator=pid).start()
+        async with (
+            aiohttp.ClientSession() as session,
+            await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn,
+        ):
+
+            async def all_applied() -> bool:
+                return await applied(session, port) >= jobs
+
+            async def all_shown() -> bool:
+                found = await conn.execute("select exists (select from agentjobs.outbox)")
+                return (await found.fetchone()) == (False,)
+
+            def row(what: str) -> tuple[str, ...]:
+                meter.stop()
+                cpu = meter.cpu_seconds["operator"]
+                return (
+                    what, str(jobs), number(meter.wall_seconds), number(cpu), f"{cpu / meter.wall_seconds:.1%}",
+                    str(peak_mib(pid)), share(meter.foreign_share),
+                )  # fmt: skip
+
+            await until(all_applied, f"{jobs} objects are applied", within=MANY_LIMIT_SECONDS, every=0.1)
+            rows.append(row("an operator that finds them, all stored"))
+            await until(all_shown, f"{jobs} objects have a status", within=MANY_LIMIT_SECONDS, every=0.1)
+            rows.append(row("all of them show a status"))
+            meter.start()
+            await asyncio.sleep(IDLE_SECONDS)
+            rows.append(row("idle"))
+    return rows
+
+
+async def found_again(
+    dsn: str, kubeconfig: Path, jobs: int, settings: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """``found_waiting``'s first row, of an operator that finds all as its predecessor left them."""
+    (_, *rest), *_ = await found_waiting(dsn, kubeconfig, jobs, settings)
+    return [("the next operator, in step", *rest)]
+
+
+async def measure_many(server: Server, plane: ControlPlane, dsn: str, options: Options) -> Table:
+    jobs = options.count(FULL_MANY_JOBS if options.full else MANY_JOBS, 20)
+    async with ApiServer(str(plane.kubeconfig), Counters()) as api:
+        objects = Objects(api)
+        await objects.open()
+        await create_all(objects, (f"many-{n}" for n in range(jobs)))
+    namespace = {"AGENTJOBS_NAMESPACES": objects.namespace}
+    rows = await found_waiting(dsn, plane.kubeconfig, jobs, namespace)
+    rows += await found_again(dsn, plane.kubeconfig, jobs, namespace)
+    return Table(
+        f"{jobs:,} AgentJobs that wait",
+        COMMAND + (" --full" if options.full else ""),
+        ("what", "AgentJobs", "seconds", "operator CPU s", "of one core", "peak MiB", "foreign CPU"),
+        rows,
+        "created while no operator was there. Aim, of 50,000: first statuses ≤ 45 s, in step after a restart ≤ 20 s",
+    )
 
 
 async def applied(session: aiohttp.ClientSession, port: int) -> int:
@@ -246,7 +317,9 @@ async def measure(server: Server, plane: ControlPlane, dsn: str, options: Option
 def run(options: Options) -> list[Table]:
     try:
         with control_plane() as plane, Server() as server, server.database() as dsn:
-            return [asyncio.run(measure(server, plane, dsn, options))]
+            tables = [asyncio.run(measure(server, plane, dsn, options))]
+            with server.database() as another:
+                return [*tables, asyncio.run(measure_many(server, plane, another, options))]
     except NoControlPlane as error:
         return [Table("The operator's part", COMMAND, ("left out",), [(str(error),)])]
 

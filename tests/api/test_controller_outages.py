@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from agentjobs.api.meta import INSTALLATION_LABEL, WATCHED_NAMESPACES
+from agentjobs.controller.apiserver import watch
 from agentjobs.controller.apiserver.client import JSON_PATCH
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.resources import LEASES
@@ -178,8 +179,9 @@ async def missing(b: Bench) -> int:
 
 
 async def test_the_database_is_killed_and_restarted_and_every_object_seen_meanwhile_is_kept(
-    cluster: Cluster, own_postgres: EmbeddedPostgres
+    cluster: Cluster, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watch, "MOST_WAITING", 5)  # the watch reads no further while so many wait
     async with bench(cluster, own_postgres.dsn("agentjobs")) as b, b.running():
         await create(b, 3)
         await eventually(lambda: known(b), lambda n: n == 3)

@@ -64,7 +64,7 @@ class Leader:
         """The resourceVersion in which the watch has shown each object last."""
         self._explaining = LoopHealth("reasons of waiting jobs")
         self.queue = queue
-        self.watch = ObjectWatch(api, KINDS, config.namespaces, self.take)
+        self.watch = ObjectWatch(api, KINDS, config.namespaces, self.take, self._waiting)
         self.recorder = EventRecorder(partial(post_event, api), meter, held=self._held)
         self.scheduler = Scheduler(
             queue,
@@ -147,6 +147,7 @@ class Leader:
             every.sweep,
             every.first_sweep,
             watched_version=self._version,
+            listing=partial(self.watch.listing, AGENT_JOBS),
         )
         self.schedule_sweep = Sweep(
             ScheduleSweep(self.scheduler, namespaces, self.ownership.is_elsewhere),
@@ -158,6 +159,7 @@ class Leader:
             every.first_sweep,
             SCHEDULES_SETTLE_SECONDS,
             watched_version=self._version,
+            listing=partial(self.watch.listing, SCHEDULED_AGENT_JOBS),
         )
 
     @property
@@ -235,11 +237,15 @@ class Leader:
             self.audit.enqueue([gone])
             self.intake.forget(event.object["metadata"]["uid"])
 
+    def _waiting(self, kind: Resource) -> int:
+        """How many objects are to be taken in. The scheduler keeps all that it is given."""
+        return self.intake.waiting + self.ownership.waiting() if kind == AGENT_JOBS else 0
+
     def _version(self, uid: str) -> int:
         return self._versions.get(uid, 0)
 
     def _has(self, uid: str, generation: int) -> bool:
-        return self.ownership.is_elsewhere(uid) or self.intake.has(uid, generation)
+        return self.ownership.is_elsewhere(uid) or self.ownership.has(uid) or self.intake.has(uid, generation)
 
     def _held(self, kind: Resource) -> bool:
         """Events of schedules wait while many children are created."""

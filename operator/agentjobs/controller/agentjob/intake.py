@@ -173,6 +173,12 @@ class Intake:
             self._heard_at[uid] = time.monotonic()
         return False
 
+    @property
+    def waiting(self) -> int:
+        """How many objects are to be stored. Those whose inputs are being read do not count: a watch that waited for them would
+        have everybody wait for one tenant's Secrets."""
+        return len(self._pending)
+
     def has_settled(self, uid: str) -> bool:
         """Whether this object was stored, and nothing newer of it waits."""
         return uid in self._taken and not self._waits(uid)

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from agentjobs.controller.agentjob.object_change import imported_end
 from agentjobs.controller.agentjob.status import status_of
 from agentjobs.controller.agentjob.status_cache import PROGRESS_KEYS
@@ -50,19 +52,29 @@ class DatabaseWentBack(Exception):
 class Observed:
     """An object with a status that is to be looked at."""
 
-    object: dict[str, Any]
+    packed: bytes
+    """JSON: tens of thousands wait after a start, and as Python objects they would take ten times the memory."""
+    revision: int
     due: float
     at_first: bool = False
     """Whether it comes from the listing with which this operator began to lead."""
 
+    @classmethod
+    def of(cls, obj: dict[str, Any], due: float, at_first: bool) -> Observed:
+        meta = {key: obj["metadata"].get(key) for key in ("uid", "namespace", "name", "creationTimestamp")}
+        packed = orjson.dumps({"metadata": meta, "status": obj["status"]})
+        return cls(packed, shown_revision(obj["status"]), due, at_first)
+
     @property
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.object.get("status") or {}
+    def object(self) -> dict[str, Any]:
+        """Of it what is looked at: whose status it is, and the status."""
+        found: dict[str, Any] = orjson.loads(self.packed)
         return found
 
     @property
-    def revision(self) -> int:
-        return shown_revision(self.status)
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.object["status"]
+        return found
 
 
 @dataclass(slots=True)
@@ -109,16 +121,21 @@ class StatusAudit:
             if seen.deleted:
                 for known in (self._pending, self._urgent, self._right, self._mended):
                     known.pop(uid, None)
-            elif not (status := seen.object.get("status")) or self._right.get(uid) == _digest(status):
+            elif not (status := seen.object.get("status")) or self._is_known(uid, status):
                 self._pending.pop(uid, None)  # nothing to compare: intake sees to a status that was wiped
             else:
                 self._pending.pop(uid, None)  # the first one in is the first one due
-                observed = Observed(seen.object, due, at_first)
+                observed = Observed.of(seen.object, due, at_first)
                 if at_first and observed.revision > self.given_at_first:
-                    self._urgent[uid] = Observed(seen.object, 0.0, at_first)
+                    self._urgent[uid] = replace(observed, due=0.0)
                 else:
                     self._pending[uid] = observed
                 self._wake.set()
+
+    def _is_known(self, uid: str, status: dict[str, Any]) -> bool:
+        """Whether exactly this was found right."""
+        right = self._right.get(uid)
+        return right is not None and right == _digest(status)
 
     async def run(self) -> None:
         """Compares until cancelled. Raises DatabaseWentBack."""
@@ -215,8 +232,8 @@ class StatusAudit:
 
     async def _is_right(self, observed: Observed, job: JobView, given: int, *, stale: bool) -> bool | None:
         """Whether there is nothing to be written; None: it may be about to be. Raises ApiUnavailable, QueueError."""
-        uid = str(job.uid)
-        if observed.status.get("revision") and not observed.revision:
+        uid, shown = str(job.uid), observed.status
+        if shown.get("revision") and not observed.revision:
             # the CRD refuses a lower revision than the object shows: it has to go first
             await remove_status(self.api, observed.object)
             return False
@@ -226,10 +243,10 @@ class StatusAudit:
             return None  # the status writer may find that it wrote this status, before somebody edited it
         wanted = status_of(job, observed.revision, output=self.output)
         without = PROGRESS_KEYS if job.state is State.RUNNING else frozenset()
-        shown_digest = status_digest(observed.status, without)
+        shown_digest = status_digest(shown, without)
         wanted_digest = status_digest(wanted, without)
         if shown_digest == wanted_digest:
-            if job.state is State.RUNNING and status_digest(observed.status) != status_digest(wanted):
+            if job.state is State.RUNNING and status_digest(shown) != status_digest(wanted):
                 self.refresh(
                     [job.uid]
                 )  # its progress is an older one, or was edited: it is written in its time
@@ -240,11 +257,12 @@ class StatusAudit:
             self._settle(uid, observed)  # it was written, and the API server keeps this much of it
             return True
         self._mended[uid] = (shown_digest, wanted_digest)
+        meta = observed.object["metadata"]
         log.warning(
             "%s/%s shows what the database does not say (state %s, it is %s): its status is written again",
-            observed.object["metadata"]["namespace"],
-            observed.object["metadata"]["name"],
-            observed.status.get("state"),
+            meta["namespace"],
+            meta["name"],
+            shown.get("state"),
             job.state.value,
         )
         return False
@@ -260,7 +278,8 @@ class StatusAudit:
 
     async def _adopt_end(self, observed: Observed, job: JobView) -> bool:
         """Records an end that the database has lost. False: the object shows none. Raises QueueError."""
-        end = imported_end(observed.object)
+        obj = observed.object
+        end = imported_end(obj)
         if end is None or job.state.final or job.uid in self._adopted:
             return False
         self._adopted.add(job.uid)
@@ -269,8 +288,8 @@ class StatusAudit:
         log.warning(
             "%s/%s shows its end, which the database does not know (was it restored?): it is recorded, and does not "
             "run again",
-            observed.object["metadata"]["namespace"],
-            observed.object["metadata"]["name"],
+            obj["metadata"]["namespace"],
+            obj["metadata"]["name"],
         )
         return True
 

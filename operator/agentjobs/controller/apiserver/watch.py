@@ -24,7 +24,7 @@ import kopf
 from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import Call, History, decide
-from agentjobs.controller.apiserver.resources import Resource
+from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.apiserver.watch_session import watch_session
 from agentjobs.controller.metrics.counters import API_REQUESTS, TASK_FAILURES
@@ -38,6 +38,10 @@ for _name in ("kopf.objects", "kopf.activities", "kopf._core.engines.activities"
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
+MOST_WAITING = 2000
+"""Objects of a kind that wait to be stored: beyond so many no further ones are read, but for a page of each scope that is on its way."""
+LOOK_SECONDS = 0.02
+"""Until the next look whether there is room again."""
 STOP_SECONDS = 3.0
 STEADY_SECONDS = 60.0
 """A watch that was up for so long begins anew after a short delay."""
@@ -65,9 +69,13 @@ class ObjectWatch:
     kinds: Sequence[Resource]
     namespaces: Sequence[str]
     sink: Callable[[list[WatchEvent]], None]
+    waiting: Callable[[Resource], int] = lambda kind: 0
+    """How many objects of a kind ``sink`` was given, and has not stored."""
     scopes: list[ScopeWatch] = field(init=False)
     _buffer: deque[WatchEvent] = field(default_factory=deque)
     _scheduled: bool = False
+    _full: set[Resource] = field(default_factory=set)
+    """Kinds of which too many objects wait."""
 
     def __post_init__(self) -> None:
         self.scopes = [
@@ -102,6 +110,20 @@ class ObjectWatch:
             with contextlib.suppress(RuntimeError):  # the main loop is gone: we are ending
                 main.call_soon_threadsafe(self._drain)
 
+    def has_room(self, kind: Resource) -> bool:
+        """Whether further objects may be read. Called from kopf's threads."""
+        return kind not in self._full and len(self._buffer) < MOST_WAITING
+
+    def listing(self, kind: Resource) -> bool:
+        """Whether objects that exist may not have been brought yet, and are on their way."""
+        return any(scope.kind == kind and not scope.listed and not scope.problem for scope in self.scopes)
+
+    def _look(self) -> None:
+        """Looks whether there is room, again and again while there is none for a kind."""
+        self._full = {kind for kind in self.kinds if self.waiting(kind) >= MOST_WAITING}
+        if self._full:
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
     def _drain(self) -> None:
         self._scheduled = False
         batch: list[WatchEvent] = []
@@ -110,6 +132,8 @@ class ObjectWatch:
                 batch.append(self._buffer.popleft())
         if batch:
             self.sink(batch)
+        if not self._full:  # else it looks already
+            self._look()
 
 
 @dataclass(slots=True)
@@ -247,6 +271,10 @@ class _Life:
         self._count(call, str(answer.status or "unavailable"))
         return self.scope.refused(call, answer)
 
+    async def room(self) -> None:
+        while not self.scope.watch.has_room(self.scope.kind):  # noqa: ASYNC110 - the answer is another loop's
+            await asyncio.sleep(LOOK_SECONDS)
+
     def _unless_stopped(self, what: Callable[[], None]) -> None:
         if not self._stopped:
             what()
@@ -290,5 +318,7 @@ class _Life:
         return registry
 
     def _seen(self, body: JsonObject, type_: str | None) -> None:
+        if self.scope.kind == AGENT_JOBS:  # a third of the object, and only of schedules somebody wants it
+            body["metadata"].pop("managedFields", None)
         what = WatchEvent(body, type_ == "DELETED", type_ is None, self.scope.kind)
         self.scope.watch.enqueue(what, self.main)

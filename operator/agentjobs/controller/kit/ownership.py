@@ -130,6 +130,15 @@ class Ownership:
             return self._schedules.get(str(schedule))
         return owner
 
+    def waiting(self) -> int:
+        """How many objects are to be marked, without those of a kind and namespace that is refused."""
+        closed = set(self._backoff.closed(time.monotonic()))
+        return sum(len(uids) for scope, uids in self._to_mark.items() if scope not in closed)
+
+    def has(self, uid: str) -> bool:
+        """Whether an object is to be marked, and then taken in."""
+        return uid in self._unmarked
+
     def is_elsewhere(self, uid: str) -> bool:
         """Whether an object is known to belong to another installation."""
         return uid in self._elsewhere

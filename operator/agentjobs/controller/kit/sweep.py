@@ -121,6 +121,8 @@ class Sweep(Generic[R]):
     """After a listing of the watch: what it has shown is taken in by then, and old enough to be judged."""
     watched_version: Callable[[str], int] = lambda uid: 0
     """The resourceVersion in which the watch has shown an object last; 0: in none."""
+    listing: Callable[[], bool] = lambda: False
+    """Whether the watch is still bringing what exists: until it has, a sweep waits, for so long as is between two at most."""
     chunk: int = CHUNK
     """Objects in a page of the LIST."""
     health: LoopHealth = field(init=False)
@@ -137,6 +139,7 @@ class Sweep(Generic[R]):
     async def run(self) -> None:
         """Sweeps until cancelled."""
         whole_at = time.monotonic() + self.first_seconds
+        swept_at = time.monotonic()
         while True:
             now = time.monotonic()
             seconds = whole_at - now
@@ -150,6 +153,8 @@ class Sweep(Generic[R]):
                 again = await wait_for(self._soon, min(self.settle_seconds, self.first_seconds))
                 whole_at = 0.0
             now = time.monotonic()
+            if now >= whole_at and self.listing() and now < swept_at + self.interval_seconds:
+                whole_at = now + self.first_seconds
             whole = now >= whole_at
             scopes = self._scopes if whole else sorted(self._failing)
             try:
@@ -158,6 +163,7 @@ class Sweep(Generic[R]):
                         [scope for scope in scopes if self._backoff.may_start(scope, scope, now)]
                     )
                 if whole:
+                    swept_at = now
                     seconds = UNREAD_SECONDS if self._unread else self.interval_seconds
                     whole_at = now + min(seconds, self.interval_seconds) * random.uniform(0.9, 1.1)
             except QueueError as error:

@@ -13,8 +13,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.aio.client import Configuration
 
-from agentjobs.controller.apiserver.watch_session import WithoutObjects, bookmark
+from agentjobs.controller.apiserver.errors import ApiUnavailable
+from agentjobs.controller.apiserver.refusals import Call
+from agentjobs.controller.apiserver.watch_session import WithoutObjects, bookmark, watch_session
 
 
 class Content:
@@ -29,6 +32,10 @@ class Content:
             yield piece
 
 
+async def at_once() -> None:
+    """There is room."""
+
+
 async def read(body: bytes, cuts: list[int]) -> tuple[list[tuple[dict[str, Any], str | None]], list[bytes]]:
     """The objects that were handed on, and the lines that are left."""
     seen: list[tuple[dict[str, Any], str | None]] = []
@@ -36,7 +43,7 @@ async def read(body: bytes, cuts: list[int]) -> tuple[list[tuple[dict[str, Any],
     left = [
         piece
         async for piece in WithoutObjects(
-            content, lambda body, type_: seen.append((body, type_))
+            content, lambda body, type_: seen.append((body, type_)), at_once
         ).iter_chunked(7)
     ]
     assert all(piece.endswith(b"\n") for piece in left), "kopf puts the pieces together"
@@ -102,7 +109,75 @@ async def test_an_answer_that_is_closed_before_its_end_is_closed_in_order() -> N
         seen: list[str | None] = []
         async with session.get(server.make_url("/")) as response:
             response.content = cast(
-                aiohttp.StreamReader, WithoutObjects(response.content, lambda _, type_: seen.append(type_))
+                aiohttp.StreamReader,
+                WithoutObjects(response.content, lambda _, type_: seen.append(type_), at_once),
             )
             assert await anext(response.content.iter_chunked(1024)) == bookmark("7") + b"\n"
     assert seen == ["ADDED"]
+
+
+class Reader:
+    """Who takes the objects, and has room for them or not."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.free = asyncio.Event()
+        self.asked = asyncio.Event()
+
+    def take(self, body: dict[str, Any], type_: str | None) -> None:
+        self.seen.append(body["metadata"]["name"])
+
+    def answered(self, call: Call, status: int) -> None:
+        assert status == 200
+
+    def refused(self, call: Call, answer: ApiUnavailable) -> float:
+        raise AssertionError(answer)
+
+    async def room(self) -> None:
+        self.asked.set()
+        await self.free.wait()
+        self.asked.clear()
+
+
+async def test_no_page_is_asked_for_and_no_watch_read_on_before_there_is_room_for_its_objects() -> None:
+    requests: list[str] = []
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        requests.append(request.query_string)
+        if not request.query.get("watch"):
+            return web.json_response({"kind": "JobList", "items": [{"metadata": {"name": "listed"}}]})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for name in ("first", "second"):
+            body = {"type": "ADDED", "object": {"metadata": {"name": name, "resourceVersion": "7"}}}
+            await response.write(json.dumps(body).encode() + b"\n")
+            await watched.wait()
+        return response
+
+    watched = asyncio.Event()
+    app = web.Application()
+    app.router.add_get("/", serve)
+    reader = Reader()
+    async with (
+        TestServer(app) as server,
+        watch_session(Configuration(host=str(server.make_url("/"))), reader, reader.take) as session,
+    ):
+        page = asyncio.create_task(session.get(server.make_url("/")))
+        await reader.asked.wait()
+        assert requests == []
+        reader.free.set()
+        assert (await (await page).json())["items"] == []
+        assert reader.seen == ["listed"]
+
+        reader.free.clear()
+        reader.asked.clear()
+        async with session.get(server.make_url("/"), params={"watch": "true"}) as response:
+            pieces = response.content.iter_chunked(1024)
+            await anext(pieces)
+            further = asyncio.ensure_future(anext(pieces))
+            watched.set()
+            await reader.asked.wait()
+            assert reader.seen == ["listed", "first"]
+            reader.free.set()
+            await further
+            assert reader.seen == ["listed", "first", "second"]

@@ -137,3 +137,14 @@ async def test_an_object_that_is_marked_by_another_meanwhile_is_left_alone() -> 
             await asyncio.sleep(0.01)
     assert not running.done(), "the part goes on"
     running.cancel()
+
+
+async def test_what_is_to_be_marked_counts_as_waiting_but_for_a_namespace_that_is_refused() -> None:
+    gate = ownership()
+    gate.mine([event(uid=str(UUID(int=n))) for n in range(10, 14)])
+    assert gate.waiting() == 4
+    assert gate.has(str(UUID(int=10)))
+    assert not gate.has(UID)
+    for n in range(10, 14):
+        gate._refused(Reply(403, {"message": "by a policy"}), event(uid=str(UUID(int=n))))
+    assert gate.waiting() == 0, "the watch reads on, for everybody else"

@@ -197,3 +197,36 @@ async def test_a_namespace_that_was_refused_is_swept_again_on_its_own_soon_after
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def test_a_sweep_waits_while_the_watch_brings_what_exists_and_not_for_ever() -> None:
+    things, api, seen = Things([]), StubApi({"a": A}), list[WatchEvent]()
+    listing, asked = True, 0
+
+    def is_listing() -> bool:
+        nonlocal asked
+        asked += 1
+        return listing
+
+    sweep = Sweep(things, cast(ApiServer, api), THINGS, seen.extend, first_seconds=0.01, listing=is_listing)
+    task = asyncio.create_task(sweep.run())
+    try:
+        await until(lambda: asked > 2)
+        assert seen == []
+        listing = False
+        await until(lambda: len(seen) == 1)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    stuck = Sweep(
+        things, cast(ApiServer, api), THINGS, seen.extend, interval_seconds=0.05, first_seconds=0.01,
+        listing=lambda: True,
+    )  # fmt: skip
+    task = asyncio.create_task(stuck.run())
+    try:
+        await until(lambda: len(seen) > 1)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
