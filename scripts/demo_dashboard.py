@@ -159,7 +159,10 @@ def keep(kubectl: Kubectl, database: str, *, registered: bool) -> None:
     print(f"\nIt opens in a browser ({how}). Look at\n")
     for page, what in SEE if registered else SEE[:2]:
         print(f"  {page:10} {what}")
-    if not registered:
+    if registered:  # else the first of the commands says it
+        print("\nA program or a worker of your own (docs/python.md) takes part with\n")
+        print(f"  export AGENTJOBS_DATABASE_URL='{database}'")
+    else:
         print(
             "\nThis cluster does not reach the demo's processes. `make kind` installs the dashboard in a cluster."
         )

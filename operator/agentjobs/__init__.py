@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agentjobs.client.queue import Queue
     from agentjobs.client.sync import SyncHandle, SyncQueue
     from agentjobs.queue.awaiting import End
-    from agentjobs.queue.errors import QueueError, QueueUnavailable
+    from agentjobs.queue.errors import InvalidUrl, QueueError, QueueUnavailable
     from agentjobs.queue.records import AttemptRecord, JobView, State
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ _HOMES = {
     "agentjobs.client.queue": ("Queue",),
     "agentjobs.client.sync": ("SyncHandle", "SyncQueue"),
     "agentjobs.queue.awaiting": ("End",),
-    "agentjobs.queue.errors": ("QueueError", "QueueUnavailable"),
+    "agentjobs.queue.errors": ("InvalidUrl", "QueueError", "QueueUnavailable"),
     "agentjobs.queue.records": ("AttemptRecord", "JobView", "State"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -55,6 +55,7 @@ __all__ = [
     "Handle",
     "Input",
     "InvalidJob",
+    "InvalidUrl",
     "Job",
     "JobCancelled",
     "JobFailed",

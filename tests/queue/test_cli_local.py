@@ -88,6 +88,7 @@ def test_a_failing_job_ends_with_status_1_its_reason_and_what_it_printed_and_spo
     assert (status, answers) == (1, "good:\n  fine\n"), told
     assert "shouter: Failed (ToolFailed) after 2 of 2 attempts" in told
     assert "no voice today" in told
+    assert told.splitlines()[-1] == "3 jobs: 1 Failed (ToolFailed), 1 Failed (ModelSafetyBlocked), 1 Complete"
     assert "  | taking a deep breath" in told
     assert "  |     raise RuntimeError('no voice today')" in told, "the developer sees the whole traceback"
     assert "blocked: Failed (ModelSafetyBlocked) after 1 of 3 attempts" in told
@@ -107,6 +108,40 @@ def test_a_provider_that_cannot_be_reached_is_told_without_the_frames_of_its_cli
     assert status == 1
     assert "far: Failed (ModelUnreachable) after 1 of 1 attempts" in told
     assert "Traceback" not in told, "none of its lines is the developer's"
+
+
+def test_an_error_at_import_is_told_with_its_own_traceback_alone(tmp_path: Path) -> None:
+    package = tmp_path / "keyed"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import agent\n")
+    (package / "agent.py").write_text("import os\nKEY = os.environ['MY_KEY']\n")
+    status, _, told = run("keyed", "Hello", cwd=tmp_path, temporary=tmp_path)
+    assert status == 1
+    assert "it reads the environment variable 'MY_KEY'" in told
+    assert "  |   File " in told
+    assert told.count("Traceback") == 1, "of its cause; what we made of it is the message"
+    assert told.splitlines()[-1] == "  | KeyError: 'MY_KEY'"
+
+
+def test_a_conversation_goes_on_in_the_folder_that_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "counter.py").write_text(
+        "from google.adk.agents import LlmAgent\n"
+        "def count(tool_context) -> str:\n"
+        "    'Count.'\n"
+        "    said = tool_context.state['said'] = tool_context.state.get('said', 0) + 1\n"
+        "    return f'{said} of {tool_context.user_id}'\n"
+        "root_agent = LlmAgent(name='counter', model='echo', instruction='i', tools=[count])\n"
+    )
+
+    def say(*options: str) -> tuple[int, str, str]:
+        return run("counter", "echo:call count", *options, cwd=tmp_path, temporary=tmp_path)
+
+    kept = ("--data", "kept", "--session", "trip", "--user", "ada")
+    assert say(*kept)[:2] == (0, "1 of ada\n")
+    assert say(*kept)[:2] == (0, "2 of ada\n")
+    status, _, told = say("--session", "trip")
+    assert status == 2
+    assert "--session trip: add --data DIR" in told
 
 
 def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> None:

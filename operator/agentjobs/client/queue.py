@@ -39,7 +39,10 @@ class Queue:
         :param direct_dsn: the URL without the pooler in transaction mode that ``dsn`` leads through, for LISTEN.
         :param name: the connections' application_name.
         :param connections: at most so many, and one that listens while jobs are awaited.
+        :raises InvalidUrl: a URL cannot be read.
         """
+        inner.Queue.check(dsn)
+        inner.Queue.check(direct_dsn)
         return cls(
             await inner.Queue.open(
                 dsn, beats=False, direct_dsn=direct_dsn, application_name=name, connections=connections

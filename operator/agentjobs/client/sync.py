@@ -19,6 +19,7 @@ from agentjobs.client.handle import Handle, uid_of
 from agentjobs.client.job import Job
 from agentjobs.client.queue import Queue, Unique, to_enqueue
 from agentjobs.dsn import Dsn
+from agentjobs.queue import queue as inner
 from agentjobs.queue.awaiting import End
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.records import AttemptRecord, JobView
@@ -45,6 +46,8 @@ class SyncQueue:
         self, dsn: Dsn, *, direct_dsn: Dsn | None = None, name: str = "agentjobs-app", connections: int = 4
     ) -> None:
         """As ``Queue.open``."""
+        inner.Queue.check(dsn)
+        inner.Queue.check(direct_dsn)
         self._open: Callable[[], Coroutine[Any, Any, Queue]] = lambda: Queue.open(
             dsn, direct_dsn=direct_dsn, name=name, connections=connections
         )

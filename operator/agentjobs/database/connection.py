@@ -101,13 +101,17 @@ class Target:
         )
 
     def _given(self) -> dict[str, Any]:
-        url = current(self.dsn)
-        try:
-            return dict(conninfo_to_dict(url))
-        except psycopg.ProgrammingError:  # its text quotes the URL, and so the password
-            raise psycopg.OperationalError(
-                "the database's URL cannot be read: postgresql://user:password@host:5432/database is wanted"
-            ) from None
+        return parts_of(current(self.dsn))
+
+
+def parts_of(url: str) -> dict[str, Any]:
+    """The parts of a libpq URL. Raises psycopg.OperationalError, which does not quote it."""
+    try:
+        return dict(conninfo_to_dict(url))
+    except psycopg.ProgrammingError:  # its text quotes the URL, and so the password
+        raise psycopg.OperationalError(
+            "the database's URL cannot be read: postgresql://user:password@host:5432/database is wanted"
+        ) from None
 
 
 class Connection(psycopg.AsyncConnection[Row]):

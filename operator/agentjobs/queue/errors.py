@@ -7,6 +7,10 @@ class QueueError(Exception):
     """Any error of the queue."""
 
 
+class InvalidUrl(QueueError, ValueError):
+    """A database's URL that cannot be read. The message does not quote it: it has the password."""
+
+
 class QueueUnavailable(QueueError):
     """No server serves: away, starting, read-only, full, or the connection broke. The statement may have been done
     or not.

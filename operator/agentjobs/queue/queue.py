@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from agentjobs.database.connection import Target
+from agentjobs.database.connection import Target, parts_of
 from agentjobs.database.fault import Fault, fault_of
 from agentjobs.dsn import Dsn, current
 from agentjobs.queue import codec, numbers, replies, stats
@@ -24,7 +24,7 @@ from agentjobs.queue.claim_hint import ClaimHint
 from agentjobs.queue.connection import CallersConnection, Database, fetch, raise_as_queue_error
 from agentjobs.queue.controls import Controls
 from agentjobs.queue.erasure import Erasure
-from agentjobs.queue.errors import JobRejected
+from agentjobs.queue.errors import InvalidUrl, JobRejected
 from agentjobs.queue.kubernetes import KubernetesObjects
 from agentjobs.queue.listen import CHANNELS, DEAF_SECONDS, Kind, Note, listen
 from agentjobs.queue.records import (
@@ -80,6 +80,15 @@ class Queue(
         self._retention = timedelta(seconds=retention_seconds)
         self._audit_retention = timedelta(seconds=audit_retention_seconds)
         self._hints: dict[UUID, ClaimHint] = {}
+
+    @staticmethod
+    def check(dsn: Dsn | None) -> None:
+        """Raises InvalidUrl where a URL that is given as a text cannot be read, which no waiting cures."""
+        if isinstance(dsn, str):
+            try:
+                parts_of(dsn)
+            except psycopg.OperationalError as error:
+                raise InvalidUrl(str(error)) from None
 
     @classmethod
     async def open(cls, dsn: Dsn, **options: Any) -> Self:

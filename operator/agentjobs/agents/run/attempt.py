@@ -407,12 +407,14 @@ class _Attempt:
         self._meter.stop(replace(rule, told=f"{part}: {rule.told}") if part else rule, quote)
 
     def _print(self, error: BaseException, *, own_only: bool) -> None:
-        """Prints the traceback where that is set. Of a client that did not reach its server it would tell nothing, nor of an
-        error of ours without a cause.
+        """Prints the traceback where that is set: of an error of ours, which the outcome tells, that of its cause. Of a client that
+        did not reach its server it would tell nothing, nor of an error of ours without a cause.
 
         :param own_only: only where the error came through the agent's own code.
         """
-        own_only = own_only or (isinstance(error, AgentError) and error.__cause__ is None)
+        while isinstance(error, AgentError) and error.__cause__ is not None:
+            error = error.__cause__
+        own_only = own_only or isinstance(error, AgentError)
         if self._settings.tracebacks and (not own_only or place_of(error, self._module)):
             traceback.print_exception(error)
 

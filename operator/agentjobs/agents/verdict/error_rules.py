@@ -61,6 +61,16 @@ AUTH_FAILED = Rule(
     "its permissions.",
     model_answer=ModelAnswer.KEY_REFUSED,
 )
+
+_KEY_PLACE = "in the worker's environment (agentjobs local: in .env beside the agent, or in this shell)."
+NO_GEMINI_KEY = replace(
+    AUTH_FAILED, told=f"Gemini's key is not set: set GOOGLE_API_KEY {_KEY_PLACE}", quote=False
+)
+NO_VERTEX_PROJECT = replace(
+    AUTH_FAILED,
+    told=f"Vertex AI has neither a project nor a key: set GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION, or GOOGLE_API_KEY, {_KEY_PLACE}",
+    quote=False,
+)
 MODEL_NOT_FOUND = Rule(
     Verdict.FAIL,
     Reason.MODEL_NOT_FOUND,
@@ -330,8 +340,8 @@ BY_CALL_CLASS."""
 BY_TEXT: tuple[tuple[str, str, Rule], ...] = (
     # ADK, google-genai and openai have no classes of their own for these
     ("builtins.ValueError", r"^Model \S+ not found\.", MODEL_NOT_FOUND),
-    ("builtins.ValueError", r"^No API key was provided\.", AUTH_FAILED),
-    ("builtins.ValueError", r"^Project or API key must be set\b", AUTH_FAILED),
+    ("builtins.ValueError", r"^No API key was provided\.", NO_GEMINI_KEY),
+    ("builtins.ValueError", r"^Project or API key must be set\b", NO_VERTEX_PROJECT),
     ("builtins.ValueError", r"^No Anthropic credential was found\b", AUTH_FAILED),
     ("openai.OpenAIError", r"^Missing credentials\.", AUTH_FAILED),
     # what LiteLLM finds missing by itself has a status all the same

@@ -78,6 +78,19 @@ def local(
             help="A file that the agent is given with the message. May be repeated. Manifests have spec.inputs.",
         ),
     ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Go on with this conversation, which --data keeps. Default: a new one. Manifests have spec.sessionID.",
+        ),
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="In whose name the agent runs. Default: system. Manifests have spec.userID."
+        ),
+    ] = None,
     yes: Annotated[
         bool,
         typer.Option(
@@ -106,17 +119,32 @@ def local(
     from agentjobs.cli.local.agentfolder import refuse_manifest
     from agentjobs.cli.local.run_request import from_agent, from_files
 
-    if file and state:
-        raise BadInput("--state goes with AGENT MESSAGE: manifests have spec.state.")
-    if file and given:
-        raise BadInput("--input goes with AGENT MESSAGE: manifests have spec.inputs.")
+    of_the_message = {
+        "--state": (state, "state"),
+        "--input": (given, "inputs"),
+        "--session": (session, "sessionID"),
+        "--user": (user, "userID"),
+    }
+    for flag, (value, field) in of_the_message.items():
+        if file and value:
+            raise BadInput(f"{flag} goes with AGENT MESSAGE: manifests have spec.{field}.")
+    if session is not None and data is None:
+        raise BadInput(
+            f"--session {session}: add --data DIR, the folder that keeps the conversation between runs."
+        )
     if file:
         request = from_files(
             [*file, *(arguments or [])], stdin=sys.stdin
         )  # -f a.yaml b.yaml, as a shell expands it
     elif arguments and len(arguments) == 2:
         request = from_agent(
-            *arguments, attempts=attempts, state=state_of(state), inputs=given or (), stdin=sys.stdin
+            *arguments,
+            attempts=attempts,
+            state=state_of(state),
+            inputs=given or (),
+            session=session,
+            user=user,
+            stdin=sys.stdin,
         )
     elif arguments and len(arguments) == 1:
         refuse_manifest(arguments[0])

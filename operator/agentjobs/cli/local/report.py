@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from agentjobs.agents.verdict.places import is_own_file
@@ -43,6 +44,17 @@ def failures(rows: Sequence[NamedJob]) -> list[str]:
             lines.append("  The end of what it printed:")
             lines += [_indented(line, "  | ") or "  |" for line in folded(tail, _module(job))]
     return lines
+
+
+def total(rows: Sequence[NamedJob]) -> str:
+    """The line about several jobs: how many there were, and how many of them ended how. Empty: there is one, or none."""
+    if len(rows) < 2:
+        return ""
+    ends = Counter(
+        f"{job.state} ({job.reason})" if job.state == State.FAILED else str(job.state)
+        for job in (row.job for row in rows)
+    )
+    return f"{len(rows)} jobs: " + ", ".join(f"{count} {end}" for end, count in ends.most_common())
 
 
 def kept_files(shown: NamedJob) -> str:

@@ -126,6 +126,7 @@ async def _run(
             _tell_failures(rows, progress, interrupted=interrupted.is_set())
         _print_answers(rows, bare=request.bare)
         kept = await keep(rows)
+        _tell_total(rows, progress)
         if interrupted.is_set():
             return INTERRUPTED_EXIT_STATUS
         return 0 if kept and all(row.job.state == State.COMPLETE for row in rows) else FAILURE_EXIT_STATUS
@@ -163,6 +164,7 @@ async def _fire(
         rows = await _follow(queue, worker, names, progress, interrupted, prompts, schedules, ended)
     progress.close()
     kept = await keep(rows)
+    _tell_total(rows, progress)
     if interrupted.is_set():
         return INTERRUPTED_EXIT_STATUS
     return FAILURE_EXIT_STATUS if failed or not kept or schedules.missed else 0
@@ -235,6 +237,11 @@ def _tell_failures(rows: Sequence[NamedJob], progress: ProgressTable, *, interru
                 progress.say(line)
         elif not progress.live:
             progress.say(f"{row.name}: {row.job.state}")
+
+
+def _tell_total(rows: Sequence[NamedJob], progress: ProgressTable) -> None:
+    if line := report.total(rows):
+        progress.say(line)
 
 
 async def _save(dsn: str, request: RunRequest, progress: ProgressTable, rows: Sequence[NamedJob]) -> bool:

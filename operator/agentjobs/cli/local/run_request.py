@@ -75,8 +75,13 @@ def from_agent(
     stdin: IO[str],
     state: Mapping[str, Any] | None = None,
     inputs: Sequence[Path] = (),
+    session: str | None = None,
+    user: str | None = None,
 ) -> RunRequest:
     """The request for one agent, a folder or a module, a message, and files. The message ``-`` is standard input.
+
+    :param session: the conversation to go on with. None: the job has one of its own.
+    :param user: in whose name the agent runs. None: ``system``.
 
     :raises BadInput: there is no such agent, the message is empty, or a file cannot be taken.
     """
@@ -96,6 +101,8 @@ def from_agent(
             "maxAttempts": attempts,
             "state": state or None,
             "inputs": files or None,
+            "sessionID": session,
+            "userID": user,
         },
     }
     [manifest] = manifests.check([manifests.Document("AGENT MESSAGE", folder, content)])

@@ -52,6 +52,8 @@ async def test_a_model_without_credentials_is_a_matter_of_the_pools_key(
     outcome = await Job(module("keyless"), modules=("keyless",)).attempt()
     assert outcome.reason == "ModelAuthFailed", outcome.message
     assert rows[-1] == row
+    if model.startswith("gemini"):  # whose own text names no variable
+        assert "set GOOGLE_API_KEY in the worker's environment" in outcome.message
 
 
 async def test_a_model_without_an_address_is_a_matter_of_the_configuration(
