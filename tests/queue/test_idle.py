@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -13,6 +14,12 @@ import pytest
 from agentjobs.database.connection import Row
 from agentjobs.queue import numbers
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import WorkerInfo
+from agentjobs.queue.release import RELEASE
+from agentjobs.worker.process.lease import Lease
+from agentjobs.worker.supervisor.heartbeat import Heartbeat
+from agentjobs.worker.supervisor.identity import Identity
+from agentjobs.worker.supervisor.runs import Runs
 from queue_builders import TestWorker, make_steady, new_job, pass_time, sql, until, whereabouts
 
 
@@ -126,3 +133,29 @@ async def test_h26_a_tick_takes_only_rows_that_nobody_holds(
             assert (await queue.tick(worker.id)).promoted == 2
     assert (await queue.tick(worker.id)).promoted == 1
     assert (await whereabouts(dsn))["waiting"] == 3
+
+
+async def test_a_worker_that_rests_ticks_with_the_beat_by_which_those_that_ticked_are_dead(
+    queue: Queue, dsn: str
+) -> None:
+    identity = Identity()
+    identity.uuid = UUID(int=2**128 - 1)  # the last in line
+    identity.ticks = False
+    heartbeat = Heartbeat(
+        queue, identity, Runs({"agents": 1}), Lease(), seconds=numbers.HEARTBEAT_SECONDS,
+        expiry_seconds=numbers.EXPIRY_SECONDS, info=lambda: WorkerInfo(identity.uuid, "last", {"agents": 1}, "test"),
+        ready=lambda: True, lost=fails, releases=(RELEASE, RELEASE), drain=pytest.fail,
+    )  # fmt: skip
+    for _ in range(2):
+        await TestWorker(queue, {"agents": 1}).register()
+    await heartbeat._once()
+    assert (identity.ticks, identity.tick_wanted.is_set()) == (False, False)
+    await sql(
+        dsn, "update agentjobs.worker set beat_at = beat_at - interval '12 s' where id <> %s", identity.uuid
+    )
+    await heartbeat._once()
+    assert (identity.ticks, identity.tick_wanted.is_set()) == (True, True)
+
+
+async def fails() -> None:
+    pytest.fail("the worker is taken for dead")

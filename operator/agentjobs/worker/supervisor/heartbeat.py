@@ -102,6 +102,8 @@ class Heartbeat:
         self._obey(beat)
         identity.seated(beat.seats)
         identity.workers = beat.workers
+        if beat.ticks and not identity.ticks:
+            identity.tick_wanted.set()  # who ticked before is dead, and this worker rests
         identity.ticks = beat.ticks
         if beat.ready:
             identity.work_wanted.set()

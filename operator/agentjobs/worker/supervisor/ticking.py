@@ -19,7 +19,7 @@ from agentjobs.worker.supervisor.runs import Runs
 log = logging.getLogger(__name__)
 
 _REST = 20
-"""How many times as long a worker waits for its next tick that is not one of the two that tick each second."""
+"""How many times as long a worker waits at least for its next tick that is not one of the two that tick each second."""
 _JOBS_A_CALL = 4
 """Of so many jobs one lookout is called. It may take more, and passes on what is left."""
 _LOOKS_SECONDS = (0.005, 0.015, 0.04, 0.1)
@@ -45,6 +45,16 @@ def pause(jittered_seconds: float, next_due_seconds: float | None, *, unheard: b
     return max(_LEAST_SECONDS, min(wanted))
 
 
+def rest(ticks: bool, workers: int) -> int:
+    """How many times as long as a tick's interval a worker waits for its next one. Pure.
+
+    :param ticks: it is one of the two that tick each second. The others' ticks are for the case that those two beat and yet do not
+        tick: all together they make about one an interval, and with more than 100 workers a few.
+    :param workers: how many there are, as far as a beat has told; it counts to 100.
+    """
+    return 1 if ticks else max(_REST, workers)
+
+
 class TickFailed(Exception):
     """Some stages of a tick failed, and were undone; the others did their work."""
 
@@ -61,7 +71,7 @@ class Ticker:
     async def run(self) -> None:
         notified = False
         while True:
-            rests = 1 if self._identity.ticks else _REST
+            rests = rest(self._identity.ticks, self._identity.workers)
             seconds = rests * self._seconds * random.uniform(0.9, 1.2)
             try:
                 if self._identity.registered:
@@ -228,5 +238,5 @@ class Listener:
             seconds = float(payload) - time.time()
         except ValueError:
             seconds = 0.0
-        if seconds < self._seconds * (1 if self._identity.ticks else _REST):
+        if seconds < self._seconds * rest(self._identity.ticks, self._identity.workers):
             asyncio.get_running_loop().call_later(max(0.0, seconds), self._identity.tick_wanted.set)
