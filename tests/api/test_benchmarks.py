@@ -53,7 +53,8 @@ def test_apply() -> None:
 
 
 def test_operator_load() -> None:
-    (table,) = operator_load.run(TINY)
+    table, many = operator_load.run(TINY)
+    is_plausible(many, 4, "AgentJobs", "seconds", "operator CPU s", "peak MiB")
     is_plausible(table, 3, "jobs", "operator CPU ms per job")
     assert len(figures(table, "create → Complete, p50 / p99 ms")) == 1
     assert min(figures(table, "jobs/s")) > 0
