@@ -73,6 +73,8 @@ def watch_session(configuration: Configuration, refusals: Refusals, seen: Seen) 
         while True:
             if call is Call.LIST:
                 await refusals.room()
+            if session.closed:  # kopf has ended while this request waited, and does not end it itself
+                raise asyncio.CancelledError
             request.headers.update(await authorization_of(configuration))
             answer = await _ask(call, request, handler, seen, refusals.room)
             if isinstance(answer, aiohttp.ClientResponse):
@@ -83,11 +85,12 @@ def watch_session(configuration: Configuration, refusals: Refusals, seen: Seen) 
                 raise WatchEnds(str(answer))
             await asyncio.sleep(seconds)
 
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context_of(configuration)),
         proxy=configuration.proxy or None,
         middlewares=(wait_for_answer,),
     )
+    return session
 
 
 async def _ask(
