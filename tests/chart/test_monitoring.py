@@ -11,7 +11,7 @@ import yaml
 
 from agentjobs.telemetry.metrics import Kind, Metric
 from charts import LEAST, Helm, Object, pick
-from promql import ALERTS, DASHBOARD, alerts, labels, parsed, queries, selectors
+from promql import ALERTS, DASHBOARD, OF_THE_TARGET, alerts, labels, parsed, queries, selectors
 
 DOCS = Path(__file__).parents[2] / "docs"
 ON = {"metrics": {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}}
@@ -37,7 +37,7 @@ def test_a_query_asks_for_metrics_and_labels_that_there_are(place: str) -> None:
     query, there = queries()[place], series()
     for selector in selectors(query):
         assert selector.name in there
-        assert selector.matched <= there[selector.name], f"{selector.name} has no such label"
+        assert selector.matched <= there[selector.name] | OF_THE_TARGET, f"{selector.name} has no such label"
     labels(parsed(query), there)
 
 
@@ -84,12 +84,13 @@ def test_panels_do_not_lie_upon_each_other() -> None:
 
 def test_the_alerts_are_those_of_the_documentation() -> None:
     block = (DOCS / "metrics.md").read_text().partition("## Alerts worth having")[2].partition("```yaml")[2]
-    (documented,) = yaml.safe_load(block.partition("```")[0])["groups"]
+    documented = yaml.safe_load(block.partition("```")[0])["groups"]
 
     def told(rules: list[dict[str, object]]) -> list[tuple[object, ...]]:
         return [(rule["alert"], rule["expr"], rule.get("for")) for rule in rules]
 
-    assert told(documented["rules"]) == told(alerts()), f"change {ALERTS} and docs/metrics.md together"
+    rules = [rule for group in documented for rule in group["rules"]]
+    assert told(rules) == told(alerts()), f"change {ALERTS} and docs/metrics.md together"
 
 
 def test_each_alert_has_a_severity_a_summary_and_a_page_to_go_to(helm: Helm) -> None:
@@ -99,12 +100,41 @@ def test_each_alert_has_a_severity_a_summary_and_a_page_to_go_to(helm: Helm) -> 
     }
     rule = pick(helm.render({**LEAST, **where}), "PrometheusRule")
     assert rule["metadata"]["labels"]["release"] == "kps"
-    (group,) = rule["spec"]["groups"]
-    assert [r["alert"] for r in group["rules"]] == [r["alert"] for r in alerts()]
-    for found in group["rules"]:
+    rules = [found for group in rule["spec"]["groups"] for found in group["rules"]]
+    assert [found["alert"] for found in rules] == [found["alert"] for found in alerts()]
+    for found in rules:
         assert found["labels"]["severity"] in ("critical", "warning", "info")
         assert found["annotations"]["summary"]
         assert found["annotations"]["runbook_url"] == f"{url}#{found['alert'].lower()}"
+
+
+@pytest.mark.parametrize("label", ["namespace", "kubernetes_namespace", ""])
+def test_an_alert_looks_at_the_releases_own_namespace(helm: Helm, label: str) -> None:
+    """Else one installation that is well hides that another is not, and a queue's jobs are those of two databases."""
+    on = {"metrics": {"prometheusRule": {"enabled": True, "namespaceLabel": label}}}
+    rendered = pick(helm.render({**LEAST, **on}, "--namespace=agents-two"), "PrometheusRule")
+    found = {rule["alert"]: rule["expr"] for group in rendered["spec"]["groups"] for rule in group["rules"]}
+    for rule in alerts():
+        scoped = found[rule["alert"]]
+        for selector, own in zip(selectors(scoped), selectors(rule["expr"]), strict=True):
+            assert selector.name == own.name
+            assert selector.matched == own.matched | ({label} if label else set())
+        assert scoped.count('="agents-two"') == (len(list(selectors(scoped))) if label else 0)
+        if not label:
+            assert scoped == rule["expr"]
+
+
+@pytest.mark.parametrize(
+    ("values", "group"),
+    [
+        ({"operator": {"enabled": False}}, "agentjobs-workers"),
+        ({"pools": {"default": {"enabled": False}}}, "agentjobs-operator"),
+    ],
+)
+def test_a_release_has_the_alerts_of_its_own_parts(helm: Helm, values: Object, group: str) -> None:
+    """Else a team's release of pools alone would say for ever that no operator leads."""
+    rule = pick(helm.render({**LEAST, **values, **ON}), "PrometheusRule")
+    assert [found["name"] for found in rule["spec"]["groups"]] == [group]
 
 
 def test_grafanas_sidecar_finds_the_dashboard_as_it_is(helm: Helm) -> None:

@@ -27,7 +27,7 @@ ALERTS = CHART / "files" / "alerts.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"
 OF_THE_TARGET = frozenset({"instance", "job", "namespace", "pod"})
 """Labels that Prometheus adds to what it scrapes."""
-VARIABLES = {"$__rate_interval": "5m", "$queue": "agents|scheduled"}
+VARIABLES = {"$__rate_interval": "5m", "$queue": "agents|scheduled", "$namespace": ".*"}
 """Of Grafana, with values that it may put in."""
 
 
@@ -103,9 +103,7 @@ def labels(node: Expr, of: Mapping[str, frozenset[str]]) -> frozenset[str]:
 
 def alerts() -> list[dict[str, Any]]:
     """The rules of the chart's alerts."""
-    (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
-    rules: list[dict[str, Any]] = group["rules"]
-    return rules
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 
 
 def queries() -> dict[str, str]:
