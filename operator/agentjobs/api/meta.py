@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from agentjobs.api.names import API_VERSION as API_VERSION
 from agentjobs.api.names import GROUP as GROUP
 from agentjobs.api.names import INSTALLATION_LABEL as INSTALLATION_LABEL
+from agentjobs.api.names import MANAGED_BY as MANAGED_BY
 from agentjobs.api.names import RETRY_REQUESTED_AT as RETRY_REQUESTED_AT
 from agentjobs.api.names import RUN_REQUESTED_AT as RUN_REQUESTED_AT
 from agentjobs.api.names import SCHEDULE_LABEL as SCHEDULE_LABEL
@@ -26,8 +27,6 @@ from agentjobs.api.names import SCHEDULED_TIME as SCHEDULED_TIME
 from agentjobs.api.names import VERSION as VERSION
 from agentjobs.api.names import WATCHED_NAMESPACES as WATCHED_NAMESPACES
 
-MANAGED_BY = f"{GROUP}/managed-by"
-"""Annotation that the operator writes: the installation that the object belongs to, and the object's uid."""
 TRACEPARENT = f"{GROUP}/traceparent"
 """Annotation on a new AgentJob: the W3C traceparent of the job's spans."""
 

@@ -182,7 +182,11 @@ class Operator:
 
     async def _metrics(self, collector: QueueCollector, heartbeat: OperatorHeartbeat) -> str:
         leading = self.leadership is not None and self.leadership.leading
-        families = [family(Metric.LEADING, leading)]
+        failing = {(loop.name,): loop.failing_seconds() for loop in self._loops(heartbeat)}
+        families = [
+            family(Metric.LEADING, leading),
+            family(Metric.LOOP_FAILING, {loop: seconds for loop, seconds in failing.items() if seconds}),
+        ]
         families += (
             await collector.families()
             if leading

@@ -50,10 +50,16 @@ class LoopHealth:
             raise
         self.succeeded()
 
+    def failing_seconds(self, now: float | None = None) -> float:
+        """For how long several tries have failed; 0: there is no problem."""
+        seconds = (time.monotonic() if now is None else now) - self.since
+        # a loop that rests for a minute has tried once
+        return seconds if self.failures >= 2 and seconds >= FAILING_SECONDS else 0.0
+
     def problem(self, now: float | None = None) -> str:
         """What is wrong, once several tries have failed within FAILING_SECONDS and more. Empty: nothing."""
-        seconds = (time.monotonic() if now is None else now) - self.since
-        if self.failures < 2 or seconds < FAILING_SECONDS:  # a loop that rests for a minute has tried once
+        seconds = self.failing_seconds(now)
+        if not seconds:
             return ""
         return f"the loop {self.name} has failed for {seconds:.0f} s, {self.failures} times, the last: {self.error}"
 

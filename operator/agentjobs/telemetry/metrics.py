@@ -166,6 +166,12 @@ class Metric(StrEnum):
         "Objects that were found to belong to another installation.",
         {"kind": "`AgentJob` or `ScheduledAgentJob`"},
     )
+    LOOP_FAILING = (
+        "agentjobs_operator_loop_failing_seconds",
+        Kind.GAUGE,
+        "For how long a loop of the operator has failed without one success, as `/readyz` tells it; absent while it succeeds.",
+        {"loop": ""},
+    )
     TASK_FAILURES = (
         "agentjobs_operator_task_failures_total",
         Kind.COUNTER,

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agentjobs.api.names import WATCHED_NAMESPACES
+from agentjobs.api.names import INSTALLATION_LABEL, MANAGED_BY, WATCHED_NAMESPACES
+from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.filters import time_of
+from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.values.durations import duration_text
 
 OK, WARNING, BAD, UNKNOWN = "ok", "warning", "bad", "unknown"
@@ -29,21 +31,74 @@ class Check:
 
 def operators(server: ApiServer) -> Iterator[Check]:
     """The operators' Leases: held by somebody, and renewed in time. Their names are those of the chart's releases."""
+    leases = leases_of_operators(server)
+    if leases is None:
+        yield Check("operator", UNKNOWN, "you may not read its Lease, which tells whether one runs")
+        return
+    if not leases:
+        yield Check("operator", UNKNOWN, "no Lease of an operator can be seen from here")
+    checks = [lease_check(one, server.now()) for one in leases]
+    for lease, check in zip(leases, checks, strict=True):
+        reply = _deployment(server, lease)
+        if check.verdict == OK:
+            ready = ready_check(lease["metadata"], reply.json(), check) if reply.ok else check
+            yield leader_check(lease, _leader(server, lease), ready) if ready.verdict == OK else ready
+        elif reply.status == 404:
+            yield left_behind(lease["metadata"], check, another=any(one.verdict == OK for one in checks))
+        else:
+            yield check
+    if (unwatched := unwatched_check(leases, server.namespace)) is not None:
+        yield unwatched
+
+
+def leases_of_operators(server: ApiServer) -> list[dict[str, Any]] | None:
+    """The Leases of operators, of all namespaces where they may be read, else of this one. None: they may not be read."""
     reply = server.request("GET", "/apis/coordination.k8s.io/v1/leases")
     if reply.status == 403:
         reply = server.request("GET", f"/apis/coordination.k8s.io/v1/namespaces/{server.namespace}/leases")
     if reply.status == 403:
-        yield Check("operator", UNKNOWN, "you may not read its Lease, which tells whether one runs")
-        return
+        return None
     found = server.done(reply, "leases").get("items") or []
-    leases = [one for one in found if is_operators(one["metadata"]["name"])]
-    if not leases:
-        yield Check("operator", UNKNOWN, "no Lease of an operator can be seen from here")
-    for one in leases:
-        held = lease_check(one, server.now())
-        yield held if held.verdict != OK else _with_its_pods(server, one, held)
-    if (unwatched := unwatched_check(leases, server.namespace)) is not None:
-        yield unwatched
+    return [one for one in found if is_operators(one["metadata"]["name"])]
+
+
+def without_operator(server: ApiServer, objects: Sequence[Mapping[str, Any]]) -> str:
+    """Why nobody acts on one of these objects, though an operator runs. Empty: on none of them that is so, or it cannot be told."""
+    if not any(MANAGED_BY in (one["metadata"].get("annotations") or {}) for one in objects):
+        return ""
+    try:
+        leases = leases_of_operators(server)
+    except Unavailable:
+        return ""
+    return foreign(leases or (), objects, server.now())
+
+
+def foreign(leases: Sequence[Mapping[str, Any]], objects: Sequence[Mapping[str, Any]], now: datetime) -> str:
+    """``without_operator``, of what was read. Pure."""
+    held = [one for one in leases if lease_check(one, now).verdict == OK]
+    here = {(one["metadata"].get("labels") or {}).get(INSTALLATION_LABEL) for one in held}
+    if (
+        not here or None in here
+    ):  # none runs, which is said elsewhere; or one that does not tell its installation
+        return ""
+    for one in objects:
+        meta = one["metadata"]
+        mark = str((meta.get("annotations") or {}).get(MANAGED_BY) or "")
+        installation, _, uid = mark.partition("/")
+        if uid == meta["uid"] and installation not in here:
+            return (
+                f"{meta['name']} belongs to the installation {installation}, of which no operator runs here, so nobody acts on it. "
+                "Where its database is gone, let the installation that is here have it: "
+                f"kubectl annotate {one.get('kind', 'agentjob').lower()} {meta['name']} -n {meta['namespace']} {MANAGED_BY}-"
+            )
+    return ""
+
+
+def left_behind(metadata: Mapping[str, Any], check: Check, *, another: bool) -> Check:
+    """The check of a Lease that nobody holds and that has no Deployment any more; ``another``: another operator runs."""
+    remove = f"kubectl delete lease -n {metadata['namespace']} {metadata['name']}"
+    told = f"{check.text.partition(';')[0]}, and its release is gone: {remove}"
+    return Check(check.name, WARNING if another else BAD, told)
 
 
 def unwatched_check(leases: Sequence[Mapping[str, Any]], namespace: str) -> Check | None:
@@ -69,20 +124,37 @@ def _brief(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MOST_NAMES])}{more}"
 
 
-def _with_its_pods(server: ApiServer, lease: Mapping[str, Any], held: Check) -> Check:
-    """The check of an operator whose Lease is held: one that cannot do its work holds it, too. Its Deployment has the Lease's name."""
+def _deployment(server: ApiServer, lease: Mapping[str, Any]) -> Reply:
+    """An operator's Deployment has the name of its Lease."""
     metadata = lease["metadata"]
-    path = f"/apis/apps/v1/namespaces/{metadata['namespace']}/deployments/{metadata['name']}"
-    reply = server.request("GET", path)
-    return ready_check(metadata, reply.json(), held) if reply.ok else held
+    return server.request(
+        "GET", f"/apis/apps/v1/namespaces/{metadata['namespace']}/deployments/{metadata['name']}"
+    )
 
 
 def ready_check(metadata: Mapping[str, Any], deployment: Mapping[str, Any], held: Check) -> Check:
-    """The check of an operator's Lease and pods."""
+    """The check of an operator whose Lease is held: one that cannot do its work holds it, too."""
     if (deployment.get("status") or {}).get("readyReplicas"):
         return held
-    look = f"kubectl logs -n {metadata['namespace']} deploy/{metadata['name']}"
+    look = f"kubectl logs -n {metadata['namespace']} -l app.kubernetes.io/component=operator --prefix"
     return Check(held.name, BAD, f"{held.text}, and no pod of it is ready: {look}")
+
+
+def _leader(server: ApiServer, lease: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod that holds the Lease. Empty: it may not be read, or it is no pod."""
+    holder = str((lease.get("spec") or {}).get("holderIdentity") or "").partition("_")[0]
+    reply = server.request("GET", f"/api/v1/namespaces/{lease['metadata']['namespace']}/pods/{holder}")
+    return reply.json() if reply.ok else {}
+
+
+def leader_check(lease: Mapping[str, Any], pod: Mapping[str, Any], held: Check) -> Check:
+    """The check of an operator some pod of which is ready: of two, the one that only waits may be it."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if not any((one.get("type"), one.get("status")) == ("Ready", "False") for one in conditions):
+        return held
+    namespace, name = lease["metadata"]["namespace"], pod["metadata"]["name"]
+    look = f"kubectl logs -n {namespace} {name}"
+    return Check(held.name, BAD, f"{held.text}, and that pod is not ready: one of its loops fails; {look}")
 
 
 def is_operators(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
-from agentjobs.cli.kubectl.checks import operators
+from agentjobs.cli.kubectl.checks import operators, without_operator
 from agentjobs.cli.kubectl.filters import FINAL, STATES, agent_of, model_of
 from agentjobs.cli.kubectl.history import OUTPUT, RUNS_OF, History, history_of
 from agentjobs.cli.kubectl.reply import RequestRefused, database_away
@@ -92,6 +92,8 @@ def surroundings_of(server: ApiServer, job: JsonObject) -> tuple[Surroundings, H
             found = replace(found, database_away=database_away(error.reply))
         if status.get("reason") == Reason.BEHIND_SESSION.value:
             found = replace(found, holder=_holder_of_objects(server, job))
+    if found.unknown and not found.elsewhere:
+        found = replace(found, elsewhere=_elsewhere(server, job))
     database = ((found.run or {}).get("status") or {}).get("state")
     if database is not None and database != state and not found.operator:
         found = replace(found, operator=_operator(server))
@@ -211,6 +213,8 @@ def _holder_of_objects(server: ApiServer, job: JsonObject) -> str:
 
 
 def _elsewhere(server: ApiServer, job: JsonObject) -> str:
+    if told := without_operator(server, [job]):
+        return told
     events = events_of(server, str(job["metadata"]["uid"]))
     if isinstance(events, str):
         return ""

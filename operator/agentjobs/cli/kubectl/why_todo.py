@@ -56,8 +56,13 @@ def todo_of(
     reason = cause_now(status, around) if state == "Queued" else str(status.get("reason") or "")
     if around.database_away and state not in FINAL:
         yield "Nothing: it goes on by itself when the database answers, which whoever runs the installation looks after."
+    elif around.elsewhere and state not in FINAL:
+        yield (
+            "Look where that installation runs; or hand the object over; or have one of the two watch other namespaces "
+            "(watchNamespaces)."
+        )
     elif not state:
-        yield from _unseen(job, around, now, flags, commands)
+        yield from _unseen(job, now, flags, commands)
     elif is_old(job, around, now):
         yield f"This object shows what was: its operator is away, or behind. Look with: {commands.health}{flags}"
     elif state in ("Failed", "Cancelled") and asked(job):
@@ -93,12 +98,8 @@ def todo_of(
         yield f"{GOES_ON}."
 
 
-def _unseen(
-    job: JsonObject, around: Surroundings, now: datetime, flags: str, commands: Commands
-) -> Iterator[str]:
-    if around.elsewhere:
-        yield "Look where that installation runs; or have one of the two watch other namespaces (watchNamespaces)."
-    elif not unseen(job, now):
+def _unseen(job: JsonObject, now: datetime, flags: str, commands: Commands) -> Iterator[str]:
+    if not unseen(job, now):
         yield "Wait a moment: the operator has not seen it yet."
     else:
         yield (

@@ -58,6 +58,8 @@ begin
   grant select (id, queue, state, started_at, since, target) on agentjobs.waiting to @operator@;
   grant select (queue) on agentjobs.running to @operator@;
   grant select (name, paused_at) on agentjobs.queue to @operator@;
+  -- `agentjobs migrate status` in an operator's pod
+  grant select on agentjobs.migration, agentjobs.bundle to @operator@;
 end $do$;
 
 -- numbers, times and names; of texts and JSON only those named here: no message, no result, no payload, no log, and of the audit not

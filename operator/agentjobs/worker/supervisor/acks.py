@@ -119,7 +119,7 @@ def _of_stop(job: ClaimedJob, ended: Ended, pool: str) -> tuple[AckKind, Reason,
             return (
                 AckKind.RELEASE,
                 Reason.LEASE_EXPIRED,
-                f"ended {seconds}: its worker reached the queue's database no more; nothing is charged",
+                f"ended {seconds}: its worker reached the queue's database no more",
             )
         case Why.TIMEOUT:
             return (

@@ -128,7 +128,7 @@ class Dispatcher:
                 return
 
     def _can_claim(self) -> bool:
-        return self._identity.claims and self._ready()
+        return self._identity.may_claim and self._ready()
 
     async def _once(self) -> bool:
         """Makes one step. True: the next one has work already."""

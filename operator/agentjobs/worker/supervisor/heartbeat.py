@@ -127,7 +127,9 @@ class Heartbeat:
         The expiry counts from the beat's arrival, which is later. So the lease is over before the worker has
         expired, however long the reply was under way or this process was stopped.
         """
-        self._lease.renew(sent + self._expiry_seconds)
+        until = sent + self._expiry_seconds
+        self._lease.renew(until)
+        self._identity.leased(until)
 
     async def _expired(self) -> None:
         """Stops all runs, since others may have the jobs; then begins anew with a new uuid (H10)."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
+
+from agentjobs.worker.process.lease import boot_seconds
 
 
 @dataclass(slots=True)
@@ -26,6 +29,8 @@ class Identity:
     """The monotonic time of the last beat that was answered."""
     turned_at: float = field(default_factory=time.monotonic)
     """The monotonic time at which the heartbeat last tried."""
+    lease_until: float = math.inf
+    """When the lease is over, in ``boot_seconds``."""
     last_token: int = 0
     """The token of the newest claim."""
     in_flight: set[int] = field(default_factory=set)
@@ -60,7 +65,20 @@ class Identity:
 
     @property
     def claims(self) -> bool:
+        """Whether it takes new jobs at all."""
         return self.registered and not self.draining and not self.recovering
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether it takes new jobs now: a run that began under a lease that is over would have to end at once. The database may answer a
+        claim before it answers a beat."""
+        return self.claims and boot_seconds() < self.lease_until
+
+    def leased(self, until_boot_seconds: float) -> None:
+        """Takes the deadline of a lease that was renewed."""
+        if boot_seconds() >= self.lease_until:
+            self.work_wanted.set()  # nothing was claimed since it was over
+        self.lease_until = until_boot_seconds
 
     def next_token(self) -> int:
         self.last_token += 1

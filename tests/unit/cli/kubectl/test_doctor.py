@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from agentjobs.api.names import WATCHED_NAMESPACES
-from agentjobs.cli.kubectl.checks import OK, Check, ready_check, unwatched_check
+from agentjobs.api.names import INSTALLATION_LABEL, MANAGED_BY, WATCHED_NAMESPACES
+from agentjobs.cli.kubectl.checks import (
+    OK,
+    Check,
+    foreign,
+    leader_check,
+    left_behind,
+    ready_check,
+    unwatched_check,
+)
 from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, schedule_checks
 
 
@@ -97,5 +106,79 @@ def test_an_operator_that_holds_its_lease_and_has_no_ready_pod_is_bad() -> None:
     assert ready_check(metadata, {"status": {"replicas": 2, "readyReplicas": 1}}, held) is held
     found = ready_check(metadata, {"status": {"replicas": 2}}, held)
     assert (found.verdict, found.text) == (
-        "bad", "held by a, and no pod of it is ready: kubectl logs -n agentjobs deploy/agentjobs-operator",
+        "bad", "held by a, and no pod of it is ready: kubectl logs -n agentjobs -l app.kubernetes.io/component=operator --prefix",
     )  # fmt: skip
+
+
+def test_the_pod_that_leads_has_to_be_ready_not_only_the_one_that_waits() -> None:
+    lease = {"metadata": {"namespace": "agentjobs", "name": "agentjobs-operator"}}
+    held = Check("operator agentjobs/agentjobs-operator", OK, "held by agentjobs-operator-1_x")
+
+    def pod(ready: str) -> dict[str, Any]:
+        conditions = [{"type": "Ready", "status": ready}]
+        return {"metadata": {"name": "agentjobs-operator-1"}, "status": {"conditions": conditions}}
+
+    assert leader_check(lease, pod("True"), held) == held
+    assert leader_check(lease, {}, held) == held, "it may not be read"
+    found = leader_check(lease, pod("False"), held)
+    assert found.verdict == "bad"
+    assert found.text.endswith(
+        "that pod is not ready: one of its loops fails; kubectl logs -n agentjobs agentjobs-operator-1"
+    )
+
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+THEIRS, OURS = "0b9d4f7e-0000-4000-8000-000000000001", "0b9d4f7e-0000-4000-8000-000000000002"
+
+
+def lease_of(installation: str | None, renewed_seconds_ago: float = 3) -> dict[str, Any]:
+    renewed = (NOW - timedelta(seconds=renewed_seconds_ago)).isoformat().replace("+00:00", "Z")
+    return {
+        "metadata": {"name": "agentjobs-operator", "namespace": "agents", "labels": {INSTALLATION_LABEL: installation} if installation else {}},
+        "spec": {"holderIdentity": "one", "renewTime": renewed, "leaseDurationSeconds": 15},
+    }  # fmt: skip
+
+
+def marked(installation: str, uid: str = "u1") -> dict[str, Any]:
+    annotations = {MANAGED_BY: f"{installation}/{uid}"}
+    return {"kind": "AgentJob", "metadata": {"name": "pay", "namespace": "team", "uid": "u1", "annotations": annotations}}  # fmt: skip
+
+
+def test_an_object_of_an_installation_that_is_gone_is_told_with_how_to_hand_it_over() -> None:
+    told = foreign([lease_of(OURS), lease_of(THEIRS, 3600)], [marked(OURS), marked(THEIRS)], NOW)
+    assert told.startswith(f"pay belongs to the installation {THEIRS}, of which no operator runs here")
+    assert told.endswith(f"kubectl annotate agentjob pay -n team {MANAGED_BY}-")
+
+
+@pytest.mark.parametrize(
+    ("why", "leases", "objects"),
+    [
+        ("its operator runs", [lease_of(OURS)], [marked(OURS)]),
+        ("no operator runs at all", [lease_of(OURS, 3600)], [marked(THEIRS)]),
+        ("no Lease can be read", [], [marked(THEIRS)]),
+        (
+            "an older operator does not tell its installation",
+            [lease_of(OURS), lease_of(None)],
+            [marked(THEIRS)],
+        ),
+        ("the mark is of the object that this is a copy of", [lease_of(OURS)], [marked(THEIRS, "another")]),
+    ],
+)
+def test_whose_an_object_is_is_not_told_where_it_is_not_known(
+    why: str, leases: list[dict[str, Any]], objects: list[dict[str, Any]]
+) -> None:
+    assert foreign(leases, objects, NOW) == "", why
+
+
+@pytest.mark.parametrize(("another", "verdict"), [(True, "warning"), (False, "bad")])
+def test_the_lease_of_a_release_that_is_gone_is_no_fault_of_the_one_that_runs(
+    another: bool, verdict: str
+) -> None:
+    check = Check(
+        "operator old/agentjobs-operator", "bad", "nobody holds its Lease: no operator runs; kubectl get pods"
+    )
+    found = left_behind({"namespace": "old", "name": "agentjobs-operator"}, check, another=another)
+    assert found.verdict == verdict
+    assert found.text == (
+        "nobody holds its Lease: no operator runs, and its release is gone: kubectl delete lease -n old agentjobs-operator"
+    )

@@ -64,6 +64,7 @@ PAUSED: dict[str, Any] = {
         (job(created=2), ALONE, ("Wait a moment",)),
         (job(), Surroundings(unknown=True, operator="no operator runs"), ("the job is not in it", "Operator:  no operator runs")),
         (job(), Surroundings(elsewhere="it is b's"), ("no status (ManagedElsewhere)", "it is b's", "watchNamespaces")),
+        (job("InputRequired"), Surroundings(unknown=True, elsewhere="it is a's, which is gone"), ("it is a's, which is gone", "hand the object over")),
         (job("Queued"), Surroundings(queue=queue(**PAUSED)), ("Queued (QueuePaused)", "paused 60s ago by anna: an upgrade", "unpause agents")),
         (job("Queued", "Queued"), Surroundings(workers=[]), ("Queued (NoWorkers)", "no live worker serves it")),
         (job("Queued"), Surroundings(queue=queue(running=2, maxRunning=2), workers=[worker()]), ("Queued (QueueFull)", "limit 2")),

@@ -13,6 +13,7 @@ from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Act, Author, Plan, patch_of, plan_of, question
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
+from agentjobs.cli.kubectl.checks import without_operator
 from agentjobs.cli.kubectl.filters import JobFilter
 from agentjobs.cli.kubectl.pace import Count, carry_out, interruptible
 from agentjobs.cli.kubectl.reply import Reply
@@ -70,7 +71,13 @@ def _act(
             raise BadInput(
                 f"Which? Name jobs, give a filter such as --state Failed, or --all: kubectl agentjobs {act.word} --help"
             )
-        plan = plan_of(act, _found(server, names, meant))
+        found = _found(server, names, meant)
+        if names and act is not acts.DELETE:
+            named = list(found)
+            if why := without_operator(server, named):
+                raise Unavailable(f"{why}. Nothing was changed.")
+            found = iter(named)
+        plan = plan_of(act, found)
         if names and plan.unfit:
             first = plan.unfit[0]
             raise Unavailable(

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from agentjobs.api.input_response import Response
-from agentjobs.cli.errors import BadInput
+from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.flags import argument, confirm, echo, option
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output, questions
 from agentjobs.cli.kubectl.acts import precise
 from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
+from agentjobs.cli.kubectl.checks import without_operator
 from agentjobs.cli.kubectl.filters import JobFilter, time_of
 from agentjobs.cli.kubectl.output import Column
 from agentjobs.cli.kubectl.where import Where
@@ -119,6 +120,8 @@ def _answer(where: Where, name: str, id: str | None, said: Response, yes: bool) 
     with ApiServer.open(where) as server:
         found = server.get(JOBS, name)
         question = questions.question_of(found, id)
+        if why := without_operator(server, [found]):
+            raise Unavailable(f"{why}. Nothing was changed.")
         questions.check_kind(
             question, said, f"kubectl agentjobs answer {name} -n {server.namespace}{where.shown()}"
         )
