@@ -20,6 +20,16 @@ INPUT_UNAVAILABLE = (
     "Nothing, where it names a job that has not ended. Else create or correct what it names: the operator looks again by itself, at "
     "least once a minute. Where spec.inputs or spec.messageFrom itself is wrong, submit the job anew, corrected"
 )
+STORE_AWAY = (
+    "Nothing of the agent's: it goes on by itself, uncharged, once what the error names answers, and whoever runs the pool looks after that. An "
+    "error such as permission denied does not pass by itself"
+)
+STORES = (
+    Reason.SESSION_STORE_UNAVAILABLE,
+    Reason.ARTIFACT_SERVICE_UNAVAILABLE,
+    Reason.MEMORY_SERVICE_UNAVAILABLE,
+)
+"""Why a job waits for a place where its conversation, files or memories are kept."""
 _OWN = frozenset({Reason.TOOL_FAILED.value, Reason.AGENT_FAILED.value})
 
 

@@ -78,7 +78,7 @@ def _todo(schedule: JsonObject, around: Surroundings, now: datetime, state: str,
         yield "Wait a moment: the operator has not seen it yet."
     elif not state:
         yield (
-            "No operator has seen it: it is away, does not watch this namespace, or its database is away. Look with: "
+            "No operator has taken it up: it is away, does not watch this namespace, or its database does not serve it. Look with: "
             f"kubectl agentjobs doctor{flags}"
         )
     elif condition_of(schedule, "Accepted").get("status") == "False":

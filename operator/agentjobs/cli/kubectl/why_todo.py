@@ -16,6 +16,8 @@ from agentjobs.values.next_steps import (
     INPUT_UNAVAILABLE,
     ITS_OWN,
     KEY_REFUSED,
+    STORE_AWAY,
+    STORES,
     before_a_retry,
     comes_again,
     queue_closed,
@@ -103,7 +105,7 @@ def _unseen(job: JsonObject, now: datetime, flags: str, commands: Commands) -> I
         yield "Wait a moment: the operator has not seen it yet."
     else:
         yield (
-            "No operator has seen it: it is away, does not watch this namespace, or its database is away. Look with: "
+            "No operator has taken it up: it is away, does not watch this namespace, or its database does not serve it. Look with: "
             f"{commands.health}{flags}"
         )
 
@@ -149,6 +151,10 @@ def _key_refused(job: JsonObject, around: Surroundings, flags: str, commands: Co
     return f"{KEY_REFUSED}."
 
 
+def _store_away(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
+    return f"{STORE_AWAY}."
+
+
 def _restored(job: JsonObject, around: Surroundings, flags: str, commands: Commands) -> str:
     return commands.line(
         "To run it, suspend it and let it go on", "suspend", f"{job['metadata']['name']}{flags}"
@@ -166,6 +172,7 @@ _WAITS: Mapping[str, Callable[[JsonObject, Surroundings, str, Commands], str]] =
     Reason.QUEUE_NOT_ALLOWED.value: _not_allowed,
     Reason.BEHIND_SESSION.value: _behind_session,
     Reason.MODEL_AUTH_FAILED.value: _key_refused,
+    **dict.fromkeys((one.value for one in STORES), _store_away),
     Reason.RESTORED.value: _restored,
     Reason.INPUT_UNAVAILABLE.value: _input_unavailable,
 }

@@ -12,6 +12,8 @@ from agentjobs.values.next_steps import (
     INPUT_UNAVAILABLE,
     ITS_OWN,
     KEY_REFUSED,
+    STORE_AWAY,
+    STORES,
     before_a_retry,
     comes_again,
     queue_closed,
@@ -196,6 +198,7 @@ _WAITS = {
     Reason.QUEUE_NOT_ALLOWED.value: queue_closed(),
     Reason.RESTORED.value: "To run it, suspend it and resume it",
     Reason.MODEL_AUTH_FAILED.value: KEY_REFUSED,
+    **dict.fromkeys((one.value for one in STORES), STORE_AWAY),
 }
 
 

@@ -295,7 +295,7 @@ def test_an_operator_runs_where_its_lease_is_fresh(spec: dict[str, Any], good: b
 @pytest.mark.parametrize(
     ("found", "todo"),
     [
-        (job(), "No operator has seen it"),
+        (job(), "No operator has taken it up"),
         (job("Failed", reason="ToolFailed"), "kubectl agentjobs retry a -n shop"),
         (job("Cancelled", cancel=True), "create a corrected one"),
         (job("InputRequired"), "kubectl agentjobs approve a -n shop"),

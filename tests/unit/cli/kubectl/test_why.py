@@ -60,7 +60,7 @@ PAUSED: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("found", "around", "says"),
     [
-        (job(), ALONE, ("no status", "No operator has seen it")),
+        (job(), ALONE, ("no status", "No operator has taken it up")),
         (job(created=2), ALONE, ("Wait a moment",)),
         (job(), Surroundings(unknown=True, operator="no operator runs"), ("the job is not in it", "Operator:  no operator runs")),
         (job(), Surroundings(elsewhere="it is b's"), ("no status (ManagedElsewhere)", "it is b's", "watchNamespaces")),
@@ -127,7 +127,7 @@ def test_breakers_are_told_of_the_jobs_model_or_where_a_model_is_the_cause_of_al
 @pytest.mark.parametrize(
     ("spec", "status", "state", "says"),
     [
-        ({"schedule": "0 * * * *"}, {}, "", "No operator has seen it"),
+        ({"schedule": "0 * * * *"}, {}, "", "No operator has taken it up"),
         ({"schedule": "0 * * * *", "suspend": True}, {"missedRuns": 2}, "Suspended", "kubectl agentjobs trigger a"),
         ({"schedule": "0 * * * *"}, {"nextScheduleTime": ago(300)}, "Active", "no job was created"),
         ({"schedule": "0 * * * *"}, {"missedRuns": 2, "nextScheduleTime": ago(-60)}, "Active", "backfill a --start 1d --dry-run"),
@@ -189,4 +189,4 @@ def test_a_database_that_is_away_stands_first_and_is_what_the_job_waits_for(foun
     lines = screen(found, away).splitlines()
     assert lines[1].split()[:4] == ["Database:", "the", "database", "does"]
     assert any("it goes on by itself when the database answers" in line for line in lines)
-    assert not any("No operator has seen it" in line for line in lines)
+    assert not any("No operator has taken it up" in line for line in lines)

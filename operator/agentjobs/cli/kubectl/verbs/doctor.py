@@ -198,8 +198,8 @@ def lag_check(total: int, waiting: list[dict[str, Any]], now: datetime, namespac
     if old:
         oldest = max(old, key=lambda job: _age(job, now))
         text = (
-            f"{len(old):,} of {total:,} in {namespace} were seen by no operator, {oldest['metadata']['name']} for "
-            f"{duration_text(_age(oldest, now))}: it is away, does not watch this namespace, or its database is away"
+            f"{len(old):,} of {total:,} in {namespace} were taken up by no operator, {oldest['metadata']['name']} for "
+            f"{duration_text(_age(oldest, now))}: it is away, does not watch this namespace, or its database does not serve it"
         )
         return Check("jobs", BAD, text)
     if changed:
