@@ -49,6 +49,9 @@ def operators(server: ApiServer) -> Iterator[Check]:
             yield check
     if (unwatched := unwatched_check(leases, server.namespace)) is not None:
         yield unwatched
+    live = [lease for lease, check in zip(leases, checks, strict=True) if check.verdict == OK]
+    if (shared := shared_check(live, server.namespace)) is not None:
+        yield shared
 
 
 def leases_of_operators(server: ApiServer) -> list[dict[str, Any]] | None:
@@ -116,6 +119,24 @@ def unwatched_check(leases: Sequence[Mapping[str, Any]], namespace: str) -> Chec
         f"namespace {namespace}",
         BAD,
         f"no operator watches {namespace}: {'; '.join(told)}. Use one of those (-n), or have it added (watchNamespaces)",
+    )
+
+
+def shared_check(live: Sequence[Mapping[str, Any]], namespace: str) -> Check | None:
+    """The check of a namespace that several operators watch. None: one does, or none; ``live``: Leases that are held."""
+    watching = []
+    for lease in live:
+        metadata = lease["metadata"]
+        watched = (metadata.get("annotations") or {}).get(WATCHED_NAMESPACES)
+        if watched is not None and (not watched or namespace in watched.split(",")):
+            watching.append(f"{metadata['namespace']}/{metadata['name']}")
+    if len(watching) < 2:
+        return None
+    return Check(
+        f"namespace {namespace}",
+        WARNING,
+        f"{len(watching)} operators watch {namespace}: {_brief(watching)}; each object is taken up by the first that sees it. "
+        "Give each installation namespaces of its own (watchNamespaces)",
     )
 
 
