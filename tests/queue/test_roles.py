@@ -22,6 +22,7 @@ import agentjobs.queue
 from agentjobs import Job
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.cli.main import app
+from agentjobs.queue import migrate
 from agentjobs.queue.audit import Act
 from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
@@ -108,6 +109,14 @@ async def test_statistics_and_counts_are_what_an_operator_and_a_reader_may_have(
             told = conn.execute("select verb, name, queue from agentjobs.audit").fetchall()
         assert told == [("pause", "agents", "agents")], "what was done, not by whom"
         assert (await reader.stats(most_queues=9, other="_other")).depth == {("agents", State.QUEUED): 1}
+
+
+async def test_an_operators_pod_can_be_asked_which_schema_the_database_has(roles: Roles) -> None:
+    """`kubectl exec … agentjobs migrate status`, as docs/production.md has it."""
+    found = await migrate.status(roles.dsn("operator"))
+    assert not found.pending
+    assert not found.newer
+    assert found == await migrate.status(roles.admin)
 
 
 async def test_the_runs_api_reads_and_steers_with_its_role(roles: Roles) -> None:

@@ -15,6 +15,7 @@ from agentjobs.cli.kubectl.checks import (
     leader_check,
     left_behind,
     ready_check,
+    shared_check,
     unwatched_check,
 )
 from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, schedule_checks
@@ -125,6 +126,27 @@ def test_the_pod_that_leads_has_to_be_ready_not_only_the_one_that_waits() -> Non
     assert found.text.endswith(
         "that pod is not ready: one of its loops fails; kubectl logs -n agentjobs agentjobs-operator-1"
     )
+
+
+@pytest.mark.parametrize(
+    ("watched", "told"),
+    [
+        (("", "team"), "2 operators watch team: one/agentjobs-operator, two/agentjobs-operator"),
+        (("team,more", "more"), ""),
+        (("", None), ""),  # an older one does not tell
+        (("",), ""),
+    ],
+)
+def test_two_operators_of_one_namespace_are_told(watched: tuple[str | None, ...], told: str) -> None:
+    leases = [
+        {"metadata": {"namespace": name, "name": "agentjobs-operator", "annotations": {} if one is None else {WATCHED_NAMESPACES: one}}}
+        for name, one in zip(("one", "two"), watched, strict=False)
+    ]  # fmt: skip
+    found = shared_check(leases, "team")
+    assert (found is not None) == bool(told)
+    if found is not None:
+        assert found.verdict == "warning"
+        assert found.text.startswith(told)
 
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
