@@ -42,6 +42,7 @@ LONGEST_FIRST = (
     "tests/unit/agents/run/test_histories.py",
     "tests/queue/test_machine.py",
     "tests/queue/test_interleavings.py",
+    "tests/queue/test_conformance_failures.py",
     "tests/unit/web/test_dashboard_hostile.py",
     "tests/queue/test_upgrade.py",
     "tests/queue/test_benchmarks.py",
