@@ -91,6 +91,7 @@ def test_a_failing_job_ends_with_status_1_its_reason_and_what_it_printed_and_spo
     assert told.splitlines()[-1] == "3 jobs: 1 Failed (ToolFailed), 1 Failed (ModelSafetyBlocked), 1 Complete"
     assert "  | taking a deep breath" in told
     assert "  |     raise RuntimeError('no voice today')" in told, "the developer sees the whole traceback"
+    assert "another exception" not in told, "that of the tool, without what ADK was doing itself"
     assert "blocked: Failed (ModelSafetyBlocked) after 1 of 3 attempts" in told
     assert left_over(tmp_path) == []
 

@@ -24,7 +24,7 @@ def import_module(name: str, settings: AgentSettings, *, where: str = "agent.mod
         if name == missing or name.startswith(f"{missing}."):
             raise AgentNotFound(
                 f"{where}: there is no module {missing!r} {here(settings)} (looked for {name!r}). "
-                f"Correct the name, or {'put it beside the manifest' if settings.local else 'use an image that contains it, or put its folder on PYTHONPATH'}."
+                f"Correct the name, or {'put it into this folder, or beside the manifest' if settings.local else 'use an image that contains it, or put its folder on PYTHONPATH'}."
             ) from error
         raise AgentInvalid(
             f"{where}: {name!r} failed at import: it needs the module {missing!r}, which is not "

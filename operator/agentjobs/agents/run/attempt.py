@@ -416,6 +416,11 @@ class _Attempt:
             error = error.__cause__
         own_only = own_only or isinstance(error, AgentError)
         if self._settings.tracebacks and (not own_only or place_of(error, self._module)):
+            for link in chain(error):
+                # what ADK was doing itself when it passed the error on tells nothing of the agent
+                context = link.__context__
+                if context is not None and link.__cause__ is None and not place_of(context, self._module):
+                    link.__suppress_context__ = True
             traceback.print_exception(error)
 
     def names(self) -> frozenset[str]:

@@ -74,7 +74,7 @@ NO_VERTEX_PROJECT = replace(
 MODEL_NOT_FOUND = Rule(
     Verdict.FAIL,
     Reason.MODEL_NOT_FOUND,
-    "There is no such model. Correct the agent's model, or install what provides it where the worker runs.",
+    "There is no such model. Correct the agent's model, or install what provides it where the worker runs: for names with a slash litellm.",
 )
 TIMED_OUT = Rule(
     Verdict.RETRY,
