@@ -145,6 +145,7 @@ async def one_at_a_time(objects: Objects, jobs: int) -> list[float]:
 
 
 async def create_all(objects: Objects, names: Iterable[str]) -> None:
+    """Creates an AgentJob of each name, sixteen at a time."""
     gate = asyncio.Semaphore(16)
 
     async def one(name: str) -> None:
@@ -230,14 +231,6 @@ async def found_waiting(
     return rows
 
 
-async def found_again(
-    dsn: str, kubeconfig: Path, jobs: int, settings: Mapping[str, str]
-) -> list[tuple[str, ...]]:
-    """``found_waiting``'s first row, of an operator that finds all as its predecessor left them."""
-    (_, *rest), *_ = await found_waiting(dsn, kubeconfig, jobs, settings)
-    return [("the next operator, in step", *rest)]
-
-
 async def measure_many(server: Server, plane: ControlPlane, dsn: str, options: Options) -> Table:
     jobs = options.count(FULL_MANY_JOBS if options.full else MANY_JOBS, 20)
     async with ApiServer(str(plane.kubeconfig), Counters()) as api:
@@ -246,7 +239,8 @@ async def measure_many(server: Server, plane: ControlPlane, dsn: str, options: O
         await create_all(objects, (f"many-{n}" for n in range(jobs)))
     namespace = {"AGENTJOBS_NAMESPACES": objects.namespace}
     rows = await found_waiting(dsn, plane.kubeconfig, jobs, namespace, options.count(IDLE_SECONDS, 1))
-    rows += await found_again(dsn, plane.kubeconfig, jobs, namespace)
+    (_, *in_step), *_ = await found_waiting(dsn, plane.kubeconfig, jobs, namespace)
+    rows.append(("the next operator, in step", *in_step))
     return Table(
         f"{jobs:,} AgentJobs that wait",
         COMMAND + (" --full" if options.full else ""),

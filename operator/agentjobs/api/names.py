@@ -1,6 +1,10 @@
-"""Names of the API. This module imports nothing, since the kubectl plugin starts anew for each command."""
+"""Names of the API, and the mark of whose an object is. This module imports next to nothing, since the kubectl plugin starts anew for each command."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
 
 GROUP = "agentjobs.dev"
 VERSION = "v1alpha1"
@@ -26,3 +30,19 @@ WATCHED_NAMESPACES = f"{GROUP}/watched-namespaces"
 """Annotation that the operator gives its Lease: the namespaces that it watches, with commas between them. Empty: all."""
 ACT = f"{GROUP}/act"
 """Annotation on an AgentJob or ScheduledAgentJob: who made the change with which it came, and why (``act``)."""
+
+
+def mark_of(installation: UUID, uid: str) -> str:
+    """The annotation's value for the object of this uid."""
+    return f"{installation}/{uid}"
+
+
+def installation_of(meta: Mapping[str, Any]) -> UUID | None:
+    """The installation that has marked this very object; None: none has."""
+    installation, _, uid = str((meta.get("annotations") or {}).get(MANAGED_BY, "")).partition("/")
+    if uid != meta["uid"]:
+        return None
+    try:
+        return UUID(installation)
+    except ValueError:
+        return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from agentjobs.api.names import INSTALLATION_LABEL, MANAGED_BY, WATCHED_NAMESPACES
+from agentjobs.api.names import INSTALLATION_LABEL, MANAGED_BY, WATCHED_NAMESPACES, installation_of
 from agentjobs.cli.errors import Unavailable
 from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.filters import time_of
@@ -38,27 +38,30 @@ def operators(server: ApiServer) -> Iterator[Check]:
     if not leases:
         yield Check("operator", UNKNOWN, "no Lease of an operator can be seen from here")
     checks = [lease_check(one, server.now()) for one in leases]
+    live = [lease for lease, check in zip(leases, checks, strict=True) if check.verdict == OK]
     for lease, check in zip(leases, checks, strict=True):
         reply = _deployment(server, lease)
         if check.verdict == OK:
             ready = ready_check(lease["metadata"], reply.json(), check) if reply.ok else check
             yield leader_check(lease, _leader(server, lease), ready) if ready.verdict == OK else ready
         elif reply.status == 404:
-            yield left_behind(lease["metadata"], check, another=any(one.verdict == OK for one in checks))
+            yield left_behind(lease["metadata"], check, another=bool(live))
         else:
             yield check
     if (unwatched := unwatched_check(leases, server.namespace)) is not None:
         yield unwatched
-    live = [lease for lease, check in zip(leases, checks, strict=True) if check.verdict == OK]
     if (shared := shared_check(live, server.namespace)) is not None:
         yield shared
 
 
 def leases_of_operators(server: ApiServer) -> list[dict[str, Any]] | None:
     """The Leases of operators, of all namespaces where they may be read, else of this one. None: they may not be read."""
-    reply = server.request("GET", "/apis/coordination.k8s.io/v1/leases")
-    if reply.status == 403:
-        reply = server.request("GET", f"/apis/coordination.k8s.io/v1/namespaces/{server.namespace}/leases")
+    everywhere = _leases(server, "")
+    return _leases(server, f"/namespaces/{server.namespace}") if everywhere is None else everywhere
+
+
+def _leases(server: ApiServer, scope: str) -> list[dict[str, Any]] | None:
+    reply = server.request("GET", f"/apis/coordination.k8s.io/v1{scope}/leases")
     if reply.status == 403:
         return None
     found = server.done(reply, "leases").get("items") or []
@@ -66,11 +69,12 @@ def leases_of_operators(server: ApiServer) -> list[dict[str, Any]] | None:
 
 
 def without_operator(server: ApiServer, objects: Sequence[Mapping[str, Any]]) -> str:
-    """Why nobody acts on one of these objects, though an operator runs. Empty: on none of them that is so, or it cannot be told."""
-    if not any(MANAGED_BY in (one["metadata"].get("annotations") or {}) for one in objects):
+    """Why no operator acts on one of these objects, though one runs. Empty: one acts on each, or it cannot be told, as where Leases may be
+    read in one namespace alone: the object's operator may be in another."""
+    if not any(installation_of(one["metadata"]) for one in objects):
         return ""
     try:
-        leases = leases_of_operators(server)
+        leases = _leases(server, "")
     except Unavailable:
         return ""
     return foreign(leases or (), objects, server.now())
@@ -80,17 +84,15 @@ def foreign(leases: Sequence[Mapping[str, Any]], objects: Sequence[Mapping[str, 
     """``without_operator``, of what was read. Pure."""
     held = [one for one in leases if lease_check(one, now).verdict == OK]
     here = {(one["metadata"].get("labels") or {}).get(INSTALLATION_LABEL) for one in held}
-    if (
-        not here or None in here
-    ):  # none runs, which is said elsewhere; or one that does not tell its installation
+    # none runs, which is said elsewhere; or one does not tell its installation
+    if not here or None in here:
         return ""
     for one in objects:
         meta = one["metadata"]
-        mark = str((meta.get("annotations") or {}).get(MANAGED_BY) or "")
-        installation, _, uid = mark.partition("/")
-        if uid == meta["uid"] and installation not in here:
+        owner = installation_of(meta)
+        if owner is not None and str(owner) not in here:
             return (
-                f"{meta['name']} belongs to the installation {installation}, of which no operator runs here, so nobody acts on it. "
+                f"{meta['name']} belongs to the installation {owner}, of which no operator runs here, so nobody acts on it. "
                 "Where its database is gone, let the installation that is here have it: "
                 f"kubectl annotate {one.get('kind', 'agentjob').lower()} {meta['name']} -n {meta['namespace']} {MANAGED_BY}-"
             )

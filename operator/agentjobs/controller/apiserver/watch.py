@@ -39,7 +39,7 @@ for _name in ("kopf.objects", "kopf.activities", "kopf._core.engines.activities"
 
 
 MOST_WAITING = 2000
-"""Objects of a kind that wait to be stored: beyond so many no further ones are read, but for a page of each scope that is on its way."""
+"""Objects of a kind that wait to be marked or stored: beyond so many no further ones are read, but for a page of each scope that is on its way."""
 LOOK_SECONDS = 0.02
 """Until the next look whether there is room again."""
 STOP_SECONDS = 3.0

@@ -21,6 +21,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from agentjobs.api.meta import INSTALLATION_LABEL, MANAGED_BY
+from agentjobs.api.names import installation_of, mark_of
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import Act, Answer, Call
@@ -52,22 +53,6 @@ class OwnershipEventReason(StrEnum):
     @property
     def normal(self) -> bool:
         return False
-
-
-def mark_of(installation: UUID, uid: str) -> str:
-    """The annotation's value for the object of this uid."""
-    return f"{installation}/{uid}"
-
-
-def installation_of(meta: JsonObject) -> UUID | None:
-    """The installation that has marked this very object; None: none has."""
-    installation, _, uid = str((meta.get("annotations") or {}).get(MANAGED_BY, "")).partition("/")
-    if uid != meta["uid"]:
-        return None
-    try:
-        return UUID(installation)
-    except ValueError:
-        return None
 
 
 @dataclass(slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from agentjobs.api.names import INSTALLATION_LABEL, MANAGED_BY, WATCHED_NAMESPACES
+from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.checks import (
     OK,
     Check,
@@ -17,7 +19,9 @@ from agentjobs.cli.kubectl.checks import (
     ready_check,
     shared_check,
     unwatched_check,
+    without_operator,
 )
+from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.cli.kubectl.verbs.doctor import model_checks, queue_checks, schedule_checks
 
 
@@ -204,3 +208,24 @@ def test_the_lease_of_a_release_that_is_gone_is_no_fault_of_the_one_that_runs(
     assert found.text == (
         "nobody holds its Lease: no operator runs, and its release is gone: kubectl delete lease -n old agentjobs-operator"
     )
+
+
+class NarrowServer:
+    """Leases may be read in one namespace alone, where an operator of another installation has one."""
+
+    namespace = "agents"
+
+    def request(self, verb: str, path: str) -> Reply:
+        if "/namespaces/agents/leases" in path:
+            return Reply(200, json.dumps({"items": [lease_of(OURS)]}).encode())
+        return Reply(403, b"{}")
+
+    def done(self, reply: Reply, what: str) -> Any:
+        return reply.json()
+
+    def now(self) -> datetime:
+        return NOW
+
+
+def test_whose_an_object_is_is_not_concluded_from_the_leases_of_one_namespace() -> None:
+    assert without_operator(cast(ApiServer, NarrowServer()), [marked(THEIRS)]) == ""

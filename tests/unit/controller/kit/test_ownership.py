@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 
 from agentjobs.api.meta import MANAGED_BY
+from agentjobs.api.names import installation_of, mark_of
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
 from agentjobs.controller.apiserver.watch_event import WatchEvent
-from agentjobs.controller.kit.ownership import Ownership, installation_of, mark_of
+from agentjobs.controller.kit.ownership import Ownership
 from agentjobs.controller.metrics.counters import MANAGED_ELSEWHERE, Counters
 
 OURS, THEIRS = UUID(int=1), UUID(int=2)
