@@ -14,7 +14,8 @@ from operators import Bench, bench, eventually
 from scrapes import Scrape, scrape
 
 OF_THE_QUEUE = {
-    Metric.QUEUE_DEPTH, Metric.QUEUE_READY, Metric.QUEUE_OLDEST, Metric.QUEUE_RUNNING, Metric.QUEUE_SLOTS, Metric.QUEUE_PAUSED,
+    Metric.QUEUE_DEPTH, Metric.QUEUE_READY, Metric.QUEUE_OLDEST, Metric.QUEUE_RUNNING, Metric.QUEUE_WANTED_SLOTS,
+    Metric.QUEUE_SLOTS, Metric.QUEUE_PAUSED,
     Metric.WORKERS, Metric.OUTBOX_DEPTH, Metric.OUTBOX_LAG,
 }  # fmt: skip
 LOCAL: dict[str, Any] = {"health_port": 0, "health_host": "127.0.0.1"}
@@ -48,6 +49,7 @@ async def test_the_leader_shows_the_queue_and_one_that_stands_by_does_not(cluste
                 ),
             )
             assert found.value("agentjobs_queue_ready", queue="agents") == 2
+            assert found.value("agentjobs_queue_wanted_slots", queue="agents") == 3
             assert found.value("agentjobs_queue_slots", queue="agents") == 20
             assert found.value("agentjobs_queue_paused", queue="agents") == 0
             assert found.value("agentjobs_workers", pool="default") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 import yaml
 
 from promql import ALERTS, alerts
-from tiers import leave_out
 
 RUNS = "agentjobs_worker_runs_total"
 CRASHED = RUNS + '{queue="agents",outcome="retry",reason="ExecutorCrashed",instance="w1"}'
@@ -76,14 +74,6 @@ CASES = [
     Case("AgentJobsSweepStopped", "stopped", {'agentjobs_operator_sweep_found_total{kind="stopped",instance="a"}': "_x5 1x20"}, 8, ({},)),
     Case("AgentJobsSweepStopped", "found something else", {'agentjobs_operator_sweep_found_total{kind="missed",instance="a"}': "_x5 1x20"}, 8),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def promtool() -> str:
-    """Prometheus' promtool, which comes with Debian's package ``prometheus``."""
-    return shutil.which("promtool") or leave_out(
-        "no promtool on PATH: apt-get install prometheus", always=True
-    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.alert}: {case.what}" for case in CASES])

@@ -9,27 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agentjobs.telemetry.metrics import Kind, Metric
 from charts import LEAST, Helm, Object, pick
-from promql import ALERTS, DASHBOARD, OF_THE_TARGET, alerts, labels, parsed, queries, selectors
+from promql import ALERTS, DASHBOARD, OF_THE_TARGET, alerts, labels, parsed, queries, selectors, series
 
 DOCS = Path(__file__).parents[2] / "docs"
 ON = {"metrics": {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}}
-
-
-def series() -> dict[str, frozenset[str]]:
-    """The series that operator and workers show, with their labels."""
-    found: dict[str, frozenset[str]] = {}
-    for metric in Metric:
-        own = frozenset(metric.labels)
-        if metric.kind is Kind.HISTOGRAM:
-            found |= {
-                f"{metric}_{part}": own | ({"le"} if part == "bucket" else set())
-                for part in ("bucket", "sum", "count")
-            }
-        else:
-            found[str(metric)] = own
-    return found  # fmt: skip
 
 
 @pytest.mark.parametrize("place", queries())
@@ -146,14 +130,6 @@ def test_grafanas_sidecar_finds_the_dashboard_as_it_is(helm: Helm) -> None:
 def test_both_are_off_until_they_are_asked_for(helm: Helm) -> None:
     objects: list[Object] = helm.render()
     assert not {"PrometheusRule", "ConfigMap"} & {o["kind"] for o in objects}
-
-
-def test_a_pool_that_scales_by_prometheus_asks_for_what_there_is(helm: Helm) -> None:
-    keda = {"trigger": "prometheus", "prometheus": {"serverAddress": "http://prometheus:9090"}}
-    pools = {"pools": {"default": {"autoscaling": {"type": "keda", "keda": keda}}}}
-    scaled = pick(helm.render({**LEAST, **pools}), "ScaledObject")
-    (trigger,) = scaled["spec"]["triggers"]
-    labels(parsed(trigger["metadata"]["query"]), {k: v | {"pod"} for k, v in series().items()})
 
 
 def test_each_alert_has_a_section_of_the_page_for_who_is_on_call() -> None:

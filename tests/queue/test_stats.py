@@ -51,6 +51,52 @@ async def test_depth_running_slots_and_waits_are_counted_by_queue(
     assert found.oldest_wait_seconds["agents"] < 30
 
 
+async def wanted(dsn: str, *queues: str) -> dict[str, int]:
+    """As an autoscaler that asks Postgres is told."""
+    return {queue: (await sql(dsn, f"select wanted_slots('{queue}')"))[0][0] for queue in queues}
+
+
+async def test_slots_are_wanted_for_what_runs_and_what_a_slot_could_take(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.enqueue(jobs(2))
+    await worker.claim(2)
+    await queue.enqueue(
+        jobs(3)
+        + jobs(3, session="one")
+        + jobs(2, suspend=True)
+        + jobs(5, "limited")
+        + jobs(4, "quiet")
+        + jobs(1, "new", session="two")
+    )
+    await queue.set_queue("limited", max_running=2)
+    await queue.set_queue("quiet", paused=True)
+    names = ("agents", "limited", "quiet", "new", "unknown")
+    told = {"agents": 2 + 3 + 3, "limited": 2, "quiet": 0, "new": 1, "unknown": 0}
+    assert await wanted(dsn, *names) == told
+    assert {**(await stats(queue)).wanted, "unknown": 0} == told
+    await queue.admit()
+    told["agents"] = 2 + 3 + 1  # two of the session are behind the third
+    await sql(
+        dsn,
+        "update waiting set state = 'q' where ctid = (select min(ctid) from waiting where state = 'r' and queue = 'agents')",
+    )
+    assert await wanted(dsn, *names) == told, "one in quarantine wants a slot, too"
+    assert {**(await stats(queue)).wanted, "unknown": 0} == told
+
+
+async def test_what_runs_wants_its_slots_though_the_queue_is_paused_or_its_limit_was_lowered(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await queue.enqueue(jobs(3))
+    await worker.claim(3)
+    await queue.enqueue(jobs(4))
+    await queue.set_queue("agents", max_running=1)
+    assert await wanted(dsn, "agents") == (await stats(queue)).wanted == {"agents": 3}
+    await queue.set_queue("agents", paused=True, max_running=9)
+    assert await wanted(dsn, "agents") == (await stats(queue)).wanted == {"agents": 3}
+
+
 async def test_a_job_that_no_slot_could_take_is_not_ready(queue: Queue, worker: TestWorker) -> None:
     await queue.enqueue(jobs(3, session="one") + jobs(2, "quiet"))
     await queue.admit()

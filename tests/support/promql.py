@@ -21,6 +21,7 @@ from promql_parser import (
     VectorSelector,
 )
 
+from agentjobs.telemetry.metrics import Kind, Metric
 from charts import CHART
 
 ALERTS = CHART / "files" / "alerts.yaml"
@@ -46,6 +47,21 @@ def parsed(query: str) -> Expr:
     if "$" in query:
         raise ValueError(f"{query}: a variable that is not known")
     return promql_parser.parse(query)
+
+
+def series() -> dict[str, frozenset[str]]:
+    """The series that operator and workers show, with their labels."""
+    found: dict[str, frozenset[str]] = {}
+    for metric in Metric:
+        own = frozenset(metric.labels)
+        if metric.kind is Kind.HISTOGRAM:
+            found |= {
+                f"{metric}_{part}": own | ({"le"} if part == "bucket" else set())
+                for part in ("bucket", "sum", "count")
+            }
+        else:
+            found[str(metric)] = own
+    return found  # fmt: skip
 
 
 def _below(node: Expr) -> Iterator[Expr]:

@@ -42,18 +42,6 @@ default
 {{- end -}}
 {{- end }}
 
-{{/* SQL for KEDA: jobs of the pool's queues that are ready or run. State r: ready; q: ready, in quarantine. */}}
-{{- define "agentjobs.depthQuery" -}}
-{{- $names := keys .queues | sortAlpha -}}
-{{- $queues := printf "'%s'" (join "', '" $names) -}}
-select (select count(*) from agentjobs.waiting where state in ('r', 'q') and queue in ({{ $queues }})) + (select count(*) from agentjobs.running where queue in ({{ $queues }}))
-{{- end }}
-
-{{- define "agentjobs.depthPromQL" -}}
-{{- $names := keys .queues | sortAlpha | join "|" -}}
-max(sum by (pod) (agentjobs_queue_depth{queue=~"{{ $names }}",state="Queued"} or agentjobs_queue_running{queue=~"{{ $names }}"}))
-{{- end }}
-
 {{/* The queue of `helm test`: the one that is named; else agents, or the first that a pool of this release serves. */}}
 {{- define "agentjobs.testQueue" -}}
 {{- $served := list -}}

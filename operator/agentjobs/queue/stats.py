@@ -52,14 +52,22 @@ with waits as materialized (
   depth as (
     select coalesce(named.queue, %(other)s) as queue, agentjobs.state_name(w.state, w.started) as state, sum(w.n) as n,
            max(w.oldest) as oldest,
-           sum(case when w.state in ('r', 'n') and q.paused_at is null then w.n else 0 end) as ready
+           sum(case when w.state in ('r', 'q', 'n') and q.paused_at is null then w.n else 0 end) as ready
     from waits w left join named on named.queue = w.queue left join agentjobs.queue q on q.name = w.queue group by 1, 2),
+  wanted as (
+    select coalesce(named.queue, %(other)s) as queue, sum(greatest(x.running, least(x.running + x.ready, q.max_running))) as n
+    from (select queue, sum(running) as running, sum(ready) as ready from (
+            select queue, n as running, 0 as ready from runs
+            union all select w.queue, 0, w.n from waits w left join agentjobs.queue q on q.name = w.queue
+                      where w.state in ('r', 'q', 'n') and q.paused_at is null) each group by 1) x
+    left join named on named.queue = x.queue left join agentjobs.queue q on q.name = x.queue group by 1),
   pools as (select pool, count(*) as n from live group by 1 order by 2 desc, 1 limit %(most)s)
 select (select coalesce(json_agg(queue), '[]') from named),
        (select coalesce(json_agg(json_build_array(queue, state, n, oldest, ready)), '[]') from depth),
        (select coalesce(json_agg(json_build_array(x.queue, x.n)), '[]') from (
           select coalesce(named.queue, %(other)s) as queue, sum(r.n) as n
           from runs r left join named on named.queue = r.queue group by 1) x),
+       (select coalesce(json_agg(json_build_array(queue, n)), '[]') from wanted),
        (select coalesce(json_agg(json_build_array(s.queue, s.n)), '[]') from slots s join named on named.queue = s.queue),
        (select coalesce(json_agg(q.name), '[]') from agentjobs.queue q join named on named.queue = q.name
          where q.paused_at is not null),
@@ -82,6 +90,8 @@ class QueueStats:
     oldest_wait_seconds: Mapping[str, float]
     """How long the oldest ready job has waited; 0: none is ready."""
     running: Mapping[str, int]
+    wanted: Mapping[str, int]
+    """Slots that the queue could use now: its running jobs, and the ready ones that its limit leaves room for (SQL: wanted_slots)."""
     slots: Mapping[str, int]
     """Slots of all live workers."""
     paused: Mapping[str, bool]
@@ -102,7 +112,7 @@ async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueS
     waits = await _waits(db)
     stale, lag = await _stale(db)
     params = {"expiry": expiry, "most": most, "other": other, "waits": dumps(waits)}
-    ((names, depth, running, slots, paused, workers, blocked),) = await db.fetch(REST, params)
+    ((names, depth, running, wanted, slots, paused, workers, blocked),) = await db.fetch(REST, params)
     zero = dict.fromkeys(names, 0)
     oldest: dict[str, float] = dict.fromkeys(names, 0.0)
     able = dict(zero)
@@ -115,6 +125,7 @@ async def read(db: Database, expiry: timedelta, most: int, other: str) -> QueueS
         ready=able,
         oldest_wait_seconds=oldest,
         running=zero | {queue: int(n) for queue, n in running},
+        wanted=zero | {queue: int(n) for queue, n in wanted},
         slots=zero | {queue: int(n) for queue, n in slots},
         paused={queue: queue in set(paused) for queue in names},
         workers={pool: int(n) for pool, n in workers},

@@ -80,6 +80,12 @@ class Metric(StrEnum):
         _QUEUE,
     )
     QUEUE_RUNNING = ("agentjobs_queue_running", Kind.GAUGE, "Jobs that run.", _QUEUE)
+    QUEUE_WANTED_SLOTS = (
+        "agentjobs_queue_wanted_slots",
+        Kind.GAUGE,
+        "Slots that the queue could use now, by which pools are scaled: its running jobs and its ready ones, as far as its limit goes.",
+        _QUEUE,
+    )
     QUEUE_SLOTS = ("agentjobs_queue_slots", Kind.GAUGE, "Slots of all live workers.", _QUEUE)
     QUEUE_PAUSED = ("agentjobs_queue_paused", Kind.GAUGE, "1 while the queue is paused.", _QUEUE)
     WORKERS = ("agentjobs_workers", Kind.GAUGE, "Live workers: those whose heartbeat is young.", {"pool": ""})

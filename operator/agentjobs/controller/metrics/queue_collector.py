@@ -64,6 +64,7 @@ def of(stats: QueueStats) -> Iterable[Family]:
     yield family(Metric.QUEUE_READY, _by_name(stats.ready))
     yield family(Metric.QUEUE_OLDEST, _by_name(stats.oldest_wait_seconds))
     yield family(Metric.QUEUE_RUNNING, _by_name(stats.running))
+    yield family(Metric.QUEUE_WANTED_SLOTS, _by_name(stats.wanted))
     yield family(Metric.QUEUE_SLOTS, _by_name(stats.slots))
     yield family(Metric.QUEUE_PAUSED, _by_name(stats.paused))
     yield family(Metric.WORKERS, _by_name(stats.workers))

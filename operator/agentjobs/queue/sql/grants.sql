@@ -34,7 +34,8 @@ begin
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
       ('model_health', '@operator@, @web@, @read@'), ('open_breakers', '@operator@, @web@, @read@'),
       ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'), ('queues', '@web@'),
-      ('board', '@web@, @read@'), ('series', '@web@, @read@'), ('show', '@web@, @app@'), ('want_output', '@web@'),
+      ('board', '@web@, @read@'), ('wanted_slots', '@read@'), ('series', '@web@, @read@'),
+      ('show', '@web@, @app@'), ('want_output', '@web@'),
       ('list', '@web@'), ('list_ids', '@web@'), ('job_at', '@web@'), ('audit_page', '@web@'), ('schedule_page', '@web@'),
       ('control', '@web@, @app@'), ('set_queue', '@web@'), ('reset_model', '@web@'), ('act_on_jobs', '@web@'), ('erase', '@web@'),
       ('enqueue', '@app@'), ('await_ends', '@app@'), ('answer', '@app@')
@@ -57,7 +58,7 @@ begin
   grant select (pool, queues, beat_at) on agentjobs.worker to @operator@;
   grant select (id, queue, state, started_at, since, target) on agentjobs.waiting to @operator@;
   grant select (queue) on agentjobs.running to @operator@;
-  grant select (name, paused_at) on agentjobs.queue to @operator@;
+  grant select (name, paused_at, max_running) on agentjobs.queue to @operator@;
   -- `agentjobs migrate status` in an operator's pod
   grant select on agentjobs.migration, agentjobs.bundle to @operator@;
 end $do$;
