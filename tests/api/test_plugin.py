@@ -322,6 +322,37 @@ def test_schedules_are_listed_triggered_foretold_and_filled(
     )
 
 
+def test_a_schedule_is_suspended_and_resumed_by_its_name(
+    cluster: Cluster, namespace: str, plugin: Plugin
+) -> None:
+    put(cluster, namespace, {"both": {"state": "Queued"}})
+    for name in ("nightly", "both"):
+        cluster.apply({"apiVersion": "agentjobs.dev/v1alpha1", "kind": "ScheduledAgentJob", "metadata": {"name": name},
+                       "spec": {"schedule": "0 3 * * *", "jobTemplate": {"spec": job("x")["spec"]}}}, namespace)  # fmt: skip
+
+    def suspended(kind: str, name: str) -> bool:
+        return bool(cluster.get(kind, name, namespace)["spec"].get("suspend"))
+
+    told = plugin("suspend", "nightly", "--because=a test").stdout
+    assert told == "scheduledagentjob.agentjobs.dev/nightly suspended\n"
+    assert suspended("saj", "nightly")
+    said = json.loads(
+        cluster.get("saj", "nightly", namespace)["metadata"]["annotations"]["agentjobs.dev/act"]
+    )
+    assert (said["by"], said["verb"], said["reason"]) == (USER, "suspend", "a test")
+    assert "suspended already" in plugin("suspend", "saj/nightly", status=1).stderr
+    plugin("resume", "scheduledagentjob.agentjobs.dev/nightly")
+    assert not suspended("saj", "nightly")
+
+    plugin("suspend", "both")
+    assert suspended("aj", "both")
+    assert not suspended("saj", "both"), "a job of that name goes first"
+    plugin("resume", "agentjob.agentjobs.dev/both")
+    assert not suspended("aj", "both")
+    assert "there are suspend and resume" in plugin("cancel", "schedule/both", status=1).stderr
+    assert "agentjob" in plugin("cancel", "nightly", status=1).stderr, "cancel means jobs"
+
+
 def test_the_doctor_tells_what_he_sees_and_what_he_may_not_look_at(
     cluster: Cluster, namespace: str, plugin: Plugin
 ) -> None:

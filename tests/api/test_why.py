@@ -120,7 +120,7 @@ ROWS = (
         ("has no attribute 'misssing'. It has: ", "root_agent")),
     Row("unknown-model", inline("gemini-missing", "missing"), "Failed", "ModelNotFound", ("no such model here",)),
     Row("blocked", echo("echo:block SAFETY"), "Failed", "ModelSafetyBlocked", ("SAFETY",)),
-    Row("bad-key", inline("gemini-key", "key"), "", "ModelAuthFailed", ("correct the pool's model key", "To do:     Correct the model's key"),
+    Row("bad-key", inline("gemini-key", "key"), "", "ModelAuthFailed", ("correct the pool's model key", "To do:     Set or correct the model's key"),
         ("Breaker:   gemini-key in pool default: open for", "next try")),
     Row("rate-limit", inline("gemini-limit", "limit"), "", "ModelRateLimited", ("goes on at", "Nothing: it goes on by itself"),
         ("Breaker:   gemini-limit in pool default: open for",)),
@@ -163,7 +163,7 @@ ROWS = (
 FINDINGS = [row.name for row in ROWS].index("worker-killed") + 1
 """The rows of the table of findings: what they say first is of the cause."""
 SCHEDULES: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]] = {
-    "asleep": ({"schedule": "0 * * * *", "suspend": True}, (": Suspended", "kubectl patch saj asleep", "kubectl agentjobs trigger asleep")),
+    "asleep": ({"schedule": "0 * * * *", "suspend": True}, (": Suspended", "kubectl agentjobs resume schedule/asleep", "kubectl agentjobs trigger asleep")),
     "nowhere": ({"schedule": "0 * * * *", "timeZone": "Europe/Berln"}, (": Refused (UnknownTimeZone)", "Europe/Berln")),
     "missed": ({"scheduledTime": "2026-01-01T00:00:00Z", "missedRunPolicy": "Skip"}, (": Finished (OneShotMissed)", "trigger missed")),
     "hourly": ({"schedule": "0 * * * *"}, (": Active", "Next:      in ", "Nothing: it goes on by itself")),

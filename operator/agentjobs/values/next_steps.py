@@ -13,7 +13,8 @@ from agentjobs.values.setting_names import ANY, both_names
 
 GOES_ON = "Nothing: it goes on by itself"
 KEY_REFUSED = (
-    "Correct the model's key in the pool's Secret and restart its workers: the job goes on by itself then"
+    "Set or correct the model's key in the pool's Secret (pools.<name>.env of the chart names it), and restart its workers: the job goes "
+    "on by itself then"
 )
 ITS_OWN = "It is tried again by itself. An error of the agent's own comes again: mend it, or give the job up"
 INPUT_UNAVAILABLE = (
@@ -75,10 +76,14 @@ _FIRST = {
     Reason.INPUT_DEADLINE_EXCEEDED.value: "Run it once more: it asks again",
     Reason.BUDGET_EXCEEDED.value: "A retry has the same budget: submit a new job with more, or run it once more",
     Reason.MODULE_NOT_ALLOWED.value: (
-        f"Have the pool allow the module ({both_names('modules')}), then run it once more"
+        f"Where its name is wrong, submit a new job. Else have the pool allow the module ({both_names('modules')}), then run it once more"
     ),
     Reason.MODEL_NOT_ALLOWED.value: (
-        f"Have the pool allow the model ({both_names('models')}), then run it once more"
+        f"Where its name is wrong, submit a new job. Else have the pool allow the model ({both_names('models')}), then run it once more"
+    ),
+    Reason.AGENT_NOT_FOUND.value: (
+        "Where agent.module is wrong, submit a new job. Else build what it names into the pool's image, under a new tag, then run it "
+        "once more"
     ),
     Reason.WORKER_LOST.value: "Look at what its tools do to their worker (memory, exits), then run it once more",
     Reason.OUT_OF_MEMORY.value: (

@@ -1,4 +1,4 @@
-"""Acts on AgentJobs: which jobs each act is for, and the patch that asks for it. Pure."""
+"""Acts on AgentJobs and schedules: which objects each act is for, and the patch that asks for it. Pure."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ CANCEL = Act(Verb.CANCEL, "cancel", "cancelled")
 SUSPEND = Act(Verb.SUSPEND, "suspend", "suspended")
 RESUME = Act(Verb.RESUME, "resume", "resumed")
 DELETE = Act(Verb.DELETE, "delete", "deleted")
+OF_SCHEDULES = (SUSPEND, RESUME)
+"""Acts that are for schedules, too."""
+SCHEDULE = "scheduledagentjob"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,10 @@ class Author:
 
 
 def unfit(act: Act, job: JsonObject) -> str:
-    """Why the act would change nothing of this job, as the end of a sentence. Empty: it is for it."""
+    """Why the act would change nothing of this job or schedule, as the end of a sentence. Empty: it is for it."""
     spec, status = job.get("spec") or {}, job.get("status") or {}
+    if kind_of(job) == SCHEDULE and act not in OF_SCHEDULES:
+        return f"is a schedule; of a schedule there are {' and '.join(one.word for one in OF_SCHEDULES)}"
     state = str(status.get("state") or "")
     shown = state or "not seen by the operator yet"
     if act.verb is Verb.DELETE:
@@ -65,6 +70,11 @@ def unfit(act: Act, job: JsonObject) -> str:
     if act.verb is Verb.SUSPEND:
         return "is suspended already" if spec.get("suspend") else ""
     return "" if spec.get("suspend") else "is not suspended"
+
+
+def kind_of(obj: JsonObject) -> str:
+    """The kind of an object that was read, in small letters."""
+    return str(obj.get("kind") or "agentjob").lower()
 
 
 def asked(job: JsonObject) -> bool:
@@ -101,9 +111,10 @@ def precise(at: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A job that an act is not for."""
+    """A job or schedule that an act is not for."""
 
     name: str
+    kind: str
     words: str
     """Which job, and why: a sentence without its end."""
     asked: bool
@@ -125,8 +136,8 @@ def plan_of(act: Act, found: Iterable[JsonObject]) -> Plan:
     for job in found:
         if why := unfit(act, job):
             metadata = job["metadata"]
-            words = f"agentjob {metadata['namespace']}/{metadata['name']} {why}"
-            others.append(Unfit(metadata["name"], words, why == ASKED))
+            words = f"{kind_of(job)} {metadata['namespace']}/{metadata['name']} {why}"
+            others.append(Unfit(metadata["name"], kind_of(job), words, why == ASKED))
         else:
             fit.append(slim(job))
     fit.sort(key=lambda job: (job["metadata"].get("creationTimestamp") or "", job["metadata"]["name"]))
@@ -139,6 +150,7 @@ def slim(job: JsonObject) -> dict[str, Any]:
     return {
         "metadata": {key: metadata.get(key) for key in ("name", "namespace", "uid", "creationTimestamp")},
         "state": (job.get("status") or {}).get("state"),
+        "kind": job.get("kind"),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from agentjobs.api.names import GROUP, VERSION
-from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.kubectl.proxy import PATHS, connected, kubectl_proxy
 from agentjobs.cli.kubectl.reply import Reply, RequestRefused, ahead_of, refused, reply_of, unreachable
 from agentjobs.cli.kubectl.where import Where
@@ -36,6 +36,10 @@ MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "kubectl-agentjobs"
 JOBS, SCHEDULES = "agentjobs", "scheduledagentjobs"
 KINDS = {JOBS: "agentjob", SCHEDULES: "scheduledagentjob"}
+_NAMES_OF_KINDS = {
+    **dict.fromkeys(("job", "aj", "agentjob", "agentjobs"), JOBS),
+    **dict.fromkeys(("schedule", "saj", "scheduledagentjob", "scheduledagentjobs"), SCHEDULES),
+}
 API = f"/apis/{GROUP}/{VERSION}"
 
 
@@ -205,6 +209,31 @@ class ApiServer:
         :raises Unavailable: it is not found, or there is no answer.
         """
         return self.done(self.request("GET", self.path_of(resource, name)), resource, name)
+
+    def named(self, name: str, *, also_schedules: bool = True) -> tuple[str, str, JsonObject]:
+        """The resource, name and object that a user means: ``NAME`` of a job, or else of a schedule; or ``schedule/NAME``; or as
+        ``kubectl get -o name`` prints it.
+
+        :param also_schedules: a bare name may be a schedule's, where no job has it.
+        :raises BadInput: the kind before the name is another.
+        :raises Unavailable: there is none, or there is no answer.
+        """
+        kind, slash, rest = name.rpartition("/")
+        if slash:
+            if (resource := _NAMES_OF_KINDS.get(kind.lower().partition(".")[0])) is None:
+                raise BadInput(
+                    f"{name[:80]!r}: the kind {kind[:40]!r} is unknown here; there are job and schedule."
+                )
+            return resource, rest, self.get(resource, rest)
+        try:
+            return JOBS, name, self.get(JOBS, name)
+        except RequestRefused as error:
+            if not also_schedules or error.reply.cause() != "NotFound":
+                raise
+            reply = self.request("GET", self.path_of(SCHEDULES, name))
+            if not reply.ok:
+                raise
+            return SCHEDULES, name, reply.json()
 
     def list(
         self, resource: str, query: Query | None = None, *, everywhere: bool = False

@@ -11,7 +11,10 @@ from agentjobs.cli.flags import argument, option
 from agentjobs.cli.kubectl.filters import STATES, JobFilter, since_of, states_of
 from agentjobs.values.durations import seconds_of
 
-Names = Annotated[list[str] | None, argument(metavar="NAME...", help="AgentJobs by name.")]
+Names = Annotated[
+    list[str] | None,
+    argument(metavar="NAME...", help="AgentJobs by name, also as kubectl get -o name prints them."),
+]
 Name = Annotated[str, argument(metavar="NAME", help="The AgentJob.")]
 State = Annotated[
     list[str] | None,

@@ -84,8 +84,7 @@ def _todo(schedule: JsonObject, around: Surroundings, now: datetime, state: str,
     elif condition_of(schedule, "Accepted").get("status") == "False":
         yield f"Correct it in place: kubectl edit saj {name}{flags}"
     elif state == "Suspended":
-        patch = """--type=merge -p '{"spec":{"suspend":false}}'"""
-        yield f"Let it go on: kubectl patch saj {name}{flags} {patch}"
+        yield f"Let it go on: kubectl agentjobs resume schedule/{name}{flags}"
         yield f"Or run it once now: {trigger}"
     elif state == "Finished":
         yield f"It has had its one time. Run it once more: {trigger}"

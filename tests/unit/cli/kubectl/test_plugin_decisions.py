@@ -87,6 +87,10 @@ def test_a_job_is_meant_that_was_created_or_ended_since(since: str, matches: boo
         (acts.RESUME, job("Queued"), "is not suspended"),
         (acts.RESUME, job("Suspended", suspend=True), ""),
         (acts.DELETE, job("Complete"), ""),
+        (acts.SUSPEND, {"kind": "ScheduledAgentJob", "metadata": {}, "spec": {}}, ""),
+        (acts.RESUME, {"kind": "ScheduledAgentJob", "metadata": {}, "spec": {"suspend": True}}, ""),
+        (acts.RESUME, {"kind": "ScheduledAgentJob", "metadata": {}, "spec": {}}, "is not suspended"),
+        (acts.CANCEL, {"kind": "ScheduledAgentJob", "metadata": {}, "spec": {}}, "there are suspend and resume"),
     ],
 )  # fmt: skip
 def test_an_act_is_for_the_jobs_that_it_changes(act: acts.Act, found: dict[str, Any], why: str) -> None:

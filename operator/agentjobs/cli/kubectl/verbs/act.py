@@ -1,4 +1,4 @@
-"""``retry``, ``cancel``, ``suspend``, ``resume`` and ``delete``: acts on one job, or on all that a filter means."""
+"""``retry``, ``cancel``, ``suspend``, ``resume`` and ``delete``: acts on one job, or on all that a filter means; the two in the middle also on schedules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentjobs.cli.flags import confirm, echo
 from agentjobs.cli.kubectl import acts
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl.acts import Act, Author, Plan, patch_of, plan_of, question
-from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
+from agentjobs.cli.kubectl.apiserver import JOBS, SCHEDULES, ApiServer
 from agentjobs.cli.kubectl.checks import without_operator
 from agentjobs.cli.kubectl.filters import JobFilter
 from agentjobs.cli.kubectl.pace import Count, carry_out, interruptible
@@ -49,8 +49,14 @@ retry = _verb(
 cancel = _verb(
     acts.CANCEL, "End jobs: waiting ones at once, running ones after a grace. It cannot be taken back."
 )
-suspend = _verb(acts.SUSPEND, "Keep jobs from starting; a running attempt is stopped and refunded.")
-resume = _verb(acts.RESUME, "Let suspended jobs go on.")
+suspend = _verb(
+    acts.SUSPEND,
+    """Keep jobs from starting; a running attempt is stopped and refunded. Or keep a schedule from creating jobs.
+
+    A NAME may be that of a schedule, too; where there is a job of that name, write schedule/NAME.
+    """,
+)
+resume = _verb(acts.RESUME, "Let suspended jobs go on, or a suspended schedule.")
 delete = _verb(acts.DELETE, "Delete jobs. One that has not ended is cancelled by that.")
 
 
@@ -71,7 +77,7 @@ def _act(
             raise BadInput(
                 f"Which? Name jobs, give a filter such as --state Failed, or --all: kubectl agentjobs {act.word} --help"
             )
-        found = _found(server, names, meant)
+        found = _found(act, server, names, meant)
         if names and act is not acts.DELETE:
             named = list(found)
             if why := without_operator(server, named):
@@ -81,7 +87,7 @@ def _act(
         if names and plan.unfit:
             first = plan.unfit[0]
             raise Unavailable(
-                f"{first.words}. Look with: kubectl agentjobs why {first.name} -n {server.namespace}{where.shown()}"
+                f"{first.words}. Look with: kubectl agentjobs why {_prefix(first.kind)}{first.name} -n {server.namespace}{where.shown()}"
             )
         before = sum(one.asked for one in plan.unfit)
         asked = f" ({before:,} are asked already)" if before else ""
@@ -99,11 +105,18 @@ def _act(
         _carry_out(act, server, plan, acting.because, spread_seconds, quiet=several)
 
 
-def _found(server: ApiServer, names: list[str] | None, meant: JobFilter) -> Iterator[dict[str, Any]]:
+def _found(
+    act: Act, server: ApiServer, names: list[str] | None, meant: JobFilter
+) -> Iterator[dict[str, Any]]:
     if names:
-        yield from (server.get(JOBS, name) for name in dict.fromkeys(names))
+        for name in dict.fromkeys(names):
+            yield server.named(name, also_schedules=act in acts.OF_SCHEDULES)[2]
         return
     yield from (job for job in server.list(JOBS, meant.query()) if meant.matches(job))
+
+
+def _prefix(kind: str) -> str:
+    return "schedule/" if kind == acts.SCHEDULE else ""
 
 
 def _scope(server: ApiServer, meant: JobFilter) -> str:
@@ -128,8 +141,9 @@ def _carry_out(
 
     def request_for(job: dict[str, Any]) -> Callable[[], Reply]:
         patch = patch_of(act, author, server.now())
+        resource = SCHEDULES if acts.kind_of(job) == acts.SCHEDULE else JOBS
         if act is not acts.DELETE:
-            return lambda: server.patch(JOBS, job, patch)
+            return lambda: server.patch(resource, job, patch)
 
         def remove() -> Reply:
             """Says who and why before the object goes: the operator takes it from the object's last state."""
@@ -143,7 +157,7 @@ def _carry_out(
 
     def done(job: dict[str, Any]) -> None:
         if not quiet:
-            echo(f"agentjob.agentjobs.dev/{job['metadata']['name']} {_word(act)}")
+            echo(f"{acts.kind_of(job)}.agentjobs.dev/{job['metadata']['name']} {_word(act)}")
 
     def progress(count: Count) -> None:
         echo(f"{count.handled:,} of {total:,} {act.done}", err=True)

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from agentjobs.cli.errors import BadInput
 from agentjobs.cli.flags import argument, echo
 from agentjobs.cli.kubectl import options as o
 from agentjobs.cli.kubectl import output
-from agentjobs.cli.kubectl.apiserver import JOBS, SCHEDULES, ApiServer
+from agentjobs.cli.kubectl.apiserver import JOBS, ApiServer
 from agentjobs.cli.kubectl.output import Column
-from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.surroundings import around_schedule, events_of, surroundings_of
 from agentjobs.cli.kubectl.where import Where
 from agentjobs.cli.kubectl.why import answer_of, told
@@ -31,7 +29,7 @@ def why(where: Where, name: WhyName, form: o.Output = "") -> None:
     """
     output.checked_object(form)
     with ApiServer.open(where) as server:
-        resource, name, obj = _named(server, name)
+        resource, name, obj = server.named(name)
         if resource == JOBS:
             around, history = surroundings_of(server, obj)
             now = server.now()
@@ -44,36 +42,6 @@ def why(where: Where, name: WhyName, form: o.Output = "") -> None:
         echo(output.written(form, answer.as_json()))
         return
     echo(told(answer, now, output.terminal_width(), most_runs=WHY_RUNS))
-
-
-def _named(server: ApiServer, name: str) -> tuple[str, str, JsonObject]:
-    """The resource, name and object that a user means: a job, or else a schedule.
-
-    :raises BadInput: the kind before the name is another.
-    :raises Unavailable: there is none, or there is no answer.
-    """
-    kind, slash, rest = name.rpartition("/")
-    if slash:
-        if (resource := _KINDS.get(kind.lower().partition(".")[0])) is None:
-            raise BadInput(
-                f"{name[:80]!r}: the kind {kind[:40]!r} is unknown here; there are job and schedule."
-            )
-        return resource, rest, server.get(resource, rest)
-    try:
-        return JOBS, name, server.get(JOBS, name)
-    except RequestRefused as error:
-        if error.reply.cause() != "NotFound":
-            raise
-        reply = server.request("GET", server.path_of(SCHEDULES, name))
-        if not reply.ok:
-            raise
-        return SCHEDULES, name, reply.json()
-
-
-_KINDS = {
-    **dict.fromkeys(("job", "aj", "agentjob", "agentjobs"), JOBS),
-    **dict.fromkeys(("schedule", "saj", "scheduledagentjob", "scheduledagentjobs"), SCHEDULES),
-}
 
 
 def describe(where: Where, name: o.Name) -> None:

@@ -88,7 +88,7 @@ create or replace function breaker_message(b model_breaker) returns text languag
       when b.kind = 'u' then 'model ' || b.model || ' is unavailable to pool ' || b.pool || ' since ' || iso_time(b.since) || ' ('
                              || counted(b.failures, 'failure') || ' in a row, the last: ' || b.reason || '); one job probes it at '
                              || iso_time(b.probe_at) || ', the others follow when it answers'
-      else 'the provider refuses the key of pool ' || b.pool || ' for model ' || b.model || ' since ' || iso_time(b.since)
+      else 'the key of pool ' || b.pool || ' for model ' || b.model || ' is missing or refused since ' || iso_time(b.since)
            || ' (' || counted(b.failures, 'time') || '); correct the pool''s model key; one job probes it at ' || iso_time(b.probe_at)
            || ', or when a worker starts' end
 $$;
