@@ -353,6 +353,14 @@ def test_a_schedule_is_suspended_and_resumed_by_its_name(
     assert "agentjob" in plugin("cancel", "nightly", status=1).stderr, "cancel means jobs"
 
 
+def test_the_namespace_of_jobs_without_an_object_says_what_lists_them(
+    cluster: Cluster, namespace: str, plugin: Plugin
+) -> None:
+    for verb in ("list", "why"):
+        command = (verb, "some-uid") if verb == "why" else (verb,)
+        assert "kubectl get agentruns -n -" in Plugin(cluster, "-", USER)(*command, status=2).stderr
+
+
 def test_the_doctor_tells_what_he_sees_and_what_he_may_not_look_at(
     cluster: Cluster, namespace: str, plugin: Plugin
 ) -> None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from agentjobs.api.meta import format_time
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckKind, ClaimedJob, ModelReport, NewJob, RetryPolicy, State
+from agentjobs.queue.records import (
+    Ack,
+    AckKind,
+    ClaimedJob,
+    ModelReport,
+    NewJob,
+    ObjectRef,
+    RetryPolicy,
+    State,
+)
+from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.values.reasons import Reason
+from agentjobs.web.runs import Runs as WebRuns
 from model_jobs import (
     ANSWERED,
     DOWN,
@@ -634,3 +646,18 @@ async def test_h6_a_result_that_cannot_be_stored_spoils_no_breaker(queue: Queue,
     result = await worker.step([heard(good, REFUSED), answer], {})
     assert len(result.answers) == 2
     assert (await open_breaker(queue)).failures == 1
+
+
+async def test_a_namespace_sees_the_breaker_that_holds_up_its_modules(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    """A module's model is known by what its runs have said, not by its jobs."""
+    job = replace(module_job("planner.agent:root"), ref=ObjectRef("c", "team", "trip"))
+    await queue.enqueue([job])
+    await hear(worker, [await worker.one()], REFUSED)
+    assert (await shown(queue, job)).reason == Reason.MODEL_AUTH_FAILED
+    assert "module:planner.agent:root" in (await open_breaker(queue)).targets
+    runs = WebRuns(queue, await Transcripts.open(dsn))
+    for namespace, seen in ((None, [MODEL]), ("team", [MODEL]), ("other", [])):
+        found = await runs.models(namespace)
+        assert [one.status.model for one in found.items] == seen, namespace

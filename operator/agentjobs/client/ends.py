@@ -82,7 +82,9 @@ class Ends:
                 return await caller
         except TimeoutError:
             trouble = f"; the last look failed: {self._trouble}" if self._trouble else ""
-            raise TimeoutError(f"job {uid} has not ended within {seconds:g} s{trouble}") from None
+            raise TimeoutError(
+                f"job {uid} has not ended within {seconds:g} s{trouble}; why: agentjobs why {uid}"
+            ) from None
         finally:
             awaited.callers.discard(caller)
             if not awaited.callers and self._awaited.get(uid) is awaited:

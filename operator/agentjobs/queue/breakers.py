@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,8 @@ class Breaker:
     """Running jobs that the breaker has let through."""
     blocked: int
     """Jobs that wait for the model, in all queues (column ``held``)."""
+    targets: Sequence[str]
+    """What it may hold up: the models of inline agents, and modules (``module:NAME``) that were heard to call the model."""
 
 
 class Breakers:
@@ -53,7 +55,7 @@ class Breakers:
     async def model_health(self) -> list[Breaker]:
         """All breakers. A model that answers has none."""
         rows = await self._db.fetch(
-            "select pool, model, kind, failures, since, reason, probe_at, allowed, running, held"
+            "select pool, model, kind, failures, since, reason, probe_at, allowed, running, held, targets"
             " from agentjobs.model_health()"
         )
         return [Breaker(*row) for row in rows]

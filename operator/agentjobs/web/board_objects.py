@@ -7,7 +7,7 @@ its own unfinished jobs use. Counts are its own; slots, limits and pauses are th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
 from agentjobs.queue.board import Board, QueueOnBoard, WorkerOnBoard
@@ -67,12 +67,14 @@ def model_of(breaker: Breaker, namespace: str | None) -> Model:
     )
 
 
-def users_of(breaker: Breaker, namespace: str) -> JobFilter:
-    """The namespace's unfinished jobs that the breaker may hold up."""
+def users_of(breaker: Breaker, namespace: str) -> Iterator[JobFilter]:
+    """The namespace's unfinished jobs that the breaker may hold up: inline agents by their model, modules by their name."""
     place = place_of(namespace)
-    if breaker.model.startswith(MODULE):
-        return JobFilter(place, UNFINISHED, agent=breaker.model.removeprefix(MODULE))
-    return JobFilter(place, UNFINISHED, model=breaker.model)
+    for target in dict.fromkeys((breaker.model, *breaker.targets)):
+        if target.startswith(MODULE):
+            yield JobFilter(place, UNFINISHED, agent=target.removeprefix(MODULE))
+        else:
+            yield JobFilter(place, UNFINISHED, model=target)
 
 
 def dns_name(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from agentjobs.queue.board import Board, BoardCounts, SeriesKey
@@ -189,9 +190,13 @@ class Runs:
         return RunAuditList(metadata=ListMetadata(continue_=more), items=[audit_of(row) for row in rows])
 
     async def _uses(self, namespace: str, breaker: Breaker) -> bool:
-        wanted = users_of(breaker, namespace)
-        page: JobPage = await self._boards.read(("uses", wanted), lambda: self._queue.jobs(wanted, limit=1))
-        return bool(page.jobs)
+        for wanted in users_of(breaker, namespace):
+            page: JobPage = await self._boards.read(
+                ("uses", wanted), partial(self._queue.jobs, wanted, limit=1)
+            )
+            if page.jobs:
+                return True
+        return False
 
 
 def _place(view: JobView) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from agentjobs.cli.errors import BadInput, Unavailable
 from agentjobs.cli.kubectl.proxy import PATHS, connected, kubectl_proxy
 from agentjobs.cli.kubectl.reply import Reply, RequestRefused, ahead_of, refused, reply_of, unreachable
 from agentjobs.cli.kubectl.where import Where
+from agentjobs.web.names import NO_OBJECT
 
 JsonObject = dict[str, Any]
 Query = Mapping[str, str]
@@ -199,7 +200,15 @@ class ApiServer:
     # objects -------------------------------------------------------------------------------------------
 
     def path_of(self, resource: str, name: str = "", *, everywhere: bool = False, namespace: str = "") -> str:
-        """The path of a resource's list, or of one object."""
+        """The path of a resource's list, or of one object.
+
+        :raises BadInput: the namespace is that of jobs without an object.
+        """
+        if not everywhere and (namespace or self.namespace) == NO_OBJECT:
+            raise BadInput(
+                f"namespace {NO_OBJECT!r} is that of jobs without an object, which programs enqueue. List them: kubectl get agentruns "
+                f"-n {NO_OBJECT}; of one: kubectl agentjobs result, logs or transcript UID -n {NO_OBJECT}; on the database: agentjobs list, why."
+            )
         scope = "" if everywhere else f"/namespaces/{quote(namespace or self.namespace, safe='')}"
         return f"{API}{scope}/{resource}" + (f"/{quote(name, safe='')}" if name else "")
 

@@ -53,7 +53,7 @@ def findings_of(job: JsonObject, around: Surroundings, now: datetime) -> Iterato
             "Behind", f"agentjob {around.holder} holds its session {spec.get('sessionID') or ''}".strip()
         )
     yield Finding("Attempts", _attempts(spec, status, now))
-    if next_ := _next(status, now):
+    if next_ := _next(status, around, now):
         yield Finding("Next", next_)
     if state not in FINAL and (due := spec.get("activeDeadlineSeconds")) and status.get("startTime"):
         yield Finding("Deadline", _deadline(status["startTime"], float(due), now))
@@ -184,12 +184,17 @@ def _attempts(spec: JsonObject, status: JsonObject, now: datetime) -> str:
     return "; ".join(told)
 
 
-def _next(status: JsonObject, now: datetime) -> str:
+def _next(status: JsonObject, around: Surroundings, now: datetime) -> str:
     next_at = status.get("nextAttemptTime")
     if not next_at:
         return ""
     if status.get("reason") in WAITS_FOR_MODEL and not in_future(next_at, now):
-        return f"when its model answers, which was to be tried {age(next_at, now)} ago ({next_at})"
+        # the object keeps the time that was known when the job began to wait
+        tries = [one["status"].get("probeTime") or "" for one in around.breakers if one["status"].get("open")]
+        if not tries:
+            return f"when its model answers, which was to be tried {age(next_at, now)} ago ({next_at})"
+        when = in_future(min(tries), now)
+        return f"when its model answers, which is tried {f'{when} ({min(tries)})' if when else 'now'}"
     return f"{in_future(next_at, now) or f'was due {age(next_at, now)} ago'} ({next_at})"
 
 

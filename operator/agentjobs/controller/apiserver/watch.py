@@ -24,8 +24,8 @@ import kopf
 from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import Call, History, decide
-from agentjobs.controller.apiserver.resources import AGENT_JOBS, Resource
-from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.apiserver.resources import Resource
+from agentjobs.controller.apiserver.watch_event import WatchEvent, of_watch
 from agentjobs.controller.apiserver.watch_session import watch_session
 from agentjobs.controller.metrics.counters import API_REQUESTS, TASK_FAILURES
 from agentjobs.values.json import JsonObject
@@ -318,7 +318,5 @@ class _Life:
         return registry
 
     def _seen(self, body: JsonObject, type_: str | None) -> None:
-        if self.scope.kind == AGENT_JOBS:  # a third of the object, and only of schedules somebody wants it
-            body["metadata"].pop("managedFields", None)
-        what = WatchEvent(body, type_ == "DELETED", type_ is None, self.scope.kind)
+        what = WatchEvent(of_watch(body, self.scope.kind), type_ == "DELETED", type_ is None, self.scope.kind)
         self.scope.watch.enqueue(what, self.main)

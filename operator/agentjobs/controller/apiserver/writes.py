@@ -124,7 +124,7 @@ async def remove_status(api: ApiServer, obj: JsonObject, resource: Resource = AG
 async def annotate(
     api: ApiServer, obj: JsonObject, annotations: Mapping[str, str], resource: Resource
 ) -> Reply:
-    """Adds annotations to exactly this object in exactly this version, else 409; answers with the whole object.
+    """Adds annotations to exactly this object in exactly this version, else 409; answers with its metadata alone.
     Raises ApiUnavailable."""
     meta = obj["metadata"]
     fence = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
@@ -134,6 +134,7 @@ async def annotate(
         resource=resource.plural,
         body={"metadata": {**fence, "annotations": dict(annotations)}},
         content_type=MERGE_PATCH,
+        accept=METADATA_ONLY,
     )
 
 

@@ -15,7 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
@@ -26,7 +26,7 @@ from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import Act, Answer, Call
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
-from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.apiserver.watch_event import WatchEvent, of_watch
 from agentjobs.controller.apiserver.writes import annotate, get_object
 from agentjobs.controller.kit.backoff import WHO, Backoff, worth_a_line
 from agentjobs.controller.kit.event import ObjectEvent
@@ -195,9 +195,9 @@ class Ownership:
             return 0.0  # it has changed meanwhile
         self._backoff.forget(uid)
         if reply.ok:
-            self.sink(
-                self.mine([WatchEvent(reply.body, deleted=False, kind=event.kind, confirmed=event.confirmed)])
-            )
+            # nothing else of it has changed: the mark is of exactly this version
+            marked = of_watch({**event.object, "metadata": reply.body["metadata"]}, event.kind)
+            self.sink(self.mine([replace(event, object=marked, listed=False, read_at=None)]))
         return None
 
     def _refused(self, answer: Answer, event: WatchEvent) -> float | None:

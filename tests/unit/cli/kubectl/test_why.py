@@ -159,6 +159,17 @@ def test_of_a_job_that_waits_for_its_model_the_providers_words_stand_beside_the_
     assert told_.count(SAID) == 1
 
 
+def test_a_job_that_waits_for_its_model_tells_when_the_breaker_lets_the_next_try_through() -> None:
+    found = job("Retrying", "ModelAuthFailed", nextAttemptTime=ago(33))
+    breaker = {"status": {"model": "m", "pool": "p", "open": True, "failures": 3, "since": ago(120)}}
+    later = ago(-88)
+    for probe, says in ((later, f"tried in 88s ({later})"), (ago(1), "tried now")):
+        around = Surroundings(breakers=[{"status": {**breaker["status"], "probeTime": probe}}])
+        assert f"when its model answers, which is {says}" in told(
+            answer_of(found, NOW, around=around), NOW, 200
+        )
+
+
 @pytest.mark.parametrize(
     ("reason", "agent", "says"),
     [

@@ -16,7 +16,7 @@ from agentjobs.cli.kubectl.reply import RequestRefused
 from agentjobs.cli.kubectl.runs_api import LOG, RESULT, TRANSCRIPT, RunsApi
 from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.where import Where
-from agentjobs.web.names import API_VERSION
+from agentjobs.web.names import API_VERSION, NO_OBJECT
 
 SOURCES = ("output", "progress")
 
@@ -51,6 +51,8 @@ def whole_result(server: ApiServer, name: str) -> tuple[str, bool]:
         found = RunsApi(server).get(RESULT, name).json()
         return str(found.get("result") or ""), bool(found.get("truncated"))
     except RequestRefused as missing:
+        if server.namespace == NO_OBJECT:
+            raise
         reply = server.request("GET", server.path_of(JOBS, name))
         status: dict[str, Any] = (reply.json().get("status") or {}) if reply.ok else {}
         if "result" in status and not status.get("resultTruncated"):

@@ -1,11 +1,13 @@
--- model_health: every breaker that counts or is open, for people and metrics. Indexes: running_let_through, waiting_held.
+-- model_health: every breaker that counts or is open, for people and metrics. targets: what it may hold up, a hundred of them at most.
+-- Indexes: running_let_through, waiting_held, model_target_breaker.
 create or replace function model_health() returns table (pool text, model text, kind text, failures int, since timestamptz, reason text,
-                                                         probe_at timestamptz,
-                                              allowed int, running bigint, held bigint) language sql stable as $$
+                                                         probe_at timestamptz, allowed int, running bigint, held bigint, targets text[])
+  language sql stable as $$
   select b.pool, b.model, kept_reason(b.kind), b.failures, b.since, b.reason, b.probe_at, b.allowed,
          (select count(*) from running r where r.breaker = b.id),
          case when b.kind is null then 0 else
-           (select count(*) from waiting w join model_target t on t.target = w.target and t.breaker = b.id where w.state = 'm') end
+           (select count(*) from waiting w join model_target t on t.target = w.target and t.breaker = b.id where w.state = 'm') end,
+         array(select t.target from model_target t where t.breaker = b.id order by t.target limit 100)
   from model_breaker b where b.kind is not null or b.failures > 0 order by b.pool, b.model $$;
 
 -- open_breakers: those that keep jobs, with what they keep, and without a count of it. For metrics. Index: model_target_breaker.
