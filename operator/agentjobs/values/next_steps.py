@@ -13,8 +13,8 @@ from agentjobs.values.setting_names import ANY, both_names
 
 GOES_ON = "Nothing: it goes on by itself"
 KEY_REFUSED = (
-    "Set or correct the model's key in the pool's Secret (pools.<name>.env of the chart names it), and restart its workers: the job goes "
-    "on by itself then"
+    "Set or correct the model's key in the pool's Secret (pools.<name>.env of the chart names it), and restart its workers (kubectl rollout "
+    "restart deployment -l agentjobs.dev/pool=POOL): the job goes on by itself then"
 )
 ITS_OWN = "It is tried again by itself. An error of the agent's own comes again: mend it, or give the job up"
 INPUT_UNAVAILABLE = (

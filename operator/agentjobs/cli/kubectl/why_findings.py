@@ -188,13 +188,14 @@ def _next(status: JsonObject, around: Surroundings, now: datetime) -> str:
     next_at = status.get("nextAttemptTime")
     if not next_at:
         return ""
-    if status.get("reason") in WAITS_FOR_MODEL and not in_future(next_at, now):
+    if status.get("reason") in WAITS_FOR_MODEL:
         # the object keeps the time that was known when the job began to wait
         tries = [one["status"].get("probeTime") or "" for one in around.breakers if one["status"].get("open")]
-        if not tries:
+        if tries:
+            when = in_future(min(tries), now)
+            return f"when its model answers, which is tried {f'{when} ({min(tries)})' if when else 'now'}"
+        if not in_future(next_at, now):
             return f"when its model answers, which was to be tried {age(next_at, now)} ago ({next_at})"
-        when = in_future(min(tries), now)
-        return f"when its model answers, which is tried {f'{when} ({min(tries)})' if when else 'now'}"
     return f"{in_future(next_at, now) or f'was due {age(next_at, now)} ago'} ({next_at})"
 
 

@@ -96,7 +96,7 @@ def _act(
             return
         several = not names or len(names) > 1
         if several or act is acts.DELETE or acting.dry_run:
-            _preview(act, plan, server, meant, spread_seconds, asked)
+            _preview(act, plan, server, meant, spread_seconds, asked, yes=acting.yes and not acting.dry_run)
         if acting.dry_run:
             echo("Nothing was changed: this was a dry run.", err=True)
             return
@@ -124,13 +124,14 @@ def _scope(server: ApiServer, meant: JobFilter) -> str:
 
 
 def _preview(
-    act: Act, plan: Plan, server: ApiServer, meant: JobFilter, spread_seconds: int, asked: str
+    act: Act, plan: Plan, server: ApiServer, meant: JobFilter, spread_seconds: int, asked: str, *, yes: bool
 ) -> None:
     for job in plan.jobs[:SHOWN]:
         echo(f"  {job['metadata']['name']}   {job['state'] or ''}", err=True)
     if len(plan.jobs) > SHOWN:
         echo(f"  … and {len(plan.jobs) - SHOWN:,} more", err=True)
-    echo(question(act, plan, _scope(server, meant), spread_seconds) + asked, err=True)
+    asks = question(act, plan, _scope(server, meant), spread_seconds)
+    echo((asks.removesuffix("?") + "." if yes else asks) + asked, err=True)
 
 
 def _carry_out(
