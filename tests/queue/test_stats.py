@@ -85,6 +85,18 @@ async def test_slots_are_wanted_for_what_runs_and_what_a_slot_could_take(
     assert {**(await stats(queue)).wanted, "unknown": 0} == told
 
 
+async def test_jobs_that_are_held_up_by_their_model_want_one_slot_for_its_next_try(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    await break_model(queue, worker, REFUSED)
+    await queue.enqueue([job_of(), job_of()])
+    assert await worker.claim() == []
+    assert await sql(dsn, "select distinct state from waiting") == [("m",)]
+    assert await wanted(dsn, "agents") == (await stats(queue)).wanted == {"agents": 1}
+    await queue.set_queue("agents", paused=True)
+    assert await wanted(dsn, "agents") == (await stats(queue)).wanted == {"agents": 0}
+
+
 async def test_what_runs_wants_its_slots_though_the_queue_is_paused_or_its_limit_was_lowered(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:

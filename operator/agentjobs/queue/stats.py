@@ -59,7 +59,9 @@ with waits as materialized (
     from (select queue, sum(running) as running, sum(ready) as ready from (
             select queue, n as running, 0 as ready from runs
             union all select w.queue, 0, w.n from waits w left join agentjobs.queue q on q.name = w.queue
-                      where w.state in ('r', 'q', 'n') and q.paused_at is null) each group by 1) x
+                      where w.state in ('r', 'q', 'n') and q.paused_at is null
+            union all select w.queue, 0, 1 from waits w left join agentjobs.queue q on q.name = w.queue
+                      where w.state = 'm' and q.paused_at is null group by 1) each group by 1) x
     left join named on named.queue = x.queue left join agentjobs.queue q on q.name = x.queue group by 1),
   pools as (select pool, count(*) as n from live group by 1 order by 2 desc, 1 limit %(most)s)
 select (select coalesce(json_agg(queue), '[]') from named),
@@ -91,7 +93,8 @@ class QueueStats:
     """How long the oldest ready job has waited; 0: none is ready."""
     running: Mapping[str, int]
     wanted: Mapping[str, int]
-    """Slots that the queue could use now: its running jobs, and the ready ones that its limit leaves room for (SQL: wanted_slots)."""
+    """Slots that the queue could use now: its running jobs, the ready ones that its limit leaves room for, and one where jobs are
+    held up by their model (SQL: wanted_slots)."""
     slots: Mapping[str, int]
     """Slots of all live workers."""
     paused: Mapping[str, bool]

@@ -156,7 +156,13 @@ def slim(job: JsonObject) -> dict[str, Any]:
 
 def question(act: Act, plan: Plan, where: str, spread_seconds: int) -> str:
     """The question before an act on several jobs, with their exact number."""
-    return question_text(act, len(plan.jobs), "agentjob", where, spread_seconds)
+    return question_text(act, len(plan.jobs), noun_of(plan), where, spread_seconds)
+
+
+def noun_of(plan: Plan) -> str:
+    """The kind of the objects of a plan; ``object`` where there are several."""
+    kinds = {kind_of(one) for one in plan.jobs}
+    return kinds.pop() if len(kinds) == 1 else "object"
 
 
 def question_text(act: Act, n: int, kind: str, where: str, spread_seconds: int) -> str:

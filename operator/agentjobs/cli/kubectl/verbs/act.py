@@ -1,4 +1,7 @@
-"""``retry``, ``cancel``, ``suspend``, ``resume`` and ``delete``: acts on one job, or on all that a filter means; the two in the middle also on schedules."""
+"""``retry``, ``cancel``, ``suspend``, ``resume`` and ``delete``: acts on one job, or on all that a filter means.
+
+``suspend`` and ``resume`` are for schedules, too, by their names.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +175,7 @@ def _carry_out(
             done=done,
             progress=progress,
         )
-    told_end(_word(act), "were gone", count, total, quiet=quiet)
+    told_end(_word(act), "were gone", count, total, quiet=quiet, kind=acts.noun_of(plan))
 
 
 def _word(act: Act) -> str:
@@ -180,13 +183,13 @@ def _word(act: Act) -> str:
     return {"retry": "retry requested", "cancel": "cancel requested"}.get(act.word, act.done)
 
 
-def told_end(done: str, gone: str, count: Count, total: int, *, quiet: bool) -> None:
+def told_end(done: str, gone: str, count: Count, total: int, *, quiet: bool, kind: str = "agentjob") -> None:
     """Tells how far it has come, and how to go on; ends the process where it is not done."""
     more = [f"{count.gone:,} {gone}"] if count.gone else []
     more += [f"{len(count.failed):,} were refused"] if count.failed else []
     rest = total - count.handled
     if quiet or count.interrupted or count.stopped:
-        echo(f"{count.done:,} of {total:,} agentjobs: {done}{''.join(f', {m}' for m in more)}.")
+        echo(f"{count.done:,} of {total:,} {kind}s: {done}{''.join(f', {m}' for m in more)}.")
     for line in count.failed[:SHOWN]:
         echo(f"error: {line}", err=True)
     if count.interrupted or count.stopped:

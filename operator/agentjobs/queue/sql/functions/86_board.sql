@@ -7,9 +7,9 @@ create or replace function counts() returns table (queue text, state text, n big
 $$;
 
 -- wanted_slots: how many slots a queue could use now: its jobs that run, and those that a free slot could take (ready, in quarantine, or
--- new in a session); of these none while the queue is paused, and no more than its limit leaves. An autoscaler divides it by the slots
--- of a pod. It counts 100,000 of each at most. stats.py says the same of all queues. Indexes: waiting_ready, waiting_quarantined,
--- waiting_new; running is read whole.
+-- new in a session), and one more where jobs are held up by their model: somebody has to try it. Of these none while the queue is
+-- paused, and no more than its limit leaves. An autoscaler divides it by the slots of a pod. It counts 100,000 of each at most. stats.py
+-- says the same of all queues. Indexes: waiting_ready, waiting_quarantined, waiting_new, waiting_held; running is read whole.
 create or replace function wanted_slots(p_queue text) returns bigint language plpgsql stable
   set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$ #variable_conflict use_column
 declare v_running bigint; v_ready bigint := 0; v_limit int; v_paused boolean;
@@ -19,7 +19,8 @@ begin
   if v_paused is not true then
     select (select count(*) from (select from waiting where queue = p_queue and state = 'r' limit 100000) r)
          + (select count(*) from (select from waiting where queue = p_queue and state = 'q' limit 100000) q)
-         + (select count(*) from (select from waiting where queue = p_queue and state = 'n' limit 100000) n) into v_ready;
+         + (select count(*) from (select from waiting where queue = p_queue and state = 'n' limit 100000) n)
+         + (exists (select from waiting where queue = p_queue and state = 'm'))::int into v_ready;
   end if;
   return greatest(v_running, least(v_running + v_ready, v_limit));
 end $$;
