@@ -6,7 +6,7 @@ from typing import Any
 
 from agentjobs.api.meta import format_time
 from agentjobs.api.names import API_VERSION
-from agentjobs.cli.kubectl.history import OUTPUT_LINES, History, run_of
+from agentjobs.cli.kubectl.history import History, end_of_output, run_of
 from agentjobs.controller.agentjob.status import status_of
 from agentjobs.queue.job_list import JobRow
 from agentjobs.queue.records import JobView, ObjectRef
@@ -60,8 +60,10 @@ def history_of(view: JobView) -> History:
     """All ended runs, and the end of what the last one printed."""
     items: list[JsonObject] = [item.as_json() for item in attempts_of(view).items]
     printed = [run for run in view.attempts_log if run.log_tail]
-    lines = printed[-1].log_tail.splitlines() if printed else []
-    return History([run_of(item) for item in items], lines[-OUTPUT_LINES:])
+    runs = [run_of(item) for item in items]
+    if not printed:
+        return History(runs)
+    return History(runs, end_of_output(printed[-1].log_tail.splitlines(), printed[-1].run, runs))
 
 
 def _metadata(ref: ObjectRef | None, uid: str, created: str) -> JsonObject:

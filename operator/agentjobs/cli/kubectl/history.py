@@ -75,7 +75,13 @@ def history_of(api: RunsApi, job: JsonObject) -> History:
         lines = api.get(LOG, name, query).body.decode(errors="replace").splitlines()
     except Unavailable as error:
         return History(runs, missing=[(OUTPUT, error)])
-    return History(runs, lines[-OUTPUT_LINES:])
+    return History(runs, end_of_output(lines, int(printed[-1].get("run") or 0), runs))
+
+
+def end_of_output(lines: Sequence[str], run: int, runs: Sequence[Run]) -> Sequence[str]:
+    """The last lines of what a run has printed, and which run it was, where later ones have printed nothing."""
+    end = lines[-OUTPUT_LINES:]
+    return end if not runs or runs[-1].number == run else [f"(run {run})", *end]
 
 
 def run_of(item: JsonObject) -> Run:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentjobs.cli.kubectl.filters import time_text
+from agentjobs.cli.kubectl.history import end_of_output, run_of
 from agentjobs.cli.kubectl.schedule_state import state_of
 from agentjobs.cli.kubectl.surroundings import ALONE, Surroundings, breakers_for, holder_among
 from agentjobs.cli.kubectl.why import answer_of, told
@@ -201,3 +202,10 @@ def test_a_database_that_is_away_stands_first_and_is_what_the_job_waits_for(foun
     assert lines[1].split()[:4] == ["Database:", "the", "database", "does"]
     assert any("it goes on by itself when the database answers" in line for line in lines)
     assert not any("No operator has taken it up" in line for line in lines)
+
+
+def test_the_output_of_an_earlier_run_says_which_run_it_was() -> None:
+    runs = [run_of({"run": n}) for n in (1, 2)]
+    assert end_of_output(["b"], 2, runs) == ["b"]
+    assert end_of_output(["a"], 1, runs) == ["(run 1)", "a"]
+    assert end_of_output(["a"], 1, []) == ["a"]
