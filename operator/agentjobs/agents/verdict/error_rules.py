@@ -74,7 +74,7 @@ NO_VERTEX_PROJECT = replace(
 MODEL_NOT_FOUND = Rule(
     Verdict.FAIL,
     Reason.MODEL_NOT_FOUND,
-    "There is no such model. Correct the agent's model, or install what provides it where the worker runs: for names with a slash litellm.",
+    "There is no such model. Correct the agent's model; or install what provides it where the worker runs (in a cluster: in its image): litellm for names with a slash, else what ADK names.",
 )
 TIMED_OUT = Rule(
     Verdict.RETRY,
