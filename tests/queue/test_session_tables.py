@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import psycopg
@@ -53,6 +54,26 @@ async def test_the_tables_are_those_of_the_installed_adk(empty_dsn: str, dsn: st
     theirs, ours = await make(ADKS, empty_dsn), await make(OURS, dsn)
     assert theirs == ours
     assert len(ours[0]) > 20
+
+
+async def test_an_event_that_adk_is_writing_outlives_that_our_tables_are_made(empty_dsn: str) -> None:
+    await make(ADKS, empty_dsn)
+    with psycopg.connect(empty_dsn) as adk:
+        adk.execute("set deadlock_timeout = '10ms'")  # who looks first is who is ended
+        adk.execute("update adk.sessions set update_time = now()")
+        ours = asyncio.create_task(make(OURS, empty_dsn))
+        waits = "select exists (select from pg_locks where not granted and locktype = 'relation')"
+        async with asyncio.timeout(30):
+            while not (await asyncio.to_thread(run, empty_dsn, waits))[0][0]:
+                assert not ours.done(), "the tables were made beside the event"
+                await asyncio.sleep(0.01)
+        await asyncio.to_thread(
+            adk.execute,
+            "insert into adk.events (id, app_name, user_id, session_id, invocation_id, timestamp)"
+            " select 'e', app_name, user_id, id, 'i', now() from adk.sessions",
+        )
+        adk.commit()
+        await ours
 
 
 async def test_tables_of_either_are_taken_as_they_are(empty_dsn: str, dsn: str) -> None:

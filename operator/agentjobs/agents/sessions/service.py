@@ -215,6 +215,7 @@ async def _make_tables(connection: Connection) -> str:
     ((exists,),) = await fetch(connection, sql.SCHEMA_EXISTS, {})
     if not exists:  # the role may own this schema without the privilege to create one
         await connection.execute(sql.CREATE_SCHEMA)
+    await connection.execute(sql.LOCK_TABLES)
     await connection.execute(sql.TABLES)
     await _make_own_tables(connection)
     await connection.execute(WITH_SESSION)

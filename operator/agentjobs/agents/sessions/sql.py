@@ -21,6 +21,15 @@ SCHEMA_EXISTS: LiteralString = "select to_regnamespace('adk') is not null"
 
 CREATE_SCHEMA: LiteralString = "create schema if not exists adk"
 
+# What is there already is locked in the order in which events are written, before an index or a key is added: ADK's own service may be at
+# work with these tables, and would meet the locks the other way round.
+LOCK_TABLES: LiteralString = """
+do $$ begin
+    if to_regclass('adk.fence') is not null then lock table adk.fence in access exclusive mode; end if;
+    if to_regclass('adk.sessions') is not null then lock table adk.sessions in share row exclusive mode; end if;
+end $$
+"""
+
 TABLES: LiteralString = """
 create table if not exists adk.adk_internal_metadata (
     key   varchar(128) not null primary key,
