@@ -25,7 +25,7 @@ from agentjobs.controller.apiserver.client import METADATA_LIST, ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import Call, History, decide
 from agentjobs.controller.apiserver.resources import Resource
-from agentjobs.controller.apiserver.watch_event import WatchEvent, of_watch
+from agentjobs.controller.apiserver.watch_event import WatchEvent, without_managed_fields
 from agentjobs.controller.apiserver.watch_session import watch_session
 from agentjobs.controller.metrics.counters import API_REQUESTS, TASK_FAILURES
 from agentjobs.values.json import JsonObject
@@ -318,5 +318,7 @@ class _Life:
         return registry
 
     def _seen(self, body: JsonObject, type_: str | None) -> None:
-        what = WatchEvent(of_watch(body, self.scope.kind), type_ == "DELETED", type_ is None, self.scope.kind)
+        what = WatchEvent(
+            without_managed_fields(body, self.scope.kind), type_ == "DELETED", type_ is None, self.scope.kind
+        )
         self.scope.watch.enqueue(what, self.main)

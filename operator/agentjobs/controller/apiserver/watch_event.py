@@ -24,8 +24,8 @@ class WatchEvent:
     """The sweep has read the row before the object, and they contradict each other."""
 
 
-def of_watch(obj: dict[str, Any], kind: Resource) -> dict[str, Any]:
-    """The object as events carry it: without ``managedFields``, a third of an AgentJob, which are wanted of schedules alone."""
+def without_managed_fields(obj: dict[str, Any], kind: Resource) -> dict[str, Any]:
+    """The object, from which an AgentJob's ``managedFields`` are taken: a third of it, and the operator reads those of schedules alone."""
     if kind == AGENT_JOBS:
         obj["metadata"].pop("managedFields", None)
     return obj

@@ -26,7 +26,7 @@ from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import Act, Answer, Call
 from agentjobs.controller.apiserver.resources import AGENT_JOBS, SCHEDULED_AGENT_JOBS, Resource
-from agentjobs.controller.apiserver.watch_event import WatchEvent, of_watch
+from agentjobs.controller.apiserver.watch_event import WatchEvent, without_managed_fields
 from agentjobs.controller.apiserver.writes import annotate, get_object
 from agentjobs.controller.kit.backoff import WHO, Backoff, worth_a_line
 from agentjobs.controller.kit.event import ObjectEvent
@@ -196,7 +196,7 @@ class Ownership:
         self._backoff.forget(uid)
         if reply.ok:
             # nothing else of it has changed: the mark is of exactly this version
-            marked = of_watch({**event.object, "metadata": reply.body["metadata"]}, event.kind)
+            marked = without_managed_fields({**event.object, "metadata": reply.body["metadata"]}, event.kind)
             self.sink(self.mine([replace(event, object=marked, listed=False, read_at=None)]))
         return None
 
