@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -17,33 +19,55 @@ DELAY_OR_TIME = "set at most one of delaySeconds and scheduledTime"
 
 
 def immutable(field: str) -> Schema:
-    """The rule that refuses each change of a field, its removal and addition included."""
+    """The rule of a field that refuses another value of it. It stands at the field itself: a rule of the spec looks fields up
+    by their names, for which the API server goes through the whole schema each time, at each write of a status, too."""
+    return rule("self == oldSelf", _IMMUTABLE.format(field), reason="FieldValueForbidden")
+
+
+def neither_added_nor_removed(fields: Sequence[str]) -> Schema:
+    """The rule of the spec that refuses to add or to remove one of these fields, which no rule of the field itself sees."""
+    same = " && ".join(f"has(self.{field}) == has(oldSelf.{field})" for field in fields)
+    changed = ", ".join(f"has(self.{field}) == has(oldSelf.{field}) ? '' : '{field}'" for field in fields)
+    before, between, after = (json.dumps(part) for part in _IMMUTABLE.split("{0}"))
+    first = f"[{changed}].filter(name, name != '')[0]"
     return rule(
-        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
-        f"{field} is immutable: create a new AgentJob with the {field} that you want, and cancel or delete this one",
-        field=field,
+        same,
+        "a field is immutable, also where it was absent: create a new AgentJob, and cancel or delete this one",
         reason="FieldValueForbidden",
-    )
+    ) | {"messageExpression": f"{before} + {first} + {between} + {first} + {after}"}
+
+
+_IMMUTABLE = (
+    "{0} is immutable: create a new AgentJob with the {0} that you want, and cancel or delete this one"
+)
 
 
 def _spec_rules(schema: Schema) -> None:
     """Adds the rules over several fields, and the immutability of each field outside MUTABLE_FIELDS."""
-    rules = [
-        ONE_MESSAGE,
-        rule(
-            "!(has(self.delaySeconds) && has(self.scheduledTime))",
-            DELAY_OR_TIME,
-            field="scheduledTime",
-        ),
-        rule(
-            "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
-            "cancel cannot be taken back: create a new AgentJob to run it again",
-            field="cancel",
-            reason="FieldValueForbidden",
-        ),
-    ]
-    rules += [immutable(field) for field in schema["properties"] if field not in MUTABLE_FIELDS]
-    schema.update(validations(*rules))
+    fields = {name: node for name, node in schema["properties"].items() if name not in MUTABLE_FIELDS}
+    for field, node in fields.items():
+        node.update(validations(*node.get("x-kubernetes-validations", ()), immutable(field)))
+    always = {
+        *schema["required"],
+        *(name for name, node in fields.items() if node.get("default") is not None),
+    }
+    schema.update(
+        validations(
+            ONE_MESSAGE,
+            rule(
+                "!(has(self.delaySeconds) && has(self.scheduledTime))",
+                DELAY_OR_TIME,
+                field="scheduledTime",
+            ),
+            rule(
+                "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
+                "cancel cannot be taken back: create a new AgentJob to run it again",
+                field="cancel",
+                reason="FieldValueForbidden",
+            ),
+            neither_added_nor_removed([field for field in fields if field not in always]),
+        )
+    )
 
 
 class AgentJobSpec(JobSpec):

@@ -37,12 +37,15 @@ Reason = Annotated[str, Field(max_length=REASON_MAX_LENGTH)]
 
 CONDITION_LIST: Schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 
-REVISION_NEVER_GOES_BACK = rule(
-    "!has(oldSelf.revision) || (has(self.revision) && self.revision >= oldSelf.revision)",
-    "revision may not go back: a newer status is there already; read it, or remove the whole status to rebuild it",
-    field="revision",
-    reason="FieldValueForbidden",
-)
+_REVISION = "revision may not go back: a newer status is there already; read it, or remove the whole status to rebuild it"
+
+
+def revision_never_goes_back(schema: Schema) -> None:
+    """Adds the rules of a status that refuse a lower revision, and to take it out: an older operator cannot overwrite a newer status."""
+    node, reason = schema["properties"]["revision"], "FieldValueForbidden"
+    node.update(validations(rule("self >= oldSelf", _REVISION, reason=reason)))
+    kept = rule("!has(oldSelf.revision) || has(self.revision)", _REVISION, field="revision", reason=reason)
+    schema.update(validations(kept))
 
 
 class TokenUsage(ApiModel):
@@ -155,7 +158,7 @@ class SavedArtifact(ApiModel):
 class AgentJobStatus(ApiModel):
     """The job as the operator last saw it in the database. Only the operator writes it."""
 
-    model_config = ConfigDict(json_schema_extra=validations(REVISION_NEVER_GOES_BACK))
+    model_config = ConfigDict(json_schema_extra=revision_never_goes_back)
 
     observed_generation: Count | None = Field(
         default=None,

@@ -11,9 +11,9 @@ from agentjobs.api import schedule_check
 from agentjobs.api.agentjob_status import (
     CONDITION_LIST,
     CONDITIONS_MAX_ITEMS,
-    REVISION_NEVER_GOES_BACK,
     Count,
     SmallCount,
+    revision_never_goes_back,
 )
 from agentjobs.api.job_spec import (
     ONE_MESSAGE,
@@ -182,7 +182,7 @@ class ActiveJob(ApiModel):
 class ScheduledAgentJobStatus(ApiModel):
     """The schedule's last and next ticks and its unfinished AgentJobs. Only the operator writes it."""
 
-    model_config = ConfigDict(json_schema_extra=validations(REVISION_NEVER_GOES_BACK))
+    model_config = ConfigDict(json_schema_extra=revision_never_goes_back)
 
     observed_generation: Count | None = Field(
         default=None,
