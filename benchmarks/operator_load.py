@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -225,10 +225,23 @@ async def found_waiting(
             await until(all_shown, f"{jobs} objects have a status", within=MANY_LIMIT_SECONDS, every=0.1)
             rows.append(row("all of them show a status"))
             if idle_seconds:
+                await settled(all_shown, idle_seconds / 2)
                 meter.start()
                 await asyncio.sleep(idle_seconds)
                 rows.append(row("idle"))
     return rows
+
+
+async def settled(all_shown: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Waits until nothing was to be shown for so long: why a job waits is found out, and shown, after its first status."""
+    quiet = 0
+
+    async def for_a_while() -> bool:
+        nonlocal quiet
+        quiet = quiet + 1 if await all_shown() else 0
+        return quiet >= seconds
+
+    await until(for_a_while, "nothing is to be shown", within=MANY_LIMIT_SECONDS, every=1)
 
 
 async def measure_many(server: Server, plane: ControlPlane, dsn: str, options: Options) -> Table:
