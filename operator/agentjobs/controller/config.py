@@ -33,8 +33,6 @@ class LeaseSettings:
 class Intervals:
     """How often things happen, in seconds. What each protects from stands beside it."""
 
-    intake_window: float = 0.002
-    """Events that arrive within it go to the database together."""
     coalesce: float = 1.0
     """A status that is not final waits this long, so that a short job costs one write."""
     progress: float = 60.0

@@ -111,7 +111,6 @@ class Leader:
             Gate(cluster_id, config.queue_access, config.restored_label),
             meter,
             InputReader(api, config.readable_kinds, every.missing_input),
-            every.intake_window,
             on_wiped=self.statuses.forget,
             on_refused=self.recorder.record,
         )

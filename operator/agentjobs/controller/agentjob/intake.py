@@ -39,6 +39,7 @@ from agentjobs.controller.agentjob.object_change import (
 )
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.kit.event import ObjectEvent
+from agentjobs.controller.kit.pace import Pace
 from agentjobs.controller.metrics.counters import CHANGES_APPLIED, EVENTS_SEEN, TASK_FAILURES, Counters
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.kubernetes import Applied
@@ -51,7 +52,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 500
 GAP_SECONDS = 0.02
-"""Between two batches."""
+"""Between two batches, while there is always something to be stored."""
 SLOWEST_RETRY_SECONDS = 5.0
 
 
@@ -71,7 +72,6 @@ class Intake:
     gate: Gate
     meter: Counters
     reader: InputReader
-    window_seconds: float = 0.002
     on_wiped: Callable[[Iterable[UUID]], None] = lambda uids: None
     """Called before these objects are marked stale: the status that was written to them is not there any
     more."""
@@ -205,13 +205,12 @@ class Intake:
             await self.reader.close()
 
     async def _store_batches(self) -> None:
-        failures, flushed_at = 0, 0.0
+        failures, pace = 0, Pace(GAP_SECONDS)
         while True:
             await self._wake.wait()
             if len(self._pending) < BATCH:
-                # a lone one goes at once, many together
-                await asyncio.sleep(max(self.window_seconds, flushed_at + GAP_SECONDS - time.monotonic()))
-            flushed_at = time.monotonic()
+                await asyncio.sleep(pace.seconds(time.monotonic()))
+            pace.began(time.monotonic())
             batch = dict(list(self._pending.items())[:BATCH])
             try:
                 with self.health.attempt():

@@ -29,6 +29,7 @@ from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.writes import write_status
 from agentjobs.controller.kit.backoff import WHO, Backoff, worth_a_line
 from agentjobs.controller.kit.event_recorder import EventRecorder
+from agentjobs.controller.kit.pace import Pace
 from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import STATUS_REDUCED, STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
@@ -44,7 +45,7 @@ IN_HAND = 256
 MOST_IN_HAND = 8 * IN_HAND
 """Of all namespaces."""
 READ_GAP_SECONDS = 0.02
-"""Between two reads of the outbox: a lone job is read at once, many jobs together."""
+"""Between two reads of the outbox, while there is always something in it."""
 READ_SHARE = 0.25
 """Of the time, reading the outbox takes at most: with many jobs of a namespace that refuses, a read has to pass
 them by."""
@@ -93,7 +94,7 @@ class StatusWriter:
     """Namespaces that the last read of the outbox left out."""
     _shown: StatusCache = field(default_factory=StatusCache)
     _fresh_until: float = 0.0
-    _read_again_at: float = 0.0
+    _reads: Pace = field(default_factory=lambda: Pace(READ_GAP_SECONDS, READ_SHARE))
 
     def wake(self) -> None:
         """Reads the outbox soon: a job was marked stale."""
@@ -149,7 +150,7 @@ class StatusWriter:
         timeout = self.coalesce_seconds / 2 if now < self._fresh_until else self.poll_seconds
         timeout = min(timeout, self._backoff.next_seconds(now, timeout))
         if await wait_for(self._wake, timeout + 0.001):
-            await asyncio.sleep(self._read_again_at - time.monotonic())
+            await asyncio.sleep(self._reads.seconds(time.monotonic()))
             self._fresh_until = time.monotonic() + 2 * self.coalesce_seconds
 
     async def _read(self) -> None:
@@ -158,7 +159,7 @@ class StatusWriter:
         ended = {*(i for i, _, _ in self._done), *(i for i, _ in self._same), *self._drop, *self._confirming}
         room = min(self._backoff.room(now), MOST_IN_HAND - len(self._busy) - len(ended))
         # also where nothing is read: whoever wakes again and again must not make it spin
-        self._read_again_at = now + READ_GAP_SECONDS
+        self._reads.began(now)
         if self._backoff.everybody_seconds(now) or room <= 0:
             return
         self._wake.clear()
@@ -166,7 +167,7 @@ class StatusWriter:
         coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
         self._closed = self._backoff.closed(now)
         found = await self.queue.outbox(room, coalesce, exclude=held, closed=self._closed, output=self.output)
-        self._read_again_at = max(self._read_again_at, now + (time.monotonic() - now) / READ_SHARE)
+        self._reads.took(time.monotonic() - now)
         for entry in found:
             key, namespace = entry.job.id, _namespace_of(entry)
             if self._backoff.may_start(namespace, key, now):
