@@ -66,7 +66,7 @@ class Decide:
             self.now += timedelta(seconds=one.after)
             row = self.conn.execute(
                 f"select {', '.join(COLUMNS)} from agentjobs.breaker_after(row(1, 'pool', 'model', %s::\"char\", %s, %s::bigint[],"
-                " %s::int[], %s::timestamptz, %s, %s::timestamptz, %s::timestamptz, %s::float8, %s, null::uuid, %s::bigint[])::agentjobs.model_breaker,"
+                " %s::int[], %s::timestamptz, %s, %s::timestamptz, %s::timestamptz, %s::float8, %s, null::uuid, %s::bigint[], '')::agentjobs.model_breaker,"
                 ' %s::"char", %s, %s::bigint, 1, %s, %s::float8, %s, %s, %s::timestamptz, %s::float8)'.encode(),
                 (
                     breaker.kind, breaker.failures, list(breaker.failed), list(breaker.failed_runs), breaker.since, breaker.reason,

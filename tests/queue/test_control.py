@@ -274,6 +274,15 @@ async def failed(queue: Queue, worker: TestWorker, **fields: object) -> NewJob:
     return job
 
 
+async def test_the_trace_of_a_run_outlives_the_retry_of_its_job(queue: Queue, worker: TestWorker) -> None:
+    job = new_job(max_attempts=1)
+    await queue.enqueue([job])
+    await worker.ack(await worker.one(), AckKind.FAIL, trace_id="a" * 32)
+    assert await queue.retry(job.uid)
+    view = await shown(queue, job)
+    assert (view.state, view.trace_id) == (State.QUEUED, "a" * 32)
+
+
 async def test_h21_a_retry_starts_a_new_round_with_everything_at_zero(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:

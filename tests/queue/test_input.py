@@ -107,6 +107,15 @@ async def test_an_answer_lets_the_job_go_on_and_comes_with_the_next_claim(
     assert (await shown(queue, job)).state is State.COMPLETE
 
 
+async def test_h30_an_answer_does_not_lower_the_version_of_a_payload(
+    queue: Queue, worker: TestWorker
+) -> None:
+    """What has files or a state is for workers that know them, also once it was answered."""
+    job = await parked(queue, worker, payload={"v": 5, "message": "hello", "inputs": []})
+    assert await queue.answer(job.uid, yes()) == ""
+    assert (await worker.one()).payload["v"] == 5
+
+
 async def test_an_answer_survives_the_run_that_was_to_use_it(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -661,3 +662,59 @@ async def test_a_namespace_sees_the_breaker_that_holds_up_its_modules(
     for namespace, seen in ((None, [MODEL]), ("team", [MODEL]), ("other", [])):
         found = await runs.models(namespace)
         assert [one.status.model for one in found.items] == seen, namespace
+
+
+async def test_a_namespace_that_makes_up_models_costs_the_others_nothing(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    """Anybody may name a model. Its breakers are bounded by namespace, so another's model is held up as ever, and a claim looks at
+    few of their jobs."""
+    made_up, most = 130, 100
+    for n in range(made_up):
+        job = replace(job_of(f"made-up-{n}"), ref=ObjectRef("c", "loud", f"j{n}"))
+        await queue.enqueue([job])
+        await hear(worker, [await worker.one()], REFUSED, f"made-up-{n}")
+    assert len(await queue.model_health()) == most
+    rows = await sql(dsn, "select state, count(*) from waiting group by state order by state")
+    assert dict(rows) == {"l": made_up - most, "m": most}, "what is beyond waits by its own policy"
+
+    quiet = replace(job_of(MODEL), ref=ObjectRef("c", "quiet", "a"))
+    await queue.enqueue([quiet])
+    await hear(worker, [await worker.one()], REFUSED)
+    assert (await open_breaker(queue)).targets
+    assert (await shown(queue, quiet)).reason == Reason.MODEL_AUTH_FAILED
+
+
+async def test_h26_a_claim_does_not_grow_with_the_targets_of_a_held_model(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    """Each module whose runs failed by a model is a target of its breaker, and anybody may name modules. Joined with each other,
+    3,000 of them made a claim 300 times as long."""
+    await break_model(queue, worker, REFUSED)
+
+    async def seconds_of_a_claim(targets: int) -> float:
+        await sql(
+            dsn,
+            "insert into model_target select id, 'module:m-' || n from model_breaker, generate_series(1, %s) n"
+            " on conflict do nothing",
+            targets,
+        )
+        for at in range(0, targets, 500):
+            await queue.enqueue([module_job(f"m-{n}") for n in range(at + 1, min(at + 500, targets) + 1)])
+        for _ in range(targets // 250 + 2):
+            assert await worker.claim() == [], "they are put aside"
+        await sql(dsn, "analyze")
+        took = []
+        for _ in range(5):
+            await queue.enqueue([good := new_job()])
+            began = time.perf_counter()
+            (run,) = await worker.claim()
+            took.append(time.perf_counter() - began)
+            assert run.uid == good.uid
+        return min(took)
+
+    few = await seconds_of_a_claim(20)
+    assert await seconds_of_a_claim(3000) < 60 * few
+    assert await held(dsn) == 3021
+    await probe_is_due(dsn)
+    assert len(await worker.claim()) == 1, "its probe, whichever job that is"

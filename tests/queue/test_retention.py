@@ -52,6 +52,16 @@ async def test_h1_a_tombstone_keeps_uid_and_final_state_and_nothing_else(
     assert await queue.touch([seen.uid]) == 0
 
 
+async def test_h1_a_tombstone_goes_with_its_object(queue: Queue, worker: TestWorker, dsn: str) -> None:
+    """As a watch tells of most that go; also where the object belongs to another installation from now on."""
+    deleted, given_away = await finished_object(queue, worker), await finished_object(queue, worker)
+    assert await age(queue, worker, dsn) == 2
+    await queue.apply([change(uid=deleted.uid, gone=True)])
+    assert await queue.release_objects([given_away.uid]) == 1
+    assert (await whereabouts(dsn))["job"] == 0
+    assert await queue.known_objects(0, 10, CLUSTER) == []
+
+
 async def test_h1_a_tombstone_goes_when_its_object_is_confirmed_gone(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import uuid4
 
 import psycopg
@@ -20,7 +21,7 @@ from generate_series(1, %(rows)s) n
 """
 WAITING = """
 insert into waiting (id, facet, queue, pos, state, mirrored, bytes, run_at, since, deadline, started_at, target, held_until, asked, asked_until, reason)
-select n, 1, 'agents', pos(2::smallint, n), %(state)s, false, 2, now() + %(run)s, now(), now() + %(deadline)s, %(started)s,
+select n, 1, %(queue)s, pos(2::smallint, n), %(state)s, false, 2, now() + %(run)s, now(), now() + %(deadline)s, %(started)s,
        case when %(state)s = 'm' then 'model-' || n %% 3 end, case when %(state)s = 'm' then now() + interval '1 day' end,
        null, case when %(state)s = 'i' then now() + interval '1 day' end, case when %(state)s = 'm' then 'ModelUnavailable' else '' end
 from generate_series(1, %(rows)s) n
@@ -43,8 +44,12 @@ insert into model_target select id, model from model_breaker
 LATER, DEADLINE = "interval '1 day'", "null::interval"
 
 
-def waiting(state: str, *, run: str = LATER, deadline: str = DEADLINE, started: str = "null") -> str:
-    values = {"%(state)s": f"'{state}'", "%(run)s": run, "%(deadline)s": deadline, "%(started)s": started}
+def waiting(
+    state: str, *, run: str = LATER, deadline: str = DEADLINE, started: str = "null", queue: str = "'agents'"
+) -> str:
+    values = {
+        "%(state)s": f"'{state}'", "%(run)s": run, "%(deadline)s": deadline, "%(started)s": started, "%(queue)s": queue,
+    }  # fmt: skip
     text = WAITING
     for name, value in values.items():
         text = text.replace(name, value)
@@ -55,6 +60,19 @@ CASES = {
     "due tomorrow": [JOB, waiting("l")],
     "due tomorrow, with a deadline after that": [JOB, waiting("l", deadline="interval '2 days'")],
     "ready, with a deadline tomorrow": [JOB, waiting("r", run="interval '0'", deadline="interval '1 day'")],
+    "ready, with a deadline tomorrow, each in a queue of its own": [
+        JOB,
+        waiting("r", run="interval '0'", deadline="interval '1 day'", queue="'q-' || n"),
+    ],
+    "asked until tomorrow, each in a queue of its own": [
+        JOB,
+        waiting("i", started="now()", queue="'q-' || n"),
+    ],
+    "held up by its model until tomorrow, each in a queue of its own": [
+        JOB,
+        waiting("m", queue="'q-' || n"),
+        BREAKER,
+    ],
     "asked until tomorrow": [JOB, waiting("i", started="now()")],
     "held up by its model until tomorrow": [JOB, waiting("m"), BREAKER],
     "running until tomorrow": [JOB, RUNNING],
@@ -96,3 +114,47 @@ def read(conn: psycopg.Connection[tuple[object, ...]]) -> dict[str, int]:
         "select relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables"
     ).fetchall()
     return {str(name): int(str(n)) for name, n in rows}
+
+
+def test_h26_an_explanation_of_made_up_queues_goes_on_with_the_next_call(dsn: str) -> None:
+    names = 1200
+    with psycopg.connect(dsn, autocommit=True, options="-c search_path=agentjobs") as conn:
+        for statement in (JOB, waiting("r", run="interval '0'", queue="'q-' || n")):
+            conn.execute(statement.replace("%(rows)s", str(names)).encode())
+        conn.execute("update waiting set mirrored = true")
+        conn.execute("analyze")
+        told = []
+        for _ in range(4):
+            row = conn.execute("select explain('15 s', 500)").fetchone()
+            assert row is not None
+            told.append(row[0])
+        assert told == [500, 500, 200, 0]
+
+
+@pytest.mark.parametrize("clock", ["deadline", "held"])
+def test_h26_jobs_past_their_time_end_soon_whatever_else_is_past_its_time(dsn: str, clock: str) -> None:
+    """Beside many of a paused queue, whose clocks stand, and of more queues than one tick looks at."""
+    worker, paused, names = uuid4(), 700, 450
+    state = {"deadline": "r", "held": "m"}[clock]
+    with psycopg.connect(dsn, autocommit=True, options="-c search_path=agentjobs") as conn:
+        queues = {"paused": 10} | {f"q-{n}": 10 for n in range(paused + 1, paused + names + 1)}
+        conn.execute("select register(%s, 'one', 'default', %s, '')", [worker, json.dumps(queues)])
+        conn.execute("select set_queue('paused', true, '', '', false, null)")
+        queue = f"case when n <= {paused} then 'paused' else 'q-' || n end"
+        for statement in (
+            JOB,
+            waiting(state, run="interval '0'", deadline="interval '1 day'", queue=queue),
+            BREAKER,
+        ):
+            conn.execute(statement.replace("%(rows)s", str(paused + names)).encode())
+        column = {"deadline": "deadline", "held": "held_until"}[clock]
+        conn.execute(f"update waiting set {column} = now() - interval '1 minute'".encode())
+        left = []
+        for _ in range(4):
+            conn.execute("select tick(%s, '15 s')", [worker])
+            row = conn.execute(
+                "select count(*) filter (where queue = 'paused'), count(*) from waiting"
+            ).fetchone()
+            assert row is not None
+            left.append(row)
+        assert left[-1] == (paused, paused), left

@@ -30,7 +30,7 @@ from agentjobs.queue.queue import Queue
 TABLES = (
     "job", "waiting", "running", "outcome", "attempt", "session", "queue", "pause", "worker", "lookout", "lost_worker", "outbox", "upkeep",
     "model_breaker", "model_target", "audit", "facet", "tally", "tally_minute", "tally_key", "tally_first", "output_tail",
-    "awaited", "saved_file",
+    "awaited", "saved_file", "walk",
 )  # fmt: skip
 CHANNELS = ("ready", "due", "control", "outbox", "admit")
 DEADLINE_SECONDS = 60.0
@@ -410,6 +410,7 @@ _KEYS = {
     "queue": "name",
     "pause": "queue || '/' || (unpaused_at is null)",
     "upkeep": "'-'",
+    "walk": "name",
     "worker": "name",
     "lookout": "queue || '/' || seat",
     "model_target": "breaker || '/' || target",

@@ -1,9 +1,10 @@
 -- Wake-ups. They are hints only: polling finds the same facts. Postgres sends each once per transaction, at its commit.
 
 -- touch: marks the objects of these jobs as stale, for the operator to project. The caller holds the rows of the jobs (waiting,
--- running or job), so no two transactions mark the same job at once. The status writer is told of new marks and of ends: an older mark
--- it has read, or will when that is due; an end it writes at once. Indexes: the primary keys of outbox and outcome; rows in the order
--- of the ids.
+-- running or job), so no two transactions mark the same job at once. Of the operator's own calls, touch_uids() and projected() hold
+-- none: beside a step that marks several jobs one of them may end in a deadlock, and is repeated. The status writer is told of new
+-- marks and of ends: an older mark it has read, or will when that is due; an end it writes at once. Indexes: the primary keys of
+-- outbox and outcome; rows in the order of the ids.
 create or replace function touch(p_ids bigint[]) returns void language sql as $$
   with marked as (
     insert into outbox (id, version, marked_at)

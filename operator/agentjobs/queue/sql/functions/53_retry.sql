@@ -18,9 +18,9 @@ begin
   end if;
   if o.worker is not null then
     insert into attempt (id, run, attempt, round, worker, worker_name, token, started_at, ended_at, kind, reason, message, charged, usage,
-                         event_count, log_tail, log_skipped)
+                         event_count, log_tail, log_skipped, trace_id)
     values (p_id, o.run, o.attempt, j.round, o.worker, o.worker_name, o.token, o.run_started_at, o.finished_at, 'fail', o.reason,
-            o.message, true, o.usage, o.event_count, o.log_tail, o.log_skipped)
+            o.message, true, o.usage, o.event_count, o.log_tail, o.log_skipped, o.trace_id)
     on conflict (id, run) do nothing;
   end if;
   update job set round = round + 1, round_at = v_now, due_at = v_due, resumed_at = null where id = p_id;

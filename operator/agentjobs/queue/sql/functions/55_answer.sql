@@ -31,8 +31,10 @@ begin
     -- a payload with answers is not for workers that know of none, and one with results and inputs not for those that know of
     -- confirmations alone (H30)
     update job set payload = (payload::jsonb || (
-             select jsonb_build_object('v', case when bool_or(q ? 'kind') then 3 else 2 end, 'answers', jsonb_object_agg(
-                      q->>'id', q->'answer' || jsonb_strip_nulls(jsonb_build_object('tool', q->'tool', 'kind', q->'kind'))))
+             select jsonb_build_object(
+                      'v', greatest((payload->>'v')::int, case when bool_or(q ? 'kind') then 3 else 2 end),
+                      'answers', jsonb_object_agg(
+                        q->>'id', q->'answer' || jsonb_strip_nulls(jsonb_build_object('tool', q->'tool', 'kind', q->'kind'))))
              from jsonb_array_elements(v_asked->'requests') q))::json where id = p_id;
     update job set bytes = octet_length(payload::text) where id = p_id returning bytes into v_bytes;
     update waiting set asked = null, asked_until = null, bytes = v_bytes,

@@ -119,6 +119,7 @@ begin
                                 case when c.gone or c.act_key is distinct from v_handled then c.act end,
                                 v_state);
     end if;
+    if c.gone then delete from job where id = c.id and tombstone is not null; end if;       -- nothing is left to protect (H1)
     v_answers := v_answers || jsonb_build_array(jsonb_build_array(
       c.uid, case when v_refused is null then 'changed' else 'retry_refused' end, v_refused,
       case when v_bar is distinct from v_before then v_bar end));

@@ -1,17 +1,52 @@
+-- walk_queues: names of queues in which jobs wait so, at most p_most. p_walk: deadline, asked, held: with such a clock; ready: told why
+-- they are not claimed. Where there are more names, the next call goes on behind the last of these: what a call costs does not grow with
+-- the names that somebody has made up. Indexes, walked name by name: waiting_deadline, waiting_asked, waiting_held_until, waiting_reason.
+-- Lock order: the row of walk, for whoever comes with the same walk; those who do wait for nothing else meanwhile.
+create or replace function walk_queues(p_walk text, p_most int) returns setof text language plpgsql
+  set enable_seqscan = off as $$ #variable_conflict use_column
+declare v_name text := (select w.queue from walk w where w.name = p_walk); n int := 0;
+begin
+  while n < p_most loop
+    v_name := case p_walk
+      when 'deadline' then (select queue from waiting where deadline is not null and queue > v_name order by queue limit 1)
+      when 'asked' then (select queue from waiting where state = 'i' and queue > v_name order by queue limit 1)
+      when 'held' then (select queue || '' from waiting where state = 'm' and queue || '' > v_name order by queue || '' limit 1)
+      else (select queue from waiting where state = 'r' and mirrored and queue > v_name order by queue limit 1) end;
+    exit when v_name is null;
+    n := n + 1;
+    return next v_name;
+  end loop;
+  update walk w set queue = coalesce(v_name, '') where w.name = p_walk and w.queue <> coalesce(v_name, '');
+end $$;
+
 -- overdue: jobs of open queues that have a clock which has passed; pauses may still be to be taken from it (shift_clocks). p_clock:
--- deadline, asked, or held. At most p_limit of each queue, and locked. Jobs of paused queues are not looked at: their clocks stand.
--- Indexes, walked queue by queue: waiting_deadline, waiting_asked, waiting_held_until. Lock order: waiting rows, those that nobody
+-- deadline, asked, or held. Locked, and at most p_limit of each queue. Jobs of paused queues are left alone: their clocks stand.
+-- Where few are past their time, they are found by it. Where many are, perhaps all in queues that are paused, or in one that has more of
+-- them than can be ended at once, it goes queue by queue, so that none waits for another.
+-- Indexes: waiting_past_deadline, waiting_past_asked, waiting_past_held; then walk_queues()'s. Lock order: waiting rows, those that nobody
 -- has locked.
 create or replace function overdue(p_clock text, p_now timestamptz, p_limit int) returns bigint[] language plpgsql
   set enable_seqscan = off as $$ #variable_conflict use_column
-declare v_name text := ''; v_ids bigint[] := '{}';
+declare v_name text; v_queues text[]; v_ids bigint[] := '{}'; v_few int := least(500, p_limit + 1); c_names constant int := 200;
 begin
-  loop
-    v_name := case p_clock
-      when 'deadline' then (select queue from waiting where deadline is not null and queue > v_name order by queue limit 1)
-      when 'asked' then (select queue from waiting where state = 'i' and queue > v_name order by queue limit 1)
-      else (select queue || '' from waiting where state = 'm' and queue || '' > v_name order by queue || '' limit 1) end;
-    exit when v_name is null;
+  if p_clock = 'deadline' then
+    select array_agg(id), array_agg(queue) into v_ids, v_queues
+      from (select id, queue from waiting where deadline < p_now order by deadline limit v_few) x;
+  elsif p_clock = 'asked' then
+    select array_agg(id), array_agg(queue) into v_ids, v_queues
+      from (select id, queue from waiting where state = 'i' and asked_until < p_now order by asked_until limit v_few) x;
+  else
+    select array_agg(id), array_agg(queue) into v_ids, v_queues
+      from (select id, queue from waiting where state = 'm' and held_until < p_now order by held_until limit v_few) x;
+  end if;
+  if v_ids is null then return '{}'; end if;
+  if cardinality(v_ids) < v_few then
+    return array(select id from waiting where id = any (v_ids)
+                   and queue <> all (array(select q.name from queue q where q.name = any (v_queues) and q.paused_at is not null))
+                 order by id for update skip locked);
+  end if;
+  v_ids := '{}';
+  for v_name in select * from walk_queues(p_clock, c_names) loop
     continue when exists (select from queue q where q.name = v_name and q.paused_at is not null);
     v_ids := v_ids || case p_clock
       when 'deadline' then array(select id from waiting where queue = v_name and deadline < p_now

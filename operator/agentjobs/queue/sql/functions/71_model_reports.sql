@@ -1,6 +1,7 @@
 -- hear_models: what a worker's runs say about their models, before they are acked. Answers the jobs whose runs failed by a model
 -- that is held up, with the reason, and the seconds to wait where those are known: their attempts are refunded. An entry without
--- a reason is a job that is to be charged.
+-- a reason is a job that is to be charged. The jobs of one namespace make at most c_most breakers for a pool, since anybody may make
+-- up names of models: what fails by further ones waits by its own retry policy.
 -- p_models: [{i id, t token, m model, h 'o'|'u'|'a'|'r', y reason, w delay in seconds}]
 -- Indexes: unique (pool, model) of model_breaker, primary keys. Lock order: breakers by model, each with the running
 -- rows that are heard of, by id: what another ack of the same run has ended meanwhile is not heard of again.
@@ -10,7 +11,8 @@ create or replace function hear_models(p_worker uuid, p_models json, out ids big
 declare
   v_now timestamptz := clock_timestamp();
   v_pool text; v_any boolean; v_model text; v_bad boolean; v_running int; v_slots int; v_queues text[];
-  v_ids bigint[]; v_heard "char"[]; b model_breaker; r record;
+  v_ids bigint[]; v_heard "char"[]; v_namespace text; b model_breaker; r record;
+  c_most constant int := 100;
 begin
   select k.pool, exists (select from model_breaker x where x.pool = k.pool) into v_pool, v_any from worker k where k.id = p_worker;
   if v_pool is null then return; end if;
@@ -19,7 +21,11 @@ begin
       order by m
   loop
     if v_bad then
-      insert into model_breaker (pool, model, since, failed_at, probe_at) values (v_pool, v_model, v_now, v_now, v_now)
+      select coalesce(max(j.namespace), '') into v_namespace from json_to_recordset(p_models) as s(i bigint, m text, h "char")
+        join job j on j.id = s.i where s.m = v_model and s.h <> 'o';
+      insert into model_breaker (pool, model, since, failed_at, probe_at, namespace)
+        select v_pool, v_model, v_now, v_now, v_now, v_namespace
+        where (select count(*) from model_breaker x where x.pool = v_pool and x.namespace = v_namespace) < c_most
         on conflict (pool, model) do nothing;
     else                                           -- answers alone change nothing where nothing is counted
       continue when not exists (select from model_breaker x where x.pool = v_pool and x.model = v_model

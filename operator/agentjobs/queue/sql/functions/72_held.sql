@@ -56,12 +56,26 @@ begin
   if v_ids is not null then perform put_aside(v_ids); end if;
 end $$;
 
+-- held_targets: targets of jobs of a queue that wait for their model, from p_from on, at most p_most. Index: waiting_held.
+create or replace function held_targets(p_queue text, p_from text, p_most int) returns setof text language plpgsql
+  set enable_seqscan = off as $$ #variable_conflict use_column
+declare v_target text; n int := 0;
+begin
+  select target into v_target from waiting where state = 'm' and queue = p_queue and target >= p_from order by target limit 1;
+  while v_target is not null and n < p_most loop
+    return next v_target;
+    n := n + 1;
+    select target into v_target from waiting where state = 'm' and queue = p_queue and target > v_target order by target limit 1;
+  end loop;
+end $$;
+
 -- pick: the candidates of a claim while some model is held up, in claim order, each with the breaker that lets it through or null.
 -- Ready jobs that a breaker of this pool keeps are put aside, a bounded number at a time. Jobs in state m are candidates where this
--- pool's breaker lets them through, or where the pool has none. Suspects come last: one poisonous prompt must not be every probe.
+-- pool's breaker lets them through, or where the pool has none: of so many targets as one claim looks at, from one on that a breaker
+-- lets through. Suspects come last: one poisonous prompt must not be every probe.
 -- Rows are looked at before they are locked, so that another claim does not miss what this one passes by.
--- Indexes: waiting_ready, waiting_held, running_let_through. Lock order: breakers by model, then waiting rows; both only those
--- that nobody has locked. A breaker that is locked lets nothing through this time.
+-- Indexes: waiting_ready, waiting_held, running_let_through, those of model_target. Lock order: breakers by model, then waiting rows; both
+-- only those that nobody has locked. A breaker that is locked lets nothing through this time.
 create or replace function pick(p_worker uuid, p_pool text, p_queues text[], p_slots int[], p_closed text[], p_total int, p_low bigint[],
                      out tids tid[], out ids bigint[], out breakers int[]) language plpgsql
   set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -70,9 +84,10 @@ declare
   v_now timestamptz := clock_timestamp();
   b model_breaker; v_allowed int; v_left int;
   v_gates int[] := '{}'; v_free int[] := '{}';     -- breakers of this pool, and how many more each lets through now
-  v_targets text[]; v_by int[];                    -- what they keep
+  v_from text := ''; v_held text[];                -- the targets that are looked at
   v_tids tid[] := '{}'; v_ids bigint[] := '{}'; v_pos bigint[] := '{}'; v_queue int[] := '{}';
   v_breaker int[] := '{}'; v_suspect boolean[] := '{}';
+  c_targets constant int := 200;
   v_want int; v_batch int; v_last bigint; v_seen int; v_good bigint[]; v_bad bigint[]; v_free_ids bigint[]; r record;
 begin
   for b in select * from model_breaker where pool = p_pool and kind is not null order by model loop
@@ -83,9 +98,11 @@ begin
     end if;
     v_gates := v_gates || b.id; v_free := v_free || greatest(v_left, 0);
   end loop;
-  select array_agg(target), array_agg(breaker) into v_targets, v_by
-  from (select distinct on (t.target) t.target, t.breaker from unnest(v_gates, v_free) g(id, free) join model_target t on t.breaker = g.id
-        order by t.target, g.free, t.breaker) strictest;
+  select target into v_from from (
+    select t.target from unnest(v_gates, v_free) g(id, free)
+    cross join lateral (select target from model_target where breaker = g.id order by target limit c_targets) t
+    where g.free > 0 limit c_targets) open order by random() limit 1;
+  v_from := coalesce(v_from, '');
 
   for i in 1..cardinality(p_queues) loop
     continue when p_slots[i] <= 0 or p_queues[i] = any (p_closed);
@@ -93,7 +110,8 @@ begin
     for round in 1..10 loop
       select count(*), max(pos), array_agg(id order by pos) filter (where not kept), array_agg(id) filter (where kept)
         into v_seen, v_last, v_good, v_bad
-      from (select h.id, h.pos, coalesce(j.target = any (v_targets), false) as kept
+      from (select h.id, h.pos,
+                   exists (select from model_target t where t.target = j.target and t.breaker = any (v_gates)) as kept
             from (select x.id, x.pos
                   from (select greatest(case when p_low is null then 0 else p_low[p * cardinality(p_queues) + i] end,
                                         p::bigint << 56, v_last) as low,
@@ -116,14 +134,19 @@ begin
       v_tids := v_tids || r.tid; v_ids := v_ids || r.id; v_pos := v_pos || r.pos; v_queue := v_queue || i;
       v_breaker := v_breaker || r.breaker; v_suspect := v_suspect || false;
     end loop;
+    v_held := array(select * from held_targets(p_queues[i], v_from, c_targets));
+    if v_from <> '' and cardinality(v_held) < c_targets then
+      v_held := v_held || array(select t from held_targets(p_queues[i], '', c_targets) t where t < v_from);
+    end if;
     -- suspects last: one poisonous prompt must not be every probe
     for r in
       select w.ctid as tid, w.id, w.pos, t.breaker, t.suspect
-      from (select t.target, g.by as breaker, f.free, suspect, coalesce(x.suspects, '{}') as suspects
-            from (select distinct target from model_target) t
-            left join unnest(v_targets, v_by) g(target, by) on g.target = t.target
-            left join unnest(v_gates, v_free) f(id, free) on f.id = g.by
-            left join model_breaker x on x.id = g.by cross join (values (false), (true)) s(suspect)) t
+      from (select h.target, g.breaker, g.free, suspect, coalesce(x.suspects, '{}') as suspects
+            from unnest(v_held) h(target)
+            left join lateral (select k.breaker, v_free[array_position(v_gates, k.breaker)] as free from model_target k
+                               where k.target = h.target and k.breaker = any (v_gates) order by 2, 1 limit 1) g on true
+            left join model_breaker x on x.id = g.breaker cross join (values (false), (true)) s(suspect)
+            where exists (select from model_target k where k.target = h.target)) t
       cross join lateral (select x.ctid, x.id, x.pos from waiting x where x.state = 'm' and x.queue = p_queues[i] and x.target = t.target
                             and coalesce(x.losses, 0) < 3 and (x.id = any (t.suspects)) = t.suspect
                           order by x.pos limit least(v_want, t.free) for update skip locked) w

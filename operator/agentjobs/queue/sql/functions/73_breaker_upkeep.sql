@@ -2,15 +2,17 @@
 -- 1. Refunds: the failures that opened a breaker were charged before anybody knew. A row that is locked at this moment is refunded
 --    by the next tick.
 -- 2. Breakers that nobody waits for, or whose pool is gone, are deleted.
--- 3. Jobs in state m, queue by queue and target by target: those that no pool keeps any more become ready; the others are told why
---    they wait, and workers are woken where one of them may take a job.
+-- 3. Jobs in state m, queue by queue and target by target, so many pairs as one call looks at (the table walk): those that no pool
+--    keeps any more become ready; the others are told why they wait, and workers are woken where one of them may take a job.
 -- 4. Jobs that have waited too long for their model fail (H16).
 -- keys: the sessions that lost their holder.
 -- Indexes: waiting_held, waiting_held_reason, running_let_through, and overdue()'s. Lock order: breakers by model, then waiting
 -- and running rows by id; all only those that nobody has locked.
 create or replace function tend_models(p_limit int, out keys text[]) language plpgsql
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$ #variable_conflict use_column
-declare v_now timestamptz := clock_timestamp(); b model_breaker; h record; v_ids bigint[]; v_locked bigint[]; v_mirrored bigint[]; n int;
+declare
+  v_now timestamptz := clock_timestamp(); b model_breaker; h record; v_ids bigint[]; v_locked bigint[]; v_mirrored bigint[]; n int;
+  v_pairs int := 0; c_pairs constant int := 200;
 begin
   -- refunds: the failures that opened a breaker were charged before anybody knew
   for b in
@@ -64,13 +66,16 @@ begin
   -- queue by queue and target by target: kept no more, or with a reason to tell
   for h in
     with recursive pair as (
-      (select queue, target from waiting where state = 'm' order by queue, target limit 1)
+      (select w.queue, w.target from walk x cross join lateral (
+         select queue, target from waiting where state = 'm' and (queue, target) > (x.queue, x.target)
+           order by queue, target limit 1) w where x.name = 'models')
       union all
       select n.queue, n.target from pair p cross join lateral (
         select w.queue, w.target from waiting w where w.state = 'm' and (w.queue, w.target) > (p.queue, p.target)
           order by w.queue, w.target limit 1) n)
-    select p.queue, p.target, k.* from pair p cross join lateral kept(p.queue, p.target) k
+    select p.queue, p.target, k.* from (select * from pair limit c_pairs) p cross join lateral kept(p.queue, p.target) k
   loop
+    v_pairs := v_pairs + 1;
     if not h.kept then
       with mine as materialized (select id from waiting where state = 'm' and queue = h.queue and target = h.target
                                  order by pos limit p_limit for update skip locked),
@@ -98,6 +103,10 @@ begin
     end if;
     if v_mirrored is not null then perform touch(v_mirrored); end if;
   end loop;
+  -- h is the last pair still
+  update walk w set queue = case when v_pairs = c_pairs then h.queue else '' end,
+                    target = case when v_pairs = c_pairs then h.target else '' end
+    where w.name = 'models' and (v_pairs = c_pairs or w.queue <> '');
 
   -- H16
   v_ids := overdue('held', v_now, p_limit);

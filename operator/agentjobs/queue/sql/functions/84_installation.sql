@@ -21,6 +21,7 @@ begin
     select x.key into v_key from cancel_job(v_id, 'the object belongs to another installation') x;
     if v_key is not null then v_keys := v_keys || v_key; end if;
     delete from outbox where id = v_id;
+    delete from job where id = v_id and tombstone is not null;         -- nothing is left to protect (H1)
     v_n := v_n + 1;
   end loop;
   if v_keys is not null then perform session_next(v_keys); end if;

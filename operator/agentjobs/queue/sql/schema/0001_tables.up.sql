@@ -3,7 +3,8 @@
 --
 -- Lock order of every transaction: model_breaker rows by model, job rows by id, waiting and running rows by id, session
 -- rows by key, queue rows by name. Schedules are apart: schedule rows by uid, then their schedule_tick rows.
--- An outbox row is written only by who holds the job's row; the status writer skips locked ones.
+-- An outbox row is written by who holds the job's row, and by the calls of the operator that touch() names; the status writer skips
+-- locked ones.
 --
 -- Times are the database's own: clock_timestamp() at the start of the function that writes them.
 --
@@ -165,6 +166,9 @@ create index waiting_held_reason on waiting (queue, target, reason) where state 
 create index waiting_held_until on waiting ((queue || ''), held_until) where state = 'm';
 create index waiting_asked on waiting (queue, asked_until) where state = 'i';
 create index waiting_deadline on waiting (queue, deadline) where deadline is not null;
+create index waiting_past_deadline on waiting (deadline) where deadline is not null;
+create index waiting_past_asked on waiting (asked_until) where state = 'i';
+create index waiting_past_held on waiting (held_until) where state = 'm';
 create index waiting_reason on waiting (queue, reason) where state = 'r' and mirrored;
 create index waiting_by_facet on waiting (facet, state, id);
 create index waiting_by_state on waiting (state, id) where state not in ('n', 'p', 'r');
@@ -397,6 +401,15 @@ create table outbox (id bigint primary key, version bigint not null, marked_at t
 create table upkeep (pruned_at timestamptz not null);
 insert into upkeep values ('-infinity');
 
+-- One walk through the names of queues in which jobs wait, where there may be more of them than one call looks at: anybody may make up
+-- names, and nobody else is to pay for it. The next call goes on behind this name; '': from the first (walk_queues, tend_models).
+create table walk (
+  name   text primary key,
+  queue  text collate "C" not null default '',
+  target text collate "C" not null default ''
+);
+insert into walk (name) values ('deadline'), ('asked'), ('held'), ('ready'), ('models');
+
 -- audit -------------------------------------------------------------------------------------------
 
 -- One act of a person, or of a program in a person's name: written in the act's own transaction, where it changed something. Kept
@@ -444,6 +457,7 @@ create table model_breaker (
   allowed       int not null default 0,           -- the ramp: how many may run at once; 0: a probe
   probe_worker  uuid,                             -- the next probe is this worker's for a minute: it may have come with another key
   suspects      bigint[] not null default '{}',   -- jobs that it kept after they failed: their prompts may be at fault
+  namespace     text collate "C" not null default '',   -- of the job whose failure made it, for a bound on each
   unique (pool, model)
 ) with (fillfactor = 50);
 
@@ -453,7 +467,7 @@ create table model_target (
   target  text collate "C" not null,
   primary key (target, breaker)
 );
-create index model_target_breaker on model_target (breaker);
+create index model_target_breaker on model_target (breaker, target);
 
 -- schedules ---------------------------------------------------------------------------------------
 
