@@ -151,7 +151,8 @@ def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> N
         "from google.genai import types\n"
         "async def write(tool_context) -> str:\n"
         "    'Write.'\n"
-        "    await tool_context.save_artifact('../report.txt', types.Part(text='All is well.'))\n"
+        "    for name, text in {'../report.txt': 'All is well.', 'a/b.txt': 'one', 'a_b.txt': 'other'}.items():\n"
+        "        await tool_context.save_artifact(name, types.Part(text=text))\n"
         "    return 'written'\n"
         "root_agent = LlmAgent(name='writer', model='echo', instruction='i', tools=[write])\n"
     )
@@ -160,11 +161,13 @@ def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> N
     )
     assert (status, answer) == (0, "written\n"), told
     assert "Saved made/_._report.txt" in told
-    assert [(one.name, one.read_text()) for one in (tmp_path / "made").iterdir()] == [
-        ("_._report.txt", "All is well.")
-    ]
+    assert {one.name: one.read_text() for one in (tmp_path / "made").iterdir()} == {
+        "_._report.txt": "All is well.",
+        "a_b-5550000d.txt": "one",
+        "a_b-bd3722f0.txt": "other",
+    }
     _, _, told = run("writer", "echo:call write", cwd=tmp_path, temporary=tmp_path)
-    assert "saved ../report.txt. Copy with --save DIR." in told
+    assert "saved ../report.txt, a/b.txt, a_b.txt. Copy with --save DIR." in told
 
 
 def waiting_agent(folder: Path) -> None:
