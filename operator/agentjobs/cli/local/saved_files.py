@@ -33,9 +33,7 @@ def folders_of(rows: Sequence[NamedJob]) -> dict[UUID, str]:
     """The folder's name of each job: its own; of jobs of one name, which other namespaces and earlier runs have, with
     the uid. Pure."""
     count = Counter(row.name for row in rows)
-    names = {
-        row.job.uid: row.name if count[row.name] == 1 else f"{row.name}.{row.job.uid}" for row in rows
-    }
+    names = {row.job.uid: row.name if count[row.name] == 1 else f"{row.name}.{row.job.uid}" for row in rows}
     local = local_names(names.values())
     return {uid: local[name] for uid, name in names.items()}
 
