@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from local_runs import finish, left_over, run, start
+from local_runs import RUN_SECONDS, finish, left_over, run, start
 from processes import until
 
 pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
@@ -143,6 +146,55 @@ def test_a_conversation_goes_on_in_the_folder_that_keeps_it(tmp_path: Path) -> N
     status, _, told = say("--session", "trip")
     assert status == 2
     assert "--session trip: add --data DIR" in told
+
+
+STEERS = "\x1b]52;c;bGlhcg==\x07\x1b[2J"
+SPEAKER = f"""
+from google.adk.agents import LlmAgent
+def speak(text: str) -> str:
+    "Speak."
+    if text == "fail":
+        raise ValueError({STEERS!r})
+    return {STEERS!r} + text
+root_agent = LlmAgent(name="speaker", model="echo", instruction="i", tools=[speak])
+"""
+
+
+def test_an_answer_and_an_error_steer_no_terminal_and_an_answer_is_whole_in_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "speaker.py").write_text(SPEAKER)
+    say, fail = (f'echo:call speak {{"text": "{text}"}}' for text in ("said", "fail"))
+    status, answer, told = run("speaker", say, cwd=tmp_path, temporary=tmp_path)
+    assert (status, answer) == (0, f"{STEERS}said\n"), told
+    for message, expected in ((say, "\\x07\\x1b[2Jsaid"), (fail, "\\x1b]52;c;bGlhcg==\\x07\\x1b[2J")):
+        shown = at_a_terminal("speaker", message, cwd=tmp_path)
+        assert expected in shown
+        assert not set("\x07") & set(shown)
+        assert "\x1b]" not in shown
+
+
+def at_a_terminal(*arguments: str, cwd: Path) -> str:
+    """What a terminal shows of a run, to its end."""
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTJOBS_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agentjobs.cli", "local", *arguments],
+        cwd=cwd,
+        env={**environment, "TMPDIR": str(cwd), "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        with contextlib.suppress(OSError):  # the other side is gone
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        process.wait(RUN_SECONDS)
+    finally:
+        process.kill()
+        os.close(ours)
+    return shown.decode(errors="replace")
 
 
 def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> None:

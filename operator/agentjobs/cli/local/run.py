@@ -23,7 +23,7 @@ from agentjobs.cli.local.run_request import RunRequest, top_package
 from agentjobs.cli.local.saved_files import save_files
 from agentjobs.cli.local.schedules import LocalSchedules, new_job
 from agentjobs.cli.local.worker import LocalWorker
-from agentjobs.cli.questions import printable
+from agentjobs.cli.printable import printable
 from agentjobs.cli.services import check_services, with_services
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError
@@ -124,7 +124,7 @@ async def _run(
         # printed before the servers are stopped, which takes a second
         if live:
             _tell_failures(rows, progress, interrupted=interrupted.is_set())
-        _print_answers(rows, bare=request.bare)
+        report.write_answers(sys.stdout, rows, bare=request.bare)
         kept = await keep(rows)
         _tell_total(rows, progress)
         if interrupted.is_set():
@@ -152,7 +152,7 @@ async def _fire(
         nonlocal failed
         failed = failed or row.job.state != State.COMPLETE
         _tell_failures([row], progress, interrupted=interrupted.is_set())
-        _print_answers([row], bare=False)
+        report.write_answers(sys.stdout, [row], bare=False)
 
     def deleted(uid: UUID) -> None:
         names.pop(uid, None)
@@ -263,11 +263,6 @@ async def _save(dsn: str, request: RunRequest, progress: ProgressTable, rows: Se
     if not saved and not elsewhere:
         progress.say("The agents have saved no files.")
     return True
-
-
-def _print_answers(rows: Sequence[NamedJob], *, bare: bool) -> None:
-    sys.stdout.write(report.answers(rows, bare=bare))
-    sys.stdout.flush()
 
 
 def _check_services(request: RunRequest, environment: Mapping[str, str]) -> None:
