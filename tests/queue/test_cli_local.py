@@ -168,8 +168,21 @@ def test_an_answer_and_an_error_steer_no_terminal_and_an_answer_is_whole_in_a_pi
     for message, expected in ((say, "\\x07\\x1b[2Jsaid"), (fail, "\\x1b]52;c;bGlhcg==\\x07\\x1b[2J")):
         shown = at_a_terminal("speaker", message, cwd=tmp_path)
         assert expected in shown
-        assert not set("\x07") & set(shown)
+        assert "\x07" not in shown
         assert "\x1b]" not in shown
+
+
+def test_verbose_shows_what_an_agent_prints_and_steers_no_terminal(tmp_path: Path) -> None:
+    (tmp_path / "printer.py").write_text(
+        SPEAKER.replace('if text == "fail":', f"print({STEERS!r} + text)\n    if 0:")
+    )
+    say = 'echo:call speak {"text": "said"}'
+    status, answer, told = run("printer", say, "-v", cwd=tmp_path, temporary=tmp_path)
+    assert (status, answer) == (0, f"{STEERS}said\n"), told
+    assert f"{STEERS}said" in told
+    shown = at_a_terminal("printer", say, "-v", cwd=tmp_path)
+    assert shown.count("\\x07\\x1b[2Jsaid") == 2, "as the tool printed it, and as the answer"
+    assert "\x07" not in shown
 
 
 def at_a_terminal(*arguments: str, cwd: Path) -> str:

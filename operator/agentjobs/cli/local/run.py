@@ -291,7 +291,7 @@ async def _start_worker(
             models=sorted({*request.models, *_models(earlier)}),
             path=request.path,
             environment=environment,
-            log=Path("/dev/stderr") if verbose else None,
+            shows_log=verbose,
             services={
                 "AGENTJOBS_ARTIFACT_SERVICE_URI": request.artifact_service_uri,
                 "AGENTJOBS_MEMORY_SERVICE_URI": request.memory_service_uri,
