@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,7 +174,7 @@ def test_every_form_of_output_is_without_characters_that_steer_and_json_means_th
 def test_no_part_of_why_nor_of_wait_steers_the_terminal() -> None:
     """All texts of an object, also those that its writer should have taken from a list."""
     hostile = "\x1b]0;x\x07\u202e"
-    job = {
+    job: dict[str, Any] = {
         "metadata": {"name": hostile, "namespace": hostile, "uid": "u", "generation": 1},
         "spec": {"queue": hostile, "agent": {"module": hostile}, "session": hostile},
         "status": {
