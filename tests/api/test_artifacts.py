@@ -119,6 +119,9 @@ async def test_the_plugin_lists_and_copies_files(
     await said("cp", "mine", str(folder))
     found = {place.name: place.read_bytes() for place in folder.iterdir()}
     assert found == {"big.png": LARGE, "user_b.txt": b"shared", "_script___31m_.._.._.bashrc": b"x"}
+    await files.save_artifact(**KEY, filename="user_B.txt", artifact=blob(b"another"))
+    await said("cp", "mine", str(other := tmp_path / "other"))
+    assert {place.read_bytes() for place in other.iterdir()} == {LARGE, b"x", b"shared", b"another"}
     assert "no artifact 'never'" in (await said("cp", "mine:never", str(folder), status=1))[1]
 
 

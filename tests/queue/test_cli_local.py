@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from local_runs import finish, left_over, run, start
+from local_runs import RUN_SECONDS, finish, left_over, run, start
 from processes import until
 
 pytestmark = pytest.mark.timeout(400)  # whole runs on a busy machine
@@ -145,13 +148,76 @@ def test_a_conversation_goes_on_in_the_folder_that_keeps_it(tmp_path: Path) -> N
     assert "--session trip: add --data DIR" in told
 
 
+STEERS = "\x1b]52;c;bGlhcg==\x07\x1b[2J"
+SPEAKER = f"""
+from google.adk.agents import LlmAgent
+def speak(text: str) -> str:
+    "Speak."
+    if text == "fail":
+        raise ValueError({STEERS!r})
+    return {STEERS!r} + text
+root_agent = LlmAgent(name="speaker", model="echo", instruction="i", tools=[speak])
+"""
+
+
+def test_an_answer_and_an_error_steer_no_terminal_and_an_answer_is_whole_in_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "speaker.py").write_text(SPEAKER)
+    say, fail = (f'echo:call speak {{"text": "{text}"}}' for text in ("said", "fail"))
+    status, answer, told = run("speaker", say, cwd=tmp_path, temporary=tmp_path)
+    assert (status, answer) == (0, f"{STEERS}said\n"), told
+    for message, expected in ((say, "\\x07\\x1b[2Jsaid"), (fail, "\\x1b]52;c;bGlhcg==\\x07\\x1b[2J")):
+        shown = at_a_terminal("speaker", message, cwd=tmp_path)
+        assert expected in shown
+        assert "\x07" not in shown
+        assert "\x1b]" not in shown
+
+
+def test_verbose_shows_what_an_agent_prints_and_steers_no_terminal(tmp_path: Path) -> None:
+    (tmp_path / "printer.py").write_text(
+        SPEAKER.replace('if text == "fail":', f"print({STEERS!r} + text)\n    if 0:")
+    )
+    say = 'echo:call speak {"text": "said"}'
+    status, answer, told = run("printer", say, "-v", cwd=tmp_path, temporary=tmp_path)
+    assert (status, answer) == (0, f"{STEERS}said\n"), told
+    assert f"{STEERS}said" in told
+    shown = at_a_terminal("printer", say, "-v", cwd=tmp_path)
+    assert shown.count("\\x07\\x1b[2Jsaid") == 2, "as the tool printed it, and as the answer"
+    assert "\x07" not in shown
+
+
+def at_a_terminal(*arguments: str, cwd: Path) -> str:
+    """What a terminal shows of a run, to its end."""
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTJOBS_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agentjobs.cli", "local", *arguments],
+        cwd=cwd,
+        env={**environment, "TMPDIR": str(cwd), "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        with contextlib.suppress(OSError):  # the other side is gone
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        process.wait(RUN_SECONDS)
+    finally:
+        process.kill()
+        os.close(ours)
+    return shown.decode(errors="replace")
+
+
 def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> None:
     (tmp_path / "writer.py").write_text(
         "from google.adk.agents import LlmAgent\n"
         "from google.genai import types\n"
         "async def write(tool_context) -> str:\n"
         "    'Write.'\n"
-        "    await tool_context.save_artifact('../report.txt', types.Part(text='All is well.'))\n"
+        "    for name, text in {'../report.txt': 'All is well.', 'a/b.txt': 'one', 'a_b.txt': 'other'}.items():\n"
+        "        await tool_context.save_artifact(name, types.Part(text=text))\n"
         "    return 'written'\n"
         "root_agent = LlmAgent(name='writer', model='echo', instruction='i', tools=[write])\n"
     )
@@ -160,11 +226,13 @@ def test_files_that_agents_save_are_copied_where_save_names(tmp_path: Path) -> N
     )
     assert (status, answer) == (0, "written\n"), told
     assert "Saved made/_._report.txt" in told
-    assert [(one.name, one.read_text()) for one in (tmp_path / "made").iterdir()] == [
-        ("_._report.txt", "All is well.")
-    ]
+    assert {one.name: one.read_text() for one in (tmp_path / "made").iterdir()} == {
+        "_._report.txt": "All is well.",
+        "a_b-5550000d.txt": "one",
+        "a_b-bd3722f0.txt": "other",
+    }
     _, _, told = run("writer", "echo:call write", cwd=tmp_path, temporary=tmp_path)
-    assert "saved ../report.txt. Copy with --save DIR." in told
+    assert "saved ../report.txt, a/b.txt, a_b.txt. Copy with --save DIR." in told
 
 
 def waiting_agent(folder: Path) -> None:

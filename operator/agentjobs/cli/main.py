@@ -17,6 +17,7 @@ from agentjobs.cli.commands import crds, local, migrate, operator, web, withdraw
 from agentjobs.cli.deferred import WithDatabase
 from agentjobs.cli.entry import leave
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable
+from agentjobs.cli.printable import printable, printable_lines
 
 app = typer.Typer(
     name="agentjobs",
@@ -64,12 +65,12 @@ def main() -> None:
     try:
         app()
     except BadInput as problem:
-        print(f"agentjobs: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"agentjobs: {printable_lines(str(problem))}", file=sys.stderr)  # noqa: T201
         if (settings_sources := sys.modules.get("agentjobs.cli.settings_sources")) is not None:
             # the missing setting may be set under a misspelt name
             for warning in settings_sources.misspelt_variables(os.environ):
-                print(f"agentjobs: {warning}", file=sys.stderr)  # noqa: T201
+                print(f"agentjobs: {printable(warning)}", file=sys.stderr)  # noqa: T201
         sys.exit(USAGE_EXIT_STATUS)
     except Unavailable as problem:
-        print(f"agentjobs: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"agentjobs: {printable_lines(str(problem))}", file=sys.stderr)  # noqa: T201
         sys.exit(FAILURE_EXIT_STATUS)

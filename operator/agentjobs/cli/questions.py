@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentjobs.cli.printable import escaped
 from agentjobs.values.question_kinds import QuestionKind
 
 
@@ -28,7 +29,7 @@ class Question:
 
 def told(question: Question) -> str:
     """The text of a question: the tool, its arguments, and everything else that a person decides by."""
-    tool = printable(question.tool)
+    tool = escaped(question.tool)
     lines = [f"{question.job} {ASKS.get(question.kind, ASKS[QuestionKind.INPUT]).format(tool=tool)}"]
     is_input = question.kind == QuestionKind.INPUT
     for label, value in (
@@ -42,7 +43,7 @@ def told(question: Question) -> str:
         ("id", question.id),
     ):
         if value:
-            lines.append(f"  {label + ':':<12}{printable(value)}")
+            lines.append(f"  {label + ':':<12}{escaped(value)}")
     return "\n".join(lines)
 
 
@@ -52,9 +53,3 @@ ASKS: dict[str, str] = {
     QuestionKind.INPUT: "wants an input for {tool}.",
 }
 """By the question's kind; a kind that this version does not know wants a payload, as an input does."""
-
-
-def printable(text: str) -> str:
-    """``text`` with escapes for control characters: a model wrote it, and must not steer the person's
-    terminal."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

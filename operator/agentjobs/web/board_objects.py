@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from agentjobs.queue.board import Board, QueueOnBoard, WorkerOnBoard
 from agentjobs.queue.breakers import MODULE, Breaker
@@ -25,6 +26,9 @@ from agentjobs.web.objects.stats import (
     WorkerStatus,
 )
 
+_LONGEST_NAME = 253
+_DIGITS = 10
+_HASHED = re.compile(f"-[0-9a-f]{{{_DIGITS}}}$")
 UNFINISHED = frozenset(state for state in State if not state.final)
 
 
@@ -78,8 +82,18 @@ def users_of(breaker: Breaker, namespace: str) -> Iterator[JobFilter]:
 
 
 def dns_name(text: str) -> str:
-    """The text as the name of an object: what may not stand in one becomes a hyphen."""
-    return re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.")[:253] or "x"
+    """The text as the name of an object (RFC 1123): what may not stand in one becomes a hyphen.
+
+    A name that is not the text itself ends in a hash of the text, so that different texts have different names: ``p.openai/gpt-4``
+    becomes ``p.openai-gpt-4-112b052525``. So does that of a text which ends like a hash.
+    """
+    name = re.sub(r"[^a-z0-9.-]+", "-", text.lower())
+    name = re.sub(r"[.-]*\.[.-]*", ".", name).strip("-.")
+    if name == text and len(name) <= _LONGEST_NAME and not _HASHED.search(name):
+        return name
+    digest = sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+    begin = name[: _LONGEST_NAME - _DIGITS - 1].rstrip("-.") or "x"
+    return f"{begin}-{digest}"
 
 
 def _queue(queue: QueueOnBoard, namespace: str | None) -> QueueStat:

@@ -154,6 +154,7 @@ class Shared:
             return await make()
 
 
-def by_name(items: Sequence[T]) -> Seen[T]:
-    """A whole list, whose objects are known by their names."""
-    return Seen({getattr(item, "metadata").name: (0, item) for item in items})  # noqa: B009
+def by_identity(items: Sequence[T]) -> Seen[T]:
+    """A whole list, whose objects are known by their names; two of one name, as workers may be, by their uids."""
+    metadata = [getattr(item, "metadata") for item in items]  # noqa: B009
+    return Seen({f"{one.name}/{one.uid}": (0, item) for one, item in zip(metadata, items, strict=True)})

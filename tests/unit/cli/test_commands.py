@@ -11,7 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from agentjobs.cli.errors import BadInput, need_linux
+from agentjobs.cli import main
+from agentjobs.cli.errors import BadInput, Unavailable, need_linux
 from agentjobs.cli.main import app
 
 HEAVY = ("google.adk", "sqlalchemy", "kopf", "kubernetes", "psycopg", "pydantic", "rich", "asyncio", "yaml")
@@ -108,6 +109,19 @@ def test_bad_input_ends_with_status_2_and_no_traceback() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("agentjobs: --queue: got 'agents': 'agents' is not QUEUE=SLOTS")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", [BadInput, Unavailable])
+def test_an_errors_text_does_not_steer_the_terminal(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing() -> None:
+        raise kind("one\n\x1b]0;a title\x07two")
+
+    monkeypatch.setattr(main, "app", failing)
+    with pytest.raises(SystemExit):
+        main.main()
+    assert capsys.readouterr().err == "agentjobs: one\n\\x1b]0;a title\\x07two\n"
 
 
 def test_a_misspelt_variable_is_told_where_a_setting_is_missing() -> None:

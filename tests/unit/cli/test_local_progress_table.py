@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sysconfig
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from agentjobs.cli.local.progress_table import (
     end,
     table,
 )
-from agentjobs.cli.local.report import answers, failures, folded
+from agentjobs.cli.local.report import answers, failures, folded, write_answers
 from agentjobs.queue.records import State
 from agentjobs.values.usage import Usage
 from controller_builders import AT as NOON
@@ -115,6 +116,63 @@ def test_with_no_color_nothing_is_coloured_bold_or_dim(
         screen.stage("Starting Postgres")
         screen.draw([NamedJob("a", view(State.COMPLETE))], "Starting the worker", ["daily: next at 12:00"])
     assert bool(re.search("\x1b\\[[0-9;]*m", "".join(capsys.readouterr()))) is escapes
+
+
+STEERS = "\x1b]52;c;bGlhcg==\x07\x1b[2J\x9b31m\u202e"
+SHOWN = "\\x1b]52;c;bGlhcg==\\x07\\x1b[2J\\x9b31m\\u202e"
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["terminal", "pipe"])
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda screen, text: screen.say(f"a\n\t{text}"),
+        lambda screen, text: screen.stage(text),
+        lambda screen, text: screen.draw([], text, ["none"]),
+        lambda screen, text: screen.draw([], "", [text]),
+        lambda screen, text: screen.draw([NamedJob(text, view(State.COMPLETE))]),
+        lambda screen, text: screen.draw([NamedJob("a", view(State.RUNNING, attempts=1, step=text))]),
+        lambda screen, text: screen.draw([NamedJob("a", view(State.RETRYING, message=text, due_at=NOON))]),
+        lambda screen, text: [screen.say(line) for line in failures([failed(text)])],
+        lambda screen, text: [
+            screen.say(line) for line in failures([NamedJob("a", view(State.COMPLETE, message=text))])
+        ],
+    ],
+    ids=["line", "stage", "note", "schedule", "name", "step", "message", "failure", "aside"],
+)
+def test_what_a_model_wrote_does_not_steer_the_terminal(
+    show: Callable[[ProgressTable, str], object],
+    live: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def shown(text: str) -> str:
+        with ProgressTable(live=live) as screen:
+            show(screen, text)
+        return re.sub(r"\d+\.\ds", "", capsys.readouterr().err)
+
+    told, plain = shown(STEERS), shown("SAID")
+    assert [c for c in told if c in STEERS and not c.isprintable()] == [
+        c for c in plain if c in STEERS and not c.isprintable()
+    ], "only what rich itself writes"
+    assert told.count(SHOWN) == plain.count("SAID")
+
+
+def failed(text: str) -> NamedJob:
+    run = attempt(1, log_tail=f"before\n{text}\n")
+    return NamedJob(text, view(State.FAILED, message=text, reason=text, attempts=1, attempts_log=(run,)))
+
+
+@pytest.mark.parametrize(("terminal", "written"), [(True, SHOWN), (False, STEERS)])
+def test_an_answer_steers_no_terminal_and_comes_as_it_is_into_a_file(
+    terminal: bool, written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
+    write_answers(stream, [NamedJob("a", view(State.COMPLETE, result=f"one\n\t{STEERS}"))], bare=True)
+    assert stream.getvalue() == f"one\n\t{written}\n"
 
 
 def test_an_end_without_an_answer_is_left_to_the_report(capsys: pytest.CaptureFixture[str]) -> None:

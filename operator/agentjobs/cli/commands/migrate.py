@@ -168,6 +168,7 @@ async def _reached(dsn: str, wait_seconds: float) -> Status:
     import asyncio
     import time
 
+    from agentjobs.cli.printable import printable
     from agentjobs.queue import migrate
     from agentjobs.queue.errors import Misconfigured, QueueUnavailable
 
@@ -187,7 +188,7 @@ async def _reached(dsn: str, wait_seconds: float) -> Status:
                 raise
             if str(error) != told or now - told_at >= _TELL_SECONDS:
                 told, told_at = str(error), now
-                typer.echo(f"agentjobs: {told}; waiting for {until - now:.0f} s more", err=True)
+                typer.echo(f"agentjobs: {printable(told)}; waiting for {until - now:.0f} s more", err=True)
         await asyncio.sleep(_RETRY_SECONDS)
 
 

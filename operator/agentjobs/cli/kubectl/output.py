@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,9 @@ from agentjobs.api.names import API_VERSION
 from agentjobs.cli.errors import BadInput
 from agentjobs.cli.flags import echo
 from agentjobs.cli.kubectl.filters import time_of
+from agentjobs.cli.printable import printable as printable
+from agentjobs.cli.printable import printable_lines as printable_lines
+from agentjobs.cli.printable import steers
 from agentjobs.values.durations import duration_text
 
 FORMS = ("wide", "json", "yaml", "name", "jsonpath=…")
@@ -110,25 +112,6 @@ def painted(line: str, state: str, *, colours: bool) -> str:
     """A line with its state in colour."""
     code = _COLOURS.get(state)
     return line.replace(state, f"\x1b[{code}m{state}\x1b[0m", 1) if colours and code else line
-
-
-def steers(character: str) -> bool:
-    """Whether a character could steer a terminal, or turn the order of what it shows: control and format characters, line
-    separators. Spaces of whatever width, and the joiners of emoji and scripts, do not."""
-    return not (character.isprintable() or unicodedata.category(character) == "Zs" or character in _JOINERS)
-
-
-_JOINERS = "\u200c\u200d"
-
-
-def printable(text: str) -> str:
-    """``text`` in one line, without characters that steer a terminal: an agent may have written it."""
-    return "".join(c if not steers(c) else " " if c in "\n\r\t" else repr(c)[1:-1] for c in text)
-
-
-def printable_lines(text: str) -> str:
-    """``text`` with its lines and tabs, without characters that steer a terminal."""
-    return "".join(c if not steers(c) or c in "\n\t" else repr(c)[1:-1] for c in text.replace("\r\n", "\n"))
 
 
 def cut(text: str, characters: int) -> str:

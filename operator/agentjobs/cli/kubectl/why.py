@@ -86,7 +86,7 @@ def told(answer: Answer, now: datetime, width: int | None, *, most_runs: int | N
     """
     place = f"{answer.namespace}/{answer.name}" if answer.namespace else answer.name
     head = f"{answer.kind} {place}: {answer.state or 'no status'}"
-    lines = [head + in_brackets(answer.state, answer.cause)]
+    lines = [printable(head + in_brackets(answer.state, answer.cause))]
     known = "\n".join(finding.text for finding in answer.findings if finding.label in ("Error", "Told"))
     for finding in answer.findings:
         lines += _labelled(finding.label, printable(finding.text), width)
@@ -102,7 +102,7 @@ def told(answer: Answer, now: datetime, width: int | None, *, most_runs: int | N
     for n, text in enumerate(answer.output):
         lines += _labelled("" if n else "Output", printable(text), width)
     for n, line in enumerate(answer.todo):
-        lines += _todo_lines("" if n else "To do", line, width)
+        lines += _todo_lines("" if n else "To do", printable(line), width)
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from agentjobs.cli.printable import printable, printable_lines
 from agentjobs.queue.records import JobView, State
 
 COLUMNS = ("NAME", "QUEUE", "STATUS", "REASON", "ATTEMPTS", "DURATION", "TOKENS", "STEP")
@@ -138,7 +139,7 @@ def fitting(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 def table(rows: Sequence[NamedJob], now: datetime, width: int, *, header_style: str = "bold") -> Table:
     """The table of all jobs, in the order of their manifests, for a terminal of this width."""
     made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=header_style)
-    told = [cells(shown, now) for shown in rows]
+    told = [[printable(text) for text in cells(shown, now)] for shown in rows]
     columns = fitting(told, width)
     for column in columns:
         made.add_column(column, no_wrap=True, overflow="ellipsis", justify="left")
@@ -150,7 +151,7 @@ def table(rows: Sequence[NamedJob], now: datetime, width: int, *, header_style: 
 
 
 class ProgressTable:
-    """The display on standard error. ``with`` begins and ends the live table."""
+    """The display on standard error, without characters that steer a terminal. ``with`` begins and ends the live table."""
 
     def __init__(self, *, live: bool | None = None) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -196,7 +197,8 @@ class ProgressTable:
             self._live.start()
 
     def say(self, text: str) -> None:
-        """Prints a line that stays."""
+        """Prints a text that stays."""
+        text = printable_lines(text)
         if self._live is not None:
             self._console.print(Text(text))
         else:
@@ -205,7 +207,7 @@ class ProgressTable:
     def stage(self, text: str) -> None:
         """Shows what the run is doing, until it draws jobs."""
         if self._live is not None:
-            self._live.update(Text(f"{text} …", style=self._dim))
+            self._live.update(Text(f"{printable(text)} …", style=self._dim))
         else:
             self.say(f"{text} …")
 
@@ -217,7 +219,10 @@ class ProgressTable:
         """
         now = datetime.now(UTC)
         if self._live is not None:
-            lines = [Text(line, style=self._dim) for line in (*schedules, *([f"{note} …"] if note else ()))]
+            lines = [
+                Text(printable(line), style=self._dim)
+                for line in (*schedules, *([f"{note} …"] if note else ()))
+            ]
             self._live.update(Group(table(rows, now, self._console.width, header_style=self._bold), *lines))
             return
         new = [line for line in schedules if line not in self._lines]

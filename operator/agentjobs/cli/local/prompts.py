@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from agentjobs.cli.local.progress_table import NamedJob, ProgressTable
-from agentjobs.cli.questions import Question, printable, told
+from agentjobs.cli.printable import escaped, printable
+from agentjobs.cli.questions import Question, told
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import InputAnswer, State
 from agentjobs.values.answer_schema import example, misfit
@@ -45,7 +46,7 @@ def made_up(question: Question) -> InputAnswer:
 def said_of(answer: InputAnswer, question: Question, *, by_yes: bool) -> str:
     """What was answered. A yes with the tool's own payload is not called an approval: the tool may read a no in it."""
     if answer.approved is None:
-        return f"answered{' by --yes' if by_yes else ''}: {printable(json.dumps(answer.payload, ensure_ascii=False))}"
+        return f"answered{' by --yes' if by_yes else ''}: {escaped(json.dumps(answer.payload, ensure_ascii=False))}"
     if not answer.approved:
         return "rejected"
     if not question.payload:
@@ -53,7 +54,7 @@ def said_of(answer: InputAnswer, question: Question, *, by_yes: bool) -> str:
     # what nobody fills in goes back as the tool wrote it (agents.run.questions)
     return (
         f"answered yes{' by --yes' if by_yes else ''}, with what the tool itself filled in: "
-        f"{printable(question.payload)}. What that means, the tool decides"
+        f"{escaped(question.payload)}. What that means, the tool decides"
     )
 
 

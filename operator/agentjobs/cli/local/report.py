@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TextIO
 
 from agentjobs.agents.verdict.places import is_own_file
 from agentjobs.cli.local.progress_table import NamedJob, end
-from agentjobs.cli.questions import printable
+from agentjobs.cli.printable import printable, printable_lines
 from agentjobs.queue.records import JobView, State
 
 LOG_LINES = 12
@@ -25,6 +26,13 @@ def answers(rows: Sequence[NamedJob], *, bare: bool) -> str:
     if bare:
         return "".join(f"{_answer(shown.job)}\n" for shown in done)
     return "\n".join(f"{shown.name}:\n{_indented(_answer(shown.job))}\n" for shown in done)
+
+
+def write_answers(stream: TextIO, rows: Sequence[NamedJob], *, bare: bool) -> None:
+    """Writes the answers to standard output: to a terminal so that they do not steer it, into a file or a pipe as they are."""
+    text = answers(rows, bare=bare)
+    stream.write(printable_lines(text) if stream.isatty() else text)
+    stream.flush()
 
 
 def failures(rows: Sequence[NamedJob]) -> list[str]:

@@ -23,7 +23,7 @@ from agentjobs.cli.local.run_request import RunRequest, top_package
 from agentjobs.cli.local.saved_files import save_files
 from agentjobs.cli.local.schedules import LocalSchedules, new_job
 from agentjobs.cli.local.worker import LocalWorker
-from agentjobs.cli.questions import printable
+from agentjobs.cli.printable import printable
 from agentjobs.cli.services import check_services, with_services
 from agentjobs.local.postgres import EmbeddedPostgres
 from agentjobs.local.process import LocalServerError
@@ -124,7 +124,7 @@ async def _run(
         # printed before the servers are stopped, which takes a second
         if live:
             _tell_failures(rows, progress, interrupted=interrupted.is_set())
-        _print_answers(rows, bare=request.bare)
+        report.write_answers(sys.stdout, rows, bare=request.bare)
         kept = await keep(rows)
         _tell_total(rows, progress)
         if interrupted.is_set():
@@ -152,7 +152,7 @@ async def _fire(
         nonlocal failed
         failed = failed or row.job.state != State.COMPLETE
         _tell_failures([row], progress, interrupted=interrupted.is_set())
-        _print_answers([row], bare=False)
+        report.write_answers(sys.stdout, [row], bare=False)
 
     def deleted(uid: UUID) -> None:
         names.pop(uid, None)
@@ -265,11 +265,6 @@ async def _save(dsn: str, request: RunRequest, progress: ProgressTable, rows: Se
     return True
 
 
-def _print_answers(rows: Sequence[NamedJob], *, bare: bool) -> None:
-    sys.stdout.write(report.answers(rows, bare=bare))
-    sys.stdout.flush()
-
-
 def _check_services(request: RunRequest, environment: Mapping[str, str]) -> None:
     """Makes the services by URI once. Raises BadInput."""
     settings = AgentSettings(modules=request.modules, local=True)
@@ -296,7 +291,7 @@ async def _start_worker(
             models=sorted({*request.models, *_models(earlier)}),
             path=request.path,
             environment=environment,
-            log=Path("/dev/stderr") if verbose else None,
+            shows_log=verbose,
             services={
                 "AGENTJOBS_ARTIFACT_SERVICE_URI": request.artifact_service_uri,
                 "AGENTJOBS_MEMORY_SERVICE_URI": request.memory_service_uri,

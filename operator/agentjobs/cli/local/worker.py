@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,9 +16,11 @@ from types import TracebackType
 from typing import Self
 
 from agentjobs.cli.errors import Unavailable
+from agentjobs.cli.printable import printable_lines
 from agentjobs.local.process import Terms, end, spawn, tail
 
 STOP_SECONDS = 10.0
+SHOW_SECONDS = 0.1
 DRAIN_SECONDS = 0
 """No drain: when the run stops its worker, all jobs have finished or were given up."""
 
@@ -36,10 +40,11 @@ class LocalWorker:
         models: Sequence[str],
         path: Sequence[Path],
         environment: Mapping[str, str],
-        log: Path | None,
+        shows_log: bool,
         services: Mapping[str, str | None],
     ) -> None:
         """
+        :param shows_log: its log, with what agents print, is copied to standard error.
         :param services: the variables of services by URI.
         """
         self._settings = {
@@ -61,7 +66,10 @@ class LocalWorker:
         self._dsn = dsn
         self._environment = environment
         self._folder = tempfile.TemporaryDirectory(prefix="agentjobs-local-")
-        self.log = log or Path(self._folder.name) / "worker.log"
+        self.log = Path(self._folder.name) / "worker.log"
+        self._shows_log = shows_log
+        self._showing: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
@@ -83,6 +91,8 @@ class LocalWorker:
             },
             cwd=Path.cwd(),
         )
+        if self._shows_log:
+            self._showing = asyncio.create_task(self._show())
         return self
 
     async def __aexit__(
@@ -90,7 +100,23 @@ class LocalWorker:
     ) -> None:
         if self._process is not None:
             await asyncio.to_thread(end, self._process, signal.SIGTERM, STOP_SECONDS)
+        self._ended.set()
+        if self._showing is not None:
+            await self._showing
         self._folder.cleanup()
+
+    async def _show(self) -> None:
+        """Copies the log to standard error as it grows, to the end; to a terminal without characters that steer it."""
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        with self.log.open("rb") as log:
+            whole = False
+            while not whole:
+                whole = self._ended.is_set()
+                text = decoder.decode(log.read())
+                sys.stderr.write(printable_lines(text) if sys.stderr.isatty() else text)
+                sys.stderr.flush()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), SHOW_SECONDS)
 
     def check(self) -> None:
         """Checks that the worker is there.

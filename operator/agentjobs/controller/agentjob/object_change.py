@@ -36,7 +36,6 @@ from agentjobs.queue.records import (
 )
 from agentjobs.values.json import JsonObject
 from agentjobs.values.reasons import Reason
-from agentjobs.values.reasons import Reason as ApiReason
 from agentjobs.values.text import dumps
 
 ANNOTATION_CHARACTERS = 256
@@ -92,7 +91,7 @@ def change_of(
     except ValidationError:
         if base.imported is not None:
             return base
-        return replace(base, rejected=(ApiReason.INVALID_SPEC.value, rejection_text(obj)))
+        return replace(base, rejected=(Reason.INVALID_SPEC.value, rejection_text(obj)))
     refused = refusal(gate.queue_access, job.spec.queue, job.spec.priority, meta["namespace"])
     unaccepted = (Reason.QUEUE_NOT_ALLOWED, refused) if refused else _restored(meta, gate)
     given = NOTHING
@@ -154,7 +153,7 @@ def unreadable(obj: JsonObject, gate: Gate, problem: str) -> ObjectChange | None
             ref=ObjectRef(gate.cluster_id, str(meta["namespace"]), str(meta["name"])),
             generation=int(meta.get("generation", 1)),
             rejected=(
-                ApiReason.INVALID_SPEC.value,
+                Reason.INVALID_SPEC.value,
                 f"the object cannot be read ({problem}): delete it and create a corrected one",
             ),
         )

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+LEAST_TIDIED = 64
+"""Entries of a heap that is left as it is, however few of them are valid."""
+
 
 @dataclass(slots=True)
 class DueTimes:
-    """Entries of the heap that no longer agree with ``_at`` are skipped when they come up."""
+    """Entries of the heap that no longer agree with ``_at`` are skipped when they come up, and removed all at once when
+    they are more than half of it: a time a year ahead, of an object that is gone, takes no room for a year."""
 
     _at: dict[UUID, datetime] = field(default_factory=dict)
     _heap: list[tuple[datetime, UUID]] = field(default_factory=list)
@@ -25,6 +29,7 @@ class DueTimes:
         elif self._at.get(uid) != at:
             self._at[uid] = at
             heapq.heappush(self._heap, (at, uid))
+        self._tidy()
 
     def due(self, now: datetime) -> list[UUID]:
         """Objects whose time has come, in the order of their times; each is returned once."""
@@ -34,6 +39,7 @@ class DueTimes:
             if self._at.get(uid) == at:
                 del self._at[uid]
                 found.append(uid)
+        self._tidy()
         return found
 
     def next(self) -> datetime | None:
@@ -41,3 +47,9 @@ class DueTimes:
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
+
+    def _tidy(self) -> None:
+        """Rebuilds the heap if most of it is no longer valid: constant time per change, on average."""
+        if len(self._heap) > max(LEAST_TIDIED, 2 * len(self._at)):
+            self._heap = [(at, uid) for uid, at in self._at.items()]
+            heapq.heapify(self._heap)

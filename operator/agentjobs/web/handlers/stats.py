@@ -8,7 +8,7 @@ from typing import TypeVar
 from agentjobs.web.call import Answer, Call, Object, Watch
 from agentjobs.web.objects.meta import KubeObject
 from agentjobs.web.status import not_found
-from agentjobs.web.watching import Seen, by_name, changes
+from agentjobs.web.watching import Seen, by_identity, changes
 
 STATS_LOOK_SECONDS = 2.0
 T = TypeVar("T", bound=KubeObject)
@@ -63,7 +63,7 @@ def watching(read: Read[KubeObject]) -> Callable[[Call], Awaitable[Answer]]:
     async def handler(call: Call) -> Answer:
         async def look() -> Seen[KubeObject]:
             _, items = await read(call)
-            return by_name([item for item in items if call.target.name in (None, _name(item))])
+            return by_identity([item for item in items if call.target.name in (None, _name(item))])
 
         version = "" if call.parameter("resourceVersion") in (None, "", "0") else "1"
         return Watch(changes(look, version, every_seconds=STATS_LOOK_SECONDS), call.watch_seconds)

@@ -111,7 +111,9 @@ class Model(KubeObject):
     """Model is one model whose breaker is open or counts failures."""
 
     kind: Literal["Model"] = Field(default="Model", description="kind: Model.")
-    metadata: Metadata = Field(description="metadata: the name is <pool>.<model>, as a DNS name.")
+    metadata: Metadata = Field(
+        description="metadata: the name is <pool>.<model>; with a hash where that is no DNS name."
+    )
     status: ModelStatus = Field(description="status of the breaker.")
 
 

@@ -15,7 +15,7 @@ SLOW = {
     "typer", "click", "pydantic", "yaml", "kubernetes", "kopf", "psycopg", "google", "starlette", "uvicorn", "httpx", "aiohttp",
     "requests", "asyncio", "croniter", "jinja2", "orjson", "cryptography", "unittest", "multiprocessing",
 }  # fmt: skip
-MOST_MODULES = 195
+MOST_MODULES = 196
 """Those of Python itself are two thirds of them. What a verb imports beyond that is a decision: raise this with a reason."""
 MOST_OF_LIST = 180
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,10 @@ from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.cli.kubectl.runs_api import LOG, RunsApi, missing
 from agentjobs.cli.kubectl.transcript_text import entry_text
 from agentjobs.cli.kubectl.verbs.top import drawn, frame
+from agentjobs.cli.kubectl.verbs.wait import Told, change_of
+from agentjobs.cli.kubectl.waiting import Seen
 from agentjobs.cli.kubectl.where import Where
+from agentjobs.cli.kubectl.why import answer_of, told
 
 
 def test_events_are_read_as_a_browser_reads_them() -> None:
@@ -165,6 +169,27 @@ def test_every_form_of_output_is_without_characters_that_steer_and_json_means_th
     assert json.loads(forms["json"]) == value
     assert yaml.safe_load(forms["yaml"]) == value
     assert printable_lines("a\u00a0b\u3000👩\u200d💻é\r\n\tx") == "a\u00a0b\u3000👩\u200d💻é\n\tx"
+
+
+def test_no_part_of_why_nor_of_wait_steers_the_terminal() -> None:
+    """All texts of an object, also those that its writer should have taken from a list."""
+    hostile = "\x1b]0;x\x07\u202e"
+    job: dict[str, Any] = {
+        "metadata": {"name": hostile, "namespace": hostile, "uid": "u", "generation": 1},
+        "spec": {"queue": hostile, "agent": {"module": hostile}, "session": hostile},
+        "status": {
+            "state": hostile, "reason": hostile, "message": hostile, "worker": hostile, "observedGeneration": 1,
+            "inputRequest": {"id": hostile, "tool": hostile},
+            "recentAttempts": [{"number": 1, "reason": hostile, "message": hostile, "output": hostile}],
+        },
+    }  # fmt: skip
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    how = Told("job ", "agentjobs {verb} {name}", quiet=False)
+    asking = {**job, "status": {**job["status"], "state": "InputRequired"}}
+    texts = [told(answer_of(one, now), now, width) for one in (job, asking) for width in (None, 80)]
+    texts += [change_of(Seen(one), how) for one in (job, asking)]
+    for text in texts:
+        assert not set(hostile) - set("]0;x") & set(text), text
 
 
 def test_a_frame_of_top_fits_the_terminal_and_holds_nothing_that_steers_it() -> None:

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 from typing import cast
 from uuid import UUID, uuid4
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.config import OperatorConfig
-from agentjobs.controller.kit.due_times import DueTimes
+from agentjobs.controller.kit.due_times import LEAST_TIDIED, DueTimes
 from agentjobs.controller.leader import Leader
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.clock import DatabaseClock
@@ -49,6 +49,38 @@ def test_the_agenda_agrees_with_a_dictionary(puts: list[tuple[int, int | None]],
     assert agenda.next() == (NOON + min(waiting.values()) * HOUR if waiting else None)
     due = agenda.due(NOON + now * HOUR)
     assert sorted(uid.int for uid in due) == sorted(who for who, at in waiting.items() if at <= now)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.integers(0, 5), st.none() | st.integers(0, 20)),  # a put
+            st.integers(0, 20),  # a look at what is due by then
+            st.none(),  # a look at the next time
+        ),
+        max_size=200,
+    )
+)
+@example([(who, at) for n in range(200) for who, at in ((n, 20), (n, None))])  # objects come and go
+@example([(0, n % 20) for n in range(200)])  # one object's time moves again and again
+@example([*((n, 1) for n in range(99)), *((n, 20) for n in range(99)), *((n, 1) for n in range(99)), 1])
+def test_what_is_no_longer_due_takes_no_room(acts: list[tuple[int, int | None] | int | None]) -> None:
+    agenda, waiting = DueTimes(), dict[int, int]()
+    for act in acts:
+        if act is None:
+            assert agenda.next() == (NOON + min(waiting.values()) * HOUR if waiting else None)
+        elif isinstance(act, int):
+            due = sorted(who for who, at in waiting.items() if at <= act)
+            assert sorted(uid.int for uid in agenda.due(NOON + act * HOUR)) == due
+            for who in due:
+                del waiting[who]
+        else:
+            who, at = act
+            agenda.put(UUID(int=who), None if at is None else NOON + at * HOUR)
+            waiting.pop(who, None)
+            if at is not None:
+                waiting[who] = at
+        assert len(agenda._heap) <= max(LEAST_TIDIED, 2 * len(waiting))
 
 
 def test_the_time_is_the_databases_however_wrong_this_machine_is() -> None:

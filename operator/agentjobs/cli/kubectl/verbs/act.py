@@ -21,6 +21,7 @@ from agentjobs.cli.kubectl.filters import JobFilter
 from agentjobs.cli.kubectl.pace import Count, carry_out, interruptible
 from agentjobs.cli.kubectl.reply import Reply
 from agentjobs.cli.kubectl.where import Where
+from agentjobs.cli.printable import printable
 
 SHOWN = 10
 """Jobs that a preview names."""
@@ -191,9 +192,9 @@ def told_end(done: str, gone: str, count: Count, total: int, *, quiet: bool, kin
     if quiet or count.interrupted or count.stopped:
         echo(f"{count.done:,} of {total:,} {kind}s: {done}{''.join(f', {m}' for m in more)}.")
     for line in count.failed[:SHOWN]:
-        echo(f"error: {line}", err=True)
+        echo(f"error: {printable(line)}", err=True)
     if count.interrupted or count.stopped:
-        why = f"error: {count.stopped}. " if count.stopped else "Interrupted. "
+        why = f"error: {printable(count.stopped)}. " if count.stopped else "Interrupted. "
         echo(f"{why}{rest:,} are left; go on with the same command: {_same_command()}", err=True)
         sys.exit(INTERRUPTED_EXIT_STATUS if count.interrupted else FAILURE_EXIT_STATUS)
     if count.failed or (count.gone and not quiet):

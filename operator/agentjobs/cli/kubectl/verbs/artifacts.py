@@ -14,7 +14,7 @@ from agentjobs.cli.kubectl.apiserver import ApiServer
 from agentjobs.cli.kubectl.output import Column, age
 from agentjobs.cli.kubectl.runs_api import ARTIFACTS, RunsApi
 from agentjobs.cli.kubectl.where import Where
-from agentjobs.values.file_names import local_name
+from agentjobs.values.file_names import local_names
 from agentjobs.web.names import API_VERSION
 
 
@@ -85,9 +85,9 @@ def cp(
                 echo(output.printable(told), err=True)
         if not wanted and not found:
             echo(f"{name}: its agents have saved no files.", err=True)
-        for one in wanted:
+        for one, local in local_names(wanted).items():
             query = {"file": one, **({"version": str(version)} if version is not None else {})}
-            place = target / local_name(one)
+            place = target / local
             place.write_bytes(api.get(ARTIFACTS, name, query).body)
             echo(str(place))
 

@@ -65,7 +65,7 @@ def describe(where: Where, name: o.Name) -> None:
     if conditions:
         echo("\n" + output.table(_condition_columns(now), conditions, width=width))
     if isinstance(events, str):
-        echo(f"\nEvents: {events}")
+        echo(f"\nEvents: {output.printable(events)}")
     elif events:
         echo("\n" + output.table(_event_columns(now), events, width=width))
     else:

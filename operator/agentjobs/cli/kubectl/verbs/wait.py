@@ -160,7 +160,7 @@ def change_of(one: Seen, how: Told) -> str:
     if one.state == "InputRequired":
         request = status.get("inputRequest") or {}
         verb = "answer" if request.get("kind") else "approve"
-        return f"{line}: asks for {output.printable(str(request.get('tool', '')))}; {how.type(verb, name)}"
+        return output.printable(f"{line}: asks for {request.get('tool', '')}; {how.type(verb, name)}")
     if status.get("message") and one.state not in ("Running", "Complete"):
-        line += f": {output.printable(output.cut(str(status['message']), 300))}"
-    return line
+        line += f": {output.cut(str(status['message']), 300)}"
+    return output.printable(line)
