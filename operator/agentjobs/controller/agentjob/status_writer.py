@@ -34,7 +34,7 @@ from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import STATUS_REDUCED, STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView, ObjectRef, OutboxEntry, State
+from agentjobs.queue.records import ObjectRef, OutboxEntry, State
 from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.values.json import JsonObject
 
@@ -253,14 +253,14 @@ class StatusWriter:
         forgotten = job.state.final and job.finished_at is None
         if job.ref is None or forgotten or self.is_elsewhere(str(job.uid)):
             # past retention only a tombstone is left, which knows less than the object shows
-            self._drop_entry(job)
+            self._drop_entry(entry)
             return False
         status = status_of(job, entry.version, output=self.output)
         shown = WrittenStatus.of(status, time.monotonic())
         if not self._shown.needs(job.uid, shown, self.progress_seconds):
             self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
             self._shown.skipped(job.uid, shown)
-            self._backoff.forget(job.id)
+            self._backoff.forget(_namespace_of(entry), job.id)
             self._same.append((job.id, entry.version))
             return False
         history = self._backoff.history(job.ref.namespace, job.id)
@@ -276,16 +276,16 @@ class StatusWriter:
         if result.act is Act.GONE:
             self.api.meter.add(STATUS_SKIPPED, reason="gone")
             self._shown.forget([job.uid])
-            self._drop_entry(job)
+            self._drop_entry(entry)
         elif result.act is Act.OLDER:
             self._older(entry)
         else:
             raise result.reply.unavailable
         return False
 
-    def _drop_entry(self, job: JobView) -> None:
-        self._backoff.forget(job.id)
-        self._drop.append(job.id)
+    def _drop_entry(self, entry: OutboxEntry) -> None:
+        self._backoff.forget(_namespace_of(entry), entry.job.id)
+        self._drop.append(entry.job.id)
 
     def _tell_reduced(self, entry: OutboxEntry, ref: ObjectRef, why: Reply) -> None:
         log.error(
@@ -318,7 +318,9 @@ class StatusWriter:
         """The entry stays in the outbox; it, its namespace or everybody waits."""
         key, ref = entry.job.id, entry.job.ref
         decision = self._backoff.decide(Call.STATUS, error, _namespace_of(entry), key, time.monotonic())
-        if decision.concerns is not Concerns.OBJECT or worth_a_line(self._backoff.refusals(key)):
+        if decision.concerns is not Concerns.OBJECT or worth_a_line(
+            self._backoff.refusals(_namespace_of(entry), key)
+        ):
             log.warning(
                 "the status of %s/%s is refused; %s waits %.1f s: %s",
                 ref and ref.namespace,

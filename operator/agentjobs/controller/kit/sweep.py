@@ -229,7 +229,7 @@ class Sweep(Generic[R]):
     def _refused(self, scope: str, call: Call, error: ApiUnavailable) -> None:
         self._failing.add(scope)
         decision = self._backoff.decide(call, error, scope, scope, time.monotonic())
-        if worth_a_line(self._backoff.refusals(scope)):
+        if worth_a_line(self._backoff.refusals(scope, scope)):
             log.warning(
                 "the sweep of %s in %s is tried again in %.1f s: %s",
                 self.resource.plural,

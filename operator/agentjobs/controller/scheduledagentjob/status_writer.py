@@ -50,6 +50,10 @@ class ScheduleStatusWriter:
             self._due[uid] = time.monotonic() + self.coalesce_seconds
             self._wake.set()
 
+    def forget(self, namespace: str, uid: UUID) -> None:
+        """Forgets a schedule whose object is gone."""
+        self._backoff.forget(namespace, uid)
+
     async def run(self) -> None:
         """Until cancelled. The first in ``_due`` is the first to be written: all wait equally long."""
         async with asyncio.TaskGroup() as group:
@@ -101,7 +105,7 @@ class ScheduleStatusWriter:
     async def _write(self, entry: CachedSchedule, status: dict[str, object]) -> None:
         uid, ref = entry.parsed.uid, entry.parsed.ref
         try:
-            if await self.objects.write_status(ref, uid, status, self._backoff.refusals(uid)):
+            if await self.objects.write_status(ref, uid, status, self._backoff.refusals(ref.namespace, uid)):
                 entry.written = status_digest(status)
                 entry.kept = entry.written if entry.observed == entry.written else b""
             else:
@@ -109,7 +113,7 @@ class ScheduleStatusWriter:
             self._backoff.taken(ref.namespace, uid)
         except ApiUnavailable as error:
             decision = self._backoff.decide(Call.STATUS, error, ref.namespace, uid, time.monotonic())
-            if worth_a_line(self._backoff.refusals(uid)):
+            if worth_a_line(self._backoff.refusals(ref.namespace, uid)):
                 log.warning(
                     "the status of schedule %s/%s is refused; %s waits %.1f s: %s",
                     ref.namespace,
