@@ -21,11 +21,14 @@ from agentjobs.controller.apiserver.refusals import Call
 from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.controller.apiserver.resources import SCHEDULED_AGENT_JOBS
 from agentjobs.controller.apiserver.watch_event import WatchEvent
+from agentjobs.controller.config import OperatorConfig
 from agentjobs.controller.kit.backoff import Backoff
 from agentjobs.controller.kit.ownership import Ownership
+from agentjobs.controller.leader import Leader
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.scheduler import Scheduler
+from agentjobs.queue.queue import Queue
 from agentjobs.queue.schedules import Schedules
 from controller_builders import until
 from scheduler_builders import NOON, schedule_object
@@ -176,3 +179,61 @@ def test_nothing_stays_of_schedules_that_are_refused_and_deleted(by: str, in_fli
             for entry in entries:
                 backoff.decide(Call.STATUS, refused, entry.parsed.ref.namespace, entry.parsed.uid, 21.0)
         assert is_empty(backoff)
+
+
+class _Queue:
+    """Stores whatever it is given, and answers nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def answer(*_: Any, **__: Any) -> dict[Any, Any]:
+            return {}
+
+        return answer
+
+
+@pytest.mark.parametrize("why", ["deleted", "marked by another installation"])
+async def test_every_part_of_the_leader_forgets_an_agent_job_that_goes(why: str) -> None:
+    config = OperatorConfig("postgresql://nowhere/db")
+    api = ApiServer(None, Counters())
+    leader = Leader(config, api, cast(Queue, _Queue()), "cluster-1", api.meter, None, OURS, 0)
+
+    def seen(owner: UUID, **more: Any) -> WatchEvent:
+        uid = str(UUID(int=100))
+        meta = {**JOBS[0].object["metadata"], "annotations": {MANAGED_BY: mark_of(owner, uid)}}
+        status = {"state": "Running", "revision": 3}
+        return WatchEvent({"metadata": meta, "spec": {}, "status": status}, **({"deleted": False} | more))
+
+    leader.take([seen(OURS, listed=True)])
+    await leader.intake.flush()
+    assert leader.statuses._shown._running
+    leader.take([seen(OURS, deleted=True) if why == "deleted" else seen(UUID(int=2))])
+    await leader.intake.flush()
+    leader.take([seen(UUID(int=2), deleted=True)])
+    assert left_in(leader) == {}
+
+
+def left_in(leader: Leader) -> dict[str, object]:
+    """What is still remembered of any object, by part and attribute."""
+    parts = (
+        leader,
+        leader.ownership,
+        leader.intake,
+        leader.statuses._shown,
+        leader.statuses._backoff,
+        leader.audit,
+        leader.ttl,
+        leader.ttl._due,
+        leader.scheduler,
+        leader.scheduler.cache,
+        leader.scheduler.cache.children,
+    )
+    passing = {"_gone", "_released", "loops"}
+    """Emptied by the next turn of a loop."""
+    found: dict[str, object] = {}
+    for part in parts:
+        names = getattr(type(part), "__slots__", None) or vars(part)
+        for name in names:
+            value = getattr(part, name, None)
+            if isinstance(value, dict | set | list) and value and name not in passing:
+                found[f"{type(part).__name__}.{name}"] = value
+    return found

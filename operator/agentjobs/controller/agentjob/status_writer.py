@@ -90,6 +90,10 @@ class StatusWriter:
     _drop: list[int] = field(default_factory=list)
     _stale: list[UUID] = field(default_factory=list)
     _backoff: Backoff[int] = field(default_factory=lambda: Backoff(IN_HAND))
+    _asked: dict[UUID, tuple[str, int]] = field(default_factory=dict)
+    """Namespace and job id, as the back-off has them, of each object that is being written, or waits."""
+    _gone: set[UUID] = field(default_factory=set)
+    """Objects that have gone since the outbox was read last: what is read meanwhile may still have them."""
     _closed: list[str] = field(default_factory=list)
     """Namespaces that the last read of the outbox left out."""
     _shown: StatusCache = field(default_factory=StatusCache)
@@ -107,6 +111,15 @@ class StatusWriter:
     def forget(self, uids: Iterable[UUID]) -> None:
         """Forgets what was written to these objects: their status was wiped."""
         self._shown.forget(uids)
+
+    def gone(self, uids: Iterable[UUID]) -> None:
+        """Forgets objects that are deleted, or belong to another installation, once the outbox has them no more.
+        What is being written to them ends without a trace."""
+        for uid in uids:
+            self._gone.add(uid)
+            self._shown.forget([uid])
+            if (asked := self._asked.pop(uid, None)) is not None:
+                self._backoff.forget(*asked)
 
     def found_running(self, uids: Iterable[UUID]) -> None:
         """Takes over the refresh of progress for running jobs, whose status another operator wrote."""
@@ -166,12 +179,14 @@ class StatusWriter:
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
         coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
         self._closed = self._backoff.closed(now)
+        self._gone.clear()
         found = await self.queue.outbox(room, coalesce, exclude=held, closed=self._closed, output=self.output)
         self._reads.took(time.monotonic() - now)
         for entry in found:
             key, namespace = entry.job.id, _namespace_of(entry)
-            if self._backoff.may_start(namespace, key, now):
+            if entry.job.uid not in self._gone and self._backoff.may_start(namespace, key, now):
                 self._backoff.start(namespace, key, math.inf)
+                self._asked[entry.job.uid] = (namespace, key)
                 self._busy[key] = asyncio.create_task(self._project(entry))
         if len(found) == room:
             self._wake.set()  # there may be more
@@ -238,10 +253,13 @@ class StatusWriter:
             # a bug in one job's projection must not stop the others
             log.exception("a status could not be projected", extra={"job_id": key})
             self.api.meter.add(TASK_FAILURES, part="projection")
-            self._backoff.postpone(namespace, key, time.monotonic())
+            if entry.job.uid in self._asked:
+                self._backoff.postpone(namespace, key, time.monotonic())
         finally:
             self._busy.pop(key, None)
             self._backoff.ended(namespace, key)
+            if not self._backoff.knows(namespace, key):
+                self._asked.pop(entry.job.uid, None)
             self._ended.set()
             if namespace in self._closed:
                 self._wake.set()
@@ -269,7 +287,8 @@ class StatusWriter:
             if result.reduced is not None:
                 self._tell_reduced(entry, job.ref, result.reduced)
             self._backoff.taken(job.ref.namespace, job.id)
-            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
+            if job.uid in self._asked:
+                self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
             if job.state.final:
                 self.on_ended(job.uid)
             return True
