@@ -4,7 +4,6 @@ new."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -126,7 +125,7 @@ class ScheduleStatusWriter:
         except Exception:
             log.exception("a schedule's status could not be written", extra={"schedule": str(uid)})
             self.meter.add(TASK_FAILURES, part="scheduler")
-            with contextlib.suppress(KeyError):
-                self._due.pop(uid)
+            self._backoff.postpone(ref.namespace, uid, time.monotonic())
+            self._hold(uid, self._backoff.seconds(ref.namespace, uid, time.monotonic()))
         finally:
             self._backoff.ended(ref.namespace, uid)
