@@ -113,6 +113,7 @@ class Leader:
             InputReader(api, config.readable_kinds, every.missing_input),
             on_wiped=self.statuses.forget,
             on_refused=self.recorder.record,
+            on_gone=self.statuses.gone,
         )
         self.audit = StatusAudit(
             queue,
@@ -234,7 +235,9 @@ class Leader:
         if event.kind == AGENT_JOBS:
             self.ttl.enqueue([gone])
             self.audit.enqueue([gone])
-            self.intake.forget(event.object["metadata"]["uid"])
+            uid = event.object["metadata"]["uid"]
+            self.intake.forget(uid)
+            self.statuses.gone([UUID(uid)])
 
     def _waiting(self, kind: Resource) -> int:
         """How many objects are to be taken in. The scheduler keeps all that it is given."""

@@ -1,7 +1,8 @@
 """The input reader: what AgentJobs refer to is read before intake stores their jobs, and looked for again while it is missing.
 
 Each object with references has a task of its own, so that intake's batches wait for none. Objects without references
-cost nothing. No ConfigMap and no Secret is watched or kept.
+cost nothing. No ConfigMap and no Secret is watched or kept. Those that look again take turns, namespace by namespace:
+what is asked for in vain is bounded however many they are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from weakref import WeakValueDictionary
 
 from agentjobs.api.agentjob import AgentJobSpec
 from agentjobs.api.given import Given, InputProblem, given_of, sources_of
+from agentjobs.controller.agentjob.look_turns import LookTurns, rest_seconds
 from agentjobs.controller.agentjob.readable_kinds import ReadableKinds
 from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.errors import ApiUnavailable
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
 """For all that one object refers to: an API server that does not answer keeps a slot no longer."""
 SLOWEST_SECONDS = 60.0
-"""Between two looks at what is missing."""
+"""Between two looks at what is missing; to that comes the wait for a turn, where hundreds of a namespace look again."""
 SHARED_SECONDS = 2.0
 """Jobs that wait for the same object share an answer for that long, where it tells that the object is not there."""
 PARALLEL = 16
@@ -54,6 +56,8 @@ class InputReader:
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PARALLEL))
     _of_namespaces: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
+    _turns: WeakValueDictionary[str, LookTurns] = field(default_factory=WeakValueDictionary)
+    """By namespace."""
     _missing: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
     """By namespace, kind and name: when something that is not there was asked for, and why it cannot be had."""
     _awaited: dict[tuple[str, str], set[asyncio.Event]] = field(default_factory=dict)
@@ -99,39 +103,62 @@ class InputReader:
             wake.set()
 
     async def _until_there(self, namespace: str, spec: AgentJobSpec, ready: Ready, seen_at: float) -> None:
-        wake = asyncio.Event()
+        wake, turns = asyncio.Event(), self._turns.setdefault(namespace, LookTurns())
         jobs = {(namespace, one.object_name) for _, one in sources_of(spec) if one.kind == AGENT_JOBS.kind}
         for job in jobs:
             self._awaited.setdefault(job, set()).add(wake)
         try:
-            await self._look_until_there(namespace, spec, ready, seen_at, wake)
+            await self._look_until_there(namespace, spec, ready, seen_at, wake, turns)
         finally:
+            turns.leave(wake)
             for job in jobs:
                 self._awaited[job].discard(wake)
                 if not self._awaited[job]:
                     del self._awaited[job]
 
     async def _look_until_there(
-        self, namespace: str, spec: AgentJobSpec, ready: Ready, seen_at: float, wake: asyncio.Event
+        self,
+        namespace: str,
+        spec: AgentJobSpec,
+        ready: Ready,
+        seen_at: float,
+        wake: asyncio.Event,
+        turns: LookTurns,
     ) -> None:
+        """Looks at once, then after each delay in its turn; where it is woken, at once."""
         of_namespace = self._of_namespaces.setdefault(namespace, asyncio.Semaphore(PARALLEL_OF_A_NAMESPACE))
         since, delay = seen_at, self.first_seconds
         while True:
             wake.clear()
             async with of_namespace, self._slots:
-                found = await self._look(namespace, spec, since)
+                found = await self._look_in_turn(namespace, spec, since, wake, turns)
                 stored = ready(found)
                 if isinstance(found, Given):
                     await stored.wait()
                     return
             since = time.monotonic()
-            await wait_for(wake, delay * random.uniform(0.8, 1.2))
+            if not await wait_for(wake, delay * random.uniform(0.8, 1.2)):
+                turns.ask(wake)
+                await wake.wait()
             delay = min(2 * delay, SLOWEST_SECONDS)
 
-    async def _look(self, namespace: str, spec: AgentJobSpec, since: float) -> Given | str:
+    async def _look_in_turn(
+        self, namespace: str, spec: AgentJobSpec, since: float, wake: asyncio.Event, turns: LookTurns
+    ) -> Given | str:
+        """Looks, and then has the next one look, if this was a turn."""
+        found: Given | str = ""
+        asked: list[str] = []
+        try:
+            found = await self._look(namespace, spec, since, asked)
+        finally:
+            turns.leave(wake, rest_seconds(len(asked), found=isinstance(found, Given)))
+        return found
+
+    async def _look(self, namespace: str, spec: AgentJobSpec, since: float, asked: list[str]) -> Given | str:
         """What is there, or why not.
 
         :param since: when the object was seen, or looked for last: an answer that is shared was asked for later.
+        :param asked: takes the names of what the API server is asked for.
         """
         objects: dict[tuple[str, str], JsonObject | str] = {}
         try:
@@ -139,14 +166,16 @@ class InputReader:
                 for _, source in sources_of(spec):
                     key = (source.kind, source.object_name)
                     if key not in objects:
-                        objects[key] = await self._object(namespace, *key, since)
+                        objects[key] = await self._object(namespace, *key, since, asked)
             return given_of(spec, objects)
         except InputProblem as problem:
             return str(problem)
         except (ApiUnavailable, TimeoutError):
             return "spec.inputs: the API server does not answer now; the operator asks it again"
 
-    async def _object(self, namespace: str, kind: str, name: str, since: float) -> JsonObject | str:
+    async def _object(
+        self, namespace: str, kind: str, name: str, since: float, asked: list[str]
+    ) -> JsonObject | str:
         if why := self.kinds.refusal(kind):
             return why
         key = (namespace, kind, name)
@@ -155,6 +184,7 @@ class InputReader:
         if why and asked_at > max(since, now - SHARED_SECONDS):
             return why
         resource = _RESOURCES[kind]
+        asked.append(name)
         reply = await self.api.request("GET", resource.object(namespace, name), resource=resource.plural)
         if reply.ok:
             self._missing.pop(key, None)

@@ -76,6 +76,8 @@ class Intake:
     """Called before these objects are marked stale: the status that was written to them is not there any
     more."""
     on_refused: Callable[[ObjectEvent], None] = lambda event: None
+    on_gone: Callable[[Iterable[UUID]], None] = lambda uids: None
+    """Called with objects that are deleted, once that is stored."""
     health: LoopHealth = field(default_factory=lambda: LoopHealth("intake"))
     _pending: dict[str, WatchEvent] = field(default_factory=dict)
     _unread: dict[str, WatchEvent] = field(default_factory=dict)
@@ -264,7 +266,7 @@ class Intake:
     def _read_now(self, uid: str, seen: WatchEvent) -> None:
         """Reads for an object whose status said that its job is accepted, and whose job the database did not know."""
         spec = spec_to_read({**seen.object, "status": None}, self.gate)
-        if spec is not None and not self._waits(uid):
+        if spec is not None and uid in self._taken and not self._waits(uid):
             self._look_at(uid, seen, spec)
 
     def _change(self, seen: WatchEvent) -> ObjectChange | None:
@@ -328,7 +330,10 @@ class Intake:
             self.on_refused(traceparent_ignored(change, why, datetime.now(UTC)))
 
     def _settle(self, batch: dict[str, WatchEvent]) -> None:
+        self.on_gone(UUID(uid) for uid, seen in batch.items() if seen.deleted)
         for uid, seen in batch.items():
+            if not self._waits(uid):
+                continue  # another installation has it by now
             if self._pending.get(uid) is seen:
                 del self._pending[uid]
                 if (read := self._read.pop(uid, None)) is not None:

@@ -119,8 +119,7 @@ class StatusAudit:
             at_first = seen.listed and uid not in self._known
             (self._known.discard if seen.deleted else self._known.add)(uid)
             if seen.deleted:
-                for known in (self._pending, self._urgent, self._right, self._mended):
-                    known.pop(uid, None)
+                self._drop(uid)
             elif not (status := seen.object.get("status")) or self._is_known(uid, status):
                 self._pending.pop(uid, None)  # nothing to compare: intake sees to a status that was wiped
             else:
@@ -131,6 +130,11 @@ class StatusAudit:
                 else:
                     self._pending[uid] = observed
                 self._wake.set()
+
+    def _drop(self, uid: str) -> None:
+        for known in (self._pending, self._urgent, self._right, self._mended):
+            known.pop(uid, None)
+        self._adopted.discard(UUID(uid))
 
     def _is_known(self, uid: str, status: dict[str, Any]) -> bool:
         """Whether exactly this was found right."""
@@ -174,7 +178,7 @@ class StatusAudit:
             stale, job = jobs.get(key, (False, None))
             looked[key] = True
             try:
-                if job is not None:
+                if job is not None and str(key) in self._known:
                     looked[key] = await self._is_right(observed, job, given, stale=stale)
             except ApiUnavailable as error:
                 log.debug("a status is compared later: %s", error)
@@ -193,6 +197,8 @@ class StatusAudit:
                 self._pending.pop(uid, None)
                 if right is None:
                     self._pending[uid] = replace(observed, due=time.monotonic() + self.settle_seconds)
+            if uid not in self._known:
+                self._drop(uid)  # it was deleted meanwhile
 
     async def _reach(self, looked: set[str]) -> None:
         """Lets the database give out revisions beyond those that objects show, once all that may show a lost end are looked at:
@@ -246,7 +252,8 @@ class StatusAudit:
         shown_digest = status_digest(shown, without)
         wanted_digest = status_digest(wanted, without)
         if shown_digest == wanted_digest:
-            if job.state is State.RUNNING and status_digest(shown) != status_digest(wanted):
+            going_on = job.state is State.RUNNING and uid in self._known
+            if going_on and status_digest(shown) != status_digest(wanted):
                 self.refresh(
                     [job.uid]
                 )  # its progress is an older one, or was edited: it is written in its time

@@ -34,7 +34,7 @@ from agentjobs.controller.kit.periodic import wait_for
 from agentjobs.controller.metrics.counters import STATUS_REDUCED, STATUS_SKIPPED, TASK_FAILURES
 from agentjobs.queue.errors import QueueError
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView, ObjectRef, OutboxEntry, State
+from agentjobs.queue.records import ObjectRef, OutboxEntry, State
 from agentjobs.telemetry.loops import LoopHealth
 from agentjobs.values.json import JsonObject
 
@@ -90,6 +90,10 @@ class StatusWriter:
     _drop: list[int] = field(default_factory=list)
     _stale: list[UUID] = field(default_factory=list)
     _backoff: Backoff[int] = field(default_factory=lambda: Backoff(IN_HAND))
+    _asked: dict[UUID, tuple[str, int]] = field(default_factory=dict)
+    """Namespace and job id, as the back-off has them, of each object that is being written, or waits."""
+    _gone: set[UUID] = field(default_factory=set)
+    """Objects that have gone since the outbox was read last: what is read meanwhile may still have them."""
     _closed: list[str] = field(default_factory=list)
     """Namespaces that the last read of the outbox left out."""
     _shown: StatusCache = field(default_factory=StatusCache)
@@ -107,6 +111,15 @@ class StatusWriter:
     def forget(self, uids: Iterable[UUID]) -> None:
         """Forgets what was written to these objects: their status was wiped."""
         self._shown.forget(uids)
+
+    def gone(self, uids: Iterable[UUID]) -> None:
+        """Forgets objects that are deleted, or belong to another installation, once the outbox has them no more.
+        What is being written to them ends without a trace."""
+        for uid in uids:
+            self._gone.add(uid)
+            self._shown.forget([uid])
+            if (asked := self._asked.pop(uid, None)) is not None:
+                self._backoff.forget(*asked)
 
     def found_running(self, uids: Iterable[UUID]) -> None:
         """Takes over the refresh of progress for running jobs, whose status another operator wrote."""
@@ -166,12 +179,14 @@ class StatusWriter:
         held = list({*self._busy, *ended, *self._backoff.delayed(now)})
         coalesce = OVERLOADED_SECONDS if self.overloaded() else self.coalesce_seconds
         self._closed = self._backoff.closed(now)
+        self._gone.clear()
         found = await self.queue.outbox(room, coalesce, exclude=held, closed=self._closed, output=self.output)
         self._reads.took(time.monotonic() - now)
         for entry in found:
             key, namespace = entry.job.id, _namespace_of(entry)
-            if self._backoff.may_start(namespace, key, now):
+            if entry.job.uid not in self._gone and self._backoff.may_start(namespace, key, now):
                 self._backoff.start(namespace, key, math.inf)
+                self._asked[entry.job.uid] = (namespace, key)
                 self._busy[key] = asyncio.create_task(self._project(entry))
         if len(found) == room:
             self._wake.set()  # there may be more
@@ -238,10 +253,13 @@ class StatusWriter:
             # a bug in one job's projection must not stop the others
             log.exception("a status could not be projected", extra={"job_id": key})
             self.api.meter.add(TASK_FAILURES, part="projection")
-            self._backoff.postpone(namespace, key, time.monotonic())
+            if entry.job.uid in self._asked:
+                self._backoff.postpone(namespace, key, time.monotonic())
         finally:
             self._busy.pop(key, None)
             self._backoff.ended(namespace, key)
+            if not self._backoff.knows(namespace, key):
+                self._asked.pop(entry.job.uid, None)
             self._ended.set()
             if namespace in self._closed:
                 self._wake.set()
@@ -253,14 +271,14 @@ class StatusWriter:
         forgotten = job.state.final and job.finished_at is None
         if job.ref is None or forgotten or self.is_elsewhere(str(job.uid)):
             # past retention only a tombstone is left, which knows less than the object shows
-            self._drop_entry(job)
+            self._drop_entry(entry)
             return False
         status = status_of(job, entry.version, output=self.output)
         shown = WrittenStatus.of(status, time.monotonic())
         if not self._shown.needs(job.uid, shown, self.progress_seconds):
             self.api.meter.add(STATUS_SKIPPED, reason="unchanged")
             self._shown.skipped(job.uid, shown)
-            self._backoff.forget(job.id)
+            self._backoff.forget(_namespace_of(entry), job.id)
             self._same.append((job.id, entry.version))
             return False
         history = self._backoff.history(job.ref.namespace, job.id)
@@ -269,23 +287,24 @@ class StatusWriter:
             if result.reduced is not None:
                 self._tell_reduced(entry, job.ref, result.reduced)
             self._backoff.taken(job.ref.namespace, job.id)
-            self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
+            if job.uid in self._asked:
+                self._shown.wrote(job.uid, shown, running=job.state is State.RUNNING, final=job.state.final)
             if job.state.final:
                 self.on_ended(job.uid)
             return True
         if result.act is Act.GONE:
             self.api.meter.add(STATUS_SKIPPED, reason="gone")
             self._shown.forget([job.uid])
-            self._drop_entry(job)
+            self._drop_entry(entry)
         elif result.act is Act.OLDER:
             self._older(entry)
         else:
             raise result.reply.unavailable
         return False
 
-    def _drop_entry(self, job: JobView) -> None:
-        self._backoff.forget(job.id)
-        self._drop.append(job.id)
+    def _drop_entry(self, entry: OutboxEntry) -> None:
+        self._backoff.forget(_namespace_of(entry), entry.job.id)
+        self._drop.append(entry.job.id)
 
     def _tell_reduced(self, entry: OutboxEntry, ref: ObjectRef, why: Reply) -> None:
         log.error(
@@ -318,7 +337,9 @@ class StatusWriter:
         """The entry stays in the outbox; it, its namespace or everybody waits."""
         key, ref = entry.job.id, entry.job.ref
         decision = self._backoff.decide(Call.STATUS, error, _namespace_of(entry), key, time.monotonic())
-        if decision.concerns is not Concerns.OBJECT or worth_a_line(self._backoff.refusals(key)):
+        if decision.concerns is not Concerns.OBJECT or worth_a_line(
+            self._backoff.refusals(_namespace_of(entry), key)
+        ):
             log.warning(
                 "the status of %s/%s is refused; %s waits %.1f s: %s",
                 ref and ref.namespace,

@@ -58,7 +58,7 @@ class AgentJobSweep:
     def has(self, uid: str, generation: int) -> bool:
         return self.taken(uid, generation)
 
-    async def release(self, gone: list[KnownObject], rows: list[KnownObject]) -> None:
+    async def release(self, gone: list[KnownObject], rows: list[KnownObject]) -> list[KnownObject]:
         """Cancels jobs whose object is gone, except where too many of an existing namespace vanish at
         once."""
         stopped = {
@@ -83,6 +83,7 @@ class AgentJobSweep:
             await self.queue.apply([gone_change(row, self.cluster_id) for row in unfinished])
         if healed:
             await self.queue.gone([row.uid for row in healed])
+        return healed
 
     async def _exists(self, namespace: str) -> bool:
         """True where in doubt: then nothing is cancelled."""

@@ -96,8 +96,8 @@ class TtlAfterFinished:
             if due is not None:
                 self._entries[uid] = Expiring(meta["namespace"], meta["name"], schedule_of(meta))
                 self._wake.set()
-            else:
-                self._forget(uid)
+            elif (known := self._entries.pop(uid, None)) is not None:
+                self._backoff.forget(known.namespace, uid)
 
     async def run(self) -> None:
         """Deletes until cancelled."""
@@ -149,7 +149,7 @@ class TtlAfterFinished:
         except ApiUnavailable as error:
             decision = self._backoff.decide(Call.DELETE, error, namespace, uid, time.monotonic())
             again = timedelta(seconds=decision.seconds)
-            if worth_a_line(self._backoff.refusals(uid)):
+            if worth_a_line(self._backoff.refusals(namespace, uid)):
                 log.warning(
                     "%s/%s is expired and cannot be deleted; %s waits %.1f s: %s",
                     namespace,
@@ -166,17 +166,12 @@ class TtlAfterFinished:
         finally:
             self._backoff.ended(namespace, uid)
             self._deleting.discard(uid)
-            if again is None:
-                self._forget(uid)
-            elif uid in self._entries and uid not in self._due:
+            if again is None and uid not in self._due:
+                self._entries.pop(uid, None)
+                self._backoff.forget(namespace, uid)
+            elif again is not None and uid in self._entries and uid not in self._due:
                 self._due.put(uid, self.clock() + again)
             self._wake.set()
-
-    def _forget(self, uid: UUID) -> None:
-        """Drops the object, unless it is due at another time."""
-        if uid not in self._due and uid not in self._deleting:
-            self._entries.pop(uid, None)
-            self._backoff.forget(uid)
 
     async def _delete_if_expired(self, uid: UUID, entry: Expiring) -> bool:
         """False: not now."""

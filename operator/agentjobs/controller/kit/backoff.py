@@ -48,9 +48,8 @@ WHO = {
 class Delay:
     """Of one object."""
 
-    until: float
-    refusals: int
-    namespace: str
+    until: float = 0.0
+    refusals: int = 0
 
 
 @dataclass(slots=True)
@@ -59,15 +58,19 @@ class Namespace(Generic[K]):
 
     under_way: dict[K, float] = field(default_factory=dict)
     """With the times at which they began."""
+    forgotten: set[K] = field(default_factory=set)
+    """Of those under way: whatever comes of them is not remembered."""
+    delays: dict[K, Delay] = field(default_factory=dict)
     refused: set[K] = field(default_factory=set)
-    """Since the last one was taken; three of them are enough to know."""
+    """Those with a delay that were refused since the last one was taken."""
     pauses: int = 0
     """In a row. Until one is taken, a single request is under way at a time."""
     until: float = 0.0
 
     @property
     def idle(self) -> bool:
-        return not self.under_way and not self.refused and not self.pauses
+        """Whether nothing is known. Without an object that waits, a pause is nobody's."""
+        return not self.under_way and not self.delays
 
 
 @dataclass(slots=True)
@@ -75,13 +78,15 @@ class Backoff(Generic[K]):
     """``K``: what names an object. Times are monotonic, passed in; it decides nothing: ``decide`` does.
 
     A ``namespace`` is whatever waits together: a caller that asks about several kinds names the kind too.
+
+    It remembers objects that are under way, or wait, and their namespaces; so whoever asks for objects that can be
+    deleted calls ``forget`` when they are.
     """
 
     parallel: int = PARALLEL
     slow_seconds: float = SLOW_SECONDS
     jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.0)
     _namespaces: dict[str, Namespace[K]] = field(default_factory=dict)
-    _delays: dict[K, Delay] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
     """Namespaces that were refused since anything was taken anywhere."""
     _everybody_until: float = 0.0
@@ -93,7 +98,7 @@ class Backoff(Generic[K]):
 
     def may_start(self, namespace: str, key: K, now: float) -> bool:
         """Whether this object may be asked for now."""
-        delay = self._delays.get(key)
+        delay = self._delay(namespace, key)
         return (delay is None or delay.until <= now) and self._open(namespace, now)
 
     def start(self, namespace: str, key: K, now: float) -> None:
@@ -145,7 +150,12 @@ class Backoff(Generic[K]):
 
     def delayed(self, now: float) -> Iterator[K]:
         """Objects that wait for their own sake."""
-        return (key for key, delay in self._delays.items() if delay.until > now)
+        return (
+            key
+            for known in self._namespaces.values()
+            for key, delay in known.delays.items()
+            if delay.until > now
+        )
 
     def everybody_seconds(self, now: float) -> float:
         """What is left of a pause of all, because no connection could be made; 0: none."""
@@ -157,28 +167,28 @@ class Backoff(Generic[K]):
         waits = [self.everybody_seconds(now)]
         if namespace in self._refused:
             waits.append(self._everybody_until - now)
-        if (delay := self._delays.get(key)) is not None:
-            waits.append(delay.until - now)
         if (known := self._namespaces.get(namespace)) is not None:
             waits.append(known.until - now)
+            if (delay := known.delays.get(key)) is not None:
+                waits.append(delay.until - now)
         return max(0.0, *waits)
 
     def next_seconds(self, now: float, default: float) -> float:
         """Until the first of those that wait may be asked for, at most ``default``."""
         untils = [self._everybody_until, *(n.until for n in self._namespaces.values())]
-        untils += [delay.until for delay in self._delays.values()]
+        untils += [delay.until for n in self._namespaces.values() for delay in n.delays.values()]
         return min((until - now for until in untils if until > now), default=default)
 
     # what came of it ---------------------------------------------------------------------------------
 
     def history(self, namespace: str, key: K, *, reduced: bool = False, confirmed: bool = False) -> History:
         """What ``decide`` wants to know of the past."""
-        delay, known = self._delays.get(key), self._namespaces.get(namespace)
+        known = self._namespaces.get(namespace)
         return History(
-            refusals=delay.refusals if delay else 0,
+            refusals=self.refusals(namespace, key),
             reduced=reduced,
             confirmed=confirmed,
-            objects=len(known.refused - {key}) if known else 0,
+            objects=len(known.refused) - (key in known.refused) if known else 0,
             pauses=known.pauses if known else 0,
             namespaces=len(self._refused - {namespace}),
             everybody_pauses=self._everybody_pauses,
@@ -186,15 +196,14 @@ class Backoff(Generic[K]):
 
     def taken(self, namespace: str, key: K) -> None:
         """The API server has done what it was asked: whoever waited for a sign of life need not any more."""
-        self._delays.pop(key, None)
         self._refused.clear()
         self._everybody_until, self._everybody_pauses, self._unreachable = 0.0, 0, False
         known = self._namespaces.get(namespace)
         if known is not None:
+            known.delays.pop(key, None)
             if known.pauses:
-                for delay in self._delays.values():
-                    if delay.namespace == namespace:
-                        delay.until = 0.0
+                for delay in known.delays.values():
+                    delay.until = 0.0
             known.refused.clear()
             known.pauses, known.until = 0, 0.0
         self.ended(namespace, key)
@@ -219,13 +228,15 @@ class Backoff(Generic[K]):
             return decision
         seconds = decision.seconds * self.jitter()
         known = self._namespaces.setdefault(namespace, Namespace())
-        delay = self._delays.setdefault(key, Delay(0.0, 0, namespace))
+        if key in known.forgotten:
+            self.ended(namespace, key)
+            return Decision(decision.act, decision.concerns, seconds)
+        delay = known.delays.setdefault(key, Delay())
         delay.until = now + seconds
         if decision.concerns is not Concerns.EVERYBODY:
             delay.refusals += 1
         self._refused.add(namespace)
-        if len(known.refused) < SEVERAL:
-            known.refused.add(key)
+        known.refused.add(key)
         if decision.concerns is Concerns.EVERYBODY:
             delay.until = 0.0
             self._unreachable = isinstance(answer, ApiUnavailable) and answer.unreachable
@@ -242,7 +253,8 @@ class Backoff(Generic[K]):
 
     def postpone(self, namespace: str, key: K, now: float) -> int:
         """This object alone waits, for a reason of the caller's; returns how often in a row."""
-        delay = self._delays.setdefault(key, Delay(0.0, 0, namespace))
+        known = self._namespaces.setdefault(namespace, Namespace())
+        delay = Delay() if key in known.forgotten else known.delays.setdefault(key, Delay())
         delay.until = now + growing(delay.refusals) * self.jitter()
         delay.refusals += 1
         self.ended(namespace, key)
@@ -253,17 +265,37 @@ class Backoff(Generic[K]):
         known = self._namespaces.get(namespace)
         if known is not None:
             known.under_way.pop(key, None)
-            if known.idle:
-                del self._namespaces[namespace]
+            known.forgotten.discard(key)
+            self._drop_if_idle(namespace, known)
 
-    def refusals(self, key: K) -> int:
+    def refusals(self, namespace: str, key: K) -> int:
         """Of this object, in a row."""
-        delay = self._delays.get(key)
+        delay = self._delay(namespace, key)
         return delay.refusals if delay else 0
 
-    def forget(self, key: K) -> None:
-        """Nothing more is asked for this object."""
-        self._delays.pop(key, None)
+    def knows(self, namespace: str, key: K) -> bool:
+        """Whether this object is under way, or was refused."""
+        return self.is_under_way(namespace, key) or self._delay(namespace, key) is not None
+
+    def forget(self, namespace: str, key: K) -> None:
+        """Nothing more is asked for this object: what is under way for it ends without a trace. A namespace that
+        refuses others stays held."""
+        known = self._namespaces.get(namespace)
+        if known is not None:
+            known.delays.pop(key, None)
+            known.refused.discard(key)
+            if key in known.under_way:
+                known.forgotten.add(key)
+            self._drop_if_idle(namespace, known)
+
+    def _delay(self, namespace: str, key: K) -> Delay | None:
+        known = self._namespaces.get(namespace)
+        return known.delays.get(key) if known is not None else None
+
+    def _drop_if_idle(self, namespace: str, known: Namespace[K]) -> None:
+        if known.idle:
+            del self._namespaces[namespace]
+            self._refused.discard(namespace)
 
 
 def worth_a_line(refusals: int) -> bool:

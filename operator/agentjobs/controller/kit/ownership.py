@@ -89,7 +89,7 @@ class Ownership:
             uid, owner = meta["uid"], self._installation_of(event)
             if owner == self.installation or (owner is None and _ends(event)):
                 # where nobody has marked what is deleted, it is everybody's to forget
-                self._unmarked.pop(uid, None)
+                self._mark_no_more(event)
                 self._elsewhere.discard(uid)
                 mine.append(event)
             elif owner is None:
@@ -99,7 +99,7 @@ class Ownership:
                     continue  # the watch has brought it already, perhaps in a newer version
                 self._unmarked[uid] = event
             else:
-                self._unmarked.pop(uid, None)
+                self._mark_no_more(event)
                 self._found_elsewhere(event, owner)
         return mine
 
@@ -145,6 +145,11 @@ class Ownership:
         self._to_mark.setdefault(scope, deque()).append(uid)
         self._wake.set()
 
+    def _mark_no_more(self, event: WatchEvent) -> None:
+        uid = event.object["metadata"]["uid"]
+        if self._unmarked.pop(uid, None) is not None:
+            self._backoff.forget(_scope(event), uid)
+
     def _start(self, group: asyncio.TaskGroup, scope: str) -> None:
         """Begins as many marks of this kind in this namespace as may be under way."""
         waiting, now = self._to_mark[scope], time.monotonic()
@@ -179,7 +184,9 @@ class Ownership:
     async def _mark(self, uid: str, event: WatchEvent) -> float | None:
         """Seconds until it is tried again; None: it is marked, or its watch event is on the way."""
         if not await self._schedule_is_gone(event):
-            newest = self._unmarked.get(uid, event)
+            newest = self._unmarked.get(uid)
+            if newest is None:
+                return None  # it is gone, or its owner has come
             if self._installation_of(newest) is None:
                 return SCHEDULE_SECONDS
             self.sink(self.mine([newest]))
@@ -189,12 +196,11 @@ class Ownership:
         again = self._refused(reply, event)
         if again is not None:
             return again
-        if self._unmarked.get(uid) is event:
-            del self._unmarked[uid]
-        elif uid in self._unmarked:
+        newest = self._unmarked.get(uid)
+        if newest is not None and newest is not event:
             return 0.0  # it has changed meanwhile
-        self._backoff.forget(uid)
-        if reply.ok:
+        self._mark_no_more(event)
+        if reply.ok and newest is not None:
             # nothing else of it has changed: the mark is of exactly this version
             marked = without_managed_fields({**event.object, "metadata": reply.body["metadata"]}, event.kind)
             self.sink(self.mine([replace(event, object=marked, listed=False, read_at=None)]))
@@ -207,7 +213,7 @@ class Ownership:
         decision = self._backoff.decide(Call.MARK, answer, scope, uid, now)
         if decision.act is not Act.RETRY:
             return None
-        if worth_a_line(self._backoff.refusals(uid)):
+        if worth_a_line(self._backoff.refusals(scope, uid)):
             log.warning(
                 "%s/%s cannot be taken in yet: its annotation %s is refused; %s waits %.1f s: %s",
                 meta["namespace"],

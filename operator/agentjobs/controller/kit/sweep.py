@@ -95,9 +95,9 @@ class SweepAdapter(Protocol[R]):
     def has(self, uid: str, generation: int) -> bool:
         """Whether the object, in this generation or a later one, was taken in already."""
 
-    async def release(self, gone: list[R], rows: list[R]) -> None:
-        """Lets go of rows whose object is certainly gone. ``rows``: all. Raises ApiUnavailable,
-        QueueError."""
+    async def release(self, gone: list[R], rows: list[R]) -> list[R]:
+        """Lets go of rows whose object is certainly gone; returns them, without those that it does not believe to be.
+        ``rows``: all. Raises ApiUnavailable, QueueError."""
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class Sweep(Generic[R]):
     api: ApiServer
     resource: Resource
     sink: Callable[[list[WatchEvent]], None]
-    """Takes objects that the database does not know, or knows in an older generation."""
+    """Takes objects that the database does not know, or knows in an older generation, and deletes that were missed."""
     namespaces: frozenset[str] = frozenset()
     """Watched ones; empty: all."""
     interval_seconds: float = 300.0
@@ -205,7 +205,9 @@ class Sweep(Generic[R]):
             gets, ((one, None) for one in plain if not self.adapter.has(str(one.uid), one.generation))
         )
         await self._read(gets, suspects.contradicted)
-        await self.adapter.release(await gets.gone(suspects.vanished), rows)
+        released = await self.adapter.release(await gets.gone(suspects.vanished), rows)
+        if released:
+            self.sink([self._deleted(row) for row in released])
         for scope in scoped:
             refused = [
                 error for name, errors in gets.refused.items() if scope in (ALL, name) for error in errors
@@ -218,6 +220,11 @@ class Sweep(Generic[R]):
                 self._backoff.taken(scope, scope)
         return suspects
 
+    def _deleted(self, row: R) -> WatchEvent:
+        """What the watch would have brought: each part that remembers something of the object forgets it."""
+        meta = {"uid": str(row.uid), "namespace": row.namespace, "name": row.name}
+        return WatchEvent({"metadata": meta}, deleted=True, kind=self.resource)
+
     async def _list(self, scope: str) -> tuple[str, Mapping[UUID, Listed] | None]:
         """None: it was refused."""
         try:
@@ -229,7 +236,7 @@ class Sweep(Generic[R]):
     def _refused(self, scope: str, call: Call, error: ApiUnavailable) -> None:
         self._failing.add(scope)
         decision = self._backoff.decide(call, error, scope, scope, time.monotonic())
-        if worth_a_line(self._backoff.refusals(scope)):
+        if worth_a_line(self._backoff.refusals(scope, scope)):
             log.warning(
                 "the sweep of %s in %s is tried again in %.1f s: %s",
                 self.resource.plural,

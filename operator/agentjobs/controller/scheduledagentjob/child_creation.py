@@ -136,6 +136,8 @@ class ChildCreation:
 
     def _postpone(self, entry: CachedSchedule) -> None:
         uid, namespace, now = entry.parsed.uid, entry.parsed.ref.namespace, time.monotonic()
+        if self.cache.entries.get(uid) is not entry:
+            return  # it is gone, and so is what was known of it
         self.gate.backoff.postpone(namespace, uid, now)
         self._later(entry, self.gate.backoff.seconds(namespace, uid, now))
 
@@ -145,7 +147,7 @@ class ChildCreation:
         uid, ref = entry.parsed.uid, entry.parsed.ref
         decision = self.gate.backoff.decide(Call.CREATE, error, ref.namespace, uid, time.monotonic())
         self._later(entry, decision.seconds)
-        if worth_a_line(refusals := self.gate.backoff.refusals(uid)):
+        if worth_a_line(refusals := self.gate.backoff.refusals(ref.namespace, uid)):
             log.warning(
                 "%s/%s is not created yet; %s waits %.1f s: %s",
                 ref.namespace,

@@ -52,6 +52,10 @@ class HistoryLimits:
         self._schedules.add(schedule)
         self._wake.set()
 
+    def forget(self, namespace: str, schedule: UUID) -> None:
+        """Forgets a schedule whose object is gone."""
+        self._backoff.forget(namespace, schedule)
+
     async def run(self) -> None:
         """Deletes until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -83,7 +87,7 @@ class HistoryLimits:
             self._backoff.taken(namespace, schedule)
         except ApiUnavailable as error:
             decision = self._backoff.decide(Call.DELETE, error, namespace, schedule, time.monotonic())
-            if worth_a_line(self._backoff.refusals(schedule)):
+            if worth_a_line(self._backoff.refusals(namespace, schedule)):
                 log.warning(
                     "finished children are deleted later, in %.1f s: %s",
                     decision.seconds,

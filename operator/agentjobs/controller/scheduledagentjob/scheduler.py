@@ -173,11 +173,13 @@ class Scheduler:
 
     def forget(self, uid: UUID) -> None:
         """Forgets a schedule whose object is gone."""
-        self.cache.entries.pop(uid, None)
+        entry = self.cache.entries.pop(uid, None)
         self.cache.children.forget(uid)
         self._unsaved.pop(uid, None)
         self._heard_at.pop(uid, None)
-        self.gate.backoff.forget(uid)
+        if entry is not None:
+            for part in (self.gate.backoff, self.statuses, self.history):
+                part.forget(entry.parsed.ref.namespace, uid)
         self._due.put(uid, None)
         self._gone.add(uid)
         self.cache.wake.set()
@@ -322,7 +324,7 @@ class Scheduler:
             if entry is None:
                 continue
             entry.confirmed_absent, entry.retry_at = None, 0.0
-            self.gate.backoff.forget(uid)
+            self.gate.backoff.forget(entry.parsed.ref.namespace, uid)
             for action in decision.actions:
                 if isinstance(action, Missed):
                     self.meter.add(SCHEDULE_TICKS, action.count, outcome="missed")

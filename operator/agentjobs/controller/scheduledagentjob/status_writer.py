@@ -4,7 +4,6 @@ new."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import dataclass, field
@@ -49,6 +48,10 @@ class ScheduleStatusWriter:
         if uid not in self._due and uid not in self._held:
             self._due[uid] = time.monotonic() + self.coalesce_seconds
             self._wake.set()
+
+    def forget(self, namespace: str, uid: UUID) -> None:
+        """Forgets a schedule whose object is gone."""
+        self._backoff.forget(namespace, uid)
 
     async def run(self) -> None:
         """Until cancelled. The first in ``_due`` is the first to be written: all wait equally long."""
@@ -101,7 +104,7 @@ class ScheduleStatusWriter:
     async def _write(self, entry: CachedSchedule, status: dict[str, object]) -> None:
         uid, ref = entry.parsed.uid, entry.parsed.ref
         try:
-            if await self.objects.write_status(ref, uid, status, self._backoff.refusals(uid)):
+            if await self.objects.write_status(ref, uid, status, self._backoff.refusals(ref.namespace, uid)):
                 entry.written = status_digest(status)
                 entry.kept = entry.written if entry.observed == entry.written else b""
             else:
@@ -109,7 +112,7 @@ class ScheduleStatusWriter:
             self._backoff.taken(ref.namespace, uid)
         except ApiUnavailable as error:
             decision = self._backoff.decide(Call.STATUS, error, ref.namespace, uid, time.monotonic())
-            if worth_a_line(self._backoff.refusals(uid)):
+            if worth_a_line(self._backoff.refusals(ref.namespace, uid)):
                 log.warning(
                     "the status of schedule %s/%s is refused; %s waits %.1f s: %s",
                     ref.namespace,
@@ -122,7 +125,7 @@ class ScheduleStatusWriter:
         except Exception:
             log.exception("a schedule's status could not be written", extra={"schedule": str(uid)})
             self.meter.add(TASK_FAILURES, part="scheduler")
-            with contextlib.suppress(KeyError):
-                self._due.pop(uid)
+            self._backoff.postpone(ref.namespace, uid, time.monotonic())
+            self._hold(uid, self._backoff.seconds(ref.namespace, uid, time.monotonic()))
         finally:
             self._backoff.ended(ref.namespace, uid)

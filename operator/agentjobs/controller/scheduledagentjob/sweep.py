@@ -61,7 +61,8 @@ class ScheduleSweep:
     def has(self, uid: str, generation: int) -> bool:
         return self.is_elsewhere(uid) or self.scheduler.has(uid, generation)
 
-    async def release(self, gone: list[KnownSchedule], rows: list[KnownSchedule]) -> None:
+    async def release(self, gone: list[KnownSchedule], rows: list[KnownSchedule]) -> list[KnownSchedule]:
         for row in gone:
             log.info("schedule %s/%s is gone; its delete was missed", row.namespace, row.name)
             self.scheduler.forget(row.uid)
+        return gone

@@ -1,4 +1,5 @@
-"""The input reader: an answer that jobs share is never older than what makes one of them look."""
+"""The input reader: an answer that jobs share is never older than what makes one of them look, and what is missing is asked
+for rarely, however many jobs miss it."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ from typing import Any
 from agentjobs.api.agentjob import AgentJobSpec
 from agentjobs.api.given import Given
 from agentjobs.controller.agentjob.input_reader import InputReader
+from agentjobs.controller.agentjob.look_turns import GETS_A_SECOND
 from agentjobs.controller.apiserver.reply import Reply
 from agentjobs.values.json import JsonObject
+from controller_builders import until
 
 SPEC = AgentJobSpec.model_validate(
     {
@@ -83,3 +86,71 @@ async def test_jobs_that_come_together_share_the_answer_that_something_is_not_th
             assert "does not exist" in str(await looks.found.get())
     assert api.asked < 10
     await reader.close()
+
+
+def naming(number: int) -> AgentJobSpec:
+    """Of a job that waits for an AgentJob of its own."""
+    reference = {"job": f"job-{number}", "name": "a.csv"}
+    return AgentJobSpec.model_validate(
+        {"agent": {"module": "a"}, "message": "Go.", "inputs": [{"name": "a.csv", "artifactRef": reference}]}
+    )
+
+
+async def test_jobs_that_miss_something_each_ask_a_few_times_a_second_however_many_they_are() -> None:
+    api: Any = _Objects()
+    reader, looks = InputReader(api, first_seconds=0.01), _Looks()
+    for number in range(400):
+        reader.read(f"job-{number}", "team", naming(number), looks)
+    async with asyncio.timeout(60):
+        for _ in range(400):
+            await looks.found.get()
+    first = api.asked
+    assert first == 400, "each new one is looked at once, at once"
+    await asyncio.sleep(2.0)
+    assert api.asked - first <= 2.5 * GETS_A_SECOND + 1
+    assert api.asked > first
+    async with asyncio.timeout(10):
+        reader.read("other", "elsewhere", naming(1), looks)
+        await looks.found.get()
+        await looks.found.get()
+    api.first = FIRST
+    async with asyncio.timeout(0.2):
+        reader.completed("team", "job-399")  # it is the last one in the queue
+        while not isinstance(await looks.found.get(), Given):
+            pass
+    await reader.close()
+
+
+async def test_what_is_there_at_last_is_had_by_all_that_wait_for_it_without_a_pause() -> None:
+    api: Any = _Objects()
+    reader, looks = InputReader(api, first_seconds=0.05), _Looks()
+    for number in range(100):
+        reader.read(f"job-{number}", "team", SPEC, looks)
+    await asyncio.sleep(0.2)
+    api.first = FIRST
+    given = 0
+    async with asyncio.timeout(20):
+        while given < 100:
+            given += isinstance(await looks.found.get(), Given)
+    await asyncio.sleep(0)
+    assert not reader._tasks
+    await reader.close()
+
+
+async def test_jobs_that_are_deleted_while_they_wait_for_their_turn_leave_the_others_before() -> None:
+    api: Any = _Objects()
+    reader, looks = InputReader(api, first_seconds=0.01), _Looks()
+    for number in range(200):
+        reader.read(f"job-{number}", "team", naming(number), looks)
+    async with asyncio.timeout(60):
+        for _ in range(200):
+            await looks.found.get()
+    await asyncio.sleep(0.3)
+    for number in range(199):
+        reader.drop(f"job-{number}")
+    while not looks.found.empty():
+        looks.found.get_nowait()
+    async with asyncio.timeout(2):
+        await looks.found.get()
+    await reader.close()
+    await until(lambda: not reader._turns)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +15,7 @@ from agentjobs.controller.apiserver.client import ApiServer
 from agentjobs.controller.apiserver.watch_event import WatchEvent
 from agentjobs.controller.metrics.counters import Counters
 from agentjobs.queue.queue import Queue
+from agentjobs.queue.records import ObjectChange
 
 
 def seen(version: str, **fields: Any) -> WatchEvent:
@@ -50,3 +53,43 @@ def test_of_two_sightings_one_waits(why: str, first: WatchEvent, second: WatchEv
     intake.enqueue([second])
     (waiting,) = intake._pending.values()
     assert waiting is {"first": first, "second": second}[wins], why
+
+
+class _Database:
+    """Stores everything; calls ``meanwhile`` while it does."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self.meanwhile = meanwhile
+
+    async def apply(self, changes: Sequence[ObjectChange]) -> dict[UUID, Any]:
+        self.meanwhile()
+        return {}
+
+    async def respond(self, responses: object) -> dict[UUID, str]:
+        return {}
+
+
+@pytest.mark.parametrize("by", ["a delete", "another installation"])
+async def test_nothing_stays_of_an_object_that_goes_while_it_is_stored(by: str) -> None:
+    obj, gone = seen("7"), list[UUID]()
+    uid = obj.object["metadata"]["uid"]
+
+    def go() -> None:
+        database.meanwhile = lambda: None
+        if by == "a delete":
+            intake.enqueue([seen("8", deleted=True)])
+        else:
+            intake.forget(uid)
+
+    database = _Database(go)
+    intake = Intake(
+        cast(Queue, database),
+        Gate("cluster-1"),
+        Counters(),
+        InputReader(ApiServer(None, Counters())),
+        on_gone=gone.extend,
+    )
+    intake.enqueue([obj])
+    await intake.flush()
+    assert not any((intake._pending, intake._unread, intake._read, intake._taken, intake._heard_at))
+    assert gone == ([UUID(uid)] if by == "a delete" else [])

@@ -111,3 +111,23 @@ async def test_a_status_whose_mending_failed_is_mended_later() -> None:
     one.enqueue([listed(1, "Queued", 3)])
     await compared(one, lambda: database.told == ["write 1"])
     assert database.failing == 0
+
+
+async def test_nothing_stays_of_an_object_that_is_deleted_while_it_is_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(status_audit, "CHECK_SECONDS", 0.01)
+    database = RestoredDatabase()
+    one = audit(database)
+    shown = [listed(1, "Queued", 3), listed(2, "Running", 3), listed(3, "Complete", 9)]
+    looks = 0
+
+    def delete() -> None:
+        nonlocal looks
+        looks += 1
+        one.enqueue([replace(seen, deleted=True) for seen in shown])
+
+    database.meanwhile = delete
+    one.enqueue(shown)
+    await compared(one, lambda: looks >= 2)
+    assert not any((one._pending, one._urgent, one._right, one._mended, one._adopted, one._known))

@@ -377,3 +377,85 @@ async def test_one_object_that_gives_no_answer_holds_up_no_other_of_its_namespac
         await until(lambda: len(b.outbox.entries) == 1)
         silent.set()
         await b.until_empty()
+
+
+def is_empty(writer: StatusWriter) -> bool:
+    shown, backoff = writer._shown, writer._backoff
+    return not (
+        shown._by_uid
+        or shown._finals
+        or shown._running
+        or backoff._namespaces
+        or backoff._refused
+        or writer._asked
+    )
+
+
+def put(b: Bench, count: int, state: State = State.QUEUED) -> list[UUID]:
+    """Jobs of a namespace each."""
+    for number in range(count):
+        ref = ObjectRef("cluster-1", f"team-{number}", f"job-{number}")
+        b.outbox.entries[number] = entry(
+            job(state, id=number, uid=UUID(int=number), ref=ref), version=5, marked_at=AT
+        )
+    b.writer.wake()
+    return [UUID(int=number) for number in range(count)]
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING])
+async def test_nothing_stays_of_jobs_whose_object_is_deleted_before_they_ended(state: State) -> None:
+    async with bench() as b:
+        uids = put(b, 200, state)
+        await b.until_empty()
+        await until(lambda: len(b.writer._shown._by_uid) == 200)
+        b.writer.gone(uids)
+        assert is_empty(b.writer)
+
+
+async def test_nothing_stays_of_jobs_whose_status_is_refused_until_their_object_is_deleted() -> None:
+    async with bench() as b:
+        b.api.answer = lambda path: Reply(403, {"message": "denied by policy", "reason": "Forbidden"})
+        uids = put(b, 50)
+        await until(lambda: len(b.writer._backoff._namespaces) == 50 and not b.writer._busy)
+        b.outbox.entries.clear()
+        b.writer.gone(uids)
+        assert is_empty(b.writer)
+
+
+@pytest.mark.parametrize("status", [200, 403, 500])
+async def test_a_write_that_ends_after_its_object_is_gone_leaves_nothing(status: int) -> None:
+    async with bench() as b:
+        answered, asked = asyncio.Event(), list[str]()
+
+        async def request(verb: str, path: str, **_: Any) -> Reply:
+            asked.append(path)
+            await answered.wait()
+            return Reply(status, {})
+
+        b.api.request = request  # type: ignore[method-assign]
+        uids = put(b, 20)
+        await until(lambda: len(asked) == 20)
+        b.outbox.entries.clear()
+        b.writer.gone(uids)
+        answered.set()
+        await until(lambda: not b.writer._busy)
+        assert is_empty(b.writer)
+
+
+async def test_an_outbox_that_is_read_while_an_object_goes_has_nothing_written_to_it() -> None:
+    async with bench() as b:
+        outbox = b.outbox.outbox
+
+        async def slow(*args: Any, **named: Any) -> list[OutboxEntry]:
+            found = await outbox(*args, **named)
+            if found:
+                b.outbox.entries.clear()
+                b.writer.gone([one.job.uid for one in found])
+            return found
+
+        b.outbox.outbox = slow  # type: ignore[method-assign]
+        put(b, 5)
+        await until(lambda: not b.outbox.entries)
+        await asyncio.sleep(0.1)
+        assert b.api.patched == []
+        assert is_empty(b.writer)

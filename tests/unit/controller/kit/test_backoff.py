@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentjobs.controller.apiserver.errors import ApiUnavailable
 from agentjobs.controller.apiserver.refusals import (
@@ -182,13 +185,127 @@ def test_a_namespace_that_leaves_several_requests_without_an_answer_is_left_out_
     assert b.room(late) == 3
 
 
+def is_empty(b: Backoff[str]) -> bool:
+    return not (b._namespaces or b._refused)
+
+
 def test_nothing_is_remembered_of_what_went_well() -> None:
     b = backoff()
     for number in range(100):
         b.start(f"team-{number}", f"team-{number}/1", 0.0)
         b.taken(f"team-{number}", f"team-{number}/1")
-    assert b._namespaces == {}
-    assert b._delays == {}
+    assert is_empty(b)
+
+
+def test_nothing_is_remembered_of_what_was_refused_and_is_gone() -> None:
+    b = backoff()
+    for number in range(100):
+        refuse(b, f"team-{number}/1", 0.0)
+        b.forget(f"team-{number}", f"team-{number}/1")
+    assert is_empty(b)
+
+
+@pytest.mark.parametrize("end", ["refused", "postponed", "taken", "ended"])
+def test_what_ends_after_its_object_is_gone_brings_nothing_back(end: str) -> None:
+    b = backoff()
+    refuse(b, "team/1", 0.0)
+    b.start("team", "team/1", 9.0)
+    b.forget("team", "team/1")
+    b.start("team", "team/1", 9.1)  # it has got its slot meanwhile
+    assert b.is_under_way("team", "team/1"), "it counts until it ends"
+    if end == "refused":
+        assert b.decide(Call.STATUS, BUSY, "team", "team/1", 10.0).act is Act.RETRY
+    elif end == "postponed":
+        b.postpone("team", "team/1", 10.0)
+    else:
+        (b.taken if end == "taken" else b.ended)("team", "team/1")
+    b.ended("team", "team/1")
+    assert is_empty(b)
+    assert refuse(b, "team/1", 11.0) == (Concerns.OBJECT, 0.5), (
+        "an object that is there again is one like others"
+    )
+
+
+def test_a_namespace_that_refuses_others_stays_held_where_some_of_its_objects_are_gone() -> None:
+    b, now = backoff(), 0.0
+    for number in range(8):
+        _, seconds = refuse(b, f"team/{number}", now)
+        now += seconds
+    for number in range(7):
+        b.forget("team", f"team/{number}")
+    assert b._namespaces["team"].pauses
+    b.start("team", "team/new", now)
+    assert not free(b, "team/newer", now), "a single request at a time"
+    b.ended("team", "team/new")
+    b.forget("team", "team/7")
+    assert is_empty(b)
+
+
+TEAMS = st.integers(0, 2)
+STEPS = st.one_of(
+    st.tuples(st.just("start"), TEAMS, st.integers(0, 5)),
+    st.tuples(
+        st.just("end"),
+        st.integers(0, 99),
+        st.sampled_from([BUSY, SILENT, LIMITED, AWAY, Reply(200, {}), None, "later"]),
+    ),
+    st.tuples(st.just("delete"), TEAMS, st.integers(0, 5)),
+    st.tuples(st.just("wait"), st.floats(0.0, 15.0), st.none()),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_it_remembers_what_is_under_way_or_refused_and_nothing_that_is_gone(
+    steps: list[tuple[str, Any, Any]],
+) -> None:
+    b, now, under_way = backoff(), 0.0, list[str]()
+    refused, gone_meanwhile = set[str](), set[str]()
+
+    def end(name: str, answer: Any) -> None:
+        namespace = name.partition("/")[0]
+        if answer is None:
+            b.ended(namespace, name)
+        elif answer == "later":
+            b.postpone(namespace, name, now)
+        else:
+            b.decide(Call.STATUS, answer, namespace, name, now)
+        if name not in gone_meanwhile and answer is not None:
+            (refused.discard if isinstance(answer, Reply) and answer.ok else refused.add)(name)
+        gone_meanwhile.discard(name)
+
+    for step, one, other in steps:
+        if step == "wait":
+            now += one
+        elif step == "end":
+            if under_way:
+                end(under_way.pop(one % len(under_way)), other)
+        elif step == "start":
+            name = f"team-{one}/{other}"
+            if name not in under_way and free(b, name, now):
+                b.start(f"team-{one}", name, now)
+                under_way.append(name)
+        else:
+            name = f"team-{one}/{other}"
+            held = b._namespaces.get(f"team-{one}")
+            before = held.pauses if held else 0
+            b.forget(f"team-{one}", name)
+            refused.discard(name)
+            if name in under_way:
+                gone_meanwhile.add(name)
+            if any(left.startswith(f"team-{one}/") for left in refused):
+                assert b._namespaces[f"team-{one}"].pauses == before, "it refuses others"
+        teams = {name.partition("/")[0] for name in (*refused, *under_way)}
+        assert b._namespaces.keys() == teams
+        assert b._refused <= teams
+        assert {key for known in b._namespaces.values() for key in known.delays} == refused
+        assert all(known.refused <= known.delays.keys() for known in b._namespaces.values())
+    for name in refused:
+        b.forget(name.partition("/")[0], name)
+    while under_way:
+        b.forget(under_way[-1].partition("/")[0], under_way[-1])
+        gone_meanwhile.add(under_way[-1])
+        end(under_way.pop(), BUSY)
+    assert is_empty(b)
 
 
 def test_the_log_tells_of_refusals_more_and_more_rarely() -> None:

@@ -41,6 +41,8 @@ class Things:
     stored: list[ThingRow]
     taken: set[UUID] = field(default_factory=set)
     released: list[UUID] = field(default_factory=list)
+    kept: set[UUID] = field(default_factory=set)
+    """Rows of which it does not believe that the object is gone."""
 
     async def rows(self) -> list[ThingRow]:
         return self.stored
@@ -61,8 +63,10 @@ class Things:
     def has(self, uid: str, generation: int) -> bool:
         return UUID(uid) in self.taken
 
-    async def release(self, gone: list[ThingRow], rows: list[ThingRow]) -> None:
-        self.released += [row.uid for row in gone]
+    async def release(self, gone: list[ThingRow], rows: list[ThingRow]) -> list[ThingRow]:
+        let_go = [row for row in gone if row.uid not in self.kept]
+        self.released += [row.uid for row in let_go]
+        return let_go
 
 
 @dataclass
@@ -101,9 +105,21 @@ async def test_it_hands_on_what_is_unknown_and_releases_what_is_gone() -> None:
     api = StubApi({"a": A, "c": C})
     await sweep_of(things, api, seen).sweep()
     assert things.released == [B]
-    assert [(event.object["metadata"]["name"], event.kind) for event in seen] == [("c", THINGS)]
+    handed_on = [(event.object["metadata"]["name"], event.deleted, event.kind) for event in seen]
+    assert handed_on == [("c", False, THINGS), ("b", True, THINGS)]
     assert api.meter.total(SWEEP_FOUND, kind="vanished") == 1
     assert api.meter.total(SWEEP_FOUND, kind="unknown") == 1
+
+
+async def test_a_delete_that_was_missed_is_told_as_the_watch_would_have_told_it_unless_it_is_not_believed() -> (
+    None
+):
+    things, seen = Things([ThingRow(A, "a"), ThingRow(B, "b")], kept={B}), list[WatchEvent]()
+    await sweep_of(things, StubApi({}), seen).sweep()
+    gone = WatchEvent(
+        {"metadata": {"uid": str(A), "namespace": "team", "name": "a"}}, deleted=True, kind=THINGS
+    )
+    assert seen == [gone]
 
 
 async def test_what_was_taken_in_meanwhile_is_not_read_again() -> None:
