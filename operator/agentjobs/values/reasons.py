@@ -193,7 +193,12 @@ class Reason(StrEnum):
         "The provider refused the key (401, 403), or the pool has none: the model's jobs wait. Correct the pool's secret and "
         "restart its workers; they go on by themselves.",
     )
-    MODEL_SERVER_ERROR = "ModelServerError", Follows.RETRIES, "agents", "The provider answered with a 5xx, or a 409, 425 or 499."
+    MODEL_SERVER_ERROR = (
+        "ModelServerError",
+        Follows.RETRIES,
+        "agents",
+        "The provider answered with a 5xx, or a 409, 425 or 499.",
+    )
     MODEL_TIMEOUT = (
         "ModelTimeout",
         Follows.RETRIES,

@@ -93,6 +93,11 @@ class Intake:
         """Takes the newest watch event of each object; never waits. A delete is the last word on a uid."""
         for seen in batch:
             uid = seen.object["metadata"]["uid"]
+            waiting = self._pending.get(uid)
+            if seen.released and (waiting is None or not waiting.deleted):
+                self.forget(uid)
+                self.on_gone([UUID(uid)])
+                continue
             if self._overtaken(uid, seen):
                 continue
             if (seen.object.get("status") or {}).get("state") == State.COMPLETE:
@@ -105,7 +110,6 @@ class Intake:
             if echo:
                 self._taken[uid] = print_
                 continue
-            waiting = self._pending.get(uid)
             if waiting is None or not waiting.deleted:
                 self._put(uid, seen)
         if self._pending:
@@ -193,7 +197,7 @@ class Intake:
         return taken is not None and taken.generation >= generation
 
     def forget(self, uid: str) -> None:
-        """Forgets an object that belongs to another installation by now."""
+        """Forgets an object that is gone, or belongs to another installation by now."""
         self._read_no_more(uid)
         self._pending.pop(uid, None)
         self._taken.pop(uid, None)

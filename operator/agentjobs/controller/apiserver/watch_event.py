@@ -20,6 +20,8 @@ class WatchEvent:
     kind: Resource = AGENT_JOBS
     read_at: float | None = None
     """Monotonic begin of the GET by which a sweep has read the object. None: the watch has brought it."""
+    released: bool = False
+    """A delete that the watch has missed: a sweep has told the queue of it."""
     confirmed: Confirmed | None = None
     """The sweep has read the row before the object, and they contradict each other."""
 

@@ -223,7 +223,7 @@ class Sweep(Generic[R]):
     def _deleted(self, row: R) -> WatchEvent:
         """What the watch would have brought: each part that remembers something of the object forgets it."""
         meta = {"uid": str(row.uid), "namespace": row.namespace, "name": row.name}
-        return WatchEvent({"metadata": meta}, deleted=True, kind=self.resource)
+        return WatchEvent({"metadata": meta}, deleted=True, kind=self.resource, released=True)
 
     async def _list(self, scope: str) -> tuple[str, Mapping[UUID, Listed] | None]:
         """None: it was refused."""

@@ -93,3 +93,25 @@ async def test_nothing_stays_of_an_object_that_goes_while_it_is_stored(by: str) 
     await intake.flush()
     assert not any((intake._pending, intake._unread, intake._read, intake._taken, intake._heard_at))
     assert gone == ([UUID(uid)] if by == "a delete" else [])
+
+
+async def test_a_delete_that_a_sweep_has_told_the_queue_of_is_not_stored_again() -> None:
+    """Of a job past retention nothing is left in the queue, which would take it for an object that it never saw."""
+    gone, stored = list[UUID](), list[int]()
+    database = _Database(lambda: stored.append(1))
+    intake = Intake(
+        cast(Queue, database),
+        Gate("cluster-1"),
+        Counters(),
+        InputReader(ApiServer(None, Counters())),
+        on_gone=gone.extend,
+    )
+    obj = seen("7")
+    uid = obj.object["metadata"]["uid"]
+    intake.enqueue([obj])
+    await intake.flush()
+    assert stored == [1]
+    intake.enqueue([WatchEvent({"metadata": obj.object["metadata"]}, deleted=True, released=True)])
+    await intake.flush()
+    assert (stored, gone) == ([1], [UUID(uid)])
+    assert not any((intake._pending, intake._taken, intake._heard_at))

@@ -117,7 +117,10 @@ async def test_a_delete_that_was_missed_is_told_as_the_watch_would_have_told_it_
     things, seen = Things([ThingRow(A, "a"), ThingRow(B, "b")], kept={B}), list[WatchEvent]()
     await sweep_of(things, StubApi({}), seen).sweep()
     gone = WatchEvent(
-        {"metadata": {"uid": str(A), "namespace": "team", "name": "a"}}, deleted=True, kind=THINGS
+        {"metadata": {"uid": str(A), "namespace": "team", "name": "a"}},
+        deleted=True,
+        kind=THINGS,
+        released=True,
     )
     assert seen == [gone]
 
