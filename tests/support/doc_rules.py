@@ -104,15 +104,15 @@ EXCEPTED: Mapping[tuple[str, str], str] = {
     ): "a drawing",
     (
         "docs/install.md",
-        "6 × operator pods + 8 × web pods + the sum over pools of pods × (6 + slots per pod + standbys)",
+        "6 × (operator pods + web pods) + the sum over pools of pods × (6 + slots per pod + standbys)",
     ): "a formula: scripts/sizing.py and the chart's notes compute it",
     (
         "docs/production.md",
-        "6 × operator pods + 8 × web pods + the sum over pools of pods × (6 + slots per pod + standbys) + 10",
+        "6 × operator pods + 6 × web pods + the sum over pools of pods × (6 + slots per pod + standbys) + 10",
     ): "a formula: scripts/sizing.py and the chart's notes compute it",
     (
         "docs/metrics.md",
-        "queue      5 for each worker and operator process, 4 for each web process   (AGENTJOBS_DATABASE_URL; may go through a pooler)",
+        "queue      5 for each worker and operator process       (AGENTJOBS_DATABASE_URL; may go through a pooler)",
     ): "a formula: tests/queue/test_connections.py counts them",
     (
         "docs/model-health.md",
