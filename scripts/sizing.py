@@ -13,9 +13,11 @@ WORKER_MIB = 250
 """Supervisor and template with the pool's modules, once a pod: docs/production.md."""
 OPERATOR_PODS, WEB_PODS = 2, 2
 CONNECTIONS_OF_A_PROCESS = 6
+"""Of an operator, and of a worker beside those of its slots and standbys."""
+CONNECTIONS_OF_WEB = 8
 SPARE_CONNECTIONS = 10
 """Migrations, people, superuser_reserved_connections."""
-CORE_SECONDS_OF_A_JOB = 0.0045
+CORE_SECONDS_OF_A_JOB = 0.0042
 """Postgres' CPU for a job that comes into an idle fleet, the dearest of the table in docs/scaling.md."""
 WAL_BYTES_OF_A_JOB = 2_000
 RETENTION_DAYS = 7
@@ -57,8 +59,11 @@ def sizes(load: Load) -> Sizes:
     per_second = load.jobs_per_hour / 3600
     slots = max(1, math.ceil(per_second * load.seconds * 100 / load.busy_percent))
     pods = math.ceil(slots / load.slots_per_pod)
-    processes = OPERATOR_PODS + WEB_PODS + pods
-    held = CONNECTIONS_OF_A_PROCESS * processes + pods * (load.slots_per_pod + load.standbys)
+    held = (
+        CONNECTIONS_OF_A_PROCESS * (OPERATOR_PODS + pods)
+        + CONNECTIONS_OF_WEB * WEB_PODS
+        + pods * (load.slots_per_pod + load.standbys)
+    )
     return Sizes(
         slots=slots,
         pods=pods,

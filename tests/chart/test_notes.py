@@ -63,8 +63,8 @@ def test_one_pod_is_not_told_as_pods(notes: Notes) -> None:
 
 
 def test_the_sum_of_connections_is_that_of_the_documentation(notes: Notes) -> None:
-    # as docs/install.md says it: 6 x (operator pods + web pods) + pods x (6 + slots + standbys)
-    assert f"= {6 * (2 + 2) + 3 * (6 + 15 + 1)}, and as much again" in notes(pool(replicas=3))
+    # as docs/install.md says it: 6 x operator pods + 8 x web pods + pods x (6 + slots + standbys)
+    assert f"= {6 * 2 + 8 * 2 + 3 * (6 + 15 + 1)}, and as much again" in notes(pool(replicas=3))
 
 
 def test_a_release_of_pools_alone_is_told_how_it_is_upgraded(notes: Notes) -> None:

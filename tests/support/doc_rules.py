@@ -104,11 +104,11 @@ EXCEPTED: Mapping[tuple[str, str], str] = {
     ): "a drawing",
     (
         "docs/install.md",
-        "6 × (operator pods + web pods) + the sum over pools of pods × (6 + slots per pod + standbys)",
+        "6 × operator pods + 8 × web pods + the sum over pools of pods × (6 + slots per pod + standbys)",
     ): "a formula: scripts/sizing.py and the chart's notes compute it",
     (
         "docs/production.md",
-        "6 × operator pods + 6 × web pods + the sum over pools of pods × (6 + slots per pod + standbys) + 10",
+        "6 × operator pods + 8 × web pods + the sum over pools of pods × (6 + slots per pod + standbys) + 10",
     ): "a formula: scripts/sizing.py and the chart's notes compute it",
     (
         "docs/metrics.md",

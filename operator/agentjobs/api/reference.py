@@ -41,6 +41,8 @@ ANNOTATIONS = {
     meta.RETRY_REQUESTED_AT: "on a failed or cancelled AgentJob: each new value (a time, by custom) starts one new round.",
     meta.RUN_REQUESTED_AT: "on a ScheduledAgentJob: each new value creates one AgentJob now.",
     meta.SCHEDULED_TIME: "on an AgentJob of a schedule, set by the operator: its tick.",
+    names.INPUT_RESPONSE: "on an AgentJob that waits for input: the answer (approval.md).",
+    names.MANAGED_BY: "set by the operator: the installation that the object belongs to, and the object's uid (operator.md).",
     names.ACT: "who made the change that it came with, and why, for the audit (audit.md).",
     meta.TRACEPARENT: "on a new AgentJob: a W3C traceparent; the job's spans become its children (telemetry.md).",
 }

@@ -111,7 +111,8 @@ class Reason(StrEnum):
         "operator",
         "What spec.messageFrom or spec.inputs names is not there, may not be read, is too large, or is of a job that is not Complete; "
         "the message says which, and "
-        "what to do. The operator looks again, at least once a minute, and takes the job up by itself.",
+        "what to do. The operator looks again, at least once a minute, and takes the job up by itself. "
+        "Of a job that has begun it is final: the file of an earlier job (artifactRef) is gone.",
     )
     UNPARSEABLE_SCHEDULE = (
         "UnparseableSchedule",
@@ -192,7 +193,12 @@ class Reason(StrEnum):
         "The provider refused the key (401, 403), or the pool has none: the model's jobs wait. Correct the pool's secret and "
         "restart its workers; they go on by themselves.",
     )
-    MODEL_SERVER_ERROR = "ModelServerError", Follows.RETRIES, "agents", "The provider answered with a 5xx."
+    MODEL_SERVER_ERROR = (
+        "ModelServerError",
+        Follows.RETRIES,
+        "agents",
+        "The provider answered with a 5xx (also 409, 425, 499).",
+    )
     MODEL_TIMEOUT = (
         "ModelTimeout",
         Follows.RETRIES,

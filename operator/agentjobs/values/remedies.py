@@ -75,7 +75,7 @@ REMEDIES: Mapping[Reason, Remedy] = {
     Reason.INPUT_UNAVAILABLE: Remedy(
         Who.USER,
         "Create or correct the ConfigMap, Secret or key that the message names; an earlier job that it names is waited for. Where it says that Secrets or ConfigMaps are not "
-        "read: `operator.inputs` of the chart's values",
+        "read: `operator.inputs` of the chart's values. A job that failed with it: have the earlier job save its file again, and submit this one anew",
     ),
     Reason.UNPARSEABLE_SCHEDULE: Remedy(Who.USER, "Correct `spec.schedule` in place"),
     Reason.UNKNOWN_TIME_ZONE: Remedy(Who.USER, "Correct `spec.timeZone` in place, such as Europe/Berlin"),

@@ -105,7 +105,10 @@ class Web:
         """Serves until ``stop``; 0: ended in good order."""
         async with (
             await Queue.open(
-                self.config.dsn, direct_dsn=self.config.direct_dsn, application_name="agentjobs-web"
+                self.config.dsn,
+                beats=False,
+                direct_dsn=self.config.direct_dsn,
+                application_name="agentjobs-web",
             ) as queue,
             await Transcripts.open(self.config.session_dsn) as transcripts,
             health_server(

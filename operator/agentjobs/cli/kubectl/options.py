@@ -26,10 +26,16 @@ Reason = Annotated[
 ]
 Queue = Annotated[str, option(metavar="QUEUE", help="Of this queue.")]
 Agent = Annotated[
-    str, option(metavar="AGENT", help="Of this module or inline agent; * stands for any characters.")
+    str,
+    option(
+        metavar="AGENT", help="Of this module or inline agent; in a cluster, * stands for any characters."
+    ),
 ]
 Model = Annotated[
-    str, option(metavar="MODEL", help="Of inline agents with this model; * stands for any characters.")
+    str,
+    option(
+        metavar="MODEL", help="Of inline agents with this model; in a cluster, * stands for any characters."
+    ),
 ]
 User = Annotated[str, option(metavar="ID", help="Of this userID.")]
 Session = Annotated[str, option(metavar="ID", help="Of this session.")]
