@@ -100,12 +100,15 @@ class Intake:
                 continue
             if self._overtaken(uid, seen):
                 continue
-            if (seen.object.get("status") or {}).get("state") == State.COMPLETE:
+            taken = self._taken.get(uid)
+            if (seen.object.get("status") or {}).get("state") == State.COMPLETE and not (
+                taken and taken.final
+            ):
                 metadata = seen.object["metadata"]
                 self.reader.completed(metadata["namespace"], metadata["name"])
             print_ = fingerprint(seen.object, self.gate)
             plain = not seen.deleted and seen.confirmed is None
-            echo = plain and not self._waits(uid) and print_.is_echo_of(self._taken.get(uid))
+            echo = plain and not self._waits(uid) and print_.is_echo_of(taken)
             self.meter.add(EVENTS_SEEN, taken="no" if echo else "yes")
             if echo:
                 self._taken[uid] = print_

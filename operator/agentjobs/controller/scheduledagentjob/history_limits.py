@@ -66,8 +66,11 @@ class HistoryLimits:
                 schedules, self._schedules = self._schedules, set()
                 for schedule in schedules:
                     entry = self.cache.entries.get(schedule)
-                    if entry is not None and self._surplus(entry):
-                        self._start(group, entry)
+                    try:
+                        if entry is not None and self._surplus(entry):
+                            self._start(group, entry)
+                    except Exception:
+                        self._failed(schedule)
 
     def _start(self, group: asyncio.TaskGroup, entry: CachedSchedule) -> None:
         uid, namespace, now = entry.parsed.uid, entry.parsed.ref.namespace, time.monotonic()
@@ -99,11 +102,15 @@ class HistoryLimits:
             log.warning("finished children are deleted later: %s", error)
             self._again(schedule, AGAIN_SECONDS)
         except Exception:
-            log.exception("finished children could not be deleted", extra={"schedule": str(schedule)})
-            self.meter.add(TASK_FAILURES, part="scheduler")
-            self._again(schedule, AGAIN_SECONDS)
+            self._failed(schedule)
         finally:
             self._backoff.ended(namespace, schedule)
+
+    def _failed(self, schedule: UUID) -> None:
+        """A fault of ours with one schedule holds up no other."""
+        log.exception("finished children could not be deleted", extra={"schedule": str(schedule)})
+        self.meter.add(TASK_FAILURES, part="scheduler")
+        self._again(schedule, AGAIN_SECONDS)
 
     async def _prune(self, schedule: UUID) -> bool:
         """Deletes what is beyond the limits. False: not all of it could go now."""

@@ -64,9 +64,13 @@ class ScheduleStatusWriter:
                 await asyncio.sleep(due - time.monotonic())
                 await self.gate.wait_until_calm()
                 self._due.pop(uid, None)
-                entry = self.cache.entries.get(uid)
-                if entry is not None and (wanted := self._wanted(entry)) is not None:
-                    self._start(group, entry, wanted)
+                if (entry := self.cache.entries.get(uid)) is None:
+                    continue
+                try:
+                    if (wanted := self._wanted(entry)) is not None:
+                        self._start(group, entry, wanted)
+                except Exception:
+                    self._failed(entry.parsed.ref.namespace, uid)
 
     def _start(self, group: asyncio.TaskGroup, entry: CachedSchedule, wanted: dict[str, object]) -> None:
         uid, namespace, now = entry.parsed.uid, entry.parsed.ref.namespace, time.monotonic()
@@ -123,9 +127,13 @@ class ScheduleStatusWriter:
                 )
             self._hold(uid, decision.seconds)
         except Exception:
-            log.exception("a schedule's status could not be written", extra={"schedule": str(uid)})
-            self.meter.add(TASK_FAILURES, part="scheduler")
-            self._backoff.postpone(ref.namespace, uid, time.monotonic())
-            self._hold(uid, self._backoff.seconds(ref.namespace, uid, time.monotonic()))
+            self._failed(ref.namespace, uid)
         finally:
             self._backoff.ended(ref.namespace, uid)
+
+    def _failed(self, namespace: str, uid: UUID) -> None:
+        """A fault of ours with one schedule holds up no other."""
+        log.exception("a schedule's status could not be written", extra={"schedule": str(uid)})
+        self.meter.add(TASK_FAILURES, part="scheduler")
+        self._backoff.postpone(namespace, uid, time.monotonic())
+        self._hold(uid, self._backoff.seconds(namespace, uid, time.monotonic()))

@@ -115,3 +115,20 @@ async def test_a_delete_that_a_sweep_has_told_the_queue_of_is_not_stored_again()
     await intake.flush()
     assert (stored, gone) == ([1], [UUID(uid)])
     assert not any((intake._pending, intake._taken, intake._heard_at))
+
+
+def test_what_waits_for_a_job_is_woken_when_it_completes_and_not_by_each_change_of_it_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anybody may annotate his finished job again and again."""
+    woken = list[str]()
+    monkeypatch.setattr(InputReader, "completed", lambda self, namespace, name: woken.append(name))
+    intake = Intake(
+        cast(Queue, None), Gate("cluster-1"), Counters(), InputReader(ApiServer(None, Counters()))
+    )
+    ended = seen("8")
+    ended.object["status"] = {"state": "Complete", "revision": 1}
+    for event in (seen("7"), ended, ended):
+        intake.enqueue([event])
+        intake._settle(dict(intake._pending))
+    assert len(woken) == 1

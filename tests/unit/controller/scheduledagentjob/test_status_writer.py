@@ -8,9 +8,12 @@ import time
 from typing import Any, cast
 from uuid import UUID
 
+import pytest
+
 from agentjobs.controller.metrics.counters import TASK_FAILURES, Counters
 from agentjobs.controller.scheduledagentjob.cache import ScheduleCache
 from agentjobs.controller.scheduledagentjob.cached_schedule import CachedSchedule
+from agentjobs.controller.scheduledagentjob.children import Children
 from agentjobs.controller.scheduledagentjob.cluster_objects import ClusterObjects
 from agentjobs.controller.scheduledagentjob.status_writer import ScheduleStatusWriter
 from agentjobs.controller.scheduledagentjob.write_gate import WriteGate
@@ -57,8 +60,21 @@ class FailingObjects:
         return True
 
 
-async def test_a_status_that_an_unexpected_error_held_up_is_tried_again_with_a_back_off() -> None:
+@pytest.mark.parametrize("where", ["in the write", "before it"])
+async def test_a_status_that_an_unexpected_error_held_up_is_tried_again_with_a_back_off(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache, objects, meter = ScheduleCache(lambda: NOON), FailingObjects(2), Counters()
+    if where == "before it":
+        failures, objects.failures = [ValueError(), ValueError()], 0
+        active = Children.active
+
+        def failing(self: Children, schedule: UUID) -> object:
+            if failures:
+                raise failures.pop()
+            return active(self, schedule)
+
+        monkeypatch.setattr(Children, "active", failing)
     entry = CachedSchedule.of(reading(), schedule_object())
     entry.row, entry.next_tick, entry.decided_generation = row(), NOON + HOUR, entry.parsed.generation
     cache.entries[UID] = entry
