@@ -718,3 +718,35 @@ async def test_h26_a_claim_does_not_grow_with_the_targets_of_a_held_model(
     assert await held(dsn) == 3021
     await probe_is_due(dsn)
     assert len(await worker.claim()) == 1, "its probe, whichever job that is"
+
+
+async def test_a_job_that_another_pool_may_take_is_found_among_many_that_none_may(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    """More targets are held up for both pools than one claim looks at, and come before it in the index."""
+    other = await TestWorker(queue, pool="other").register()
+    await break_model(queue, worker, REFUSED)
+    await break_model(queue, worker, REFUSED, "zzz")
+    await sql(
+        dsn,
+        "insert into model_breaker (pool, model, kind, since, failed_at, probe_at)"
+        " select 'other', model, kind, since, failed_at, probe_at from model_breaker where model = %s",
+        MODEL,
+    )
+    await sql(
+        dsn,
+        "insert into model_target select id, model from model_breaker where pool = 'other'",
+    )
+    await sql(
+        dsn,
+        "insert into model_target select id, 'module:m-' || n from model_breaker, generate_series(1, 300) n where model = %s",
+        MODEL,
+    )
+    await sql(dsn, "update model_breaker set probe_at = clock_timestamp() + interval '1 hour'")
+    await queue.enqueue([module_job(f"m-{n}") for n in range(1, 301)])
+    for _ in range(5):
+        assert await worker.claim() == []
+    found = []
+    for _ in range(60):
+        found += await other.claim()
+    assert [run.payload["agent"]["inline"]["model"] for run in found] == ["zzz"]

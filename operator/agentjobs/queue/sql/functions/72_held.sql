@@ -71,8 +71,8 @@ end $$;
 
 -- pick: the candidates of a claim while some model is held up, in claim order, each with the breaker that lets it through or null.
 -- Ready jobs that a breaker of this pool keeps are put aside, a bounded number at a time. Jobs in state m are candidates where this
--- pool's breaker lets them through, or where the pool has none: of so many targets as one claim looks at, from one on that a breaker
--- lets through. Suspects come last: one poisonous prompt must not be every probe.
+-- pool's breaker lets them through, or where the pool has none: of so many targets as one claim looks at, from one on that may be among
+-- them, by chance. Suspects come last: one poisonous prompt must not be every probe.
 -- Rows are looked at before they are locked, so that another claim does not miss what this one passes by.
 -- Indexes: waiting_ready, waiting_held, running_let_through, those of model_target. Lock order: breakers by model, then waiting rows; both
 -- only those that nobody has locked. A breaker that is locked lets nothing through this time.
@@ -98,10 +98,11 @@ begin
     end if;
     v_gates := v_gates || b.id; v_free := v_free || greatest(v_left, 0);
   end loop;
-  select target into v_from from (
-    select t.target from unnest(v_gates, v_free) g(id, free)
-    cross join lateral (select target from model_target where breaker = g.id order by target limit c_targets) t
-    where g.free > 0 limit c_targets) open order by random() limit 1;
+  select t.target into v_from
+  from (select id from model_breaker where kind is not null and (pool <> p_pool or v_free[array_position(v_gates, id)] > 0)
+        order by random() limit 1) x
+  cross join lateral (select target from model_target where breaker = x.id order by target limit c_targets) t
+  order by random() limit 1;
   v_from := coalesce(v_from, '');
 
   for i in 1..cardinality(p_queues) loop
