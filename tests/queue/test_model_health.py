@@ -664,6 +664,26 @@ async def test_a_namespace_sees_the_breaker_that_holds_up_its_modules(
         assert [one.status.model for one in found.items] == seen, namespace
 
 
+async def test_a_namespace_sees_the_breaker_of_its_module_among_any_number_of_others(
+    queue: Queue, worker: TestWorker, dsn: str
+) -> None:
+    """Beside more modules of others than a breaker names; waiting or running, with an object or without one."""
+    await break_model(queue, worker, REFUSED)
+    await sql(
+        dsn,
+        "insert into model_target select id, 'module:a-' || n from model_breaker, generate_series(1, 300) n",
+    )
+    await sql(dsn, "insert into model_target select id, 'module:zoo' from model_breaker")
+    await queue.enqueue([replace(module_job("zoo"), ref=ObjectRef("c", "team", "a"))])
+    await queue.enqueue([replace(job_of(MODEL), ref=ObjectRef("c", "inline", "a")), module_job("other")])
+    assert await queue.models_of("team") == {("default", MODEL)}
+    assert await queue.models_of("inline") == {("default", MODEL)}
+    assert await queue.models_of("") == {("default", MODEL)}, "those of the test's own breaker"
+    assert await queue.models_of("nobody") == set()
+    await sql(dsn, "delete from model_target where target = 'module:zoo'")
+    assert await queue.models_of("team") == set()
+
+
 async def test_a_namespace_that_makes_up_models_costs_the_others_nothing(
     queue: Queue, worker: TestWorker, dsn: str
 ) -> None:

@@ -146,6 +146,7 @@ async def test_the_runs_api_reads_and_steers_with_its_role(roles: Roles) -> None
         await web.set_queue("agents", paused=True, by=by)
         assert [(queue.name, queue.paused) for queue in await web.queues()] == [("agents", True)]
         assert await web.model_health() == []
+        assert await web.models_of("team") == set()
         assert not await web.reset_model("default", "gemini", by)
         assert (await web.act_on_jobs([failed.uid], Verb.RETRY, by)).done == 1
         assert await web.cancel(waiting.uid, by) is State.CANCELLED
@@ -328,7 +329,7 @@ def called() -> set[str]:
 
 
 PEOPLE = {
-    "enqueue", "control", "answer", "set_queue", "reset_model", "list", "act_on_jobs", "erase", "audit_page",
+    "enqueue", "control", "answer", "set_queue", "reset_model", "list", "act_on_jobs", "erase", "models_of", "audit_page",
     "list_ids", "job_at", "schedule_page", "want_output",
     "show", "queues", "await_ends",
 }  # fmt: skip

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -59,6 +59,14 @@ class Breakers:
             " from agentjobs.model_health()"
         )
         return [Breaker(*row) for row in rows]
+
+    async def models_of(self, namespace: str) -> Set[tuple[str, str]]:
+        """Pool and model of each breaker that may hold up unfinished jobs of a namespace.
+
+        :param namespace: empty: the jobs without an object.
+        """
+        rows = await self._db.fetch("select pool, model from agentjobs.models_of(%s)", (namespace,))
+        return {(pool, model) for pool, model in rows}
 
     async def reset_model(self, pool: str, model: str, by: Act | None = None) -> bool:
         """Forgets a breaker; the next tick makes all jobs of its model ready. False: there was none.

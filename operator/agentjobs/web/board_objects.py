@@ -7,13 +7,12 @@ its own unfinished jobs use. Counts are its own; slots, limits and pauses are th
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from agentjobs.queue.board import Board, QueueOnBoard, WorkerOnBoard
-from agentjobs.queue.breakers import MODULE, Breaker
-from agentjobs.queue.job_list import JobFilter
+from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.records import State
 from agentjobs.web.names import NO_OBJECT
 from agentjobs.web.objects.meta import Metadata, time_text
@@ -69,16 +68,6 @@ def model_of(breaker: Breaker, namespace: str | None) -> Model:
             blocked=breaker.blocked if whole else None,
         ),
     )
-
-
-def users_of(breaker: Breaker, namespace: str) -> Iterator[JobFilter]:
-    """The namespace's unfinished jobs that the breaker may hold up: inline agents by their model, modules by their name."""
-    place = place_of(namespace)
-    for target in dict.fromkeys((breaker.model, *breaker.targets)):
-        if target.startswith(MODULE):
-            yield JobFilter(place, UNFINISHED, agent=target.removeprefix(MODULE))
-        else:
-            yield JobFilter(place, UNFINISHED, model=target)
 
 
 def dns_name(text: str) -> str:

@@ -9,14 +9,13 @@ from functools import partial
 from uuid import UUID
 
 from agentjobs.queue.board import Board, BoardCounts, SeriesKey
-from agentjobs.queue.breakers import Breaker
 from agentjobs.queue.errors import JobRejected
-from agentjobs.queue.job_list import JobFilter, JobPage
+from agentjobs.queue.job_list import JobFilter
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import AttemptRecord, JobView, RunOutput, State
 from agentjobs.transcript.transcripts import Transcripts
 from agentjobs.web.acts import Acts, EraseSessions
-from agentjobs.web.board_objects import model_of, place_of, queues_of, users_of, workers_of
+from agentjobs.web.board_objects import model_of, place_of, queues_of, workers_of
 from agentjobs.web.conversations import Conversations
 from agentjobs.web.convert import audit_of, run_of_row, run_of_view
 from agentjobs.web.names import NO_OBJECT
@@ -150,8 +149,9 @@ class Runs:
     async def models(self, namespace: str | None) -> ModelList:
         """The models with a breaker: all, or those that unfinished jobs of the namespace use."""
         found = await self._shared.read("models", self._queue.model_health)
-        if namespace is not None:
-            found = [one for one in found if await self._uses(namespace, one)]
+        if (place := place_of(namespace)) is not None:
+            used = await self._boards.read(("models", place), partial(self._queue.models_of, place))
+            found = [one for one in found if (one.pool, one.model) in used]
         return ModelList(
             items=sorted((model_of(one, namespace) for one in found), key=lambda one: one.metadata.name)
         )
@@ -188,15 +188,6 @@ class Runs:
         rows = await self._queue.audit(place_of(namespace), queue, uid, before, limit)
         more = str(rows[-1].id) if len(rows) == limit else None
         return RunAuditList(metadata=ListMetadata(continue_=more), items=[audit_of(row) for row in rows])
-
-    async def _uses(self, namespace: str, breaker: Breaker) -> bool:
-        for wanted in users_of(breaker, namespace):
-            page: JobPage = await self._boards.read(
-                ("uses", wanted), partial(self._queue.jobs, wanted, limit=1)
-            )
-            if page.jobs:
-                return True
-        return False
 
 
 def _place(view: JobView) -> tuple[str, str]:

@@ -32,7 +32,7 @@ begin
       ('schedule_save', '@operator@'), ('schedule_decide', '@operator@'), ('schedule_claim', '@operator@'),
       ('schedule_confirm', '@operator@'), ('schedule_settled', '@operator@'), ('schedule_close', '@operator@'),
       ('schedule_forget', '@operator@'), ('schedule_waiting', '@operator@'), ('schedule_known', '@operator@'),
-      ('model_health', '@operator@, @web@, @read@'), ('open_breakers', '@operator@, @web@, @read@'),
+      ('model_health', '@operator@, @web@, @read@'), ('models_of', '@web@'), ('open_breakers', '@operator@, @web@, @read@'),
       ('state_name', '@operator@, @web@, @read@'), ('counts', '@web@, @read@'), ('queues', '@web@'),
       ('board', '@web@, @read@'), ('wanted_slots', '@read@'), ('series', '@web@, @read@'),
       ('show', '@web@, @app@'), ('want_output', '@web@'),

@@ -10,6 +10,19 @@ create or replace function model_health() returns table (pool text, model text, 
          array(select t.target from model_target t where t.breaker = b.id order by t.target limit 100)
   from model_breaker b where b.kind is not null or b.failures > 0 order by b.pool, b.model $$;
 
+-- models_of: pool and model of every breaker that may hold up unfinished jobs of a namespace; empty: those without an object. Inline agents
+-- are known by their model, modules by their name. Indexes: facet_by_namespace, waiting_by_facet, model_target's primary key; all of
+-- running is read.
+create or replace function models_of(p_namespace text) returns table (pool text, model text) language sql stable as $$
+  with mine as materialized (
+    select distinct t.target from facet f cross join lateral (values (f.model), ('module:' || f.agent)) t(target)
+    where f.namespace = p_namespace and t.target not in ('', 'module:')
+      and (exists (select from waiting w where w.facet = f.id) or f.id in (select r.facet from running r)))
+  select b.pool, b.model from model_breaker b
+  where (b.kind is not null or b.failures > 0)
+    and exists (select from mine where mine.target = b.model
+                   or exists (select from model_target t where t.target = mine.target and t.breaker = b.id)) $$;
+
 -- open_breakers: those that keep jobs, with what they keep, and without a count of it. For metrics. Index: model_target_breaker.
 create or replace function open_breakers() returns table (pool text, model text, kind text, targets text[]) language sql stable as $$
   select b.pool, b.model, kept_reason(b.kind), array(select t.target from model_target t where t.breaker = b.id)
