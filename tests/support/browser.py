@@ -31,6 +31,11 @@ _PLACE_TO_CLICK = """(async () => {
   return element?.isConnected && place().join() === before.join() && before;
 })()"""
 """The middle of an element, once what is loaded above it moves it no more."""
+_NOTICE_A_CLICK = """(selector => {
+  window.missed = true;
+  document.addEventListener('click', e => { window.missed = !e.target.closest?.(selector) }, {capture: true, once: true});
+})(%s)"""
+"""What the page sees of a click; a page that the click has opened has missed none."""
 LEFT = (
     "Inspected target navigated or closed",
     "Execution context was destroyed.",
@@ -168,12 +173,21 @@ class Tab:
             raise AssertionError(f"{error}; it shows {self.text(selector)!r}") from None
 
     def click(self, selector: str) -> None:
-        """Click the middle of the first such element with the mouse, as a person does."""
+        """Click the middle of the first such element with the mouse, as a person does: once more where the page has moved
+        away below the mouse."""
+        until(lambda: self._clicked(selector), f"a click on {selector}")
+
+    def _clicked(self, selector: str) -> bool:
         x, y = self.wait(
             _PLACE_TO_CLICK % json.dumps(selector), f"{selector} is there, and stays in its place"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        self.run(_NOTICE_A_CLICK % json.dumps(selector))
+        try:
+            for kind in ("mousePressed", "mouseReleased"):
+                self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            return not self.run("window.missed")
+        except Navigated:
+            return True
 
     def type(self, text: str) -> None:
         """Type into what has the focus."""
