@@ -22,8 +22,8 @@ def rest_seconds(asked: int, *, found: bool) -> float:
 
 @dataclass(slots=True, weakref_slot=True)
 class LookTurns:
-    """Who waits is named by the event that wakes it. Whoever leaves the queue, because its object is gone, makes it
-    shorter for the others."""
+    """The queue of one namespace's jobs for a look. A job is named by the event that wakes it; one that leaves, because its
+    object is gone, makes the queue shorter for the others."""
 
     later: Callable[[float, Callable[[], None]], object] = field(
         default=lambda seconds, then: asyncio.get_running_loop().call_later(seconds, then)
@@ -36,10 +36,6 @@ class LookTurns:
         """Sets the event once it is its turn."""
         self._waiting[wake] = None
         self._next()
-
-    def has(self, wake: asyncio.Event) -> bool:
-        """Whether it is its turn."""
-        return self._holder is wake
 
     def leave(self, wake: asyncio.Event, rest: float = 0.0) -> None:
         """Waits no more, or has had its turn; the next one comes after ``rest`` seconds."""

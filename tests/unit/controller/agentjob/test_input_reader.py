@@ -96,14 +96,19 @@ def naming(number: int) -> AgentJobSpec:
     )
 
 
+async def have_looked(reader: InputReader, looks: _Looks, jobs: int) -> None:
+    """That many jobs of team have looked for what they miss, once each."""
+    for number in range(jobs):
+        reader.read(f"job-{number}", "team", naming(number), looks)
+    async with asyncio.timeout(60):
+        for _ in range(jobs):
+            await looks.found.get()
+
+
 async def test_jobs_that_miss_something_each_ask_a_few_times_a_second_however_many_they_are() -> None:
     api: Any = _Objects()
     reader, looks = InputReader(api, first_seconds=0.01), _Looks()
-    for number in range(400):
-        reader.read(f"job-{number}", "team", naming(number), looks)
-    async with asyncio.timeout(60):
-        for _ in range(400):
-            await looks.found.get()
+    await have_looked(reader, looks, 400)
     first = api.asked
     assert first == 400, "each new one is looked at once, at once"
     await asyncio.sleep(2.0)
@@ -140,11 +145,7 @@ async def test_what_is_there_at_last_is_had_by_all_that_wait_for_it_without_a_pa
 async def test_jobs_that_are_deleted_while_they_wait_for_their_turn_leave_the_others_before() -> None:
     api: Any = _Objects()
     reader, looks = InputReader(api, first_seconds=0.01), _Looks()
-    for number in range(200):
-        reader.read(f"job-{number}", "team", naming(number), looks)
-    async with asyncio.timeout(60):
-        for _ in range(200):
-            await looks.found.get()
+    await have_looked(reader, looks, 200)
     await asyncio.sleep(0.3)
     for number in range(199):
         reader.drop(f"job-{number}")

@@ -32,6 +32,12 @@ def seen(version: str, **fields: Any) -> WatchEvent:
     return WatchEvent(obj, **({"deleted": False} | fields))
 
 
+def intake_of(database: object, **options: Any) -> Intake:
+    """An intake that stores in this database; None: it stores nothing."""
+    reader = InputReader(ApiServer(None, Counters()))
+    return Intake(cast(Queue, database), Gate("cluster-1"), Counters(), reader, **options)
+
+
 @pytest.mark.parametrize(
     ("why", "first", "second", "wins"),
     [
@@ -46,9 +52,7 @@ def seen(version: str, **fields: Any) -> WatchEvent:
     ],
 )
 def test_of_two_sightings_one_waits(why: str, first: WatchEvent, second: WatchEvent, wins: str) -> None:
-    intake = Intake(
-        cast(Queue, None), Gate("cluster-1"), Counters(), InputReader(ApiServer(None, Counters()))
-    )
+    intake = intake_of(None)
     intake.enqueue([first])
     intake.enqueue([second])
     (waiting,) = intake._pending.values()
@@ -82,13 +86,7 @@ async def test_nothing_stays_of_an_object_that_goes_while_it_is_stored(by: str) 
             intake.forget(uid)
 
     database = _Database(go)
-    intake = Intake(
-        cast(Queue, database),
-        Gate("cluster-1"),
-        Counters(),
-        InputReader(ApiServer(None, Counters())),
-        on_gone=gone.extend,
-    )
+    intake = intake_of(database, on_gone=gone.extend)
     intake.enqueue([obj])
     await intake.flush()
     assert not any((intake._pending, intake._unread, intake._read, intake._taken, intake._heard_at))
@@ -99,13 +97,7 @@ async def test_a_delete_that_a_sweep_has_told_the_queue_of_is_not_stored_again()
     """Of a job past retention nothing is left in the queue, which would take it for an object that it never saw."""
     gone, stored = list[UUID](), list[int]()
     database = _Database(lambda: stored.append(1))
-    intake = Intake(
-        cast(Queue, database),
-        Gate("cluster-1"),
-        Counters(),
-        InputReader(ApiServer(None, Counters())),
-        on_gone=gone.extend,
-    )
+    intake = intake_of(database, on_gone=gone.extend)
     obj = seen("7")
     uid = obj.object["metadata"]["uid"]
     intake.enqueue([obj])
@@ -123,9 +115,7 @@ def test_what_waits_for_a_job_is_woken_when_it_completes_and_not_by_each_change_
     """Anybody may annotate his finished job again and again."""
     woken = list[str]()
     monkeypatch.setattr(InputReader, "completed", lambda self, namespace, name: woken.append(name))
-    intake = Intake(
-        cast(Queue, None), Gate("cluster-1"), Counters(), InputReader(ApiServer(None, Counters()))
-    )
+    intake = intake_of(None)
     ended = seen("8")
     ended.object["status"] = {"state": "Complete", "revision": 1}
     for event in (seen("7"), ended, ended):

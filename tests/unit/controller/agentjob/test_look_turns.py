@@ -76,7 +76,7 @@ def test_what_is_asked_for_in_vain_is_bounded_in_every_span_and_everybody_has_a_
             turns.leave(wake, rest_seconds(gets, found=found))
 
         def delete() -> None:
-            if not turns.has(wake) and number not in had:
+            if turns._holder is not wake and number not in had:
                 gone.add(number)
                 turns.leave(wake)
 

@@ -1,7 +1,7 @@
--- walk_queues: names of queues in which jobs wait so, at most p_most. p_walk: deadline, asked, held: with such a clock; ready: told why
--- they are not claimed. Where there are more names, the next call goes on behind the last of these: what a call costs does not grow with
--- the names that somebody has made up. Indexes, walked name by name: waiting_deadline, waiting_asked, waiting_held_until, waiting_reason.
--- Lock order: the row of walk, for whoever comes with the same walk; those who do wait for nothing else meanwhile.
+-- walk_queues: names of queues with jobs of one kind, at most p_most. p_walk, the kind: deadline, asked, held: jobs with that clock (see
+-- overdue); ready: ready jobs with an object (see explain). Where there are more names, the next call goes on behind the last of these:
+-- what a call costs does not grow with the names that somebody has made up. Indexes, walked name by name: waiting_deadline,
+-- waiting_asked, waiting_held_until, waiting_reason. Lock order: the row of walk, before any that its caller locks for these names.
 create or replace function walk_queues(p_walk text, p_most int) returns setof text language plpgsql
   set enable_seqscan = off as $$ #variable_conflict use_column
 declare v_name text := (select w.queue from walk w where w.name = p_walk); n int := 0;
@@ -21,8 +21,8 @@ end $$;
 
 -- overdue: jobs of open queues that have a clock which has passed; pauses may still be to be taken from it (shift_clocks). p_clock:
 -- deadline, asked, or held. Locked, and at most p_limit of each queue. Jobs of paused queues are left alone: their clocks stand.
--- Where few are past their time, they are found by it. Where many are, perhaps all in queues that are paused, or in one that has more of
--- them than can be ended at once, it goes queue by queue, so that none waits for another.
+-- Where few jobs are past their time, an index of the times finds them. Where many are, perhaps all in paused queues, or in one queue
+-- more than can be ended at once, each queue is asked by itself, so that none waits for another.
 -- Indexes: waiting_past_deadline, waiting_past_asked, waiting_past_held; then walk_queues()'s. Lock order: waiting rows, those that nobody
 -- has locked.
 create or replace function overdue(p_clock text, p_now timestamptz, p_limit int) returns bigint[] language plpgsql

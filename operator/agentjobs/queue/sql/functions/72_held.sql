@@ -71,8 +71,9 @@ end $$;
 
 -- pick: the candidates of a claim while some model is held up, in claim order, each with the breaker that lets it through or null.
 -- Ready jobs that a breaker of this pool keeps are put aside, a bounded number at a time. Jobs in state m are candidates where this
--- pool's breaker lets them through, or where the pool has none: of so many targets as one claim looks at, from one on that may be among
--- them, by chance. Suspects come last: one poisonous prompt must not be every probe.
+-- pool's breaker lets them through, or where the pool has none. A claim looks at c_targets targets, in order, and begins at one that is
+-- chosen by chance among those whose breaker lets jobs through or is another pool's: so each gets its turn. Suspects come last: one
+-- poisonous prompt must not be every probe.
 -- Rows are looked at before they are locked, so that another claim does not miss what this one passes by.
 -- Indexes: waiting_ready, waiting_held, running_let_through, those of model_target. Lock order: breakers by model, then waiting rows; both
 -- only those that nobody has locked. A breaker that is locked lets nothing through this time.
