@@ -20,16 +20,17 @@ begin
     select m, bool_or(h <> 'o') from json_to_recordset(p_models) as s(m text, h "char") group by m having v_any or bool_or(h <> 'o')
       order by m
   loop
-    if not v_bad then                              -- answers alone change nothing where nothing is counted
-      continue when not exists (select from model_breaker x where x.pool = v_pool and x.model = v_model
-                                and (x.kind is not null or x.failures > 0));
-    elsif not exists (select from model_breaker x where x.pool = v_pool and x.model = v_model) then
+    if v_bad then
+      -- also where there is one: the insert waits for whoever is deleting it, and the failure counts in one of its own
       select coalesce(max(j.namespace), '') into v_namespace from json_to_recordset(p_models) as s(i bigint, m text, h "char")
         join job j on j.id = s.i where s.m = v_model and s.h <> 'o';
       insert into model_breaker (pool, model, since, failed_at, probe_at, namespace)
         select v_pool, v_model, v_now, v_now, v_now, v_namespace
         where (select count(*) from model_breaker x where x.pool = v_pool and x.namespace = v_namespace) < c_most
         on conflict (pool, model) do nothing;
+    else                                           -- answers alone change nothing where nothing is counted
+      continue when not exists (select from model_breaker x where x.pool = v_pool and x.model = v_model
+                                and (x.kind is not null or x.failures > 0));
     end if;
     select * into b from model_breaker where pool = v_pool and model = v_model for update;
     continue when not found;
