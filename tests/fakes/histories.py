@@ -38,6 +38,8 @@ from pydantic import BaseModel
 from agentjobs.agents.context import current_job
 
 FAULT, WHEN = "", ""
+NUMBERS_CALLS = False
+"""Whether the provider's ids of calls count those of the prompt: an answer that is asked for again has the ids of the first."""
 
 
 class Report(BaseModel):
@@ -111,6 +113,15 @@ def called(tool, /, **arguments):
 
 def say(*parts, role="model", **more):
     return LlmResponse(content=types.Content(role=role, parts=list(parts)), **more)
+
+
+def numbered(response, contents):
+    """The answer, with the ids that this provider gives its calls."""
+    calls = [p.function_call for p in response.content.parts or [] if p.function_call] if response.content else []
+    made = sum(bool(p.function_call) for c in contents for p in c.parts or [])
+    for number, call in enumerate(calls if NUMBERS_CALLS else [], made):
+        call.id = f"call_{number}"
+    return response
 
 
 def text(said, **more):
@@ -192,6 +203,10 @@ class Model(BaseLlm):
 
     async def generate_content_async(self, request, stream=False):
         self._maybe_append_user_content(request)  # as ADK's models do
+        async for response in self.answer(request):
+            yield numbered(response, request.contents)
+
+    async def answer(self, request):
         contents = copy.deepcopy(request.contents)
         REQUESTS.append((current_job().run, self.model, contents))
         done = [p.function_response for c in contents for p in c.parts or [] if p.function_response]
@@ -318,6 +333,8 @@ class Cell:
     """The run's process dies when it has stored so many events. None: the run ends as it ends."""
     aborted: bool = False
     """A tool that hangs is ended by the user's cancel, and not by a drain."""
+    numbers_calls: bool = False
+    """The provider's ids of calls count those of the prompt."""
 
 
 class Histories:
@@ -357,6 +374,7 @@ class Histories:
 
     def _job(self, cell: Cell) -> Job:
         head = AGENTS.replace('FAULT, WHEN = "", ""', f"FAULT, WHEN = {cell.fault!r}, {cell.when!r}")
+        head = head.replace("NUMBERS_CALLS = False", f"NUMBERS_CALLS = {cell.numbers_calls}")
         sys.modules.pop(LOADED, None)
         self._write(LOADED, f"{head}\n\nroot_agent = {cell.root.source}\n")
         importlib.invalidate_caches()

@@ -31,6 +31,7 @@ SOURCE = """
     from google.genai import types
 
     CALLS, REQUESTS = [], []
+    NUMBERS_CALLS = False
 
     def refund(order: str) -> dict:
         "Refunds."
@@ -62,7 +63,10 @@ SOURCE = """
             made = [(call.name, call.args) for call in made]
             missing = [[call for call in line if call not in made] for line in self.script]
             calls = next(filter(None, missing), [])
-            parts = [types.Part(function_call=types.FunctionCall(name=n, args=a)) for n, a in calls]
+            parts = [
+                types.Part(function_call=types.FunctionCall(id=f"call_{number}" if NUMBERS_CALLS else None, name=n, args=a))
+                for number, (n, a) in enumerate(calls, len(made))
+            ]
             parts = parts or [types.Part(text=f"{self.model} is done")]
             yield LlmResponse(content=types.Content(role="model", parts=parts))
 
@@ -138,11 +142,13 @@ class Flow:
                 raise Died from None
 
 
+@pytest.mark.parametrize("numbers_calls", [False, True], ids=["ids of ADK", "ids that count"])
 @pytest.mark.parametrize("flow", FLOWS)
 async def test_nobody_is_asked_twice_and_no_finished_call_is_made_again(
-    dsn: str, write_module: Write, monkeypatch: pytest.MonkeyPatch, flow: str
+    dsn: str, write_module: Write, monkeypatch: pytest.MonkeyPatch, flow: str, numbers_calls: bool
 ) -> None:
-    write_module("questions", SOURCE + f"\n    root_agent = {FLOWS[flow]}\n")
+    source = SOURCE.replace("NUMBERS_CALLS = False", f"NUMBERS_CALLS = {numbers_calls}")
+    write_module("questions", source + f"\n    root_agent = {FLOWS[flow]}\n")
     whole = await played(dsn, monkeypatch, None)
     assert not problems(whole, whole, 0), problems(whole, whole, 0)
     found = []

@@ -15,6 +15,7 @@ from agentjobs.agents.definition.resolve import Resolved
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.lease_gate import wait_for_lease
 from agentjobs.agents.run import given_files
+from agentjobs.agents.run.call_ids import call_ids_of
 from agentjobs.agents.run.continuation import FINISHED
 from agentjobs.agents.run.events import AnswerFile
 from agentjobs.agents.run.history import MARKER, visible
@@ -61,6 +62,8 @@ class Conversation:
     invocation_id: str
     history: Sequence[Event]
     """Events that earlier runs of this invocation stored and that lead somewhere, oldest first."""
+    call_ids: frozenset[str]
+    """The ids of all function calls in the session."""
     state: Mapping[str, Any]
     """What the session's state gets with the message: nothing, once a run of the job has spoken."""
     files: Sequence[InputFile]
@@ -159,6 +162,7 @@ async def open_conversation(
             session_id=session_id,
             invocation_id=invocation_id,
             history=history,
+            call_ids=call_ids_of(session.events),
             state=spec.state if first else {},
             files=files,
             single_step=single_step,

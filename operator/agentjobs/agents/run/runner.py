@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agentjobs.agents.definition.resolve import Resolved
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.run.budget import GatePlugin, Meter, MeterPlugin
+from agentjobs.agents.run.call_ids import CallIdsPlugin
 from agentjobs.agents.run.compaction import metered
 from agentjobs.agents.run.conversation import Conversation
 from agentjobs.agents.run.resumable import is_sequence
@@ -40,6 +41,7 @@ def runner_of(
             "root_agent": agent.root,
             "plugins": [
                 MeterPlugin(meter, steps),
+                CallIdsPlugin(conversation.call_ids),
                 StoredAnswersPlugin(conversation.history),
                 *app.plugins,
                 GatePlugin(meter, settings.model_timeout_seconds),

@@ -67,15 +67,18 @@ async def test_a_retry_by_hand_succeeds_after_a_cancel(histories: Histories, roo
     await all_well(histories, [Cell(root, fault, aborted=True) for fault in hanging])
 
 
+@pytest.mark.parametrize("numbers_calls", [False, True], ids=["ids of ADK", "ids that count"])
 async def test_a_run_goes_on_after_each_event_at_which_the_one_before_it_died(
-    histories: Histories, root: Root
+    histories: Histories, root: Root, numbers_calls: bool
 ) -> None:
     found: list[str] = []
     for fault in LEFT_HALF:
         died = 0
         while True:
             died += 1
-            problems, stored = await histories.broken(Cell(root, fault, dies_after=died))
+            problems, stored = await histories.broken(
+                Cell(root, fault, dies_after=died, numbers_calls=numbers_calls)
+            )
             found += [f"{fault!r}, dies after {died}: {problem}" for problem in problems]
             if stored < died:
                 break

@@ -47,8 +47,9 @@ class StubQueue:
         if self.away:
             raise QueueUnavailable("away")
         self.closed.append((children, gone))
-        wanted = self.ended if children is None else children
-        return [self.ended[uid] for uid in wanted if uid in self.ended], Found(NOON, {})
+        wanted = list(self.ended if children is None else children)
+        # an end is told once
+        return [self.ended.pop(uid) for uid in wanted if uid in self.ended], Found(NOON, {})
 
     async def waiting_schedules(self, cluster_id: str) -> Waiting:
         return self.waiting
