@@ -124,7 +124,12 @@ def test_every_container_that_talks_to_postgres_finds_the_ca_where_libpq_looks(
     helm: Helm, source: str, mode: str
 ) -> None:
     database = {"existingSecret": "db", "ca": {source: "my-ca", "key": "root.pem"}}
-    objects = helm.render({"database": database, "migrations": {"mode": mode}, "tests": {"enabled": False}})
+    values = {
+        "migrations": {"mode": mode},
+        "tests": {"enabled": False},
+        "sessionRetention": {"enabled": True},
+    }
+    objects = helm.render({"database": database, **values})
     containers = 0
     for name, spec in pod_specs(objects):
         if name.endswith("-withdraw"):  # knows no database
@@ -137,7 +142,7 @@ def test_every_container_that_talks_to_postgres_finds_the_ca_where_libpq_looks(
             (variable,) = [v for v in container["env"] if v["name"] == "PGSSLROOTCERT"]
             assert variable["value"] == f"{mount['mountPath']}/ca.crt", name
             containers += 1
-    assert containers == {"hook": 4, "init": 5}[mode]
+    assert containers == {"hook": 5, "init": 6}[mode]
 
 
 def test_secrets_are_files_for_the_group_of_the_pod_alone(helm: Helm) -> None:
@@ -243,6 +248,30 @@ def test_migrations_go_to_the_owners_url_or_past_the_pooler(helm: Helm) -> None:
         spec = pick(helm.render(values), "Job", "agentjobs-migrate")["spec"]["template"]["spec"]
         (secret,) = [v["secret"] for v in spec["volumes"] if "secret" in v]
         assert secret["items"] == [{"key": wanted, "path": "url"}]
+
+
+def test_conversations_are_pruned_by_who_may_ask_for_jobs_and_remove_sessions(helm: Helm) -> None:
+    keys = {"url": "worker", "directUrl": "direct", "sessionUrl": "sessions"}
+    values = {
+        "database": {"existingSecret": "db", "keys": keys},
+        "sessionRetention": {"enabled": True, "idleDays": 9, "schedule": "0 1 * * 0"},
+        "networkPolicy": {"enabled": True, "migrationsEgress": [{"ports": [{"port": 6433}]}]},
+    }
+    objects = helm.render(values)
+    cron = pick(objects, "CronJob", "agentjobs-session-retention")["spec"]
+    assert (cron["schedule"], cron["timeZone"], cron["concurrencyPolicy"]) == (
+        "0 1 * * 0",
+        "Etc/UTC",
+        "Forbid",
+    )
+    spec = cron["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["args"] == ["sessions", "prune", "--idle-days=9"]
+    (secret,) = [v["secret"] for v in spec["volumes"] if "secret" in v]
+    assert secret["items"] == [{"key": "worker", "path": "url"}, {"key": "sessions", "path": "session-url"}]
+    egress = pick(objects, "NetworkPolicy", "agentjobs-session-retention")["spec"]["egress"]
+    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 5432, 6433}
+    assert not [o for o in helm.render({**values, "sessionRetention": {}}) if o["kind"] == "CronJob"]
 
 
 def granted(rules: list[Object]) -> set[tuple[str, str]]:

@@ -77,6 +77,8 @@ def pod_specs(objects: Sequence[Object]) -> Iterator[tuple[str, Object]]:
             yield name, found["spec"]
         elif found["kind"] in ("Deployment", "StatefulSet", "Job"):
             yield name, found["spec"]["template"]["spec"]
+        elif found["kind"] == "CronJob":
+            yield name, found["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
 
 def environment(objects: Sequence[Object], name: str) -> dict[str, str]:

@@ -114,6 +114,9 @@
 {{- $paths := list "/tmp" "/run/secrets/agentjobs" "/run/secrets/agentjobs-ca" -}}
 {{- $names := list "tmp" "database" "database-ca" "migrate" -}}
 {{- include "agentjobs.checkComponent" (dict "root" $ "at" "migrations" "of" .Values.migrations "names" $names "paths" (append $paths "/run/secrets/migrate")) -}}
+{{- if .Values.sessionRetention.enabled -}}
+{{- include "agentjobs.checkComponent" (dict "root" $ "at" "sessionRetention" "of" .Values.sessionRetention "names" $names "paths" $paths) -}}
+{{- end -}}
 {{- if .Values.operator.enabled -}}
 {{- include "agentjobs.checkComponent" (dict "root" $ "at" "operator" "of" .Values.operator "names" (concat $names $migration) "paths" $paths) -}}
 {{- end -}}

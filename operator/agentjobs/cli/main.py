@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from agentjobs import __version__
-from agentjobs.cli.commands import crds, local, migrate, operator, web, withdraw, worker
+from agentjobs.cli.commands import crds, local, migrate, operator, sessions, web, withdraw, worker
 from agentjobs.cli.deferred import WithDatabase
 from agentjobs.cli.entry import leave
 from agentjobs.cli.errors import FAILURE_EXIT_STATUS, USAGE_EXIT_STATUS, BadInput, Unavailable
@@ -34,6 +34,7 @@ app.command("worker", short_help="Claim jobs and run their agents.")(worker.work
 app.command("operator", short_help="Carry AgentJobs from Kubernetes to the queue.")(operator.operator)
 app.command("web", short_help="Serve the runs API.")(web.web)
 app.add_typer(migrate.app, name="migrate", short_help="Bring the database's schema up or down.")
+app.add_typer(sessions.app, name="sessions", short_help="Look after stored conversations.")
 app.command("withdraw", short_help="Take the runs API out of the cluster.")(withdraw.withdraw)
 app.command("crds", short_help="Print the CRDs.")(crds.crds)
 

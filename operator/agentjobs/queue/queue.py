@@ -184,6 +184,11 @@ class Queue(
             if batch < numbers.PRUNE_JOBS:
                 return removed
 
+    async def kept_records(self, uids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of these jobs whose record retention has not removed."""
+        rows = await self._db.fetch("select agentjobs.kept_records(%s::uuid[])", (list(uids),))
+        return frozenset(rows[0][0])
+
     async def admit(self) -> int:
         """Admits due jobs of shared sessions: each takes its session, or its place behind it (H17)."""
         return int((await self._db.fetch("select agentjobs.admit()"))[0][0])

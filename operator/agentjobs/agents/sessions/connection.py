@@ -12,6 +12,7 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -129,6 +130,34 @@ async def in_own_store(work: Callable[[], Awaitable[T]]) -> T:
                 f"Check the database of {both_names('session_database_url')} (the queue's where that is not set), and its schema {SCHEMA}."
             ) from error
     raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Statements of the session store, each in a transaction of its own and repeated where that was rolled back.
+
+    They raise SessionStoreUnavailable.
+    """
+
+    connection: SessionConnection
+
+    async def rows(self, statement: LiteralString, **values: object) -> list[Row]:
+        """All rows of one."""
+
+        async def once() -> list[Row]:
+            async with self.connection.use() as connection:
+                return await fetch(connection, statement, values)
+
+        return await in_own_store(once)
+
+    async def do(self, statement: LiteralString, **values: object) -> None:
+        """One without rows."""
+
+        async def once() -> None:
+            async with self.connection.use() as connection:
+                await connection.execute(statement, values)
+
+        await in_own_store(once)
 
 
 def lacks_tables(error: BaseException | None) -> bool:

@@ -6,11 +6,9 @@ ADK's tables are in a database of their own where ``session_database_url`` says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import LiteralString
 
-from agentjobs.agents.sessions.connection import SessionConnection, fetch, in_own_store
-from agentjobs.database.connection import Row
+from agentjobs.agents.sessions.connection import SessionConnection, Statements
 from agentjobs.dsn import Dsn
 
 SLICE = 20
@@ -79,12 +77,12 @@ async def erase_sessions(session_dsn: Dsn, namespace: str, user: str, app: str |
         raise ValueError("namespace and user: a text is wanted for each")
     connection = SessionConnection(session_dsn)
     try:
-        return await _erase(_Store(connection), f"{namespace}/", user, app)
+        return await _erase(Statements(connection), f"{namespace}/", user, app)
     finally:
         await connection.release()
 
 
-async def _erase(store: _Store, prefix: str, user: str, app: str | None) -> int:
+async def _erase(store: Statements, prefix: str, user: str, app: str | None) -> int:
     ((tables, fences, artifacts, credentials, memories),) = await store.rows(THERE)
     if not tables:
         return 0
@@ -103,24 +101,3 @@ async def _erase(store: _Store, prefix: str, user: str, app: str | None) -> int:
     if fences:
         await store.do(FENCES, **whose)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """Statements of the session store, each in a transaction of its own and repeated where that was rolled back."""
-
-    connection: SessionConnection
-
-    async def rows(self, statement: LiteralString, **values: object) -> list[Row]:
-        async def once() -> list[Row]:
-            async with self.connection.use() as connection:
-                return await fetch(connection, statement, values)
-
-        return await in_own_store(once)
-
-    async def do(self, statement: LiteralString, **values: object) -> None:
-        async def once() -> None:
-            async with self.connection.use() as connection:
-                await connection.execute(statement, values)
-
-        await in_own_store(once)

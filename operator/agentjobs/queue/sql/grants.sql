@@ -23,7 +23,7 @@ begin
       ('tick', '@worker@, @operator@'), ('retention', '@worker@, @operator@'),
       ('admit', '@worker@, @operator@'), ('yield_paused', '@worker@, @operator@, @web@'),
       ('step', '@worker@'), ('pass_on', '@worker@'), ('anything_for', '@worker@'), ('disown', '@worker@'),
-      ('progress', '@worker@'), ('store_output', '@worker@'), ('note_files', '@worker@'),
+      ('progress', '@worker@'), ('store_output', '@worker@'), ('note_files', '@worker@'), ('kept_records', '@worker@'),
       ('timeline', '@worker@, @operator@'),
       ('apply', '@operator@'), ('outbox_read', '@operator@'), ('projected', '@operator@'), ('unchanged', '@operator@'),
       ('outbox_drop', '@operator@'), ('respond', '@operator@'), ('touch_uids', '@operator@'), ('mirrored', '@operator@'),

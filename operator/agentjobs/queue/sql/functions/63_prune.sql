@@ -65,3 +65,9 @@ begin
   end if;
   return n;
 end $$;
+
+-- kept_records: those of these jobs whose record retention has not removed. Index: job's uid.
+create or replace function kept_records(p_uids uuid[]) returns uuid[] language sql stable
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+  select coalesce(array_agg(uid), '{}') from job where uid = any (p_uids) and tombstone is null
+$$;
