@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from datetime import UTC, datetime
 
@@ -56,6 +57,28 @@ def test_a_person_who_watches_sees_each_step_of_a_job(pods: Pods, jobs: Jobs) ->
             assert shown("Cancelled")[:5] == ["seen", "agents", "Cancelled", "Cancelled", "1"]
         finally:
             watching.kill()
+
+
+def test_a_conversation_is_pruned_once_its_jobs_record_is_gone(pods: Pods, jobs: Jobs) -> None:
+    jobs.create(["said"], "Hello.")
+    jobs.complete(["said"])
+    (uid,) = [item["metadata"]["uid"] for item in pods.objects("agentjobs", jobs.namespace)]
+    pods.sql(
+        "update adk.sessions set update_time = update_time - interval '31 days'; update adk.fence set raised_at ="
+        " raised_at - interval '31 days'"
+    )
+
+    def prune(name: str) -> str:
+        job = f"job/{name}"
+        pods.kubectl("create", "job", name, f"-n{NAMESPACE}", "--from=cronjob/agentjobs-session-retention")
+        pods.kubectl("wait", job, f"-n{NAMESPACE}", "--for=condition=Complete", "--timeout=120s")
+        told = pods.kubectl("logs", job, f"-n{NAMESPACE}")
+        pods.kubectl("delete", job, f"-n{NAMESPACE}")
+        return told + pods.sql(f"select count(*) from adk.sessions where id = 'job-{uid}'")
+
+    assert re.match(r"0 conversations were removed: .* stays?: [^\n]+\n1$", prune("too-early").strip())
+    pods.sql("select agentjobs.prune(interval '0', 100000)")
+    assert re.match(r"[1-9]\d* conversations? w[^\n]+\n0$", prune("in-time").strip())
 
 
 def test_a_schedule_fires_in_a_cluster_with_the_charts_rights(pods: Pods, jobs: Jobs) -> None:
