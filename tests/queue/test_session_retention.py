@@ -79,7 +79,7 @@ def everywhere(*uids: UUID) -> dict[str, set[str]]:
     }
 
 
-async def test_a_conversation_goes_with_all_that_it_had_once_its_jobs_record_is_gone(
+async def test_h34_a_conversation_goes_with_all_that_it_had_once_its_jobs_record_is_gone(
     queue: Queue, worker: TestWorker, dsn: str, sessions: JobSessions
 ) -> None:
     pruned_job, waiting, mirrored = new_job(), new_job(), change()
@@ -103,7 +103,7 @@ async def test_a_conversation_goes_with_all_that_it_had_once_its_jobs_record_is_
     assert await left(dsn) == everywhere(waiting.uid)
 
 
-async def test_what_was_written_or_opened_lately_stays(dsn: str, sessions: JobSessions) -> None:
+async def test_h34_what_was_written_or_opened_lately_stays(dsn: str, sessions: JobSessions) -> None:
     written, opened_lately, old = uuid4(), uuid4(), uuid4()
     for uid in (written, opened_lately, old):
         await conversation(sessions, uid)
@@ -117,7 +117,7 @@ async def test_what_was_written_or_opened_lately_stays(dsn: str, sessions: JobSe
     assert await left(dsn) == everywhere(written, opened_lately)
 
 
-async def test_sessions_that_somebody_named_stay(dsn: str, sessions: JobSessions) -> None:
+async def test_h34_sessions_that_somebody_named_stay(dsn: str, sessions: JobSessions) -> None:
     names = ("s", "job-", "job-1", f"xjob-{uuid4()}", f"job-{uuid4()}x", f"JOB-{uuid4()}")
     for name in names:
         await sessions.create_session(app_name="team/app", user_id="ann", session_id=name)
@@ -159,7 +159,7 @@ async def test_two_passes_at_once_remove_each_conversation_once(dsn: str, sessio
     assert await left(dsn) == everywhere()
 
 
-async def test_a_run_that_opens_the_session_meanwhile_has_a_whole_one(
+async def test_h34_a_run_that_opens_the_session_meanwhile_has_a_whole_one(
     dsn: str, sessions: JobSessions
 ) -> None:
     """However the two meet: the run writes its first event, into the old session or into a new one."""

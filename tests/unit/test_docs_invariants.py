@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "invariants.md"
 INVARIANTS = (*range(1, 15), 16, 20)
-NUMBERS = [*(f"Invariant {number}" for number in INVARIANTS), *(f"H{number}" for number in range(1, 32))]
+NUMBERS = [*(f"Invariant {number}" for number in INVARIANTS), *(f"H{number}" for number in range(1, 35))]
 LINE = re.compile(r"^- \[(\w+)\]\(\.\./(tests/[\w/]+\.py)\) `(test_\w+)`$", re.MULTILINE)
 
 

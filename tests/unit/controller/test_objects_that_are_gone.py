@@ -92,7 +92,7 @@ def is_empty(backoff: Backoff[Any]) -> bool:
 
 @pytest.mark.parametrize("when", ["after a refusal", "during the request"])
 @pytest.mark.parametrize("part", [marks, ttl])
-async def test_nothing_stays_of_agent_jobs_that_are_refused_and_deleted(
+async def test_h33_nothing_stays_of_agent_jobs_that_are_refused_and_deleted(
     part: Callable[[RefusingServer], Any], when: str
 ) -> None:
     api = RefusingServer()
@@ -143,7 +143,7 @@ def schedules(number: int) -> WatchEvent:
 
 @pytest.mark.parametrize("by", ["watch", "sweep"])
 @pytest.mark.parametrize("in_flight", [False, True])
-def test_nothing_stays_of_schedules_that_are_refused_and_deleted(by: str, in_flight: bool) -> None:
+def test_h33_nothing_stays_of_schedules_that_are_refused_and_deleted(by: str, in_flight: bool) -> None:
     scheduler = Scheduler(
         cast(Schedules, None),
         cast(ClusterObjects, None),
@@ -192,7 +192,7 @@ class _Queue:
 
 
 @pytest.mark.parametrize("why", ["deleted", "marked by another installation"])
-async def test_every_part_of_the_leader_forgets_an_agent_job_that_goes(why: str) -> None:
+async def test_h33_every_part_of_the_leader_forgets_an_agent_job_that_goes(why: str) -> None:
     config = OperatorConfig("postgresql://nowhere/db")
     api = ApiServer(None, Counters())
     leader = Leader(config, api, cast(Queue, _Queue()), "cluster-1", api.meter, None, OURS, 0)
