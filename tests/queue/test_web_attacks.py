@@ -369,14 +369,15 @@ async def test_a_request_that_comes_too_slowly_keeps_no_connection(
 async def test_a_stream_and_a_kept_connection_outlast_the_time_of_a_head(
     dsn: str, queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(tls, "HEAD_SECONDS", 2.0)
     job = mirrored_job("mine")
     await queue.enqueue([job])
-    async with front_proxy(dsn, tmp_path) as door:
+    async with front_proxy(dsn, tmp_path) as door, door.client() as client:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", door.port, ssl=door.context(), server_hostname="localhost"
         )
-        for _ in range(2):
+
+        async def asked() -> None:
             writer.write(b"GET /apis HTTP/1.1\r\nHost: x\r\nX-Remote-User: a\r\n\r\n")
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             assert head.startswith(b"HTTP/1.1 200")
@@ -384,9 +385,11 @@ async def test_a_stream_and_a_kept_connection_outlast_the_time_of_a_head(
                 next(line for line in head.split(b"\r\n") if line.startswith(b"content-length:"))[15:]
             )
             await reader.readexactly(length)
-            await asyncio.sleep(0.5)
-        async with door.client() as client, client.get(FOLLOWED) as stream:
-            await asyncio.sleep(0.5)
+
+        await asked()
+        async with client.get(FOLLOWED) as stream:
+            await asyncio.sleep(1.25 * tls.HEAD_SECONDS)
+            await asked()
             await queue.cancel(job.uid)
             await asyncio.wait_for(stream.read(), 30)
         writer.close()

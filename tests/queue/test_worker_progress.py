@@ -13,6 +13,7 @@ import psycopg
 
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import Progress, State
+from agentjobs.worker.supervisor.supervisor import Worker
 from processes import until
 from worker_agents import call, write_modules
 from workers import job, running_worker, state_of, step_of, submit, worker_config
@@ -22,23 +23,34 @@ LONG_BEAT = {"heartbeat_seconds": 60.0, "expiry_seconds": 300.0}
 
 
 class Reporting(Queue):
-    """The real queue; remembers which progress was told, and when."""
+    """The real queue; remembers which progress was told, and when. Each statement waits while ``free`` is not set."""
 
     told: list[tuple[float, int]]
+    free: asyncio.Event
 
     async def progress(self, worker: UUID, rows: Sequence[Progress]) -> int:
         Reporting.told.append((time.monotonic(), len(rows)))
+        await Reporting.free.wait()
         return await super().progress(worker, rows)
+
+
+def inside(worker: Worker) -> int:
+    """Runs that have told a first event."""
+    executors = [run.executor for run in worker.runs.running.values()]
+    return sum(one is not None and one.event_count > 0 for one in executors)
 
 
 async def test_progress_of_all_running_jobs_is_told_by_one_statement_a_second_at_most(
     dsn: str, tmp_path: Path
 ) -> None:
-    Reporting.told = []
+    Reporting.told, Reporting.free = [], asyncio.Event()
     go = tmp_path / "go"
     config = worker_config(dsn, write_modules(tmp_path / "modules"), queues={"agents": 5}, **LONG_BEAT)
     async with await Queue.open(dsn) as queue, running_worker(config, Reporting) as worker:
         uids = await submit(queue, *(job(call("wait_for", file=str(go))) for _ in range(5)))
+        await until(lambda: inside(worker) == 5, "each run is inside its tool, however long that took")
+        assert len(Reporting.told) <= 1
+        Reporting.free.set()
         for uid in uids:
             await step_of(queue, uid, "wait_for")
             view = await state_of(queue, uid, State.RUNNING)
@@ -57,7 +69,8 @@ async def test_progress_of_all_running_jobs_is_told_by_one_statement_a_second_at
 
 
 async def test_progress_whose_row_is_held_by_somebody_is_told_again(dsn: str, tmp_path: Path) -> None:
-    Reporting.told = []
+    Reporting.told, Reporting.free = [], asyncio.Event()
+    Reporting.free.set()
     config = worker_config(dsn, write_modules(tmp_path / "modules"), **LONG_BEAT)
     async with (
         await Queue.open(dsn) as queue,
