@@ -123,9 +123,7 @@ async def test_jobs_that_miss_something_each_ask_a_few_times_a_second_however_ma
             await others.found.get()
     api.there["job-399"] = FIRST
     reader.completed("team", "job-399")
-    async with asyncio.timeout(
-        30
-    ):  # it is one of the last in the queue, where its turn comes after a minute or more
+    async with asyncio.timeout(30):  # in the queue its turn would come after a minute or more
         while not isinstance(await looks.found.get(), Given):
             pass
     await reader.close()
