@@ -75,6 +75,7 @@ SOURCE = """
         async def generate_content_async(self, request, stream=False):
             self._maybe_append_user_content(request)
             REQUESTS.append((self.model, copy.deepcopy(request.contents)))
+            assert len(REQUESTS) < 60, "it asks for ever"
             made = [p.function_call for c in request.contents for p in c.parts if p.function_call]
             made = [(call.name, call.args) for call in made]
             missing = [[call for call in line if call not in made] for line in self.script]
@@ -85,6 +86,15 @@ SOURCE = """
             ]
             parts = parts or [types.Part(text=f"{self.model} is done")]
             yield LlmResponse(content=types.Content(role="model", parts=parts))
+
+    class Instead:
+        "Answers in place of the model, with ids of its own."
+
+        def __init__(self, *script):
+            self.model = Says(model="instead", script=list(script))
+
+        async def __call__(self, callback_context, llm_request):
+            return await anext(self.model.generate_content_async(llm_request))
 
     def llm(name, *script, **more):
         tools = [FunctionTool(refund, require_confirmation=True), look, leave, LongRunningFunctionTool(build)]
@@ -108,6 +118,9 @@ FLOWS = {
     "an input for a node": "Workflow(name='r', edges=[(START, ask, take)])",
     "a node behind an agent that asks": (
         "Workflow(name='r', edges=[(START, llm('a', [('look', {'order': '1'})], one('1')), ask, llm('b', one('2')))])"
+    ),
+    "a callback that answers in place of the model": (
+        "llm('a', before_model_callback=Instead(one('1'), [('look', {'order': '1'})], one('2')))"
     ),
     "questions of two steps": (
         "SequentialAgent(name='r', sub_agents=[llm('a', one('1')), llm('b', one('2')), llm('c')])"
