@@ -204,6 +204,26 @@ class Played(Flow):
     done_before: Counter[str]
 
 
+async def test_results_of_several_answers_stand_behind_their_own_calls_in_the_run_and_in_later_jobs(
+    dsn: str, write_module: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's answers come in one message, and ADK would put the whole of it behind each of the calls."""
+    begins = "[('build', {'branch': '1'})], [('build', {'branch': '2'})]"
+    write_module(
+        "questions", f"{SOURCE}\n    root_agent = llm('a', {begins}, [('look', {{'order': '1'}})])\n"
+    )
+    for _ in range(2):
+        flow = Flow(
+            Job(
+                module("questions"), "Build it.", modules=("questions",), dsn=dsn, session_id="builds_in_turn"
+            )
+        )
+        assert (await flow.play(monkeypatch, None)).verdict is Verdict.COMPLETE
+    requests = sys.modules["questions"].REQUESTS
+    assert len(requests) > 5
+    assert not [rule for _, contents in requests for rule in broken_rules(contents)]
+
+
 async def played(dsn: str, patch: pytest.MonkeyPatch, dies_after: int | None) -> Played:
     sys.modules.pop("questions", None)
     flow = Played(Job(module("questions"), "Refund it.", modules=("questions",), dsn=dsn))
