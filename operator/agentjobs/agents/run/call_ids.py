@@ -58,7 +58,7 @@ class CallIdsPlugin(BasePlugin):
         parts = [self._with_own_id(part) for part in event.content.parts or []]
         waiting = event.long_running_tool_ids or set()
         event.long_running_tool_ids = {
-            own.function_call.id
+            own.function_call.id or ""
             for given, own in zip(event.content.parts or [], parts, strict=True)
             if given.function_call and own.function_call and given.function_call.id in waiting
         } or None
