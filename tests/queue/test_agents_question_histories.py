@@ -19,6 +19,7 @@ from runs import Job, module
 from agentjobs.agents.sessions.postgres import PostgresSessions
 from agentjobs.agents.sessions.service import forget_services
 from agentjobs.agents.verdict.outcome import Outcome, Verdict
+from agentjobs.values.question_kinds import QuestionKind
 
 __all__ = ["write_module"]
 
@@ -27,7 +28,9 @@ SOURCE = """
     from google.adk.agents import LlmAgent, SequentialAgent
     from google.adk.models.base_llm import BaseLlm
     from google.adk.models.llm_response import LlmResponse
-    from google.adk.tools import FunctionTool, ToolContext
+    from google.adk.events.request_input import RequestInput
+    from google.adk.tools import FunctionTool, LongRunningFunctionTool, ToolContext
+    from google.adk.workflow import START, Workflow
     from google.genai import types
 
     CALLS, REQUESTS = [], []
@@ -52,6 +55,19 @@ SOURCE = """
         CALLS.append(f"leave {days}")
         return {"days": days}
 
+    def build(branch: str) -> dict:
+        "Begins to build."
+        CALLS.append(f"build {branch}")
+        return {"status": "pending"}
+
+    def ask(node_input):
+        CALLS.append("ask")
+        return RequestInput(message="Is it good?")
+
+    def take(node_input):
+        CALLS.append("take")
+        return f"taken: {node_input}"
+
     class Says(BaseLlm):
         "Makes the first calls of its script that its prompt does not have."
         script: list
@@ -59,6 +75,7 @@ SOURCE = """
         async def generate_content_async(self, request, stream=False):
             self._maybe_append_user_content(request)
             REQUESTS.append((self.model, copy.deepcopy(request.contents)))
+            assert len(REQUESTS) < 60, "it asks for ever"
             made = [p.function_call for c in request.contents for p in c.parts if p.function_call]
             made = [(call.name, call.args) for call in made]
             missing = [[call for call in line if call not in made] for line in self.script]
@@ -70,9 +87,19 @@ SOURCE = """
             parts = parts or [types.Part(text=f"{self.model} is done")]
             yield LlmResponse(content=types.Content(role="model", parts=parts))
 
+    class Instead:
+        "Answers in place of the model, with ids of its own."
+
+        def __init__(self, *script):
+            self.model = Says(model="instead", script=list(script))
+
+        async def __call__(self, callback_context, llm_request):
+            return await anext(self.model.generate_content_async(llm_request))
+
     def llm(name, *script, **more):
-        tools = [FunctionTool(refund, require_confirmation=True), look, leave]
-        return LlmAgent(name=name, model=Says(model=name, script=list(script)), instruction="Do.", tools=tools, **more)
+        tools = [FunctionTool(refund, require_confirmation=True), look, leave, LongRunningFunctionTool(build)]
+        more.setdefault("tools", tools)
+        return LlmAgent(name=name, model=Says(model=name, script=list(script)), instruction="Do.", **more)
 
     def one(order):
         return [("refund", {"order": order})]
@@ -85,6 +112,15 @@ FLOWS = {
     "a question in the tool's words": "llm('a', [('leave', {'days': 3})])",
     "a question after a transfer": (
         "llm('a', [('transfer_to_agent', {'agent_name': 'b'})], sub_agents=[llm('b', one('1'), one('2'))])"
+    ),
+    "a question beside a long-running call": "llm('a', [('refund', {'order': '1'}), ('build', {'branch': '1'})])",
+    "a long-running call beside a plain one": "llm('a', [('build', {'branch': '1'}), ('look', {'order': '1'})])",
+    "an input for a node": "Workflow(name='r', edges=[(START, ask, take)])",
+    "a node behind an agent that asks": (
+        "Workflow(name='r', edges=[(START, llm('a', [('look', {'order': '1'})], one('1')), ask, llm('b', one('2')))])"
+    ),
+    "a callback that answers in place of the model": (
+        "llm('a', before_model_callback=Instead(one('1'), [('look', {'order': '1'})], one('2')))"
     ),
     "questions of two steps": (
         "SequentialAgent(name='r', sub_agents=[llm('a', one('1')), llm('b', one('2')), llm('c')])"
@@ -103,6 +139,7 @@ class Flow:
         self.job = job
         self.asked: dict[str, str] = {}
         """Questions by their id."""
+        self.answers: dict[str, dict[str, Any]] = {}
         self.stored = 0
 
     async def play(self, patch: pytest.MonkeyPatch, dies_after: int | None) -> Outcome:
@@ -117,9 +154,11 @@ class Flow:
                 return outcome
             for request in outcome.requests:
                 self.asked[request.id] = (
-                    f"{request.tool} {json.dumps(json.loads(request.arguments), sort_keys=True)}"
+                    f"{request.tool} {json.dumps(json.loads(request.arguments or 'null'), sort_keys=True)}"
                 )
-            self.job.fields["answers"] = {id: {"approved": True} for id in self.asked}
+                confirms = request.kind is QuestionKind.CONFIRMATION
+                self.answers[request.id] = {"approved": True} if confirms else {"payload": {"status": "ok"}}
+            self.job.fields["answers"] = dict(self.answers)
         raise AssertionError("it asks for ever")
 
     async def _run(self, patch: pytest.MonkeyPatch, dies_after: int | None) -> Outcome:
@@ -163,6 +202,26 @@ class Played(Flow):
     calls: Counter[str]
     requests: list[Any]
     done_before: Counter[str]
+
+
+async def test_results_of_several_answers_stand_behind_their_own_calls_in_the_run_and_in_later_jobs(
+    dsn: str, write_module: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's answers come in one message, and ADK would put the whole of it behind each of the calls."""
+    begins = "[('build', {'branch': '1'})], [('build', {'branch': '2'})]"
+    write_module(
+        "questions", f"{SOURCE}\n    root_agent = llm('a', {begins}, [('look', {{'order': '1'}})])\n"
+    )
+    for _ in range(2):
+        flow = Flow(
+            Job(
+                module("questions"), "Build it.", modules=("questions",), dsn=dsn, session_id="builds_in_turn"
+            )
+        )
+        assert (await flow.play(monkeypatch, None)).verdict is Verdict.COMPLETE
+    requests = sys.modules["questions"].REQUESTS
+    assert len(requests) > 5
+    assert not [rule for _, contents in requests for rule in broken_rules(contents)]
 
 
 async def played(dsn: str, patch: pytest.MonkeyPatch, dies_after: int | None) -> Played:

@@ -13,7 +13,7 @@ from google.genai import types
 
 from agentjobs.agents.run.events import Ending, ending_of
 from agentjobs.agents.run.history import MARKER, answer_of, is_good
-from agentjobs.agents.run.questions import Question, open_questions, reply_to
+from agentjobs.agents.run.questions import Question, answers_to_carry_out, open_questions, reply_to
 from agentjobs.agents.run.resumable import is_sequence
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def continuation(
 
     An answer of a person is sent only while its question is open. If a run dies after the answer was stored, the
     next run sends the job's message, as after any other death: ADK would end the invocation at the second copy of
-    an answer.
+    an answer. Nor is anything else sent or asked while an approved call waits: ADK makes the calls to which the *last* message
+    of the user has the answers, and would forget those before.
 
     :param history: events that earlier runs of the invocation stored, oldest first.
     :param message: the job's message, with its files.
@@ -71,7 +72,7 @@ def continuation(
     """
     if (ending := ended(history, needs_mark)) is not None:
         return Answered(ending)
-    if questions := open_questions(history):
+    if not answers_to_carry_out(history) and (questions := open_questions(history)):
         reply = reply_to(questions, answers)
         if reply is None:
             return Asked(questions)
@@ -92,7 +93,9 @@ def ended(history: Sequence[Event], needs_mark: bool) -> Ending | None:
 def last_answer(history: Sequence[Event], *, single_step: bool) -> Ending | None:
     """The good answer that is the last thing said in this history. None: something else is."""
     said = [event for event in history if event.author != MARKER]
-    last = next((event for event in reversed(said) if event.content and event.author != "user"), None)
+    last = next(
+        (e for e in reversed(said) if (e.content or e.output is not None) and e.author != "user"), None
+    )
     if last is None or answer_of(last) is None:
         return None
     ending = ending_of(said, single_step=single_step)

@@ -18,7 +18,7 @@ from agentjobs.agents.run import given_files
 from agentjobs.agents.run.call_ids import call_ids_of
 from agentjobs.agents.run.continuation import FINISHED
 from agentjobs.agents.run.events import AnswerFile
-from agentjobs.agents.run.history import MARKER, visible
+from agentjobs.agents.run.history import MARKER, answers_apart, visible
 from agentjobs.agents.run.invocation import choose, has_spoken
 from agentjobs.agents.sessions.fence import Fence, holding
 from agentjobs.agents.sessions.service import (
@@ -152,7 +152,9 @@ async def open_conversation(
         single_step = ends_with_its_final_event(agent.root)
         yield Conversation(
             service=SessionView(
-                service, lambda events: visible(events, invocation_id, agent.root, spec.answers)
+                service,
+                lambda events: visible(events, invocation_id, agent.root, spec.answers),
+                answers_apart,
             ),
             artifacts=ToldArtifacts(artifacts, on_file, artifacts_place(settings)),
             memory=memory_of(service, settings),

@@ -74,7 +74,40 @@ def visible(
             whole = _without_refused_transfer(whole, events[place + 1 :], root)
         seen.append(whole)
     said = [e.timestamp for e in seen if e.invocation_id == invocation_id and e.content]
-    return [event for event in seen if not (said and _sums_up(event, until=said[-1]))]
+    return answers_apart([event for event in seen if not (said and _sums_up(event, until=said[-1]))])
+
+
+def answers_apart(events: Sequence[Event]) -> list[Event]:
+    """The events, with an answer to calls of several events as one answer to each: ADK would put the whole behind each call.
+
+    The last event stays as it is: ADK divides that one by itself. So do answers to confirmations, which it wants together.
+    """
+    told = []
+    for place, event in enumerate(events):
+        results = event.get_function_responses()
+        if (
+            event.author != "user"
+            or len(results) < 2
+            or event is events[-1]
+            or any(r.name in (CONFIRMATION, INPUT) for r in results)
+        ):
+            told.append(event)
+            continue
+        parts: dict[int, list[types.Part]] = {}
+        for part in (event.content.parts if event.content else None) or []:
+            id = part.function_response.id if part.function_response else None
+            parts.setdefault(_place_of_call(events[:place], id), []).append(part)
+        told += [
+            event.model_copy(update={"content": types.Content(role="user", parts=own)})
+            for own in parts.values()
+        ]
+    return told
+
+
+def _place_of_call(events: Sequence[Event], id: str | None) -> int:
+    """The place of the last event that has this call. -1: none has."""
+    places = range(len(events) - 1, -1, -1)
+    return next((p for p in places if any(c.id == id for c in events[p].get_function_calls())), -1)
 
 
 def _sums_up(event: Event, until: float) -> bool:

@@ -179,6 +179,24 @@ def open_questions(events: Sequence[Event], answered: Collection[str] = ()) -> l
     return [question for question in found if question.confirms_a_call] or found
 
 
+def answers_to_carry_out(events: Sequence[Event]) -> bool:
+    """Whether a stored answer of the user to a confirmation waits for ADK to call its tool, or to tell the model of the no."""
+    asked_about: dict[str, str] = {}
+    waiting: set[str] = set()
+    for event in events:
+        responses = [response.id or "" for response in event.get_function_responses()]
+        if event.author == "user":
+            waiting.update(asked_about[id] for id in responses if id in asked_about)
+            continue
+        waiting.difference_update(responses)
+        for call in event.get_function_calls():
+            if call.name == CONFIRMATION and call.id:
+                original = _mapping((call.args or {}).get("originalFunctionCall"))
+                asked_about[call.id] = str(original.get("id") or "")
+                waiting.discard(asked_about[call.id])  # the tool was called, and asks once more
+    return bool(waiting)
+
+
 def _is_question(event: Event, call: FunctionCall) -> bool:
     if call.name in (CONFIRMATION, INPUT):
         return True

@@ -17,10 +17,17 @@ class SessionView(BaseSessionService):
     """A session service whose sessions show what ``visible`` leaves of their events. It stores everything."""
 
     def __init__(
-        self, service: BaseSessionService, visible: Callable[[Sequence[Event]], list[Event]]
+        self,
+        service: BaseSessionService,
+        visible: Callable[[Sequence[Event]], list[Event]],
+        going_on: Callable[[Sequence[Event]], list[Event]] = list,
     ) -> None:
+        """
+        :param going_on: what ADK sees of the events of its session once it goes on after several results.
+        """
         self._service = service
         self._visible = visible
+        self._going_on = going_on
 
     async def get_session(
         self, *, app_name: str, user_id: str, session_id: str, config: GetSessionConfig | None = None
@@ -33,7 +40,10 @@ class SessionView(BaseSessionService):
         return session
 
     async def append_event(self, session: Session, event: Event) -> Event:
-        return await self._service.append_event(session, event)
+        stored = await self._service.append_event(session, event)
+        if len(session.events) > 1 and len(session.events[-2].get_function_responses()) > 1:
+            session.events[:] = self._going_on(session.events)
+        return stored
 
     async def create_session(
         self,

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from google.adk.models.llm_response import LlmResponse
+from google.adk.events.event import Event
 from google.genai import types
 
 from agentjobs.agents.run.call_ids import CallIdsPlugin
+from agentjobs.agents.run.events import CONFIRMATION
 
 ANYBODY = cast(Any, None)
 
 
-def answer(*ids: str | None, **more: Any) -> LlmResponse:
-    calls = [types.Part(function_call=types.FunctionCall(id=id, name="act", args={"n": 1})) for id in ids]
-    return LlmResponse(content=types.Content(role="model", parts=[types.Part(text="I act."), *calls]), **more)
+def answer(*ids: str | None, name: str = "act", **more: Any) -> Event:
+    calls = [types.Part(function_call=types.FunctionCall(id=id, name=name, args={"n": 1})) for id in ids]
+    content = types.Content(role="model", parts=[types.Part(text="I act."), *calls])
+    return Event(author="agent", content=content, **more)
 
 
-async def heard(plugin: CallIdsPlugin, response: LlmResponse) -> list[str | None]:
-    assert await plugin.after_model_callback(callback_context=ANYBODY, llm_response=response) is None
+async def hear(plugin: CallIdsPlugin, event: Event) -> None:
+    asked = cast(Any, SimpleNamespace(agent_name="agent"))
+    assert await plugin.before_model_callback(callback_context=asked, llm_request=ANYBODY) is None
+    await plugin.on_event_callback(invocation_context=ANYBODY, event=event)
+
+
+async def heard(plugin: CallIdsPlugin, response: Event) -> list[str | None]:
+    await hear(plugin, response)
     assert response.content is not None
     assert response.content.parts is not None
     assert response.content.parts[0].text == "I act."
     calls = [part.function_call for part in response.content.parts[1:] if part.function_call]
-    assert all((call.name, call.args) == ("act", {"n": 1}) for call in calls)
+    assert all(call.args == {"n": 1} for call in calls)
     return [call.id for call in calls]
 
 
@@ -51,7 +60,7 @@ async def test_an_answer_that_the_model_keeps_stays_as_it_is() -> None:
     kept = given.content
     assert kept is not None
     assert kept.parts is not None
-    again = LlmResponse(content=kept)
+    again = Event(author="agent", content=kept)
     assert await heard(plugin, given) == ["a"]
     assert await heard(plugin, again) == ["a-2"]
     assert kept.parts[1].function_call is not None
@@ -65,6 +74,23 @@ async def test_a_part_of_an_answer_takes_no_id_from_the_whole() -> None:
 
 
 async def test_an_answer_without_content_is_none_of_its_business() -> None:
-    failed = LlmResponse(error_code="SAFETY")
-    await CallIdsPlugin(["a"]).after_model_callback(callback_context=ANYBODY, llm_response=failed)
+    failed = Event(author="agent", error_code="SAFETY")
+    await hear(CallIdsPlugin(["a"]), failed)
     assert failed.content is None
+
+
+async def test_a_call_that_waits_does_so_under_its_own_id() -> None:
+    event = answer("a", "b", long_running_tool_ids={"a"})
+    assert await heard(CallIdsPlugin(["a"]), event) == ["a-2", "b"]
+    assert event.long_running_tool_ids == {"a-2"}
+
+
+async def test_a_question_of_adks_keeps_its_id() -> None:
+    assert await heard(CallIdsPlugin(["a"]), answer("a", name=CONFIRMATION)) == ["a"]
+
+
+async def test_an_agent_without_a_model_keeps_its_ids() -> None:
+    """Such as a remote agent, which finds an answer by the id that it gave."""
+    remote = answer("a")
+    remote.author = "remote"
+    assert await heard(CallIdsPlugin(["a"]), remote) == ["a"]

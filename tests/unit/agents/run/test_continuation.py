@@ -9,7 +9,15 @@ from google.adk.agents import LlmAgent, LoopAgent, SequentialAgent
 from google.adk.events.event import Event
 from google.genai import types
 
-from agentjobs.agents.run.continuation import FINISHED, Answered, Asked, Run, continuation, remaining
+from agentjobs.agents.run.continuation import (
+    FINISHED,
+    Answered,
+    Asked,
+    Run,
+    continuation,
+    last_answer,
+    remaining,
+)
 from agentjobs.agents.run.events import CONFIRMATION
 from agentjobs.agents.run.history import MARKER
 
@@ -73,6 +81,31 @@ def test_answers_are_sent_when_all_are_there() -> None:
     history = [USER, QUESTION, question("r")]
     assert told(history, False, {"q": yes}) == "asked: q r"
     assert told(history, False, {"q": yes, "r": yes}) == "run: q r"
+
+
+def test_nothing_else_is_asked_until_an_approved_call_is_made() -> None:
+    """ADK makes the calls of the user's last message alone."""
+    begun = event()
+    begun.content = types.Content(
+        role="model", parts=[types.Part(function_call=types.FunctionCall(id="l", name="build", args={}))]
+    )
+    begun.long_running_tool_ids = {"l"}
+    made = event()
+    made.content = types.Content(
+        role="user",
+        parts=[types.Part(function_response=types.FunctionResponse(id="1", name="act", response={}))],
+    )
+    history = [USER, begun, QUESTION, reply("q")]
+    assert told(history, False, {}) == "run: Do it."
+    assert told(history, False, {"l": {"payload": "built"}}) == "run: Do it."
+    assert told([*history, made], False, {}) == "asked: l"
+
+
+def test_the_output_of_a_node_is_an_answer() -> None:
+    """Such as that of a workflow's last function, which says nothing."""
+    found = last_answer([USER, event(author="node", output="The answer.")], single_step=False)
+    assert found is not None
+    assert found.answer == "The answer."
 
 
 def told(history: list[Event], needs_mark: bool, answers: dict[str, Any]) -> str:
