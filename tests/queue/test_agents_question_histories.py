@@ -60,6 +60,10 @@ SOURCE = """
         CALLS.append(f"build {branch}")
         return {"status": "pending"}
 
+    def order(item: str) -> None:
+        "Orders, and has nothing to say yet."
+        CALLS.append(f"order {item}")
+
     def ask(node_input):
         CALLS.append("ask")
         return RequestInput(message="Is it good?")
@@ -97,7 +101,7 @@ SOURCE = """
             return await anext(self.model.generate_content_async(llm_request))
 
     def llm(name, *script, **more):
-        tools = [FunctionTool(refund, require_confirmation=True), look, leave, LongRunningFunctionTool(build)]
+        tools = [FunctionTool(refund, require_confirmation=True), look, leave, LongRunningFunctionTool(build), LongRunningFunctionTool(order)]
         more.setdefault("tools", tools)
         return LlmAgent(name=name, model=Says(model=name, script=list(script)), instruction="Do.", **more)
 
@@ -115,6 +119,12 @@ FLOWS = {
     ),
     "a question beside a long-running call": "llm('a', [('refund', {'order': '1'}), ('build', {'branch': '1'})])",
     "a long-running call beside a plain one": "llm('a', [('build', {'branch': '1'}), ('look', {'order': '1'})])",
+    "a long-running call without a word beside a plain one": (
+        "llm('a', [('order', {'item': '1'}), ('look', {'order': '1'})], one('1'))"
+    ),
+    "a long-running call without a word beside one with a word": (
+        "llm('a', [('order', {'item': '1'}), ('build', {'branch': '1'}), ('look', {'order': '1'})])"
+    ),
     "an input for a node": "Workflow(name='r', edges=[(START, ask, take)])",
     "a node behind an agent that asks": (
         "Workflow(name='r', edges=[(START, llm('a', [('look', {'order': '1'})], one('1')), ask, llm('b', one('2')))])"
@@ -183,7 +193,7 @@ class Flow:
 
 @pytest.mark.parametrize("numbers_calls", [False, True], ids=["ids of ADK", "ids that count"])
 @pytest.mark.parametrize("flow", FLOWS)
-async def test_nobody_is_asked_twice_and_no_finished_call_is_made_again(
+async def test_h32_nobody_is_asked_twice_and_no_finished_call_is_made_again(
     dsn: str, write_module: Write, monkeypatch: pytest.MonkeyPatch, flow: str, numbers_calls: bool
 ) -> None:
     source = SOURCE.replace("NUMBERS_CALLS = False", f"NUMBERS_CALLS = {numbers_calls}")

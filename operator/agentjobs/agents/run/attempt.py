@@ -26,7 +26,7 @@ from agentjobs.agents.run.continuation import Answered, Asked, continuation, las
 from agentjobs.agents.run.conversation import Conversation, open_conversation
 from agentjobs.agents.run.events import Ending, ending_of, judgement_of, seen, texts_in
 from agentjobs.agents.run.given_files import message_of, texts_of
-from agentjobs.agents.run.questions import ConfirmationListener, Question, SchemaTooLarge, open_questions
+from agentjobs.agents.run.questions import Question, QuestionListener, SchemaTooLarge, open_questions
 from agentjobs.agents.run.resumable import refusal, speaks_alone, why_not
 from agentjobs.agents.run.runner import close, runner_of
 from agentjobs.agents.run.steps import StepFailed, Steps
@@ -247,7 +247,7 @@ class _Attempt:
             state_delta=dict(conversation.state) or None,
             abort_signal=self._abort,
         )
-        confirmation, alone = ConfirmationListener(), speaks_alone(self._root)
+        listener, alone = QuestionListener(), speaks_alone(self._root)
         async with aclosing(stream) as events:
             async for event in events:
                 if event.partial:
@@ -260,7 +260,7 @@ class _Attempt:
                 # ADK ends the run by itself, and what runs beside it is not cut off.
                 if self._meter.stopped is not None or self._cannot_wait(event, conversation):
                     break
-                if confirmation.hear(event) and alone:
+                if listener.hear(event) and alone:
                     break
 
     def _cannot_wait(self, event: Event, conversation: Conversation) -> bool:

@@ -203,20 +203,32 @@ def _is_question(event: Event, call: FunctionCall) -> bool:
     return call.id in (event.long_running_tool_ids or set()) and call.name != CREDENTIAL
 
 
-class ConfirmationListener:
-    """A listener to the events of a run, which tells when a confirmation is stored whole.
+class QuestionListener:
+    """A listener to the events of a run of one agent at a time, which tells when the run has asked and is to end.
 
-    ADK stores it as two events in either order: the question, and a stand-in for the tool's result.
+    ADK would call the model once more, whose prompt would have a call without a result: providers refuse such.
     """
 
     def __init__(self) -> None:
         self._asked = self._stood_in = False
+        self._silent: set[str] = set()
+        """Long-running calls of the model's last answer that have no first result."""
 
     def hear(self, event: Event) -> bool:
-        """Whether both parts of a confirmation are stored, ``event`` included."""
-        self._asked = self._asked or any(call.name == CONFIRMATION for call in event.get_function_calls())
+        """Whether ``event`` completes what is to be stored of a question.
+
+        A confirmation is two events in either order: the question, and a stand-in for the tool's result. Of a long-running call
+        without a first result it is the event with the results of the calls beside it.
+        """
+        calls, results = event.get_function_calls(), event.get_function_responses()
+        self._asked = self._asked or any(call.name == CONFIRMATION for call in calls)
         self._stood_in = self._stood_in or bool(event.actions.requested_tool_confirmations)
-        return self._asked and self._stood_in
+        if self._asked or self._stood_in:
+            return self._asked and self._stood_in
+        if calls:
+            self._silent = {call.id for call in calls if call.id and _is_question(event, call)}
+        self._silent.difference_update(result.id for result in results if result.id)
+        return bool(results and self._silent) and event.actions.transfer_to_agent is None
 
 
 def reply_to(questions: Sequence[Question], answers: Mapping[str, Mapping[str, Any]]) -> Content | None:

@@ -48,7 +48,7 @@ async def heard(plugin: CallIdsPlugin, response: Event) -> list[str | None]:
         (("x" * 40,), ["x" * 40], ["x" * 32 + "-2"]),
     ],
 )
-async def test_each_call_of_a_session_has_its_own_id(
+async def test_h32_each_call_of_a_session_has_its_own_id(
     used: tuple[str, ...], given: list[str | None], own: list[str | None]
 ) -> None:
     assert await heard(CallIdsPlugin(used), answer(*given)) == own

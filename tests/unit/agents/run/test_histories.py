@@ -68,7 +68,7 @@ async def test_a_retry_by_hand_succeeds_after_a_cancel(histories: Histories, roo
 
 
 @pytest.mark.parametrize("numbers_calls", [False, True], ids=["ids of ADK", "ids that count"])
-async def test_a_run_goes_on_after_each_event_at_which_the_one_before_it_died(
+async def test_h32_a_run_goes_on_after_each_event_at_which_the_one_before_it_died(
     histories: Histories, root: Root, numbers_calls: bool
 ) -> None:
     found: list[str] = []

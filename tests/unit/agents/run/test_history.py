@@ -12,7 +12,7 @@ from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.genai import types
 
 from agentjobs.agents.run.events import CONFIRMATION
-from agentjobs.agents.run.history import MARKER, REPEATED, answer_of, visible
+from agentjobs.agents.run.history import MARKER, REPEATED, answer_of, answers_apart, visible
 
 OURS, THEIRS = "job-u", "job-of-another"
 ROOT = LlmAgent(name="a", model="echo", sub_agents=[LlmAgent(name="b", model="echo")])
@@ -155,3 +155,32 @@ def test_a_refused_transfer_becomes_an_error_that_the_model_reads(target: str) -
     (response,) = seen.get_function_responses()
     assert response.response is not None
     assert "not handed over" in response.response["error"]
+
+
+ONE, TWO = event(call("1")), event(call("2"))
+BOTH = event(result("1"), result("2"), author="user", role="user")
+LATER = event(text("Go on."), author="user", role="user")
+
+
+def ids(events: list[Event]) -> list[list[str | None]]:
+    return [[response.id for response in each.get_function_responses()] for each in events]
+
+
+def test_an_answer_to_calls_of_two_events_stands_behind_each() -> None:
+    before = BOTH.model_dump()
+    assert ids(answers_apart([ONE, TWO, BOTH, LATER])) == [[], [], ["1"], ["2"], []]
+    assert BOTH.model_dump() == before, "nothing stored is changed"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [ONE, TWO, BOTH],
+        [event(call("1"), call("2")), BOTH, LATER],
+        [request("1", "a"), request("2", "b"), event(result("1", CONFIRMATION), result("2", CONFIRMATION), author="user"), LATER],
+        [event(call("1"), call("2")), event(result("1"), result("2")), LATER],
+    ],
+    ids=["the last event", "calls of one event", "confirmations", "results of the tools"],
+)  # fmt: skip
+def test_answers_that_adk_takes_together_stay_together(events: list[Event]) -> None:
+    assert ids(answers_apart(events)) == ids(events)
