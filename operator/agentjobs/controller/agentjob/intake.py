@@ -51,7 +51,7 @@ from agentjobs.values.reasons import Reason
 log = logging.getLogger(__name__)
 
 BATCH = 500
-GAP_SECONDS = 0.02
+GAP_SECONDS = 0.04
 """Between two batches, while there is always something to be stored."""
 SLOWEST_RETRY_SECONDS = 5.0
 

@@ -44,7 +44,7 @@ IN_HAND = 256
 """Jobs of one namespace whose status is being written, or is about to be."""
 MOST_IN_HAND = 8 * IN_HAND
 """Of all namespaces."""
-READ_GAP_SECONDS = 0.02
+READ_GAP_SECONDS = 0.04
 """Between two reads of the outbox, while there is always something in it."""
 READ_SHARE = 0.25
 """Of the time, reading the outbox takes at most: with many jobs of a namespace that refuses, a read has to pass

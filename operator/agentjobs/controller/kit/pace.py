@@ -20,7 +20,7 @@ class Pace:
     """Between two turns, where one follows the other all the time."""
     share: float = 1.0
     """Of the time, turns take at most."""
-    burst: int = 2
+    burst: int = 4
     _next_at: float = 0.0
 
     def seconds(self, now: float) -> float:
