@@ -16,7 +16,7 @@ def _sessions() -> None:
     """Look after stored conversations."""
 
 
-@app.command()
+@app.command(short_help="Remove conversations of jobs whose record is gone.")
 def prune(
     idle_days: Annotated[
         int, typer.Option(help="Days since the last event of a conversation that may go.", min=1)
@@ -32,37 +32,24 @@ def prune(
     Sessions that jobs name (spec.sessionID) stay. It asks the queue's database (AGENTJOBS_DATABASE_URL) which jobs have their record,
     and removes from the session store (AGENTJOBS_SESSION_DATABASE_URL; else the same database).
     """
-    import asyncio
     from datetime import timedelta
 
-    from agentjobs.agents.sessions.prune import Pruned, prune_sessions
+    from agentjobs.agents.sessions.prune import prune_sessions
     from agentjobs.agents.verdict.errors import SessionStoreUnavailable
+    from agentjobs.cli.database.opened import Database, opened
     from agentjobs.cli.errors import Unavailable
-    from agentjobs.cli.settings_sources import load
     from agentjobs.database.fault import one_line
-    from agentjobs.queue.errors import QueueError
-    from agentjobs.queue.queue import Queue
     from agentjobs.values.setting_names import both_names
 
-    settings = load({"database_url_file": database_url_file}, config)
-
-    async def pruned() -> Pruned:
-        async with await Queue.open(
-            settings.database(), application_name="agentjobs-sessions", beats=False
-        ) as queue:
-            return await prune_sessions(
-                settings.session_database(), queue.kept_records, timedelta(days=idle_days), dry_run=dry_run
-            )
-
-    try:
-        done = asyncio.run(pruned())
-    except QueueError as error:
-        raise Unavailable(str(error)) from None
-    except SessionStoreUnavailable as error:
-        raise Unavailable(
-            f"The session store cannot be used: {one_line(error.__cause__ or error)}. Check the database of "
-            f"{both_names('session_database_url')} (the queue's where that is not set)."
-        ) from None
+    with opened(Database(config, database_url_file)) as session:
+        store, idle = session.settings.session_database(), timedelta(days=idle_days)
+        try:
+            done = session.do(lambda queue: prune_sessions(store, queue.kept_records, idle, dry_run=dry_run))
+        except SessionStoreUnavailable as error:
+            raise Unavailable(
+                f"The session store cannot be used: {one_line(error.__cause__ or error)}. Check the database of "
+                f"{both_names('session_database_url')} (the queue's where that is not set)."
+            ) from None
     typer.echo(_told(done.removed, done.kept, idle_days, dry_run))
 
 
