@@ -125,6 +125,13 @@ FLOWS = {
     "a long-running call without a word beside one with a word": (
         "llm('a', [('order', {'item': '1'}), ('build', {'branch': '1'}), ('look', {'order': '1'})])"
     ),
+    "a long-running call without a word beside a question": (
+        "llm('a', [('refund', {'order': '1'}), ('order', {'item': '1'}), ('look', {'order': '1'})], one('2'))"
+    ),
+    "a task that is given twice": (
+        "llm('a', [('clerk', {'request': '1'})], [('clerk', {'request': '2'})], tools=[], sub_agents=[llm('clerk',"
+        " [('look', {'order': '1'})], [('finish_task', {'result': 'done'})], mode='task', description='Looks.')])"
+    ),
     "an input for a node": "Workflow(name='r', edges=[(START, ask, take)])",
     "a node behind an agent that asks": (
         "Workflow(name='r', edges=[(START, llm('a', [('look', {'order': '1'})], one('1')), ask, llm('b', one('2')))])"
@@ -166,7 +173,7 @@ class Flow:
                 self.asked[request.id] = (
                     f"{request.tool} {json.dumps(json.loads(request.arguments or 'null'), sort_keys=True)}"
                 )
-                confirms = request.kind is QuestionKind.CONFIRMATION
+                confirms = request.kind == QuestionKind.CONFIRMATION
                 self.answers[request.id] = {"approved": True} if confirms else {"payload": {"status": "ok"}}
             self.job.fields["answers"] = dict(self.answers)
         raise AssertionError("it asks for ever")

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from google.genai import types
 from typer.testing import CliRunner
@@ -22,7 +23,7 @@ from agentjobs.cli.main import app
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import NewJob
 from agentjobs.values.names import own_session
-from queue_builders import TestWorker, change, new_job, pass_time, sql
+from queue_builders import TestWorker, change, new_job, pass_time, sql, until, waits_for_a_lock
 from roles import roles_in
 from session_stores import OURS, opened, said
 
@@ -159,27 +160,49 @@ async def test_two_passes_at_once_remove_each_conversation_once(dsn: str, sessio
     assert await left(dsn) == everywhere()
 
 
-async def test_h34_a_run_that_opens_the_session_meanwhile_has_a_whole_one(
-    dsn: str, sessions: JobSessions
+@pytest.mark.parametrize("by", ["a run that opens it", "another program that writes it"])
+async def test_h34_a_session_that_is_used_while_it_is_about_to_go_stays_whole(
+    dsn: str, sessions: JobSessions, by: str
 ) -> None:
-    """However the two meet: the run writes its first event, into the old session or into a new one."""
-    for _ in range(20):
-        uid = uuid4()
+    """The pass has chosen it and waits for its rows, which somebody has locked and changes."""
+    uid = uuid4()
+    await conversation(sessions, uid)
+    await rest(dsn)
+    async with await psycopg.AsyncConnection.connect(dsn) as other:
+        if by == "a run that opens it":
+            await other.execute(
+                "update adk.fence set raised_at = clock_timestamp(), run = 2, claim = claim + 1"
+            )
+        else:
+            await other.execute("update adk.sessions set update_time = clock_timestamp() at time zone 'utc'")
+        passing = asyncio.create_task(prune_sessions(dsn, none_kept, IDLE))
+        await until(lambda: waits_for_a_lock(dsn))
+        await other.commit()
+    assert await passing == Pruned()
+    assert await left(dsn) == everywhere(uid)
+
+
+async def test_h34_a_run_that_comes_too_late_has_a_new_session(dsn: str, sessions: JobSessions) -> None:
+    uid = uuid4()
+    await conversation(sessions, uid)
+    await rest(dsn)
+    assert await prune_sessions(dsn, none_kept, IDLE) == Pruned(1)
+    session = await sessions.open(Fence(**key_of(uid), job=str(uid), run=2))
+    assert session.events == []
+    await sessions.append_event(session, said())
+    assert (await left(dsn))["events"] == {own_session(uid)}
+
+
+async def test_a_dry_run_counts_what_would_go(dsn: str, sessions: JobSessions) -> None:
+    opened_lately, old, without_fence = uuid4(), uuid4(), uuid4()
+    for uid in (opened_lately, old, without_fence):
         await conversation(sessions, uid)
-        await rest(dsn)
-        key = key_of(uid)
-
-        async def run(fence: Fence) -> None:
-            async with opened(OURS, dsn) as service:
-                assert isinstance(service, JobSessions)
-                session = await service.open(fence)
-                await service.append_event(session, said())
-
-        await asyncio.gather(run(Fence(**key, job=str(uid), run=2)), prune_sessions(dsn, none_kept, IDLE))
-        rows = await left(dsn)
-        assert rows["sessions"] == rows["events"] == rows["fence"] == {own_session(uid)}
-        await sessions.delete_session(**key)
-        await sql(dsn, "delete from adk.fence")
+    await rest(dsn)
+    await sessions.open(Fence(**key_of(opened_lately), job=str(opened_lately), run=2))
+    await sql(dsn, "delete from adk.fence where session_id = %s", own_session(without_fence))
+    assert await prune_sessions(dsn, none_kept, IDLE, dry_run=True) == Pruned(2)
+    assert await prune_sessions(dsn, none_kept, IDLE) == Pruned(2)
+    assert await left(dsn) == everywhere(opened_lately)
 
 
 async def test_tables_of_another_adk_version_lose_the_artifacts_too(dsn: str, sessions: JobSessions) -> None:

@@ -247,7 +247,7 @@ class _Attempt:
             state_delta=dict(conversation.state) or None,
             abort_signal=self._abort,
         )
-        listener, alone = QuestionListener(), speaks_alone(self._root)
+        listener, alone = QuestionListener(conversation.history, self._answered), speaks_alone(self._root)
         async with aclosing(stream) as events:
             async for event in events:
                 if event.partial:

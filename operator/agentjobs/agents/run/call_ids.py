@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from google.adk.plugins.base_plugin import BasePlugin
 
-from agentjobs.agents.run.events import CONFIRMATION, CREDENTIAL
+from agentjobs.agents.run.events import CONFIRMATION, CREDENTIAL, INPUT
 
 if TYPE_CHECKING:
     from google.adk.agents.callback_context import CallbackContext
@@ -39,43 +39,56 @@ class CallIdsPlugin(BasePlugin):
         """:param used: the ids of the calls that are in the session when the run begins, also of those that it may not see."""
         super().__init__("agentjobs_call_ids")
         self._used = set(used)
-        self._with_models: set[str] = set()
-        """The agents whose models were asked. A remote agent needs the ids that it gave."""
+        self._of_models: set[str] = set()
+        """The agents that have a model. What a remote agent calls keeps its id, by which that agent takes the answer."""
+        self._heard: dict[int, FunctionCall] = {}
+        """The calls of earlier events, by identity."""
 
     async def before_model_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
-        self._with_models.add(callback_context.agent_name)
+        self._of_models.add(callback_context.agent_name)
         return None
 
     async def on_event_callback(self, *, invocation_context: InvocationContext, event: Event) -> None:
         """Changes the event itself, before ADK stores it and makes its calls: callbacks of the author, too, answer for a model."""
-        if event.partial or event.content is None or event.author not in self._with_models:
+        if event.partial or event.content is None:
             return
-        if not any(map(_is_given, event.get_function_calls())):
-            return
-        # copies: a model may give the same objects once more
-        parts = [self._with_own_id(part) for part in event.content.parts or []]
-        waiting = event.long_running_tool_ids or set()
-        event.long_running_tool_ids = {
-            own.function_call.id or ""
-            for given, own in zip(event.content.parts or [], parts, strict=True)
-            if given.function_call and own.function_call and given.function_call.id in waiting
-        } or None
-        event.content = event.content.model_copy(update={"parts": parts})
+        waiting = set(event.long_running_tool_ids or ())
+        parts = []
+        for part in event.content.parts or []:
+            call = part.function_call
+            if call is not None and call.id:
+                given = call.id
+                if given in self._used and event.author in self._of_models and _is_given(call):
+                    part = self._renamed(part, call)
+                    if given in waiting and part.function_call is not None and part.function_call.id:
+                        waiting.remove(given)
+                        waiting.add(part.function_call.id)
+                self._hear(part.function_call)
+            parts.append(part)
+        if waiting != (event.long_running_tool_ids or set()):
+            event.long_running_tool_ids = waiting
+        if any(own is not given for own, given in zip(parts, event.content.parts or [], strict=True)):
+            event.content = event.content.model_copy(update={"parts": parts})
 
-    def _with_own_id(self, part: Part) -> Part:
-        call = part.function_call
-        if call is None or not call.id or not _is_given(call):
-            return part
-        id = call.id
-        if id in self._used:
-            id = next(new for n in count(2) if (new := f"{id[:KEPT_CHARACTERS]}-{n}") not in self._used)
-            part = part.model_copy(update={"function_call": call.model_copy(update={"id": id})})
-        self._used.add(id)
+    def _renamed(self, part: Part, call: FunctionCall) -> Part:
+        """The part, whose call has an id of its own: the same object, which ADK may hold by now, or a copy where a model gives
+        an object once more that is in an event already."""
+        if id(call) in self._heard:
+            call = call.model_copy()
+            part = part.model_copy(update={"function_call": call})
+        kept = (call.id or "")[:KEPT_CHARACTERS]
+        call.id = next(new for n in count(2) if (new := f"{kept}-{n}") not in self._used)
         return part
+
+    def _hear(self, call: FunctionCall | None) -> None:
+        if call is not None and call.id:
+            self._used.add(call.id)
+            self._heard[id(call)] = call
 
 
 def _is_given(call: FunctionCall) -> bool:
-    """Whether a model, or who answers for it, gave the call its id: ADK makes its own unique, and a node finds its answer by its id."""
-    return call.name not in (CONFIRMATION, CREDENTIAL) and "interruptId" not in (call.args or {})
+    """Whether a model, or who answers for it, gave the call its id: ADK's own are unique, and a node finds its answer by its id."""
+    asks_for_a_node = call.name == INPUT and "interruptId" in (call.args or {})
+    return call.name not in (CONFIRMATION, CREDENTIAL) and not asks_for_a_node

@@ -72,7 +72,7 @@ def continuation(
     """
     if (ending := ended(history, needs_mark)) is not None:
         return Answered(ending)
-    if not answers_to_carry_out(history) and (questions := open_questions(history)):
+    if not answers_to_carry_out(history, answers) and (questions := open_questions(history)):
         reply = reply_to(questions, answers)
         if reply is None:
             return Asked(questions)

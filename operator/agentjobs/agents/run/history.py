@@ -49,7 +49,7 @@ def visible(
     :param root: the agent of the run.
     :param answered: ids of calls to which the run has the answers.
     """
-    calls = _Calls.of(events, answered)
+    calls = _Calls.of(events, invocation_id, answered)
     failed = {
         (answer.author, text_of(answer))
         for answer, after in pairwise(events)
@@ -89,7 +89,7 @@ def answers_apart(events: Sequence[Event]) -> list[Event]:
             event.author != "user"
             or len(results) < 2
             or event is events[-1]
-            or any(r.name in (CONFIRMATION, INPUT) for r in results)
+            or any(r.name == CONFIRMATION for r in results)
         ):
             told.append(event)
             continue
@@ -129,11 +129,12 @@ class _Calls:
     question. Without those whose answer ADK refused, since the agent no longer has the tool.
     """
     alive: frozenset[str] = frozenset()
-    """Calls that lead somewhere without a result: those asked about, those to which the run has the answers, and those of
-    sub-agents in which something waits, or waited, for one. ADK goes on inside of them."""
+    """Calls that lead somewhere without a result: those asked about, those to which the run has the answers, long-running ones of this
+    invocation that were begun and have nothing to say yet, and those of sub-agents in which something waits, or waited, for one. ADK goes
+    on inside of them."""
 
     @classmethod
-    def of(cls, events: Sequence[Event], answered: Collection[str] = ()) -> _Calls:
+    def of(cls, events: Sequence[Event], invocation_id: str, answered: Collection[str]) -> _Calls:
         stood_in = {id for event in events for id in event.actions.requested_tool_confirmations}
         requested = {_original(call) for event in events for call in event.get_function_calls()}
         refused = {
@@ -155,12 +156,34 @@ class _Calls:
             given -= made
             stand_ins = events[place].actions.requested_tool_confirmations
             given |= {r.id for r in events[place].get_function_responses() if r.id and r.id not in stand_ins}
-        calls = cls(frozenset(results), asked, asked.union(answered))
+        begun = {
+            id
+            for place, event in enumerate(events)
+            if event.invocation_id == invocation_id
+            for id in _begun(
+                event,
+                [
+                    call.id
+                    for call in event.get_function_calls()
+                    if (place, call.id) in results or call.id in asked
+                ],
+            )
+        }
+        calls = cls(frozenset(results), asked, asked.union(answered, begun))
         return replace(calls, alive=calls.alive.union(_around(events, calls)))
 
     def at(self, place: int) -> Callable[[str | None], bool]:
         """Whether a call of the event at this place has a result, or leads somewhere without."""
         return lambda id: id in self.alive or (place, id) in self.results
+
+
+def _begun(event: Event, done: Collection[str | None]) -> set[str]:
+    """The ids of the event's long-running calls without a first result, where nothing but these is under way.
+
+    ADK stores the results of one answer's calls together, so the tools of those without one have returned, too.
+    """
+    lacking = {call.id for call in event.get_function_calls() if call.id and call.id not in done}
+    return lacking if done and lacking <= (event.long_running_tool_ids or set()) else set()
 
 
 def _around(events: Sequence[Event], calls: _Calls) -> Iterator[str]:

@@ -157,6 +157,11 @@ def open_questions(events: Sequence[Event], answered: Collection[str] = ()) -> l
     Where there are confirmations of calls, they alone: ADK takes no other answer in one message with theirs. The
     others are asked after the run that follows.
     """
+    found = _open(events, answered)
+    return [question for question in found if question.confirms_a_call] or found
+
+
+def _open(events: Sequence[Event], answered: Collection[str]) -> list[Question]:
     asked: dict[str, Question] = {}
     times: Counter[str] = Counter()
     for event in events:
@@ -175,12 +180,17 @@ def open_questions(events: Sequence[Event], answered: Collection[str] = ()) -> l
             if call.id and _is_question(event, call):
                 times[call.id] += 1
                 asked[call.id] = Question(event, call, times[call.id])
-    found = [question for question in asked.values() if question.id not in answered]
-    return [question for question in found if question.confirms_a_call] or found
+    return [question for question in asked.values() if question.id not in answered]
 
 
-def answers_to_carry_out(events: Sequence[Event]) -> bool:
-    """Whether a stored answer of the user to a confirmation waits for ADK to call its tool, or to tell the model of the no."""
+def answers_to_carry_out(events: Sequence[Event], answered: Collection[str]) -> bool:
+    """Whether a stored answer of the user to a confirmation waits for ADK to call its tool, or to tell the model of the no.
+
+    ADK does so before it calls the model: where a model has said something since, none waits.
+
+    :param answered: ids of the questions to which people have given answers. A long-running tool that was called and had nothing
+        to say yet has no result; who gave one was asked for it after the call.
+    """
     asked_about: dict[str, str] = {}
     waiting: set[str] = set()
     for event in events:
@@ -189,12 +199,19 @@ def answers_to_carry_out(events: Sequence[Event]) -> bool:
             waiting.update(asked_about[id] for id in responses if id in asked_about)
             continue
         waiting.difference_update(responses)
-        for call in event.get_function_calls():
+        calls = event.get_function_calls()
+        if (
+            event.content
+            and not responses
+            and not (calls and all(call.name == CONFIRMATION for call in calls))
+        ):
+            waiting.clear()
+        for call in calls:
             if call.name == CONFIRMATION and call.id:
                 original = _mapping((call.args or {}).get("originalFunctionCall"))
                 asked_about[call.id] = str(original.get("id") or "")
                 waiting.discard(asked_about[call.id])  # the tool was called, and asks once more
-    return bool(waiting)
+    return bool(waiting.difference(answered))
 
 
 def _is_question(event: Event, call: FunctionCall) -> bool:
@@ -206,13 +223,23 @@ def _is_question(event: Event, call: FunctionCall) -> bool:
 class QuestionListener:
     """A listener to the events of a run of one agent at a time, which tells when the run has asked and is to end.
 
-    ADK would call the model once more, whose prompt would have a call without a result: providers refuse such.
+    ADK would call the model once more, with a call in its prompt that has no result: providers refuse such a prompt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, history: Sequence[Event] = (), answered: Collection[str] = ()) -> None:
+        """
+        :param history: what earlier runs of the invocation left behind.
+        :param answered: ids of the questions that this run has the answers to.
+        """
         self._asked = self._stood_in = False
-        self._silent: set[str] = set()
-        """Long-running calls of the model's last answer that have no first result."""
+        self._silent = {
+            question.id
+            for question in _open(history, answered)
+            if question.kind is QuestionKind.LONG_RUNNING and question.first_result is None
+        }
+        """Long-running calls that were made and have no first result."""
+        self._others: set[str] = set()
+        """The calls beside them that are under way."""
 
     def hear(self, event: Event) -> bool:
         """Whether ``event`` completes what is to be stored of a question.
@@ -225,10 +252,14 @@ class QuestionListener:
         self._stood_in = self._stood_in or bool(event.actions.requested_tool_confirmations)
         if self._asked or self._stood_in:
             return self._asked and self._stood_in
-        if calls:
-            self._silent = {call.id for call in calls if call.id and _is_question(event, call)}
-        self._silent.difference_update(result.id for result in results if result.id)
-        return bool(results and self._silent) and event.actions.transfer_to_agent is None
+        for call in calls:
+            (self._silent if _is_question(event, call) else self._others).add(call.id or "")
+        done = {result.id or "" for result in results}
+        self._silent -= done
+        self._others -= done
+        if event.actions.transfer_to_agent is not None:
+            return False
+        return bool(results and self._silent) and not self._others
 
 
 def reply_to(questions: Sequence[Question], answers: Mapping[str, Mapping[str, Any]]) -> Content | None:

@@ -23,7 +23,7 @@ class SessionView(BaseSessionService):
         going_on: Callable[[Sequence[Event]], list[Event]] = list,
     ) -> None:
         """
-        :param going_on: what ADK sees of the events of its session once it goes on after several results.
+        :param going_on: what ADK sees of its session's events once it goes on after a person's message that answers several calls.
         """
         self._service = service
         self._visible = visible
@@ -41,7 +41,11 @@ class SessionView(BaseSessionService):
 
     async def append_event(self, session: Session, event: Event) -> Event:
         stored = await self._service.append_event(session, event)
-        if len(session.events) > 1 and len(session.events[-2].get_function_responses()) > 1:
+        if (
+            len(session.events) > 1
+            and session.events[-2].author == "user"
+            and session.events[-2].get_function_responses()
+        ):
             session.events[:] = self._going_on(session.events)
         return stored
 

@@ -27,7 +27,7 @@ def prune(
     config: Config = None,
     database_url_file: DatabaseUrlFile = None,
 ) -> None:
-    """Remove the conversations of jobs whose record retention has removed: their own sessions, which nobody finds any more.
+    """Remove the conversations of jobs whose record retention has removed: their own sessions, with the files in them.
 
     Sessions that jobs name (spec.sessionID) stay. It asks the queue's database (AGENTJOBS_DATABASE_URL) which jobs have their record,
     and removes from the session store (AGENTJOBS_SESSION_DATABASE_URL; else the same database).

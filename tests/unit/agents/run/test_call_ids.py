@@ -94,3 +94,18 @@ async def test_an_agent_without_a_model_keeps_its_ids() -> None:
     remote = answer("a")
     remote.author = "remote"
     assert await heard(CallIdsPlugin(["a"]), remote) == ["a"]
+
+
+async def test_who_holds_a_call_already_sees_its_own_id() -> None:
+    """As ADK does of a call by which an agent hands a task over, before the event is heard."""
+    event = answer("a")
+    (held,) = event.get_function_calls()
+    assert await heard(CallIdsPlugin(["a"]), event) == ["a-2"]
+    assert held.id == "a-2"
+
+
+async def test_calls_that_keep_their_ids_are_not_given_to_others() -> None:
+    plugin, remote = CallIdsPlugin([]), answer("a")
+    remote.author = "remote"
+    assert await heard(plugin, remote) == ["a"]
+    assert await heard(plugin, answer("a")) == ["a-2"]

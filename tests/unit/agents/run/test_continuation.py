@@ -101,6 +101,18 @@ def test_nothing_else_is_asked_until_an_approved_call_is_made() -> None:
     assert told([*history, made], False, {}) == "asked: l"
 
 
+def test_a_call_whose_result_somebody_was_asked_for_has_been_made() -> None:
+    """A long-running tool that asks first, and then has nothing to say yet: no event tells of the call."""
+    begun = event()
+    begun.content = types.Content(
+        role="model", parts=[types.Part(function_call=types.FunctionCall(id="1", name="act", args={}))]
+    )
+    begun.long_running_tool_ids = {"1"}
+    history = [USER, begun, QUESTION, reply("q")]
+    assert told(history, False, {"q": {"approved": True}}) == "run: Do it."
+    assert told(history, False, {"q": {"approved": True}, "1": {"payload": "built"}}) == "run: 1"
+
+
 def test_the_output_of_a_node_is_an_answer() -> None:
     """Such as that of a workflow's last function, which says nothing."""
     found = last_answer([USER, event(author="node", output="The answer.")], single_step=False)

@@ -166,6 +166,12 @@ def ids(events: list[Event]) -> list[list[str | None]]:
     return [[response.id for response in each.get_function_responses()] for each in events]
 
 
+def test_inputs_and_results_of_one_message_stand_behind_their_own_calls() -> None:
+    asked = event(call("2", "adk_request_input"))
+    both = event(result("1"), result("2", "adk_request_input"), author="user", role="user")
+    assert ids(answers_apart([ONE, asked, both, LATER])) == [[], [], ["1"], ["2"], []]
+
+
 def test_an_answer_to_calls_of_two_events_stands_behind_each() -> None:
     before = BOTH.model_dump()
     assert ids(answers_apart([ONE, TWO, BOTH, LATER])) == [[], [], ["1"], ["2"], []]

@@ -43,6 +43,7 @@ STAND_IN = results("1", requested_tool_confirmations={"1": ToolConfirmation()})
         ([calls("1", "2", waits=("1",)), results("1", "2"), SAID], None),
         ([calls("1", "2", waits=("1",)), results("2")], 1),
         ([calls("1", "2", "3", waits=("1", "2")), results("2", "3")], 1),
+        ([calls("1", "2", "3", waits=("1",)), results("2")], None),
         ([calls("1", "2", waits=("1",)), results("2", transfer_to_agent="b")], None),
         ([calls("0"), results("0"), calls("1", "2", waits=("1",)), results("2")], 3),
         ([calls("1", "2", waits=("2",)), STAND_IN, QUESTION], 2),
@@ -52,3 +53,13 @@ def test_a_run_ends_once_its_question_is_stored_whole(events: list[Event], ends_
     listener = QuestionListener()
     heard = [listener.hear(event) for event in events]
     assert (heard.index(True) if True in heard else None) == ends_at
+
+
+def test_a_run_that_carries_out_an_approval_ends_where_another_call_still_waits() -> None:
+    """Both were made in one answer, and an earlier run asked about the confirmation alone."""
+    history = [calls("1", "2", waits=("2",)), QUESTION, STAND_IN]
+    assert QuestionListener(history, {"q"}).hear(results("1"))
+    assert not QuestionListener(history, {"q", "2"}).hear(results("1"))
+    assert not QuestionListener([calls("1", "2", waits=("2",)), results("2"), QUESTION], {"q"}).hear(
+        results("1")
+    )
