@@ -54,38 +54,30 @@ class CallIdsPlugin(BasePlugin):
         """Changes the event itself, before ADK stores it and makes its calls: callbacks of the author, too, answer for a model."""
         if event.partial or event.content is None:
             return
-        waiting = set(event.long_running_tool_ids or ())
-        parts = []
-        for part in event.content.parts or []:
-            call = part.function_call
-            if call is not None and call.id:
-                given = call.id
-                if given in self._used and event.author in self._of_models and _is_given(call):
-                    part = self._renamed(part, call)
-                    if given in waiting and part.function_call is not None and part.function_call.id:
-                        waiting.remove(given)
-                        waiting.add(part.function_call.id)
-                self._hear(part.function_call)
-            parts.append(part)
-        if waiting != (event.long_running_tool_ids or set()):
-            event.long_running_tool_ids = waiting
-        if any(own is not given for own, given in zip(parts, event.content.parts or [], strict=True)):
+        given = [call.id for call in event.get_function_calls()]
+        shown = event.content.parts or []
+        parts = [self._with_own_id(part, event.author) for part in shown]
+        if any(own is not part for own, part in zip(parts, shown, strict=True)):
             event.content = event.content.model_copy(update={"parts": parts})
+        if waiting := event.long_running_tool_ids:
+            calls = zip(given, event.get_function_calls(), strict=True)
+            event.long_running_tool_ids = {call.id or "" for id, call in calls if id in waiting} or None
 
-    def _renamed(self, part: Part, call: FunctionCall) -> Part:
+    def _with_own_id(self, part: Part, author: str) -> Part:
         """The part, whose call has an id of its own: the same object, which ADK may hold by now, or a copy where a model gives
         an object once more that is in an event already."""
-        if id(call) in self._heard:
-            call = call.model_copy()
-            part = part.model_copy(update={"function_call": call})
-        kept = (call.id or "")[:KEPT_CHARACTERS]
-        call.id = next(new for n in count(2) if (new := f"{kept}-{n}") not in self._used)
+        call = part.function_call
+        if call is None or not call.id:  # ADK makes one up
+            return part
+        if call.id in self._used and author in self._of_models and _is_given(call):
+            if id(call) in self._heard:
+                call = call.model_copy()
+                part = part.model_copy(update={"function_call": call})
+            kept = (call.id or "")[:KEPT_CHARACTERS]
+            call.id = next(new for n in count(2) if (new := f"{kept}-{n}") not in self._used)
+        self._used.add(call.id or "")
+        self._heard[id(call)] = call
         return part
-
-    def _hear(self, call: FunctionCall | None) -> None:
-        if call is not None and call.id:
-            self._used.add(call.id)
-            self._heard[id(call)] = call
 
 
 def _is_given(call: FunctionCall) -> bool:

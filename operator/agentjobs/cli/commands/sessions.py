@@ -11,11 +11,6 @@ from agentjobs.cli.commands.options import Config, DatabaseUrlFile
 app = typer.Typer(help="Look after stored conversations.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.callback()
-def _sessions() -> None:
-    """Look after stored conversations."""
-
-
 @app.command(short_help="Remove conversations of jobs whose record is gone.")
 def prune(
     idle_days: Annotated[
