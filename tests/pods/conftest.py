@@ -6,7 +6,7 @@ its jobs, and leaves the release as it found it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -32,6 +32,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/pods/" in item.path.as_posix():
             item.add_marker(pytest.mark.timeout(SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds to a failure what the cluster knows of its jobs: their namespace is gone before anybody reads of it."""
+    report = yield
+    jobs = getattr(item, "funcargs", {}).get("jobs")
+    if report.when == "call" and report.failed and isinstance(jobs, Jobs):
+        try:
+            story = jobs.story()
+        except Exception as error:  # a test of deaths may have left nobody who could tell
+            story = f"nobody could tell: {error}"
+        report.sections.append(("what became of the jobs", story))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -215,6 +215,17 @@ class Jobs:
         """Of the Events."""
         return [event["reason"] for event in self.pods.objects("events", self.namespace)]
 
+    def story(self) -> str:
+        """What became of every job and of the runs that ended without its end, with the pods: for whoever asks why a test failed."""
+        told = ("state", "reason", "attempts", "worker", "message")
+        jobs = "\n".join(f"{n}: {[s.get(key) for key in told]}" for n, s in self.statuses().items())
+        runs = self.pods.sql(
+            "select name, run, worker_name, started_at, ended_at, kind, reason, message"
+            f" from attempt join job using (id) where namespace = '{self.namespace}' order by 1, 2"
+        )
+        pods = self.pods.kubectl("get", "pods", f"--namespace={NAMESPACE}")
+        return f"{jobs}\n\n{runs}\n\n{pods}"
+
 
 def images() -> str:
     """Build all images from this checkout; their tag, which is their content."""
