@@ -96,6 +96,7 @@ def test_h11_a_restart_of_postgres_rescues_nobody_and_burns_no_attempt(pods: Pod
     pods.kubectl("delete", "pod", DATABASE_POD, f"--namespace={NAMESPACE}", "--grace-period=0", "--force")
     more = jobs.create([f"meanwhile-{n}" for n in range(5)])
     jobs.complete([*names, *more])
+    assert not set(jobs.interrupted()) & set(names), "runs wait for the database, and go on"
     assert "WorkerLost" not in jobs.reasons()
     assert (pods.restarts("operator"), pods.restarts("worker")) == (operators, workers)
 

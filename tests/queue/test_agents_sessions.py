@@ -15,6 +15,7 @@ from gemini import FakeGemini, call, error, gemini, text
 from runs import ECHO, GEMINI, Job, module, until
 
 from agentjobs.agents.lease_gate import leased
+from agentjobs.agents.sessions import connection as session_connection
 from agentjobs.agents.sessions.fence import Fence
 from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
 from agentjobs.agents.verdict.errors import SessionFenced, SessionStoreUnavailable
@@ -196,9 +197,27 @@ async def test_a_connection_that_died_during_a_model_call_is_replaced(dsn: str, 
 # H11 -------------------------------------------------------------------------------------------------
 
 
-async def test_h11_a_store_that_fails_in_the_middle_is_refunded_and_the_run_goes_on_later(
+async def test_h11_a_run_outlives_a_restart_of_its_store_and_repeats_nothing(
     gemini: FakeGemini, write_module: Write
 ) -> None:
+    gemini.script(call("book", {"city": "Rome"}), call("wait"), text("Booked."))
+    with EmbeddedPostgres() as server:
+        trip = with_tools(write_module, server.dsn(), "Book Rome.")
+        run = asyncio.create_task(trip.attempt())
+        await until(lambda: "stored_agents" in sys.modules and "wait" in loaded().CALLS, 60)  # type: ignore[attr-defined]
+        await asyncio.to_thread(server.kill)
+        loaded().GO.set()  # type: ignore[attr-defined]
+        await asyncio.to_thread(server.start)
+        outcome = await run
+        assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "Booked.")
+        assert loaded().CALLS == ["Rome", "wait"]  # type: ignore[attr-defined]
+        assert len(gemini.requests) == 3
+
+
+async def test_h11_a_store_that_fails_in_the_middle_is_refunded_and_the_run_goes_on_later(
+    gemini: FakeGemini, write_module: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_connection, "WAIT_SECONDS", 0)
     gemini.script(call("book", {"city": "Rome"}), call("wait"), text("Booked."))
     with EmbeddedPostgres() as server:
         trip = with_tools(write_module, server.dsn(), "Book Rome.")

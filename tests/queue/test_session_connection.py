@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import psycopg
 import pytest
-from runs import ECHO, Job
+from google.adk.sessions import Session
+from runs import ECHO, Job, until
 
 from agentjobs.agents.sessions import connection as session_connection
+from agentjobs.agents.sessions.fence import Fence, holding
 from agentjobs.agents.sessions.service import JobSessions
-from agentjobs.agents.verdict.errors import SessionStoreUnavailable
+from agentjobs.agents.verdict.errors import SessionFenced, SessionStoreUnavailable
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.database import connection as database_connection
 from poolers import refusing_options
 from session_stores import KEY, said
+from tcp_proxy import TcpProxy, tcp_proxy
 
 pytestmark = pytest.mark.usefixtures("own_process")
 
@@ -118,3 +124,123 @@ async def test_a_value_that_cannot_be_stored_is_no_failure_of_the_store(dsn: str
     with pytest.raises(psycopg.DataError):
         await sessions.create_session(app_name="a", user_id="u", session_id="s" * 129)
     await sessions.release()
+
+
+# a run and its store -----------------------------------------------------------------------------------
+
+FENCE = Fence(KEY["app_name"], KEY["user_id"], KEY["session_id"], job="job", run=1)
+STARTING = ("57P03", "the database system is starting up")
+
+
+@asynccontextmanager
+async def of_a_run(dsn: str) -> AsyncIterator[tuple[TcpProxy, JobSessions, Session]]:
+    """A session that a run has, and the proxy between it and its store."""
+    async with tcp_proxy(dsn) as proxy:
+        sessions = JobSessions(proxy.url)
+        session = await sessions.open(FENCE)
+        token = holding.set(FENCE)
+        try:
+            await sessions.append_event(session, said("before"))
+            yield proxy, sessions, session
+        finally:
+            holding.reset(token)
+            await sessions.release()
+
+
+async def stored(dsn: str) -> list[str]:
+    sessions = JobSessions(dsn)
+    found = await sessions.get_session(**KEY)
+    await sessions.release()
+    assert found is not None
+    return [event.content.parts[0].text for event in found.events]  # type: ignore[union-attr,index,misc]
+
+
+async def test_h11_a_run_that_has_its_session_waits_for_a_store_that_is_away(
+    dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        proxy.refuse(*STARTING)
+        proxy.cut()
+        seen = proxy.accepted
+        writing = asyncio.create_task(sessions.append_event(session, said("during")))
+        await until(lambda: proxy.accepted >= seen + 2, 60)  # it is tried again
+        assert not writing.done()
+        proxy.lead_to(dsn)
+        await writing
+        await sessions.append_event(session, said("after"))
+    assert await stored(dsn) == ["before", "during", "after"]
+    told = [record.getMessage() for record in caplog.records if "session store is" in record.getMessage()]
+    assert [words.split(":")[0].split(" after")[0] for words in told] == [
+        "the session store is away",
+        "the session store is back",
+    ], told
+
+
+async def test_h11_an_event_whose_answer_was_lost_is_stored_once_and_nobody_writes_in_between(
+    dsn: str,
+) -> None:
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        proxy.lose_answers()
+        events = [said("lost"), said("beside it")]
+        writing = [asyncio.create_task(sessions.append_event(session, event)) for event in events]
+        async with asyncio.timeout(60):
+            while await stored(dsn) != ["before", "lost"]:
+                pass
+        proxy.cut()
+        await asyncio.gather(*writing)
+        await sessions.append_event(session, said("after"))
+    assert await stored(dsn) == ["before", "lost", "beside it", "after"]
+
+
+async def test_h11_an_event_that_was_lost_on_its_way_is_stored(dsn: str) -> None:
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        proxy.silence()
+        writing = asyncio.create_task(sessions.append_event(session, said("lost")))
+        await asyncio.sleep(0.2)
+        proxy.cut()
+        await writing
+    assert await stored(dsn) == ["before", "lost"]
+
+
+async def test_h13_a_run_that_waited_for_its_store_writes_nothing_where_a_later_one_has_the_session(
+    dsn: str,
+) -> None:
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        proxy.refuse(*STARTING)
+        proxy.cut()
+        writing = asyncio.create_task(sessions.append_event(session, said("late")))
+        later = JobSessions(dsn)
+        await later.open(replace(FENCE, run=2))
+        await later.release()
+        proxy.lead_to(dsn)
+        with pytest.raises(SessionFenced):
+            await writing
+    assert await stored(dsn) == ["before"]
+
+
+async def test_h11_a_run_does_not_wait_for_ever(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_connection, "WAIT_SECONDS", 0.3)
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        proxy.refuse(*STARTING)
+        proxy.cut()
+        with pytest.raises(SessionStoreUnavailable, match="starting up"):
+            await sessions.append_event(session, said("never"))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "has_session"),
+    [(STARTING, False), (("28P01", 'password authentication failed for user "x"'), True)],
+    ids=["a run that has not begun", "a password that is wrong"],
+)
+async def test_what_waiting_does_not_help_ends_at_once(
+    dsn: str, refusal: tuple[str, str], has_session: bool
+) -> None:
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        proxy.refuse(*refusal)
+        await sessions.release()
+        seen = proxy.accepted
+        if not has_session:
+            holding.set(None)
+        with pytest.raises(SessionStoreUnavailable, match=refusal[1][:20]):
+            await sessions.append_event(session, said("never"))
+        assert proxy.accepted == seen + 1

@@ -13,10 +13,11 @@ from decided_rows import rows
 from google.adk.events import Event
 from runs import ECHO, Job, module, until
 
+from agentjobs.agents.sessions import connection as session_connection
 from agentjobs.agents.sessions.service import JobSessions, service_for
 from agentjobs.agents.verdict.outcome import Verdict
 
-pytestmark = pytest.mark.usefixtures("own_process")
+pytestmark = pytest.mark.usefixtures("own_process", "impatient")
 
 __all__ = ["rows", "write_module"]
 
@@ -26,6 +27,12 @@ $$ begin raise exception 'the server says so' using errcode = '{code}'; end $$;
 create trigger refuse before insert on adk.events for each row execute function adk.refuse();
 """
 ADMITS = "drop trigger refuse on adk.events; drop function adk.refuse();"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that do not wait for their store: what these tests refuse is refused until they admit it."""
+    monkeypatch.setattr(session_connection, "WAIT_SECONDS", 0)
 
 
 async def execute(dsn: str, statements: str) -> None:

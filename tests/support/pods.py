@@ -215,6 +215,11 @@ class Jobs:
         """Of the Events."""
         return [event["reason"] for event in self.pods.objects("events", self.namespace)]
 
+    def interrupted(self) -> list[str]:
+        """Names of the jobs of which a run ended, and another one had to follow."""
+        ended = f"select distinct name from attempt join job using (id) where namespace = '{self.namespace}'"
+        return self.pods.sql(ended).splitlines()
+
     def story(self) -> str:
         """What became of every job and of the runs that ended without its end, with the pods: for whoever asks why a test failed."""
         told = ("state", "reason", "attempts", "worker", "message")

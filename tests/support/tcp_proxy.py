@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 @dataclass
 class TcpProxy:
-    """``lead_to`` and ``refuse`` are for connections to come, ``silence`` and ``cut`` for those that are there."""
+    """``lead_to`` and ``refuse`` are for connections to come, ``silence``, ``lose_answers`` and ``cut`` for those that are there."""
 
     url: str = ""
     """The URL of the database through the proxy."""
@@ -21,6 +21,7 @@ class TcpProxy:
     refusal: tuple[str, str] | None = None
     """SQLSTATE and message that new connections are refused with, in the server's place."""
     accepted: int = 0
+    _clients: set[asyncio.StreamWriter] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _silent: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -33,6 +34,10 @@ class TcpProxy:
     def silence(self) -> None:
         """What the connections that are there still say arrives nowhere; both ends believe that they live."""
         self._silent |= self._writers
+
+    def lose_answers(self) -> None:
+        """The server does what the connections that are there ask for, and its answers arrive nowhere."""
+        self._silent |= self._clients
 
     def cut(self) -> None:
         for writer in list(self._writers):
@@ -49,6 +54,7 @@ class TcpProxy:
             back, forth = await asyncio.open_connection(parts.hostname, parts.port)
             pair.append(forth)
             self._writers |= {writer, forth}
+            self._clients.add(writer)
             await asyncio.gather(self._pump(reader, forth), self._pump(back, writer))
         except OSError:
             pass
@@ -57,6 +63,7 @@ class TcpProxy:
                 one.close()
             self._writers -= set(pair)
             self._silent -= set(pair)
+            self._clients -= set(pair)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

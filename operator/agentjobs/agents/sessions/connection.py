@@ -3,13 +3,18 @@
 A run writes one event after the other, so one connection is enough; tasks that write at the same time take
 turns. The connection works through a pooler in transaction mode: it prepares no statement and relies on no
 setting.
+
+A run that has its session waits for a store that is away: what it has done since its last event, a model's answer or a
+tool's result, would be lost with it, and be paid for or done once more. A run that has not begun ends at once instead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,16 +23,20 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from agentjobs.agents.sessions.fence import holding
 from agentjobs.agents.sessions.url import SCHEMA, libpq_url
 from agentjobs.agents.verdict.errors import SessionStoreUnavailable
 from agentjobs.cancellation import cancellation_kept
 from agentjobs.database.connection import READ_COMMITTED, Connection, Row, Target
-from agentjobs.database.fault import Fault, fault_of, one_line
+from agentjobs.database.fault import Fault, fault_of, one_line, waiting_may_cure
 from agentjobs.dsn import Dsn, current
 from agentjobs.values.setting_names import both_names
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+WAIT_SECONDS = 600
+"""The longest wait of a run for a store that is away. Where it is the queue's database, its lease is over before."""
 OPEN_SECONDS = 15
 """Time limit of finding the connection in order, or opening another."""
 STATEMENT_SECONDS = 30
@@ -59,24 +68,77 @@ class SessionConnection:
         self._target = target_of(dsn)
         self._connection: Connection | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._away_since: float | None = None
+        """The monotonic time since which the store has not answered. None: it did the last time."""
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
         """The connection, for this task alone until the end of the block; opened again where it broke."""
+        async with self._one_at_a_time, self._used() as connection:
+            yield connection
+
+    async def surely(self, work: Callable[[Connection, bool], Awaitable[T]]) -> T:
+        """The result of ``work``, which a run does again where the store was lost before its answer.
+
+        Until then no other task uses the connection: it would not know what was done.
+
+        :param work: takes the connection, and whether it may have been done before.
+        """
         async with self._one_at_a_time:
-            with cancellation_kept():
+            for again in itertools.chain([False], itertools.repeat(True)):
                 try:
-                    async with asyncio.timeout(OPEN_SECONDS):
-                        connection = await self._working()
-                    async with asyncio.timeout(STATEMENT_SECONDS):
-                        yield connection
-                except psycopg.Error as error:
-                    if fault_of(error).ends_connection:
-                        await self.close()
+                    async with self._used() as connection:
+                        return await work(connection, again)
+                except (psycopg.Error, TimeoutError) as error:
+                    if fault_of(error) is not Fault.AWAY or not await self._waited(error):
+                        raise
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def _used(self) -> AsyncIterator[Connection]:
+        with cancellation_kept():
+            try:
+                connection = await self._in_order()
+                async with asyncio.timeout(STATEMENT_SECONDS):
+                    yield connection
+            except psycopg.Error as error:
+                if fault_of(error).ends_connection:
+                    await self.close()
+                raise
+            finally:
+                if self._connection is not None and not _is_clean(self._connection):
+                    await self.close()
+        if self._away_since is not None:
+            log.warning("the session store is back after %.0f s", time.monotonic() - self._away_since)
+            self._away_since = None
+
+    async def _in_order(self) -> Connection:
+        """The connection, found in order or opened. A run waits for it."""
+        while True:
+            try:
+                async with asyncio.timeout(OPEN_SECONDS):
+                    return await self._working()
+            except (psycopg.Error, TimeoutError) as error:
+                if not await self._waited(error):
                     raise
-                finally:
-                    if self._connection is not None and not _is_clean(self._connection):
-                        await self.close()
+
+    async def _waited(self, error: psycopg.Error | TimeoutError) -> bool:
+        """Waits a moment where a run waits for its store, and waiting may help. False: it does not, or has for too long."""
+        if holding.get() is None or (isinstance(error, psycopg.Error) and not waiting_may_cure(error)):
+            return False
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+            log.warning(
+                "the session store is away: %s; the run waits for it, at most %d s",
+                one_line(error),
+                WAIT_SECONDS,
+            )
+        lasted = now - self._away_since
+        if lasted >= WAIT_SECONDS:
+            return False
+        await asyncio.sleep(random.uniform(0.5, 1) * min(2.0, 0.1 + lasted / 4))
+        return True
 
     async def close(self) -> None:
         """Closes the connection, if there is one. The next use opens another."""

@@ -146,21 +146,30 @@ class PostgresSessions(BaseSessionService):
             return event
         self._apply_temp_state(session, event)
         event = self._trim_temp_delta_state(event)
-        fence = holding.get()
-        key = _key(session.app_name, session.user_id, session.id)
-        async with self._connection.use() as connection:
-            revision = revision_of(session) or await _revision_without_marker(connection, session, key)
-            if fence is not None and revision is not None and column_time(event.timestamp) <= revision:
-                event.timestamp = seconds_of(revision + MICROSECOND)
-            values = _new_event(session, event, fence)
-            try:
-                ((written,),) = await fetch(connection, sql.APPEND, {**values, "revision": revision})
-            except pg.UniqueViolation as error:
-                raise AlreadyExistsError(f"Event {event.id} is in session {session.id} already.") from error
-            if not written:
-                raise await _refusal(connection, session, key, fence)
-            mark(session, values["at"])
+        await self._connection.surely(lambda connection, again: _append(connection, session, event, again))
         return self._commit_event_to_session(session, event)
+
+
+async def _append(connection: Connection, session: Session, event: Event, again: bool) -> None:
+    """Stores the event. ``again``: it may be stored already, with the answer lost."""
+    fence = holding.get()
+    key = _key(session.app_name, session.user_id, session.id)
+    revision = revision_of(session) or await _revision_without_marker(connection, session, key)
+    if fence is not None and revision is not None and column_time(event.timestamp) <= revision:
+        event.timestamp = seconds_of(revision + MICROSECOND)
+    values = _new_event(session, event, fence)
+    try:
+        ((written,),) = await fetch(connection, sql.APPEND, {**values, "revision": revision})
+    except pg.UniqueViolation as error:
+        raise AlreadyExistsError(f"Event {event.id} is in session {session.id} already.") from error
+    if not written and not (again and await _ends_with(connection, event, key)):
+        raise await _refusal(connection, session, key, fence)
+    mark(session, values["at"])
+
+
+async def _ends_with(connection: Connection, event: Event, key: dict[str, Any]) -> bool:
+    """Whether the stored session ends with the event."""
+    return any(row[1] == event.id for row in await fetch(connection, sql.REVISION, key))
 
 
 def _key(app_name: str, user_id: str, session_id: str) -> dict[str, Any]:
