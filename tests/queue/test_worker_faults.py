@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -202,6 +203,28 @@ async def test_h11_runs_outlive_an_outage_of_the_database_of_queue_and_sessions(
         own_postgres.restart()
         views = [await state_of(queue, uid, seconds=90) for uid in uids]
     assert [(view.state, view.run, view.attempts) for view in views] == [(State.COMPLETE, 1, 1)] * 4
+
+
+async def test_h11_through_crashes_of_the_database_each_tool_is_called_once(
+    own_postgres: EmbeddedPostgres, path: str, tmp_path: Path
+) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    dsn = own_postgres.dsn("agentjobs")
+    files = [tmp_path / f"calls-{n}" for n in range(12)]
+    async with await Queue.open(dsn) as queue, running_worker(worker_config(dsn, path)):
+        scripts = ("\n".join([call("stamp", file=str(file), seconds=0.3)] * 10) for file in files)
+        uids = await submit(queue, *(job(script) for script in scripts))
+        for uid in uids[:4]:
+            await step_of(queue, uid, "stamp")
+        for _ in range(4):
+            own_postgres.kill()
+            await asyncio.sleep(chance.uniform(0, 1))  # how long it is away
+            own_postgres.restart()
+            await asyncio.sleep(chance.uniform(0, 1))
+        views = [await state_of(queue, uid, seconds=120) for uid in uids]
+    assert {(view.state, view.attempts) for view in views} == {(State.COMPLETE, 1)}, f"seed {seed}"
+    assert [len(file.read_text().splitlines()) for file in files] == [10] * 12, f"seed {seed}"
 
 
 async def test_a_database_restart_in_the_middle_of_many_jobs_loses_none(
