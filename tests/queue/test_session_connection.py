@@ -10,11 +10,15 @@ from dataclasses import replace
 import psycopg
 import pytest
 from google.adk.sessions import Session
+from google.genai import types
 from runs import ECHO, Job, until
 
+from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.agents.sessions import connection as session_connection
+from agentjobs.agents.sessions.artifacts import PostgresArtifacts
 from agentjobs.agents.sessions.fence import Fence, holding
-from agentjobs.agents.sessions.service import JobSessions
+from agentjobs.agents.sessions.memory import PostgresMemory
+from agentjobs.agents.sessions.service import JobSessions, limits_of
 from agentjobs.agents.verdict.errors import SessionFenced, SessionStoreUnavailable
 from agentjobs.agents.verdict.outcome import Verdict
 from agentjobs.database import connection as database_connection
@@ -200,6 +204,23 @@ async def test_h11_an_event_that_was_lost_on_its_way_is_stored(dsn: str) -> None
         proxy.cut()
         await writing
     assert await stored(dsn) == ["before", "lost"]
+
+
+async def test_h11_a_file_and_a_memory_whose_answer_was_lost_are_there(dsn: str) -> None:
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        files, memories = PostgresArtifacts(sessions, limits_of(AgentSettings())), PostgresMemory(sessions)
+        for write in (
+            lambda: files.save_artifact(**KEY, filename="f", artifact=types.Part(text="kept")),
+            lambda: memories.add_session_to_memory(session),
+        ):
+            proxy.lose_answers()
+            writing = asyncio.create_task(write())
+            await until(lambda: proxy.lost_answers, 60)
+            proxy.cut()
+            await writing
+        assert await files.load_artifact(**KEY, filename="f") == types.Part(text="kept")
+        found = await memories.search_memory(app_name=KEY["app_name"], user_id=KEY["user_id"], query="before")
+        assert [memory.content.parts[0].text for memory in found.memories] == ["before"]  # type: ignore[index]
 
 
 async def test_h13_a_run_that_waited_for_its_store_writes_nothing_where_a_later_one_has_the_session(

@@ -21,6 +21,8 @@ class TcpProxy:
     refusal: tuple[str, str] | None = None
     """SQLSTATE and message that new connections are refused with, in the server's place."""
     accepted: int = 0
+    lost_answers: int = 0
+    """Pieces of what the servers said that were lost, since ``lose_answers`` was last called."""
     _clients: set[asyncio.StreamWriter] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _silent: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -38,6 +40,7 @@ class TcpProxy:
     def lose_answers(self) -> None:
         """The server does what the connections that are there ask for, and its answers arrive nowhere."""
         self._silent |= self._clients
+        self.lost_answers = 0
 
     def cut(self) -> None:
         for writer in list(self._writers):
@@ -71,6 +74,8 @@ class TcpProxy:
                 if writer not in self._silent:
                     writer.write(data)
                     await writer.drain()
+                elif writer in self._clients:
+                    self.lost_answers += 1
         if writer not in self._silent:
             writer.close()
 

@@ -134,13 +134,9 @@ class JobSessions(BaseSessionService):
         return await self._in_store(lambda store: store.append_event(session, event))
 
     async def in_store(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """The result of ``work`` with the connection of this process, on which it runs alone."""
-
-        async def with_connection(_: PostgresSessions | AdkSessions) -> T:
-            async with self._connection.use() as connection:
-                return await work(connection)
-
-        return await self._in_store(with_connection)
+        """The result of ``work`` with the connection of this process, on which it runs alone. A run does it again where the store
+        was lost before its answer: a file has a version more then, all else is as if it had been done once."""
+        return await self._in_store(lambda _: self._connection.surely(lambda connection, _: work(connection)))
 
     async def _in_store(self, work: Callable[[PostgresSessions | AdkSessions], Awaitable[T]]) -> T:
         """The result of ``work``. Where its tables are gone, they are looked for again, and made."""
