@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
+
 from agentjobs.agents.definition.settings import AgentSettings
+from agentjobs.queue import numbers
 from agentjobs.queue.errors import QueueUnavailable
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import FINAL_STATES, JobView, NewJob, RetryPolicy, State
@@ -22,6 +25,9 @@ from agentjobs.worker.supervisor.config import WorkerConfig
 from agentjobs.worker.supervisor.supervisor import Worker
 
 QUICK = RetryPolicy(initial_delay_seconds=1, factor=1, max_delay_seconds=1)
+UNTOLD = {"poll_seconds": 3600.0, "heartbeat_seconds": 3600.0, "expiry_seconds": 10_800.0}
+"""Of a worker that no poll and no beat tells of work: what it does not notice by itself, or by a call, it does not notice. Its
+listener's own polls end with :func:`quiet_listeners`."""
 
 
 def worker_config(dsn: str, path: str, **changes: Any) -> WorkerConfig:
@@ -40,6 +46,11 @@ def worker_config(dsn: str, path: str, **changes: Any) -> WorkerConfig:
         "memory_limit_mib": 256,
     }
     return WorkerConfig(**(values | changes))
+
+
+def quiet_listeners(patch: pytest.MonkeyPatch) -> None:
+    """Listeners of this process that hear nothing ask for no poll."""
+    patch.setattr(numbers, "POLL_SECONDS", UNTOLD["poll_seconds"])
 
 
 def job(message: str = "hello", *, module: str = "abuse", **fields: Any) -> NewJob:
