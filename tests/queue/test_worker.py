@@ -25,17 +25,7 @@ from agentjobs.worker.supervisor.payload import VERSION
 from agentjobs.worker.supervisor.supervisor import Worker
 from processes import until
 from worker_agents import call, write_modules
-from workers import (
-    UNTOLD,
-    is_ready,
-    job,
-    quiet_listeners,
-    running_worker,
-    state_of,
-    step_of,
-    submit,
-    worker_config,
-)
+from workers import is_ready, job, running_worker, state_of, step_of, submit, untold, worker_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -89,15 +79,11 @@ async def test_a_job_goes_in_and_its_answer_comes_out(queue: Queue) -> None:
 
 
 async def test_an_idle_worker_is_woken_by_a_job_and_needs_no_poll(
-    new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_database: NewDatabase, tmp_path: Path
 ) -> None:
-    quiet_listeners(monkeypatch)
     path = write_modules(tmp_path / "modules")
     with new_database() as dsn:
-        async with (
-            await Queue.open(dsn, expiry_seconds=UNTOLD["expiry_seconds"]) as queue,
-            running_worker(worker_config(dsn, path, **UNTOLD)) as worker,
-        ):
+        async with untold(dsn, path) as (worker, queue):
             for _ in range(4):
                 await until(
                     lambda: worker.executors.idle_standbys and not worker.runs.unacked, "a standby waits"

@@ -17,16 +17,7 @@ from agentjobs.worker.supervisor.supervisor import Worker
 from processes import alive, until
 from worker_agents import call, write_modules
 from worker_builders import MEMORY_MIB
-from workers import (
-    UNTOLD,
-    is_ready,
-    job,
-    quiet_listeners,
-    running_worker,
-    state_of,
-    submit,
-    worker_config,
-)
+from workers import is_ready, job, running_worker, state_of, submit, untold, worker_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -119,18 +110,14 @@ async def test_twenty_innocent_jobs_beside_every_attack_complete_and_each_attack
 
 
 async def test_a_process_that_has_died_frees_its_slot_by_its_death_alone(
-    new_database: NewDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_database: NewDatabase, tmp_path: Path
 ) -> None:
     """No beat, no poll, no time limit of a run and no grace comes within the hour."""
-    quiet_listeners(monkeypatch)
     deaths, path = tmp_path / "deaths", write_modules(tmp_path / "modules")
     message = call("crash_at", file=str(deaths))
     with new_database() as dsn:
-        config = worker_config(dsn, path, queues={"one": 1}, stop_grace_seconds=3600.0, **UNTOLD)
-        async with (
-            await Queue.open(dsn, expiry_seconds=UNTOLD["expiry_seconds"]) as queue,
-            running_worker(config),
-        ):
+        one = {"queues": {"one": 1}, "stop_grace_seconds": 3600.0}
+        async with untold(dsn, path, **one) as (_, queue):
             dying = [
                 job(message, queue="one", max_attempts=1, attempt_timeout_seconds=3600) for _ in range(9)
             ]
