@@ -2,7 +2,7 @@
 
 ``--workers`` of them in this process, each with ``--slots`` slots. A job sleeps for the ``s`` seconds of its payload;
 of one with ``t`` (Unix time of its enqueueing) the time until its start is kept, and printed at the end as one JSON
-line, in milliseconds. Speaks the protocol of ``clients``.
+line, in milliseconds. With ``--calls-alone`` a job whose call is lost is never started. Speaks the protocol of ``clients``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ import argparse
 import asyncio
 import json
 import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, cast
 
 import uvloop
 
 from agentjobs.queue import numbers
+from agentjobs.queue.listen import Note
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import Ack, AckAnswer, AckKind, ClaimedJob, WorkerInfo
+from agentjobs.queue.records import Ack, AckAnswer, AckKind, BeatResult, ClaimedJob, WorkerInfo
 from agentjobs.queue.release import RELEASE
 from agentjobs.worker.process.ended import Ended
 from agentjobs.worker.process.lease import Lease
@@ -29,6 +34,32 @@ from agentjobs.worker.supervisor.ticking import Listener, Ticker
 from benchmarks.protocol import Counter, serve
 
 QUEUES = "agents"
+NEVER_SECONDS = 3600.0
+CALLED_EXPIRY_SECONDS = 120.0
+"""With ``--calls-alone``: longer than any pause of a busy machine, and dead lookouts keep their seats."""
+
+
+class CallsAlone(Queue):
+    """The queue, whose beats tell of no work, and whose listeners ask for no poll unless they have just connected."""
+
+    async def beat(self, *args: Any, **kwargs: Any) -> BeatResult:
+        return replace(await super().beat(*args, **kwargs), ready=False)
+
+    async def listen(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Note, None]:
+        async with aclosing(super().listen(*args, **kwargs)) as notes:
+            async for note in notes:
+                if note.kind != "poll" or note.payload:
+                    yield note
+
+
+class Unlooked:
+    """What a dispatcher asks of a queue; its own looks find nothing."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.step, self.pass_on = queue.step, queue.pass_on
+
+    async def anything_for(self, queues: Sequence[str]) -> bool:
+        return False
 
 
 class HollowWorker:
@@ -36,6 +67,7 @@ class HollowWorker:
 
     def __init__(self, queue: Queue, slots: int, counter: Counter, waits: list[float]) -> None:
         self._queue, self._slots, self._counter, self._waits = queue, slots, counter, waits
+        self._calls_alone = isinstance(queue, CallsAlone)
         self._identity, self._runs = Identity(), Runs({QUEUES: slots})
         self._metrics = WorkerMetrics({QUEUES: slots})
         self._tasks: set[asyncio.Task[None]] = set()
@@ -43,10 +75,10 @@ class HollowWorker:
     async def run(self) -> None:
         identity = self._identity
         dispatcher = Dispatcher(
-            self._queue,
+            cast(Queue, Unlooked(self._queue)) if self._calls_alone else self._queue,
             identity,
             self._runs,
-            poll_seconds=numbers.POLL_SECONDS,
+            poll_seconds=NEVER_SECONDS if self._calls_alone else numbers.POLL_SECONDS,
             ready=lambda: True,
             start=self._start,
             acked=self._acked,
@@ -59,7 +91,7 @@ class HollowWorker:
             self._runs,
             Lease(),
             seconds=numbers.HEARTBEAT_SECONDS,
-            expiry_seconds=numbers.EXPIRY_SECONDS,
+            expiry_seconds=CALLED_EXPIRY_SECONDS if self._calls_alone else numbers.EXPIRY_SECONDS,
             info=lambda: WorkerInfo(identity.uuid, "bench", {QUEUES: self._slots}, "bench"),
             ready=lambda: True,
             lost=self._lost,
@@ -110,9 +142,13 @@ class HollowWorker:
         raise RuntimeError(why)
 
 
-async def main(dsn: str, workers: int, slots: int, direct: str | None) -> None:
+async def main(dsn: str, workers: int, slots: int, direct: str | None, calls_alone: bool) -> None:
     counter, waits = Counter(), list[float]()
-    async with await Queue.open(dsn, direct_dsn=direct, connections=max(2, workers)) as queue:
+    kind = CallsAlone if calls_alone else Queue
+    expiry = CALLED_EXPIRY_SECONDS if calls_alone else numbers.EXPIRY_SECONDS
+    async with await kind.open(
+        dsn, direct_dsn=direct, connections=max(2, workers), expiry_seconds=expiry
+    ) as queue:
         await queue.queues()  # connected
 
         async def work() -> None:
@@ -130,5 +166,10 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--slots", type=int, default=10)
     parser.add_argument("--direct", help="the same database without a pooler, for LISTEN")
+    parser.add_argument(
+        "--calls-alone",
+        action="store_true",
+        help="no poll, no beat, no look of a worker without a seat finds work",
+    )
     args = parser.parse_args()
-    uvloop.run(main(args.dsn, args.workers, args.slots, args.direct))
+    uvloop.run(main(args.dsn, args.workers, args.slots, args.direct, args.calls_alone))

@@ -230,7 +230,7 @@ async def readiness(b: Bench, path: str = "/readyz") -> int:
 
 async def test_the_next_in_line_takes_over_when_the_leader_ends(b: Bench) -> None:
     lease = LeaseSettings(
-        b.objects.namespace, "op", duration_seconds=60, renew_deadline_seconds=40, retry_seconds=1
+        b.objects.namespace, "op", duration_seconds=600, renew_deadline_seconds=400, retry_seconds=1
     )
     async with b.running(lease=lease, name="second"):
         second = b.operator
@@ -244,9 +244,7 @@ async def test_the_next_in_line_takes_over_when_the_leader_ends(b: Bench) -> Non
             assert first.leadership is not None
             assert not first.leadership.leading
             second.stop()
-            started = time.monotonic()
-            await leads(first)
-            assert time.monotonic() - started < 45, "the lease was given back, not waited out"
+            await leads(first)  # within 90 s: the lease was given back, not waited out
             worker = await b.worker()
             await worker.ack(await worker.one())
             await b.objects.until("job", "Complete")
@@ -260,7 +258,8 @@ async def leads(operator: Operator) -> None:
 
 
 async def test_whoever_loses_the_lease_stops_writing(b: Bench) -> None:
-    lease = LeaseSettings(b.objects.namespace, "op", 4, 3, 1)
+    # a thief that this machine lets wait for 15 s would lose it again
+    lease = LeaseSettings(b.objects.namespace, "op", 15, 10, 1)
     async with b.running(lease=lease):
         assert b.operator is not None
         await leads(b.operator)

@@ -63,6 +63,7 @@ REFUSALS = {
 FINAL_CREATIONS = {"400", "413", "422-field", "500-large"}
 """Creations that are given up, until the next tick."""
 INNOCENT_JOBS = 12
+LOOKS_A_SECOND = 25
 
 
 def words_of(name: str) -> str:
@@ -159,33 +160,30 @@ async def table(cluster: Cluster, dsn: str, clock: TestClock, tmp_path: Path) ->
             )
 
 
-@dataclass(frozen=True)
-class Served:
-    """One job: the seconds until it shows its end, and those of them that one request, its creation, took."""
-
-    whole: float
-    request: float
-
-
-async def served(objects: Objects, name: str) -> Served:
-    started = time.monotonic()
+async def served(objects: Objects, name: str) -> int:
+    """One job: how often it was looked at, past the proxy, until it showed its end; about 25 times a second on a quiet machine.
+    Looks are these tests' clock: it goes slower where the machine is busy, and stands still while the machine does."""
     await objects.create(name)
-    created = time.monotonic()
-    await objects.until(name, "Complete", START_SECONDS)
-    return Served(time.monotonic() - started, created - started)
+    looks = 0
+
+    async def look() -> str:
+        nonlocal looks
+        looks += 1
+        return str((await objects.status(name)).get("state"))
+
+    await eventually(look, lambda state: state == "Complete", START_SECONDS)
+    return looks
 
 
-async def timed(objects: Objects, prefix: str) -> list[Served]:
+async def timed(objects: Objects, prefix: str) -> list[int]:
     return [await served(objects, f"{prefix}-{n}") for n in range(INNOCENT_JOBS)]
 
 
-def as_before(beside: list[Served], usual: list[Served]) -> None:
-    """The two are of one run, on a machine that may be busier in one of them: then a single request, past the proxy,
-    takes longer by as much. Who shared the pauses of the refused ones, which grow to 12 s, would miss these bounds."""
-    busier = max(1.0, median(one.request for one in beside) / median(one.request for one in usual))
-    now, then = sorted(one.whole for one in beside), sorted(one.whole for one in usual)
-    assert median(now) < busier * (2 * median(then) + 1), (busier, beside, usual)
-    assert now[-2] < busier * (2 * then[-1] + 5), (busier, beside, usual)
+def as_before(beside: list[int], usual: list[int]) -> None:
+    """The two are of one run. Who shared the pauses of the refused ones, which grow to 12 s, would miss these bounds."""
+    now, then = sorted(beside), sorted(usual)
+    assert median(now) < 2 * median(then) + LOOKS_A_SECOND, (beside, usual)
+    assert now[-2] < 2 * then[-1] + 5 * LOOKS_A_SECOND, (beside, usual)
 
 
 async def spoken(table: Table, caplog: pytest.LogCaptureFixture, names: Iterable[str] = REFUSALS) -> None:
@@ -375,7 +373,7 @@ async def test_refused_listings_and_watches_stop_no_other_and_are_reported(
     table.refuse(method, kinds)
     async with operator(table):
         usual = await timed(table.b.objects, "usual")
-        assert sorted(one.whole for one in usual)[-2] < 30, usual  # the first of them waits for the watch
+        assert sorted(usual)[-2] < 30 * LOOKS_A_SECOND, usual  # the first of them waits for the watch
         for name in REFUSALS:
             await table.objects(name).create("job")
 
@@ -477,12 +475,14 @@ async def test_where_everything_is_refused_everybody_waits_and_goes_on_afterward
         for place in places:
             for n in range(4):
                 await place.create(f"all-{n}")
-        before = table.proxy.count("PATCH", ".*")
+        before, started = table.proxy.count("PATCH", ".*"), time.monotonic()
         await eventually(lambda: counted(lambda: table.proxy.count("PATCH", ".*") - before), lambda n: n > 4)
-        started = time.monotonic()
-        await eventually(lambda: counted(lambda: int(time.monotonic() - started > 6)), bool)
-        asked = table.proxy.count("PATCH", ".*") - before
-        assert asked < 12 * len(places), f"{asked} requests for {4 * len(places)} jobs"
+        began = time.monotonic()
+        await eventually(lambda: counted(lambda: int(time.monotonic() - began > 6)), bool)
+        asked, seconds = table.proxy.count("PATCH", ".*") - before, time.monotonic() - started
+        assert asked < 2 * len(places) * seconds, (
+            f"{asked} requests for {4 * len(places)} jobs in {seconds:.0f} s"
+        )
         table.lift()
         for place in places:
             for n in range(4):

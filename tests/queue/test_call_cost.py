@@ -261,7 +261,8 @@ def test_h26_a_batch_of_enqueue_costs_what_its_jobs_cost_one_by_one_or_less(worl
         world.execute("rollback")
         return time.monotonic() - begin
 
-    assert min(seconds(1, 4000) for _ in range(3)) < 5 * min(seconds(80, 50) for _ in range(3))
+    pairs = [(seconds(1, 4000), seconds(80, 50)) for _ in range(3)]  # side by side: who is disturbed changes
+    assert min(whole for whole, _ in pairs) < 5 * min(apart for _, apart in pairs), pairs
 
 
 def read(conn: Connection) -> dict[str, int]:

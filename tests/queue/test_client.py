@@ -524,7 +524,12 @@ async def test_only_the_ends_of_awaited_jobs_are_notified(
         await finish(worker)
         await (await client.enqueue(HELLO)).cancel()
         await waiting
-        async for note in conn.notifies(timeout=1):
+        await conn.execute(
+            "select pg_notify('agentjobs_ended', 'fence')"
+        )  # notifications come in the order of the commits
+        async for note in conn.notifies(timeout=60):
+            if note.payload == "fence":
+                break
             heard.append(note.payload)
     assert heard == [str(awaited.uid)]
     assert (await unawaited.wait(LONG)).state is State.COMPLETE

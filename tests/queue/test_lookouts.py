@@ -56,7 +56,7 @@ async def test_beats_at_once_give_each_seat_once_and_wait_for_nobody(dsn: str) -
         with psycopg.connect(dsn) as held:
             held.execute("select from agentjobs.lookout for update")
             await expire_worker(dsn, *fleet[:30])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await asyncio.gather(*(beat(worker.queue, worker) for worker in fleet[30:]))
 
 
@@ -160,7 +160,7 @@ async def test_a_call_says_how_many_jobs_there_are_and_each_has_another_number(
         await queue.set_queue("agents", paused=True)
         await queue.set_queue("agents", paused=False)
         await queue.pass_on(["agents", "slow", "none"])
-        told = [note.payload.split() async for note in conn.notifies(timeout=5, stop_after=6)]
+        told = [note.payload.split() async for note in conn.notifies(timeout=60, stop_after=6)]
     assert [(name, int(n)) for name, n, _ in told] == [
         ("agents", 3), ("slow", 1), ("agents", 1_000_000), ("agents", 1_000_000), ("agents", 4), ("slow", 4),
     ]  # fmt: skip

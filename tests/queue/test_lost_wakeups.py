@@ -1,6 +1,9 @@
 """A hunt for lost wake-ups: single jobs into an idle fleet whose workers are killed, stopped and drained at random.
 
-The whole hunt, on a quiet machine:
+Only calls tell this fleet of work, and the looks of the lookouts behind those that were called: a job whose wake-up is lost
+is never started. Neither polls nor beats find it, nor the looks of workers without a seat.
+
+The whole hunt, with all that finds work and the time that it takes, on a quiet machine:
 
     AGENTJOBS_HUNT_ROUNDS=1000 AGENTJOBS_HUNT_WORKERS=40 AGENTJOBS_HUNT_LATEST_MS=250 \
         .venv/bin/python -m pytest -s tests/queue/test_lost_wakeups.py
@@ -25,11 +28,13 @@ from queue_builders import new_job, sql
 
 ROUNDS = int(os.environ.get("AGENTJOBS_HUNT_ROUNDS", "60"))
 WORKERS = int(os.environ.get("AGENTJOBS_HUNT_WORKERS", "20"))
-LATEST_MS = float(os.environ.get("AGENTJOBS_HUNT_LATEST_MS", "2500"))
+LATEST_MS = float(os.environ.get("AGENTJOBS_HUNT_LATEST_MS", "0"))
+"""The longest wait that a hunt allows; 0: only calls tell of work, and however late a job starts, its wake-up was not lost."""
 SEED = int(os.environ.get("AGENTJOBS_HUNT_SEED", random.randrange(1 << 32)))
 TROUBLE = 0.2
 """The chance that a round begins with a worker's end or stop."""
 STOPPED_ROUNDS = 15
+pytestmark = pytest.mark.timeout(600)
 
 
 class Fleet:
@@ -37,6 +42,8 @@ class Fleet:
 
     def __init__(self, dsn: str, chance: random.Random) -> None:
         self._command = [sys.executable, "-m", "benchmarks.hollow_client", dsn, "--slots", "2"]
+        if not LATEST_MS:
+            self._command.append("--calls-alone")
         self._chance = chance
         self._starting: list[Client] = []
         self.running: list[Client] = []
@@ -119,7 +126,7 @@ async def test_no_wake_up_is_lost_while_workers_are_killed_stopped_and_drained(d
         f" p99 {waits[len(waits) * 99 // 100]:.1f}, at most {waits[-1]:.1f} ms (seed {SEED})"
     )
     assert len(waits) == ROUNDS
-    assert waits[-1] < LATEST_MS, f"seed {SEED}"
+    assert not LATEST_MS or waits[-1] < LATEST_MS, f"seed {SEED}"
 
 
 async def _registered(dsn: str) -> None:

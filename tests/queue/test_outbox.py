@@ -267,7 +267,7 @@ async def test_the_status_writer_is_told_of_a_new_mark_and_of_an_end_alone(
         """How often the status writer was told since the last time: notifications arrive in the order of the commits."""
         await sql(dsn, "select pg_notify('agentjobs_outbox', 'fence')")
         times = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await heard.get() != "fence":
                 times += 1
         return times
@@ -282,7 +282,7 @@ async def test_the_status_writer_is_told_of_a_new_mark_and_of_an_end_alone(
     listening = asyncio.Event()
     listener = asyncio.create_task(listen())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await listening.wait()
         await queue.enqueue([mirrored_job()])
         assert await told() == 1, "a new mark"

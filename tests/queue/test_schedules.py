@@ -118,7 +118,7 @@ async def test_invariant_9_only_the_claimant_creates_until_its_claim_is_over(que
     row = await decided(queue, await saved(queue, seen(uuid4())))
     [tick] = row.ticks
     assert tick.claimant == ME
-    assert 10 < tick.claimed_for_seconds <= 15
+    assert 0 < tick.claimed_for_seconds <= 15
     [tick] = (await queue.claim_children(OTHER, [(row.uid, "brief-1")])).rows[row.uid].ticks
     assert tick.claimant == ME
     await queue._db.fetch("update agentjobs.schedule_tick set claimed_until = now() returning 1")

@@ -188,7 +188,7 @@ async def test_an_executor_that_is_killed_leaves_its_spans_and_its_run_in_the_tr
 async def test_an_attempt_that_is_stopped_says_why_and_every_end_carries_the_trace(
     queue: Queue, collector: Collector
 ) -> None:
-    (uid,) = await submit(queue, job(call("burn_deaf"), attempt_timeout_seconds=6, max_attempts=1))
+    (uid,) = await submit(queue, job(call("burn_deaf"), attempt_timeout_seconds=12, max_attempts=1))
     view = await state_of(queue, uid)
     assert (view.state, view.reason) == (State.FAILED, "AttemptTimeout")
     assert view.trace_id == trace_id_of(uid, None), "an exhausted job has its trace in its status too"

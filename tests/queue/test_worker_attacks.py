@@ -11,13 +11,13 @@ import pytest
 import pytest_asyncio
 
 from agentjobs.queue.queue import Queue
-from agentjobs.queue.records import JobView, State
+from agentjobs.queue.records import State
 from agentjobs.worker.process.output import TAIL_BYTES
 from agentjobs.worker.supervisor.supervisor import Worker
 from processes import alive, until
 from worker_agents import call, write_modules
 from worker_builders import MEMORY_MIB
-from workers import is_ready, job, running_worker, state_of, submit, worker_config
+from workers import is_ready, job, running_worker, state_of, submit, untold, worker_config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,7 +65,7 @@ ATTACKS = [
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def worker(database: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Worker]:
     path = write_modules(tmp_path_factory.mktemp("modules"))
-    config = worker_config(database, path, queues={"agents": 8, "one": 1}, memory_limit_mib=MEMORY_MIB)
+    config = worker_config(database, path, queues={"agents": 8}, memory_limit_mib=MEMORY_MIB)
     async with running_worker(config) as made:
         yield made
 
@@ -109,20 +109,21 @@ async def test_twenty_innocent_jobs_beside_every_attack_complete_and_each_attack
     await is_ready(worker)
 
 
-async def test_a_slot_is_free_again_right_after_its_process_has_died(
-    queue: Queue, worker: Worker, tmp_path: Path
+async def test_a_process_that_has_died_frees_its_slot_by_its_death_alone(
+    new_database: NewDatabase, tmp_path: Path
 ) -> None:
-    deaths = tmp_path / "deaths"
+    """No beat, no poll, no time limit of a run and no grace comes within the hour."""
+    deaths, path = tmp_path / "deaths", write_modules(tmp_path / "modules")
     message = call("crash_at", file=str(deaths))
-    uids = await submit(queue, *(job(message, queue="one", max_attempts=1) for _ in range(9)))
-    views = [await state_of(queue, uid) for uid in uids]
-    pauses = slot_pauses(views, deaths)
-    assert len(pauses) == 8
-    assert sorted(pauses)[4] < 2.0, f"seconds from a death to the next claim: {pauses}"
-
-
-def slot_pauses(views: list[JobView], deaths: Path) -> list[float]:
-    """From each death to the claim of the slot's next run."""
+    with new_database() as dsn:
+        one = {"queues": {"one": 1}, "stop_grace_seconds": 3600.0}
+        async with untold(dsn, path, **one) as (_, queue):
+            dying = [
+                job(message, queue="one", max_attempts=1, attempt_timeout_seconds=3600) for _ in range(9)
+            ]
+            views = [await state_of(queue, uid) for uid in await submit(queue, *dying)]
+    assert {view.attempts_log[-1].reason for view in views} == {"ExecutorCrashed"}
     died = sorted(float(line) for line in deaths.read_text().splitlines())
+    assert len(died) == 9
     claimed = sorted(view.attempts_log[-1].started_at.timestamp() for view in views)
-    return [after - before for before, after in zip(died, claimed[1:], strict=False)]
+    assert all(before < after for before, after in zip(died, claimed[1:], strict=False)), "one at a time"

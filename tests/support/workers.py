@@ -8,20 +8,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from agentjobs.agents.definition.settings import AgentSettings
 from agentjobs.queue.errors import QueueUnavailable
+from agentjobs.queue.listen import Note
 from agentjobs.queue.queue import Queue
 from agentjobs.queue.records import FINAL_STATES, JobView, NewJob, RetryPolicy, State
 from agentjobs.worker.supervisor.config import WorkerConfig
 from agentjobs.worker.supervisor.supervisor import Worker
+from processes import until
 
 QUICK = RetryPolicy(initial_delay_seconds=1, factor=1, max_delay_seconds=1)
+UNTOLD = {
+    "poll_seconds": 3600.0, "heartbeat_seconds": 3600.0, "tick_seconds": 3600.0, "expiry_seconds": 10_800.0,
+}  # fmt: skip
+"""Of a worker that no poll, no beat and no tick tells of work. See :func:`untold`."""
 
 
 def worker_config(dsn: str, path: str, **changes: Any) -> WorkerConfig:
@@ -113,6 +119,32 @@ async def is_ready(worker: Worker) -> None:
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"the worker is not ready: {worker.problems()}") from None
+
+
+class Unpolled(Queue):
+    """The real queue; its listeners ask for a poll once, and then no more, whatever becomes of their connections."""
+
+    async def listen(self, *args: Any, **options: Any) -> AsyncGenerator[Note, None]:
+        asked = False
+        async with aclosing(super().listen(*args, **options)) as notes:
+            async for note in notes:
+                if note.kind != "poll" or not asked:
+                    yield note
+                asked = asked or note.kind == "poll"
+
+
+@asynccontextmanager
+async def untold(dsn: str, path: str, **changes: Any) -> AsyncIterator[tuple[Worker, Queue]]:
+    """A worker that looks out for its queues, and its queue. What it does not hear of by a call, or notice by itself, it does not
+    notice: within the hour comes no poll, no beat, no tick and no look."""
+    config = worker_config(dsn, path, **{**UNTOLD, **changes})
+    async with (
+        await Queue.open(dsn, expiry_seconds=UNTOLD["expiry_seconds"]) as queue,
+        running_worker(config, Unpolled) as worker,
+    ):
+        worker.identity.beat_wanted.set()  # its first one was sent before it was ready, and gave it no seat
+        await until(lambda: worker.identity.seats, "it has a seat")
+        yield worker, queue
 
 
 SCRIPT = """

@@ -84,9 +84,9 @@ def test_a_message_for_an_event_does_not_quote_the_value() -> None:
     ],
 )  # fmt: skip
 def test_a_hostile_schema_refuses_nothing_and_costs_little(schema: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     assert misfit({"a": ["a" * 50 + "!"]}, schema) == ""
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize(
