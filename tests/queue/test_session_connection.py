@@ -239,6 +239,21 @@ async def test_h13_a_run_that_waited_for_its_store_writes_nothing_where_a_later_
     assert await stored(dsn) == ["before"]
 
 
+async def test_a_run_that_waits_for_its_store_can_be_stopped(dsn: str) -> None:
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        proxy.refuse(*STARTING)
+        proxy.cut()
+        seen = proxy.accepted
+        writing = asyncio.create_task(sessions.append_event(session, said("never")))
+        await until(lambda: proxy.accepted > seen, 60)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        proxy.lead_to(dsn)
+        await sessions.append_event(session, said("after"))
+    assert await stored(dsn) == ["before", "after"]
+
+
 async def test_h11_a_run_does_not_wait_for_ever(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_connection, "WAIT_SECONDS", 0.3)
     async with of_a_run(dsn) as (proxy, sessions, session):
