@@ -91,7 +91,7 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_a_store_that_work
         blocker.execute("select 1 from adk.sessions for update")
         writing = asyncio.create_task(sessions.append_event(session, said("cancelled")))
         async with asyncio.timeout(60):
-            while not await waits_for_a_lock(dsn):
+            while not await waiting_for_a_lock(dsn):
                 pass
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -103,13 +103,15 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_a_store_that_work
     await sessions.release()
 
 
-async def waits_for_a_lock(dsn: str) -> bool:
+async def waiting_for_a_lock(dsn: str) -> int:
+    """Connections of sessions that do."""
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         found = await connection.execute(
-            "select 1 from pg_stat_activity where application_name = 'agentjobs-session'"
+            "select count(*) from pg_stat_activity where application_name = 'agentjobs-session'"
             " and datname = current_database() and wait_event_type = 'Lock'"
         )
-        return await found.fetchone() is not None
+        ((count,),) = await found.fetchall()
+        return int(count)
 
 
 async def test_h11_a_write_that_hangs_is_given_up(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +206,23 @@ async def test_h11_an_event_that_was_lost_on_its_way_is_stored(dsn: str) -> None
         proxy.cut()
         await writing
     assert await stored(dsn) == ["before", "lost"]
+
+
+async def test_h11_an_event_that_two_statements_write_is_stored_once(dsn: str) -> None:
+    """A server whose client has gone goes on with a statement that waits for a lock."""
+    async with of_a_run(dsn) as (proxy, sessions, session):
+        with psycopg.connect(dsn) as blocker:
+            blocker.execute("select 1 from adk.sessions for update")
+            writing = asyncio.create_task(sessions.append_event(session, said("cut off")))
+            async with asyncio.timeout(60):
+                while await waiting_for_a_lock(dsn) < 1:
+                    pass
+                proxy.cut()
+                while await waiting_for_a_lock(dsn) < 2:
+                    pass
+        await writing
+        await sessions.append_event(session, said("after"))
+    assert await stored(dsn) == ["before", "cut off", "after"]
 
 
 async def test_h11_a_file_and_a_memory_whose_answer_was_lost_are_there(dsn: str) -> None:
