@@ -72,10 +72,10 @@ async def degraded(b: Bench) -> str:
     return b.operator._degraded().get("runs API", "")
 
 
-async def test_a_killed_server_is_withdrawn_after_a_minute_and_then_namespaces_can_be_deleted(
+async def test_a_killed_server_is_withdrawn_and_namespaces_can_be_deleted_within_two_minutes(
     b: Bench, place: Place, tmp_path: Path
 ) -> None:
-    """At the product's own numbers; on two quiet cores a namespace deleted in the outage is gone within two minutes."""
+    """At the product's own numbers."""
     product = RunsApiSettings(place.namespace, SERVICE, SECRET, place.port, secret_seconds=1.0)
     server = SmallServer(place, tmp_path)
     async with b.running(runs_api=product):
@@ -103,6 +103,8 @@ async def test_a_killed_server_is_withdrawn_after_a_minute_and_then_namespaces_c
         f"\na namespace goes in {undisturbed:.1f} s with the API; withdrawn {withdrawn:.1f} s after the kill, "
         f"a namespace deleted in the outage is gone after {deletable:.1f} s"
     )
+    assert withdrawn < 90
+    assert deletable < 120
 
 
 async def test_behind_a_firewall_it_is_tried_withdrawn_told_and_tried_again_ever_later(
@@ -348,6 +350,7 @@ async def test_no_request_fails_while_certificates_are_rotated_twice_damaged_and
         f"\n{len(answers)} requests during two rotations, a damaged and a deleted Secret; certificates: {len(told)} Events"
     )
     assert set(answers) == {200}
+    assert len(answers) > 300
     assert all(before < after for before, after in pairwise(asked)), (
         f"requests in each of the phases: {asked}"
     )

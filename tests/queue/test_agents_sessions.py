@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -19,7 +21,7 @@ from agentjobs.agents.sessions import connection as session_connection
 from agentjobs.agents.sessions.fence import Fence
 from agentjobs.agents.sessions.service import JobSessions, forget_services, service_for
 from agentjobs.agents.verdict.errors import SessionFenced, SessionStoreUnavailable
-from agentjobs.agents.verdict.outcome import Verdict
+from agentjobs.agents.verdict.outcome import Outcome, Verdict
 from agentjobs.local.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.usefixtures("own_process")
@@ -197,9 +199,11 @@ async def test_a_connection_that_died_during_a_model_call_is_replaced(dsn: str, 
 # H11 -------------------------------------------------------------------------------------------------
 
 
-async def test_h11_a_run_outlives_a_restart_of_its_store_and_repeats_nothing(
+@asynccontextmanager
+async def loses_its_store(
     gemini: FakeGemini, write_module: Write
-) -> None:
+) -> AsyncIterator[tuple[EmbeddedPostgres, Job, asyncio.Task[Outcome]]]:
+    """The store's server, a job and its run, whose second tool has just returned what the server, which was killed, cannot store."""
     gemini.script(call("book", {"city": "Rome"}), call("wait"), text("Booked."))
     with EmbeddedPostgres() as server:
         trip = with_tools(write_module, server.dsn(), "Book Rome.")
@@ -207,6 +211,13 @@ async def test_h11_a_run_outlives_a_restart_of_its_store_and_repeats_nothing(
         await until(lambda: "stored_agents" in sys.modules and "wait" in loaded().CALLS, 60)  # type: ignore[attr-defined]
         await asyncio.to_thread(server.kill)
         loaded().GO.set()  # type: ignore[attr-defined]
+        yield server, trip, run
+
+
+async def test_h11_a_run_outlives_a_restart_of_its_store_and_repeats_nothing(
+    gemini: FakeGemini, write_module: Write
+) -> None:
+    async with loses_its_store(gemini, write_module) as (server, _, run):
         await asyncio.to_thread(server.start)
         outcome = await run
         assert (outcome.verdict, outcome.result) == (Verdict.COMPLETE, "Booked.")
@@ -218,13 +229,7 @@ async def test_h11_a_store_that_fails_in_the_middle_is_refunded_and_the_run_goes
     gemini: FakeGemini, write_module: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_connection, "WAIT_SECONDS", 0)
-    gemini.script(call("book", {"city": "Rome"}), call("wait"), text("Booked."))
-    with EmbeddedPostgres() as server:
-        trip = with_tools(write_module, server.dsn(), "Book Rome.")
-        run = asyncio.create_task(trip.attempt())
-        await until(lambda: "stored_agents" in sys.modules and "wait" in loaded().CALLS, 60)  # type: ignore[attr-defined]
-        await asyncio.to_thread(server.kill)
-        loaded().GO.set()  # type: ignore[attr-defined]
+    async with loses_its_store(gemini, write_module) as (server, trip, run):
         outcome = await run
         assert (outcome.verdict, outcome.reason) == (Verdict.SNOOZE, "SessionStoreUnavailable")
         assert server.dsn().split(":")[2].split("@")[0] not in outcome.message, "no password in a status"

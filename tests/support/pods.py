@@ -217,19 +217,20 @@ class Jobs:
 
     def interrupted(self) -> list[str]:
         """Names of the jobs of which a run ended, and another one had to follow."""
-        ended = f"select distinct name from attempt join job using (id) where namespace = '{self.namespace}'"
+        return sorted({run.partition("|")[0] for run in self.ended_runs()})
+
+    def ended_runs(self) -> list[str]:
+        """The runs that ended without their job's end, each in a line: job, run, worker, start, end, kind, reason, message."""
+        told = "name, run, worker_name, started_at, ended_at, kind, reason, translate(message, E'\\n', ' ')"
+        ended = f"select {told} from attempt join job using (id) where namespace = '{self.namespace}' order by 1, 2"
         return self.pods.sql(ended).splitlines()
 
     def story(self) -> str:
-        """What became of every job and of the runs that ended without its end, with the pods: for whoever asks why a test failed."""
+        """What became of every job and its runs, and the pods as they are, for whoever asks why a test failed."""
         told = ("state", "reason", "attempts", "worker", "message")
-        jobs = "\n".join(f"{n}: {[s.get(key) for key in told]}" for n, s in self.statuses().items())
-        runs = self.pods.sql(
-            "select name, run, worker_name, started_at, ended_at, kind, reason, message"
-            f" from attempt join job using (id) where namespace = '{self.namespace}' order by 1, 2"
-        )
+        jobs = [f"{name}: {[status.get(key) for key in told]}" for name, status in self.statuses().items()]
         pods = self.pods.kubectl("get", "pods", f"--namespace={NAMESPACE}")
-        return f"{jobs}\n\n{runs}\n\n{pods}"
+        return "\n".join([*jobs, "", *self.ended_runs(), "", pods])
 
 
 def images() -> str:

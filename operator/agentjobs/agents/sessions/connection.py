@@ -85,14 +85,15 @@ class SessionConnection:
         :param work: takes the connection, and whether it may have been done before.
         """
         async with self._one_at_a_time:
-            for again in itertools.chain([False], itertools.repeat(True)):
+            again = False
+            while True:
                 try:
                     async with self._used() as connection:
                         return await work(connection, again)
                 except (psycopg.Error, TimeoutError) as error:
                     if fault_of(error) is not Fault.AWAY or not await self._waited(error):
                         raise
-        raise AssertionError("unreachable")
+                again = True
 
     @asynccontextmanager
     async def _used(self) -> AsyncIterator[Connection]:
